@@ -1,0 +1,39 @@
+# LibTorch from the `torch` wheel, as imported targets of our own: find_package(Torch) would insist on a CUDA toolkit.
+#   torch_cpu   what every machine needs
+#   torch_cuda  exists where CUDA's and NCCL's headers were found; only libcouplet_cuda.so links it
+set(COUPLET_TORCH "" CACHE PATH "Directory that holds torch/ (the wheel's site-packages); empty: the cache that scripts/setup fills")
+set(COUPLET_TORCH_VERSION 2.11.0)
+if(COUPLET_TORCH)
+  set(_wheel ${COUPLET_TORCH})
+elseif(DEFINED ENV{COUPLET_CACHE})
+  set(_wheel $ENV{COUPLET_CACHE}/torch-${COUPLET_TORCH_VERSION})
+elseif(DEFINED ENV{XDG_CACHE_HOME})
+  set(_wheel $ENV{XDG_CACHE_HOME}/couplet/torch-${COUPLET_TORCH_VERSION})
+else()
+  set(_wheel $ENV{HOME}/.cache/couplet/torch-${COUPLET_TORCH_VERSION})
+endif()
+if(NOT EXISTS ${_wheel}/torch/lib/libtorch_cpu.so)
+  message(FATAL_ERROR "no LibTorch ${COUPLET_TORCH_VERSION} in ${_wheel}: run scripts/setup, or set -DCOUPLET_TORCH=<site-packages of the torch wheel>")
+endif()
+message(STATUS "LibTorch ${COUPLET_TORCH_VERSION}: ${_wheel}")
+
+add_library(torch_cpu INTERFACE)
+target_include_directories(torch_cpu SYSTEM INTERFACE ${_wheel}/torch/include ${_wheel}/torch/include/torch/csrc/api/include)
+target_link_options(torch_cpu INTERFACE
+  -Wl,-rpath,${_wheel}/torch/lib
+  # libtorch_cpu's own dependencies are found through its RPATH at run time, not through ours at link time.
+  -Wl,--allow-shlib-undefined)
+target_link_libraries(torch_cpu INTERFACE ${_wheel}/torch/lib/libtorch_cpu.so ${_wheel}/torch/lib/libc10.so)
+
+find_path(COUPLET_CUDA_INCLUDE cuda_runtime_api.h
+  HINTS ${_wheel}/nvidia/cu13/include /usr/local/cuda/include ENV CUDA_HOME PATH_SUFFIXES include)
+find_path(COUPLET_NCCL_INCLUDE nccl.h
+  HINTS ${_wheel}/nvidia/nccl/include ${_wheel}/nvidia/cu13/include /usr/local/cuda/include ENV NCCL_HOME PATH_SUFFIXES include)
+if(COUPLET_CUDA_INCLUDE AND COUPLET_NCCL_INCLUDE AND EXISTS ${_wheel}/torch/lib/libtorch_cuda.so)
+  add_library(torch_cuda INTERFACE)
+  target_include_directories(torch_cuda SYSTEM INTERFACE ${COUPLET_CUDA_INCLUDE} ${COUPLET_NCCL_INCLUDE})
+  target_link_libraries(torch_cuda INTERFACE torch_cpu ${_wheel}/torch/lib/libtorch_cuda.so ${_wheel}/torch/lib/libc10_cuda.so)
+  message(STATUS "CUDA and NCCL headers found: building libcouplet_cuda.so")
+else()
+  message(STATUS "no CUDA or NCCL headers: CPU only")
+endif()

@@ -1,0 +1,19 @@
+// Content hashes: XXH3, written as lower-case hexadecimal.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace couplet {
+
+/// 64-bit XXH3 of the bytes; the checksum of blocks of rows and the digest of batches.
+std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed = 0);
+/// 128-bit XXH3 as 32 hexadecimal digits; fingerprints and content hashes.
+std::string hash_text(std::string_view text);
+std::string hash_file(const std::filesystem::path& path);
+
+}  // namespace couplet

@@ -1,0 +1,65 @@
+// A directory of row shards with a manifest: data sets and coupling tables. The manifest is published last, so a directory
+// without one is a table that is not finished.
+#pragma once
+
+#include "storage/row_shard.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// Fixed row ranges: `rows` split into shards of `shard_rows` (the last one may be shorter), whatever the number of ranks.
+struct ShardPlan {
+  std::int64_t rows = 0;
+  std::int64_t shard_rows = 0;
+
+  std::int64_t shards() const { return (rows + shard_rows - 1) / shard_rows; }
+  std::int64_t first_row(std::int64_t shard) const { return shard * shard_rows; }
+  std::int64_t rows_of(std::int64_t shard) const;
+};
+
+/// True if `directory` holds a whole shard `index` under its final name with this header (rows, provenance) and these columns.
+/// Otherwise false, with the reason in `why` ("missing", "made from another teacher: ...", "truncated").
+bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
+                       const ShardHeader& expected, const std::vector<Column>& columns, std::string& why);
+
+/// Closes a table: opens every shard, checks that they belong together, writes manifest.json (last). The manifest holds format,
+/// version, rows, shard_rows, block_rows, columns, provenance, `summary`, and name, rows and content hash of every shard.
+void publish_manifest(const std::filesystem::path& directory, const ShardPlan& plan, const std::string& format,
+                      const nlohmann::json& summary);
+
+/// A finished table open for reading by global row number. All shards are opened and checked once, here.
+class RowTable {
+public:
+  /// Refuses, naming both sides: no manifest, another format, a newer version, shards that are missing or of another provenance.
+  RowTable(const std::filesystem::path& directory, const std::string& expected_format);
+
+  const std::filesystem::path& path() const { return directory_; }
+  const nlohmann::json& manifest() const { return manifest_; }
+  const nlohmann::json& provenance() const { return manifest_.at("provenance"); }
+  const nlohmann::json& summary() const { return manifest_.at("summary"); }
+  std::int64_t rows() const { return plan_.rows; }
+  std::int64_t block_rows() const { return block_rows_; }
+  const ShardPlan& plan() const { return plan_; }
+  const std::vector<Column>& columns() const { return shards_.front().columns(); }
+  std::size_t column(const std::string& name) const { return shards_.front().column(name); }
+  const RowShard& shard(std::int64_t index) const { return shards_.at(static_cast<std::size_t>(index)); }
+  /// Content hash of the table: of its shards' hashes in order.
+  std::string content_hash() const;
+
+  /// Rows [first, first + count) by global number, across shards.
+  void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
+
+private:
+  std::filesystem::path directory_;
+  nlohmann::json manifest_;
+  ShardPlan plan_;
+  std::int64_t block_rows_ = 0;
+  std::vector<RowShard> shards_;
+};
+
+}  // namespace couplet
