@@ -1,0 +1,111 @@
+// The configuration: one plain struct a section. Names, defaults, units, help and ranges are declared once, in options.cpp;
+// `couplet config` prints them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+struct PipelineConfig {
+  std::int64_t seed = 0;
+  std::int64_t ranks = 0;
+  std::int64_t threads = 0;
+  std::string device;
+  std::int64_t checkpoint_every = 0;
+  std::int64_t keep_checkpoints = 0;
+  std::int64_t log_every = 0;
+  double stop_grace = 0;
+  double timeout = 0;
+};
+
+struct PrepareConfig {
+  std::string format;
+  std::string source;
+  std::string train_images, train_labels, test_images, test_labels;
+  std::int64_t train_rows = 0;
+  std::int64_t test_rows = 0;
+  std::int64_t shard_rows = 0;
+};
+
+/// What every trained model has: the names are the same in each section.
+struct TrainingConfig {
+  std::int64_t images = 0;        ///< training images in all; steps = images / batch
+  std::int64_t batch = 0;         ///< global batch
+  double learning_rate = 0;
+  double final_learning_rate = 0;
+  std::int64_t warmup = 0;        ///< steps
+  double weight_decay = 0;
+  double clip = 0;                ///< largest norm of the global gradient; 0: no clipping
+  double ema = 0;                 ///< EMA rate a step
+  std::string precision;          ///< "float32" or "bfloat16" (autocast)
+};
+
+struct FeaturesConfig {
+  TrainingConfig training;
+  std::int64_t channels = 0;
+  std::int64_t dimension = 0;
+};
+
+struct TeacherConfig {
+  TrainingConfig training;
+  std::int64_t patch = 0, channels = 0, blocks = 0, layers = 0, head_size = 0;
+  std::string variant;     ///< "nvp" or "vp"
+  std::string noise;       ///< "gaussian" or "uniform"
+  double noise_std = 0;    ///< η, in units of images on [-1, 1]
+  bool flips = true;
+  double label_drop = 0;
+  std::int64_t validate_every = 0;  ///< steps
+  std::string init;
+};
+
+struct CoupleConfig {
+  bool flips = true;
+  std::int64_t replicates = 1;
+  std::string noise_type;  ///< "float16" or "float32"
+  std::int64_t shard_rows = 0;
+  std::int64_t block_rows = 0;
+  std::int64_t slice_rows = 0;
+  bool allow_nonfinite = false;
+  std::string precision;
+};
+
+struct StudentConfig {
+  TrainingConfig training;
+  std::vector<std::string> couplings;
+  std::vector<std::int64_t> seeds;
+  std::int64_t patch = 0, channels = 0, depth = 0, heads = 0;
+  double label_drop = 0;
+  double time_mean = 0, time_std = 0;
+  std::int64_t window_blocks = 0;
+  std::string init;
+};
+
+struct EvaluateConfig {
+  std::int64_t samples = 0;
+  std::int64_t slice_rows = 0;
+  std::vector<std::int64_t> euler_nfe;
+  std::vector<std::int64_t> heun_nfe;
+  std::vector<std::string> grids;
+  double guidance = 1;
+  double teacher_guidance = 0;
+  bool teacher_annealed = false;
+  double teacher_temperature = 1;
+  std::int64_t curvature_samples = 0, curvature_steps = 0;
+  std::int64_t pairing_rows = 0;
+  std::int64_t grid_rows = 0;
+  std::string precision;
+};
+
+struct Config {
+  PipelineConfig pipeline;
+  PrepareConfig prepare;
+  FeaturesConfig features;
+  TeacherConfig teacher;
+  CoupleConfig couple;
+  StudentConfig student;
+  EvaluateConfig evaluate;
+};
+
+}  // namespace couplet

@@ -1,0 +1,6 @@
+// Precompiled: what takes long to parse. Files still include what they use.
+#pragma once
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <nlohmann/json.hpp>
