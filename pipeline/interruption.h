@@ -1,0 +1,23 @@
+// Requests to stop: signals set a flag, ranks agree on it at a step boundary.
+#pragma once
+
+#include "pipeline/communicator.h"
+#include "storage/error.h"
+
+namespace couplet {
+
+/// Thrown after the stage has saved what it has; the process exits with status 75 (exit_interrupted).
+class Interrupted : public Error {
+public:
+  explicit Interrupted(const std::string& message) : Error(message, exit_interrupted) {}
+};
+
+/// SIGUSR1, SIGTERM and SIGINT set the flag; a second SIGINT ends the process at once. Call first in main.
+void watch_signals();
+bool stop_requested();
+/// True on every rank if any rank was asked to stop. Collective.
+bool agree_to_stop(Communicator& communicator);
+/// The process ends (SIGKILL) when the process that started it does: no orphan rank goes on publishing.
+void end_with_parent();
+
+}  // namespace couplet

@@ -1,0 +1,61 @@
+// What a user reads while a stage runs: whole lines from one rank on stdout and in the stage's log, metrics as JSON lines.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace couplet {
+
+/// Sends `say` of this process to stdout and, appending, to `path`; only rank 0 says anything. Lines start with the stage's name.
+void open_log(const std::filesystem::path& path, const std::string& stage, int rank);
+void say_line(const std::string& line);
+template <class... Args>
+void say(fmt::format_string<Args...> format, Args&&... args) {
+  say_line(fmt::format(format, std::forward<Args>(args)...));
+}
+/// To stderr from any rank, with the rank in front when there are several.
+void warn_line(const std::string& line);
+
+/// "1h 02m", "3m 10s", "42 s".
+std::string duration_text(double seconds);
+
+/// Rate and remaining time of counted work; `due` is true when a line should be printed (first, last, every few seconds).
+class Progress {
+public:
+  Progress(std::int64_t done, std::int64_t total, double interval_seconds = 5);
+  bool due(std::int64_t done);
+  double rate(std::int64_t done) const;  ///< units a second since construction
+  std::string remaining(std::int64_t done) const;
+
+private:
+  std::int64_t first_, total_;
+  double interval_;
+  std::chrono::steady_clock::time_point start_, last_;
+};
+
+/// Append-only JSON lines, one whole line a write. Opening cuts lines whose "step" is at or beyond `first_step` (they will be made again).
+class Metrics {
+public:
+  Metrics(const std::filesystem::path& path, std::int64_t first_step);
+  /// Steps that stood beyond `first_step` and were cut: work lost to an interruption.
+  std::int64_t lost_steps() const { return lost_; }
+  void write(const nlohmann::json& line);
+
+private:
+  std::filesystem::path path_;
+  int file_ = -1;
+  std::int64_t lost_ = 0;
+
+public:
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+};
+
+}  // namespace couplet

@@ -1,0 +1,37 @@
+// Where everything of a run lies. All names inside a run directory are made here.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace couplet {
+
+class RunDirectory {
+public:
+  explicit RunDirectory(std::filesystem::path root) : root_(std::move(root)) {}
+  const std::filesystem::path& root() const { return root_; }
+  std::filesystem::path stage(const std::string& name) const { return root_ / name; }
+  std::filesystem::path config() const { return root_ / "config.ini"; }
+  std::filesystem::path lock() const { return root_ / "lock"; }
+  std::filesystem::path log() const { return root_ / "log"; }
+  // What the stages publish:
+  std::filesystem::path train_images() const { return root_ / "prepare" / "train"; }
+  std::filesystem::path test_images() const { return root_ / "prepare" / "test"; }
+  std::filesystem::path classifier() const { return root_ / "features" / "weights.safetensors"; }
+  std::filesystem::path reference_statistics() const { return root_ / "features" / "statistics.safetensors"; }
+  std::filesystem::path teacher_weights() const { return root_ / "teacher" / "weights.safetensors"; }
+  std::filesystem::path teacher_ema() const { return root_ / "teacher" / "ema.safetensors"; }
+  std::filesystem::path coupling() const { return root_ / "coupling"; }
+  std::filesystem::path student(const std::string& coupling, std::int64_t seed) const {
+    return root_ / "student" / (coupling + "-" + std::to_string(seed));
+  }
+  std::filesystem::path results() const { return root_ / "evaluate" / "results.json"; }
+  std::filesystem::path pictures() const { return root_ / "evaluate" / "pictures"; }
+  std::filesystem::path report() const { return root_ / "report" / "report.html"; }
+
+private:
+  std::filesystem::path root_;
+};
+
+}  // namespace couplet
