@@ -22,11 +22,14 @@ struct PipelineConfig {
 
 struct PrepareConfig {
   std::string format;
+  std::string name;  ///< of the data set, as it stands in reports
   std::string source;
   std::string train_images, train_labels, test_images, test_labels;
   std::int64_t train_rows = 0;
   std::int64_t test_rows = 0;
   std::int64_t shard_rows = 0;
+  std::int64_t block_rows = 0;     ///< rows a checksum covers
+  std::int64_t window_blocks = 0;  ///< blocks that are shuffled together when training reads images
 };
 
 /// What every trained model has: the names are the same in each section.

@@ -1,0 +1,11 @@
+// The self-contained report.
+#pragma once
+
+#include "pipeline/stage.h"
+
+namespace couplet {
+
+/// Gathers results, records, metrics and pictures of the run and publishes RUN/report/report.html. Rank 0 works.
+void report(StageContext& context);
+
+}  // namespace couplet
