@@ -9,9 +9,10 @@ namespace couplet {
 
 namespace fs = std::filesystem;
 
-/// A file (or directory) being written under a temporary name beside its final one. `commit` flushes it to disk, renames
-/// it and flushes the directory: SIGKILL at any instant leaves the old artifact or the new one. Without `commit` the
-/// temporary is removed by the destructor. Errors (full disk, missing directory) are thrown with path and errno text.
+/// A file (or directory) being written under a temporary name beside its final one. `commit` flushes it to disk,
+/// renames it and flushes the directory: SIGKILL at any instant leaves the old artifact or the new one. Without
+/// `commit` the temporary is removed by the destructor. Errors (full disk, missing directory) are thrown with path and
+/// errno text.
 class Pending {
 public:
   explicit Pending(fs::path final_path);

@@ -13,8 +13,9 @@ struct IdxArray {
   std::vector<std::uint8_t> values;
 };
 
-/// Reads the whole file (gzip is recognised by its content, not its name). A missing or truncated file, trailing bytes, a wrong
-/// magic number or element type, and a damaged gzip stream are errors that name the file with found and expected sizes.
+/// Reads the whole file (gzip is recognised by its content, not its name). A missing or truncated file, trailing bytes,
+/// a wrong magic number or element type, and a damaged gzip stream are errors that name the file with found and
+/// expected sizes.
 IdxArray read_idx(const std::filesystem::path& path);
 
 }  // namespace couplet

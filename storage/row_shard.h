@@ -1,5 +1,5 @@
-// One HDF5 file of rows: a few plain contiguous data sets ("columns") with the row on axis 0, a checksum for every block of
-// rows, attributes that say where the rows come from. Data-set shards and coupling shards are both row shards.
+// One HDF5 file of rows: a few plain contiguous data sets ("columns") with the row on axis 0, a checksum for every
+// block of rows, attributes that say where the rows come from. Data-set shards and coupling shards are both row shards.
 // The format is specified in docs/row-shards.md.
 #pragma once
 
@@ -29,15 +29,16 @@ struct Column {
 
 /// What a shard is, stored as attributes of its root group.
 struct ShardHeader {
-  std::string format;          ///< "couplet-dataset" or "couplet-coupling"
+  std::string format;  ///< "couplet-dataset" or "couplet-coupling"
   int format_version = 1;
   std::int64_t first_row = 0;  ///< of the table's global row numbers
   std::int64_t rows = 0;
-  std::int64_t block_rows = 0; ///< rows a checksum covers
-  nlohmann::json provenance;   ///< what the rows were made from; equal in all shards of a table
+  std::int64_t block_rows = 0;  ///< rows a checksum covers
+  nlohmann::json provenance;    ///< what the rows were made from; equal in all shards of a table
 };
 
-/// Writes a shard under `path` (a temporary name: publish it with Pending). Equal rows give equal bytes: no times stored.
+/// Writes a shard under `path` (a temporary name: publish it with Pending). Equal rows give equal bytes: no times
+/// stored.
 class RowShardWriter {
 public:
   RowShardWriter(const std::filesystem::path& path, ShardHeader header, std::vector<Column> columns);
@@ -57,7 +58,8 @@ private:
 /// A shard open for reading. Every byte that `read` returns was checked against its block's checksum.
 class RowShard {
 public:
-  /// Opens and checks format, version, shapes. A newer format version, a truncated or foreign file is an error that says so.
+  /// Opens and checks format, version, shapes. A newer format version, a truncated or foreign file is an error that
+  /// says so.
   explicit RowShard(const std::filesystem::path& path, const std::string& expected_format);
   ~RowShard();
   RowShard(RowShard&&) noexcept;
@@ -71,8 +73,8 @@ public:
   std::size_t column(const std::string& name) const;
 
   /// Reads rows [first, first + count) of the shard (its own numbers) into `out`, which has exactly their size.
-  /// A block whose checksum differs is an error that names file, column and rows. Reads whole blocks; calls that cover whole
-  /// blocks copy nothing besides. Safe to call from several threads.
+  /// A block whose checksum differs is an error that names file, column and rows. Reads whole blocks; calls that cover
+  /// whole blocks copy nothing besides. Safe to call from several threads.
   void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
 
 private:

@@ -24,11 +24,14 @@ struct TensorView {
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
-/// A safetensors file read whole. A truncated file, overlapping or missing ranges, a type we do not read, or a header that is
-/// no JSON are errors that name the file and the tensor.
+/// A safetensors file read whole. A truncated file, overlapping or missing ranges, a type we do not read, or a header
+/// that is no JSON are errors that name the file and the tensor.
 class Safetensors {
 public:
   explicit Safetensors(const std::filesystem::path& path);
+  // The views point into bytes_: moving keeps them, a copy would not.
+  Safetensors(Safetensors&&) noexcept = default;
+  Safetensors& operator=(Safetensors&&) noexcept = default;
 
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }

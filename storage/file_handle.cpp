@@ -1,0 +1,109 @@
+#include "storage/file_handle.h"
+
+#include "storage/error.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+namespace couplet {
+namespace {
+
+/// The kernel moves at most 2 GiB - 4 KiB a call.
+constexpr std::size_t largest_transfer = std::size_t{1} << 30;
+
+int open_or_fail(const std::filesystem::path& path, int flags, const char* purpose) {
+  int descriptor = -1;
+  do {
+    descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+  } while (descriptor < 0 && errno == EINTR);
+  if (descriptor < 0) fail("{}: cannot open to {}: {}", path.string(), purpose, errno_text(errno));
+  return descriptor;
+}
+
+}  // namespace
+
+std::string errno_text(int error) {
+  return fmt::format("{} (errno {})", std::generic_category().message(error), error);
+}
+
+FileHandle::~FileHandle() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+FileHandle::FileHandle(FileHandle&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+FileHandle& FileHandle::operator=(FileHandle&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+FileHandle FileHandle::open_to_read(const std::filesystem::path& path) {
+  return {path, open_or_fail(path, O_RDONLY, "read")};
+}
+
+FileHandle FileHandle::open_to_write(const std::filesystem::path& path) {
+  return {path, open_or_fail(path, O_WRONLY, "write")};
+}
+
+FileHandle FileHandle::create(const std::filesystem::path& path) {
+  return {path, open_or_fail(path, O_WRONLY | O_CREAT | O_TRUNC, "write")};
+}
+
+std::uint64_t FileHandle::size() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) fail("{}: cannot find the size: {}", path_.string(), errno_text(errno));
+  if (!S_ISREG(status.st_mode)) fail("{}: is not a regular file", path_.string());
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
+std::size_t FileHandle::read_some(std::span<std::byte> out, std::uint64_t offset) const {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t n = ::pread(descriptor_, out.data() + done, std::min(out.size() - done, largest_transfer),
+                              static_cast<off_t>(offset + done));
+    if (n == 0) break;
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("{}: cannot read at byte {}: {}", path_.string(), offset + done, errno_text(errno));
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
+}
+
+void FileHandle::read_at(std::span<std::byte> out, std::uint64_t offset) const {
+  const std::size_t found = read_some(out, offset);
+  if (found != out.size()) {
+    fail("{}: truncated: the file ends at byte {}, expected {} bytes at byte {}", path_.string(), offset + found,
+         out.size(), offset);
+  }
+}
+
+void FileHandle::write_at(std::span<const std::byte> bytes, std::uint64_t offset) const {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::pwrite(descriptor_, bytes.data() + done, std::min(bytes.size() - done, largest_transfer),
+                               static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      fail("{}: cannot write {} bytes at byte {}: {}", path_.string(), bytes.size() - done, offset + done,
+           errno_text(errno));
+    }
+    done += static_cast<std::size_t>(n);
+  }
+}
+
+void FileHandle::close() {
+  const int descriptor = std::exchange(descriptor_, -1);
+  if (descriptor >= 0 && ::close(descriptor) != 0 && errno != EINTR) {
+    fail("{}: cannot close: {}", path_.string(), errno_text(errno));
+  }
+}
+
+}  // namespace couplet

@@ -1,0 +1,46 @@
+// A file descriptor that closes itself and whose every failure is an error naming the file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+namespace couplet {
+
+/// "No space left on device (errno 28)": the text of an errno value.
+std::string errno_text(int error);
+
+/// An open file. Moved-from and default-made ones are closed. Reads and writes go on until all bytes are through.
+class FileHandle {
+public:
+  FileHandle() = default;
+  /// Takes over an open descriptor.
+  FileHandle(std::filesystem::path path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+  ~FileHandle();
+  FileHandle(FileHandle&& other) noexcept;
+  FileHandle& operator=(FileHandle&& other) noexcept;
+
+  static FileHandle open_to_read(const std::filesystem::path& path);
+  /// An existing file, to write into.
+  static FileHandle open_to_write(const std::filesystem::path& path);
+  /// An empty new file; one that exists is emptied.
+  static FileHandle create(const std::filesystem::path& path);
+
+  int descriptor() const { return descriptor_; }
+  std::uint64_t size() const;
+  /// Reads at most `out.size()` bytes at `offset`; fewer only at the end of the file. Safe from several threads.
+  std::size_t read_some(std::span<std::byte> out, std::uint64_t offset) const;
+  /// Reads exactly `out.size()` bytes; a file that ends before is an error.
+  void read_at(std::span<std::byte> out, std::uint64_t offset) const;
+  void write_at(std::span<const std::byte> bytes, std::uint64_t offset) const;
+  /// Closes; network file systems report some failed writes only here.
+  void close();
+
+private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+}  // namespace couplet

@@ -1,0 +1,43 @@
+#include "storage/hash.h"
+
+#include "storage/error.h"
+#include "storage/file_handle.h"
+
+#include <xxhash.h>
+
+#include <memory>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+/// The digest as `xxh128sum` prints it.
+std::string hexadecimal(XXH128_hash_t hash) {
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+}  // namespace
+
+std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
+
+std::string hash_text(std::string_view text) {
+  return hexadecimal(XXH3_128bits(text.data(), text.size()));
+}
+
+std::string hash_file(const std::filesystem::path& path) {
+  const FileHandle file = FileHandle::open_to_read(path);
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
+  if (!state) throw std::bad_alloc();
+  XXH3_128bits_reset(state.get());
+  std::vector<std::byte> buffer(std::size_t{1} << 20);
+  std::uint64_t offset = 0;
+  while (const std::size_t n = file.read_some(buffer, offset)) {
+    XXH3_128bits_update(state.get(), buffer.data(), n);
+    offset += n;
+  }
+  return hexadecimal(XXH3_128bits_digest(state.get()));
+}
+
+}  // namespace couplet
