@@ -23,6 +23,7 @@ public:
   std::filesystem::path teacher_weights() const { return root_ / "teacher" / "weights.safetensors"; }
   std::filesystem::path teacher_ema() const { return root_ / "teacher" / "ema.safetensors"; }
   std::filesystem::path coupling() const { return root_ / "coupling"; }
+  std::filesystem::path coupling_test() const { return root_ / "coupling" / "test"; }
   std::filesystem::path student(const std::string& coupling, std::int64_t seed) const {
     return root_ / "student" / (coupling + "-" + std::to_string(seed));
   }

@@ -19,12 +19,17 @@ NamedTensors named_tensors(const torch::nn::Module& module);
 /// Writes CPU copies; equal tensors give equal bytes. To `path` directly: publish with Pending.
 void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
                    const std::map<std::string, std::string>& metadata = {});
+/// Publishes the file: whole or not at all.
+void publish_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                     const std::map<std::string, std::string>& metadata = {});
 /// Reads all tensors (own memory) from a safetensors file.
 NamedTensors read_tensors(const std::filesystem::path& path);
 /// Copies `tensors` into the module by name. A missing or unknown name, or a shape that differs, is an error that names the tensor, both
 /// shapes and `source`. Names in `ignored` (suffix match, e.g. "attn_mask") may be present in the source and are skipped.
 void load_tensors(torch::nn::Module& module, const NamedTensors& tensors, const std::string& source,
                   const std::set<std::string>& ignored = {});
+/// Trained values of a module (buffers not counted).
+std::int64_t parameter_count(const torch::nn::Module& module);
 /// Hash over names, shapes and bytes.
 std::string tensors_hash(const NamedTensors& tensors);
 

@@ -1,0 +1,102 @@
+#include "stages/features/features.h"
+
+#include "pipeline/log.h"
+#include "pipeline/row_stream.h"
+#include "pipeline/trainer.h"
+#include "stages/evaluate/frechet.h"
+#include "stages/features/model.h"
+#include "stages/images.h"
+#include "storage/atomic_file.h"
+
+#include <torch/torch.h>
+
+namespace couplet {
+namespace {
+
+constexpr std::int64_t slice_rows = 500;
+
+/// Features of all images of a table: moments, and how many are classified right. Slices are dealt out to ranks and added in their own order on every rank, so the
+/// digits are the same on any number of ranks.
+struct TableFeatures {
+  Moments moments;
+  double accuracy = 0;
+};
+
+TableFeatures table_features(Classifier& classifier, const RowTable& table, std::int64_t dimension, Communicator& communicator,
+                             torch::Device device) {
+  const torch::NoGradGuard no_grad;
+  TableFeatures out{Moments(dimension)};
+  double right = 0;
+  for (std::int64_t round = 0; round < table.rows(); round += slice_rows * communicator.size()) {
+    // Features and a last value a row: 1 if the class is right. Rows beyond the table's end are never read back.
+    at::Tensor mine = torch::zeros({slice_rows, dimension + 1}, torch::kFloat64);
+    const std::int64_t first = round + slice_rows * communicator.rank();
+    const std::int64_t count = std::min(slice_rows, table.rows() - first);
+    if (count > 0) {
+      const at::Tensor images = to_float(read_rows(table, "image", first, count)).to(device);
+      const at::Tensor labels = read_rows(table, "label", first, count).to(torch::kInt64);
+      const at::Tensor features = classifier->features(images);
+      mine.narrow(0, 0, count).narrow(1, 0, dimension).copy_(features);
+      mine.narrow(0, 0, count).select(1, dimension).copy_(classifier->classify(features).argmax(1).cpu().eq(labels));
+    }
+    const at::Tensor all = communicator.all_gather(mine).flatten(0, 1);
+    for (std::int64_t slice = 0; slice < communicator.size(); ++slice) {
+      const std::int64_t rows = std::min(slice_rows, table.rows() - round - slice * slice_rows);
+      if (rows <= 0) break;
+      const at::Tensor part = all.narrow(0, slice * slice_rows, rows);
+      out.moments.add(part.narrow(1, 0, dimension).contiguous());
+      right += part.select(1, dimension).sum().item<double>();
+    }
+  }
+  out.accuracy = right / static_cast<double>(table.rows());
+  return out;
+}
+
+}  // namespace
+
+void features(StageContext& context) {
+  const Config& config = context.config;
+  const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
+  const RowTable train_table(context.run.train_images(), "couplet-dataset");
+  const RowTable test_table(context.run.test_images(), "couplet-dataset");
+  const DatasetShape shape = dataset_shape(train_table);
+  Classifier classifier = make_classifier(classifier_options(config.features, shape), seed);
+  classifier->to(context.device);
+
+  RowStream rows(train_table, {"image", "label"}, config.prepare.window_blocks, seed);
+  TrainingTask task;
+  task.name = context.node.name;
+  task.directory = context.directory();
+  task.training = config.features.training;
+  task.provenance = {{"stage", context.fingerprint}, {"dataset", train_table.content_hash()}};
+  task.batch = [&](const BatchRange& range) {
+    std::vector<at::Tensor> read = rows.read(range.first, range.rows);
+    return Batch{to_float(read[0]), read[1].to(torch::kInt64)};
+  };
+  task.loss = [&](const Batch& batch) { return torch::nn::functional::cross_entropy(classifier->forward(batch[0]), batch[1]); };
+  const TrainingResult result = train(task, *classifier, config.pipeline, context.communicator, context.device);
+
+  load_tensors(*classifier, result.ema, "EMA weights");
+  classifier->eval();
+  const TableFeatures train_features =
+      table_features(classifier, train_table, config.features.dimension, context.communicator, context.device);
+  const TableFeatures test_features =
+      table_features(classifier, test_table, config.features.dimension, context.communicator, context.device);
+  if (!context.communicator.is_root()) return;
+  const std::string network = network_name(config);
+  say("{}: {:.2f} % of test images classified right", network, 100 * test_features.accuracy);
+  publish_tensors(context.run.classifier(), result.ema);
+  save_moments(context.run.reference_statistics(), train_features.moments,
+               {{"network", network}, {"split", "train"}, {"dataset", train_table.content_hash()}});
+  save_moments(context.directory() / "statistics-test.safetensors", test_features.moments,
+               {{"network", network}, {"split", "test"}, {"dataset", test_table.content_hash()}});
+  publish_file(context.directory() / "summary.json",
+               nlohmann::json{{"network", network},
+                              {"test_accuracy", test_features.accuracy},
+                              {"train_accuracy", train_features.accuracy},
+                              {"test_images", test_table.rows()}}
+                       .dump(2) +
+                   "\n");
+}
+
+}  // namespace couplet

@@ -1,0 +1,34 @@
+#include "stages/student/model.h"
+
+#include "pipeline/weights.h"
+
+namespace couplet {
+
+SiTOptions student_options(const StudentConfig& config, const DatasetShape& shape) {
+  SiTOptions options;
+  options.in_channels = shape.channels;
+  options.image_size = shape.size;
+  options.patch = config.patch;
+  options.channels = config.channels;
+  options.depth = config.depth;
+  options.heads = config.heads;
+  options.num_classes = shape.classes;
+  check(options);
+  return options;
+}
+
+std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
+  return static_cast<std::uint64_t>(run_seed) + (static_cast<std::uint64_t>(student_seed + 1) << 32);
+}
+
+SiT load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling, std::int64_t seed,
+                 const DatasetShape& shape, c10::Device device) {
+  const std::string path = (run.student(coupling, seed) / "ema.safetensors").string();
+  SiT model = make_sit(student_options(config, shape), 0);
+  load_tensors(*model, read_tensors(path), path);
+  model->to(device);
+  model->eval();
+  return model;
+}
+
+}  // namespace couplet
