@@ -96,7 +96,7 @@ struct EvaluateConfig {
   bool teacher_annealed = false;
   double teacher_temperature = 1;
   std::int64_t curvature_samples = 0, curvature_steps = 0;
-  std::int64_t pairing_rows = 0;
+  std::int64_t pairing_rows = 0, pairing_nfe = 0;
   std::int64_t grid_rows = 0;
   std::string precision;
 };

@@ -1,0 +1,125 @@
+#include "stages/evaluate/fidelity.h"
+
+#include "pipeline/interruption.h"
+#include "pipeline/log.h"
+#include "pipeline/patches.h"
+#include "stages/couple/coupling_table.h"
+#include "stages/evaluate/pairing.h"
+#include "stages/evaluate/starts.h"
+#include "stages/teacher/model.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+namespace couplet {
+namespace {
+
+constexpr std::int64_t pool_rows = 10000;
+
+/// Figures float64 [rows, figures] of rows dealt out to ranks in fixed slices: `measure(first, count)` makes those of a slice, always of full size. Returns the mean over
+/// rows, [figures], summed in row order on every rank.
+at::Tensor mean_over_rows(const FidelityTask& task, std::int64_t rows, std::int64_t figures,
+                          const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure) {
+  const torch::NoGradGuard no_grad;
+  Communicator& communicator = task.context.communicator;
+  const std::int64_t slice = std::min(task.context.config.evaluate.slice_rows, rows);
+  at::Tensor sum = torch::zeros({figures}, torch::kFloat64);
+  for (std::int64_t round = 0; round < rows; round += slice * communicator.size()) {
+    if (agree_to_stop(communicator)) throw Interrupted("evaluation stopped; finished scores are kept");
+    const std::int64_t first = round + slice * communicator.rank();
+    at::Tensor mine = torch::zeros({slice, figures}, torch::kFloat64);
+    if (first < rows) mine.copy_(measure(first, slice));
+    const at::Tensor all = communicator.all_gather(mine);
+    for (std::int64_t rank = 0; rank < communicator.size(); ++rank) {
+      const std::int64_t count = std::min(slice, rows - round - rank * slice);
+      if (count > 0) sum += all[rank].narrow(0, 0, count).sum(0);
+    }
+  }
+  return sum / static_cast<double>(rows);
+}
+
+RecordKey student_key(const FidelityTask& task, std::int64_t nfe, const std::string& noise, const std::string& split) {
+  return {.model = "student", .coupling = task.context.node.coupling, .seed = task.context.node.seed, .solver = "euler",
+          .grid = "uniform", .nfe = nfe, .noise = noise, .split = split, .guidance = task.context.config.evaluate.guidance};
+}
+
+void keep(const FidelityTask& task, const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
+          const std::string& network) {
+  task.records.add(key, metric, value, samples, network);
+  if (task.context.communicator.is_root()) task.records.publish();
+  say("{}{}: {} = {:.5f} ({} rows)", key.coupling, key.split.empty() ? "" : ", " + key.split, metric, value, samples);
+}
+
+/// The pairing of one table with its images.
+void measure_pairing_of(const FidelityTask& task, const RowTable& table, const RowTable& images, const std::string& split) {
+  const EvaluateConfig& config = task.context.config.evaluate;
+  const RecordKey key = student_key(task, config.pairing_nfe, "table", split);
+  if (config.pairing_rows == 0 || task.records.has(key, "pairing_nearest_rate")) return;
+  const std::int64_t pool = std::min(pool_rows, images.rows());
+  const at::Tensor pool_images = to_float(read_rows(images, "image", 0, pool));
+  const at::Tensor pool_labels = read_rows(images, "label", 0, pool).to(torch::kInt64);
+  // Samples stand in order in a table, so its first rows are those of the pool: rows at even distances among them.
+  const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
+  const double sigma_f = coupling_sigma(task.context.run);
+  const at::Tensor mean = mean_over_rows(task, rows, 2, [&](std::int64_t first, std::int64_t count) {
+    std::vector<at::Tensor> z, x, labels, own;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
+      const Starts start = table_starts(table, sigma_f, row, 1);
+      z.push_back(start.z);
+      labels.push_back(start.labels);
+      x.push_back(to_float(read_rows(table, "image", row, 1)));
+      own.push_back(read_rows(table, "sample", row, 1));
+    }
+    const at::Tensor label = torch::cat(labels);
+    const at::Tensor made = solve(task.velocity(label.to(task.context.device)), torch::cat(z).to(task.context.device), Solver::euler,
+                                  Grid::uniform, config.pairing_nfe).cpu();
+    const PairingFidelity pairing = pairing_fidelity({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
+    return torch::stack({pairing.ratio, pairing.nearest.to(torch::kFloat64)}, 1);
+  });
+  keep(task, key, "pairing_distance_ratio", mean[0].item<double>(), rows, "");
+  keep(task, key, "pairing_nearest_rate", mean[1].item<double>(), rows, "");
+}
+
+}  // namespace
+
+double coupling_sigma(const RunDirectory& run) { return RowTable(run.coupling(), coupling_format).summary().at("sigma_f").get<double>(); }
+
+void measure_curvature(const FidelityTask& task) {
+  const EvaluateConfig& config = task.context.config.evaluate;
+  const RecordKey key = student_key(task, config.curvature_steps, "fresh", "");
+  if (config.curvature_samples == 0 || task.records.has(key, "curvature")) return;
+  const auto seed = static_cast<std::uint64_t>(task.context.config.pipeline.seed);
+  const at::Tensor mean = mean_over_rows(task, config.curvature_samples, 1, [&](std::int64_t first, std::int64_t count) {
+    const Starts starts = fresh_starts(task.shape, seed, first, count);
+    return path_curvature(task.velocity(starts.labels.to(task.context.device)), starts.z.to(task.context.device), config.curvature_steps)
+        .unsqueeze(1);
+  });
+  keep(task, key, "curvature", mean.item<double>(), config.curvature_samples, "");
+}
+
+void measure_pairing(const FidelityTask& task) {
+  measure_pairing_of(task, RowTable(task.context.run.coupling(), coupling_format), task.train, "train");
+  measure_pairing_of(task, RowTable(task.context.run.coupling_test(), coupling_format), task.test, "test");
+}
+
+void measure_teacher_distance(const FidelityTask& task) {
+  const Config& config = task.context.config;
+  const RecordKey key = student_key(task, config.evaluate.pairing_nfe, "fresh", "");
+  if (config.evaluate.pairing_rows == 0 || task.context.node.coupling != "nf" || task.records.has(key, "teacher_distance")) return;
+  TarFlow teacher = load_teacher(task.context.run, config.teacher, task.shape, task.context.device);
+  const bool denoises = config.teacher.noise == "gaussian" && config.teacher.noise_std > 0;
+  const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
+  const at::Tensor mean = mean_over_rows(task, config.evaluate.pairing_rows, 1, [&](std::int64_t first, std::int64_t count) {
+    const Starts starts = fresh_starts(task.shape, seed, first, count);
+    const at::Tensor z = starts.z.to(task.context.device), labels = starts.labels.to(task.context.device);
+    at::Tensor theirs = teacher->reverse(patchify(z, teacher->options().patch), labels);
+    if (denoises) theirs = denoise(teacher, theirs, labels, config.teacher.noise_std);
+    const at::Tensor ours = solve(task.velocity(labels), z, Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
+    return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
+  });
+  keep(task, key, "teacher_distance", mean.item<double>(), config.evaluate.pairing_rows, "");
+}
+
+}  // namespace couplet

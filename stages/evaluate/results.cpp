@@ -1,0 +1,68 @@
+#include "stages/evaluate/results.h"
+
+#include "storage/atomic_file.h"
+#include "storage/error.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace couplet {
+namespace {
+
+nlohmann::json key_fields(const RecordKey& key, const std::string& metric) {
+  return {{"model", key.model},   {"coupling", key.coupling}, {"seed", key.seed},
+          {"solver", key.solver}, {"grid", key.grid},         {"nfe", key.nfe},
+          {"noise", key.noise},   {"split", key.split},       {"guidance", key.guidance},
+          {"denoised", key.denoised}, {"metric", metric}};
+}
+
+nlohmann::json read_records(const fs::path& path) {
+  const nlohmann::json file = nlohmann::json::parse(read_file(path), nullptr, false);
+  if (file.is_discarded() || !file.contains("records") || !file["records"].is_array()) {
+    fail("{}: no list of records in it; remove the file to score again", path.string());
+  }
+  return file["records"];
+}
+
+void publish_records(const fs::path& path, const nlohmann::json& records) {
+  publish_file(path, nlohmann::json{{"records", records}}.dump(1) + "\n");
+}
+
+}  // namespace
+
+Records::Records(const std::filesystem::path& directory) : path_(directory / "records.json") {
+  if (fs::exists(path_)) records_ = read_records(path_);
+}
+
+bool Records::has(const RecordKey& key, const std::string& metric) const {
+  const nlohmann::json wanted = key_fields(key, metric);
+  return std::any_of(records_.begin(), records_.end(), [&](const nlohmann::json& record) {
+    return std::all_of(wanted.items().begin(), wanted.items().end(),
+                       [&](const auto& field) { return record.contains(field.key()) && record[field.key()] == field.value(); });
+  });
+}
+
+void Records::add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples, const std::string& network,
+                  std::int64_t nonfinite) {
+  nlohmann::json record = key_fields(key, metric);
+  // JSON has no NaN: a figure that is not finite is null, and says so.
+  record["value"] = std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
+  record["samples"] = samples;
+  record["network"] = network;
+  record["nonfinite_samples"] = nonfinite;
+  records_.push_back(record);
+}
+
+void Records::publish() const { publish_records(path_, records_); }
+
+void merge_results(const RunDirectory& run, const std::vector<StageNode>& graph) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const StageNode& node : graph) {
+    const fs::path path = run.stage(node.name) / "records.json";
+    if (node.kind != "evaluate" || !fs::exists(path)) continue;
+    for (const nlohmann::json& record : read_records(path)) all.push_back(record);
+  }
+  publish_records(run.results(), all);
+}
+
+}  // namespace couplet

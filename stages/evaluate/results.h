@@ -1,0 +1,47 @@
+// The scores of a run: one record a score, one file a node, all of them merged in RUN/evaluate/results.json.
+#pragma once
+
+#include "pipeline/run_directory.h"
+#include "pipeline/stage.h"
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// What a record says besides metric and value; docs/metrics.md lists the fields.
+struct RecordKey {
+  std::string model;     ///< teacher, student, real
+  std::string coupling;  ///< of a student
+  std::int64_t seed = 0;
+  std::string solver;    ///< euler, heun; autoregressive for the teacher
+  std::string grid;      ///< uniform, squared
+  std::int64_t nfe = 0;  ///< evaluations of a student's field a sample
+  std::string noise;     ///< fresh: N(0, I); table: of held-out table rows
+  std::string split;     ///< train, test: of the images a figure is about
+  double guidance = 0;
+  bool denoised = false;
+};
+
+/// The records of one node, kept after every score so that an interrupted evaluation goes on where it was.
+class Records {
+public:
+  /// Reads what an earlier attempt left in `directory`/records.json.
+  explicit Records(const std::filesystem::path& directory);
+  /// True if this score is there already.
+  bool has(const RecordKey& key, const std::string& metric) const;
+  void add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples, const std::string& network,
+           std::int64_t nonfinite = 0);
+  /// Publishes records.json. Only on rank 0.
+  void publish() const;
+
+private:
+  std::filesystem::path path_;
+  nlohmann::json records_ = nlohmann::json::array();
+};
+
+/// Merges the records of all nodes of the graph that have some into RUN/evaluate/results.json, in the graph's order.
+void merge_results(const RunDirectory& run, const std::vector<StageNode>& graph);
+
+}  // namespace couplet

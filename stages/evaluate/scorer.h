@@ -1,0 +1,49 @@
+// Scores of generated images against the training set, in fixed slices: the same digits on any number of ranks.
+#pragma once
+
+#include "pipeline/communicator.h"
+#include "stages/evaluate/frechet.h"
+#include "stages/features/model.h"
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace couplet {
+
+/// Images on [-1, 1] made for samples [first, first + count), and the labels they were asked for. One call may give several variants of the same samples.
+struct Generated {
+  std::vector<at::Tensor> variants;  ///< each float [count, C, H, W]
+  at::Tensor labels;                 ///< int64 [count]
+};
+using Generator = std::function<Generated(std::int64_t first, std::int64_t count)>;
+
+struct Score {
+  double frechet_distance = 0;
+  double class_accuracy = 0;        ///< share of samples that the classifier gives the label they were asked for
+  std::int64_t samples = 0;
+  std::int64_t nonfinite = 0;       ///< samples with NaN or infinite values: scored with those values at 0, never drawn again
+  at::Tensor pictures;              ///< uint8 [n, C, H, W]: the first samples; on rank 0
+};
+
+class Scorer {
+public:
+  Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures, Communicator& communicator,
+         c10::Device device);
+  /// Scores `samples` samples, one Score a variant; the figures on every rank. Collective. Images are rounded to 8 bits first. Stops (Interrupted) between slices
+  /// when asked to.
+  std::vector<Score> score(const Generator& generate, std::size_t variants, std::int64_t samples);
+
+private:
+  at::Tensor describe(const at::Tensor& images, const at::Tensor& labels);
+
+  Classifier classifier_;
+  Moments reference_;
+  std::int64_t slice_rows_, pictures_;
+  Communicator& communicator_;
+  c10::Device device_;
+};
+
+}  // namespace couplet
