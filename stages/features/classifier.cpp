@@ -1,0 +1,54 @@
+#include "stages/features/classifier.h"
+
+#include "storage/error.h"
+
+#include <ATen/ATen.h>
+#include <torch/utils.h>
+
+#include <fmt/format.h>
+
+namespace couplet {
+namespace {
+
+constexpr std::int64_t smallest_side = 8;  ///< convolutions stop at or below it
+
+}  // namespace
+
+void check(const ClassifierOptions& o) {
+  if (o.channels < 1) refuse("features.channels = {}: must be at least 1", o.channels);
+  if (o.dimension < 1) refuse("features.dimension = {}: must be at least 1", o.dimension);
+  if (o.num_classes < 2) refuse("a feature network learns to tell classes apart; the data set has {}", o.num_classes);
+  if (o.image_size < 4) refuse("images of {}x{} are too small for the feature network", o.image_size, o.image_size);
+}
+
+ClassifierImpl::ClassifierImpl(const ClassifierOptions& o) : options_(o) {
+  using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::Linear;
+  check(o);
+  auto side = o.image_size, from = o.in_channels, to = o.channels;
+  do {
+    convolutions_.push_back(register_module(fmt::format("convolution_{}", convolutions_.size()),
+                                            Conv2d(Conv2dOptions(from, to, 3).padding(1))));
+    side /= 2;
+    from = to;
+    to *= 2;
+  } while (side > smallest_side);
+  hidden_ = register_module("hidden", Linear(from * side * side, o.dimension));
+  output_ = register_module("output", Linear(o.dimension, o.num_classes));
+}
+
+at::Tensor ClassifierImpl::features(const at::Tensor& images) {
+  auto x = images;
+  for (auto& convolution : convolutions_) x = at::relu(at::max_pool2d(convolution(x), 2));
+  return at::relu(hidden_(x.flatten(1)));
+}
+
+at::Tensor ClassifierImpl::forward(const at::Tensor& images) {
+  return logits(features(images));
+}
+
+Classifier make_classifier(const ClassifierOptions& options, std::uint64_t seed) {
+  torch::manual_seed(seed);
+  return Classifier(options);
+}
+
+}  // namespace couplet
