@@ -39,7 +39,7 @@ struct StageContext {
   const Config& config;
   const RunDirectory& run;
   Communicator& communicator;
-  torch::Device device;
+  c10::Device device;
   std::string fingerprint;
   std::filesystem::path directory() const { return run.stage(node.name); }
 };
