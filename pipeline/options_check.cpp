@@ -61,6 +61,7 @@ void validate(const Config& config) {
         "student.channels = {} is not a multiple of 4, which the sine and cosine positions need; the nearest valid: {}",
         config.student.channels, nearest_multiples(config.student.channels, 4));
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
+  require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
   require_multiple("couple.shard-rows", config.couple.shard_rows, "couple.block-rows", config.couple.block_rows);
 
   require_distinct("student.couplings", config.student.couplings);

@@ -46,6 +46,8 @@ void add_prepare(std::vector<Option>& table) {
   table.insert(
       table.end(),
       {{"prepare.format", result, FIELD(prepare.format), "idx", "", "format of the source files", 0, 0, {"idx"}},
+       {"prepare.name", result, FIELD(prepare.name), "Fashion-MNIST", "",
+        "name of the data set, as it stands in reports"},
        {"prepare.source", execution, FIELD(prepare.source), "/usr/share/datasets/fashion-mnist", "",
         "directory of the source files"},
        {"prepare.train-images", execution, FIELD(prepare.train_images), "train-images-idx3-ubyte.gz", "",
@@ -61,10 +63,12 @@ void add_prepare(std::vector<Option>& table) {
        {"prepare.test-rows", result, FIELD(prepare.test_rows), "0", "rows", "first held-out rows that are used; 0: all",
         0, many},
        {"prepare.name", result, FIELD(prepare.name), "Fashion-MNIST", "", "name of the data set in reports"},
-       {"prepare.shard-rows", result, FIELD(prepare.shard_rows), "10000", "rows", "rows a data-set shard", 1, many},
-       {"prepare.block-rows", result, FIELD(prepare.block_rows), "500", "rows", "rows that a checksum covers", 1, many},
-       {"prepare.window-blocks", result, FIELD(prepare.window_blocks), "24", "blocks",
-        "blocks within which rows are shuffled when features and teacher train", 1, 1e6}});
+       {"prepare.shard-rows", result, FIELD(prepare.shard_rows), "10000", "rows",
+        "rows a data-set shard; a multiple of prepare.block-rows", 1, many},
+       {"prepare.block-rows", result, FIELD(prepare.block_rows), "250", "rows",
+        "rows that one checksum covers, the unit of reading", 1, 1e6},
+       {"prepare.window-blocks", result, FIELD(prepare.window_blocks), "16", "blocks",
+        "blocks within which rows are shuffled when training reads images", 1, 1e6}});
 }
 
 /// The keys that every trained model has.
@@ -272,6 +276,8 @@ void add_evaluate(std::vector<Option>& table) {
         "table rows, training and held-out each, that pairing fidelity is measured on; 0: not measured", 0, many},
        {"evaluate.pairing-nfe", result, FIELD(evaluate.pairing_nfe), "8", "evaluations",
         "Euler steps of the samples whose pairing is measured", 1, 10000},
+       {"evaluate.pairing-nfe", result, FIELD(evaluate.pairing_nfe), "31", "evaluations",
+        "Euler evaluations of the samples that pairing fidelity compares", 1, 10000},
        {"evaluate.grid-rows", result, FIELD(evaluate.grid_rows), "8", "rows", "rows of the sample pictures", 1, 100},
        {"evaluate.precision",
         result,

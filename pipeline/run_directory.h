@@ -1,6 +1,7 @@
 // Where everything of a run lies. All names inside a run directory are made here.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -15,6 +16,12 @@ public:
   std::filesystem::path config() const { return root_ / "config.ini"; }
   std::filesystem::path lock() const { return root_ / "lock"; }
   std::filesystem::path log() const { return root_ / "log"; }
+  std::filesystem::path stage_lock(const std::string& name) const { return stage(name) / "lock"; }
+  /// The stage's lines over all attempts: log/student-nf-0.log.
+  std::filesystem::path stage_log(std::string name) const {
+    std::replace(name.begin(), name.end(), '/', '-');
+    return log() / (name + ".log");
+  }
   // What the stages publish:
   std::filesystem::path train_images() const { return root_ / "prepare" / "train"; }
   std::filesystem::path test_images() const { return root_ / "prepare" / "test"; }
