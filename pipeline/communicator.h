@@ -20,7 +20,8 @@ public:
   /// Rank among those on this host: picks the device.
   virtual int local_rank() const = 0;
 
-  /// In place: the sum over ranks. Contiguous float32, float64, int64 (bfloat16 where NCCL is used).
+  /// In place: the sum over ranks. Contiguous float32, float64, int64 (bfloat16 where NCCL is used). That all ranks reduce the same shapes is
+  /// checked with the next other call, at no cost of its own.
   virtual void all_reduce(at::Tensor& tensor) = 0;
   /// In place: rank `root`'s values. Any element type.
   virtual void broadcast(at::Tensor& tensor, int root) = 0;
@@ -46,7 +47,12 @@ std::unique_ptr<Communicator> make_mpi_communicator();
 std::unique_ptr<Communicator> make_nccl_communicator();
 
 /// What this process was started as: MPI if mpirun or srun started it (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK), else single.
-/// `device` is "cpu" or "cuda". With CUDA and more ranks than GPUs on a host: MPI through host memory, and it says so.
+/// `device` is "cpu", "cuda" or "auto" (resolve_device in pipeline/device.h). With CUDA and more ranks than GPUs on a host: MPI through host
+/// memory, and it says so.
 std::unique_ptr<Communicator> make_communicator(const std::string& device);
+
+/// Ends this process with `status` and, under MPI, all others within a bounded time: for a rank that cannot go on while the others wait for it.
+/// Flushes the standard streams and prints nothing; destructors do not run.
+[[noreturn]] void abort_all(int status);
 
 }  // namespace couplet

@@ -1,0 +1,186 @@
+#include "pipeline/mpi_communicator.h"
+
+#include "pipeline/collective_checks.h"
+#include "pipeline/mpi_session.h"
+#include "storage/error.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+/// Larger tensors go in several messages: MPI counts in int, and its buffers grow with the message.
+constexpr std::int64_t message_bytes = std::int64_t{64} << 20;
+
+MPI_Datatype mpi_type(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return MPI_FLOAT;
+    case at::kDouble:
+      return MPI_DOUBLE;
+    case at::kLong:
+      return MPI_INT64_T;
+    default:
+      fail("MPI has no type for sums of {}", c10::toString(type));
+  }
+}
+
+/// Calls `send(pointer, count)` for pieces of at most `message_bytes`; `count` in elements.
+template <class Send>
+void in_messages(const at::Tensor& tensor, Send send) {
+  auto* const bytes = static_cast<std::byte*>(tensor.data_ptr());
+  const auto element = static_cast<std::int64_t>(tensor.element_size());
+  const std::int64_t most = message_bytes / element;
+  for (std::int64_t done = 0; done < tensor.numel(); done += most) {
+    send(bytes + done * element, static_cast<int>(std::min(most, tensor.numel() - done)));
+  }
+}
+
+/// An uninitialised CPU tensor, pinned if `like` is on a GPU, so that copies run at full speed.
+at::Tensor host_tensor(at::IntArrayRef sizes, const at::Tensor& like) {
+  return at::empty(sizes, at::TensorOptions().dtype(like.scalar_type()).pinned_memory(like.is_cuda()));
+}
+
+/// The tensor itself if MPI can read and write it where it is, else a contiguous copy in host memory.
+at::Tensor reachable(const at::Tensor& tensor) {
+  if (tensor.is_cpu() && tensor.is_contiguous()) return tensor;
+  at::Tensor copy = host_tensor(tensor.sizes(), tensor);
+  copy.copy_(tensor);
+  return copy;
+}
+
+}  // namespace
+
+MpiCommunicator::MpiCommunicator() {
+  start_mpi();
+  check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank", 0);
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size", rank_);
+  MPI_Comm host = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host), "MPI_Comm_split_type",
+            rank_);
+  const int rank_code = MPI_Comm_rank(host, &local_rank_);
+  const int size_code = MPI_Comm_size(host, &local_size_);
+  check_mpi(MPI_Comm_free(&host), "MPI_Comm_free", rank_);
+  check_mpi(rank_code, "MPI_Comm_rank", rank_);
+  check_mpi(size_code, "MPI_Comm_size", rank_);
+}
+
+void MpiCommunicator::all_reduce(at::Tensor& tensor) {
+  check_reducible(tensor, false, rank_);
+  note_reduction(tensor);
+  if (size_ == 1 || tensor.numel() == 0) return;
+  const at::NoGradGuard no_grad;
+  const at::Tensor host = reachable(tensor);
+  const MPI_Datatype type = mpi_type(host.scalar_type());
+  in_messages(host, [&](void* values, int count) {
+    check_mpi(MPI_Allreduce(MPI_IN_PLACE, values, count, type, MPI_SUM, MPI_COMM_WORLD), "all_reduce", rank_);
+  });
+  if (!host.is_same(tensor)) tensor.copy_(host, /*non_blocking=*/true);
+}
+
+void MpiCommunicator::broadcast(at::Tensor& tensor, int root) {
+  check_dense(tensor, "broadcast", rank_);
+  check_root(root, size_, "broadcast", rank_);
+  agree("broadcast", &tensor, root);
+  if (size_ == 1 || tensor.numel() == 0) return;
+  const at::NoGradGuard no_grad;
+  const at::Tensor host = reachable(tensor);
+  const auto element = static_cast<int>(host.element_size());
+  in_messages(host, [&](void* values, int count) {
+    check_mpi(MPI_Bcast(values, count * element, MPI_BYTE, root, MPI_COMM_WORLD), "broadcast", rank_);
+  });
+  if (!host.is_same(tensor)) tensor.copy_(host, /*non_blocking=*/true);
+}
+
+at::Tensor MpiCommunicator::all_gather(const at::Tensor& tensor) {
+  check_dense(tensor, "all_gather", rank_);
+  agree("all_gather", &tensor, -1);
+  const at::NoGradGuard no_grad;
+  const at::Tensor host = reachable(tensor);
+  std::vector<std::int64_t> sizes = tensor.sizes().vec();
+  sizes.insert(sizes.begin(), size_);
+  const at::Tensor gathered = host_tensor(sizes, tensor);
+  const auto bytes = static_cast<std::int64_t>(host.nbytes());
+  if (bytes > 0 && bytes * size_ <= message_bytes) {
+    const int count = static_cast<int>(bytes);
+    check_mpi(MPI_Allgather(host.data_ptr(), count, MPI_BYTE, gathered.data_ptr(), count, MPI_BYTE, MPI_COMM_WORLD),
+              "all_gather", rank_);
+  } else if (bytes > 0) {
+    gathered.select(0, rank_).copy_(host);
+    const auto element = static_cast<int>(host.element_size());
+    for (int root = 0; root < size_; ++root) {
+      in_messages(gathered.select(0, root), [&](void* values, int count) {
+        check_mpi(MPI_Bcast(values, count * element, MPI_BYTE, root, MPI_COMM_WORLD), "all_gather", rank_);
+      });
+    }
+  }
+  return tensor.is_cuda() ? gathered.to(tensor.device(), /*non_blocking=*/true) : gathered;
+}
+
+void MpiCommunicator::barrier() {
+  agree("barrier", nullptr, -1);
+}
+
+void MpiCommunicator::mix(std::int64_t value) {
+  history_ = (history_ ^ static_cast<std::uint64_t>(value)) * 0x9E3779B97F4A7C15;
+  history_ ^= history_ >> 32;
+}
+
+void MpiCommunicator::mix(const at::Tensor& tensor) {
+  mix(static_cast<std::int64_t>(tensor.scalar_type()));
+  mix(tensor.dim());
+  for (const std::int64_t length : tensor.sizes()) mix(length);
+}
+
+void MpiCommunicator::note_reduction(const at::Tensor& tensor) {
+  mix(1);
+  mix(tensor);
+  ++reductions_;
+  reduced_elements_ += tensor.numel();
+}
+
+void MpiCommunicator::agree(const char* operation, const at::Tensor* tensor, int root) {
+  if (size_ == 1) return;
+  mix(static_cast<unsigned char>(operation[0]));
+  mix(root);
+  if (tensor) mix(*tensor);
+  const auto mark = static_cast<std::int64_t>(history_ >> 2);
+  std::int64_t extremes[2] = {mark, -mark};
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD), operation, rank_);
+  if (extremes[0] != -extremes[1]) {
+    std::string call = operation;
+    if (tensor)
+      call += fmt::format(" of {} [{}]", c10::toString(tensor->scalar_type()), fmt::join(tensor->sizes(), ", "));
+    if (root >= 0) call += fmt::format(" from rank {}", root);
+    report_difference(call + fmt::format(" after {} all_reduce calls of {} elements", reductions_, reduced_elements_));
+  }
+  reductions_ = reduced_elements_ = 0;
+}
+
+void MpiCommunicator::report_difference(const std::string& call) {
+  constexpr std::size_t length = 256;
+  std::vector<char> mine(length, '\0');
+  std::copy_n(call.begin(), std::min(call.size(), length - 1), mine.begin());
+  std::vector<char> all(length * static_cast<std::size_t>(size_));
+  constexpr int count = static_cast<int>(length);
+  check_mpi(MPI_Allgather(mine.data(), count, MPI_CHAR, all.data(), count, MPI_CHAR, MPI_COMM_WORLD), call.c_str(),
+            rank_);
+  for (int other = 0; other < size_; ++other) {
+    const std::string theirs = all.data() + static_cast<std::size_t>(other) * length;
+    if (theirs != call) fail("the ranks' calls differ: rank {}: {}; rank {}: {}", rank_, call, other, theirs);
+  }
+  fail("the ranks' calls differ: an earlier all_reduce had another shape or type on another rank; rank {}: {}", rank_,
+       call);
+}
+
+std::unique_ptr<Communicator> make_mpi_communicator() {
+  return std::make_unique<MpiCommunicator>();
+}
+
+}  // namespace couplet

@@ -1,0 +1,41 @@
+// The communicator over MPI. CUDA tensors pass through pinned host memory.
+#pragma once
+
+#include "pipeline/communicator.h"
+
+#include <string>
+
+namespace couplet {
+
+class MpiCommunicator final : public Communicator {
+public:
+  MpiCommunicator();
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  int local_rank() const override { return local_rank_; }
+  /// Ranks on this host.
+  int local_size() const { return local_size_; }
+
+  void all_reduce(at::Tensor& tensor) override;
+  void broadcast(at::Tensor& tensor, int root) override;
+  at::Tensor all_gather(const at::Tensor& tensor) override;
+  void barrier() override;
+
+  /// Remembers a call that all ranks must make alike, without a message: the next `agree` checks it.
+  void note_reduction(const at::Tensor& tensor);
+  /// Throws on every rank if this call, or one noted before it, is not the same on all: one message of 16 bytes. Also a
+  /// barrier.
+  void agree(const char* operation, const at::Tensor* tensor, int root);
+
+private:
+  void mix(std::int64_t value);
+  void mix(const at::Tensor& tensor);
+  [[noreturn]] void report_difference(const std::string& call);
+
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  std::uint64_t history_ = 0;          ///< hash of all calls made; equal on all ranks
+  std::int64_t reductions_ = 0;        ///< since the last agreement
+  std::int64_t reduced_elements_ = 0;  ///< in them
+};
+
+}  // namespace couplet

@@ -1,0 +1,79 @@
+#include "pipeline/nccl_communicator.h"
+
+#include "pipeline/collective_checks.h"
+#include "pipeline/cuda_library.h"
+#include "pipeline/device.h"
+#include "storage/error.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+
+#include <utility>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+class NcclCommunicator final : public Communicator {
+public:
+  explicit NcclCommunicator(std::unique_ptr<MpiCommunicator> mpi) : mpi_(std::move(mpi)) {
+    const CudaLibrary& library = *find_cuda().library;
+    std::string id;
+    if (mpi_->is_root()) {
+      const std::vector<char> bytes = library.new_id();
+      id.assign(bytes.begin(), bytes.end());
+    }
+    id = mpi_->broadcast_text(id, 0);
+    nccl_ = library.join({id.begin(), id.end()}, mpi_->rank(), mpi_->size(), mpi_->local_rank());
+  }
+  int rank() const override { return mpi_->rank(); }
+  int size() const override { return mpi_->size(); }
+  int local_rank() const override { return mpi_->local_rank(); }
+
+  void all_reduce(at::Tensor& tensor) override {
+    if (!on_gpu(tensor)) return mpi_->all_reduce(tensor);
+    check_reducible(tensor, true, rank());
+    mpi_->note_reduction(tensor);
+    if (tensor.numel() > 0) nccl_->all_reduce(tensor);
+  }
+  void broadcast(at::Tensor& tensor, int root) override {
+    if (!on_gpu(tensor)) return mpi_->broadcast(tensor, root);
+    check_root(root, size(), "broadcast", rank());
+    mpi_->agree("broadcast", &tensor, root);
+    if (tensor.numel() == 0) return;
+    const at::NoGradGuard no_grad;
+    at::Tensor values = tensor.contiguous();
+    nccl_->broadcast(values, root);
+    if (!values.is_same(tensor)) tensor.copy_(values);
+  }
+  at::Tensor all_gather(const at::Tensor& tensor) override {
+    if (!on_gpu(tensor)) return mpi_->all_gather(tensor);
+    mpi_->agree("all_gather", &tensor, -1);
+    const at::NoGradGuard no_grad;
+    std::vector<std::int64_t> sizes = tensor.sizes().vec();
+    sizes.insert(sizes.begin(), size());
+    at::Tensor gathered = at::empty(sizes, at::TensorOptions().dtype(tensor.scalar_type()).device(tensor.device()));
+    if (tensor.numel() > 0) nccl_->all_gather(tensor.contiguous(), gathered);
+    return gathered;
+  }
+  void barrier() override { mpi_->barrier(); }
+
+private:
+  static bool on_gpu(const at::Tensor& tensor) { return tensor.defined() && tensor.is_cuda(); }
+
+  std::unique_ptr<MpiCommunicator> mpi_;
+  std::unique_ptr<CudaCollectives> nccl_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<MpiCommunicator> mpi) {
+  resolve_device("cuda");
+  return std::make_unique<NcclCommunicator>(std::move(mpi));
+}
+
+std::unique_ptr<Communicator> make_nccl_communicator() {
+  return make_nccl_communicator(std::make_unique<MpiCommunicator>());
+}
+
+}  // namespace couplet

@@ -1,0 +1,13 @@
+// The communicator of CUDA tensors over NCCL, beside MPI for CPU tensors.
+#pragma once
+
+#include "pipeline/mpi_communicator.h"
+
+#include <memory>
+
+namespace couplet {
+
+/// Collective. Every rank has a GPU of its own on its host.
+std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<MpiCommunicator> mpi);
+
+}  // namespace couplet
