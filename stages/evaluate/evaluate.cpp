@@ -42,7 +42,7 @@ struct Evaluation {
   const EvaluateConfig& config() const { return context.config.evaluate; }
   std::uint64_t seed() const { return static_cast<std::uint64_t>(context.config.pipeline.seed); }
 
-  void keep(const RecordKey& key, const Score& score) {
+  void keep(const RecordKey& key, const SampleScore& score) {
     records.add(key, "frechet_distance", score.frechet_distance, score.samples, network, score.nonfinite);
     records.add(key, "class_accuracy", score.class_accuracy, score.samples, network, score.nonfinite);
     if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
@@ -66,7 +66,7 @@ Evaluation start_evaluation(StageContext& context) {
 void score_real(Evaluation& run) {
   const RecordKey key{.model = "real", .split = "test"};
   if (run.records.has(key, "frechet_distance")) return;
-  const Score score = run.scorer.score(
+  const SampleScore score = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
         const std::int64_t there = std::min(count, run.test.rows() - first);
         const at::Tensor rows = torch::arange(count).clamp_max(there - 1);
@@ -89,7 +89,7 @@ void score_teacher(Evaluation& run) {
   const bool denoises = teacher_config.noise == "gaussian" && teacher_config.noise_std > 0;
   TarFlow teacher = load_teacher(context.run, teacher_config, run.shape, context.device);
   const TarFlowSampling sampling{config.teacher_guidance, config.teacher_annealed, config.teacher_temperature};
-  const std::vector<Score> scores = run.scorer.score(
+  const std::vector<SampleScore> scores = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
         const Starts starts = fresh_starts(run.shape, run.seed(), first, count);
         const at::Tensor labels = starts.labels.to(context.device);
@@ -151,7 +151,7 @@ void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& 
                       .split = sampling.table ? "test" : "", .guidance = config.guidance};
   if (run.records.has(key, "frechet_distance")) return;
   const double sigma_f = sampling.table ? coupling_sigma(context.run) : 1;
-  const Score score = run.scorer.score(
+  const SampleScore score = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
         const Starts starts =
             sampling.table ? table_starts(held_out, sigma_f, first, count) : fresh_starts(run.shape, run.seed(), first, count);

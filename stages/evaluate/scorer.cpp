@@ -15,16 +15,16 @@ Scorer::Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows
 at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels) {
   const at::Tensor finite = images.flatten(1).isfinite().all(1).to(torch::kFloat32).cpu();
   const at::Tensor features = classifier_->features(to_float(to_uint8(images)).to(device_));
-  const at::Tensor right = classifier_->classify(features).argmax(1).cpu().eq(labels.cpu()).to(torch::kFloat32);
+  const at::Tensor right = classifier_->logits(features).argmax(1).cpu().eq(labels.cpu()).to(torch::kFloat32);
   return torch::cat({features.to(torch::kFloat32).cpu(), right.unsqueeze(1), finite.unsqueeze(1)}, 1);
 }
 
-std::vector<Score> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples) {
+std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples) {
   const torch::NoGradGuard no_grad;
   const std::int64_t dimension = reference_.dimension(), size = communicator_.size();
   std::vector<Moments> moments(variants, Moments(dimension));
   for (Moments& each : moments) each = Moments(dimension);  // copies of a Moments would share its tensors
-  std::vector<Score> scores(variants);
+  std::vector<SampleScore> scores(variants);
   for (std::int64_t round = 0; round < samples; round += slice_rows_ * size) {
     if (agree_to_stop(communicator_)) throw Interrupted("evaluation stopped; finished scores are kept");
     // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape; those beyond `samples` are not counted.
@@ -32,7 +32,7 @@ std::vector<Score> Scorer::score(const Generator& generate, std::size_t variants
     Generated mine;
     if (first < samples) mine = generate(first, slice_rows_);
     for (std::size_t variant = 0; variant < variants; ++variant) {
-      Score& score = scores[variant];
+      SampleScore& score = scores[variant];
       at::Tensor described = torch::zeros({slice_rows_, dimension + 2});
       if (first < samples) described = describe(mine.variants.at(variant), mine.labels);
       const at::Tensor all = communicator_.all_gather(described);

@@ -20,7 +20,7 @@ struct Generated {
 };
 using Generator = std::function<Generated(std::int64_t first, std::int64_t count)>;
 
-struct Score {
+struct SampleScore {
   double frechet_distance = 0;
   double class_accuracy = 0;        ///< share of samples that the classifier gives the label they were asked for
   std::int64_t samples = 0;
@@ -32,9 +32,9 @@ class Scorer {
 public:
   Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures, Communicator& communicator,
          c10::Device device);
-  /// Scores `samples` samples, one Score a variant; the figures on every rank. Collective. Images are rounded to 8 bits first. Stops (Interrupted) between slices
+  /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits first. Stops (Interrupted) between slices
   /// when asked to.
-  std::vector<Score> score(const Generator& generate, std::size_t variants, std::int64_t samples);
+  std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples);
 
 private:
   at::Tensor describe(const at::Tensor& images, const at::Tensor& labels);

@@ -37,7 +37,7 @@ TableFeatures table_features(Classifier& classifier, const RowTable& table, std:
       const at::Tensor labels = read_rows(table, "label", first, count).to(torch::kInt64);
       const at::Tensor features = classifier->features(images);
       mine.narrow(0, 0, count).narrow(1, 0, dimension).copy_(features);
-      mine.narrow(0, 0, count).select(1, dimension).copy_(classifier->classify(features).argmax(1).cpu().eq(labels));
+      mine.narrow(0, 0, count).select(1, dimension).copy_(classifier->logits(features).argmax(1).cpu().eq(labels));
     }
     const at::Tensor all = communicator.all_gather(mine).flatten(0, 1);
     for (std::int64_t slice = 0; slice < communicator.size(); ++slice) {

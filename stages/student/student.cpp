@@ -74,7 +74,7 @@ void student(StageContext& context) {
   const SiTOptions options = student_options(config.student, shape);
   SiT model = make_sit(options, seed);
   if (!config.student.init.empty()) {
-    load_tensors(*model, reverse_time(read_tensors(config.student.init)), config.student.init);
+    load_tensors(*model, import_sit(read_tensors(config.student.init)), config.student.init);
     say("weights start from {} (SiT's time and sign folded in)", config.student.init);
   }
   model->to(context.device);

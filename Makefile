@@ -1,0 +1,46 @@
+# The short ways. Everything here can also be done by hand: see README.md.
+#   make run | test | build | bench | install PREFIX=... | format | tidy | clean
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+CMAKE_FLAGS ?=
+RUN_DIR ?= runs/fashion
+RANKS ?= 2
+
+.PHONY: run test build build-tests setup configure bench install format tidy clean
+
+run: build
+	$(BUILD)/couplet run --config configs/fashion.ini --run-dir $(RUN_DIR) --ranks $(RANKS)
+
+# One test process a core; tests that start ranks reserve both.
+test: build-tests
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+bench: setup configure
+	cmake --build $(BUILD) -j $(JOBS) --target all
+	bench/run $(BUILD)
+
+setup:
+	@scripts/setup
+
+configure: setup
+	@[ -e $(BUILD)/build.ninja ] || cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS)
+
+# The program alone; the tests take as long again to build.
+build: configure
+	cmake --build $(BUILD) -j $(JOBS) --target program
+
+build-tests: configure
+	cmake --build $(BUILD) -j $(JOBS)
+
+install: build
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+format:
+	git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+tidy: build-tests
+	git ls-files '*.cpp' | grep -v '^tests/' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
+
+clean:
+	rm -rf $(BUILD)
