@@ -25,6 +25,13 @@ target_link_options(torch_cpu INTERFACE
   -Wl,--allow-shlib-undefined)
 target_link_libraries(torch_cpu INTERFACE ${_wheel}/torch/lib/libtorch_cpu.so ${_wheel}/torch/lib/libc10.so)
 
+# The wheel's include directory also holds fmt's headers (version 12), which come before the system's wherever LibTorch is included, but not the
+# library to them. The two versions live side by side, each in a namespace of its own.
+add_library(torch_fmt STATIC ${CMAKE_CURRENT_LIST_DIR}/torch_fmt.cpp)
+target_include_directories(torch_fmt SYSTEM PRIVATE ${_wheel}/torch/include)
+set_target_properties(torch_fmt PROPERTIES POSITION_INDEPENDENT_CODE ON)
+target_link_libraries(torch_cpu INTERFACE torch_fmt)
+
 find_path(COUPLET_CUDA_INCLUDE cuda_runtime_api.h
   HINTS ${_wheel}/nvidia/cu13/include /usr/local/cuda/include ENV CUDA_HOME PATH_SUFFIXES include)
 find_path(COUPLET_NCCL_INCLUDE nccl.h
