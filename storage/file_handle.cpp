@@ -49,10 +49,6 @@ FileHandle FileHandle::open_to_read(const std::filesystem::path& path) {
   return {path, open_or_fail(path, O_RDONLY, "read")};
 }
 
-FileHandle FileHandle::open_to_write(const std::filesystem::path& path) {
-  return {path, open_or_fail(path, O_WRONLY, "write")};
-}
-
 FileHandle FileHandle::create(const std::filesystem::path& path) {
   return {path, open_or_fail(path, O_WRONLY | O_CREAT | O_TRUNC, "write")};
 }
@@ -96,6 +92,12 @@ void FileHandle::write_at(std::span<const std::byte> bytes, std::uint64_t offset
            errno_text(errno));
     }
     done += static_cast<std::size_t>(n);
+  }
+}
+
+void FileHandle::resize(std::uint64_t bytes) const {
+  if (::ftruncate(descriptor_, static_cast<off_t>(bytes)) != 0) {
+    fail("{}: cannot be given {} bytes: {}", path_.string(), bytes, errno_text(errno));
   }
 }
 

@@ -23,8 +23,6 @@ public:
   FileHandle& operator=(FileHandle&& other) noexcept;
 
   static FileHandle open_to_read(const std::filesystem::path& path);
-  /// An existing file, to write into.
-  static FileHandle open_to_write(const std::filesystem::path& path);
   /// An empty new file; one that exists is emptied.
   static FileHandle create(const std::filesystem::path& path);
 
@@ -35,6 +33,8 @@ public:
   /// Reads exactly `out.size()` bytes; a file that ends before is an error.
   void read_at(std::span<std::byte> out, std::uint64_t offset) const;
   void write_at(std::span<const std::byte> bytes, std::uint64_t offset) const;
+  /// Cuts the file or extends it with zeros that take no space yet.
+  void resize(std::uint64_t bytes) const;
   /// Closes; network file systems report some failed writes only here.
   void close();
 

@@ -51,6 +51,10 @@ Hdf5Lock::Hdf5Lock() : lock_(hdf5_mutex()) {
   H5Eset_auto2(H5E_DEFAULT, keep_reason, nullptr);
 }
 
+Hdf5Lock::~Hdf5Lock() {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
+
 std::string Hdf5Lock::reason() {
   return last_reason().empty() ? "no reason given" : last_reason();
 }

@@ -21,6 +21,8 @@ namespace couplet {
 class Hdf5Lock {
 public:
   Hdf5Lock();
+  /// HDF5 stays silent from then on, also about memory that a damaged file made it lose when it closes at exit.
+  ~Hdf5Lock();
   /// The innermost reason of the first failure since this lock was taken, "no reason given" if there is none.
   static std::string reason();
 

@@ -48,7 +48,8 @@ void check_superblock(const std::filesystem::path& path) {
   Superblock block;
   const std::size_t read = file.read_some(std::as_writable_bytes(std::span(block.content)), 0);
   if (size == 0) fail("{}: truncated: the file is empty", path.string());
-  if (!block.is_hdf5()) fail("{}: is no HDF5 file, or its first bytes are damaged", path.string());
+  if (!block.is_hdf5())
+    fail("{}: is no HDF5 file, or a shard whose writer did not finish, or its first bytes are damaged", path.string());
   if (read < Superblock::bytes) fail("{}: truncated: {} bytes", path.string(), size);
   if (!block.is_ours()) {
     fail("{}: is an HDF5 file that Couplet did not write (superblock version {}, expected 2 or 3), or is damaged",
@@ -124,8 +125,9 @@ void RowShard::Impl::load_header(const H5::Group& root, const std::string& expec
 /// Names of the root's data sets, in the order in which they were made where the file keeps it.
 std::vector<std::string> RowShard::Impl::column_names(const H5::Group& root) const {
   unsigned order = 0;
-  const H5::PropList creation(H5Gget_create_plist(root.getId()));
-  H5Pget_link_creation_order(creation.getId(), &order);
+  const hid_t creation = H5Gget_create_plist(root.getId());
+  H5Pget_link_creation_order(creation, &order);
+  H5Pclose(creation);
   const H5_index_t index = order & H5P_CRT_ORDER_INDEXED ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME;
   std::vector<std::string> names;
   for (hsize_t i = 0; i < root.getNumObjs(); ++i) {
@@ -190,6 +192,9 @@ void RowShard::Impl::load_column(const H5::H5File& hdf5, const std::string& name
   ColumnPlace place;
   place.offset = locate(set, name, bytes);
   const std::string checksum_name = fmt::format("{}/{}", checksum_group, name);
+  if (!hdf5.nameExists(checksum_group) || !hdf5.nameExists(checksum_name)) {
+    fail("{}: data set '{}' is missing", path.string(), checksum_name);
+  }
   const H5::DataSet checksums = hdf5.openDataSet(checksum_name);
   const auto blocks = static_cast<hsize_t>(block_count(header));
   if (extents_of(checksums) != std::vector<hsize_t>{blocks} || checksums.getDataType() != H5::PredType::STD_U64LE) {

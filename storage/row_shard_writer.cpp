@@ -4,8 +4,11 @@
 #include "storage/row_shard.h"
 #include "storage/row_shard_layout.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <set>
 
 static_assert(std::endian::native == std::endian::little, "row shards are written as little-endian memory");
@@ -13,9 +16,14 @@ static_assert(std::endian::native == std::endian::little, "row shards are writte
 namespace couplet {
 namespace {
 
+constexpr std::uint64_t largest_file = std::uint64_t{1} << 62;
+/// More than HDF5 needs for a data set's metadata, or for a text beside the text itself.
+constexpr std::uint64_t metadata_allowance = 16 * 1024;
+
 /// How far one column has been written.
 struct ColumnState {
   std::uint64_t offset = 0;           ///< of its data set in the file
+  std::uint64_t bytes = 0;            ///< of its data set
   std::uint64_t checksum_offset = 0;  ///< of its checksums in the file
   std::int64_t rows = 0;              ///< written so far
   BlockHash block;                    ///< of the rows of the block begun
@@ -57,6 +65,42 @@ void check_columns(const std::filesystem::path& path, const std::vector<Column>&
     }
   }
 }
+
+/// Sets the bytes of each data set and returns those of all, with their checksums.
+std::uint64_t count_bytes(const std::filesystem::path& path, const ShardHeader& header,
+                          const std::vector<Column>& columns, std::vector<ColumnState>& states) {
+  std::uint64_t total = 0;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    std::uint64_t& bytes = states[i].bytes;
+    const std::uint64_t checksum_bytes = static_cast<std::uint64_t>(block_count(header)) * sizeof(std::uint64_t);
+    if (__builtin_mul_overflow(columns[i].row_bytes(), static_cast<std::uint64_t>(header.rows), &bytes) ||
+        __builtin_add_overflow(total, bytes + checksum_bytes, &total) || total > largest_file) {
+      fail("{}: {} rows of column '{}' with {} bytes each do not fit in a file", path.string(), header.rows,
+           columns[i].name, columns[i].row_bytes());
+    }
+  }
+  return total;
+}
+
+/// A file in memory in which HDF5 builds the shard's metadata around data sets that stay empty there. The library
+/// breaks down when a file cannot be written (1.10 ends the process when it closes one), so it never touches the disk.
+class MetadataFile {
+public:
+  MetadataFile() : file_("the metadata in memory", ::memfd_create("row shard", MFD_CLOEXEC)) {
+    if (file_.descriptor() < 0) fail("cannot make a file in memory: {}", errno_text(errno));
+  }
+  std::string path() const { return fmt::format("/proc/self/fd/{}", file_.descriptor()); }
+  const FileHandle& file() const { return file_; }
+  /// The driver over stdio: the one over system calls looks for the file's name in a folder, and it has none.
+  static H5::FileAccPropList access() {
+    H5::FileAccPropList access = shard_file_access();
+    access.setStdio();
+    return access;
+  }
+
+private:
+  FileHandle file_;
+};
 
 /// Object times off, so that equal rows give equal bytes.
 template <class List>
@@ -100,10 +144,10 @@ void write_root_attributes(const H5::Group& root, const ShardHeader& header, con
   write_attribute(root, "provenance", provenance);
 }
 
-/// Makes the file with everything but rows, checksums and summary, and notes where in it those belong.
-void lay_out(const std::filesystem::path& path, const ShardHeader& header, const std::string& provenance,
+/// Makes a file with everything but rows, checksums and summary, and notes where in it those belong.
+void lay_out(const std::string& path, const ShardHeader& header, const std::string& provenance,
              const std::vector<Column>& columns, std::vector<ColumnState>& states) {
-  H5::H5File file(path.string(), H5F_ACC_TRUNC, file_creation(), shard_file_access());
+  H5::H5File file(path, H5F_ACC_TRUNC, file_creation(), MetadataFile::access());
   const H5::Group root = file.openGroup("/");
   write_root_attributes(root, header, provenance);
   for (std::size_t i = 0; i < columns.size(); ++i) {
@@ -130,11 +174,45 @@ struct RowShardWriter::Impl {
   ShardHeader header;
   std::vector<Column> columns;
   std::vector<ColumnState> states;
+  MetadataFile metadata;
   FileHandle file;
 
+  void create(const std::string& provenance);
   void hash_rows(std::size_t column, std::span<const std::byte> bytes);
   void end_block(ColumnState& state) const;
+  void copy_metadata();
 };
+
+/// Makes the file in its full size and finds the places of its data sets.
+void RowShardWriter::Impl::create(const std::string& provenance) {
+  states.resize(columns.size());
+  const std::uint64_t data_bytes = count_bytes(path, header, columns, states);
+  file = FileHandle::create(path);
+  // A file size that the system does not allow shows here, before HDF5 meets it.
+  file.resize(data_bytes + provenance.size() + (2 * columns.size() + 4) * metadata_allowance);
+  with_hdf5(path, "lay out the shard", [&] { lay_out(metadata.path(), header, provenance, columns, states); });
+  file.resize(metadata.file().size());
+}
+
+/// Puts HDF5's metadata, which is all that lies between the data sets, into the file.
+void RowShardWriter::Impl::copy_metadata() {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> data;
+  for (const ColumnState& state : states) {
+    data.emplace_back(state.offset, state.bytes);
+    data.emplace_back(state.checksum_offset, state.checksums.size() * sizeof(std::uint64_t));
+  }
+  data.emplace_back(metadata.file().size(), 0);
+  std::ranges::sort(data);
+  std::uint64_t done = 0;
+  std::vector<std::byte> gap;
+  for (const auto& [offset, bytes] : data) {
+    gap.resize(offset - done);
+    metadata.file().read_at(gap, done);
+    file.write_at(gap, done);
+    done = offset + bytes;
+  }
+  file.resize(done);
+}
 
 void RowShardWriter::Impl::end_block(ColumnState& state) const {
   state.checksums.push_back(state.block.value());
@@ -159,13 +237,11 @@ RowShardWriter::RowShardWriter(const std::filesystem::path& path, ShardHeader he
     : impl_(std::make_unique<Impl>()) {
   check_header(path, header);
   check_columns(path, columns);
-  impl_->states.resize(columns.size());
   const std::string provenance = json_text(path, "provenance", header.provenance);
-  with_hdf5(path, "lay out the shard", [&] { lay_out(path, header, provenance, columns, impl_->states); });
   impl_->path = path;
   impl_->header = std::move(header);
   impl_->columns = std::move(columns);
-  impl_->file = FileHandle::open_to_write(path);
+  impl_->create(provenance);
 }
 
 RowShardWriter::~RowShardWriter() = default;
@@ -202,12 +278,14 @@ void RowShardWriter::finish(const nlohmann::json& summary) {
   for (const ColumnState& state : shard.states) {
     shard.file.write_at(std::as_bytes(std::span(state.checksums)), state.checksum_offset);
   }
-  shard.file.close();
+  shard.file.resize(shard.metadata.file().size() + text.size() + metadata_allowance);
   with_hdf5(shard.path, "store the summary", [&] {
-    H5::H5File file(shard.path.string(), H5F_ACC_RDWR, H5::FileCreatPropList::DEFAULT, shard_file_access());
+    H5::H5File file(shard.metadata.path(), H5F_ACC_RDWR, H5::FileCreatPropList::DEFAULT, MetadataFile::access());
     write_attribute(file.openGroup("/"), "summary", text);
     file.close();
   });
+  shard.copy_metadata();
+  shard.file.close();
 }
 
 }  // namespace couplet
