@@ -13,7 +13,8 @@
 namespace couplet {
 
 /// Sends `say` of this process to stdout and, appending, to `path`; only rank 0 says anything. Lines start with the stage's name.
-void open_log(const std::filesystem::path& path, const std::string& stage, int rank);
+/// `ranks` is their number: with several, warnings carry the rank. An empty path: no file.
+void open_log(const std::filesystem::path& path, const std::string& stage, int rank, int ranks = 1);
 void say_line(const std::string& line);
 template <class... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {

@@ -32,8 +32,12 @@ public:
   Window window(std::int64_t position) const;
 
 private:
+  std::vector<std::int64_t> block_order(std::int64_t epoch) const;
+  std::int64_t rows_in(const std::vector<std::int64_t>& blocks) const;
+
   std::int64_t rows_, block_rows_, window_blocks_;
   std::uint64_t seed_;
+  Window last_;  ///< the window `at` used last
 };
 
 /// Reads windows of a table and hands out rows by position. Whole blocks are read in order of their place in the file, checked, kept for the
