@@ -37,9 +37,9 @@ void check(const TarFlowOptions& o) {
     if (value < 1) refuse("teacher.{} = {}: must be at least 1", name, value);
   }
   if (o.channels % o.head_size != 0) {
-    const auto below = o.channels / o.head_size * o.head_size;
-    refuse("teacher.channels = {} is not a multiple of teacher.head-size = {}: take {} or {}", o.channels, o.head_size,
-           std::max(below, o.head_size), std::max(below, o.head_size) + (below > 0 ? o.head_size : 0));
+    const auto above = (o.channels / o.head_size + 1) * o.head_size;
+    refuse("teacher.channels = {} is not a multiple of teacher.head-size = {}: the next one is {}", o.channels,
+           o.head_size, above);
   }
   if (o.image_size % o.patch != 0 || o.image_size <= o.patch) {
     refuse("teacher.patch = {} does not cut images of {}x{} into two or more whole patches", o.patch, o.image_size,
