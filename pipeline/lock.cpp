@@ -55,8 +55,11 @@ std::string own_line() {
   char host[256] = "unknown";
   ::gethostname(host, sizeof host - 1);
   const char* job = std::getenv("SLURM_JOB_ID");
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  ::localtime_r(&now, &local);
   return fmt::format("process {} on {} since {:%Y-%m-%d %H:%M:%S}{}: {}\n", ::getpid(), host,
-                     fmt::localtime(std::time(nullptr)), job ? fmt::format(" (Slurm job {})", job) : "",
+                     local, job ? fmt::format(" (Slurm job {})", job) : "",
                      command_text());
 }
 

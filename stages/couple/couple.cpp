@@ -11,6 +11,7 @@
 #include "storage/filenames.h"
 #include "storage/hash.h"
 
+#include <fmt/ranges.h>
 #include <torch/torch.h>
 
 #include <cmath>
