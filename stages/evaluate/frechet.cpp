@@ -1,0 +1,119 @@
+#include "stages/evaluate/frechet.h"
+
+#include "storage/atomic_file.h"
+#include "storage/error.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <tuple>
+
+namespace couplet {
+
+namespace {
+
+/// Eigenvalues of a positive semi-definite matrix with rounding below 0 cut off; and the eigenvectors.
+std::tuple<at::Tensor, at::Tensor> positive_eigen(const at::Tensor& matrix) {
+  const auto [values, vectors] = at::linalg_eigh(matrix, "L");
+  return {values.clamp_min(0), vectors};
+}
+
+at::Tensor symmetric(const at::Tensor& matrix) {
+  return (matrix + matrix.t()) / 2;
+}
+
+void check_enough(const Moments& moments, const char* which) {
+  if (moments.count < moments.dimension() + 1) {
+    refuse("a Fréchet distance over {} features needs at least {} samples; the {} set has {}", moments.dimension(),
+           moments.dimension() + 1, which, moments.count);
+  }
+}
+
+}  // namespace
+
+Moments::Moments(std::int64_t dimension) {
+  if (dimension < 1) fail("moments over {} features", dimension);
+  sum = at::zeros({dimension}, at::kDouble);
+  outer = at::zeros({dimension, dimension}, at::kDouble);
+}
+
+void Moments::add(const at::Tensor& features) {
+  if (features.dim() != 2 || features.size(1) != dimension()) {
+    fail("features of shape {} added to moments over {} features", fmt::join(features.sizes(), "x"), dimension());
+  }
+  const at::Tensor rows = features.detach().to(at::kCPU, at::kDouble);
+  const std::int64_t bad = rows.isfinite().all(1).logical_not().sum().item<std::int64_t>();
+  if (bad > 0) fail("{} of {} rows of features hold a value that is not finite", bad, rows.size(0));
+  count += rows.size(0);
+  sum = sum + rows.sum(0);
+  outer = outer + rows.t().mm(rows);
+}
+
+void Moments::add(const Moments& other) {
+  if (other.dimension() != dimension()) {
+    fail("moments over {} features added to moments over {}", other.dimension(), dimension());
+  }
+  count += other.count;
+  sum = sum + other.sum;
+  outer = outer + other.outer;
+}
+
+at::Tensor Moments::mean() const {
+  if (count < 1) fail("the mean of no features");
+  return sum / static_cast<double>(count);
+}
+
+at::Tensor Moments::covariance() const {
+  if (count < 2) fail("the covariance of {} rows of features", count);
+  return symmetric(outer - at::outer(sum, mean())) / static_cast<double>(count - 1);
+}
+
+double frechet_distance(const Moments& a, const Moments& b) {
+  if (a.dimension() != b.dimension()) {
+    refuse("a Fréchet distance between sets of {} and {} features: they come from different networks", a.dimension(),
+           b.dimension());
+  }
+  check_enough(a, "first");
+  check_enough(b, "second");
+  const at::Tensor covariance_a = a.covariance(), covariance_b = b.covariance();
+  const auto [values, vectors] = positive_eigen(covariance_a);
+  const at::Tensor root_a = (vectors * values.sqrt()).mm(vectors.t());
+  const at::Tensor product = symmetric(root_a.mm(covariance_b).mm(root_a));
+  const double cross = at::linalg_eigvalsh(product, "L").clamp_min(0).sqrt().sum().item<double>();
+  const double means = (a.mean() - b.mean()).square().sum().item<double>();
+  return means + covariance_a.trace().item<double>() + covariance_b.trace().item<double>() - 2 * cross;
+}
+
+void save_moments(const std::filesystem::path& path, const Moments& moments,
+                  const std::map<std::string, std::string>& metadata) {
+  Pending pending(path);
+  write_tensors(pending.path(),
+                {{"count", at::full({1}, moments.count, at::kLong)}, {"sum", moments.sum}, {"outer", moments.outer}},
+                metadata);
+  pending.commit();
+}
+
+Moments load_moments(const std::filesystem::path& path) {
+  const NamedTensors tensors = read_tensors(path);
+  const auto find = [&](const char* name, at::ScalarType type, std::int64_t dimensions) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end() || found->second.scalar_type() != type || found->second.dim() != dimensions) {
+      fail("{}: no moments of features: tensor '{}' ({}, {} dimensions) is missing or of another form", path.string(),
+           name, at::toString(type), dimensions);
+    }
+    return found->second;
+  };
+  const at::Tensor count = find("count", at::kLong, 1), sum = find("sum", at::kDouble, 1);
+  const at::Tensor outer = find("outer", at::kDouble, 2);
+  Moments moments(sum.size(0));
+  if (count.numel() != 1 || outer.size(0) != sum.size(0) || outer.size(1) != sum.size(0)) {
+    fail("{}: moments whose shapes do not belong together: count {}, sum {}, outer {}", path.string(),
+         fmt::join(count.sizes(), "x"), fmt::join(sum.sizes(), "x"), fmt::join(outer.sizes(), "x"));
+  }
+  moments.count = count.item<std::int64_t>();
+  moments.sum = sum;
+  moments.outer = outer;
+  return moments;
+}
+
+}  // namespace couplet

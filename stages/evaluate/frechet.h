@@ -1,0 +1,49 @@
+// Fréchet distance between two sets of features, from their first two moments in float64.
+#pragma once
+
+#include "pipeline/weights.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace couplet {
+
+/// Count, sum and sum of outer products of features, in float64 on the CPU. Slices are added one after the other: the
+/// digits depend on the slices and their order, so a caller that keeps both (by sample index) gets the same digits on
+/// any number of ranks.
+struct Moments {
+  std::int64_t count = 0;
+  at::Tensor sum;    ///< float64 [dimension]
+  at::Tensor outer;  ///< float64 [dimension, dimension]: Σ x xᵀ
+
+  explicit Moments(std::int64_t dimension);
+  std::int64_t dimension() const { return sum.size(0); }
+
+  /// Adds a slice of features [rows, dimension] of any floating type. A non-finite row is an error that gives their
+  /// number.
+  void add(const at::Tensor& features);
+  /// Adds what another slice or rank summed up. The dimensions must be equal.
+  void add(const Moments& other);
+
+  at::Tensor mean() const;        ///< float64 [dimension]; needs one row
+  at::Tensor covariance() const;  ///< float64 [dimension, dimension], divided by count - 1; needs two rows
+};
+
+/// ‖μ_a - μ_b‖² + tr Σ_a + tr Σ_b - 2 tr (Σ_a^½ Σ_b Σ_a^½)^½  (Dowson and Landau 1982; Heusel et al. 2017 on Inception
+/// features). The roots are taken by symmetric eigen-decomposition, where eigenvalues below 0 are rounding and count as
+/// 0: nothing is complex and nothing is added to the diagonals. Refuses sets of different dimensions, and a set of
+/// fewer than dimension + 1 rows, whose covariance is singular.
+double frechet_distance(const Moments& a, const Moments& b);
+
+/// Publishes moments as tensors "count" (int64 [1]), "sum" and "outer"; `metadata` says of what (network, its hash,
+/// split).
+void save_moments(const std::filesystem::path& path, const Moments& moments,
+                  const std::map<std::string, std::string>& metadata = {});
+/// Reads them back. A file that holds something else is an error that names it.
+Moments load_moments(const std::filesystem::path& path);
+
+}  // namespace couplet
