@@ -1,0 +1,80 @@
+// Solvers and the Fréchet distance against other people's implementations.
+#include "reference.h"
+#include "stages/evaluate/frechet.h"
+#include "stages/evaluate/solver.h"
+#include "stages/student/sit.h"
+#include "storage/atomic_file.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+namespace couplet::testing {
+namespace {
+
+/// The reference's SiT read raw: its output as dx/dt in our time, without reversal.
+SiT raw_sit() {
+  const ReferenceFile weights("sit.weights");
+  SiTOptions options;
+  options.in_channels = weights.size("in_channels");
+  options.image_size = weights.size("input_size");
+  options.patch = weights.size("patch_size");
+  options.channels = weights.size("hidden_size");
+  options.depth = weights.size("depth");
+  options.heads = weights.size("num_heads");
+  options.num_classes = weights.size("num_classes");
+  const std::int64_t plain = options.patch * options.patch * options.in_channels;
+  options.learn_sigma = weights["final_layer.linear.bias"].size(0) == 2 * plain;
+  SiT model = make_sit(options, 1);
+  load_tensors(*model, weights.tensors, weights.path.string());
+  return model;
+}
+
+struct Run {
+  const char* name;
+  Solver solver;
+  Grid grid;
+  std::int64_t nfe;
+};
+
+TEST(EvaluateReference, SamplesOfTheSiTField) {
+  const ReferenceFile ode("ode.io");
+  SiT model = raw_sit();
+  const VelocityField field = [&](const at::Tensor& x, double t) {
+    return model->forward(x, torch::full({x.size(0)}, t, x.options()), ode["y"]);
+  };
+  for (const Run& run :
+       {Run{"euler4", Solver::euler, Grid::uniform, 4}, Run{"euler4_squared_grid", Solver::euler, Grid::squared, 4},
+        Run{"heun4", Solver::heun_full, Grid::uniform, 8}, Run{"heun4_last_euler", Solver::heun, Grid::uniform, 7}}) {
+    const at::Tensor x = solve(field, ode["noise"], run.solver, run.grid, run.nfe);
+    EXPECT_LE(difference(x, ode[run.name]), sample_tolerance) << run.name;
+  }
+  EXPECT_GT(difference(ode["heun4"], ode["heun4_last_euler"]), sample_tolerance)
+      << "the reference tells the solvers apart";
+}
+
+TEST(EvaluateReference, ManyHeunStepsMeetTheAdaptiveSolver) {
+  const ReferenceFile ode("ode.io");
+  SiT model = raw_sit();
+  const VelocityField field = [&](const at::Tensor& x, double t) {
+    return model->forward(x, torch::full({x.size(0)}, t, x.options()), ode["y"]);
+  };
+  EXPECT_LE(difference(solve(field, ode["noise"], Solver::heun_full, Grid::uniform, 256), ode["dopri5_1e6"]), 1e-3);
+}
+
+TEST(EvaluateReference, FrechetDistance) {
+  const ReferenceFile features("metrics.features");
+  const nlohmann::json expected = nlohmann::json::parse(read_file(reference_folder() / "metrics.json"));
+  Moments a(features["a"].size(1)), b(features["b"].size(1));
+  for (const auto& [moments, rows] : {std::pair{&a, features["a"]}, std::pair{&b, features["b"]}}) {
+    for (const at::Tensor& slice : rows.split(64)) moments->add(slice);
+  }
+  const double theirs = expected.at("frechet_distance_a_b").get<double>();
+  EXPECT_NEAR(frechet_distance(a, b), theirs, 1e-6 * theirs);
+}
+
+}  // namespace
+}  // namespace couplet::testing

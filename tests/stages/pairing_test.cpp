@@ -1,0 +1,97 @@
+// Pairing fidelity against loops over all pairs.
+#include "stages/evaluate/pairing.h"
+
+#include "storage/error.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+double distance(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(torch::kDouble) - b.to(torch::kDouble)).square().sum().sqrt().item<double>();
+}
+
+/// 40 images of 3 classes; the first 11 rows ask, of which row 3 is not in the pool.
+PairingInput example() {
+  torch::manual_seed(5);
+  PairingInput input;
+  input.pool = torch::randn({40, 1, 4, 4});
+  input.pool_labels = torch::arange(40, torch::kLong).remainder(3);
+  input.own = torch::arange(11, torch::kLong);
+  input.own[3] = -1;
+  input.images = input.pool.slice(0, 0, 11).clone();
+  input.images[3] += 0.5;
+  input.labels = input.pool_labels.slice(0, 0, 11).clone();
+  input.generated = input.images + torch::randn({11, 1, 4, 4}) * torch::linspace(0, 2, 11).view({11, 1, 1, 1});
+  return input;
+}
+
+TEST(Pairing, EqualsBruteForceInAnyChunks) {
+  const PairingInput input = example();
+  std::int64_t nearest = 0;
+  for (const std::int64_t chunk : {1, 7, 4096}) {
+    const PairingFidelity fidelity = pairing_fidelity(input, chunk);
+    for (std::int64_t row = 0; row < 11; ++row) {
+      std::vector<double> others;
+      const double own = distance(input.generated[row], input.images[row]);
+      bool is_nearest = true;
+      for (std::int64_t entry = 0; entry < 40; ++entry) {
+        if (entry == input.own[row].item<std::int64_t>()) continue;
+        is_nearest = is_nearest && own <= distance(input.generated[row], input.pool[entry]);
+        if (input.pool_labels[entry].item<std::int64_t>() == input.labels[row].item<std::int64_t>()) {
+          others.push_back(distance(input.images[row], input.pool[entry]));
+        }
+      }
+      std::sort(others.begin(), others.end());
+      const double median = (others[(others.size() - 1) / 2] + others[others.size() / 2]) / 2;
+      EXPECT_NEAR(fidelity.ratio[row].item<double>(), own / median, 1e-12);
+      EXPECT_EQ(fidelity.nearest[row].item<bool>(), is_nearest) << "row " << row;
+      nearest += is_nearest ? 1 : 0;
+    }
+  }
+  EXPECT_GT(nearest, 0);
+  EXPECT_LT(nearest, 33);
+}
+
+TEST(Pairing, APerfectStudentIsAtDistanceZero) {
+  PairingInput input = example();
+  input.generated = input.images.clone();
+  const PairingFidelity fidelity = pairing_fidelity(input);
+  EXPECT_TRUE(fidelity.ratio.equal(torch::zeros({11}, torch::kDouble)));
+  EXPECT_TRUE(fidelity.nearest.all().item<bool>());
+}
+
+TEST(Pairing, AnEqualImageElsewhereIsNoNearer) {
+  PairingInput input = example();
+  input.pool[20] = input.pool[0];
+  input.generated[0] = input.images[0] + 1e-3;
+  EXPECT_TRUE(pairing_fidelity(input).nearest[0].item<bool>());
+}
+
+TEST(Pairing, ALargeCommonOffsetCostsNoDigits) {
+  PairingInput input = example();
+  for (at::Tensor* images : {&input.pool, &input.images, &input.generated}) *images = images->to(torch::kDouble);
+  const PairingFidelity before = pairing_fidelity(input);
+  for (at::Tensor* images : {&input.pool, &input.images, &input.generated}) *images += 1e6;
+  EXPECT_TRUE(pairing_fidelity(input).ratio.allclose(before.ratio, 1e-8, 1e-8));
+}
+
+TEST(Pairing, RefusesRowsWithoutAComparison) {
+  PairingInput alone = example();
+  alone.labels[2] = 7;
+  EXPECT_THROW(pairing_fidelity(alone), Error);
+  PairingInput shapes = example();
+  shapes.generated = shapes.generated.flatten(1);
+  EXPECT_THROW(pairing_fidelity(shapes), Error);
+  PairingInput beyond = example();
+  beyond.own[0] = 40;
+  EXPECT_THROW(pairing_fidelity(beyond), Error);
+}
+
+}  // namespace
+}  // namespace couplet
