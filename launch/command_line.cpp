@@ -1,0 +1,141 @@
+#include "launch/command_line.h"
+
+#include <boost/program_options.hpp>
+
+#include <fmt/ranges.h>
+#include <algorithm>
+#include <charconv>
+
+namespace couplet {
+
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr const char* argument_name = "argument";
+
+po::options_description describe(const CommandSyntax& syntax) {
+  po::options_description known;
+  known.add_options()("help", "")(argument_name, po::value<std::string>());
+  for (const auto& flag : syntax.flags)
+    if (flag.value.empty())
+      known.add_options()(flag.name.c_str(), flag.help.c_str());
+    else
+      known.add_options()(flag.name.c_str(), po::value<std::string>(), flag.help.c_str());
+  if (!syntax.takes_keys) return known;
+  for (const auto& option : options()) {
+    if (option.is_list())
+      known.add_options()(option.key.c_str(), po::value<std::vector<std::string>>()->multitoken());
+    else
+      known.add_options()(option.key.c_str(), po::value<std::string>());
+  }
+  return known;
+}
+
+[[noreturn]] void refuse_unknown(const CommandSyntax& syntax, const std::string& name) {
+  std::vector<std::string> candidates{"help"};
+  for (const auto& flag : syntax.flags) candidates.push_back(flag.name);
+  if (syntax.takes_keys)
+    for (const auto& option : options()) candidates.push_back(option.key);
+  refuse("unknown option --{}; the nearest is --{} (couplet {} --help{})", name, nearest_name(name, candidates),
+         syntax.name, syntax.takes_keys ? "; `couplet config` prints all keys" : "");
+}
+
+std::vector<po::option> split(const CommandSyntax& syntax, const std::vector<std::string>& words) {
+  namespace style = po::command_line_style;
+  const po::options_description known = describe(syntax);
+  po::positional_options_description positions;
+  if (!syntax.arguments.empty()) positions.add(argument_name, 1);
+  try {
+    return po::command_line_parser(words)
+        .options(known)
+        .positional(positions)
+        .style(style::allow_long | style::long_allow_adjacent | style::long_allow_next)
+        .run()
+        .options;
+  } catch (const po::unknown_option& error) {
+    const std::string name = error.get_option_name();
+    refuse_unknown(syntax, name.substr(name.find_first_not_of('-')));
+  } catch (const po::too_many_positional_options_error&) {
+    refuse("couplet {} takes {}; see couplet {} --help", syntax.name,
+           syntax.arguments.empty() ? "flags only" : "one " + syntax.arguments, syntax.name);
+  } catch (const po::error& error) {
+    refuse("{}; see couplet {} --help", error.what(), syntax.name);
+  }
+}
+
+}  // namespace
+
+CommandLine::CommandLine(const CommandSyntax& syntax, const std::vector<std::string>& words) : command_(syntax.name) {
+  const auto is_key = [](const std::string& name) { return name.find('.') != std::string::npos; };
+  for (const auto& option : split(syntax, words)) {
+    const std::string& name = option.string_key;
+    if (name == argument_name) {
+      argument_ = option.value.front();
+      continue;
+    }
+    const bool again = has(name) || std::ranges::find(settings_, name, &Setting::key) != settings_.end();
+    const auto flag = std::ranges::find(syntax.flags, name, &Flag::name);
+    if (again && (flag == syntax.flags.end() || !flag->repeated)) refuse("--{} is given twice", name);
+    if (is_key(name))
+      settings_.push_back({name, fmt::format("{}", fmt::join(option.value, " ")), "command line"});
+    else
+      flags_[name].push_back(option.value.empty() ? "" : option.value.front());
+  }
+  if (!syntax.arguments.empty() && argument_.empty() && !help())
+    refuse("couplet {} needs {}; see couplet {} --help", syntax.name, syntax.arguments, syntax.name);
+}
+
+std::string CommandLine::get(const std::string& flag, const std::string& otherwise) const {
+  const auto found = flags_.find(flag);
+  return found == flags_.end() ? otherwise : found->second.front();
+}
+
+std::vector<std::string> CommandLine::all(const std::string& flag) const {
+  const auto found = flags_.find(flag);
+  return found == flags_.end() ? std::vector<std::string>{} : found->second;
+}
+
+std::int64_t CommandLine::integer(const std::string& flag, std::int64_t otherwise, std::int64_t minimum) const {
+  if (!has(flag)) return otherwise;
+  const std::string text = get(flag);
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < minimum)
+    refuse("--{} {}: expected a whole number, at least {}", flag, text, minimum);
+  return value;
+}
+
+double CommandLine::number(const std::string& flag, double otherwise) const {
+  if (!has(flag)) return otherwise;
+  const std::string text = get(flag);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= -1e9 && value <= 1e9))
+    refuse("--{} {}: expected a number", flag, text);
+  return value;
+}
+
+std::string CommandLine::required(const std::string& flag) const {
+  if (!has(flag) || get(flag).empty()) refuse("couplet {} needs --{}; see couplet {} --help", command_, flag, command_);
+  return get(flag);
+}
+
+std::string help_text(const CommandSyntax& syntax) {
+  std::string text = fmt::format("couplet {}{}{}: {}\n\n", syntax.name, syntax.arguments.empty() ? "" : " ",
+                                 syntax.arguments, syntax.summary);
+  const auto add = [&text](const std::string& flag, const std::string& help) {
+    text += fmt::format("  {:<28} {}\n", flag, help);
+  };
+  for (const auto& flag : syntax.flags)
+    add(fmt::format("--{}{}{}", flag.name, flag.value.empty() ? "" : " ", flag.value), flag.help);
+  if (syntax.takes_keys)
+    add("--section.key VALUE", "any key of the configuration; `couplet config` prints them with help");
+  add("--help", "this text");
+  if (!syntax.notes.empty()) text += "\n" + syntax.notes;
+  text +=
+      "\nExit status: 0 done; 1 failed; 2 refused before any work; 75 stopped on request, the same command goes on.\n";
+  return text;
+}
+
+}  // namespace couplet

@@ -1,0 +1,58 @@
+// The command line of one command: its own flags, and every key of the configuration as a flag.
+#pragma once
+
+#include "pipeline/options.h"
+#include "storage/error.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// A flag of a command. `value` is what stands for the value in the help; "" for a switch.
+struct Flag {
+  std::string name, value, help;
+  bool repeated = false;
+};
+
+struct CommandSyntax {
+  std::string name;       ///< "run"
+  std::string arguments;  ///< "NAME", "PATH" or "": at most one
+  std::string summary;    ///< one line
+  std::vector<Flag> flags;
+  bool takes_keys = false;  ///< --section.key VALUE too
+  std::string notes;        ///< more help, whole lines
+};
+
+/// What was given. Unknown flags are refused with the nearest name; so are repeated ones and a missing argument.
+class CommandLine {
+public:
+  CommandLine(const CommandSyntax& syntax, const std::vector<std::string>& words);
+
+  bool help() const { return has("help"); }
+  bool has(const std::string& flag) const { return flags_.contains(flag); }
+  /// The flag's value, or `otherwise`.
+  std::string get(const std::string& flag, const std::string& otherwise = "") const;
+  std::vector<std::string> all(const std::string& flag) const;
+  /// The flag's value as a number; a text that is none, or below `minimum`, is refused.
+  std::int64_t integer(const std::string& flag, std::int64_t otherwise, std::int64_t minimum) const;
+  double number(const std::string& flag, double otherwise) const;
+  /// The flag's value; a command line without it is refused.
+  std::string required(const std::string& flag) const;
+
+  const std::string& argument() const { return argument_; }
+  /// Keys of the configuration, in the order given.
+  const std::vector<Setting>& settings() const { return settings_; }
+
+private:
+  std::string command_;
+  std::map<std::string, std::vector<std::string>> flags_;
+  std::string argument_;
+  std::vector<Setting> settings_;
+};
+
+/// What `couplet NAME --help` prints.
+std::string help_text(const CommandSyntax& syntax);
+
+}  // namespace couplet

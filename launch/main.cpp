@@ -1,0 +1,5 @@
+#include "launch/commands.h"
+
+int main(int count, char** words) {
+  return couplet::run_program({words + 1, words + count});
+}

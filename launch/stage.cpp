@@ -1,0 +1,210 @@
+// couplet stage: one stage, or all of a kind, in this process; under mpirun or srun every rank runs it.
+#include "launch/commands.h"
+#include "launch/ranks.h"
+
+#include "pipeline/device.h"
+#include "pipeline/interruption.h"
+#include "pipeline/lock.h"
+#include "pipeline/log.h"
+#include "pipeline/stage_record.h"
+#include "stages/stages.h"
+#include "storage/atomic_file.h"
+
+#include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <optional>
+#include <thread>
+
+namespace couplet {
+
+namespace {
+
+constexpr double orphan_seconds = 30;  // within which the ranks of a killed predecessor are gone
+
+CommandSyntax stage_syntax() {
+  return {.name = "stage",
+          .arguments = "NAME",
+          .summary = "run one stage, or all of a kind, in this process",
+          .flags = {{"run-dir", "DIR", "the run directory"},
+                    {"config", "FILE", "INI file; without it the run's own config.ini"},
+                    {"launched", "",
+                     "started by `couplet run`, which holds the run directory and ends this process with it"}},
+          .takes_keys = true,
+          .notes =
+              "NAME: prepare, features, teacher, couple, student, evaluate, report, or one such as student/nf-0.\n"
+              "With several ranks: mpirun -n N couplet stage NAME ..., or srun.\n"};
+}
+
+/// Ranks on this host, as mpirun tells; without it, this one.
+std::int64_t local_ranks() {
+  const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  return text ? std::max(1, std::atoi(text)) : 1;
+}
+
+double unix_seconds(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+double now_seconds() {
+  return unix_seconds(std::chrono::system_clock::now());
+}
+
+/// How long an attempt ran that was killed: until its log was written to last.
+double unfinished_seconds(const StageRecord& record, const std::filesystem::path& log) {
+  if (record.running_since == 0 || !std::filesystem::exists(log)) return 0;
+  const auto written = std::chrono::file_clock::to_sys(std::filesystem::last_write_time(log));
+  return std::max(0.0, unix_seconds(written) - record.running_since);
+}
+
+/// What every rank of this process works with.
+struct Session {
+  const Config& config;
+  const RunDirectory& run;
+  const std::vector<StageNode>& graph;
+  Communicator& communicator;
+  c10::Device device;
+};
+
+/// On rank 0, which owns the stage exclusively at this moment: decides, and publishes the record of an attempt that
+/// begins. True: there is work.
+bool begin_attempt(const Session& session, const StageNode& node, StageRecord& record) {
+  const auto directory = session.run.stage(node.name);
+  require_inputs(node, session.graph, session.config, session.run);
+  const Decision decision = decide(node, session.graph, session.config, session.run);
+  if (decision.action == Action::skip) {
+    say("skipped: {}", decision.reason);
+    return false;
+  }
+  const auto earlier = read_record(directory);
+  record = new_record(node, session.graph, session.config);
+  if (decision.action == Action::resume) {
+    record.attempts = earlier->attempts;
+    record.seconds = earlier->seconds + unfinished_seconds(*earlier, session.run.stage_log(node.name));
+    say("goes on: {}", decision.reason);
+  } else if (earlier) {
+    say("starts anew: {}", decision.reason);
+    delete_stage(node, session.run);
+  }
+  remove_leftovers(directory);
+  record.attempts += 1;
+  record.ranks = session.communicator.size();
+  record.running_since = now_seconds();
+  publish_record(directory, record);
+  return true;
+}
+
+/// The attempt is over; on rank 0.
+void end_attempt(const Session& session, const StageNode& node, StageRecord& record, StageState state) {
+  record.seconds += now_seconds() - record.running_since;
+  record.running_since = 0;
+  record.state = state;
+  publish_record(session.run.stage(node.name), record);
+}
+
+void run_node(const Session& session, const StageNode& node) {
+  Communicator& communicator = session.communicator;
+  const auto lock_path = session.run.stage_lock(node.name);
+  std::filesystem::create_directories(session.run.log());
+  std::filesystem::create_directories(session.run.stage(node.name));
+  open_log(session.run.stage_log(node.name), node.name, communicator.rank(), communicator.size());
+  // Rank 0 alone first, which waits for a killed predecessor's ranks to vanish; then every rank until its end.
+  StageRecord record;
+  std::optional<FileLock> lock;
+  bool work = false;
+  if (communicator.is_root()) {
+    lock.emplace(lock_path, LockMode::exclusive, "stage " + node.name, orphan_seconds);
+    work = begin_attempt(session, node, record);
+    lock->share();
+  }
+  if (communicator.maximum(work ? 1 : 0) == 0) return;
+  if (!lock) lock.emplace(lock_path, LockMode::shared, "stage " + node.name);
+
+  StageContext context{node,         session.config, session.run,
+                       communicator, session.device, fingerprint(node, session.graph, session.config)};
+  try {
+    run_stage(context);
+  } catch (const Interrupted&) {
+    if (communicator.is_root()) end_attempt(session, node, record, StageState::started);
+    throw;
+  }
+  communicator.barrier();
+  if (!communicator.is_root()) return;
+  end_attempt(session, node, record, StageState::complete);
+  say("complete in {}", duration_text(record.seconds));
+}
+
+void run_nodes(const CommandLine& line, const Config& config, const RunDirectory& run, Communicator& communicator) {
+  const auto graph = stage_graph(config);
+  const auto nodes = select_nodes(line.argument(), graph);
+  validate_ranks(config, communicator.size());
+  const auto threads = resolve_threads(config.pipeline, local_ranks());
+  at::set_num_threads(static_cast<int>(threads));
+  const Session session{config, run, graph, communicator, pick_device(config.pipeline.device, communicator)};
+  // Stages on their own may run side by side in one run directory, but not beside `couplet run`.
+  std::optional<FileLock> run_lock;
+  if (communicator.is_root()) {
+    std::filesystem::create_directories(run.root());
+    if (!line.has("launched")) run_lock.emplace(run.lock(), LockMode::shared, "run directory " + run.root().string());
+    if (!std::filesystem::exists(run.config())) publish_file(run.config(), to_ini(config, true));
+  }
+  communicator.barrier();
+  for (const auto& node : nodes) run_node(session, node);
+}
+
+/// Ends this rank, and so all others, after a failure. A failure that all ranks meet (a missing file) is told once:
+/// rank 0 speaks first and ends the rest.
+int end_ranks(int rank, int ranks, const std::string& message, int status) {
+  if (rank > 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  const std::string prefix = ranks > 1 ? fmt::format("rank {}: ", rank) : "";
+  fmt::print(stderr, "couplet: {}{}\n", prefix, message);
+  if (ranks > 1) abort_all(status);
+  return status;
+}
+
+/// As what mpirun or srun started this process, before there is a communicator.
+int started_as_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"})
+    if (const char* text = std::getenv(name)) return std::atoi(text);
+  return 0;
+}
+
+void run_ranks(const CommandLine& line, int& rank, int& ranks) {
+  if (line.has("launched") || std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
+  const RunDirectory run(std::filesystem::path(line.required("run-dir")).lexically_normal());
+  std::filesystem::path file = line.get("config");
+  if (file.empty() && std::filesystem::exists(run.config())) file = run.config();
+  const Config config = resolve_config(file, line.settings());
+  const std::unique_ptr<Communicator> communicator = make_communicator(config.pipeline.device);
+  rank = communicator->rank();
+  ranks = communicator->size();
+  run_nodes(line, config, run, *communicator);
+}
+
+}  // namespace
+
+int stage_command(const std::vector<std::string>& words) {
+  watch_signals();
+  int rank = started_as_rank(), ranks = 1;
+  try {
+    const CommandLine line(stage_syntax(), words);
+    if (line.help())
+      fmt::print("{}", help_text(stage_syntax()));
+    else
+      run_ranks(line, rank, ranks);
+    return exit_ok;
+  } catch (const Interrupted& interrupted) {
+    say("{}", interrupted.what());
+    return exit_interrupted;
+  } catch (const Error& error) {
+    return end_ranks(rank, ranks, error.what(), error.status());
+  } catch (const c10::Error& error) {
+    return end_ranks(rank, ranks, error.what_without_backtrace(), exit_failed);
+  } catch (const std::exception& error) {
+    return end_ranks(rank, ranks, error.what(), exit_failed);
+  }
+}
+
+}  // namespace couplet
