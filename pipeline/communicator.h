@@ -10,8 +10,8 @@
 
 namespace couplet {
 
-/// Every call is collective: all ranks make it, in the same order, with tensors of equal shape and type. A call that fails (MPI or NCCL
-/// error, a shape that differs) throws Error naming the operation and the rank.
+/// Every call is collective: all ranks make it, in the same order, with tensors of equal shape and type. A call that
+/// fails (MPI or NCCL error, a shape that differs) throws Error naming the operation and the rank.
 class Communicator {
 public:
   virtual ~Communicator() = default;
@@ -20,8 +20,9 @@ public:
   /// Rank among those on this host: picks the device.
   virtual int local_rank() const = 0;
 
-  /// In place: the sum over ranks. Contiguous float32, float64, int64 (bfloat16 where NCCL is used). That all ranks reduce the same shapes is
-  /// checked with the next other call, at no cost of its own.
+  /// In place: the sum over ranks. Contiguous float32, float64, int64 (bfloat16 where NCCL is used). That all ranks
+  /// mean the same shape and type is checked beforehand for the first thousand calls, and with the next other call for
+  /// later ones: no cost in a long training run.
   virtual void all_reduce(at::Tensor& tensor) = 0;
   /// In place: rank `root`'s values. Any element type.
   virtual void broadcast(at::Tensor& tensor, int root) = 0;
@@ -40,19 +41,20 @@ public:
 
 /// One process, no MPI.
 std::unique_ptr<Communicator> make_single_communicator();
-/// Initialises MPI on first use (MPI_THREAD_SERIALIZED) and finalises it when the program ends. CPU tensors go through MPI; CUDA tensors through
-/// pinned host memory, so several ranks may share a GPU.
+/// Initialises MPI on first use (MPI_THREAD_SERIALIZED) and finalises it when the program ends. CPU tensors go through
+/// MPI; CUDA tensors through pinned host memory, so several ranks may share a GPU.
 std::unique_ptr<Communicator> make_mpi_communicator();
-/// CUDA tensors go through NCCL (id broadcast over MPI), CPU tensors through MPI. Loads libcouplet_cuda.so; an error says what is missing.
+/// CUDA tensors go through NCCL (id broadcast over MPI), CPU tensors through MPI. Loads libcouplet_cuda.so; an error
+/// says what is missing.
 std::unique_ptr<Communicator> make_nccl_communicator();
 
-/// What this process was started as: MPI if mpirun or srun started it (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK), else single.
-/// `device` is "cpu", "cuda" or "auto" (resolve_device in pipeline/device.h). With CUDA and more ranks than GPUs on a host: MPI through host
-/// memory, and it says so.
+/// What this process was started as: MPI if mpirun or srun started it (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK), else
+/// single. `device` is "cpu", "cuda" or "auto" (resolve_device in pipeline/device.h). With CUDA and more ranks than
+/// GPUs on a host: MPI through host memory, and it says so.
 std::unique_ptr<Communicator> make_communicator(const std::string& device);
 
-/// Ends this process with `status` and, under MPI, all others within a bounded time: for a rank that cannot go on while the others wait for it.
-/// Flushes the standard streams and prints nothing; destructors do not run.
+/// Ends this process with `status` and, under MPI, all others within a bounded time: for a rank that cannot go on while
+/// the others wait for it. Flushes the standard streams and prints nothing; destructors do not run.
 [[noreturn]] void abort_all(int status);
 
 }  // namespace couplet

@@ -73,7 +73,7 @@ MpiCommunicator::MpiCommunicator() {
 
 void MpiCommunicator::all_reduce(at::Tensor& tensor) {
   check_reducible(tensor, false, rank_);
-  note_reduction(tensor);
+  agree_on_reduction(tensor);
   if (size_ == 1 || tensor.numel() == 0) return;
   const at::NoGradGuard no_grad;
   const at::Tensor host = reachable(tensor);
@@ -138,11 +138,11 @@ void MpiCommunicator::mix(const at::Tensor& tensor) {
   for (const std::int64_t length : tensor.sizes()) mix(length);
 }
 
-void MpiCommunicator::note_reduction(const at::Tensor& tensor) {
-  mix(1);
+void MpiCommunicator::agree_on_reduction(const at::Tensor& tensor) {
+  if (size_ == 1) return;
+  if (reductions_++ < checked_reductions) return agree("all_reduce", &tensor, -1);
   mix(tensor);
-  ++reductions_;
-  reduced_elements_ += tensor.numel();
+  ++unchecked_;
 }
 
 void MpiCommunicator::agree(const char* operation, const at::Tensor* tensor, int root) {
@@ -158,9 +158,9 @@ void MpiCommunicator::agree(const char* operation, const at::Tensor* tensor, int
     if (tensor)
       call += fmt::format(" of {} [{}]", c10::toString(tensor->scalar_type()), fmt::join(tensor->sizes(), ", "));
     if (root >= 0) call += fmt::format(" from rank {}", root);
-    report_difference(call + fmt::format(" after {} all_reduce calls of {} elements", reductions_, reduced_elements_));
+    report_difference(call + (unchecked_ > 0 ? fmt::format(" after {} all_reduce calls", unchecked_) : ""));
   }
-  reductions_ = reduced_elements_ = 0;
+  unchecked_ = 0;
 }
 
 void MpiCommunicator::report_difference(const std::string& call) {

@@ -21,8 +21,10 @@ public:
   at::Tensor all_gather(const at::Tensor& tensor) override;
   void barrier() override;
 
-  /// Remembers a call that all ranks must make alike, without a message: the next `agree` checks it.
-  void note_reduction(const at::Tensor& tensor);
+  /// Agrees on a reduction before it is made, for the first `checked_reductions` of them: a program that repeats its
+  /// steps differs there or never. Later ones are only remembered, without a message, and checked by the next `agree`.
+  void agree_on_reduction(const at::Tensor& tensor);
+  static constexpr std::int64_t checked_reductions = 1000;
   /// Throws on every rank if this call, or one noted before it, is not the same on all: one message of 16 bytes. Also a
   /// barrier.
   void agree(const char* operation, const at::Tensor* tensor, int root);
@@ -33,9 +35,9 @@ private:
   [[noreturn]] void report_difference(const std::string& call);
 
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
-  std::uint64_t history_ = 0;          ///< hash of all calls made; equal on all ranks
-  std::int64_t reductions_ = 0;        ///< since the last agreement
-  std::int64_t reduced_elements_ = 0;  ///< in them
+  std::uint64_t history_ = 0;    ///< hash of all calls made; equal on all ranks
+  std::int64_t reductions_ = 0;  ///< made in all
+  std::int64_t unchecked_ = 0;   ///< made since the last agreement
 };
 
 }  // namespace couplet

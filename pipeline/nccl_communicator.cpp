@@ -33,7 +33,7 @@ public:
   void all_reduce(at::Tensor& tensor) override {
     if (!on_gpu(tensor)) return mpi_->all_reduce(tensor);
     check_reducible(tensor, true, rank());
-    mpi_->note_reduction(tensor);
+    mpi_->agree_on_reduction(tensor);
     if (tensor.numel() > 0) nccl_->all_reduce(tensor);
   }
   void broadcast(at::Tensor& tensor, int root) override {
@@ -68,11 +68,11 @@ private:
 }  // namespace
 
 std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<MpiCommunicator> mpi) {
-  resolve_device("cuda");
   return std::make_unique<NcclCommunicator>(std::move(mpi));
 }
 
 std::unique_ptr<Communicator> make_nccl_communicator() {
+  resolve_device("cuda");
   return make_nccl_communicator(std::make_unique<MpiCommunicator>());
 }
 

@@ -1,6 +1,7 @@
 #include "pipeline/communicator.h"
 
 #include "pipeline/interruption.h"
+#include "pipeline/mpi_communicator.h"
 #include "ranks.h"
 
 #include <gtest/gtest.h>
@@ -218,12 +219,25 @@ TEST(Communicator, CallsThatDifferAreAnErrorOnEveryRank) {
   expect_contains(error_of(call), "barrier");
 }
 
-TEST(Communicator, ReductionsThatDifferAreFoundByTheNextCall) {
+TEST(AllReduce, ShapesThatDifferAreAnErrorOnEveryRank) {
   if (ranks().size() == 1) GTEST_SKIP() << "needs two ranks";
   const auto own = make_mpi_communicator();
+  auto tensor = torch::ones({ranks().rank() == 0 ? 10 : 10000});
+  const auto error = error_of([&] { own->all_reduce(tensor); });
+  expect_contains(error, "all_reduce of Float [10]");
+  expect_contains(error, "all_reduce of Float [10000]");
+}
+
+TEST(AllReduce, InALongRunShapesThatDifferAreFoundByTheNextCall) {
+  if (ranks().size() == 1) GTEST_SKIP() << "needs two ranks";
+  MpiCommunicator own;
+  auto number = torch::ones({1});
+  for (std::int64_t i = 0; i < MpiCommunicator::checked_reductions; ++i) own.all_reduce(number.fill_(1));
+  EXPECT_EQ(number.item<float>(), static_cast<float>(ranks().size()));
   auto tensor = ranks().rank() == 0 ? torch::ones({4}) : torch::ones({2, 2});
-  own->all_reduce(tensor);
-  expect_contains(error_of([&] { own->barrier(); }), "an earlier all_reduce");
+  own.all_reduce(tensor);
+  EXPECT_EQ(tensor.sum().item<float>(), 4 * static_cast<float>(ranks().size()));
+  expect_contains(error_of([&] { own.barrier(); }), "an earlier all_reduce");
 }
 
 // The last one: a request to stop stays.
