@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/file_handle.h"
+#include "storage/hash.h"
 #include "storage/hdf5_access.h"
 #include "storage/row_shard_layout.h"
 
@@ -67,11 +68,19 @@ struct ColumnPlace {
   std::vector<std::uint64_t> checksums;
 };
 
-nlohmann::json parse_json(const std::filesystem::path& path, const char* attribute, const std::string& text) {
+/// A JSON attribute of the root group, checked against the hash that stands beside it.
+nlohmann::json read_guarded_json(const std::filesystem::path& path, const H5::Group& root, const std::string& owner,
+                                 const std::string& name) {
+  const std::string text = read_text_attribute(path, root, owner, name);
+  const std::string expected = read_text_attribute(path, root, owner, name + "_hash");
+  if (hash_text(text) != expected) {
+    fail("{}: attribute '{}' is damaged: hash {}, expected {}; delete the shard and make or fetch it again",
+         path.string(), name, hash_text(text), expected);
+  }
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
-    fail("{}: attribute '{}' is no JSON: {}", path.string(), attribute, error.what());
+    fail("{}: attribute '{}' is no JSON: {}", path.string(), name, error.what());
   }
 }
 
@@ -118,8 +127,8 @@ void RowShard::Impl::load_header(const H5::Group& root, const std::string& expec
     fail("{}: claims {} rows from row {} in blocks of {}; expected positive numbers", path.string(), header.rows,
          header.first_row, header.block_rows);
   }
-  header.provenance = parse_json(path, "provenance", read_text_attribute(path, root, owner, "provenance"));
-  summary = parse_json(path, "summary", read_text_attribute(path, root, owner, "summary"));
+  header.provenance = read_guarded_json(path, root, owner, "provenance");
+  summary = read_guarded_json(path, root, owner, "summary");
 }
 
 /// Names of the root's data sets, in the order in which they were made where the file keeps it.

@@ -1,5 +1,6 @@
 #include "storage/error.h"
 #include "storage/file_handle.h"
+#include "storage/hash.h"
 #include "storage/hdf5_access.h"
 #include "storage/row_shard.h"
 #include "storage/row_shard_layout.h"
@@ -17,6 +18,7 @@ namespace couplet {
 namespace {
 
 constexpr std::uint64_t largest_file = std::uint64_t{1} << 62;
+constexpr std::size_t largest_meaning = 1000;
 /// More than HDF5 needs for a data set's metadata, or for a text beside the text itself.
 constexpr std::uint64_t metadata_allowance = 16 * 1024;
 
@@ -58,6 +60,10 @@ void check_columns(const std::filesystem::path& path, const std::vector<Column>&
     if (!usable || !names.insert(column.name).second) {
       fail("{}: '{}' cannot name a column; names are unique, without '/', and not '{}'", path.string(), column.name,
            checksum_group);
+    }
+    if (column.meaning.size() > largest_meaning) {
+      fail("{}: the meaning of column '{}' has {} bytes; expected one phrase of at most {}", path.string(), column.name,
+           column.meaning.size(), largest_meaning);
     }
     if (std::ranges::any_of(column.shape, [](std::int64_t extent) { return extent < 1; })) {
       fail("{}: column '{}' has row shape [{}]; expected positive extents", path.string(), column.name,
@@ -109,10 +115,11 @@ List without_times(List list) {
   return list;
 }
 
-/// The root group remembers the order of the columns.
+/// The root group remembers the order of the columns. All attributes stay in its header.
 H5::FileCreatPropList file_creation() {
   auto list = without_times(H5::FileCreatPropList());
   H5Pset_link_creation_order(list.getId(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
+  H5Pset_attr_phase_change(list.getId(), 32, 16);
   return list;
 }
 
@@ -134,6 +141,12 @@ H5::Group create_checksum_group(const H5::H5File& file) {
   return file.openGroup(checksum_group);
 }
 
+/// HDF5 checksums no attribute of 64 KiB or more: long texts bring a hash of their own.
+void write_guarded_text(const H5::Group& root, const std::string& name, const std::string& text) {
+  write_attribute(root, name, text);
+  write_attribute(root, name + "_hash", hash_text(text));
+}
+
 void write_root_attributes(const H5::Group& root, const ShardHeader& header, const std::string& provenance) {
   write_attribute(root, "format", header.format);
   write_attribute(root, "format_version", header.format_version);
@@ -141,7 +154,7 @@ void write_root_attributes(const H5::Group& root, const ShardHeader& header, con
   write_attribute(root, "first_row", header.first_row);
   write_attribute(root, "rows", header.rows);
   write_attribute(root, "block_rows", header.block_rows);
-  write_attribute(root, "provenance", provenance);
+  write_guarded_text(root, "provenance", provenance);
 }
 
 /// Makes a file with everything but rows, checksums and summary, and notes where in it those belong.
@@ -281,7 +294,7 @@ void RowShardWriter::finish(const nlohmann::json& summary) {
   shard.file.resize(shard.metadata.file().size() + text.size() + metadata_allowance);
   with_hdf5(shard.path, "store the summary", [&] {
     H5::H5File file(shard.metadata.path(), H5F_ACC_RDWR, H5::FileCreatPropList::DEFAULT, MetadataFile::access());
-    write_attribute(file.openGroup("/"), "summary", text);
+    write_guarded_text(file.openGroup("/"), "summary", text);
     file.close();
   });
   shard.copy_metadata();

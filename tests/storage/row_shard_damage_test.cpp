@@ -165,6 +165,25 @@ TEST(RowShardDamage, NoFlippedBitChangesAValueUnnoticed) {
   EXPECT_EQ(open_files(), open_before);
 }
 
+/// HDF5 keeps long attributes outside its checksummed metadata.
+TEST(RowShardDamage, FlippedBitsInLongProvenanceAreNoticed) {
+  const Folder folder;
+  ShardHeader header = sample_header();
+  header.provenance["long"] = std::string(70'000, 'x');
+  write_sample_shard(folder / "a.h5", header, 100);
+  const std::string whole = read_bytes(folder / "a.h5");
+  const std::size_t text = whole.find(std::string(1000, 'x'));
+  ASSERT_NE(text, std::string::npos);
+  std::mt19937_64 random(4);
+  for (int i = 0; i < 50; ++i) {
+    std::string bytes = whole;
+    char& byte = bytes[text + random() % 70'000];
+    byte = static_cast<char>(byte ^ (1 << random() % 8));
+    write_bytes(folder / "b.h5", bytes);
+    expect_error([&] { RowShard(folder / "b.h5", sample_format); }, {"b.h5", "'provenance'", "damaged"});
+  }
+}
+
 TEST(RowShardDamage, DamagedRowsAreNamedAndOthersStillRead) {
   const Folder folder;
   write_sample_shard(folder / "a.h5");
