@@ -2,7 +2,6 @@
 
 #include "storage/error.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <fcntl.h>
@@ -50,17 +49,21 @@ std::string command_text() {
   return text;
 }
 
+std::string time_text() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  char text[32];
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local)};
+}
+
 /// "process 123 on host1 since 2026-01-02 03:04:05 (Slurm job 77): couplet run ..."
 std::string own_line() {
   char host[256] = "unknown";
   ::gethostname(host, sizeof host - 1);
   const char* job = std::getenv("SLURM_JOB_ID");
-  const std::time_t now = std::time(nullptr);
-  std::tm local{};
-  ::localtime_r(&now, &local);
-  return fmt::format("process {} on {} since {:%Y-%m-%d %H:%M:%S}{}: {}\n", ::getpid(), host,
-                     local, job ? fmt::format(" (Slurm job {})", job) : "",
-                     command_text());
+  return fmt::format("process {} on {} since {}{}: {}\n", ::getpid(), host, time_text(),
+                     job ? fmt::format(" (Slurm job {})", job) : "", command_text());
 }
 
 /// The line that process `pid` left in a lock file, else the last line: over the network the kernel's process number
