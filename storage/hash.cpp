@@ -2,8 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/file_handle.h"
-
-#include <xxhash.h>
+#include "storage/xxh3.h"
 
 #include <memory>
 #include <vector>

@@ -2,8 +2,7 @@
 #pragma once
 
 #include "storage/row_shard.h"
-
-#include <xxhash.h>
+#include "storage/xxh3.h"
 
 #include <cstdint>
 #include <memory>
