@@ -201,7 +201,7 @@ std::string image(const SamplePicture& picture) {
          "\"><figcaption>" + escaped(picture.title) + "</figcaption></figure>";
 }
 
-std::string samples_section(const std::vector<SamplePicture>& pictures) {
+std::string samples_section(const std::vector<SamplePicture>& pictures, const Scores& scores) {
   if (pictures.empty()) return "";
   std::vector<std::string> columns;
   std::map<std::int64_t, std::map<std::string, std::string>> cells;
@@ -215,6 +215,8 @@ std::string samples_section(const std::vector<SamplePicture>& pictures) {
       columns.push_back(picture.coupling);
     cells[picture.nfe][picture.coupling] += image(picture);
   }
+  std::stable_sort(columns.begin(), columns.end(),
+                   [&](const auto& a, const auto& b) { return colour_of(scores, a) < colour_of(scores, b); });
   std::string html = "<h2 id=\"samples\">Samples</h2>\n";
   if (!cells.empty()) {
     html +=
@@ -334,7 +336,7 @@ std::string navigation(const std::string& body) {
 std::string report_html(const ReportData& data) {
   const Scores scores = data.results.is_object() ? read_scores(data.results) : Scores{};
   const std::vector<Comparison> comparisons = compare(scores);
-  std::string body = scores_section(scores, comparisons) + samples_section(data.pictures) +
+  std::string body = scores_section(scores, comparisons) + samples_section(data.pictures, scores) +
                      training_section(data.curves, scores) + stages_section(data.stages) + reproduce_section(data);
   const std::string title = data.title.empty() ? "Couplet run" : data.title;
   return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"

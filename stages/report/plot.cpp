@@ -14,7 +14,7 @@ namespace couplet {
 namespace {
 
 // Units of the viewBox. Small, so that text stays legible where the plot is as wide as a phone.
-constexpr double width = 440, height = 300, left = 54, right = 12, top = 12, bottom = 44;
+constexpr double width = 440, height = 340, left = 54, right = 12, top = 12, bottom = 44;
 constexpr double legend_row = 18;
 
 /// Maps values to positions along one axis, over logarithms where asked.

@@ -39,6 +39,8 @@ thead th { color: var(--soft); font-weight: 600; }
 td.best { background: var(--best); font-weight: 600; }
 td small { display: block; color: var(--soft); font-weight: 400; }
 tbody th { font-weight: 600; }
+.facts td, .facts th { white-space: normal; overflow-wrap: anywhere; }
+.facts th { min-width: 8rem; }
 .rows th[scope=row] { position: sticky; left: 0; background: var(--page); white-space: normal; min-width: 7rem; }
 .samples td { white-space: normal; min-width: 9rem; max-width: 20rem; padding: .35rem; text-align: left; vertical-align: top; }
 .samples img, .extra img { display: block; width: 100%; height: auto; image-rendering: pixelated; border-radius: 3px; }
