@@ -1,6 +1,7 @@
 #include "stages/student/sit.h"
 
 #include "pipeline/patches.h"
+#include "pipeline/transformer_ops.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -77,14 +78,14 @@ SiTBlockImpl::SiTBlockImpl(const SiTOptions& o) : heads(o.heads) {
 at::Tensor SiTBlockImpl::forward(const at::Tensor& x, const at::Tensor& condition) {
   const auto rows = x.size(0), tokens = x.size(1), channels = x.size(2);
   // In order: shift, scale and gate of attention, then of the MLP.
-  const auto m = modulation(condition).chunk(6, 1);
+  const auto m = linear(condition, modulation).chunk(6, 1);
   const auto parts =
-      qkv(modulated(x, m[0], m[1])).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
-  const auto mixed = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);
+      linear(modulated(x, m[0], m[1]), qkv).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
+  const auto mixed = attention(parts[0], parts[1], parts[2], /*causal=*/false);
   const auto attended =
-      at::addcmul(x, m[2].unsqueeze(1), proj(mixed.transpose(1, 2).reshape({rows, tokens, channels})));
-  const auto hidden = at::gelu(mlp_in(modulated(attended, m[3], m[4])), "tanh");
-  return at::addcmul(attended, m[5].unsqueeze(1), mlp_out(hidden));
+      at::addcmul(x, m[2].unsqueeze(1), linear(mixed.transpose(1, 2).reshape({rows, tokens, channels}), proj));
+  const auto hidden = at::gelu(linear(modulated(attended, m[3], m[4]), mlp_in), "tanh");
+  return at::addcmul(attended, m[5].unsqueeze(1), linear(hidden, mlp_out));
 }
 
 SiTImpl::SiTImpl(const SiTOptions& o) : options_(o) {
@@ -145,8 +146,8 @@ at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const at::
   auto tokens =
       at::linear(patchify(x, patch), x_embedder_->weight.view({options_.channels, -1}), x_embedder_->bias) + pos_embed_;
   for (auto& block : blocks_) tokens = block(tokens, c);
-  const auto m = final_modulation_(c).chunk(2, 1);
-  const auto output = final_linear_(modulated(tokens, m[0], m[1])).to(x.scalar_type());
+  const auto m = linear(c, final_modulation_).chunk(2, 1);
+  const auto output = linear(modulated(tokens, m[0], m[1]), final_linear_).to(x.scalar_type());
   // Its values come in (p, p, C) order, unlike the input's.
   const auto images =
       output.view({rows, side, side, patch, patch, -1}).permute({0, 5, 1, 3, 2, 4}).narrow(1, 0, options_.in_channels);

@@ -1,6 +1,7 @@
 #include "stages/teacher/tarflow.h"
 
 #include "pipeline/patches.h"
+#include "pipeline/transformer_ops.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -62,11 +63,11 @@ TarFlowLayerImpl::TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size
 
 at::Tensor TarFlowLayerImpl::forward(const at::Tensor& x) {
   const auto rows = x.size(0), tokens = x.size(1), channels = x.size(2);
-  const auto parts = qkv(attention_norm(x)).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
-  const auto mixed =
-      at::scaled_dot_product_attention(parts[0], parts[1], parts[2], {}, /*dropout_p=*/0.0, /*is_causal=*/true);
-  const auto attended = x + proj(mixed.transpose(1, 2).reshape({rows, tokens, channels}));
-  return attended + mlp_out(at::gelu(mlp_in(mlp_norm(attended))));
+  const auto parts =
+      linear(attention_norm(x), qkv).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
+  const auto mixed = attention(parts[0], parts[1], parts[2], /*causal=*/true);
+  const auto attended = x + linear(mixed.transpose(1, 2).reshape({rows, tokens, channels}), proj);
+  return attended + linear(at::gelu(linear(mlp_norm(attended), mlp_in)), mlp_out);
 }
 
 TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, bool reads_backwards)
@@ -102,10 +103,10 @@ TarFlowOutput TarFlowBlockImpl::forward(const at::Tensor& image_order, const at:
   const auto rows = tokens.size(0), count = tokens.size(1), size = tokens.size(2);
   // The last token conditions none, so it does not enter the transformer; the first is left as it is.
   const auto context = count - 1;
-  auto x = proj_in(tokens.narrow(1, 0, context)) + places.narrow(0, 0, context);
+  auto x = linear(tokens.narrow(1, 0, context), proj_in) + places.narrow(0, 0, context);
   if (const auto labels = label_rows(y); labels.defined()) x = x + labels.unsqueeze(1);
   for (auto& layer : layers) x = layer(x);
-  const auto affine = proj_out(x).to(tokens.scalar_type());
+  const auto affine = linear(x, proj_out).to(tokens.scalar_type());
 
   const auto first = tokens.narrow(1, 0, 1), rest = tokens.narrow(1, 1, context);
   at::Tensor moved, logdet;

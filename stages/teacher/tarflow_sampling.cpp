@@ -2,6 +2,7 @@
 // guidance: §3.3). The reference concatenates its cache at every token, which costs a copy of it each time; here it is
 // written in place.
 #include "pipeline/patches.h"
+#include "pipeline/transformer_ops.h"
 #include "stages/teacher/tarflow.h"
 
 #include <ATen/ATen.h>
@@ -13,13 +14,13 @@
 namespace couplet {
 namespace {
 
-/// A linear layer ready for [rows, in] x [in, out], in the type that products run in.
+/// A linear layer in the type that products run in.
 struct Product {
   at::Tensor weight, bias;
 
-  Product(const torch::nn::Linear& linear, at::ScalarType type)
-      : weight(linear->weight.detach().to(type).t()), bias(linear->bias.detach().to(type)) {}
-  void operator()(at::Tensor& out, const at::Tensor& x) const { at::addmm_out(out, bias, x, weight); }
+  Product(const torch::nn::Linear& layer, at::ScalarType type)
+      : weight(layer->weight.detach().to(type)), bias(layer->bias.detach().to(type)) {}
+  at::Tensor operator()(const at::Tensor& x) const { return linear(x, weight, bias); }
 };
 
 struct Normalisation {
@@ -46,25 +47,14 @@ struct Layer {
         mlp_out(layer->mlp_out, type) {}
 };
 
-/// The memory that every token of every block uses again: only one block runs at a time.
-struct Workspace {
-  at::Tensor entered;  ///< [N, channels] float: a token after proj_in and position, before the label
-  at::Tensor x;        ///< [rows, channels] float: the residual stream of one token
-  at::Tensor qkv, product, hidden, affine;  ///< [rows, ...]: outputs of products
-  std::vector<at::Tensor> keys, values;     ///< one a layer: [rows, heads, T - 1, head size]
+/// Keys and values of the tokens so far; every block uses the same memory, as only one runs at a time.
+struct Cache {
+  std::vector<at::Tensor> keys, values;  ///< one a layer: [rows, heads, T - 1, head size]
 
-  Workspace(const TarFlowOptions& o, std::int64_t n, std::int64_t rows, const at::TensorOptions& options,
-            at::ScalarType type) {
-    const auto products = options.dtype(type);
-    entered = at::empty({n, o.channels}, products);
-    x = at::empty({rows, o.channels}, options);
-    qkv = at::empty({rows, 3 * o.channels}, products);
-    product = at::empty({rows, o.channels}, products);
-    hidden = at::empty({rows, 4 * o.channels}, products);
-    affine = at::empty({rows, o.token_size() * (o.nvp ? 2 : 1)}, products);
+  Cache(const TarFlowOptions& o, std::int64_t rows, const at::TensorOptions& options) {
     for (std::int64_t layer = 0; layer < o.layers; ++layer) {
-      for (auto* cache : {&keys, &values}) {
-        cache->push_back(at::empty({rows, o.channels / o.head_size, o.tokens() - 1, o.head_size}, products));
+      for (auto* part : {&keys, &values}) {
+        part->push_back(at::empty({rows, o.channels / o.head_size, o.tokens() - 1, o.head_size}, options));
       }
     }
   }
@@ -73,11 +63,11 @@ struct Workspace {
 /// One block of the inverse over a fixed set of rows: the N samples, followed by N more without label if guided.
 class Inversion {
 public:
-  Inversion(TarFlowBlock& block, const TarFlowSampling& sampling, Workspace& workspace, const at::Tensor& y,
-            bool guided, at::ScalarType type)
+  Inversion(TarFlowBlock& block, const TarFlowSampling& sampling, Cache& cache, const at::Tensor& y, bool guided,
+            at::ScalarType type)
       : block_(block),
         sampling_(sampling),
-        work_(workspace),
+        cache_(cache),
         type_(type),
         guided_(guided),
         proj_in_(block->proj_in, type),
@@ -104,11 +94,9 @@ public:
 private:
   /// (a, b) of token i + 1 given token i, whose predecessors are in the cache: [N, D] or [N, 2D] float.
   at::Tensor step(const at::Tensor& token, const at::Tensor& entering, std::int64_t i, std::int64_t count) {
-    at::addmm_out(work_.entered, entering, token.to(type_), proj_in_.weight);
-    enter();
-    for (std::size_t l = 0; l < layers_.size(); ++l) advance(l, i);
-    proj_out_(work_.affine, work_.x.to(type_));
-    const auto affine = work_.affine.to(at::kFloat);
+    auto x = entered(linear(token.to(type_), proj_in_.weight, entering).to(token.scalar_type()));
+    for (std::size_t l = 0; l < layers_.size(); ++l) advance(x, l, i);
+    const auto affine = proj_out_(x.to(type_)).to(token.scalar_type());
     if (!guided_) return affine;
     const auto progress = static_cast<double>(i + 1) / static_cast<double>(count - 1);
     const auto guidance = sampling_.guidance * (sampling_.annealed ? progress : 1.0);
@@ -116,50 +104,36 @@ private:
     return affine.narrow(0, 0, n).mul_(1 + guidance).sub_(affine.narrow(0, n, n), guidance);
   }
 
-  void enter() {
-    const auto n = work_.entered.size(0);
-    auto labelled = work_.x.narrow(0, 0, n);
-    put_sum(labelled, work_.entered, labels_);
-    if (!guided_) return;
-    auto unlabelled = work_.x.narrow(0, n, n);
-    put_sum(unlabelled, work_.entered, unlabelled_);
+  /// With the labels' embedding; if guided, followed by the same tokens with the unlabelled one. [rows, channels]
+  at::Tensor entered(const at::Tensor& x) const {
+    const auto labelled = labels_.defined() ? x + labels_ : x;
+    if (!guided_) return labelled;
+    return at::cat({labelled, unlabelled_.defined() ? x + unlabelled_ : x});
   }
 
-  static void put_sum(at::Tensor& out, const at::Tensor& x, const at::Tensor& label) {
-    if (label.defined()) {
-      at::add_out(out, x, label);
-    } else {
-      out.copy_(x);
-    }
-  }
-
-  /// Layer l of token i, on work_.x in place.
-  void advance(std::size_t l, std::int64_t i) {
+  /// Layer l of token i, on the residual stream x [rows, channels] in place.
+  void advance(at::Tensor& x, std::size_t l, std::int64_t i) {
     const auto& layer = layers_[l];
-    auto& keys = work_.keys[l];
+    auto &keys = cache_.keys[l], &values = cache_.values[l];
     const auto rows = keys.size(0), heads = keys.size(1), size = keys.size(3);
-    layer.qkv(work_.qkv, layer.attention_norm(work_.x, type_));
-    const auto parts = work_.qkv.view({rows, 3, heads, size});
+    const auto parts = layer.qkv(layer.attention_norm(x, type_)).view({rows, 3, heads, size});
     keys.select(2, i).copy_(parts.select(1, 1));
-    work_.values[l].select(2, i).copy_(parts.select(1, 2));
+    values.select(2, i).copy_(parts.select(1, 2));
     auto query = parts.select(1, 0);
     // The temperature divides the scores of the unconditional rows, that is, their queries.
     if (guided_ && sampling_.attention_temperature != 1) {
       query.narrow(0, rows / 2, rows / 2).div_(sampling_.attention_temperature);
     }
-    const auto mixed = at::scaled_dot_product_attention(query.unsqueeze(2), keys.narrow(2, 0, i + 1),
-                                                        work_.values[l].narrow(2, 0, i + 1));
-    layer.proj(work_.product, mixed.reshape({rows, heads * size}));
-    work_.x.add_(work_.product);
-    layer.mlp_in(work_.hidden, layer.mlp_norm(work_.x, type_));
-    at::gelu_(work_.hidden);
-    layer.mlp_out(work_.product, work_.hidden);
-    work_.x.add_(work_.product);
+    const auto mixed =
+        at::scaled_dot_product_attention(query.unsqueeze(2), keys.narrow(2, 0, i + 1), values.narrow(2, 0, i + 1));
+    x.add_(layer.proj(mixed.reshape({rows, heads * size})));
+    auto hidden = layer.mlp_in(layer.mlp_norm(x, type_));
+    x.add_(layer.mlp_out(at::gelu_(hidden)));
   }
 
   TarFlowBlock& block_;
   const TarFlowSampling& sampling_;
-  Workspace& work_;
+  Cache& cache_;
   at::ScalarType type_;
   bool guided_;
   Product proj_in_, proj_out_;
@@ -181,10 +155,10 @@ at::Tensor TarFlowImpl::reverse(const at::Tensor& z, const at::Tensor& y, const 
   const c10::impl::ExcludeDispatchKeyGuard types_are_chosen_here(c10::autocast_dispatch_keyset);
   const auto n = z.size(0);
   const bool guided = sampling.guidance > 0;
-  Workspace workspace(options_, n, guided ? 2 * n : n, z.options(), type);
+  Cache cache(options_, guided ? 2 * n : n, z.options().dtype(type));
   const auto tokens = (z * var_.sqrt()).transpose(0, 1).contiguous();
   for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
-    Inversion(*block, sampling, workspace, y, guided, type).run(tokens);
+    Inversion(*block, sampling, cache, y, guided, type).run(tokens);
   }
   return unpatchify(tokens.transpose(0, 1), options_.in_channels, options_.image_size, options_.patch);
 }
