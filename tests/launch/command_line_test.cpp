@@ -1,0 +1,236 @@
+// The program as a user meets it: its messages and exit statuses, without running a stage to its end.
+#include "storage/error.h"
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int status = -1;
+  std::string output, errors;
+};
+
+std::string text_of(const fs::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+class CommandLineTest : public testing::Test {
+protected:
+  CommandLineTest() {
+    std::string name = (fs::temp_directory_path() / "couplet-launch-XXXXXX").string();
+    if (!::mkdtemp(name.data())) fail("no temporary directory");
+    folder_ = name;
+  }
+  ~CommandLineTest() override { fs::remove_all(folder_); }
+
+  fs::path operator/(const std::string& name) const { return folder_ / name; }
+  std::string run_dir() const { return (folder_ / "run").string(); }
+
+  /// Starts build/couplet; its output goes to files.
+  pid_t start(const std::vector<std::string>& words, const std::string& name = "out") const {
+    const pid_t pid = fork();
+    if (pid != 0) return pid;
+    const int output = open((folder_ / name).c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    const int errors = open((folder_ / (name + ".err")).c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    dup2(output, STDOUT_FILENO);
+    dup2(errors, STDERR_FILENO);
+    std::vector<char*> arguments{const_cast<char*>("couplet")};
+    for (const auto& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+    arguments.push_back(nullptr);
+    execv(COUPLET_BINARY_DIR "/couplet", arguments.data());
+    _exit(127);
+  }
+  Outcome finish(pid_t pid, const std::string& name = "out") const {
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text_of(folder_ / name),
+            text_of(folder_ / (name + ".err"))};
+  }
+  Outcome couplet(const std::vector<std::string>& words) const { return finish(start(words)); }
+
+  /// Refused or failed with one line on stderr that holds `parts`.
+  void expect_error(const Outcome& outcome, int status, const std::vector<std::string>& parts) const {
+    EXPECT_EQ(outcome.status, status) << outcome.errors;
+    EXPECT_TRUE(outcome.errors.starts_with("couplet: ")) << outcome.errors;
+    EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
+    for (const auto& part : parts)
+      EXPECT_NE(outcome.errors.find(part), std::string::npos) << part << " in " << outcome.errors;
+  }
+
+  /// A process of this test that holds the run directory's lock until it is killed.
+  pid_t hold_lock() const {
+    fs::create_directories(run_dir());
+    const int file = open((fs::path(run_dir()) / "lock").c_str(), O_RDWR | O_CREAT, 0644);
+    const pid_t pid = fork();
+    if (pid == 0) {
+      struct flock lock {};
+      lock.l_type = F_WRLCK;
+      lock.l_whence = SEEK_SET;
+      const std::string line = "process " + std::to_string(getpid()) + " on testhost\n";
+      if (fcntl(file, F_SETLK, &lock) == 0 && write(file, line.data(), line.size()) > 0) pause();
+      _exit(1);
+    }
+    close(file);
+    for (int i = 0; i < 200 && text_of(fs::path(run_dir()) / "lock").empty(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return pid;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(CommandLineTest, EachCommandHasHelp) {
+  const Outcome overview = couplet({"help"});
+  EXPECT_EQ(overview.status, exit_ok);
+  for (const std::string command : {"run", "stage", "status", "inspect", "sample", "config", "version"}) {
+    EXPECT_NE(overview.output.find("  " + command + " "), std::string::npos) << command;
+    const Outcome help = couplet({command, "--help"});
+    EXPECT_EQ(help.status, exit_ok) << help.errors;
+    EXPECT_NE(help.output.find("Exit status"), std::string::npos);
+    EXPECT_EQ(couplet({"help", command}).output, help.output);
+  }
+  EXPECT_EQ(couplet({}).status, exit_usage);
+  expect_error(couplet({"ruin"}), exit_usage, {"no command \"ruin\"", "nearest is run"});
+}
+
+TEST_F(CommandLineTest, VersionNamesTheLibraries) {
+  const Outcome version = couplet({"version"});
+  EXPECT_EQ(version.status, exit_ok) << version.errors;
+  for (const std::string name : {"couplet " COUPLET_VERSION, "LibTorch 2", "HDF5 1", "MPI ", "CUDA "})
+    EXPECT_NE(version.output.find(name), std::string::npos) << version.output;
+}
+
+TEST_F(CommandLineTest, ConfigReadsBack) {
+  const Outcome first = couplet(
+      {"config", "--teacher.channels=192", "--student.couplings", "independent", "nf", "--student.time-mean", "-0.4"});
+  ASSERT_EQ(first.status, exit_ok) << first.errors;
+  EXPECT_NE(first.output.find("\nchannels = 192\n"), std::string::npos);
+  EXPECT_NE(first.output.find("\ncouplings = independent nf\n"), std::string::npos);
+  EXPECT_NE(first.output.find("\ntime-mean = -0.4\n"), std::string::npos);
+  std::ofstream(*this / "kept.ini") << first.output;
+  EXPECT_EQ(couplet({"config", "--config", (*this / "kept.ini").string()}).output, first.output);
+}
+
+TEST_F(CommandLineTest, ShippedConfigurationsAreValid) {
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(COUPLET_SOURCE_DIR "/configs")) {
+    if (entry.path().extension() != ".ini") continue;
+    EXPECT_EQ(couplet({"config", "--config", entry.path().string()}).status, exit_ok) << entry.path();
+    ++files;
+  }
+  EXPECT_GT(files, 0);
+}
+
+TEST_F(CommandLineTest, WrongKeysAndValuesAreRefusedBeforeAnyWork) {
+  const auto run = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"run", "--run-dir", run_dir()});
+    return couplet(words);
+  };
+  expect_error(run({"--teacher.chanels", "128"}), exit_usage, {"teacher.chanels", "nearest is --teacher.channels"});
+  expect_error(run({"--rank", "2"}), exit_usage, {"--rank", "nearest is --ranks"});
+  expect_error(run({"--teacher.label-drop", "2"}), exit_usage, {"teacher.label-drop", "\"2\"", "0 … 1"});
+  expect_error(run({"--teacher.channels", "wide"}), exit_usage, {"teacher.channels", "wide"});
+  expect_error(run({"--teacher.channels"}), exit_usage, {"teacher.channels"});
+  expect_error(run({"--teacher.channels", "64", "--teacher.channels", "128"}), exit_usage,
+               {"teacher.channels", "twice"});
+  expect_error(run({"--teacher.channels", "100"}), exit_usage,
+               {"teacher.channels = 100", "teacher.head-size = 64", "64 or 128"});
+  expect_error(run({"--ranks", "3", "--teacher.batch", "32", "--features.batch", "96"}), exit_usage,
+               {"teacher.batch = 32", "3 ranks", "30 or 33"});
+  expect_error(run({"--redo", "teachr"}), exit_usage, {"teachr", "nearest is teacher"});
+  expect_error(run({"--config", (*this / "none.ini").string()}), exit_usage, {"none.ini"});
+  expect_error(run({"extra"}), exit_usage, {"couplet run --help"});
+  expect_error(couplet({"run"}), exit_usage, {"--run-dir"});
+  std::ofstream(*this / "wrong.ini") << "[teacher]\n\nchanels = 3\n";
+  expect_error(run({"--config", (*this / "wrong.ini").string()}), exit_usage, {"wrong.ini:3", "teacher.channels"});
+  EXPECT_FALSE(fs::exists(run_dir()));
+}
+
+TEST_F(CommandLineTest, ARunDirectoryInUseIsRefusedAndLeftAlone) {
+  const pid_t holder = hold_lock();
+  expect_error(couplet({"run", "--run-dir", run_dir(), "--ranks", "1"}), exit_failed,
+               {"in use by process " + std::to_string(holder), "testhost", run_dir()});
+  EXPECT_FALSE(fs::exists(fs::path(run_dir()) / "config.ini"));
+  // The owner's death frees it: the run then gets as far as the images, which are not there.
+  kill(holder, SIGKILL);
+  waitpid(holder, nullptr, 0);
+  const Outcome outcome =
+      couplet({"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", "/does/not/exist"});
+  EXPECT_EQ(outcome.status, exit_failed);
+  EXPECT_NE(outcome.errors.find("/does/not/exist/train-images"), std::string::npos) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("couplet: stage prepare failed"), std::string::npos) << outcome.errors;
+  EXPECT_TRUE(fs::exists(fs::path(run_dir()) / "config.ini"));
+  EXPECT_NE(text_of(fs::path(run_dir()) / "log" / "prepare.log").find("/does/not/exist"), std::string::npos);
+}
+
+TEST_F(CommandLineTest, AFailureThatAllRanksMeetIsToldOnce) {
+  const Outcome outcome =
+      couplet({"run", "--run-dir", run_dir(), "--ranks", "2", "--prepare.source", "/does/not/exist"});
+  EXPECT_EQ(outcome.status, exit_failed);
+  EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 2) << outcome.errors;
+  EXPECT_TRUE(outcome.errors.starts_with("couplet: rank 0: ")) << outcome.errors;
+}
+
+TEST_F(CommandLineTest, AChangedResultKeyIsRefusedWithTheDifference) {
+  const std::vector<std::string> words{"run", "--run-dir",        run_dir(),        "--ranks",
+                                       "1",   "--prepare.source", "/does/not/exist"};
+  EXPECT_EQ(couplet(words).status, exit_failed);
+  const std::string kept = text_of(fs::path(run_dir()) / "config.ini");
+  auto changed = words;
+  changed.insert(changed.end(), {"--prepare.train-rows", "500", "--pipeline.threads", "1"});
+  expect_error(couplet(changed), exit_usage, {"prepare.train-rows: recorded 0, now 500", "--redo prepare"});
+  EXPECT_EQ(text_of(fs::path(run_dir()) / "config.ini"), kept);
+  changed.insert(changed.end(), {"--redo", "prepare"});
+  const Outcome redone = couplet(changed);
+  EXPECT_EQ(redone.status, exit_failed);
+  EXPECT_NE(redone.output.find("deleting, to be made again: prepare"), std::string::npos) << redone.output;
+  EXPECT_NE(text_of(fs::path(run_dir()) / "config.ini").find("train-rows = 500"), std::string::npos);
+}
+
+TEST_F(CommandLineTest, AStageWithoutItsInputsIsRefused) {
+  expect_error(couplet({"stage", "teacher", "--run-dir", run_dir()}), exit_usage, {"teacher needs prepare"});
+  expect_error(couplet({"stage", "teachr", "--run-dir", run_dir()}), exit_usage, {"nearest is teacher"});
+  expect_error(couplet({"stage", "--run-dir", run_dir()}), exit_usage, {"needs NAME"});
+}
+
+TEST_F(CommandLineTest, StatusShowsEveryStage) {
+  expect_error(couplet({"status", run_dir()}), exit_usage, {"no run directory"});
+  couplet({"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", "/does/not/exist"});
+  const Outcome status = couplet({"status", run_dir()});
+  EXPECT_EQ(status.status, exit_ok) << status.errors;
+  EXPECT_NE(status.output.find("prepare                    interrupted"), std::string::npos) << status.output;
+  EXPECT_NE(status.output.find("student/nf-0               not started"), std::string::npos) << status.output;
+  const Outcome json = couplet({"status", run_dir(), "--json"});
+  EXPECT_NE(json.output.find("\"stage\": \"prepare\""), std::string::npos) << json.output;
+}
+
+TEST_F(CommandLineTest, InspectAndSampleSayWhatIsMissing) {
+  expect_error(couplet({"inspect", "/does/not/exist"}), exit_usage, {"/does/not/exist"});
+  expect_error(couplet({"inspect", folder_.string()}), exit_failed, {"manifest.json"});
+  std::ofstream(*this / "x.h5") << "no shard";
+  expect_error(couplet({"inspect", (*this / "x.h5").string()}), exit_failed, {"x.h5"});
+  expect_error(couplet({"sample", "--run-dir", run_dir(), "--output", "x.png"}), exit_usage, {"no run directory"});
+}
+
+}  // namespace
+}  // namespace couplet

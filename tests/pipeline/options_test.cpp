@@ -1,0 +1,153 @@
+#include "pipeline/options.h"
+
+#include "storage/error.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+
+namespace couplet {
+namespace {
+
+/// A file in the test's own directory.
+std::filesystem::path write_ini(const std::string& text) {
+  const auto path = std::filesystem::path(testing::TempDir()) / "options_test.ini";
+  std::ofstream(path) << text;
+  return path;
+}
+
+/// What the refusal of `work` says; it must be one, with the status of refusals.
+template <class Work>
+std::string refusal(Work work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), exit_usage) << error.what();
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was refused";
+  return "";
+}
+
+std::string refused_keys(const std::vector<Setting>& settings) {
+  return refusal([&] { resolve_config("", settings); });
+}
+
+std::string refused_file(const std::string& text) {
+  return refusal([&] { resolve_config(write_ini(text), {}); });
+}
+
+#define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+TEST(Options, EachHasItsOwnNameAndField) {
+  Config config;
+  std::set<std::string> keys;
+  std::set<void*> fields;
+  for (const auto& option : options()) {
+    EXPECT_TRUE(keys.insert(option.key).second) << option.key;
+    EXPECT_TRUE(fields.insert(std::visit([](auto* field) -> void* { return field; }, option.field(config))).second)
+        << option.key << " sets a field that another option sets";
+    EXPECT_FALSE(option.help.empty()) << option.key;
+  }
+  EXPECT_GT(keys.size(), 90U);
+}
+
+TEST(Options, EveryValueSurvivesTheIniFile) {
+  Config config = default_config();
+  // Another value than the default for each option, so that none is read back by luck.
+  int changed = 0;
+  for (const auto& option : options()) {
+    const auto field = option.field(config);
+    std::string text;
+    if (std::holds_alternative<bool*>(field)) text = option.default_text == "true" ? "false" : "true";
+    if (std::holds_alternative<std::string*>(field)) text = option.allowed.empty() ? "a b" : option.allowed.back();
+    if (std::holds_alternative<double*>(field) && option.minimum <= 0) text = "0.1234567890123";
+    if (text.empty()) continue;
+    set_value(config, {option.key, text, "test"});
+    ++changed;
+  }
+  set_value(config, {"student.seeds", "3, 1 2", "test"});
+  set_value(config, {"pipeline.seed", "9007199254740991", "test"});
+  EXPECT_GT(changed, 40);
+
+  for (const bool brief : {false, true}) {
+    const Config again = resolve_config(write_ini(to_ini(config, brief)), {});
+    for (const auto& option : options())
+      EXPECT_EQ(value_text(again, option.key), value_text(config, option.key)) << option.key;
+    EXPECT_EQ(to_ini(again), to_ini(config));
+  }
+  EXPECT_EQ(config.student.seeds, (std::vector<std::int64_t>{3, 1, 2}));
+}
+
+TEST(Options, EqualValuesHaveEqualTexts) {
+  const Config one = resolve_config("", {{"teacher.learning-rate", "2e-3", ""}});
+  const Config two = resolve_config("", {{"teacher.learning-rate", "0.002", ""}});
+  EXPECT_EQ(value_text(one, "teacher.learning-rate"), value_text(two, "teacher.learning-rate"));
+}
+
+TEST(Options, CommandLineComesAfterTheFile) {
+  const auto file = write_ini("[teacher]\nchannels = 256 # wide\n\n[student]\nseeds = 0 1\n");
+  const Config config = resolve_config(file, {{"teacher.channels", "192", "command line"}});
+  EXPECT_EQ(config.teacher.channels, 192);
+  EXPECT_EQ(config.student.seeds.size(), 2U);
+}
+
+TEST(Options, WrongFilesAreRefusedWithTheLine) {
+  const std::string unknown = refused_file("[teacher]\nchannels = 128\n\nchanels = 64\n");
+  EXPECT_SAYS(unknown, "options_test.ini:4");
+  EXPECT_SAYS(unknown, "teacher.chanels");
+  EXPECT_SAYS(unknown, "nearest is teacher.channels");
+  EXPECT_SAYS(refused_file("[teacher]\nchannels = 128\nchannels = 64\n"), "options_test.ini:3");
+  EXPECT_SAYS(refused_file("[teacher]\nchannels 128\n"), "options_test.ini:2");
+  EXPECT_SAYS(refused_file("\n\n[teacher]\nchannels = 12x\n"), "options_test.ini:4");
+  EXPECT_SAYS(refusal([] { resolve_config("/does/not/exist.ini", {}); }), "/does/not/exist.ini");
+}
+
+TEST(Options, WrongValuesAreRefusedWithWhatIsAllowed) {
+  const std::string range = refused_keys({{"teacher.label-drop", "1.5", "command line"}});
+  EXPECT_SAYS(range, "teacher.label-drop");
+  EXPECT_SAYS(range, "1.5");
+  EXPECT_SAYS(range, "0 … 1");
+  EXPECT_SAYS(refused_keys({{"teacher.noise", "gausian", ""}}), "gaussian, uniform");
+  EXPECT_SAYS(refused_keys({{"student.couplings", "nf ot", ""}}), "nf, independent");
+  EXPECT_SAYS(refused_keys({{"teacher.flips", "1", ""}}), "true or false");
+  for (const std::string text : {"", " ", "nan", "inf", "0x10", "1e3", "12 "})
+    EXPECT_SAYS(refused_keys({{"teacher.channels", text, ""}}), "teacher.channels");
+  EXPECT_SAYS(refused_keys({{"teacher.noise-std", "nan", ""}}), "teacher.noise-std");
+  EXPECT_SAYS(refused_keys({{"teacher.init", "a#b", ""}}), "teacher.init");
+}
+
+TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
+  const std::string width = refused_keys({{"teacher.channels", "100", ""}});
+  EXPECT_SAYS(width, "teacher.channels = 100");
+  EXPECT_SAYS(width, "teacher.head-size = 64");
+  EXPECT_SAYS(width, "64 or 128");
+  EXPECT_SAYS(refused_keys({{"student.channels", "100", ""}}), "student.heads");
+  EXPECT_SAYS(refused_keys({{"student.channels", "90", ""}, {"student.heads", "3", ""}}), "88 or 92");
+  EXPECT_SAYS(refused_keys({{"couple.shard-rows", "1000", ""}}), "couple.block-rows");
+  EXPECT_SAYS(refused_keys({{"evaluate.heun-nfe", "3 4", ""}}), "3 or 5");
+  EXPECT_SAYS(refused_keys({{"evaluate.euler-nfe", "", ""}}), "evaluate.euler-nfe is empty");
+  EXPECT_SAYS(refused_keys({{"student.seeds", "1 2 1", ""}}), "student.seeds");
+  EXPECT_SAYS(refused_keys({{"student.couplings", "nf nf", ""}}), "twice");
+}
+
+TEST(Options, BatchesDivideByTheRanks) {
+  const Config config =
+      resolve_config("", {{"teacher.batch", "32", ""}, {"student.batch", "48", ""}, {"features.batch", "96", ""}});
+  EXPECT_NO_THROW(validate_ranks(config, 4));
+  const std::string message = refusal([&] { validate_ranks(config, 3); });
+  EXPECT_SAYS(message, "teacher.batch = 32");
+  EXPECT_SAYS(message, "30 or 33");
+  EXPECT_SAYS(message, "1, 2, 4, 8, 16, 32");
+}
+
+TEST(Options, NearestName) {
+  EXPECT_EQ(nearest_name("teacher.chanels", {"student.channels", "teacher.channels", "teacher.blocks"}),
+            "teacher.channels");
+  EXPECT_EQ(nearest_name("", {"abc", "d"}), "d");
+}
+
+}  // namespace
+}  // namespace couplet
