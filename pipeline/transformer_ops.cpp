@@ -53,7 +53,7 @@ public:
     const auto &x = saved[0], &weight = saved[1];
     const auto gradient = gradients[0].contiguous();
     at::Tensor of_x, of_weight, of_bias;
-    if (context->needs_input_grad(0)) of_x = multiply(gradient, weight.t().contiguous(), std::nullopt);
+    if (context->needs_input_grad(0)) of_x = multiply(gradient, weight.t(), std::nullopt);
     const auto rows = gradient.reshape({-1, weight.size(0)});
     if (context->needs_input_grad(1)) of_weight = weight_gradient(rows, x.reshape({-1, weight.size(1)}));
     if (context->needs_input_grad(2)) of_bias = rows.sum(0);
@@ -61,7 +61,11 @@ public:
   }
 
 private:
-  static at::Tensor weight_gradient(const at::Tensor& gradient, const at::Tensor& x) { return at::mm(gradient.t(), x); }
+  /// gradientᵀ x [m, k], with the narrower factor on the left: oneDNN copies that one to turn it.
+  static at::Tensor weight_gradient(const at::Tensor& gradient, const at::Tensor& x) {
+    if (gradient.size(1) <= x.size(1)) return multiply(gradient.t(), x.t(), std::nullopt);
+    return multiply(x.t(), gradient.t(), std::nullopt).t().contiguous();
+  }
 };
 
 bool by_onednn(const at::Tensor& x, const at::Tensor& weight) {

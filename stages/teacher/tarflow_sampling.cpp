@@ -9,6 +9,7 @@
 #include <ATen/autocast_mode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace couplet {
@@ -147,20 +148,34 @@ at::ScalarType product_type(const at::Tensor& z) {
   return at::autocast::is_autocast_enabled(device) ? at::autocast::get_autocast_dtype(device) : z.scalar_type();
 }
 
+/// On a CPU, as many rows as keep the cache of keys and values in the processor's own; elsewhere all.
+std::int64_t rows_at_once(const TarFlowOptions& o, const at::Tensor& z) {
+  if (!z.is_cpu()) return std::max<std::int64_t>(z.size(0), 1);
+  constexpr std::int64_t cache_bytes = 16 << 20, fewest = 32;
+  const auto bytes_of_row = 2 * o.layers * o.channels * (o.tokens() - 1) * static_cast<std::int64_t>(z.element_size());
+  return std::max(cache_bytes / bytes_of_row, fewest);
+}
+
 }  // namespace
 
 at::Tensor TarFlowImpl::reverse(const at::Tensor& z, const at::Tensor& y, const TarFlowSampling& sampling) {
   const at::NoGradGuard no_grad;
   const auto type = product_type(z);
   const c10::impl::ExcludeDispatchKeyGuard types_are_chosen_here(c10::autocast_dispatch_keyset);
-  const auto n = z.size(0);
-  const bool guided = sampling.guidance > 0;
-  Cache cache(options_, guided ? 2 * n : n, z.options().dtype(type));
-  const auto tokens = (z * var_.sqrt()).transpose(0, 1).contiguous();
-  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
-    Inversion(*block, sampling, cache, y, guided, type).run(tokens);
+  const auto n = z.size(0), slice = rows_at_once(options_, z);
+  std::vector<at::Tensor> images;
+  for (std::int64_t first = 0; first < n; first += slice) {
+    const auto rows = std::min(slice, n - first);
+    const auto labels = y.defined() ? y.narrow(0, first, rows) : y;
+    const auto tokens = (z.narrow(0, first, rows) * var_.sqrt()).transpose(0, 1).contiguous();
+    const bool guided = sampling.guidance > 0;
+    Cache cache(options_, guided ? 2 * rows : rows, z.options().dtype(type));
+    for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
+      Inversion(*block, sampling, cache, labels, guided, type).run(tokens);
+    }
+    images.push_back(unpatchify(tokens.transpose(0, 1), options_.in_channels, options_.image_size, options_.patch));
   }
-  return unpatchify(tokens.transpose(0, 1), options_.in_channels, options_.image_size, options_.patch);
+  return images.size() == 1 ? images.front() : at::cat(images);
 }
 
 }  // namespace couplet
