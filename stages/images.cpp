@@ -3,6 +3,7 @@
 #include "pipeline/weights.h"
 #include "storage/error.h"
 
+#include <fmt/ranges.h>
 #include <torch/torch.h>
 
 namespace couplet {

@@ -7,6 +7,7 @@
 #include "stages/report/report.h"
 #include "stages/student/student.h"
 #include "stages/teacher/teacher.h"
+#include "storage/error.h"
 
 namespace couplet {
 

@@ -5,6 +5,7 @@
 #include "stages/evaluate/starts.h"
 #include "stages/student/model.h"
 #include "stages/teacher/model.h"
+#include "storage/atomic_file.h"
 #include "storage/error.h"
 
 #include <torch/torch.h>

@@ -2,6 +2,7 @@
 
 #include "pipeline/log.h"
 #include "storage/atomic_file.h"
+#include "storage/error.h"
 #include "storage/hash.h"
 #include "storage/filenames.h"
 #include "storage/idx.h"

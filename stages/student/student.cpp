@@ -6,6 +6,7 @@
 #include "stages/couple/coupling_table.h"
 #include "stages/student/model.h"
 #include "storage/atomic_file.h"
+#include "storage/error.h"
 #include "storage/hash.h"
 
 #include <torch/torch.h>

@@ -6,6 +6,7 @@
 #include "pipeline/trainer.h"
 #include "stages/teacher/model.h"
 #include "storage/atomic_file.h"
+#include "storage/error.h"
 #include "storage/hash.h"
 
 #include <torch/torch.h>
