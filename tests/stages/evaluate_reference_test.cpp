@@ -33,7 +33,7 @@ SiT raw_sit() {
   return model;
 }
 
-struct Run {
+struct Case {
   const char* name;
   Solver solver;
   Grid grid;
@@ -46,11 +46,11 @@ TEST(EvaluateReference, SamplesOfTheSiTField) {
   const VelocityField field = [&](const at::Tensor& x, double t) {
     return model->forward(x, torch::full({x.size(0)}, t, x.options()), ode["y"]);
   };
-  for (const Run& run :
-       {Run{"euler4", Solver::euler, Grid::uniform, 4}, Run{"euler4_squared_grid", Solver::euler, Grid::squared, 4},
-        Run{"heun4", Solver::heun_full, Grid::uniform, 8}, Run{"heun4_last_euler", Solver::heun, Grid::uniform, 7}}) {
-    const at::Tensor x = solve(field, ode["noise"], run.solver, run.grid, run.nfe);
-    EXPECT_LE(difference(x, ode[run.name]), sample_tolerance) << run.name;
+  for (const Case& wanted :
+       {Case{"euler4", Solver::euler, Grid::uniform, 4}, Case{"euler4_squared_grid", Solver::euler, Grid::squared, 4},
+        Case{"heun4", Solver::heun_full, Grid::uniform, 8}, Case{"heun4_last_euler", Solver::heun, Grid::uniform, 7}}) {
+    const at::Tensor x = solve(field, ode["noise"], wanted.solver, wanted.grid, wanted.nfe);
+    EXPECT_LE(difference(x, ode[wanted.name]), sample_tolerance) << wanted.name;
   }
   EXPECT_GT(difference(ode["heun4"], ode["heun4_last_euler"]), sample_tolerance)
       << "the reference tells the solvers apart";
