@@ -154,12 +154,19 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
   for (const auto& node : nodes) run_node(session, node);
 }
 
-/// Ends this rank, and so all others, after a failure. A failure that all ranks meet (a missing file) is told once:
-/// rank 0 speaks first and ends the rest.
+/// A rank other than 0 has failed: true if rank 0 ends all of them within the next second (mpirun then sends SIGTERM to
+/// the others).
+bool rank_0_ends_all() {
+  if (stop_requested()) return false;
+  for (int i = 0; i < 100 && !stop_requested(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  return stop_requested();
+}
+
+/// Ends this rank, and so all others, after a failure. One that all ranks meet (a missing file) is told once, by rank
+/// 0.
 int end_ranks(int rank, int ranks, const std::string& message, int status) {
-  if (rank > 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  const std::string prefix = ranks > 1 ? fmt::format("rank {}: ", rank) : "";
-  fmt::print(stderr, "couplet: {}{}\n", prefix, message);
+  if (rank == 0 || !rank_0_ends_all())
+    fmt::print(stderr, "couplet: {}{}\n", ranks > 1 ? fmt::format("rank {}: ", rank) : "", message);
   if (ranks > 1) abort_all(status);
   return status;
 }

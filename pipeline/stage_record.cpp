@@ -13,15 +13,16 @@
 
 namespace couplet {
 
+// Not in the unnamed namespace: the JSON library looks for it beside the type.
+NLOHMANN_JSON_SERIALIZE_ENUM(StageState, {{StageState::started, "started"},
+                                          {StageState::complete, "complete"},
+                                          {StageState::withdrawn, "withdrawn"}})
+
 namespace {
 
 constexpr int format_version = 1;
 constexpr const char* record_name = "stage.json";
 constexpr const char* lock_name = "lock";
-
-NLOHMANN_JSON_SERIALIZE_ENUM(StageState, {{StageState::started, "started"},
-                                          {StageState::complete, "complete"},
-                                          {StageState::withdrawn, "withdrawn"}})
 
 /// What a stage or an unfinished write made, as against what ownership needs.
 bool is_content(const std::filesystem::path& path) {

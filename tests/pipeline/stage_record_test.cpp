@@ -166,6 +166,7 @@ TEST_F(StageRecords, RecordsReadBackEqual) {
   record.ranks = 2;
   record.running_since = 1234.5;
   publish_record(run_.stage("student/nf-0"), record);
+  EXPECT_SAYS(read_file(record_path(run_.stage("student/nf-0"))), "\"state\": \"started\"");
   const auto again = *read_record(run_.stage("student/nf-0"));
   EXPECT_EQ(again.state, StageState::started);
   EXPECT_EQ(again.keys, record.keys);
