@@ -18,19 +18,14 @@ endif()
 message(STATUS "LibTorch ${COUPLET_TORCH_VERSION}: ${_wheel}")
 
 add_library(torch_cpu INTERFACE)
-target_include_directories(torch_cpu SYSTEM INTERFACE ${_wheel}/torch/include ${_wheel}/torch/include/torch/csrc/api/include)
+# After the system's directories: the wheel also brings headers of fmt and others, in versions whose libraries it does not bring.
+target_compile_options(torch_cpu INTERFACE
+  "SHELL:-idirafter ${_wheel}/torch/include" "SHELL:-idirafter ${_wheel}/torch/include/torch/csrc/api/include")
 target_link_options(torch_cpu INTERFACE
   -Wl,-rpath,${_wheel}/torch/lib
   # libtorch_cpu's own dependencies are found through its RPATH at run time, not through ours at link time.
   -Wl,--allow-shlib-undefined)
 target_link_libraries(torch_cpu INTERFACE ${_wheel}/torch/lib/libtorch_cpu.so ${_wheel}/torch/lib/libc10.so)
-
-# The wheel's include directory also holds fmt's headers (version 12), which come before the system's wherever LibTorch is included, but not the
-# library to them. The two versions live side by side, each in a namespace of its own.
-add_library(torch_fmt STATIC ${CMAKE_CURRENT_LIST_DIR}/torch_fmt.cpp)
-target_include_directories(torch_fmt SYSTEM PRIVATE ${_wheel}/torch/include)
-set_target_properties(torch_fmt PROPERTIES POSITION_INDEPENDENT_CODE ON)
-target_link_libraries(torch_cpu INTERFACE torch_fmt)
 
 find_path(COUPLET_CUDA_INCLUDE cuda_runtime_api.h
   HINTS ${_wheel}/nvidia/cu13/include /usr/local/cuda/include ENV CUDA_HOME PATH_SUFFIXES include)

@@ -12,14 +12,14 @@ namespace couplet {
 
 /// What a record says besides metric and value; docs/metrics.md lists the fields.
 struct RecordKey {
-  std::string model;     ///< teacher, student, real
-  std::string coupling;  ///< of a student
+  std::string model = {};     ///< teacher, student, real
+  std::string coupling = {};  ///< of a student
   std::int64_t seed = 0;
-  std::string solver;    ///< euler, heun; autoregressive for the teacher
-  std::string grid;      ///< uniform, squared
+  std::string solver = {};    ///< euler, heun; autoregressive for the teacher
+  std::string grid = {};      ///< uniform, squared
   std::int64_t nfe = 0;  ///< evaluations of a student's field a sample
-  std::string noise;     ///< fresh: N(0, I); table: of held-out table rows
-  std::string split;     ///< train, test: of the images a figure is about
+  std::string noise = {};     ///< fresh: N(0, I); table: of held-out table rows
+  std::string split = {};     ///< train, test: of the images a figure is about
   double guidance = 0;
   bool denoised = false;
 };
