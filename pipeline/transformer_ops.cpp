@@ -33,8 +33,10 @@ const std::optional<c10::TypedOperatorHandle<OneDnnLinear>>& onednn_linear() {
   return found;
 }
 
-/// x [n, k] Wᵀ + b with W [m, k].
+/// x [n, k] Wᵀ + b with W [m, k]. Where a graph of it is wanted (gradients of gradients), by the operation that has
+/// one.
 at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  if (at::GradMode::is_enabled()) return at::linear(x, weight, bias);
   return onednn_linear()->call(x, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }
 
@@ -48,7 +50,6 @@ public:
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto saved = context->get_saved_variables();
     const auto &x = saved[0], &weight = saved[1];
     const auto gradient = gradients[0].contiguous();
@@ -91,7 +92,9 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   if (!by_onednn(x, weight)) return at::linear(x, weight, bias);
   const bool recorded =
       at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad() || bias.requires_grad());
-  return recorded ? Linear::apply(x, weight, bias) : multiply(x, weight, bias);
+  if (recorded) return Linear::apply(x, weight, bias);
+  const at::NoGradGuard no_grad;
+  return multiply(x, weight, bias);
 }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal) {
