@@ -18,7 +18,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <optional>
 #include <utility>
 
 namespace couplet {
@@ -68,6 +67,21 @@ struct TrainedState {
   }
 };
 
+/// Where training begins.
+struct Start {
+  bool resumed = false;
+  std::int64_t step = 0;
+  nlohmann::json last_line;  ///< metrics of the step before
+};
+
+/// Takes the newest whole checkpoint up, if there is one.
+Start go_on(TrainedState& state, CheckpointStore& checkpoints) {
+  const auto checkpoint = checkpoints.load_newest();
+  if (!checkpoint) return {};
+  state.restore(*checkpoint);
+  return {true, checkpoint->step, checkpoint->last};
+}
+
 /// One rank's part of a step's batch, as the background thread leaves it.
 struct PreparedBatch {
   Batch tensors;
@@ -104,6 +118,27 @@ double forward_backward(const TrainingTask& task, const Batch& batch, torch::Dev
   }
   loss.backward();
   return loss.item<double>();
+}
+
+/// One rank's part of a step before the ranks meet.
+struct LocalStep {
+  StepReport report;
+  Batch batch;
+  double stall = 0;  ///< seconds it waited for the batch
+};
+
+LocalStep compute(const TrainingTask& task, Prefetch<PreparedBatch>& batches, torch::Device device) {
+  LocalStep mine;
+  mine.report.run([&] {
+    const auto asked = Clock::now();
+    PreparedBatch prepared = batches.next();
+    mine.stall = seconds_since(asked);
+    mine.batch = on_device(std::move(prepared.tensors), device);
+    mine.report.digest = prepared.digest;
+    mine.report.loss = forward_backward(task, mine.batch, device);
+  });
+  mine.report.stop = stop_requested();
+  return mine;
 }
 
 /// The mean gradient's norm is known, the update not yet made: nothing has been spoilt if a number is not finite.
@@ -148,12 +183,10 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   TrainedState state{model, optimizer, ema};
 
   CheckpointStore checkpoints(task.directory / "checkpoints", pipeline.keep_checkpoints, task.provenance, communicator);
-  const std::optional<Checkpoint> resumed = checkpoints.load_newest();
-  if (resumed) state.restore(*resumed);
-  const std::int64_t first_step = resumed ? resumed->step : 0;
-  nlohmann::json line = resumed ? resumed->last : nlohmann::json();
+  const auto [resumed, first_step, last_line] = go_on(state, checkpoints);
+  nlohmann::json line = last_line;
   say_plan(task, plan, trained, communicator);
-  TrainingRecord record(task.directory, resumed.has_value(), first_step, plan.steps, plan.batch,
+  TrainingRecord record(task.directory, resumed, first_step, plan.steps, plan.batch,
                         static_cast<double>(pipeline.log_every), communicator);
   Prefetch<PreparedBatch> batches(first_step, plan.steps,
                                   [&](std::int64_t step) { return prepare_batch(task, plan, step, device.is_cuda()); });
@@ -161,18 +194,8 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   for (std::int64_t step = first_step; step < plan.steps; ++step) {
     const auto start = Clock::now();
     gradients.zero();
-    StepReport mine;
-    Batch batch;
-    double stall = 0;
-    mine.run([&] {
-      PreparedBatch prepared = batches.next();
-      stall = seconds_since(start);
-      batch = on_device(std::move(prepared.tensors), device);
-      mine.digest = prepared.digest;
-      mine.loss = forward_backward(task, batch, device);
-    });
-    mine.stop = stop_requested();
-    const AgreedStep agreed = agree(mine, task.name, step, communicator);
+    const LocalStep mine = compute(task, batches, device);
+    const AgreedStep agreed = agree(mine.report, task.name, step, communicator);
     gradients.sum_over_ranks(communicator);
     const double norm = gradients.norm() / communicator.size();
     require_finite(task, step, agreed, norm);
@@ -181,7 +204,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
     optimizer.update(step, rate, gradient_divisor(communicator.size(), norm, task.training.clip));
     if (task.after_step) {
       const at::NoGradGuard no_grad;
-      task.after_step(batch);
+      task.after_step(mine.batch);
     }
     ema.update(step);
 
@@ -193,7 +216,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
             {"images", done * plan.batch},
             {"digest", digest_text(agreed.digest)},
             {"seconds", seconds_since(start)},
-            {"data_stall", stall}};
+            {"data_stall", mine.stall}};
     if (task.validate && (done == plan.steps || (task.validate_every > 0 && done % task.validate_every == 0))) {
       const at::NoGradGuard no_grad;
       line.update(task.validate());
