@@ -107,6 +107,7 @@ class Run:
         self.command = [arguments.couplet, "run", "--config", arguments.config, "--run-dir", str(self.directory)]
         self.command += ["--ranks", str(arguments.ranks)] + arguments.keys
         self.couplet = arguments.couplet
+        self.names = []
         self.output = arguments.work / f"{name}.out"
 
     def start(self):
@@ -121,14 +122,21 @@ class Run:
 
     def stages(self):
         """Stage names in order, from `couplet status`."""
+        if self.names:
+            return self.names
         text = subprocess.run([self.couplet, "status", str(self.directory), "--json"], check=True, capture_output=True).stdout
-        return [stage["stage"] for stage in json.loads(text)["stages"]]
+        self.names = [stage["stage"] for stage in json.loads(text)["stages"]]
+        return self.names
 
     def record(self, stage):
         try:
             return json.loads((self.directory / stage / "stage.json").read_text())
         except OSError:
             return {"state": "none", "attempts": 0, "seconds": 0}
+
+    def unfinished(self):
+        """The first stage that is not complete; None if all are."""
+        return next((stage for stage in self.stages() if self.record(stage)["state"] != "complete"), None)
 
     def log_size(self, stage):
         try:
@@ -174,6 +182,7 @@ def kill_once(run, stage, delay, mode, rng):
         if launcher.returncode != 0:
             fail(f"the run ended with status {launcher.returncode} before it was killed; see {run.output}")
         return None
+    struck = run.unfinished()
     hit = strike(mode, launcher.pid, rng)
     try:
         status = launcher.wait(STOP_SECONDS)
@@ -184,10 +193,8 @@ def kill_once(run, stage, delay, mode, rng):
     expected = {"SIGINT": 75, "SIGTERM": 75, "SIGKILL": -signal.SIGKILL}[hit.split()[1]]
     if hit.split()[0] in ("mpirun", "rank"):
         expected = 1
-    struck = next((name for name in run.stages() if run.record(name)["state"] != "complete"), None)
-    if struck is None:  # it came after the last stage's end
+    if run.unfinished() is None:  # it came at the very end
         return None
-    # A stage may end while the signal travels; then the launcher stops behind it, or meets no failure at all.
     if status != expected:
         fail(f"after {hit} in {struck} the launcher's status is {status}, expected {expected}; see {run.output}")
     return hit, struck
@@ -256,7 +263,7 @@ def main():
     plain, killed = Run(arguments, "plain"), Run(arguments, "killed")
     start = time.monotonic()
     plain.finish()
-    stages = plain.stages()
+    stages = killed.names = plain.stages()
     seconds = {stage: plain.record(stage)["seconds"] for stage in stages}
     print(f"undisturbed: {time.monotonic() - start:.0f} s; {seconds}", flush=True)
 
@@ -265,7 +272,7 @@ def main():
     for index, stage in enumerate(targets):
         mode = MODES[index % len(MODES)]
         # Short of the stage's end, also when earlier kills have left less of it.
-        share = 0.6 / targets.count(stage)
+        share = 0.5 / targets.count(stage)
         delay = rng.uniform(0, share) * seconds[stage] if seconds[stage] > 0.5 else 0
         hit = kill_once(killed, stage, delay, mode, rng)
         print(f"kill {index + 1}: {hit[0] + ' in ' + hit[1] if hit else 'the run had ended'}, {delay:.2f} s into {stage}", flush=True)
