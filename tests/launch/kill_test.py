@@ -138,12 +138,6 @@ class Run:
         """The first stage that is not complete; None if all are."""
         return next((stage for stage in self.stages() if self.record(stage)["state"] != "complete"), None)
 
-    def log_size(self, stage):
-        try:
-            return (self.directory / "log" / (stage.replace("/", "-") + ".log")).stat().st_size
-        except OSError:
-            return 0
-
     def steps(self, stage):
         """(steps of the stage, steps that were lost to kills)."""
         directory = self.directory / stage
@@ -166,17 +160,16 @@ def choose_targets(stages, seconds, kills, rng):
 
 
 def kill_once(run, stage, delay, mode, rng):
-    """Starts the run, kills it `delay` seconds after `stage` has begun. Returns what was hit and in which stage, or None if the run had ended."""
-    before = run.record(stage)["attempts"], run.log_size(stage)
+    """Starts the run, kills it `delay` seconds after the processes of `stage` have begun. Returns what was hit and in which stage, or None if the run had ended."""
     launcher = run.start()
     deadline = time.monotonic() + RUN_SECONDS
-    while (run.record(stage)["attempts"], run.log_size(stage)) == before:
+    while not any(f" stage {stage} --launched" in entry[2] and str(run.directory) in entry[2] for entry in processes().values()):
         if launcher.poll() is not None:
             fail(f"the run ended with status {launcher.returncode} before {stage} began; see {run.output}")
         if time.monotonic() > deadline:
             launcher.kill()
             fail(f"{stage} did not begin within {RUN_SECONDS} s")
-        time.sleep(0.005)
+        time.sleep(0.02)
     time.sleep(delay)
     if launcher.poll() is not None:
         if launcher.returncode != 0:
@@ -273,7 +266,7 @@ def main():
         mode = MODES[index % len(MODES)]
         # Short of the stage's end, also when earlier kills have left less of it.
         share = 0.5 / targets.count(stage)
-        delay = rng.uniform(0, share) * seconds[stage] if seconds[stage] > 0.5 else 0
+        delay = rng.uniform(0, share) * seconds[stage]
         hit = kill_once(killed, stage, delay, mode, rng)
         print(f"kill {index + 1}: {hit[0] + ' in ' + hit[1] if hit else 'the run had ended'}, {delay:.2f} s into {stage}", flush=True)
         if hit is None:
