@@ -32,7 +32,8 @@ std::vector<SamplePicture> pictures(const StageContext& context) {
     for (const std::int64_t nfe : picture_nfe(config.evaluate, 5)) {
       // One step is the same on every grid and is made on the first.
       all.push_back({fmt::format("{}, Euler, {} grid, NFE {}", coupling, grid, nfe), coupling, nfe,
-                     directory / fmt::format("{}-{}-fresh-euler-{}-nfe-{:02d}.png", coupling, config.student.seeds.front(), grid, nfe)});
+                     directory / fmt::format("{}-{}-fresh-euler-{}-nfe-{:02d}.png", coupling,
+                                             config.student.seeds.front(), grid, nfe)});
     }
   }
   return all;
@@ -58,7 +59,8 @@ void report(StageContext& context) {
     if (node.kind != "report" && fs::exists(record)) data.stages.push_back(nlohmann::json::parse(read_file(record)));
     const TrainingConfig* training = training_of(node, context.config);
     const fs::path metrics = run.stage(node.name) / "metrics.jsonl";
-    if (training != nullptr && fs::exists(metrics)) data.curves.push_back(read_loss_curve(node.name, metrics, training->batch));
+    if (training != nullptr && fs::exists(metrics))
+      data.curves.push_back(read_loss_curve(node.name, metrics, training->batch));
   }
   data.pictures = pictures(context);
   data.config = to_ini(context.config, true);
