@@ -115,7 +115,12 @@ class Run:
             return subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
     def finish(self):
-        status = self.start().wait(RUN_SECONDS)
+        launcher = self.start()
+        try:
+            status = launcher.wait(RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            launcher.kill()
+            fail(f"{' '.join(self.command)} did not end within {RUN_SECONDS} s")
         if status != 0:
             print(self.output.read_text()[-4000:])
             fail(f"{' '.join(self.command)} ended with status {status}")
