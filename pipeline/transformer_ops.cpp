@@ -78,10 +78,10 @@ bool by_onednn(const at::Tensor& x, const at::Tensor& weight) {
 at::Tensor attention_by_products(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal) {
   const auto tokens = q.size(2);
   const auto scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
-  const auto exact = q.options().dtype(at::kFloat);
+  // Scores are in float32 at least, from here to the softmax's end: mask + scale · q kᵀ.
+  const auto exact = q.options().dtype(q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
   const auto mask = causal ? at::full({tokens, tokens}, -std::numeric_limits<double>::infinity(), exact).triu(1)
                            : at::zeros({1, 1}, exact);
-  // In float from here: mask + scale · scores, softmax.
   const auto scores = at::add(mask, at::matmul(q, k.transpose(2, 3)), scale);
   return at::matmul(at::softmax(scores, -1).to(q.scalar_type()), v);
 }
@@ -101,10 +101,11 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   const auto fused = [&](const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
     return at::scaled_dot_product_attention(a, b, c, {}, /*dropout_p=*/0.0, causal);
   };
-  if (!q.is_cpu() || (q.scalar_type() != at::kBFloat16 && q.scalar_type() != at::kHalf)) return fused(q, k, v);
+  if (!q.is_cpu()) return fused(q, k, v);
   const c10::impl::ExcludeDispatchKeyGuard types_are_chosen_here(c10::autocast_dispatch_keyset);
   if (q.size(2) <= most_tokens_of_plain_products) return attention_by_products(q, k, v, causal);
-  return fused(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat)).to(q.scalar_type());
+  const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  return fused(q.to(type), k.to(type), v.to(type)).to(q.scalar_type());
 }
 
 }  // namespace couplet
