@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 namespace couplet {
 namespace {
@@ -24,13 +25,24 @@ extern "C" void on_signal(int signal) {
 }  // namespace
 
 void watch_signals() {
+  sigset_t watched;
+  sigemptyset(&watched);
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) {
+    sigaddset(&watched, signal);
+    // For threads that were there before this call, whose masks are not changed.
     if (sigaction(signal, &action, nullptr) != 0) fail("cannot watch signal {}: {}", signal, std::strerror(errno));
   }
+  // Threads inherit the mask: no thread that computes is ever interrupted (see the header), one that waits takes the signals.
+  if (const int error = pthread_sigmask(SIG_BLOCK, &watched, nullptr)) fail("cannot block signals: {}", std::strerror(error));
+  std::thread([watched] {
+    for (int signal = 0;;) {
+      if (sigwait(&watched, &signal) == 0) on_signal(signal);
+    }
+  }).detach();
 }
 
 bool stop_requested() {

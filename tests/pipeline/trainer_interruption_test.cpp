@@ -18,7 +18,10 @@ std::optional<TrainingResult> start(const std::filesystem::path& directory, int 
   Regression model(1);
   TrainingTask task = regression_task(directory, model, steps);
   task.loss = [&](const Batch& rows) {
-    if (rows[2][0].item<std::int64_t>() / task.training.batch == 4 && ranks().rank() == signalled) raise(SIGUSR1);
+    if (rows[2][0].item<std::int64_t>() / task.training.batch == 4 && ranks().rank() == signalled) {
+      kill(getpid(), SIGUSR1);
+      while (!stop_requested()) usleep(1000);
+    }
     return at::mse_loss(model.forward(rows[0]), rows[1]);
   };
   try {
