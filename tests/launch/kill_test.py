@@ -143,6 +143,18 @@ class Run:
         """The first stage that is not complete; None if all are."""
         return next((stage for stage in self.stages() if self.record(stage)["state"] != "complete"), None)
 
+    def progress(self, stage):
+        """What the stage has done so far, in units of its own: metrics lines, shards, or bytes of scores."""
+        directory = self.directory / stage
+        try:
+            if (directory / "metrics.jsonl").exists():
+                return (directory / "metrics.jsonl").read_bytes().count(b"\n")
+            if (directory / "records.json").exists():
+                return (directory / "records.json").stat().st_size
+        except OSError:
+            return 0
+        return len(list(directory.rglob("shard-*.h5")))
+
     def steps(self, stage):
         """(steps of the stage, steps that were lost to kills)."""
         directory = self.directory / stage
@@ -164,18 +176,25 @@ def choose_targets(stages, seconds, kills, rng):
     return sorted(order[:kills], key=stages.index)
 
 
-def kill_once(run, stage, delay, mode, rng):
-    """Starts the run, kills it `delay` seconds after the processes of `stage` have begun. Returns what was hit and in which stage, or None if the run had ended."""
-    launcher = run.start()
+def wait_for(launcher, condition, what):
+    """Until `condition` holds or the launcher has ended; machines differ in speed, so we wait for progress, not for times."""
     deadline = time.monotonic() + RUN_SECONDS
-    while not any(f" stage {stage} --launched" in entry[2] and str(run.directory) in entry[2] for entry in processes().values()):
-        if launcher.poll() is not None:
-            fail(f"the run ended with status {launcher.returncode} before {stage} began; see {run.output}")
+    while launcher.poll() is None and not condition():
         if time.monotonic() > deadline:
             launcher.kill()
-            fail(f"{stage} did not begin within {RUN_SECONDS} s")
+            fail(f"{what} did not come within {RUN_SECONDS} s")
         time.sleep(0.02)
-    time.sleep(delay)
+
+
+def kill_once(run, stage, progress, mode, rng):
+    """Starts the run, kills it when `stage` has made that much progress. Returns what was hit and in which stage, or None if the run had ended."""
+    launcher = run.start()
+    words = f" stage {stage} --launched"
+    begun = lambda: any(words in entry[2] and str(run.directory) in entry[2] for entry in processes().values())
+    wait_for(launcher, begun, f"the start of {stage}")
+    done = lambda: run.progress(stage) >= progress or run.record(stage)["state"] == "complete"
+    wait_for(launcher, done, f"progress {progress} of {stage}")
+    time.sleep(rng.uniform(0, 0.2))
     if launcher.poll() is not None:
         if launcher.returncode != 0:
             fail(f"the run ended with status {launcher.returncode} before it was killed; see {run.output}")
@@ -269,11 +288,12 @@ def main():
     hits = []
     for index, stage in enumerate(targets):
         mode = MODES[index % len(MODES)]
-        # Short of the stage's end, also when earlier kills have left less of it.
-        share = 0.5 / targets.count(stage)
-        delay = rng.uniform(0, share) * seconds[stage]
-        hit = kill_once(killed, stage, delay, mode, rng)
-        print(f"kill {index + 1}: {hit[0] + ' in ' + hit[1] if hit else 'the run had ended'}, {delay:.2f} s into {stage}", flush=True)
+        # Kills of one stage come one after another within it; the first may fall into the start of its processes.
+        nth, count = targets[:index].count(stage), targets.count(stage)
+        progress = int((nth + rng.uniform(0, 0.9)) / count * plain.progress(stage))
+        hit = kill_once(killed, stage, progress, mode, rng)
+        told = f"{hit[0]} in {hit[1]}" if hit else "the run had ended"
+        print(f"kill {index + 1}: {told}; aimed at {stage} after {progress} of {plain.progress(stage)}", flush=True)
         if hit is None:
             break
         hits.append(hit)
