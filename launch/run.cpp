@@ -70,11 +70,31 @@ std::vector<StageNode> nodes_to_redo(const CommandLine& line, const std::vector<
   return with_dependants(selected, graph);
 }
 
-/// Refuses, before any work, a run directory that other results are in.
+/// Refuses a file that a stage would only miss hours later.
+void require_file(const char* key, const std::filesystem::path& path) {
+  if (!path.empty() && !std::filesystem::exists(path)) refuse("{}: there is no file {}", key, path.string());
+}
+
+void require_files(const StageNode& node, const Config& config) {
+  if (node.kind == "prepare") {
+    const PrepareConfig& prepare = config.prepare;
+    const std::filesystem::path source = prepare.source;
+    require_file("prepare.train-images", source / prepare.train_images);
+    require_file("prepare.train-labels", source / prepare.train_labels);
+    require_file("prepare.test-images", source / prepare.test_images);
+    require_file("prepare.test-labels", source / prepare.test_labels);
+  }
+  if (node.kind == "teacher") require_file("teacher.init", config.teacher.init);
+  if (node.kind == "student") require_file("student.init", config.student.init);
+}
+
+/// Refuses, before any work, a run directory that other results are in, and files missing for what is to be done.
 void check_stages(const Run& run, const std::vector<StageNode>& redone) {
-  for (const auto& node : run.graph)
-    if (std::ranges::find(redone, node.name, &StageNode::name) == redone.end())
-      decide(node, run.graph, run.config, run.directory);
+  for (const auto& node : run.graph) {
+    const bool anew = std::ranges::find(redone, node.name, &StageNode::name) != redone.end();
+    if (anew || decide(node, run.graph, run.config, run.directory).action != Action::skip)
+      require_files(node, run.config);
+  }
 }
 
 /// Deletes from the end of the graph backwards, so that what is left at any moment depends on nothing deleted.

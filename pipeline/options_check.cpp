@@ -6,7 +6,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
 
 namespace couplet {
@@ -31,11 +30,6 @@ void require_distinct(const char* key, const std::vector<T>& values) {
   for (const auto& value : values)
     if (!seen.insert(value).second) refuse("{} lists {} twice", key, value);
   if (values.empty()) refuse("{} is empty; give at least one", key);
-}
-
-/// A file that is only read hours later: looked for now.
-void require_file(const char* key, const std::string& path) {
-  if (!path.empty() && !std::filesystem::exists(path)) refuse("{} = {}: there is no such file", key, path);
 }
 
 void check_training(const std::string& section, const TrainingConfig& training) {
@@ -70,8 +64,6 @@ void validate(const Config& config) {
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
   require_multiple("couple.shard-rows", config.couple.shard_rows, "couple.block-rows", config.couple.block_rows);
 
-  require_file("teacher.init", config.teacher.init);
-  require_file("student.init", config.student.init);
   require_distinct("student.couplings", config.student.couplings);
   require_distinct("student.seeds", config.student.seeds);
   require_distinct("evaluate.euler-nfe", config.evaluate.euler_nfe);
