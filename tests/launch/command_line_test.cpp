@@ -77,6 +77,16 @@ protected:
       EXPECT_NE(outcome.errors.find(part), std::string::npos) << part << " in " << outcome.errors;
   }
 
+  /// A folder with the four files of a data set, all of them truncated.
+  std::string bad_source() const {
+    const fs::path source = *this / "source";
+    fs::create_directories(source);
+    for (const char* name : {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",
+                             "t10k-labels-idx1-ubyte.gz"})
+      std::ofstream(source / name) << std::string("\0\0\x08", 3);
+    return source.string();
+  }
+
   /// A process of this test that holds the run directory's lock until it is killed.
   pid_t hold_lock() const {
     fs::create_directories(run_dir());
@@ -166,26 +176,36 @@ TEST_F(CommandLineTest, WrongKeysAndValuesAreRefusedBeforeAnyWork) {
   EXPECT_FALSE(fs::exists(run_dir()));
 }
 
+TEST_F(CommandLineTest, MissingFilesAreRefusedBeforeAnyWork) {
+  const auto run_with = [&](const std::string& flag) {
+    return couplet({"run", "--run-dir", run_dir(), "--ranks", "1", flag, "/does/not/exist"});
+  };
+  expect_error(run_with("--prepare.source"), exit_usage,
+               {"prepare.train-images", "/does/not/exist/train-images-idx3-ubyte.gz"});
+  expect_error(run_with("--teacher.init"), exit_usage, {"teacher.init", "/does/not/exist"});
+  EXPECT_FALSE(fs::exists(fs::path(run_dir()) / "prepare"));
+}
+
 TEST_F(CommandLineTest, ARunDirectoryInUseIsRefusedAndLeftAlone) {
   const pid_t holder = hold_lock();
   expect_error(couplet({"run", "--run-dir", run_dir(), "--ranks", "1"}), exit_failed,
                {"in use by process " + std::to_string(holder), "testhost", run_dir()});
   EXPECT_FALSE(fs::exists(fs::path(run_dir()) / "config.ini"));
-  // The owner's death frees it: the run then gets as far as the images, which are not there.
+  // The owner's death frees it: the run then gets as far as the images, which are truncated.
   kill(holder, SIGKILL);
   waitpid(holder, nullptr, 0);
   const Outcome outcome =
-      couplet({"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", "/does/not/exist"});
+      couplet({"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", bad_source()});
   EXPECT_EQ(outcome.status, exit_failed);
-  EXPECT_NE(outcome.errors.find("/does/not/exist/train-images"), std::string::npos) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("train-images"), std::string::npos) << outcome.errors;
   EXPECT_NE(outcome.errors.find("couplet: stage prepare failed"), std::string::npos) << outcome.errors;
   EXPECT_TRUE(fs::exists(fs::path(run_dir()) / "config.ini"));
-  EXPECT_NE(text_of(fs::path(run_dir()) / "log" / "prepare.log").find("/does/not/exist"), std::string::npos);
+  EXPECT_NE(text_of(fs::path(run_dir()) / "log" / "prepare.log").find(bad_source()), std::string::npos);
 }
 
 TEST_F(CommandLineTest, AFailureThatAllRanksMeetIsToldOnce) {
   const Outcome outcome =
-      couplet({"run", "--run-dir", run_dir(), "--ranks", "2", "--prepare.source", "/does/not/exist"});
+      couplet({"run", "--run-dir", run_dir(), "--ranks", "2", "--prepare.source", bad_source()});
   EXPECT_EQ(outcome.status, exit_failed);
   EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 2) << outcome.errors;
   EXPECT_TRUE(outcome.errors.starts_with("couplet: rank 0: ")) << outcome.errors;
@@ -193,7 +213,7 @@ TEST_F(CommandLineTest, AFailureThatAllRanksMeetIsToldOnce) {
 
 TEST_F(CommandLineTest, AChangedResultKeyIsRefusedWithTheDifference) {
   const std::vector<std::string> words{"run", "--run-dir",        run_dir(),        "--ranks",
-                                       "1",   "--prepare.source", "/does/not/exist"};
+                                       "1",   "--prepare.source", bad_source()};
   EXPECT_EQ(couplet(words).status, exit_failed);
   const std::string kept = text_of(fs::path(run_dir()) / "config.ini");
   auto changed = words;
@@ -215,7 +235,7 @@ TEST_F(CommandLineTest, AStageWithoutItsInputsIsRefused) {
 
 TEST_F(CommandLineTest, StatusShowsEveryStage) {
   expect_error(couplet({"status", run_dir()}), exit_usage, {"no run directory"});
-  couplet({"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", "/does/not/exist"});
+  couplet({"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", bad_source()});
   const Outcome status = couplet({"status", run_dir()});
   EXPECT_EQ(status.status, exit_ok) << status.errors;
   EXPECT_NE(status.output.find("prepare                    interrupted"), std::string::npos) << status.output;
