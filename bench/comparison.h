@@ -23,9 +23,10 @@ inline double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-/// Times both sides in turn, `rounds` times after one round that is not counted, each doing `units` of work, and prints the medians of their rates.
-inline void compare_rates(const std::string& name, const std::string& unit, double units, int rounds, const std::function<void()>& ours,
-                          const std::function<void()>& theirs) {
+/// Times both sides in turn, `rounds` times after one round that is not counted, each doing `units` of work, and prints
+/// the medians of their rates.
+inline void compare_rates(const std::string& name, const std::string& unit, double units, int rounds,
+                          const std::function<void()>& ours, const std::function<void()>& theirs) {
   std::vector<double> our_rates, their_rates, ratios;
   for (int round = 0; round <= rounds; ++round) {
     const double our_rate = units / seconds_of(ours), their_rate = units / seconds_of(theirs);
@@ -34,8 +35,8 @@ inline void compare_rates(const std::string& name, const std::string& unit, doub
     their_rates.push_back(their_rate);
     ratios.push_back(our_rate / their_rate);
   }
-  fmt::print("bench {} ours={:.4g} theirs={:.4g} ratio={:.3f} ({}, higher is better)\n", name, median(our_rates), median(their_rates),
-             median(ratios), unit);
+  fmt::print("bench {} ours={:.4g} theirs={:.4g} ratio={:.3f} ({}, higher is better)\n", name, median(our_rates),
+             median(their_rates), median(ratios), unit);
   std::fflush(stdout);
 }
 

@@ -1,8 +1,9 @@
-// coupling_read_raw: shuffled batches of 256 rows of 3x64x64 (float16 noise, uint8 image, label) through the loader, checksums verified, every byte summed, against
-// read(2) of the same bytes in 1 MiB pieces, every byte summed. coupling_write_raw: a shard written and published against write(2) + fsync of the same bytes.
+// coupling_read_raw: shuffled batches of 256 rows of 3x64x64 (float16 noise, uint8 image, label) through the loader,
+// checksums verified, every byte summed, against read(2) of the same bytes in 1 MiB pieces, every byte summed.
+// coupling_write_raw: a shard written and published against write(2) + fsync of the same bytes.
+#include "stages/couple/coupling_table.h"
 #include "bench/comparison.h"
 #include "pipeline/row_stream.h"
-#include "stages/couple/coupling_table.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
 #include "storage/filenames.h"
@@ -41,8 +42,9 @@ std::vector<std::byte> random_bytes(std::size_t size) {
 void write_shard(const fs::path& directory, std::int64_t index, const std::vector<Column>& columns,
                  const std::vector<std::vector<std::byte>>& values) {
   Pending pending(directory / shard_name(index, plan.shards()));
-  RowShardWriter writer(pending.path(), {coupling_format, 1, plan.first_row(index), plan.rows_of(index), block_rows, {{"teacher", "bench"}}},
-                        columns);
+  RowShardWriter writer(
+      pending.path(),
+      {coupling_format, 1, plan.first_row(index), plan.rows_of(index), block_rows, {{"teacher", "bench"}}}, columns);
   for (std::size_t column = 0; column < columns.size(); ++column) writer.write(column, 0, values[column]);
   writer.finish({});
   pending.commit();
@@ -52,7 +54,8 @@ void write_raw(const fs::path& path, const std::vector<std::vector<std::byte>>& 
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   if (file < 0) fail("{}: cannot be opened", path.string());
   for (const auto& bytes : values) {
-    if (::write(file, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) fail("{}: short write", path.string());
+    if (::write(file, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
+      fail("{}: short write", path.string());
   }
   ::fsync(file);
   ::close(file);
@@ -76,7 +79,8 @@ std::uint64_t read_raw(const fs::path& directory) {
 std::uint64_t read_stream(RowStream& stream, std::int64_t first) {
   std::uint64_t sum = 0;
   for (std::int64_t row = 0; row < rows; row += batch) {
-    for (const at::Tensor& column : stream.read(first + row, batch)) sum += sum_bytes(column.const_data_ptr(), column.nbytes());
+    for (const at::Tensor& column : stream.read(first + row, batch))
+      sum += sum_bytes(column.const_data_ptr(), column.nbytes());
   }
   return sum;
 }
@@ -91,8 +95,9 @@ void run() {
     values.push_back(random_bytes(column.row_bytes() * static_cast<std::size_t>(shard_rows)));
     bytes += static_cast<double>(values.back().size());
   }
-  compare_rates("coupling_write_raw", "MB/s", bytes / 1e6, 7, [&] { write_shard(directory, 0, columns, values); },
-                [&] { write_raw(directory / "raw", values); });
+  compare_rates(
+      "coupling_write_raw", "MB/s", bytes / 1e6, 7, [&] { write_shard(directory, 0, columns, values); },
+      [&] { write_raw(directory / "raw", values); });
   fs::remove(directory / "raw");
   for (std::int64_t index = 0; index < plan.shards(); ++index) write_shard(directory, index, columns, values);
   publish_manifest(directory, plan, coupling_format, {});
@@ -101,12 +106,13 @@ void run() {
     RowStream stream(table, {"noise", "image", "label"}, 8, 1);
     std::uint64_t sum = 0;
     std::int64_t first = 0;
-    compare_rates("coupling_read_raw", "rows/s", static_cast<double>(rows), 7,
-                  [&] {
-                    sum += read_stream(stream, first);
-                    first += rows;
-                  },
-                  [&] { sum += read_raw(directory); });
+    compare_rates(
+        "coupling_read_raw", "rows/s", static_cast<double>(rows), 7,
+        [&] {
+          sum += read_stream(stream, first);
+          first += rows;
+        },
+        [&] { sum += read_raw(directory); });
     if (sum == 0) fail("the sums are 0: nothing was read");
   }
   fs::remove_all(directory);

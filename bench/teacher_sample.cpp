@@ -1,5 +1,6 @@
-// teacher_sample: images a second of sampling from a TarFlow (batch 256, 49 tokens, width 128, 4 blocks of 2 layers, random weights) against apple/ml-tarflow's `reverse`
-// in PyTorch, the same sizes and threads. Needs COUPLET_PEERS/ml-tarflow/transformer_flow.py and a python3 with torch (COUPLET_PYTHON).
+// teacher_sample: images a second of sampling from a TarFlow (batch 256, 49 tokens, width 128, 4 blocks of 2 layers,
+// random weights) against apple/ml-tarflow's `reverse` in PyTorch, the same sizes and threads. Needs
+// COUPLET_PEERS/ml-tarflow/transformer_flow.py and a python3 with torch (COUPLET_PYTHON).
 #include "bench/comparison.h"
 #include "stages/teacher/tarflow.h"
 #include "storage/error.h"
@@ -28,11 +29,12 @@ with torch.no_grad():
 /// One round of the peer, timed in its own process.
 double peer_rate(const std::string& peer) {
   const char* python = std::getenv("COUPLET_PYTHON");
-  const std::string command = fmt::format("printf 'go\\n' | {} -c '{}' '{}' {}", python != nullptr ? python : "python3", program, peer,
-                                          torch::get_num_threads());
+  const std::string command = fmt::format("printf 'go\\n' | {} -c '{}' '{}' {}", python != nullptr ? python : "python3",
+                                          program, peer, torch::get_num_threads());
   std::FILE* pipe = ::popen(command.c_str(), "r");
   double seconds = 0;
-  if (pipe == nullptr || std::fscanf(pipe, "%lf", &seconds) != 1) fail("the peer in {} did not run: set COUPLET_PYTHON to a python3 with torch", peer);
+  if (pipe == nullptr || std::fscanf(pipe, "%lf", &seconds) != 1)
+    fail("the peer in {} did not run: set COUPLET_PYTHON to a python3 with torch", peer);
   ::pclose(pipe);
   return 256 / seconds;
 }
@@ -53,10 +55,11 @@ void run() {
     ratios.push_back(ours.back() / theirs.back());
   }
   if (peer.empty()) {
-    fmt::print("bench teacher_sample ours={:.4g} theirs=skipped ratio=skipped (images/s, higher is better)\n", median(ours));
+    fmt::print("bench teacher_sample ours={:.4g} theirs=skipped ratio=skipped (images/s, higher is better)\n",
+               median(ours));
   } else {
-    fmt::print("bench teacher_sample ours={:.4g} theirs={:.4g} ratio={:.3f} (images/s, higher is better)\n", median(ours),
-               median(theirs), median(ratios));
+    fmt::print("bench teacher_sample ours={:.4g} theirs={:.4g} ratio={:.3f} (images/s, higher is better)\n",
+               median(ours), median(theirs), median(ratios));
   }
 }
 

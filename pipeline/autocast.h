@@ -8,7 +8,8 @@
 
 namespace couplet {
 
-/// While it lives, matrix products of this thread run in bfloat16 if `precision` is "bfloat16"; "float32" changes nothing. Weights stay float32.
+/// While it lives, matrix products of this thread run in bfloat16 if `precision` is "bfloat16"; "float32" changes
+/// nothing. Weights stay float32.
 class Autocast {
 public:
   Autocast(const std::string& precision, c10::Device device) : type_(device.type()), enabled_(precision == "bfloat16") {

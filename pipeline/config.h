@@ -1,5 +1,5 @@
-// The configuration: one plain struct a section. Names, defaults, units, help and ranges are declared once, in options.cpp;
-// `couplet config` prints them.
+// The configuration: one plain struct a section. Names, defaults, units, help and ranges are declared once, in
+// options.cpp; `couplet config` prints them.
 #pragma once
 
 #include <cstdint>
@@ -34,15 +34,15 @@ struct PrepareConfig {
 
 /// What every trained model has: the names are the same in each section.
 struct TrainingConfig {
-  std::int64_t images = 0;        ///< training images in all; steps = images / batch
-  std::int64_t batch = 0;         ///< global batch
+  std::int64_t images = 0;  ///< training images in all; steps = images / batch
+  std::int64_t batch = 0;   ///< global batch
   double learning_rate = 0;
   double final_learning_rate = 0;
-  std::int64_t warmup = 0;        ///< steps
+  std::int64_t warmup = 0;  ///< steps
   double weight_decay = 0;
-  double clip = 0;                ///< largest norm of the global gradient; 0: no clipping
-  double ema = 0;                 ///< EMA rate a step
-  std::string precision;          ///< "float32" or "bfloat16" (autocast)
+  double clip = 0;        ///< largest norm of the global gradient; 0: no clipping
+  double ema = 0;         ///< EMA rate a step
+  std::string precision;  ///< "float32" or "bfloat16" (autocast)
 };
 
 struct FeaturesConfig {
@@ -54,9 +54,9 @@ struct FeaturesConfig {
 struct TeacherConfig {
   TrainingConfig training;
   std::int64_t patch = 0, channels = 0, blocks = 0, layers = 0, head_size = 0;
-  std::string variant;     ///< "nvp" or "vp"
-  std::string noise;       ///< "gaussian" or "uniform"
-  double noise_std = 0;    ///< η, in units of images on [-1, 1]
+  std::string variant;   ///< "nvp" or "vp"
+  std::string noise;     ///< "gaussian" or "uniform"
+  double noise_std = 0;  ///< η, in units of images on [-1, 1]
   bool flips = true;
   double label_drop = 0;
   std::int64_t validate_every = 0;  ///< steps

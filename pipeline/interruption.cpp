@@ -36,8 +36,10 @@ void watch_signals() {
     // For threads that were there before this call, whose masks are not changed.
     if (sigaction(signal, &action, nullptr) != 0) fail("cannot watch signal {}: {}", signal, std::strerror(errno));
   }
-  // Threads inherit the mask: no thread that computes is ever interrupted (see the header), one that waits takes the signals.
-  if (const int error = pthread_sigmask(SIG_BLOCK, &watched, nullptr)) fail("cannot block signals: {}", std::strerror(error));
+  // Threads inherit the mask: no thread that computes is ever interrupted (see the header), one that waits takes the
+  // signals.
+  if (const int error = pthread_sigmask(SIG_BLOCK, &watched, nullptr))
+    fail("cannot block signals: {}", std::strerror(error));
   std::thread([watched] {
     for (int signal = 0;;) {
       if (sigwait(&watched, &signal) == 0) on_signal(signal);

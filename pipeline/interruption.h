@@ -12,9 +12,10 @@ public:
   explicit Interrupted(const std::string& message) : Error(message, exit_interrupted) {}
 };
 
-/// SIGUSR1, SIGTERM and SIGINT set the flag; a second SIGINT ends the process at once. Call first in main, before there are other threads: the signals are
-/// blocked in this thread and its children and taken by a thread that does nothing else. A handler that ran on a computing thread would corrupt its memory:
-/// oneDNN's generated kernels (LibTorch 2.11, AVX-512) keep values below the stack pointer, where the kernel puts a handler's frame.
+/// SIGUSR1, SIGTERM and SIGINT set the flag; a second SIGINT ends the process at once. Call first in main, before there
+/// are other threads: the signals are blocked in this thread and its children and taken by a thread that does nothing
+/// else. A handler that ran on a computing thread would corrupt its memory: oneDNN's generated kernels (LibTorch 2.11,
+/// AVX-512) keep values below the stack pointer, where the kernel puts a handler's frame.
 void watch_signals();
 bool stop_requested();
 /// True on every rank if any rank was asked to stop. Collective.

@@ -1,4 +1,5 @@
-// What a user reads while a stage runs: whole lines from one rank on stdout and in the stage's log, metrics as JSON lines.
+// What a user reads while a stage runs: whole lines from one rank on stdout and in the stage's log, metrics as JSON
+// lines.
 #pragma once
 
 #include <fmt/format.h>
@@ -12,8 +13,8 @@
 
 namespace couplet {
 
-/// Sends `say` of this process to stdout and, appending, to `path`; only rank 0 says anything. Lines start with the stage's name.
-/// `ranks` is their number: with several, warnings carry the rank. An empty path: no file.
+/// Sends `say` of this process to stdout and, appending, to `path`; only rank 0 says anything. Lines start with the
+/// stage's name. `ranks` is their number: with several, warnings carry the rank. An empty path: no file.
 void open_log(const std::filesystem::path& path, const std::string& stage, int rank, int ranks = 1);
 void say_line(const std::string& line);
 template <class... Args>
@@ -26,7 +27,8 @@ void warn_line(const std::string& line);
 /// "1h 02m", "3m 10s", "42 s".
 std::string duration_text(double seconds);
 
-/// Rate and remaining time of counted work; `due` is true when a line should be printed (first, last, every few seconds).
+/// Rate and remaining time of counted work; `due` is true when a line should be printed (first, last, every few
+/// seconds).
 class Progress {
 public:
   Progress(std::int64_t done, std::int64_t total, double interval_seconds = 5);
@@ -40,7 +42,8 @@ private:
   std::chrono::steady_clock::time_point start_, last_;
 };
 
-/// Append-only JSON lines, one whole line a write. Opening cuts lines whose "step" is at or beyond `first_step` (they will be made again).
+/// Append-only JSON lines, one whole line a write. Opening cuts lines whose "step" is at or beyond `first_step` (they
+/// will be made again).
 class Metrics {
 public:
   Metrics(const std::filesystem::path& path, std::int64_t first_step);

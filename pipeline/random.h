@@ -1,5 +1,5 @@
-// Counter-based randomness: every draw is a pure function of (seed, purpose, index), so it is the same on any number of ranks
-// and there is no generator state to save. Philox4x32-10 (Salmon et al., SC 2011).
+// Counter-based randomness: every draw is a pure function of (seed, purpose, index), so it is the same on any number of
+// ranks and there is no generator state to save. Philox4x32-10 (Salmon et al., SC 2011).
 #pragma once
 
 #include <array>
@@ -9,17 +9,19 @@
 
 namespace couplet {
 
-/// What a draw is for; part of the counter, so that no two uses share numbers. Values are part of the file formats: never renumber.
+/// What a draw is for; part of the counter, so that no two uses share numbers. Values are part of the file formats:
+/// never renumber.
 enum class Purpose : std::uint32_t {
-  row_order = 1,        ///< index: epoch, or epoch and window
+  row_order = 1,  ///< index: epoch, or epoch and window
   initial_weights = 2,
-  teacher_noise = 3,    ///< index: position of the sample in the training run (step · batch + position in the global batch)
-  flip = 4,             ///< index: as teacher_noise
-  label_drop = 5,       ///< index: as teacher_noise
-  coupling_noise = 6,   ///< ε' of a coupling-table row; index: global row
-  student_noise = 7,    ///< z of the independent coupling; index: position in the training run
-  time = 8,             ///< index: position in the training run
-  evaluation_noise = 9, ///< z of a sample; index: sample
+  teacher_noise =
+      3,           ///< index: position of the sample in the training run (step · batch + position in the global batch)
+  flip = 4,        ///< index: as teacher_noise
+  label_drop = 5,  ///< index: as teacher_noise
+  coupling_noise = 6,    ///< ε' of a coupling-table row; index: global row
+  student_noise = 7,     ///< z of the independent coupling; index: position in the training run
+  time = 8,              ///< index: position in the training run
+  evaluation_noise = 9,  ///< z of a sample; index: sample
   evaluation_label = 10,
   validation_noise = 11,
   feature_noise = 12,
@@ -34,8 +36,8 @@ class Draws {
 public:
   Draws(std::uint64_t seed, Purpose purpose, std::uint64_t index);
   std::uint32_t bits();
-  double uniform();               ///< in the open interval (0, 1), 32 bits of resolution
-  double normal();                ///< standard normal (Box-Muller)
+  double uniform();                          ///< in the open interval (0, 1), 32 bits of resolution
+  double normal();                           ///< standard normal (Box-Muller)
   std::uint64_t below(std::uint64_t bound);  ///< uniform in [0, bound), unbiased
 
 private:

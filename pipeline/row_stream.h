@@ -1,5 +1,5 @@
-// Rows of a table in a shuffled order that any step can be entered at: which row stands at which position of a training run
-// depends on (seed, table size, block size, window) only.
+// Rows of a table in a shuffled order that any step can be entered at: which row stands at which position of a training
+// run depends on (seed, table size, block size, window) only.
 #pragma once
 
 #include "storage/row_table.h"
@@ -13,8 +13,8 @@
 
 namespace couplet {
 
-/// The order: each epoch visits the table's blocks in a random order, `window_blocks` at a time, and the rows of a window in a random order.
-/// Position p belongs to epoch p / rows; every epoch visits every row once.
+/// The order: each epoch visits the table's blocks in a random order, `window_blocks` at a time, and the rows of a
+/// window in a random order. Position p belongs to epoch p / rows; every epoch visits every row once.
 class RowOrder {
 public:
   RowOrder(std::int64_t rows, std::int64_t block_rows, std::int64_t window_blocks, std::uint64_t seed);
@@ -24,9 +24,9 @@ public:
 
   struct Window {
     std::int64_t epoch = 0, index = 0;
-    std::int64_t first_position = 0;         ///< in the training run
-    std::vector<std::int64_t> blocks;        ///< table blocks, in the order drawn
-    std::vector<std::int64_t> rows;          ///< row at each position of the window
+    std::int64_t first_position = 0;   ///< in the training run
+    std::vector<std::int64_t> blocks;  ///< table blocks, in the order drawn
+    std::vector<std::int64_t> rows;    ///< row at each position of the window
   };
   /// The window that holds a position.
   Window window(std::int64_t position) const;
@@ -40,14 +40,16 @@ private:
   Window last_;  ///< the window `at` used last
 };
 
-/// Reads windows of a table and hands out rows by position. Whole blocks are read in order of their place in the file, checked, kept for the
-/// window's duration; the next window is read on a thread meanwhile. Memory: two windows of the chosen columns.
+/// Reads windows of a table and hands out rows by position. Whole blocks are read in order of their place in the file,
+/// checked, kept for the window's duration; the next window is read on a thread meanwhile. Memory: two windows of the
+/// chosen columns.
 class RowStream {
 public:
-  RowStream(const RowTable& table, const std::vector<std::string>& columns, std::int64_t window_blocks, std::uint64_t seed);
+  RowStream(const RowTable& table, const std::vector<std::string>& columns, std::int64_t window_blocks,
+            std::uint64_t seed);
   ~RowStream();
-  /// Rows at positions [first, first + count) of the run: one tensor [count, shape...] a column, in the order given, then the row numbers
-  /// int64 [count] last. Positions may be asked for in any order; forward is fast.
+  /// Rows at positions [first, first + count) of the run: one tensor [count, shape...] a column, in the order given,
+  /// then the row numbers int64 [count] last. Positions may be asked for in any order; forward is fast.
   std::vector<at::Tensor> read(std::int64_t first, std::int64_t count);
   /// Bytes of memory the two windows take.
   std::int64_t window_bytes() const;

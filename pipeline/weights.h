@@ -24,8 +24,9 @@ void publish_tensors(const std::filesystem::path& path, const NamedTensors& tens
                      const std::map<std::string, std::string>& metadata = {});
 /// Reads all tensors (own memory) from a safetensors file.
 NamedTensors read_tensors(const std::filesystem::path& path);
-/// Copies `tensors` into the module by name. A missing or unknown name, or a shape that differs, is an error that names the tensor, both
-/// shapes and `source`. Names in `ignored` (suffix match, e.g. "attn_mask") may be present in the source and are skipped.
+/// Copies `tensors` into the module by name. A missing or unknown name, or a shape that differs, is an error that names
+/// the tensor, both shapes and `source`. Names in `ignored` (suffix match, e.g. "attn_mask") may be present in the
+/// source and are skipped.
 void load_tensors(torch::nn::Module& module, const NamedTensors& tensors, const std::string& source,
                   const std::set<std::string>& ignored = {});
 /// Trained values of a module (buffers not counted).

@@ -18,13 +18,16 @@ DatasetShape dataset_shape(const RowTable& table) {
   return {image[0], image[1], static_cast<std::int64_t>(counts.size()), counts.get<std::vector<std::int64_t>>()};
 }
 
-at::Tensor to_float(const at::Tensor& image) { return image.to(torch::kFloat32).div_(127.5).sub_(1.0); }
+at::Tensor to_float(const at::Tensor& image) {
+  return image.to(torch::kFloat32).div_(127.5).sub_(1.0);
+}
 
 at::Tensor to_uint8(const at::Tensor& image) {
   return image.to(torch::kFloat32).add(1.0).mul_(127.5).nan_to_num_(0.0).clamp_(0.0, 255.0).round_().to(torch::kUInt8);
 }
 
-at::Tensor noised(const at::Tensor& image, const ImageNoise& noise, std::uint64_t seed, Purpose purpose, std::uint64_t index) {
+at::Tensor noised(const at::Tensor& image, const ImageNoise& noise, std::uint64_t seed, Purpose purpose,
+                  std::uint64_t index) {
   at::Tensor draw = torch::empty(image.sizes(), torch::kFloat32);
   const std::span<float> values(draw.data_ptr<float>(), static_cast<std::size_t>(draw.numel()));
   if (noise.uniform) {

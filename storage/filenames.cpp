@@ -19,7 +19,8 @@ std::optional<ShardName> parse_shard_name(std::string_view name) {
   std::from_chars(name.data() + prefix.size(), name.data() + split, parsed.index);
   std::from_chars(name.data() + split + middle.size(), name.data() + name.size(), parsed.shards);
   // Exactly the text that shard_name makes, so that one shard has one name.
-  if (parsed.index < 0 || parsed.index >= parsed.shards || shard_name(parsed.index, parsed.shards) != name) return std::nullopt;
+  if (parsed.index < 0 || parsed.index >= parsed.shards || shard_name(parsed.index, parsed.shards) != name)
+    return std::nullopt;
   return parsed;
 }
 

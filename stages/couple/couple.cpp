@@ -36,7 +36,8 @@ struct ShardSums {
   std::vector<std::int64_t> nonfinite_examples;
 };
 
-/// The rows of one slice: `slice_rows` of them always; beyond `count` they repeat the last row and are not stored, so that every row is computed in a batch of the same shape.
+/// The rows of one slice: `slice_rows` of them always; beyond `count` they repeat the last row and are not stored, so
+/// that every row is computed in a batch of the same shape.
 struct Slice {
   std::int64_t first = 0, count = 0;
   at::Tensor image, label, sample, flip, replicate;  ///< [slice_rows, ...]
@@ -66,13 +67,15 @@ Slice read_slice(const Inversion& inversion, std::int64_t first, std::int64_t co
   return slice;
 }
 
-void add_sums(ShardSums& sums, const Slice& slice, const at::Tensor& f, const at::Tensor& stored, const at::Tensor& nll) {
+void add_sums(ShardSums& sums, const Slice& slice, const at::Tensor& f, const at::Tensor& stored,
+              const at::Tensor& nll) {
   const at::Tensor squares = f.flatten(1).to(torch::kFloat64).square().sum(1);
   const at::Tensor finite = stored.flatten(1).to(torch::kFloat32).isfinite().all(1) & nll.isfinite();
   for (std::int64_t i = 0; i < slice.count; ++i) {
     if (!finite[i].item<bool>()) {
       ++sums.nonfinite_rows;
-      if (sums.nonfinite_examples.size() < 10) sums.nonfinite_examples.push_back(slice.row[static_cast<std::size_t>(i)]);
+      if (sums.nonfinite_examples.size() < 10)
+        sums.nonfinite_examples.push_back(slice.row[static_cast<std::size_t>(i)]);
       continue;
     }
     sums.sum_squares += squares[i].item<double>();
@@ -86,8 +89,8 @@ std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
 }
 
 /// Computes and publishes one shard. Returns false, publishing nothing, if this rank was asked to stop meanwhile.
-bool write_shard(StageContext& context, const Inversion& inversion, TarFlow& teacher, const ShardPlan& plan, std::int64_t index,
-                 const ShardHeader& header, const std::vector<Column>& columns) {
+bool write_shard(StageContext& context, const Inversion& inversion, TarFlow& teacher, const ShardPlan& plan,
+                 std::int64_t index, const ShardHeader& header, const std::vector<Column>& columns) {
   const CoupleConfig& config = context.config.couple;
   const torch::NoGradGuard no_grad;
   Pending pending(inversion.directory / shard_name(index, plan.shards()));
@@ -98,9 +101,10 @@ bool write_shard(StageContext& context, const Inversion& inversion, TarFlow& tea
     if (stop_requested()) return false;
     const std::int64_t count = std::min(config.slice_rows, header.rows - done);
     const Slice slice = read_slice(inversion, header.first_row + done, count, config.slice_rows);
-    const at::Tensor x = noised_rows(slice.image, teacher_noise(context.config.teacher),
-                                     static_cast<std::uint64_t>(context.config.pipeline.seed), inversion.noise_purpose, slice.row)
-                             .to(context.device);
+    const at::Tensor x =
+        noised_rows(slice.image, teacher_noise(context.config.teacher),
+                    static_cast<std::uint64_t>(context.config.pipeline.seed), inversion.noise_purpose, slice.row)
+            .to(context.device);
     TarFlowOutput output;
     {
       const Autocast autocast(config.precision, context.device);
@@ -108,8 +112,10 @@ bool write_shard(StageContext& context, const Inversion& inversion, TarFlow& tea
     }
     output.z = output.z.to(torch::kFloat32);
     const at::Tensor nll = teacher->negative_log_likelihood(output).to(torch::kFloat32).cpu().contiguous();
-    const at::Tensor f = unpatchify(teacher->standardised(output.z), teacher->options().in_channels, teacher->options().image_size,
-                                    teacher->options().patch).cpu().contiguous();
+    const at::Tensor f = unpatchify(teacher->standardised(output.z), teacher->options().in_channels,
+                                    teacher->options().image_size, teacher->options().patch)
+                             .cpu()
+                             .contiguous();
     const at::Tensor stored = f.to(noise_type).contiguous();
     add_sums(sums, slice, f, stored, nll);
     const at::Tensor written[] = {stored, slice.image, slice.label, slice.sample, slice.flip, slice.replicate, nll};
@@ -118,9 +124,12 @@ bool write_shard(StageContext& context, const Inversion& inversion, TarFlow& tea
     }
   }
   if (sums.nonfinite_rows > 0 && !config.allow_nonfinite) {
-    fail("{} rows of shard {} came out NaN or infinite, among them rows {}: the teacher may have diverged, or the noise be too large for {}; "
-         "look at its metrics, or set couple.allow-nonfinite = true to store them all the same",
-         sums.nonfinite_rows, shard_name(index, plan.shards()), fmt::join(sums.nonfinite_examples, ", "), config.noise_type);
+    fail(
+        "{} rows of shard {} came out NaN or infinite, among them rows {}: the teacher may have diverged, or the noise "
+        "be too large for {}; "
+        "look at its metrics, or set couple.allow-nonfinite = true to store them all the same",
+        sums.nonfinite_rows, shard_name(index, plan.shards()), fmt::join(sums.nonfinite_examples, ", "),
+        config.noise_type);
   }
   writer.finish({{"sum_squares", sums.sum_squares},
                  {"values", sums.values},
@@ -158,22 +167,28 @@ void invert(StageContext& context, const Inversion& inversion, TarFlow& teacher)
   communicator.barrier();
   std::vector<std::int64_t> missing;
   for (std::int64_t index = 0; index < plan.shards(); ++index) {
-    const ShardHeader header{coupling_format, 1, plan.first_row(index), plan.rows_of(index), config.block_rows, inversion.provenance};
+    const ShardHeader header{coupling_format,     1, plan.first_row(index), plan.rows_of(index), config.block_rows,
+                             inversion.provenance};
     std::string why;
     if (!shard_is_complete(inversion.directory, plan, index, header, columns, why)) missing.push_back(index);
   }
   communicator.barrier();  // nobody publishes while another still looks
-  say("{} of {} shards of {} rows are to be made in {}", missing.size(), plan.shards(), plan.shard_rows, inversion.directory.string());
+  say("{} of {} shards of {} rows are to be made in {}", missing.size(), plan.shards(), plan.shard_rows,
+      inversion.directory.string());
   Progress progress(0, static_cast<std::int64_t>(missing.size()));
   const auto size = static_cast<std::size_t>(communicator.size());
   for (std::size_t round = 0; round < missing.size(); round += size) {
     const std::size_t mine = round + static_cast<std::size_t>(communicator.rank());
     if (mine < missing.size() && !stop_requested()) {
       const std::int64_t index = missing[mine];
-      write_shard(context, inversion, teacher, plan, index,
-                  {coupling_format, 1, plan.first_row(index), plan.rows_of(index), config.block_rows, inversion.provenance}, columns);
+      write_shard(
+          context, inversion, teacher, plan, index,
+          {coupling_format, 1, plan.first_row(index), plan.rows_of(index), config.block_rows, inversion.provenance},
+          columns);
     }
-    if (agree_to_stop(communicator)) throw Interrupted(fmt::format("{}: stopped after whole shards; the same command makes the rest", context.node.name));
+    if (agree_to_stop(communicator))
+      throw Interrupted(
+          fmt::format("{}: stopped after whole shards; the same command makes the rest", context.node.name));
     const auto done = static_cast<std::int64_t>(std::min(round + size, missing.size()));
     if (progress.due(done)) {
       say("{}: shard {}/{}, {:.0f} rows/s, {} left", inversion.split, done, missing.size(),
@@ -184,7 +199,8 @@ void invert(StageContext& context, const Inversion& inversion, TarFlow& teacher)
   const nlohmann::json summary = table_summary(inversion.directory, plan);
   publish_manifest(inversion.directory, plan, coupling_format, summary);
   say("{}: {} rows, sigma_f {:.4f}, NLL {:.4f} nats a value, {} rows not finite", inversion.split, plan.rows,
-      summary["sigma_f"].get<double>(), summary["nll_mean"].get<double>(), summary["nonfinite_rows"].get<std::int64_t>());
+      summary["sigma_f"].get<double>(), summary["nll_mean"].get<double>(),
+      summary["nonfinite_rows"].get<std::int64_t>());
 }
 
 }  // namespace
@@ -208,10 +224,14 @@ void couple(StageContext& context) {
                           {"slice_rows", config.couple.slice_rows},
                           {"precision", config.couple.precision}};
   };
-  const Inversion training{train, {train.rows(), config.couple.flips, config.couple.replicates}, Purpose::coupling_noise,
-                           context.run.coupling(), "train", provenance(train, "train")};
-  const Inversion held_out{test, {test.rows(), false, 1}, Purpose::validation_noise, context.run.coupling_test(), "test",
-                           provenance(test, "test")};
+  const Inversion training{train,
+                           {train.rows(), config.couple.flips, config.couple.replicates},
+                           Purpose::coupling_noise,
+                           context.run.coupling(),
+                           "train",
+                           provenance(train, "train")};
+  const Inversion held_out{test,   {test.rows(), false, 1}, Purpose::validation_noise, context.run.coupling_test(),
+                           "test", provenance(test, "test")};
   invert(context, training, teacher);
   context.communicator.barrier();
   invert(context, held_out, teacher);

@@ -17,7 +17,8 @@ struct CouplingRow {
   std::int64_t replicate = 0;  ///< which draw of ε'
 };
 
-/// The numbering of a table's rows: samples in order; of each sample the image, then its mirror image; of each of these all draws of ε'.
+/// The numbering of a table's rows: samples in order; of each sample the image, then its mirror image; of each of these
+/// all draws of ε'.
 struct CouplingRows {
   std::int64_t samples = 0;
   bool flips = true;

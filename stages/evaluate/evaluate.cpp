@@ -58,7 +58,12 @@ Evaluation start_evaluation(StageContext& context) {
                 load_moments(context.run.reference_statistics()), config.slice_rows, config.grid_rows * shape.classes,
                 context.communicator, context.device);
   context.communicator.barrier();
-  return {context, std::move(train), std::move(test), shape, network_name(context.config), std::move(scorer),
+  return {context,
+          std::move(train),
+          std::move(test),
+          shape,
+          network_name(context.config),
+          std::move(scorer),
           Records(context.directory())};
 }
 
@@ -83,7 +88,10 @@ void score_teacher(Evaluation& run) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
   const TeacherConfig& teacher_config = context.config.teacher;
-  RecordKey key{.model = "teacher", .seed = context.config.pipeline.seed, .solver = "autoregressive", .noise = "fresh",
+  RecordKey key{.model = "teacher",
+                .seed = context.config.pipeline.seed,
+                .solver = "autoregressive",
+                .noise = "fresh",
                 .guidance = config.teacher_guidance};
   if (run.records.has(key, "frechet_distance")) return;
   const bool denoises = teacher_config.noise == "gaussian" && teacher_config.noise_std > 0;
@@ -94,8 +102,9 @@ void score_teacher(Evaluation& run) {
         const Starts starts = fresh_starts(run.shape, run.seed(), first, count);
         const at::Tensor labels = starts.labels.to(context.device);
         const Autocast autocast(config.precision, context.device);
-        const at::Tensor raw = teacher->reverse(patchify(starts.z, teacher->options().patch).to(context.device), labels, sampling)
-                                   .to(torch::kFloat32);
+        const at::Tensor raw =
+            teacher->reverse(patchify(starts.z, teacher->options().patch).to(context.device), labels, sampling)
+                .to(torch::kFloat32);
         Generated made{{raw}, starts.labels};
         if (denoises) made.variants.push_back(denoise(teacher, raw, labels, teacher_config.noise_std));
         return made;
@@ -104,8 +113,8 @@ void score_teacher(Evaluation& run) {
   for (std::size_t variant = 0; variant < scores.size(); ++variant) {
     key.denoised = variant == 1;
     if (context.communicator.is_root()) {
-      publish_pictures(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"), scores[variant].pictures,
-                       run.shape.classes);
+      publish_pictures(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
+                       scores[variant].pictures, run.shape.classes);
     }
     run.keep(key, scores[variant]);
     say("teacher{}: Fréchet distance {:.4f}, class accuracy {:.3f} ({} samples, {})", key.denoised ? ", denoised" : "",
@@ -122,8 +131,8 @@ struct Sampling {
   bool table = false;  ///< from held-out table noise
 };
 
-/// Every solver with every grid at every NFE it was asked for. One step looks the same on every grid and with both solvers, so it is made once. From table
-/// noise: Euler on the first grid.
+/// Every solver with every grid at every NFE it was asked for. One step looks the same on every grid and with both
+/// solvers, so it is made once. From table noise: Euler on the first grid.
 std::vector<Sampling> samplings(const EvaluateConfig& config, const std::string& coupling) {
   std::vector<Sampling> all;
   for (const bool table : {false, true}) {
@@ -146,43 +155,52 @@ void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& 
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
   const std::string solver(solver_name(sampling.solver)), grid(grid_name(sampling.grid));
-  const RecordKey key{.model = "student", .coupling = context.node.coupling, .seed = context.node.seed, .solver = solver,
-                      .grid = grid, .nfe = sampling.nfe, .noise = sampling.table ? "table" : "fresh",
-                      .split = sampling.table ? "test" : "", .guidance = config.guidance};
+  const RecordKey key{.model = "student",
+                      .coupling = context.node.coupling,
+                      .seed = context.node.seed,
+                      .solver = solver,
+                      .grid = grid,
+                      .nfe = sampling.nfe,
+                      .noise = sampling.table ? "table" : "fresh",
+                      .split = sampling.table ? "test" : "",
+                      .guidance = config.guidance};
   if (run.records.has(key, "frechet_distance")) return;
   const double sigma_f = sampling.table ? coupling_sigma(context.run) : 1;
   const SampleScore score = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
-        const Starts starts =
-            sampling.table ? table_starts(held_out, sigma_f, first, count) : fresh_starts(run.shape, run.seed(), first, count);
-        const at::Tensor images =
-            solve(velocity(starts.labels.to(context.device)), starts.z.to(context.device), sampling.solver, sampling.grid, sampling.nfe);
+        const Starts starts = sampling.table ? table_starts(held_out, sigma_f, first, count)
+                                             : fresh_starts(run.shape, run.seed(), first, count);
+        const at::Tensor images = solve(velocity(starts.labels.to(context.device)), starts.z.to(context.device),
+                                        sampling.solver, sampling.grid, sampling.nfe);
         return Generated{{images}, starts.labels};
       },
       1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples)[0];
   if (context.communicator.is_root()) {
-    publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}-{}-nfe-{:02d}.png", context.node.coupling, context.node.seed,
-                                                          key.noise, solver, grid, sampling.nfe),
+    publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}-{}-nfe-{:02d}.png", context.node.coupling,
+                                                          context.node.seed, key.noise, solver, grid, sampling.nfe),
                      score.pictures, run.shape.classes);
   }
   run.keep(key, score);
-  say("{} {} {} NFE {}{}: Fréchet distance {:.4f}, class accuracy {:.3f}", context.node.coupling, solver, grid, sampling.nfe,
-      sampling.table ? " from held-out table z" : "", score.frechet_distance, score.class_accuracy);
+  say("{} {} {} NFE {}{}: Fréchet distance {:.4f}, class accuracy {:.3f}", context.node.coupling, solver, grid,
+      sampling.nfe, sampling.table ? " from held-out table z" : "", score.frechet_distance, score.class_accuracy);
 }
 
 void evaluate_student(Evaluation& run) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
-  SiT model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed, run.shape, context.device);
+  SiT model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed, run.shape,
+                           context.device);
   const RowTable held_out(context.run.coupling_test(), coupling_format);
   const VelocityOf velocity = [&](const at::Tensor& labels) -> VelocityField {
     return [&, labels](const at::Tensor& x, double t) {
       const Autocast autocast(config.precision, context.device);
       const at::Tensor times = torch::full({x.size(0)}, t, x.options());
-      return config.guidance == 1 ? model->forward(x, times, labels) : model->guided_velocity(x, times, labels, config.guidance);
+      return config.guidance == 1 ? model->forward(x, times, labels)
+                                  : model->guided_velocity(x, times, labels, config.guidance);
     };
   };
-  for (const Sampling& sampling : samplings(config, context.node.coupling)) score_student(run, velocity, held_out, sampling);
+  for (const Sampling& sampling : samplings(config, context.node.coupling))
+    score_student(run, velocity, held_out, sampling);
   const FidelityTask task{context, run.train, run.test, run.shape, run.network, velocity, run.records};
   measure_curvature(task);
   measure_pairing(task);

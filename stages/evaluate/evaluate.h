@@ -5,8 +5,9 @@
 
 namespace couplet {
 
-/// Samples in fixed slices by sample index, so the digits are the same on any number of ranks; noise depends on (seed, sample) and is shared by all
-/// models. Publishes records.json and pictures of the node, and merges all nodes' records into RUN/evaluate/results.json.
+/// Samples in fixed slices by sample index, so the digits are the same on any number of ranks; noise depends on (seed,
+/// sample) and is shared by all models. Publishes records.json and pictures of the node, and merges all nodes' records
+/// into RUN/evaluate/results.json.
 void evaluate(StageContext& context);
 
 }  // namespace couplet

@@ -17,8 +17,8 @@ namespace {
 
 constexpr std::int64_t pool_rows = 10000;
 
-/// Figures float64 [rows, figures] of rows dealt out to ranks in fixed slices: `measure(first, count)` makes those of a slice, always of full size. Returns the mean over
-/// rows, [figures], summed in row order on every rank.
+/// Figures float64 [rows, figures] of rows dealt out to ranks in fixed slices: `measure(first, count)` makes those of a
+/// slice, always of full size. Returns the mean over rows, [figures], summed in row order on every rank.
 at::Tensor mean_over_rows(const FidelityTask& task, std::int64_t rows, std::int64_t figures,
                           const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure) {
   const torch::NoGradGuard no_grad;
@@ -40,8 +40,15 @@ at::Tensor mean_over_rows(const FidelityTask& task, std::int64_t rows, std::int6
 }
 
 RecordKey student_key(const FidelityTask& task, std::int64_t nfe, const std::string& noise, const std::string& split) {
-  return {.model = "student", .coupling = task.context.node.coupling, .seed = task.context.node.seed, .solver = "euler",
-          .grid = "uniform", .nfe = nfe, .noise = noise, .split = split, .guidance = task.context.config.evaluate.guidance};
+  return {.model = "student",
+          .coupling = task.context.node.coupling,
+          .seed = task.context.node.seed,
+          .solver = "euler",
+          .grid = "uniform",
+          .nfe = nfe,
+          .noise = noise,
+          .split = split,
+          .guidance = task.context.config.evaluate.guidance};
 }
 
 void keep(const FidelityTask& task, const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
@@ -52,7 +59,8 @@ void keep(const FidelityTask& task, const RecordKey& key, const std::string& met
 }
 
 /// The pairing of one table with its images.
-void measure_pairing_of(const FidelityTask& task, const RowTable& table, const RowTable& images, const std::string& split) {
+void measure_pairing_of(const FidelityTask& task, const RowTable& table, const RowTable& images,
+                        const std::string& split) {
   const EvaluateConfig& config = task.context.config.evaluate;
   const RecordKey key = student_key(task, config.pairing_nfe, "table", split);
   if (config.pairing_rows == 0 || task.records.has(key, "pairing_nearest_rate")) return;
@@ -73,9 +81,11 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
       own.push_back(read_rows(table, "sample", row, 1));
     }
     const at::Tensor label = torch::cat(labels);
-    const at::Tensor made = solve(task.velocity(label.to(task.context.device)), torch::cat(z).to(task.context.device), Solver::euler,
-                                  Grid::uniform, config.pairing_nfe).cpu();
-    const PairingFidelity pairing = pairing_fidelity({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
+    const at::Tensor made = solve(task.velocity(label.to(task.context.device)), torch::cat(z).to(task.context.device),
+                                  Solver::euler, Grid::uniform, config.pairing_nfe)
+                                .cpu();
+    const PairingFidelity pairing =
+        pairing_fidelity({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
     return torch::stack({pairing.ratio, pairing.nearest.to(torch::kFloat64)}, 1);
   });
   keep(task, key, "pairing_distance_ratio", mean[0].item<double>(), rows, "");
@@ -84,18 +94,22 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
 
 }  // namespace
 
-double coupling_sigma(const RunDirectory& run) { return RowTable(run.coupling(), coupling_format).summary().at("sigma_f").get<double>(); }
+double coupling_sigma(const RunDirectory& run) {
+  return RowTable(run.coupling(), coupling_format).summary().at("sigma_f").get<double>();
+}
 
 void measure_curvature(const FidelityTask& task) {
   const EvaluateConfig& config = task.context.config.evaluate;
   const RecordKey key = student_key(task, config.curvature_steps, "fresh", "");
   if (config.curvature_samples == 0 || task.records.has(key, "curvature")) return;
   const auto seed = static_cast<std::uint64_t>(task.context.config.pipeline.seed);
-  const at::Tensor mean = mean_over_rows(task, config.curvature_samples, 1, [&](std::int64_t first, std::int64_t count) {
-    const Starts starts = fresh_starts(task.shape, seed, first, count);
-    return path_curvature(task.velocity(starts.labels.to(task.context.device)), starts.z.to(task.context.device), config.curvature_steps)
-        .unsqueeze(1);
-  });
+  const at::Tensor mean =
+      mean_over_rows(task, config.curvature_samples, 1, [&](std::int64_t first, std::int64_t count) {
+        const Starts starts = fresh_starts(task.shape, seed, first, count);
+        return path_curvature(task.velocity(starts.labels.to(task.context.device)), starts.z.to(task.context.device),
+                              config.curvature_steps)
+            .unsqueeze(1);
+      });
   keep(task, key, "curvature", mean.item<double>(), config.curvature_samples, "");
 }
 
@@ -107,18 +121,22 @@ void measure_pairing(const FidelityTask& task) {
 void measure_teacher_distance(const FidelityTask& task) {
   const Config& config = task.context.config;
   const RecordKey key = student_key(task, config.evaluate.pairing_nfe, "fresh", "");
-  if (config.evaluate.pairing_rows == 0 || task.context.node.coupling != "nf" || task.records.has(key, "teacher_distance")) return;
+  if (config.evaluate.pairing_rows == 0 || task.context.node.coupling != "nf" ||
+      task.records.has(key, "teacher_distance"))
+    return;
   TarFlow teacher = load_teacher(task.context.run, config.teacher, task.shape, task.context.device);
   const bool denoises = config.teacher.noise == "gaussian" && config.teacher.noise_std > 0;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  const at::Tensor mean = mean_over_rows(task, config.evaluate.pairing_rows, 1, [&](std::int64_t first, std::int64_t count) {
-    const Starts starts = fresh_starts(task.shape, seed, first, count);
-    const at::Tensor z = starts.z.to(task.context.device), labels = starts.labels.to(task.context.device);
-    at::Tensor theirs = teacher->reverse(patchify(z, teacher->options().patch), labels);
-    if (denoises) theirs = denoise(teacher, theirs, labels, config.teacher.noise_std);
-    const at::Tensor ours = solve(task.velocity(labels), z, Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
-    return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
-  });
+  const at::Tensor mean =
+      mean_over_rows(task, config.evaluate.pairing_rows, 1, [&](std::int64_t first, std::int64_t count) {
+        const Starts starts = fresh_starts(task.shape, seed, first, count);
+        const at::Tensor z = starts.z.to(task.context.device), labels = starts.labels.to(task.context.device);
+        at::Tensor theirs = teacher->reverse(patchify(z, teacher->options().patch), labels);
+        if (denoises) theirs = denoise(teacher, theirs, labels, config.teacher.noise_std);
+        const at::Tensor ours =
+            solve(task.velocity(labels), z, Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
+        return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
+      });
   keep(task, key, "teacher_distance", mean.item<double>(), config.evaluate.pairing_rows, "");
 }
 

@@ -15,7 +15,8 @@ namespace couplet {
 /// A student's field for rows of these labels (int64 [n], on the model's device).
 using VelocityOf = std::function<VelocityField(const at::Tensor& labels)>;
 
-/// What these measurements share. Each keeps its records (skipping those already there) and is collective; the digits are the same on any number of ranks.
+/// What these measurements share. Each keeps its records (skipping those already there) and is collective; the digits
+/// are the same on any number of ranks.
 struct FidelityTask {
   StageContext& context;
   const RowTable& train;
@@ -30,7 +31,8 @@ struct FidelityTask {
 void measure_curvature(const FidelityTask& task);
 /// "pairing_distance_ratio" and "pairing_nearest_rate" on rows of the training and of the held-out table.
 void measure_pairing(const FidelityTask& task);
-/// "teacher_distance": mean ‖student(z) - teacher⁻¹(z)‖ on fresh z, images on [-1, 1], the teacher's sample denoised where it is trained on Gaussian noise.
+/// "teacher_distance": mean ‖student(z) - teacher⁻¹(z)‖ on fresh z, images on [-1, 1], the teacher's sample denoised
+/// where it is trained on Gaussian noise.
 void measure_teacher_distance(const FidelityTask& task);
 
 /// σ_f of the run's table.

@@ -10,10 +10,9 @@ namespace couplet {
 namespace {
 
 nlohmann::json key_fields(const RecordKey& key, const std::string& metric) {
-  return {{"model", key.model},   {"coupling", key.coupling}, {"seed", key.seed},
-          {"solver", key.solver}, {"grid", key.grid},         {"nfe", key.nfe},
-          {"noise", key.noise},   {"split", key.split},       {"guidance", key.guidance},
-          {"denoised", key.denoised}, {"metric", metric}};
+  return {{"model", key.model},       {"coupling", key.coupling}, {"seed", key.seed},   {"solver", key.solver},
+          {"grid", key.grid},         {"nfe", key.nfe},           {"noise", key.noise}, {"split", key.split},
+          {"guidance", key.guidance}, {"denoised", key.denoised}, {"metric", metric}};
 }
 
 nlohmann::json read_records(const fs::path& path) {
@@ -37,13 +36,14 @@ Records::Records(const std::filesystem::path& directory) : path_(directory / "re
 bool Records::has(const RecordKey& key, const std::string& metric) const {
   const nlohmann::json wanted = key_fields(key, metric);
   return std::any_of(records_.begin(), records_.end(), [&](const nlohmann::json& record) {
-    return std::all_of(wanted.items().begin(), wanted.items().end(),
-                       [&](const auto& field) { return record.contains(field.key()) && record[field.key()] == field.value(); });
+    return std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& field) {
+      return record.contains(field.key()) && record[field.key()] == field.value();
+    });
   });
 }
 
-void Records::add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples, const std::string& network,
-                  std::int64_t nonfinite) {
+void Records::add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
+                  const std::string& network, std::int64_t nonfinite) {
   nlohmann::json record = key_fields(key, metric);
   // JSON has no NaN: a figure that is not finite is null, and says so.
   record["value"] = std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
@@ -53,7 +53,9 @@ void Records::add(const RecordKey& key, const std::string& metric, double value,
   records_.push_back(record);
 }
 
-void Records::publish() const { publish_records(path_, records_); }
+void Records::publish() const {
+  publish_records(path_, records_);
+}
 
 void merge_results(const RunDirectory& run, const std::vector<StageNode>& graph) {
   nlohmann::json all = nlohmann::json::array();

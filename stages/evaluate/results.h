@@ -15,11 +15,11 @@ struct RecordKey {
   std::string model = {};     ///< teacher, student, real
   std::string coupling = {};  ///< of a student
   std::int64_t seed = 0;
-  std::string solver = {};    ///< euler, heun; autoregressive for the teacher
-  std::string grid = {};      ///< uniform, squared
-  std::int64_t nfe = 0;  ///< evaluations of a student's field a sample
-  std::string noise = {};     ///< fresh: N(0, I); table: of held-out table rows
-  std::string split = {};     ///< train, test: of the images a figure is about
+  std::string solver = {};  ///< euler, heun; autoregressive for the teacher
+  std::string grid = {};    ///< uniform, squared
+  std::int64_t nfe = 0;     ///< evaluations of a student's field a sample
+  std::string noise = {};   ///< fresh: N(0, I); table: of held-out table rows
+  std::string split = {};   ///< train, test: of the images a figure is about
   double guidance = 0;
   bool denoised = false;
 };
@@ -31,8 +31,8 @@ public:
   explicit Records(const std::filesystem::path& directory);
   /// True if this score is there already.
   bool has(const RecordKey& key, const std::string& metric) const;
-  void add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples, const std::string& network,
-           std::int64_t nonfinite = 0);
+  void add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
+           const std::string& network, std::int64_t nonfinite = 0);
   /// Publishes records.json. Only on rank 0.
   void publish() const;
 

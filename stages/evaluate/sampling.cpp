@@ -39,7 +39,8 @@ StageNode student_node(const RunDirectory& run, const Config& config, const std:
 
 }  // namespace
 
-Picture sample_picture(const RunDirectory& run, const Config& config, const SampleRequest& request, c10::Device device) {
+Picture sample_picture(const RunDirectory& run, const Config& config, const SampleRequest& request,
+                       c10::Device device) {
   const torch::NoGradGuard no_grad;
   const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
   const std::int64_t slice = config.evaluate.slice_rows;
@@ -48,9 +49,11 @@ Picture sample_picture(const RunDirectory& run, const Config& config, const Samp
     if (!fs::exists(run.teacher_ema())) fail("{}: the teacher is not trained yet", run.root().string());
     TarFlow teacher = load_teacher(run, config.teacher, shape, device);
     make = [=](const at::Tensor& z, const at::Tensor& labels) mutable {
-      const at::Tensor raw = teacher->reverse(patchify(z, teacher->options().patch), labels, {.guidance = request.guidance});
-      return config.teacher.noise == "gaussian" && config.teacher.noise_std > 0 ? denoise(teacher, raw, labels, config.teacher.noise_std)
-                                                                               : raw;
+      const at::Tensor raw =
+          teacher->reverse(patchify(z, teacher->options().patch), labels, {.guidance = request.guidance});
+      return config.teacher.noise == "gaussian" && config.teacher.noise_std > 0
+                 ? denoise(teacher, raw, labels, config.teacher.noise_std)
+                 : raw;
     };
   } else {
     const StageNode node = student_node(run, config, request.model);
@@ -66,11 +69,13 @@ Picture sample_picture(const RunDirectory& run, const Config& config, const Samp
   for (std::int64_t first = 0; first < request.count; first += slice) {
     const std::int64_t count = std::min(slice, request.count - first);
     const Starts starts = fresh_starts(shape, request.seed, first, count);
-    made.push_back(to_uint8(make(starts.z.to(device), request_labels(request, first, count, shape.classes).to(device))).cpu());
+    made.push_back(
+        to_uint8(make(starts.z.to(device), request_labels(request, first, count, shape.classes).to(device))).cpu());
   }
   const at::Tensor images = torch::cat(made).contiguous();
   const auto* pixels = images.data_ptr<std::uint8_t>();
-  const std::int64_t columns = request.labels.empty() ? shape.classes : static_cast<std::int64_t>(request.labels.size());
+  const std::int64_t columns =
+      request.labels.empty() ? shape.classes : static_cast<std::int64_t>(request.labels.size());
   return picture_grid({pixels, pixels + images.numel()}, request.count, shape.channels, shape.size, shape.size,
                       std::min(columns, request.count));
 }

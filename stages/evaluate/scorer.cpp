@@ -6,10 +6,14 @@
 
 namespace couplet {
 
-Scorer::Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures, Communicator& communicator,
-               c10::Device device)
-    : classifier_(std::move(classifier)), reference_(std::move(reference)), slice_rows_(slice_rows), pictures_(pictures),
-      communicator_(communicator), device_(device) {}
+Scorer::Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures,
+               Communicator& communicator, c10::Device device)
+    : classifier_(std::move(classifier)),
+      reference_(std::move(reference)),
+      slice_rows_(slice_rows),
+      pictures_(pictures),
+      communicator_(communicator),
+      device_(device) {}
 
 /// [rows, dimension + 2]: features, whether the class is the one asked for, whether the sample was finite.
 at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels) {
@@ -27,7 +31,8 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
   std::vector<SampleScore> scores(variants);
   for (std::int64_t round = 0; round < samples; round += slice_rows_ * size) {
     if (agree_to_stop(communicator_)) throw Interrupted("evaluation stopped; finished scores are kept");
-    // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape; those beyond `samples` are not counted.
+    // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape; those beyond
+    // `samples` are not counted.
     const std::int64_t first = round + slice_rows_ * communicator_.rank();
     Generated mine;
     if (first < samples) mine = generate(first, slice_rows_);
@@ -46,7 +51,8 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
         score.samples += rows;
       }
       if (round == 0 && communicator_.is_root()) {
-        score.pictures = to_uint8(mine.variants[variant].narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
+        score.pictures =
+            to_uint8(mine.variants[variant].narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
       }
     }
   }

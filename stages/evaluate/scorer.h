@@ -13,7 +13,8 @@
 
 namespace couplet {
 
-/// Images on [-1, 1] made for samples [first, first + count), and the labels they were asked for. One call may give several variants of the same samples.
+/// Images on [-1, 1] made for samples [first, first + count), and the labels they were asked for. One call may give
+/// several variants of the same samples.
 struct Generated {
   std::vector<at::Tensor> variants;  ///< each float [count, C, H, W]
   at::Tensor labels;                 ///< int64 [count]
@@ -22,18 +23,19 @@ using Generator = std::function<Generated(std::int64_t first, std::int64_t count
 
 struct SampleScore {
   double frechet_distance = 0;
-  double class_accuracy = 0;        ///< share of samples that the classifier gives the label they were asked for
+  double class_accuracy = 0;  ///< share of samples that the classifier gives the label they were asked for
   std::int64_t samples = 0;
-  std::int64_t nonfinite = 0;       ///< samples with NaN or infinite values: scored with those values at 0, never drawn again
-  at::Tensor pictures;              ///< uint8 [n, C, H, W]: the first samples; on rank 0
+  std::int64_t nonfinite =
+      0;                ///< samples with NaN or infinite values: scored with those values at 0, never drawn again
+  at::Tensor pictures;  ///< uint8 [n, C, H, W]: the first samples; on rank 0
 };
 
 class Scorer {
 public:
-  Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures, Communicator& communicator,
-         c10::Device device);
-  /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits first. Stops (Interrupted) between slices
-  /// when asked to.
+  Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures,
+         Communicator& communicator, c10::Device device);
+  /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits
+  /// first. Stops (Interrupted) between slices when asked to.
   std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples);
 
 private:

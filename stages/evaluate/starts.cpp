@@ -9,7 +9,8 @@ namespace couplet {
 namespace {
 
 std::int64_t class_at(const DatasetShape& shape, double quantile) {
-  const auto rows = static_cast<double>(std::accumulate(shape.class_counts.begin(), shape.class_counts.end(), std::int64_t{0}));
+  const auto rows =
+      static_cast<double>(std::accumulate(shape.class_counts.begin(), shape.class_counts.end(), std::int64_t{0}));
   double below = 0;
   for (std::size_t label = 0; label < shape.class_counts.size(); ++label) {
     below += static_cast<double>(shape.class_counts[label]);

@@ -15,15 +15,15 @@ namespace {
 
 constexpr std::int64_t slice_rows = 500;
 
-/// Features of all images of a table: moments, and how many are classified right. Slices are dealt out to ranks and added in their own order on every rank, so the
-/// digits are the same on any number of ranks.
+/// Features of all images of a table: moments, and how many are classified right. Slices are dealt out to ranks and
+/// added in their own order on every rank, so the digits are the same on any number of ranks.
 struct TableFeatures {
   Moments moments;
   double accuracy = 0;
 };
 
-TableFeatures table_features(Classifier& classifier, const RowTable& table, std::int64_t dimension, Communicator& communicator,
-                             torch::Device device) {
+TableFeatures table_features(Classifier& classifier, const RowTable& table, std::int64_t dimension,
+                             Communicator& communicator, torch::Device device) {
   const torch::NoGradGuard no_grad;
   TableFeatures out{Moments(dimension)};
   double right = 0;
@@ -73,7 +73,9 @@ void features(StageContext& context) {
     std::vector<at::Tensor> read = rows.read(range.first, range.rows);
     return Batch{to_float(read[0]), read[1].to(torch::kInt64)};
   };
-  task.loss = [&](const Batch& batch) { return torch::nn::functional::cross_entropy(classifier->forward(batch[0]), batch[1]); };
+  task.loss = [&](const Batch& batch) {
+    return torch::nn::functional::cross_entropy(classifier->forward(batch[0]), batch[1]);
+  };
   const TrainingResult result = train(task, *classifier, config.pipeline, context.communicator, context.device);
 
   load_tensors(*classifier, result.ema, "EMA weights");
@@ -90,13 +92,12 @@ void features(StageContext& context) {
                {{"network", network}, {"split", "train"}, {"dataset", train_table.content_hash()}});
   save_moments(context.directory() / "statistics-test.safetensors", test_features.moments,
                {{"network", network}, {"split", "test"}, {"dataset", test_table.content_hash()}});
-  publish_file(context.directory() / "summary.json",
-               nlohmann::json{{"network", network},
-                              {"test_accuracy", test_features.accuracy},
-                              {"train_accuracy", train_features.accuracy},
-                              {"test_images", test_table.rows()}}
-                       .dump(2) +
-                   "\n");
+  publish_file(context.directory() / "summary.json", nlohmann::json{{"network", network},
+                                                                    {"test_accuracy", test_features.accuracy},
+                                                                    {"train_accuracy", train_features.accuracy},
+                                                                    {"test_images", test_table.rows()}}
+                                                             .dump(2) +
+                                                         "\n");
 }
 
 }  // namespace couplet

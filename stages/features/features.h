@@ -5,8 +5,8 @@
 
 namespace couplet {
 
-/// Trains the classifier on the training images, publishes its weights, its accuracy on the test images (summary.json), and the moments of its
-/// features over the training images (statistics.safetensors).
+/// Trains the classifier on the training images, publishes its weights, its accuracy on the test images (summary.json),
+/// and the moments of its features over the training images (statistics.safetensors).
 void features(StageContext& context);
 
 }  // namespace couplet

@@ -14,9 +14,12 @@ ClassifierOptions classifier_options(const FeaturesConfig& config, const Dataset
   return options;
 }
 
-std::string network_name(const Config& config) { return config.prepare.name + " classifier features"; }
+std::string network_name(const Config& config) {
+  return config.prepare.name + " classifier features";
+}
 
-Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape, c10::Device device) {
+Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
+                           c10::Device device) {
   Classifier model = make_classifier(classifier_options(config, shape), 0);
   load_tensors(*model, read_tensors(run.classifier()), run.classifier().string());
   model->to(device);

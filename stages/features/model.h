@@ -16,6 +16,7 @@ ClassifierOptions classifier_options(const FeaturesConfig& config, const Dataset
 /// How results name it: "Fashion-MNIST classifier features". Never FID, which means Inception features.
 std::string network_name(const Config& config);
 /// The published classifier, in evaluation mode on `device`.
-Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape, c10::Device device);
+Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
+                           c10::Device device);
 
 }  // namespace couplet

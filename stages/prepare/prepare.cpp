@@ -3,8 +3,8 @@
 #include "pipeline/log.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
-#include "storage/hash.h"
 #include "storage/filenames.h"
+#include "storage/hash.h"
 #include "storage/idx.h"
 #include "storage/row_table.h"
 
@@ -30,7 +30,8 @@ Split read_split(const fs::path& source, const std::string& images_name, const s
     fail("{}: {} axes; images have 3 (items, height, width)", images_path.string(), split.images.shape.size());
   }
   if (split.labels.shape.size() != 1) {
-    fail("{}: {} axes; labels have 1 — were images and labels swapped?", labels_path.string(), split.labels.shape.size());
+    fail("{}: {} axes; labels have 1 — were images and labels swapped?", labels_path.string(),
+         split.labels.shape.size());
   }
   if (split.images.shape[0] != split.labels.shape[0]) {
     fail("{} holds {} images but {} holds {} labels: they are not of one data set", images_path.string(),
@@ -69,8 +70,9 @@ void write_split(StageContext& context, const Split& split, const std::string& n
     if (shard_is_complete(directory, plan, index, header, columns, why)) continue;
     Pending pending(directory / shard_name(index, plan.shards()));
     RowShardWriter writer(pending.path(), header, columns);
-    writer.write(0, 0, std::as_bytes(pixels.subspan(static_cast<std::size_t>(first * height * width),
-                                                    static_cast<std::size_t>(rows * height * width))));
+    writer.write(0, 0,
+                 std::as_bytes(pixels.subspan(static_cast<std::size_t>(first * height * width),
+                                              static_cast<std::size_t>(rows * height * width))));
     const std::vector<std::int32_t> labels(label_bytes.begin() + first, label_bytes.begin() + first + rows);
     writer.write(1, 0, std::as_bytes(std::span(labels)));
     writer.finish({});
@@ -90,7 +92,8 @@ void write_split(StageContext& context, const Split& split, const std::string& n
 void prepare(StageContext& context) {
   const PrepareConfig& config = context.config.prepare;
   const fs::path source = config.source;
-  const Split train = read_split(source, config.train_images, config.train_labels, config.train_rows, "prepare.train-rows");
+  const Split train =
+      read_split(source, config.train_images, config.train_labels, config.train_rows, "prepare.train-rows");
   const Split test = read_split(source, config.test_images, config.test_labels, config.test_rows, "prepare.test-rows");
   if (train.images.shape[1] != test.images.shape[1] || train.images.shape[2] != test.images.shape[2]) {
     fail("training images are {} x {} ({}) but test images {} x {} ({})", train.images.shape[1], train.images.shape[2],

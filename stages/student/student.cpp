@@ -17,8 +17,8 @@
 namespace couplet {
 namespace {
 
-/// {image [n, C, H, W] on [-1, 1], z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the run. Rows, times and label drops
-/// depend on (seed, position) only; the coupling decides z alone.
+/// {image [n, C, H, W] on [-1, 1], z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the run.
+/// Rows, times and label drops depend on (seed, position) only; the coupling decides z alone.
 Batch student_batch(RowStream& rows, const BatchRange& range, const StudentConfig& config, const std::string& coupling,
                     std::uint64_t seed, double sigma_f, std::int64_t classes) {
   const std::vector<at::Tensor> read = rows.read(range.first, range.rows);
@@ -56,8 +56,8 @@ void check_provenance(const RowTable& table, const RunDirectory& run) {
   const std::string teacher = hash_file(run.teacher_ema());
   const std::string made_with = table.provenance().at("teacher").get<std::string>();
   if (made_with != teacher) {
-    fail("{} was made with teacher {}, but {} is {}: redo the couple stage (--redo couple)", table.path().string(), made_with,
-         run.teacher_ema().string(), teacher);
+    fail("{} was made with teacher {}, but {} is {}: redo the couple stage (--redo couple)", table.path().string(),
+         made_with, run.teacher_ema().string(), teacher);
   }
 }
 
@@ -79,8 +79,9 @@ void student(StageContext& context) {
     say("weights start from {} (SiT's time and sign folded in)", config.student.init);
   }
   model->to(context.device);
-  say("SiT {}, seed {}: depth {}, width {}, {} heads, {:.2f} M parameters, {} rows in the table", coupling, context.node.seed,
-      options.depth, options.channels, options.heads, static_cast<double>(parameter_count(*model)) / 1e6, table.rows());
+  say("SiT {}, seed {}: depth {}, width {}, {} heads, {:.2f} M parameters, {} rows in the table", coupling,
+      context.node.seed, options.depth, options.channels, options.heads,
+      static_cast<double>(parameter_count(*model)) / 1e6, table.rows());
 
   RowStream rows(table, {"noise", "image", "label"}, config.student.window_blocks, seed);
   TrainingTask task;
@@ -97,11 +98,14 @@ void student(StageContext& context) {
   const TrainingResult result = train(task, *model, config.pipeline, context.communicator, context.device);
 
   if (!context.communicator.is_root()) return;
-  const std::map<std::string, std::string> sizes = {
-      {"in_channels", std::to_string(options.in_channels)}, {"input_size", std::to_string(options.image_size)},
-      {"patch_size", std::to_string(options.patch)},        {"hidden_size", std::to_string(options.channels)},
-      {"depth", std::to_string(options.depth)},             {"num_heads", std::to_string(options.heads)},
-      {"num_classes", std::to_string(options.num_classes)}, {"time", "couplet: 0 data, 1 noise, field to noise"}};
+  const std::map<std::string, std::string> sizes = {{"in_channels", std::to_string(options.in_channels)},
+                                                    {"input_size", std::to_string(options.image_size)},
+                                                    {"patch_size", std::to_string(options.patch)},
+                                                    {"hidden_size", std::to_string(options.channels)},
+                                                    {"depth", std::to_string(options.depth)},
+                                                    {"num_heads", std::to_string(options.heads)},
+                                                    {"num_classes", std::to_string(options.num_classes)},
+                                                    {"time", "couplet: 0 data, 1 noise, field to noise"}};
   publish_tensors(context.directory() / "weights.safetensors", result.weights, sizes);
   publish_tensors(context.directory() / "ema.safetensors", result.ema, sizes);
   publish_file(context.directory() / "summary.json",

@@ -19,9 +19,12 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   return options;
 }
 
-ImageNoise teacher_noise(const TeacherConfig& config) { return {config.noise == "uniform", config.noise_std}; }
+ImageNoise teacher_noise(const TeacherConfig& config) {
+  return {config.noise == "uniform", config.noise_std};
+}
 
-TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape, c10::Device device) {
+TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
+                     c10::Device device) {
   TarFlow model = make_tarflow(teacher_options(config, shape), 0);
   load_tensors(*model, read_tensors(run.teacher_ema()), run.teacher_ema().string());
   model->to(device);

@@ -14,6 +14,7 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
 ImageNoise teacher_noise(const TeacherConfig& config);
 
 /// The published teacher with its EMA weights, in evaluation mode on `device`.
-TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape, c10::Device device);
+TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
+                     c10::Device device);
 
 }  // namespace couplet

@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::int64_t validation_slice = 250;
 
-/// {noised images [n, C, H, W], labels int64 [n] with -1 where dropped}: what the model sees of the rows at these positions of the run.
+/// {noised images [n, C, H, W], labels int64 [n] with -1 where dropped}: what the model sees of the rows at these
+/// positions of the run.
 Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfig& config, std::uint64_t seed) {
   std::vector<at::Tensor> read = rows.read(range.first, range.rows);
   at::Tensor images = read[0];
@@ -36,9 +37,10 @@ Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfi
   return {noised_rows(images, teacher_noise(config), seed, Purpose::teacher_noise, positions), labels};
 }
 
-/// Mean negative log-likelihood of the test images under the model as it stands, in nats a value. Slices are dealt out to ranks and added in their own order,
-/// so the figure is the same on any number of ranks.
-double validate(TarFlow& model, const RowTable& test, const Config& config, Communicator& communicator, torch::Device device) {
+/// Mean negative log-likelihood of the test images under the model as it stands, in nats a value. Slices are dealt out
+/// to ranks and added in their own order, so the figure is the same on any number of ranks.
+double validate(TarFlow& model, const RowTable& test, const Config& config, Communicator& communicator,
+                torch::Device device) {
   const torch::NoGradGuard no_grad;
   const std::int64_t slices = (test.rows() + validation_slice - 1) / validation_slice;
   at::Tensor sums = torch::zeros({slices}, torch::kFloat64);
@@ -46,8 +48,9 @@ double validate(TarFlow& model, const RowTable& test, const Config& config, Comm
     const std::int64_t first = slice * validation_slice, count = std::min(validation_slice, test.rows() - first);
     std::vector<std::int64_t> indices(static_cast<std::size_t>(count));
     std::iota(indices.begin(), indices.end(), first);
-    const at::Tensor x = noised_rows(read_rows(test, "image", first, count), teacher_noise(config.teacher),
-                                     static_cast<std::uint64_t>(config.pipeline.seed), Purpose::validation_noise, indices);
+    const at::Tensor x =
+        noised_rows(read_rows(test, "image", first, count), teacher_noise(config.teacher),
+                    static_cast<std::uint64_t>(config.pipeline.seed), Purpose::validation_noise, indices);
     const at::Tensor y = read_rows(test, "label", first, count).to(torch::kInt64);
     const at::Tensor nll = model->negative_log_likelihood(model->forward(x.to(device), y.to(device)));
     sums[slice] = nll.to(torch::kFloat64).sum().cpu();
@@ -82,8 +85,8 @@ void teacher(StageContext& context) {
     say("weights start from {}", config.teacher.init);
   }
   model->to(context.device);
-  say("TarFlow {}: {} blocks of {} layers, width {}, {} tokens of {} values, {:.2f} M parameters", config.teacher.variant,
-      options.blocks, options.layers, options.channels, options.tokens(), options.token_size(),
+  say("TarFlow {}: {} blocks of {} layers, width {}, {} tokens of {} values, {:.2f} M parameters",
+      config.teacher.variant, options.blocks, options.layers, options.channels, options.tokens(), options.token_size(),
       static_cast<double>(parameter_count(*model)) / 1e6);
 
   RowStream rows(train_table, {"image", "label"}, config.prepare.window_blocks, seed);
@@ -107,8 +110,8 @@ void teacher(StageContext& context) {
     model->update_prior(mean_square.div_(context.communicator.size()));
   };
   task.validate = [&] {
-    return nlohmann::json{{"test_nats_per_value",
-                           validate(model, test_table, config, context.communicator, context.device)}};
+    return nlohmann::json{
+        {"test_nats_per_value", validate(model, test_table, config, context.communicator, context.device)}};
   };
   task.validate_every = config.teacher.validate_every;
   const TrainingResult result = train(task, *model, config.pipeline, context.communicator, context.device);

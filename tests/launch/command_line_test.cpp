@@ -194,8 +194,7 @@ TEST_F(CommandLineTest, ARunDirectoryInUseIsRefusedAndLeftAlone) {
   // The owner's death frees it: the run then gets as far as the images, which are truncated.
   kill(holder, SIGKILL);
   waitpid(holder, nullptr, 0);
-  const Outcome outcome =
-      couplet({"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", bad_source()});
+  const Outcome outcome = couplet({"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", bad_source()});
   EXPECT_EQ(outcome.status, exit_failed);
   EXPECT_NE(outcome.errors.find("train-images"), std::string::npos) << outcome.errors;
   EXPECT_NE(outcome.errors.find("couplet: stage prepare failed"), std::string::npos) << outcome.errors;
@@ -204,16 +203,14 @@ TEST_F(CommandLineTest, ARunDirectoryInUseIsRefusedAndLeftAlone) {
 }
 
 TEST_F(CommandLineTest, AFailureThatAllRanksMeetIsToldOnce) {
-  const Outcome outcome =
-      couplet({"run", "--run-dir", run_dir(), "--ranks", "2", "--prepare.source", bad_source()});
+  const Outcome outcome = couplet({"run", "--run-dir", run_dir(), "--ranks", "2", "--prepare.source", bad_source()});
   EXPECT_EQ(outcome.status, exit_failed);
   EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 2) << outcome.errors;
   EXPECT_TRUE(outcome.errors.starts_with("couplet: rank 0: ")) << outcome.errors;
 }
 
 TEST_F(CommandLineTest, AChangedResultKeyIsRefusedWithTheDifference) {
-  const std::vector<std::string> words{"run", "--run-dir",        run_dir(),        "--ranks",
-                                       "1",   "--prepare.source", bad_source()};
+  const std::vector<std::string> words{"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", bad_source()};
   EXPECT_EQ(couplet(words).status, exit_failed);
   const std::string kept = text_of(fs::path(run_dir()) / "config.ini");
   auto changed = words;

@@ -5,8 +5,8 @@
 #include "ranks.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 #include <torch/types.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <csignal>

@@ -4,9 +4,9 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 #include <poll.h>
 #include <sys/wait.h>
+#include <torch/torch.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -80,7 +80,8 @@ TEST(Signals, ManyRequestsAreOne) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
-// A signal handler on a thread inside one of oneDNN's kernels corrupts memory: a few signals were enough to end a training run.
+// A signal handler on a thread inside one of oneDNN's kernels corrupts memory: a few signals were enough to end a
+// training run.
 TEST(Signals, DoNotDisturbComputing) {
   const int status = status_of_child([] {
     watch_signals();
