@@ -12,6 +12,8 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <fstream>
+#include <iterator>
 #include <vector>
 
 namespace couplet {
@@ -47,7 +49,12 @@ bool made_by_running_process(const std::string& name) {
   pid_t pid = 0;
   const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), pid);
   if (error != std::errc() || pid <= 0 || *end != '-') return false;
-  return ::kill(pid, 0) == 0 || errno == EPERM;
+  if (::kill(pid, 0) != 0 && errno != EPERM) return false;
+  // A killed process that its parent has not asked after yet still has its number: "pid (name) Z ...".
+  std::ifstream stat(fmt::format("/proc/{}/stat", pid));
+  const std::string line{std::istreambuf_iterator<char>(stat), std::istreambuf_iterator<char>()};
+  const std::size_t name_end = line.rfind(')');
+  return name_end == std::string::npos || !line.substr(name_end).starts_with(") Z");
 }
 
 /// fsync of a file, or of a directory with everything in it.

@@ -90,6 +90,22 @@ TEST(AtomicFile, LeftoversOfDeadProcessesGo) {
   EXPECT_EQ(names, (std::vector<std::string>{running, "kept"}));
 }
 
+TEST(AtomicFile, LeftoversOfAKilledProcessGoBeforeItsParentAsksAfterIt) {
+  const Folder folder;
+  const pid_t killed = ::fork();
+  if (killed == 0) {
+    ::pause();
+    std::_Exit(0);
+  }
+  ::kill(killed, SIGKILL);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(killed), &info, WEXITED | WNOWAIT), 0);  // dead, and still a process
+  write_bytes(folder / partial_name(host_name(), killed, "a"), "x");
+  remove_leftovers(folder.path());
+  EXPECT_TRUE(folder.names().empty());
+  ::waitpid(killed, nullptr, 0);
+}
+
 TEST(AtomicFile, TwoPendingOfOneNameDoNotMeet) {
   const Folder folder;
   Pending first(folder / "a"), second(folder / "a");
