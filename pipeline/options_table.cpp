@@ -39,7 +39,7 @@ void add_pipeline(std::vector<Option>& table) {
        {"pipeline.stop-grace", execution, FIELD(pipeline.stop_grace), "60", "s",
         "time a stage has for its checkpoint after Ctrl-C or SIGTERM before it is killed", 0, 86400},
        {"pipeline.timeout", execution, FIELD(pipeline.timeout), "600", "s",
-        "a job whose ranks do not meet for so long ends, naming the one that is missing", 1, 1e6}});
+        "not in effect yet: time after which a job whose ranks do not meet will end", 1, 1e6}});
 }
 
 void add_prepare(std::vector<Option>& table) {
