@@ -29,6 +29,14 @@ NamedTensors read_tensors(const std::filesystem::path& path);
 /// source and are skipped.
 void load_tensors(torch::nn::Module& module, const NamedTensors& tensors, const std::string& source,
                   const std::set<std::string>& ignored = {});
+/// A network with the weights of a file, on a device, ready for use rather than for training.
+template <class Network>
+Network with_weights(Network network, const std::filesystem::path& path, c10::Device device) {
+  load_tensors(*network, read_tensors(path), path.string());
+  network->to(device);
+  network->eval();
+  return network;
+}
 /// Trained values of a module (buffers not counted).
 std::int64_t parameter_count(const torch::nn::Module& module);
 /// Hash over names, shapes and bytes.

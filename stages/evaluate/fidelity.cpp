@@ -1,8 +1,8 @@
 #include "stages/evaluate/fidelity.h"
 
-#include "pipeline/interruption.h"
 #include "pipeline/log.h"
 #include "pipeline/patches.h"
+#include "pipeline/slices.h"
 #include "stages/couple/coupling_table.h"
 #include "stages/evaluate/pairing.h"
 #include "stages/evaluate/starts.h"
@@ -17,25 +17,20 @@ namespace {
 
 constexpr std::int64_t pool_rows = 10000;
 
-/// Figures float64 [rows, figures] of rows dealt out to ranks in fixed slices: `measure(first, count)` makes those of a
-/// slice, always of full size. Returns the mean over rows, [figures], summed in row order on every rank.
+/// The mean over rows, float64 [figures], of what `measure(first, count)` makes of a slice: float64 [count, figures],
+/// always a slice of full size.
 at::Tensor mean_over_rows(const FidelityTask& task, std::int64_t rows, std::int64_t figures,
                           const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure) {
   const torch::NoGradGuard no_grad;
-  Communicator& communicator = task.context.communicator;
   const std::int64_t slice = std::min(task.context.config.evaluate.slice_rows, rows);
   at::Tensor sum = torch::zeros({figures}, torch::kFloat64);
-  for (std::int64_t round = 0; round < rows; round += slice * communicator.size()) {
-    if (agree_to_stop(communicator)) throw Interrupted("evaluation stopped; finished scores are kept");
-    const std::int64_t first = round + slice * communicator.rank();
-    at::Tensor mine = torch::zeros({slice, figures}, torch::kFloat64);
-    if (first < rows) mine.copy_(measure(first, slice));
-    const at::Tensor all = communicator.all_gather(mine);
-    for (std::int64_t rank = 0; rank < communicator.size(); ++rank) {
-      const std::int64_t count = std::min(slice, rows - round - rank * slice);
-      if (count > 0) sum += all[rank].narrow(0, 0, count).sum(0);
-    }
-  }
+  for_each_slice(task.context.communicator,
+                 {.rows = rows,
+                  .slice_rows = slice,
+                  .columns = figures,
+                  .stopped = "evaluation stopped; finished scores are kept"},
+                 [&](std::int64_t first) { return measure(first, slice); },
+                 [&](const at::Tensor& values) { sum += values.sum(0); });
   return sum / static_cast<double>(rows);
 }
 

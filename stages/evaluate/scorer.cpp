@@ -1,6 +1,6 @@
 #include "stages/evaluate/scorer.h"
 
-#include "pipeline/interruption.h"
+#include "pipeline/slices.h"
 
 #include <torch/torch.h>
 
@@ -25,37 +25,38 @@ at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels) 
 
 std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples) {
   const torch::NoGradGuard no_grad;
-  const std::int64_t dimension = reference_.dimension(), size = communicator_.size();
-  std::vector<Moments> moments(variants, Moments(dimension));
-  for (Moments& each : moments) each = Moments(dimension);  // copies of a Moments would share its tensors
+  const std::int64_t dimension = reference_.dimension(), width = dimension + 2;
+  std::vector<Moments> moments;
+  for (std::size_t variant = 0; variant < variants; ++variant) moments.emplace_back(dimension);
   std::vector<SampleScore> scores(variants);
-  for (std::int64_t round = 0; round < samples; round += slice_rows_ * size) {
-    if (agree_to_stop(communicator_)) throw Interrupted("evaluation stopped; finished scores are kept");
-    // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape; those beyond
-    // `samples` are not counted.
-    const std::int64_t first = round + slice_rows_ * communicator_.rank();
-    Generated mine;
-    if (first < samples) mine = generate(first, slice_rows_);
+  // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape.
+  const auto make = [&](std::int64_t first) {
+    const Generated made = generate(first, slice_rows_);
+    std::vector<at::Tensor> described;
     for (std::size_t variant = 0; variant < variants; ++variant) {
-      SampleScore& score = scores[variant];
-      at::Tensor described = torch::zeros({slice_rows_, dimension + 2});
-      if (first < samples) described = describe(mine.variants.at(variant), mine.labels);
-      const at::Tensor all = communicator_.all_gather(described);
-      for (std::int64_t slice = 0; slice < size; ++slice) {
-        const std::int64_t rows = std::min(slice_rows_, samples - round - slice * slice_rows_);
-        if (rows <= 0) break;
-        const at::Tensor part = all[slice].narrow(0, 0, rows);
-        moments[variant].add(part.narrow(1, 0, dimension).contiguous());
-        score.class_accuracy += part.select(1, dimension).sum().item<double>();
-        score.nonfinite += rows - static_cast<std::int64_t>(part.select(1, dimension + 1).sum().item<double>());
-        score.samples += rows;
-      }
-      if (round == 0 && communicator_.is_root()) {
-        score.pictures =
-            to_uint8(mine.variants[variant].narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
-      }
+      const at::Tensor& images = made.variants.at(variant);
+      described.push_back(describe(images, made.labels));
+      if (first > 0) continue;  // the first slice is the root's
+      scores[variant].pictures = to_uint8(images.narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
     }
-  }
+    return torch::cat(described, 1);
+  };
+  const auto add = [&](const at::Tensor& values) {
+    for (std::size_t variant = 0; variant < variants; ++variant) {
+      const at::Tensor part = values.narrow(1, static_cast<std::int64_t>(variant) * width, width);
+      moments[variant].add(part.narrow(1, 0, dimension));
+      SampleScore& score = scores[variant];
+      score.class_accuracy += part.select(1, dimension).sum().item<double>();
+      score.nonfinite += part.size(0) - static_cast<std::int64_t>(part.select(1, dimension + 1).sum().item<double>());
+      score.samples += part.size(0);
+    }
+  };
+  for_each_slice(communicator_,
+                 {.rows = samples,
+                  .slice_rows = slice_rows_,
+                  .columns = static_cast<std::int64_t>(variants) * width,
+                  .stopped = "evaluation stopped; finished scores are kept"},
+                 make, add);
   for (std::size_t variant = 0; variant < variants; ++variant) {
     scores[variant].class_accuracy /= static_cast<double>(scores[variant].samples);
     scores[variant].frechet_distance = frechet_distance(moments[variant], reference_);

@@ -2,6 +2,7 @@
 
 #include "pipeline/log.h"
 #include "pipeline/row_stream.h"
+#include "pipeline/slices.h"
 #include "pipeline/trainer.h"
 #include "stages/evaluate/frechet.h"
 #include "stages/features/model.h"
@@ -15,8 +16,7 @@ namespace {
 
 constexpr std::int64_t slice_rows = 500;
 
-/// Features of all images of a table: moments, and how many are classified right. Slices are dealt out to ranks and
-/// added in their own order on every rank, so the digits are the same on any number of ranks.
+/// Features of all images of a table: moments, and the share that is classified right.
 struct TableFeatures {
   Moments moments;
   double accuracy = 0;
@@ -27,27 +27,23 @@ TableFeatures table_features(Classifier& classifier, const RowTable& table, std:
   const torch::NoGradGuard no_grad;
   TableFeatures out{Moments(dimension)};
   double right = 0;
-  for (std::int64_t round = 0; round < table.rows(); round += slice_rows * communicator.size()) {
-    // Features and a last value a row: 1 if the class is right. Rows beyond the table's end are never read back.
-    at::Tensor mine = torch::zeros({slice_rows, dimension + 1}, torch::kFloat64);
-    const std::int64_t first = round + slice_rows * communicator.rank();
+  const auto make = [&](std::int64_t first) {
     const std::int64_t count = std::min(slice_rows, table.rows() - first);
-    if (count > 0) {
-      const at::Tensor images = to_float(read_rows(table, "image", first, count)).to(device);
-      const at::Tensor labels = read_rows(table, "label", first, count).to(torch::kInt64);
-      const at::Tensor features = classifier->features(images);
-      mine.narrow(0, 0, count).narrow(1, 0, dimension).copy_(features);
-      mine.narrow(0, 0, count).select(1, dimension).copy_(classifier->logits(features).argmax(1).cpu().eq(labels));
-    }
-    const at::Tensor all = communicator.all_gather(mine).flatten(0, 1);
-    for (std::int64_t slice = 0; slice < communicator.size(); ++slice) {
-      const std::int64_t rows = std::min(slice_rows, table.rows() - round - slice * slice_rows);
-      if (rows <= 0) break;
-      const at::Tensor part = all.narrow(0, slice * slice_rows, rows);
-      out.moments.add(part.narrow(1, 0, dimension).contiguous());
-      right += part.select(1, dimension).sum().item<double>();
-    }
-  }
+    const at::Tensor features = classifier->features(to_float(read_rows(table, "image", first, count)).to(device));
+    const at::Tensor labels = read_rows(table, "label", first, count).to(torch::kInt64);
+    const at::Tensor correct = classifier->logits(features).argmax(1).cpu().eq(labels);
+    return torch::cat({features.to(torch::kCPU, torch::kFloat64), correct.to(torch::kFloat64).unsqueeze(1)}, 1);
+  };
+  const auto add = [&](const at::Tensor& values) {
+    out.moments.add(values.narrow(1, 0, dimension));
+    right += values.select(1, dimension).sum().item<double>();
+  };
+  for_each_slice(communicator,
+                 {.rows = table.rows(),
+                  .slice_rows = slice_rows,
+                  .columns = dimension + 1,
+                  .stopped = "reference statistics stopped; the classifier's last checkpoint is kept"},
+                 make, add);
   out.accuracy = right / static_cast<double>(table.rows());
   return out;
 }

@@ -20,11 +20,7 @@ std::string network_name(const Config& config) {
 
 Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
                            c10::Device device) {
-  Classifier model = make_classifier(classifier_options(config, shape), 0);
-  load_tensors(*model, read_tensors(run.classifier()), run.classifier().string());
-  model->to(device);
-  model->eval();
-  return model;
+  return with_weights(make_classifier(classifier_options(config, shape), 0), run.classifier(), device);
 }
 
 }  // namespace couplet

@@ -23,12 +23,8 @@ std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
 
 SiT load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling, std::int64_t seed,
                  const DatasetShape& shape, c10::Device device) {
-  const std::string path = (run.student(coupling, seed) / "ema.safetensors").string();
-  SiT model = make_sit(student_options(config, shape), 0);
-  load_tensors(*model, read_tensors(path), path);
-  model->to(device);
-  model->eval();
-  return model;
+  return with_weights(make_sit(student_options(config, shape), 0), run.student(coupling, seed) / "ema.safetensors",
+                      device);
 }
 
 }  // namespace couplet

@@ -25,11 +25,7 @@ ImageNoise teacher_noise(const TeacherConfig& config) {
 
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device) {
-  TarFlow model = make_tarflow(teacher_options(config, shape), 0);
-  load_tensors(*model, read_tensors(run.teacher_ema()), run.teacher_ema().string());
-  model->to(device);
-  model->eval();
-  return model;
+  return with_weights(make_tarflow(teacher_options(config, shape), 0), run.teacher_ema(), device);
 }
 
 }  // namespace couplet
