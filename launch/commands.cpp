@@ -47,6 +47,9 @@ const std::vector<Command>& commands() {
       {"stage", "run one stage (what `run` starts; for job scripts)", stage_command},
       {"status", "show how far a run is", status_command},
       {"inspect", "show what a shard or a table holds", inspect_command},
+      {"verify", "check every byte and every row of a table or a shard", verify_command},
+      {"repair", "drop the damaged shards of a table, so that a rerun makes just those", repair_command},
+      {"clean", "free what the complete stages of a run no longer need", clean_command},
       {"sample", "draw samples from a trained model", sample_command},
       {"config", "print all keys with their help, values and defaults", config_command},
       {"version", "print the versions of the program and of its libraries", version_command}};

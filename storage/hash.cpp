@@ -27,16 +27,33 @@ std::string hash_text(std::string_view text) {
 
 std::string hash_file(const std::filesystem::path& path) {
   const FileHandle file = FileHandle::open_to_read(path);
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
-  if (!state) throw std::bad_alloc();
-  XXH3_128bits_reset(state.get());
+  ContentHash hash;
   std::vector<std::byte> buffer(std::size_t{1} << 20);
   std::uint64_t offset = 0;
   while (const std::size_t n = file.read_some(buffer, offset)) {
-    XXH3_128bits_update(state.get(), buffer.data(), n);
+    hash.add(std::span(buffer).first(n));
     offset += n;
   }
-  return hexadecimal(XXH3_128bits_digest(state.get()));
+  return hash.text();
+}
+
+struct ContentHash::State {
+  std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> hash{XXH3_createState(), &XXH3_freeState};
+};
+
+ContentHash::ContentHash() : state_(std::make_unique<State>()) {
+  if (!state_->hash) throw std::bad_alloc();
+  XXH3_128bits_reset(state_->hash.get());
+}
+
+ContentHash::~ContentHash() = default;
+
+void ContentHash::add(std::span<const std::byte> bytes) {
+  XXH3_128bits_update(state_->hash.get(), bytes.data(), bytes.size());
+}
+
+std::string ContentHash::text() const {
+  return hexadecimal(XXH3_128bits_digest(state_->hash.get()));
 }
 
 }  // namespace couplet

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,5 +16,19 @@ std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed = 0);
 /// 128-bit XXH3 as 32 hexadecimal digits; fingerprints and content hashes.
 std::string hash_text(std::string_view text);
 std::string hash_file(const std::filesystem::path& path);
+
+/// The same 128-bit hash of bytes that come in pieces.
+class ContentHash {
+public:
+  ContentHash();
+  ~ContentHash();
+  void add(std::span<const std::byte> bytes);
+  /// Of all bytes so far.
+  std::string text() const;
+
+private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace couplet

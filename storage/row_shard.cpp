@@ -290,6 +290,16 @@ const std::vector<Column>& RowShard::columns() const {
   return impl_->columns;
 }
 
+std::uint64_t RowShard::offset(std::size_t column) const {
+  return impl_->places.at(column).offset;
+}
+std::span<const std::uint64_t> RowShard::checksums(std::size_t column) const {
+  return impl_->places.at(column).checksums;
+}
+const FileHandle& RowShard::file() const {
+  return impl_->file;
+}
+
 std::size_t RowShard::column(const std::string& name) const {
   std::string known;
   for (std::size_t i = 0; i < impl_->columns.size(); ++i) {

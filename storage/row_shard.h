@@ -4,6 +4,7 @@
 #pragma once
 
 #include "storage/element_type.h"
+#include "storage/file_handle.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -76,6 +77,13 @@ public:
   /// A block whose checksum differs is an error that names file, column and rows. Reads whole blocks; calls that cover
   /// whole blocks copy nothing besides. Safe to call from several threads.
   void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
+
+  /// Byte of the file at which a column's row 0 lies; the rows follow each other.
+  std::uint64_t offset(std::size_t column) const;
+  /// The stored checksum of each block of a column.
+  std::span<const std::uint64_t> checksums(std::size_t column) const;
+  /// The open file itself, for reading past rows and checks. Lives as long as the shard.
+  const FileHandle& file() const;
 
 private:
   struct Impl;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "storage/row_shard.h"
+#include "storage/table_manifest.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -12,27 +13,10 @@
 
 namespace couplet {
 
-/// Fixed row ranges: `rows` split into shards of `shard_rows` (the last one may be shorter), whatever the number of
-/// ranks.
-struct ShardPlan {
-  std::int64_t rows = 0;
-  std::int64_t shard_rows = 0;
-
-  std::int64_t shards() const { return (rows + shard_rows - 1) / shard_rows; }
-  std::int64_t first_row(std::int64_t shard) const { return shard * shard_rows; }
-  std::int64_t rows_of(std::int64_t shard) const;
-};
-
 /// True if `directory` holds a whole shard `index` under its final name with this header (rows, provenance) and these
 /// columns. Otherwise false, with the reason in `why` ("missing", "made from another teacher: ...", "truncated").
 bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
                        const ShardHeader& expected, const std::vector<Column>& columns, std::string& why);
-
-/// Closes a table: opens every shard, checks that they belong together, writes manifest.json (last). The manifest holds
-/// format, version, rows, shard_rows, block_rows, columns, provenance, `summary`, and name, rows and content hash of
-/// every shard.
-void publish_manifest(const std::filesystem::path& directory, const ShardPlan& plan, const std::string& format,
-                      const nlohmann::json& summary);
 
 /// A finished table open for reading by global row number. All shards are opened and checked once, here.
 class RowTable {
