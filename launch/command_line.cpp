@@ -67,7 +67,6 @@ std::vector<po::option> split(const CommandSyntax& syntax, const std::vector<std
 }  // namespace
 
 CommandLine::CommandLine(const CommandSyntax& syntax, const std::vector<std::string>& words) : command_(syntax.name) {
-  const auto is_key = [](const std::string& name) { return name.find('.') != std::string::npos; };
   for (const auto& option : split(syntax, words)) {
     const std::string& name = option.string_key;
     if (name == argument_name) {
@@ -77,7 +76,7 @@ CommandLine::CommandLine(const CommandSyntax& syntax, const std::vector<std::str
     const bool again = has(name) || std::ranges::find(settings_, name, &Setting::key) != settings_.end();
     const auto flag = std::ranges::find(syntax.flags, name, &Flag::name);
     if (again && (flag == syntax.flags.end() || !flag->repeated)) refuse("--{} is given twice", name);
-    if (is_key(name))
+    if (flag == syntax.flags.end() && name != "help")
       settings_.push_back({name, fmt::format("{}", fmt::join(option.value, " ")), "command line"});
     else
       flags_[name].push_back(option.value.empty() ? "" : option.value.front());

@@ -7,11 +7,13 @@
 #include "pipeline/lock.h"
 #include "pipeline/log.h"
 #include "pipeline/stage_record.h"
+#include "stages/couple/couple.h"
 #include "stages/stages.h"
 #include "storage/atomic_file.h"
 
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
+#include <fmt/ranges.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -30,12 +32,16 @@ CommandSyntax stage_syntax() {
           .summary = "run one stage, or all of a kind, in this process",
           .flags = {{"run-dir", "DIR", "the run directory"},
                     {"config", "FILE", "INI file; without it the run's own config.ini"},
+                    {"couple.shards", "A-B", "couple: only these shards; other jobs make the rest at the same time"},
+                    {"couple.finish", "", "couple: close the table that such jobs have filled"},
                     {"launched", "",
                      "started by `couplet run`, which holds the run directory and ends this process with it"}},
           .takes_keys = true,
           .notes =
               "NAME: prepare, features, teacher, couple, student, evaluate, report, or one such as student/nf-0.\n"
-              "With several ranks: mpirun -n N couplet stage NAME ..., or srun.\n"};
+              "With several ranks: mpirun -n N couplet stage NAME ..., or srun.\n"
+              "--couple.shards counts through the training table's shards, then the held-out table's. The job that\n"
+              "makes the last missing one closes the table; --couple.finish does so where none did.\n"};
 }
 
 /// Ranks on this host, as mpirun tells; without it, this one.
@@ -70,7 +76,8 @@ struct Session {
 
 /// On rank 0, which owns the stage exclusively at this moment: decides, and publishes the record of an attempt that
 /// begins. True: there is work.
-bool begin_attempt(const Session& session, const StageNode& node, StageRecord& record) {
+/// `alone`: no other job works on the stage now.
+bool begin_attempt(const Session& session, const StageNode& node, StageRecord& record, bool alone = true) {
   const auto directory = session.run.stage(node.name);
   require_inputs(node, session.graph, session.config, session.run);
   const Decision decision = decide(node, session.graph, session.config, session.run);
@@ -82,16 +89,17 @@ bool begin_attempt(const Session& session, const StageNode& node, StageRecord& r
   record = new_record(node, session.graph, session.config);
   if (decision.action == Action::resume) {
     record.attempts = earlier->attempts;
-    record.seconds = earlier->seconds + unfinished_seconds(*earlier, session.run.stage_log(node.name));
+    record.seconds = earlier->seconds;
+    if (alone) record.seconds += unfinished_seconds(*earlier, session.run.stage_log(node.name));
     say("goes on: {}", decision.reason);
   } else if (earlier) {
     say("starts anew: {}", decision.reason);
     delete_stage(node, session.run);
   }
-  remove_leftovers(directory);
+  if (alone) remove_leftovers(directory);
   record.attempts += 1;
   record.ranks = session.communicator.size();
-  record.running_since = now_seconds();
+  record.running_since = alone ? now_seconds() : 0;
   publish_record(directory, record);
   return true;
 }
@@ -112,9 +120,11 @@ void run_node(const Session& session, const StageNode& node) {
   open_log(session.run.stage_log(node.name), node.name, communicator.rank(), communicator.size());
   // Rank 0 alone first, which waits for a killed predecessor's ranks to vanish; then every rank until its end.
   StageRecord record;
-  std::optional<FileLock> lock;
+  std::optional<FileLock> lock, parts;
   bool work = false;
   if (communicator.is_root()) {
+    if (node.kind == "couple")
+      parts.emplace(session.run.parts_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
     lock.emplace(lock_path, LockMode::exclusive, "stage " + node.name, orphan_seconds);
     work = begin_attempt(session, node, record);
     lock->share();
@@ -136,6 +146,82 @@ void run_node(const Session& session, const StageNode& node) {
   say("complete in {}", duration_text(record.seconds));
 }
 
+/// "3, 7-9"
+std::string ranges_text(const std::vector<std::int64_t>& numbers) {
+  std::vector<std::string> ranges;
+  for (std::size_t begin = 0, end = 0; begin < numbers.size(); begin = end) {
+    for (end = begin + 1; end < numbers.size() && numbers[end] == numbers[end - 1] + 1;) ++end;
+    ranges.push_back(end == begin + 1 ? fmt::format("{}", numbers[begin])
+                                      : fmt::format("{}-{}", numbers[begin], numbers[end - 1]));
+  }
+  return fmt::format("{}", fmt::join(ranges, ", "));
+}
+
+/// Closes the coupling table if all its shards are there; on rank 0. Returns the missing ones.
+std::vector<std::int64_t> close_parts(const Session& session, const StageNode& node, StageContext& context,
+                                      double seconds) {
+  const auto directory = session.run.stage(node.name);
+  const FileLock lock(session.run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
+  auto record = read_record(directory);
+  if (!record) fail("{}: its record is gone; another program deleted it meanwhile", record_path(directory).string());
+  record->seconds += seconds;
+  std::vector<std::int64_t> missing;
+  if (record->state != StageState::complete) {
+    missing = close_coupling(context);
+    if (missing.empty()) record->state = StageState::complete;
+  }
+  publish_record(directory, *record);
+  return missing;
+}
+
+/// Shards `range` of the coupling table, beside other jobs on the same directory; none: only closes the table. The
+/// stage's lock is held at the beginning and the end only, the lock on its parts all the time.
+void run_part(const Session& session, const StageNode& node, const std::optional<ShardRange>& range) {
+  Communicator& communicator = session.communicator;
+  const std::string name = range ? fmt::format("{}-{}-{}", node.name, range->first, range->last) : node.name;
+  const double start = now_seconds();
+  std::filesystem::create_directories(session.run.log());
+  std::filesystem::create_directories(session.run.stage(node.name));
+  open_log(session.run.stage_log(name), name, communicator.rank(), communicator.size());
+  std::optional<FileLock> parts;
+  bool work = false;
+  if (communicator.is_root()) {
+    parts.emplace(session.run.parts_lock(node.name), range ? LockMode::shared : LockMode::exclusive,
+                  "stage " + node.name, orphan_seconds);
+    const FileLock lock(session.run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
+    StageRecord record;
+    work = begin_attempt(session, node, record, !range);
+  }
+  if (communicator.maximum(work ? 1 : 0) == 0) return;
+  if (!parts && range) parts.emplace(session.run.parts_lock(node.name), LockMode::shared, "stage " + node.name);
+  StageContext context{node,         session.config, session.run,
+                       communicator, session.device, fingerprint(node, session.graph, session.config)};
+  if (range) couple_shards(context, *range);
+  if (!communicator.is_root()) return;
+  const std::vector<std::int64_t> missing = close_parts(session, node, context, now_seconds() - start);
+  if (missing.empty())
+    say("complete");
+  else if (range)
+    say("shards {}-{} are there; {} are still missing", range->first, range->last, ranges_text(missing));
+  else
+    fail("{}: shards {} are missing; couplet stage couple --couple.shards {}-{} makes them",
+         session.run.coupling().string(), ranges_text(missing), missing.front(), missing.back());
+}
+
+/// The part of the coupling table that the command line asks for; false: no part, but whole stages.
+bool run_parts(const CommandLine& line, const Session& session, const std::vector<StageNode>& nodes) {
+  if (!line.has("couple.shards") && !line.has("couple.finish")) return false;
+  if (line.has("couple.shards") && line.has("couple.finish"))
+    refuse(
+        "--couple.shards and --couple.finish exclude each other: the job that makes the last shard closes the table");
+  if (nodes.size() != 1 || nodes[0].kind != "couple")
+    refuse("--couple.shards and --couple.finish belong to `couplet stage couple`, not to stage {}", line.argument());
+  std::optional<ShardRange> range;
+  if (line.has("couple.shards")) range = parse_shard_range(line.get("couple.shards"));
+  run_part(session, nodes[0], range);
+  return true;
+}
+
 void run_nodes(const CommandLine& line, const Config& config, const RunDirectory& run, Communicator& communicator) {
   const auto graph = stage_graph(config);
   const auto nodes = select_nodes(line.argument(), graph);
@@ -151,6 +237,7 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
     if (!std::filesystem::exists(run.config())) publish_file(run.config(), to_ini(config, true));
   }
   communicator.barrier();
+  if (run_parts(line, session, nodes)) return;
   for (const auto& node : nodes) run_node(session, node);
 }
 

@@ -71,6 +71,7 @@ struct CoupleConfig {
   std::int64_t block_rows = 0;
   std::int64_t slice_rows = 0;
   bool allow_nonfinite = false;
+  double round_trip = 0;
   std::string precision;
 };
 

@@ -192,6 +192,8 @@ void add_couple(std::vector<Option>& table) {
                  "rows inverted at once, whatever the number of ranks", 1, 1e6},
                 {"couple.allow-nonfinite", result, FIELD(couple.allow_nonfinite), "false", "",
                  "keep rows whose noise is not finite (they are counted) instead of refusing them"},
+                {"couple.round-trip", result, FIELD(couple.round_trip), "0.01", "",
+                 "share of each shard's rows whose stored noise is carried back to an image and compared", 0, 1},
                 {"couple.precision",
                  result,
                  FIELD(couple.precision),

@@ -17,6 +17,8 @@ public:
   std::filesystem::path lock() const { return root_ / "lock"; }
   std::filesystem::path log() const { return root_ / "log"; }
   std::filesystem::path stage_lock(const std::string& name) const { return stage(name) / "lock"; }
+  /// Shared among jobs that make parts of one stage, exclusive for one that makes all of it.
+  std::filesystem::path parts_lock(const std::string& name) const { return stage(name) / ".parts-lock"; }
   /// The stage's lines over all attempts: log/student-nf-0.log.
   std::filesystem::path stage_log(std::string name) const {
     std::replace(name.begin(), name.end(), '/', '-');

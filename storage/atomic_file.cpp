@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <vector>
@@ -42,9 +43,13 @@ fs::path partial_path(const fs::path& final_path) {
   return path;
 }
 
+std::string prefix_of_this_host() {
+  return fmt::format("{}{}-", partial_prefix, host_name());
+}
+
 /// True if the temporary's name says that a process that runs on this host now made it.
 bool made_by_running_process(const std::string& name) {
-  const std::string prefix = fmt::format("{}{}-", partial_prefix, host_name());
+  const std::string prefix = prefix_of_this_host();
   if (!name.starts_with(prefix)) return false;
   pid_t pid = 0;
   const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), pid);
@@ -88,6 +93,21 @@ void replace_directory(const fs::path& pending, const fs::path& target) {
   fs::remove_all(old);
 }
 
+/// For crash tests: COUPLET_TEST_KILL_IN_PUBLISH=NAME:POINT kills this process at a point of the publication of the
+/// first file whose name begins with NAME. Points: written (not flushed yet), synced (not renamed yet), renamed (the
+/// directory not flushed yet), published.
+void die_if_asked(const fs::path& path, std::string_view point) {
+  const char* asked = std::getenv("COUPLET_TEST_KILL_IN_PUBLISH");
+  if (asked == nullptr) return;
+  const std::string_view text(asked);
+  const std::size_t colon = text.rfind(':');
+  const std::string name = path.filename().string();
+  if (colon == std::string_view::npos || text.substr(colon + 1) != point || !name.starts_with(text.substr(0, colon)))
+    return;
+  ::fprintf(stderr, "couplet: killed as COUPLET_TEST_KILL_IN_PUBLISH asks: %s, %s\n", name.c_str(), asked + colon + 1);
+  ::kill(::getpid(), SIGKILL);
+}
+
 }  // namespace
 
 Pending::Pending(fs::path final_path) : final_(final_path.lexically_normal()) {
@@ -107,7 +127,9 @@ Pending::~Pending() {
 
 void Pending::commit(bool replace) {
   if (committed_) fail("{}: was published already", final_.string());
+  die_if_asked(final_, "written");
   sync_tree(pending_);
+  die_if_asked(final_, "synced");
   const bool over_directory = fs::is_directory(final_);
   if (over_directory && !replace) {
     fail("{}: exists already and is not overwritten; remove it or choose another place", final_.string());
@@ -116,9 +138,11 @@ void Pending::commit(bool replace) {
     replace_directory(pending_, final_);
   } else {
     rename_or_fail(pending_, final_);
+    die_if_asked(final_, "renamed");
     sync_path(parent_of(final_));
   }
   committed_ = true;
+  die_if_asked(final_, "published");
 }
 
 void publish_file(const fs::path& path, std::string_view bytes) {
@@ -144,11 +168,12 @@ void sync_path(const fs::path& path) {
   }
 }
 
-void remove_leftovers(const fs::path& directory) {
+void remove_leftovers(const fs::path& directory, Ownership ownership) {
+  const std::string prefix = ownership == Ownership::sole ? std::string(partial_prefix) : prefix_of_this_host();
   std::vector<fs::path> leftovers;
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with(partial_prefix) && !made_by_running_process(name)) leftovers.push_back(entry.path());
+    if (name.starts_with(prefix) && !made_by_running_process(name)) leftovers.push_back(entry.path());
   }
   for (const auto& path : leftovers) fs::remove_all(path);
 }

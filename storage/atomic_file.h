@@ -37,8 +37,10 @@ void publish_file(const fs::path& path, std::string_view bytes);
 std::string read_file(const fs::path& path);
 /// fsync of one file or directory.
 void sync_path(const fs::path& path);
-/// Removes temporaries that killed writers left in `directory` (not recursive). Only for the directory's owner.
-void remove_leftovers(const fs::path& directory);
+enum class Ownership { sole, shared };
+/// Removes temporaries that killed writers left in `directory` (not recursive). Only for the directory's owner; one
+/// that shares it with writers on other hosts removes only what this host's dead processes left.
+void remove_leftovers(const fs::path& directory, Ownership ownership = Ownership::sole);
 /// Fails, naming both figures, if less than `bytes` is free on the file system of `directory`.
 void require_free_space(const fs::path& directory, std::uint64_t bytes, std::string_view what);
 

@@ -1,240 +1,219 @@
 #include "stages/couple/couple.h"
 
-#include "pipeline/autocast.h"
 #include "pipeline/interruption.h"
 #include "pipeline/log.h"
-#include "pipeline/patches.h"
-#include "pipeline/weights.h"
-#include "stages/couple/coupling_table.h"
+#include "stages/couple/inversion.h"
 #include "stages/teacher/model.h"
 #include "storage/atomic_file.h"
 #include "storage/filenames.h"
 #include "storage/hash.h"
 
-#include <fmt/ranges.h>
-#include <torch/torch.h>
-
 #include <cmath>
+#include <regex>
 
 namespace couplet {
 namespace {
 
-/// One table to make: the images it comes from and what a row number means.
-struct Inversion {
-  const RowTable& images;
-  CouplingRows rows;
-  Purpose noise_purpose;
-  fs::path directory;
-  std::string split;
-  nlohmann::json provenance;
+/// Room for a shard's metadata and checksums beside its rows.
+constexpr double file_overhead = 1.02;
+
+/// The tables of a run, over data sets that are held open here.
+struct CouplingTables {
+  RowTable train_images, test_images;
+  DatasetShape shape;
+  std::vector<Inversion> tables;  ///< training, held out
+
+  explicit CouplingTables(const StageContext& context)
+      : train_images(context.run.train_images(), "couplet-dataset"),
+        test_images(context.run.test_images(), "couplet-dataset"),
+        shape(dataset_shape(train_images)) {
+    const CoupleConfig& config = context.config.couple;
+    const std::string teacher = hash_file(context.run.teacher_ema());
+    const CouplingRows train_rows{train_images.rows(), config.flips, config.replicates};
+    const CouplingRows test_rows{test_images.rows(), false, 1};
+    add(context, train_images, train_rows, Purpose::coupling_noise, context.run.coupling(), "train", teacher);
+    add(context, test_images, test_rows, Purpose::validation_noise, context.run.coupling_test(), "test", teacher);
+  }
+  CouplingTables(const CouplingTables&) = delete;  // the inversions refer to the data sets
+
+  std::int64_t shards() const { return tables[0].plan.shards() + tables[1].plan.shards(); }
+
+private:
+  void add(const StageContext& context, const RowTable& images, const CouplingRows& rows, Purpose purpose,
+           const std::filesystem::path& directory, const std::string& split, const std::string& teacher) {
+    const Config& config = context.config;
+    const nlohmann::json provenance{{"kind", "nf"},
+                                    {"teacher", teacher},
+                                    {"dataset", images.content_hash()},
+                                    {"split", split},
+                                    {"noise", config.teacher.noise},
+                                    {"noise_std", config.teacher.noise_std},
+                                    {"seed", config.pipeline.seed},
+                                    {"flips", rows.flips},
+                                    {"replicates", rows.replicates},
+                                    {"slice_rows", config.couple.slice_rows},
+                                    {"precision", config.couple.precision},
+                                    {"round_trip", config.couple.round_trip}};
+    tables.push_back({images, rows, purpose, directory, split, provenance, config.couple.block_rows,
+                      ShardPlan{rows.rows(), config.couple.shard_rows},
+                      coupling_columns(shape, parse_element_type(config.couple.noise_type))});
+  }
 };
 
-/// What a shard adds up for the table: sums over its rows, in row order.
-struct ShardSums {
-  double sum_squares = 0, nll = 0;
-  std::int64_t values = 0, nonfinite_rows = 0;
-  std::vector<std::int64_t> nonfinite_examples;
+/// A shard to make.
+struct ShardTask {
+  const Inversion* table = nullptr;
+  std::int64_t shard = 0;    ///< in its table
+  std::int64_t counted = 0;  ///< counted through both tables
 };
 
-/// The rows of one slice: `slice_rows` of them always; beyond `count` they repeat the last row and are not stored, so
-/// that every row is computed in a batch of the same shape.
-struct Slice {
-  std::int64_t first = 0, count = 0;
-  at::Tensor image, label, sample, flip, replicate;  ///< [slice_rows, ...]
-  std::vector<std::int64_t> row;
-};
-
-Slice read_slice(const Inversion& inversion, std::int64_t first, std::int64_t count, std::int64_t slice_rows) {
-  Slice slice{first, count, {}, {}, {}, {}, {}, {}};
-  std::vector<std::int64_t> samples;
-  std::vector<std::uint8_t> flips;
-  std::vector<std::int32_t> replicates;
-  for (std::int64_t i = 0; i < slice_rows; ++i) {
-    slice.row.push_back(first + std::min(i, count - 1));
-    const CouplingRow row = inversion.rows.at(slice.row.back());
-    samples.push_back(row.sample);
-    flips.push_back(row.flip ? 1 : 0);
-    replicates.push_back(static_cast<std::int32_t>(row.replicate));
-  }
-  slice.sample = torch::tensor(samples, torch::kInt64);
-  slice.flip = torch::tensor(flips, torch::kUInt8);
-  slice.replicate = torch::tensor(replicates, torch::kInt32);
-  const std::int64_t low = samples.front(), span = samples[static_cast<std::size_t>(count - 1)] - low + 1;
-  slice.image = read_rows(inversion.images, "image", low, span).index_select(0, slice.sample - low);
-  slice.label = read_rows(inversion.images, "label", low, span).index_select(0, slice.sample - low);
-  const at::Tensor mirrored = slice.flip.to(torch::kBool).view({-1, 1, 1, 1});
-  slice.image = torch::where(mirrored, slice.image.flip({3}), slice.image);
-  return slice;
-}
-
-void add_sums(ShardSums& sums, const Slice& slice, const at::Tensor& f, const at::Tensor& stored,
-              const at::Tensor& nll) {
-  const at::Tensor squares = f.flatten(1).to(torch::kFloat64).square().sum(1);
-  const at::Tensor finite = stored.flatten(1).to(torch::kFloat32).isfinite().all(1) & nll.isfinite();
-  for (std::int64_t i = 0; i < slice.count; ++i) {
-    if (!finite[i].item<bool>()) {
-      ++sums.nonfinite_rows;
-      if (sums.nonfinite_examples.size() < 10)
-        sums.nonfinite_examples.push_back(slice.row[static_cast<std::size_t>(i)]);
-      continue;
+std::vector<ShardTask> missing_shards(const CouplingTables& all, const ShardRange& range) {
+  std::vector<ShardTask> missing;
+  std::int64_t counted = 0;
+  for (const Inversion& table : all.tables)
+    for (std::int64_t shard = 0; shard < table.plan.shards(); ++shard, ++counted) {
+      if (counted < range.first || counted > range.last) continue;
+      std::string why;
+      if (!shard_is_complete(table.directory, table.plan, shard, table.header(shard), table.columns, why))
+        missing.push_back({&table, shard, counted});
     }
-    sums.sum_squares += squares[i].item<double>();
-    sums.nll += nll[i].item<double>();
-    sums.values += f.numel() / f.size(0);
-  }
+  return missing;
 }
 
-std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
-  return {static_cast<const std::byte*>(tensor.const_data_ptr()), static_cast<std::size_t>(tensor.nbytes())};
+/// Says what is to be made and refuses it where the disk is too small for it.
+void announce(const std::vector<ShardTask>& missing, const ShardRange& range, const std::filesystem::path& directory) {
+  std::int64_t rows = 0;
+  double bytes = 0;
+  for (const ShardTask& task : missing) {
+    const std::int64_t count = task.table->plan.rows_of(task.shard);
+    rows += count;
+    for (const Column& column : task.table->columns)
+      bytes += static_cast<double>(column.row_bytes()) * static_cast<double>(count) * file_overhead;
+  }
+  const std::int64_t all = range.last - range.first + 1;
+  say("{} of {} shards are to be made in {}: {} rows, {:.1f} MB", missing.size(), all, directory.string(), rows,
+      bytes / 1e6);
+  if (!missing.empty())
+    require_free_space(directory, static_cast<std::uint64_t>(bytes), "what is missing of the coupling table");
 }
 
-/// Computes and publishes one shard. Returns false, publishing nothing, if this rank was asked to stop meanwhile.
-bool write_shard(StageContext& context, const Inversion& inversion, TarFlow& teacher, const ShardPlan& plan,
-                 std::int64_t index, const ShardHeader& header, const std::vector<Column>& columns) {
-  const CoupleConfig& config = context.config.couple;
-  const torch::NoGradGuard no_grad;
-  Pending pending(inversion.directory / shard_name(index, plan.shards()));
-  RowShardWriter writer(pending.path(), header, columns);
-  const auto noise_type = scalar_type(columns.front().type);
-  ShardSums sums;
-  for (std::int64_t done = 0; done < header.rows; done += config.slice_rows) {
-    if (stop_requested()) return false;
-    const std::int64_t count = std::min(config.slice_rows, header.rows - done);
-    const Slice slice = read_slice(inversion, header.first_row + done, count, config.slice_rows);
-    const at::Tensor x =
-        noised_rows(slice.image, teacher_noise(context.config.teacher),
-                    static_cast<std::uint64_t>(context.config.pipeline.seed), inversion.noise_purpose, slice.row)
-            .to(context.device);
-    TarFlowOutput output;
-    {
-      const Autocast autocast(config.precision, context.device);
-      output = teacher->forward(x, slice.label.to(context.device, torch::kInt64));
-    }
-    output.z = output.z.to(torch::kFloat32);
-    const at::Tensor nll = teacher->negative_log_likelihood(output).to(torch::kFloat32).cpu().contiguous();
-    const at::Tensor f = unpatchify(teacher->standardised(output.z), teacher->options().in_channels,
-                                    teacher->options().image_size, teacher->options().patch)
-                             .cpu()
-                             .contiguous();
-    const at::Tensor stored = f.to(noise_type).contiguous();
-    add_sums(sums, slice, f, stored, nll);
-    const at::Tensor written[] = {stored, slice.image, slice.label, slice.sample, slice.flip, slice.replicate, nll};
-    for (std::size_t column = 0; column < columns.size(); ++column) {
-      writer.write(column, done, bytes_of(written[column].narrow(0, 0, count).contiguous()));
-    }
-  }
-  if (sums.nonfinite_rows > 0 && !config.allow_nonfinite) {
-    fail(
-        "{} rows of shard {} came out NaN or infinite, among them rows {}: the teacher may have diverged, or the noise "
-        "be too large for {}; "
-        "look at its metrics, or set couple.allow-nonfinite = true to store them all the same",
-        sums.nonfinite_rows, shard_name(index, plan.shards()), fmt::join(sums.nonfinite_examples, ", "),
-        config.noise_type);
-  }
-  writer.finish({{"sum_squares", sums.sum_squares},
-                 {"values", sums.values},
-                 {"nll_sum", sums.nll},
-                 {"nonfinite_rows", sums.nonfinite_rows}});
-  pending.commit();
-  return true;
-}
-
-/// σ_f² is the mean of f² over all rows and values (method of NFM: one scalar).
-nlohmann::json table_summary(const fs::path& directory, const ShardPlan& plan) {
-  double sum_squares = 0, nll = 0;
-  std::int64_t values = 0, nonfinite = 0;
-  for (std::int64_t index = 0; index < plan.shards(); ++index) {
-    const nlohmann::json summary = RowShard(directory / shard_name(index, plan.shards()), coupling_format).summary();
-    sum_squares += summary.at("sum_squares").get<double>();
-    values += summary.at("values").get<std::int64_t>();
-    nll += summary.at("nll_sum").get<double>();
-    nonfinite += summary.at("nonfinite_rows").get<std::int64_t>();
-  }
-  return {{"sigma_f", std::sqrt(sum_squares / static_cast<double>(values))},
-          {"nll_mean", nll / static_cast<double>(plan.rows - nonfinite)},
-          {"nonfinite_rows", nonfinite}};
-}
-
-/// Makes the shards that are missing, each rank every size-th of them, and closes the table.
-void invert(StageContext& context, const Inversion& inversion, TarFlow& teacher) {
-  const CoupleConfig& config = context.config.couple;
+/// Makes the missing shards of a range, each rank every size-th of them.
+void make_shards(StageContext& context, const CouplingTables& all, const ShardRange& range) {
   Communicator& communicator = context.communicator;
-  const ShardPlan plan{inversion.rows.rows(), config.shard_rows};
-  const DatasetShape shape = dataset_shape(inversion.images);
-  const std::vector<Column> columns = coupling_columns(shape, parse_element_type(config.noise_type));
-  fs::create_directories(inversion.directory);
-  if (communicator.is_root()) remove_leftovers(inversion.directory);
-  communicator.barrier();
-  std::vector<std::int64_t> missing;
-  for (std::int64_t index = 0; index < plan.shards(); ++index) {
-    const ShardHeader header{coupling_format,     1, plan.first_row(index), plan.rows_of(index), config.block_rows,
-                             inversion.provenance};
-    std::string why;
-    if (!shard_is_complete(inversion.directory, plan, index, header, columns, why)) missing.push_back(index);
-  }
+  const std::vector<ShardTask> missing = missing_shards(all, range);
   communicator.barrier();  // nobody publishes while another still looks
-  say("{} of {} shards of {} rows are to be made in {}", missing.size(), plan.shards(), plan.shard_rows,
-      inversion.directory.string());
+  if (communicator.is_root()) announce(missing, range, context.run.coupling());
+  if (missing.empty()) return;
+  Inverter inverter(context.config, load_teacher(context.run, context.config.teacher, all.shape, context.device),
+                    context.device);
   Progress progress(0, static_cast<std::int64_t>(missing.size()));
   const auto size = static_cast<std::size_t>(communicator.size());
   for (std::size_t round = 0; round < missing.size(); round += size) {
     const std::size_t mine = round + static_cast<std::size_t>(communicator.rank());
-    if (mine < missing.size() && !stop_requested()) {
-      const std::int64_t index = missing[mine];
-      write_shard(
-          context, inversion, teacher, plan, index,
-          {coupling_format, 1, plan.first_row(index), plan.rows_of(index), config.block_rows, inversion.provenance},
-          columns);
-    }
-    if (agree_to_stop(communicator))
+    if (mine < missing.size() && !stop_requested()) inverter.make(*missing[mine].table, missing[mine].shard);
+    if (agree_to_stop(communicator)) {
+      inverter.wait();
       throw Interrupted(
           fmt::format("{}: stopped after whole shards; the same command makes the rest", context.node.name));
+    }
     const auto done = static_cast<std::int64_t>(std::min(round + size, missing.size()));
     if (progress.due(done)) {
-      say("{}: shard {}/{}, {:.0f} rows/s, {} left", inversion.split, done, missing.size(),
-          progress.rate(done) * static_cast<double>(plan.shard_rows), progress.remaining(done));
+      say("shard {}/{}, {:.0f} rows/s, {} left", done, missing.size(),
+          progress.rate(done) * static_cast<double>(context.config.couple.shard_rows), progress.remaining(done));
     }
   }
-  if (!communicator.is_root()) return;
-  const nlohmann::json summary = table_summary(inversion.directory, plan);
-  publish_manifest(inversion.directory, plan, coupling_format, summary);
-  say("{}: {} rows, sigma_f {:.4f}, NLL {:.4f} nats a value, {} rows not finite", inversion.split, plan.rows,
+  inverter.wait();
+}
+
+/// The figures over a whole table, from its shards' sums. σ_f² is the mean of f² over all rows and values (method of
+/// NFM: one scalar).
+nlohmann::json table_summary(const Inversion& table) {
+  double sum_squares = 0, nll = 0, round_trip = 0, round_trip_max = 0;
+  std::int64_t values = 0, nonfinite = 0, round_trip_rows = 0;
+  for (std::int64_t shard = 0; shard < table.plan.shards(); ++shard) {
+    const RowShard file(table.directory / shard_name(shard, table.plan.shards()), coupling_format);
+    const nlohmann::json& summary = file.summary();
+    sum_squares += summary.at("sum_squares").get<double>();
+    values += summary.at("values").get<std::int64_t>();
+    nll += summary.at("nll_sum").get<double>();
+    nonfinite += summary.at("nonfinite_rows").get<std::int64_t>();
+    round_trip += summary.at("round_trip_sum").get<double>();
+    round_trip_max = std::max(round_trip_max, summary.at("round_trip_max").get<double>());
+    round_trip_rows += summary.at("round_trip_rows").get<std::int64_t>();
+  }
+  nlohmann::json summary{{"sigma_f", std::sqrt(sum_squares / static_cast<double>(values))},
+                         {"nll_mean", nll / static_cast<double>(table.plan.rows - nonfinite)},
+                         {"nonfinite_rows", nonfinite},
+                         {"round_trip_rows", round_trip_rows}};
+  if (round_trip_rows > 0) {
+    summary["round_trip_mean"] = round_trip / static_cast<double>(round_trip_rows);
+    summary["round_trip_max"] = round_trip_max;
+  }
+  return summary;
+}
+
+void close_table(const Inversion& table) {
+  const nlohmann::json summary = table_summary(table);
+  publish_manifest(table.directory, table.plan, coupling_format, summary);
+  say("{}: {} rows, sigma_f {:.4f}, NLL {:.4f} nats a value, {} rows not finite", table.split, table.plan.rows,
       summary["sigma_f"].get<double>(), summary["nll_mean"].get<double>(),
       summary["nonfinite_rows"].get<std::int64_t>());
+  if (summary.contains("round_trip_mean"))
+    say("{}: round trip of {} rows: mean {:.4g}, largest {:.4g}", table.split,
+        summary["round_trip_rows"].get<std::int64_t>(), summary["round_trip_mean"].get<double>(),
+        summary["round_trip_max"].get<double>());
+}
+
+void prepare_directories(StageContext& context, Ownership ownership) {
+  if (context.communicator.is_root()) {
+    std::filesystem::create_directories(context.run.coupling_test());
+    for (const auto& directory : {context.run.coupling(), context.run.coupling_test()})
+      remove_leftovers(directory, ownership);
+  }
+  context.communicator.barrier();
 }
 
 }  // namespace
 
+ShardRange parse_shard_range(const std::string& text) {
+  static const std::regex form("([0-9]{1,9})(?:-([0-9]{1,9}))?");
+  std::smatch match;
+  const bool matched = std::regex_match(text, match, form);
+  const ShardRange range = !matched           ? ShardRange{0, -1}
+                           : match[2].matched ? ShardRange{std::stoll(match[1]), std::stoll(match[2])}
+                                              : ShardRange{std::stoll(match[1]), std::stoll(match[1])};
+  if (range.last < range.first)
+    refuse("--couple.shards {}: expected the numbers of the first and the last shard, such as 0-63", text);
+  return range;
+}
+
 void couple(StageContext& context) {
-  const Config& config = context.config;
-  const RowTable train(context.run.train_images(), "couplet-dataset");
-  const RowTable test(context.run.test_images(), "couplet-dataset");
-  const DatasetShape shape = dataset_shape(train);
-  TarFlow teacher = load_teacher(context.run, config.teacher, shape, context.device);
-  const std::string teacher_hash = hash_file(context.run.teacher_ema());
-  auto provenance = [&](const RowTable& images, const std::string& split) {
-    return nlohmann::json{{"teacher", teacher_hash},
-                          {"dataset", images.content_hash()},
-                          {"split", split},
-                          {"noise", config.teacher.noise},
-                          {"noise_std", config.teacher.noise_std},
-                          {"seed", config.pipeline.seed},
-                          {"flips", split == "train" && config.couple.flips},
-                          {"replicates", config.couple.replicates},
-                          {"slice_rows", config.couple.slice_rows},
-                          {"precision", config.couple.precision}};
-  };
-  const Inversion training{train,
-                           {train.rows(), config.couple.flips, config.couple.replicates},
-                           Purpose::coupling_noise,
-                           context.run.coupling(),
-                           "train",
-                           provenance(train, "train")};
-  const Inversion held_out{test,   {test.rows(), false, 1}, Purpose::validation_noise, context.run.coupling_test(),
-                           "test", provenance(test, "test")};
-  invert(context, training, teacher);
+  prepare_directories(context, Ownership::sole);
+  const CouplingTables all(context);
+  make_shards(context, all, {0, all.shards() - 1});
   context.communicator.barrier();
-  invert(context, held_out, teacher);
+  if (context.communicator.is_root())
+    for (const Inversion& table : all.tables) close_table(table);
+}
+
+void couple_shards(StageContext& context, const ShardRange& range) {
+  prepare_directories(context, Ownership::shared);
+  const CouplingTables all(context);
+  if (range.last >= all.shards())
+    refuse("--couple.shards {}-{}: there are shards 0 to {}: {} of {} rows, and behind them {} of the held-out images",
+           range.first, range.last, all.shards() - 1, all.tables[0].plan.shards(), context.config.couple.shard_rows,
+           all.tables[1].plan.shards());
+  make_shards(context, all, range);
+  context.communicator.barrier();
+}
+
+std::vector<std::int64_t> close_coupling(StageContext& context) {
+  const CouplingTables all(context);
+  std::vector<std::int64_t> missing;
+  for (const ShardTask& task : missing_shards(all, {0, all.shards() - 1})) missing.push_back(task.counted);
+  if (!missing.empty()) return missing;
+  for (const Inversion& table : all.tables) close_table(table);
+  return {};
 }
 
 }  // namespace couplet

@@ -3,12 +3,30 @@
 
 #include "pipeline/stage.h"
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
 namespace couplet {
 
+/// Shards of both tables counted through: those of the training images, then those of the held-out ones.
+struct ShardRange {
+  std::int64_t first = 0, last = 0;
+};
+/// "0-63" or "7"; anything else is refused.
+ShardRange parse_shard_range(const std::string& text);
+
 /// One pass of the teacher's EMA weights over all rows (sample, mirror image, draw of ε'): f(x + η ε', label), stored
-/// raw. Publishes RUN/coupling (training images) and RUN/coupling-test (test images, held out). Rows are computed in
+/// raw. Publishes RUN/coupling (training images) and RUN/coupling/test (test images, held out). Rows are computed in
 /// fixed slices aligned to their shard's start, the last one padded, so shards are byte-equal for any number of ranks
 /// and interruptions. σ_f is finished from the shards' sums and stands in the manifest's summary.
 void couple(StageContext& context);
+
+/// The missing shards of `range` only, and no manifest: one of several jobs on the same directory. Jobs whose ranges
+/// overlap do work twice and no harm. Collective.
+void couple_shards(StageContext& context, const ShardRange& range);
+/// Publishes both manifests once every shard is there, and returns nothing; else the missing shards, counted through.
+/// For one rank, which owns the stage.
+std::vector<std::int64_t> close_coupling(StageContext& context);
 
 }  // namespace couplet

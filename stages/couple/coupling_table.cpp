@@ -11,7 +11,11 @@ std::vector<Column> coupling_columns(const DatasetShape& shape, ElementType nois
           {"sample", ElementType::int64, {}, "row of the data set"},
           {"flip", ElementType::uint8, {}, "1: mirrored left to right"},
           {"replicate", ElementType::int32, {}, "which draw of the teacher's noise, from 0"},
-          {"nll", ElementType::float32, {}, "negative log-likelihood of the noised image, nats a value"}};
+          {"nll", ElementType::float32, {}, "negative log-likelihood of the noised image, nats a value"},
+          {"round_trip",
+           ElementType::float32,
+           {},
+           "norm of (image from the stored noise - noised image); -1: not measured"}};
 }
 
 }  // namespace couplet

@@ -31,7 +31,7 @@ struct CouplingRows {
   }
 };
 
-/// noise, image, label, sample, flip, replicate, nll.
+/// noise, image, label, sample, flip, replicate, nll, round_trip.
 std::vector<Column> coupling_columns(const DatasetShape& shape, ElementType noise_type);
 
 }  // namespace couplet

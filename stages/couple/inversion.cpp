@@ -1,0 +1,156 @@
+#include "stages/couple/inversion.h"
+
+#include "pipeline/autocast.h"
+#include "pipeline/interruption.h"
+#include "pipeline/patches.h"
+#include "pipeline/weights.h"
+#include "stages/couple/round_trip.h"
+#include "stages/couple/shard_output.h"
+#include "stages/teacher/model.h"
+#include "storage/filenames.h"
+
+#include <fmt/ranges.h>
+#include <torch/torch.h>
+
+namespace couplet {
+namespace {
+
+/// What a shard adds up for the table: sums over its rows, in row order.
+struct ShardSums {
+  double sum_squares = 0, nll = 0;
+  std::int64_t values = 0, nonfinite_rows = 0;
+  std::vector<std::int64_t> nonfinite_examples;
+};
+
+/// The rows of one slice: `slice_rows` of them always; beyond `count` they repeat the last row and are not stored, so
+/// that every row is computed in a batch of the same shape.
+struct Slice {
+  std::int64_t count = 0;
+  at::Tensor image, label, sample, flip, replicate;  ///< [slice_rows, ...]
+  std::vector<std::int64_t> row;                     ///< numbers in the table
+};
+
+/// What the teacher makes of a slice, float32 on the CPU.
+struct Noise {
+  at::Tensor x;    ///< [N, C, H, W] the noised images
+  at::Tensor f;    ///< [N, C, H, W]
+  at::Tensor nll;  ///< [N]
+};
+
+Slice read_slice(const Inversion& table, std::int64_t first, std::int64_t count, std::int64_t slice_rows) {
+  Slice slice{count, {}, {}, {}, {}, {}, {}};
+  std::vector<std::int64_t> samples;
+  std::vector<std::uint8_t> flips;
+  std::vector<std::int32_t> replicates;
+  for (std::int64_t i = 0; i < slice_rows; ++i) {
+    slice.row.push_back(first + std::min(i, count - 1));
+    const CouplingRow row = table.rows.at(slice.row.back());
+    samples.push_back(row.sample);
+    flips.push_back(row.flip ? 1 : 0);
+    replicates.push_back(static_cast<std::int32_t>(row.replicate));
+  }
+  slice.sample = torch::tensor(samples, torch::kInt64);
+  slice.flip = torch::tensor(flips, torch::kUInt8);
+  slice.replicate = torch::tensor(replicates, torch::kInt32);
+  const std::int64_t low = samples.front(), span = samples[static_cast<std::size_t>(count - 1)] - low + 1;
+  slice.image = read_rows(table.images, "image", low, span).index_select(0, slice.sample - low);
+  slice.label = read_rows(table.images, "label", low, span).index_select(0, slice.sample - low);
+  const at::Tensor mirrored = slice.flip.to(torch::kBool).view({-1, 1, 1, 1});
+  slice.image = torch::where(mirrored, slice.image.flip({3}), slice.image);
+  return slice;
+}
+
+Noise invert(const Slice& slice, const Inversion& table, const Config& config, TarFlow& teacher, c10::Device device) {
+  Noise noise;
+  noise.x = noised_rows(slice.image, teacher_noise(config.teacher), static_cast<std::uint64_t>(config.pipeline.seed),
+                        table.noise_purpose, slice.row);
+  TarFlowOutput output;
+  {
+    const Autocast autocast(config.couple.precision, device);
+    output = teacher->forward(noise.x.to(device), slice.label.to(device, torch::kInt64));
+  }
+  output.z = output.z.to(torch::kFloat32);
+  const TarFlowOptions& options = teacher->options();
+  noise.nll = teacher->negative_log_likelihood(output).to(torch::kFloat32).cpu();
+  noise.f = unpatchify(teacher->standardised(output.z), options.in_channels, options.image_size, options.patch).cpu();
+  return noise;
+}
+
+void add_sums(ShardSums& sums, const Slice& slice, const Noise& noise, const at::Tensor& stored) {
+  const at::Tensor squares = noise.f.flatten(1).to(torch::kFloat64).square().sum(1);
+  const at::Tensor finite = stored.flatten(1).to(torch::kFloat32).isfinite().all(1) & noise.nll.isfinite();
+  for (std::int64_t i = 0; i < slice.count; ++i) {
+    if (!finite[i].item<bool>()) {
+      ++sums.nonfinite_rows;
+      if (sums.nonfinite_examples.size() < 10)
+        sums.nonfinite_examples.push_back(slice.row[static_cast<std::size_t>(i)]);
+      continue;
+    }
+    sums.sum_squares += squares[i].item<double>();
+    sums.nll += noise.nll[i].item<double>();
+    sums.values += noise.f.numel() / noise.f.size(0);
+  }
+}
+
+void require_finite(const ShardSums& sums, const std::filesystem::path& shard, const CoupleConfig& config) {
+  if (sums.nonfinite_rows == 0 || config.allow_nonfinite) return;
+  fail(
+      "{}: {} rows came out NaN or infinite, among them rows {} of the table: the teacher may have diverged, or the "
+      "noise be too large for {}; look at the teacher's metrics, or set couple.allow-nonfinite = true to store them "
+      "all the same",
+      shard.string(), sums.nonfinite_rows, fmt::join(sums.nonfinite_examples, ", "), config.noise_type);
+}
+
+/// The first `count` rows of each column that a slice fills.
+std::vector<std::pair<std::size_t, at::Tensor>> columns_of(const Slice& slice, const at::Tensor& stored,
+                                                           const at::Tensor& nll) {
+  const at::Tensor values[] = {stored, slice.image, slice.label, slice.sample, slice.flip, slice.replicate, nll};
+  std::vector<std::pair<std::size_t, at::Tensor>> rows;
+  for (const at::Tensor& column : values) rows.emplace_back(rows.size(), column.narrow(0, 0, slice.count).contiguous());
+  return rows;
+}
+
+}  // namespace
+
+Inverter::Inverter(const Config& config, TarFlow teacher, c10::Device device)
+    : config_(config), teacher_(std::move(teacher)), device_(device) {}
+
+Inverter::~Inverter() = default;
+
+void Inverter::wait() {
+  if (publishing_) publishing_->wait();
+  publishing_.reset();
+}
+
+bool Inverter::make(const Inversion& table, std::int64_t shard) {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t slice_rows = config_.couple.slice_rows;
+  const ShardHeader header = table.header(shard);
+  const auto path = table.directory / shard_name(shard, table.plan.shards());
+  auto output = std::make_unique<ShardOutput>(path, header, table.columns);
+  RoundTrip round_trip(teacher_, device_, header.rows, config_.couple.round_trip, slice_rows);
+  ShardSums sums;
+  for (std::int64_t done = 0; done < header.rows; done += slice_rows) {
+    if (stop_requested()) return false;
+    const std::int64_t count = std::min(slice_rows, header.rows - done);
+    const Slice slice = read_slice(table, header.first_row + done, count, slice_rows);
+    const Noise noise = invert(slice, table, config_, teacher_, device_);
+    const at::Tensor stored = noise.f.to(scalar_type(table.columns.front().type)).contiguous();
+    add_sums(sums, slice, noise, stored);
+    round_trip.add(done, count, stored, noise.x, slice.label);
+    output->write(done, columns_of(slice, stored, noise.nll));
+  }
+  require_finite(sums, path, config_.couple);
+  output->write(0, {{table.columns.size() - 1, round_trip.finish()}});
+  nlohmann::json summary{{"sum_squares", sums.sum_squares},
+                         {"values", sums.values},
+                         {"nll_sum", sums.nll},
+                         {"nonfinite_rows", sums.nonfinite_rows}};
+  summary.update(round_trip.summary());
+  wait();
+  output->publish(summary);
+  publishing_ = std::move(output);
+  return true;
+}
+
+}  // namespace couplet

@@ -1,0 +1,47 @@
+#include "stages/couple/shard_output.h"
+
+#include "pipeline/prefetch.h"
+
+#include <ATen/core/TensorBody.h>
+
+namespace couplet {
+
+ShardOutput::ShardOutput(const std::filesystem::path& path, const ShardHeader& header,
+                         const std::vector<Column>& columns)
+    : pending_(path), writer_(pending_.path(), header, columns) {}
+
+ShardOutput::~ShardOutput() {
+  if (work_.valid()) work_.wait();
+}
+
+void ShardOutput::wait() {
+  if (work_.valid()) work_.get();
+}
+
+template <class Work>
+void ShardOutput::start(Work work) {
+  wait();
+  work_ = std::async(std::launch::async, [work = std::move(work)] {
+    use_this_thread_only();
+    work();
+  });
+}
+
+void ShardOutput::write(std::int64_t first, std::vector<std::pair<std::size_t, at::Tensor>> rows) {
+  start([this, first, rows = std::move(rows)] {
+    for (const auto& [column, values] : rows) {
+      writer_.write(
+          column, first,
+          {static_cast<const std::byte*>(values.const_data_ptr()), static_cast<std::size_t>(values.nbytes())});
+    }
+  });
+}
+
+void ShardOutput::publish(const nlohmann::json& summary) {
+  start([this, summary] {
+    writer_.finish(summary);
+    pending_.commit();
+  });
+}
+
+}  // namespace couplet
