@@ -15,6 +15,7 @@ endif()
 if(NOT EXISTS ${_wheel}/torch/lib/libtorch_cpu.so)
   message(FATAL_ERROR "no LibTorch ${COUPLET_TORCH_VERSION} in ${_wheel}: run scripts/setup, or set -DCOUPLET_TORCH=<site-packages of the torch wheel>")
 endif()
+set(COUPLET_TORCH_WHEEL ${_wheel})
 message(STATUS "LibTorch ${COUPLET_TORCH_VERSION}: ${_wheel}")
 
 add_library(torch_cpu INTERFACE)
