@@ -20,6 +20,13 @@ struct PipelineConfig {
   double timeout = 0;
 };
 
+/// How tables are read by the stages that train.
+struct StorageConfig {
+  bool verify_reads = true;
+  std::string cache_dir;
+  double cache_size = 0;  ///< GiB
+};
+
 struct PrepareConfig {
   std::string format;
   std::string name;  ///< of the data set, as it stands in reports
@@ -104,6 +111,7 @@ struct EvaluateConfig {
 
 struct Config {
   PipelineConfig pipeline;
+  StorageConfig storage;
   PrepareConfig prepare;
   FeaturesConfig features;
   TeacherConfig teacher;

@@ -42,6 +42,15 @@ void add_pipeline(std::vector<Option>& table) {
         "not in effect yet: time after which a job whose ranks do not meet will end", 1, 1e6}});
 }
 
+void add_storage(std::vector<Option>& table) {
+  table.insert(table.end(), {{"storage.verify-reads", execution, FIELD(storage.verify_reads), "true", "",
+                              "compare the checksums of the rows that training reads"},
+                             {"storage.cache-dir", execution, FIELD(storage.cache_dir), "", "",
+                              "local directory that shards are copied to before training reads them; empty: none"},
+                             {"storage.cache-size", execution, FIELD(storage.cache_size), "64", "GiB",
+                              "that the copies may take; shards that do not fit are read where they lie", 0, 1e9}});
+}
+
 void add_prepare(std::vector<Option>& table) {
   table.insert(
       table.end(),
@@ -294,6 +303,7 @@ void add_evaluate(std::vector<Option>& table) {
 std::vector<Option> make_table() {
   std::vector<Option> table;
   add_pipeline(table);
+  add_storage(table);
   add_prepare(table);
   add_features(table);
   add_teacher(table);

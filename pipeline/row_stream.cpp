@@ -1,5 +1,6 @@
 #include "pipeline/row_stream.h"
 
+#include "pipeline/log.h"
 #include "pipeline/random.h"
 #include "pipeline/weights.h"
 #include "storage/error.h"
@@ -9,7 +10,9 @@
 #include <algorithm>
 #include <cstring>
 #include <future>
+#include <iterator>
 #include <span>
+#include <utility>
 
 namespace couplet {
 namespace {
@@ -90,22 +93,15 @@ std::vector<std::int64_t> RowOrder::at(std::int64_t first, std::int64_t count) {
 
 namespace {
 
-/// The chosen columns of a set of blocks, in the blocks' order in the table. Shared by windows made of the same blocks
-/// (a table that fits into one window is read once).
-struct Blocks {
-  std::vector<std::int64_t> blocks;    ///< ascending
-  std::vector<std::int64_t> first_at;  ///< index of each block's first row in `columns`
-  std::vector<at::Tensor> columns;     ///< [rows, shape...]
-};
-
+/// A window and its rows of the chosen columns, [rows or more, shape...]: in the window's order, or in the table's
+/// where the window is the whole table, which is then read once.
 struct LoadedWindow {
   RowOrder::Window order;
-  std::shared_ptr<const Blocks> data;
+  std::vector<at::Tensor> columns;
 };
 
-std::span<std::byte> bytes_of(at::Tensor& tensor, std::int64_t first, std::int64_t rows, std::size_t row_bytes) {
-  return {static_cast<std::byte*>(tensor.mutable_data_ptr()) + static_cast<std::size_t>(first) * row_bytes,
-          static_cast<std::size_t>(rows) * row_bytes};
+std::byte* bytes_of(at::Tensor& tensor, std::int64_t row, std::size_t row_bytes) {
+  return static_cast<std::byte*>(tensor.mutable_data_ptr()) + static_cast<std::size_t>(row) * row_bytes;
 }
 
 at::Tensor empty_rows(const Column& column, std::int64_t rows) {
@@ -119,40 +115,61 @@ at::Tensor empty_rows(const Column& column, std::int64_t rows) {
 struct RowStream::Impl {
   const RowTable& table;
   std::vector<std::size_t> columns;
-  std::int64_t window_blocks;
+  std::int64_t window_rows;  ///< of a full window
   RowOrder order;
   LoadedWindow current;
   std::future<LoadedWindow> next;  ///< being read on a thread; an error there is thrown by get()
 
   const Column& column(std::size_t index) const { return table.columns()[columns[index]]; }
+  bool whole_table() const { return window_rows == table.rows(); }
 
-  std::shared_ptr<const Blocks> read_blocks(std::vector<std::int64_t> sorted) const {
-    auto data = std::make_shared<Blocks>();
-    std::int64_t rows = 0;
-    for (const auto block : sorted) {
-      data->first_at.push_back(rows);
-      rows += std::min(table.block_rows(), table.rows() - block * table.block_rows());
-    }
-    for (std::size_t i = 0; i < columns.size(); ++i) {
-      auto& values = data->columns.emplace_back(empty_rows(column(i), rows));
-      // Neighbouring blocks are one read.
-      for (std::size_t begin = 0, end = 0; begin < sorted.size(); begin = end) {
-        for (end = begin + 1; end < sorted.size() && sorted[end] == sorted[end - 1] + 1;) ++end;
-        const std::int64_t count = (end < sorted.size() ? data->first_at[end] : rows) - data->first_at[begin];
-        table.read(columns[i], sorted[begin] * table.block_rows(), count,
-                   bytes_of(values, data->first_at[begin], count, column(i).row_bytes()));
-      }
-    }
-    data->blocks = std::move(sorted);
-    return data;
+  std::vector<at::Tensor> new_columns() const {
+    std::vector<at::Tensor> made;
+    for (std::size_t i = 0; i < columns.size(); ++i) made.push_back(empty_rows(column(i), window_rows));
+    return made;
   }
 
-  LoadedWindow load(std::int64_t position, const std::shared_ptr<const Blocks>& known) const {
-    LoadedWindow window{order.window(position), nullptr};
-    auto sorted = window.order.blocks;
-    std::sort(sorted.begin(), sorted.end());
-    window.data = known && known->blocks == sorted ? known : read_blocks(std::move(sorted));
+  std::vector<at::Tensor> read_table() const {
+    std::vector<at::Tensor> rows = new_columns();
+    for (std::size_t i = 0; i < columns.size(); ++i)
+      table.read(columns[i], 0, table.rows(), {bytes_of(rows[i], 0, 0), rows[i].nbytes()});
+    return rows;
+  }
+
+  /// Reads the blocks of a window in the table's order, each row straight to its place in the window's.
+  void read_window(const RowOrder::Window& window, std::vector<at::Tensor>& out) const {
+    std::vector<std::pair<std::int64_t, std::int64_t>> rows;  // row of the table, position in the window
+    for (const std::int64_t row : window.rows) rows.emplace_back(row, std::ssize(rows));
+    std::sort(rows.begin(), rows.end());
+    std::vector<std::byte*> places(rows.size());
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      for (std::size_t k = 0; k < rows.size(); ++k) places[k] = bytes_of(out[i], rows[k].second, column(i).row_bytes());
+      // Neighbouring blocks are one read.
+      for (std::size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
+        for (end = begin + 1; end < rows.size() && rows[end].first == rows[end - 1].first + 1;) ++end;
+        table.scatter(columns[i], rows[begin].first, std::span(places).subspan(begin, end - begin));
+      }
+    }
+  }
+
+  /// `memory`: tensors of an earlier window that may be written over, or none.
+  LoadedWindow load(std::int64_t position, std::vector<at::Tensor> memory) const {
+    LoadedWindow window{order.window(position), std::move(memory)};
+    if (whole_table()) {
+      if (window.columns.empty()) window.columns = read_table();
+    } else {
+      if (window.columns.empty()) window.columns = new_columns();
+      read_window(window.order, window.columns);
+    }
     return window;
+  }
+
+  /// What the next window may use of one that is left: a whole table stays; else its memory, if nobody holds rows of
+  /// it.
+  std::vector<at::Tensor> reusable(std::vector<at::Tensor> left) const {
+    const auto is_free = [](const at::Tensor& tensor) { return tensor.storage().use_count() == 1; };
+    if (!whole_table() && !std::all_of(left.begin(), left.end(), is_free)) left.clear();
+    return left;
   }
 
   /// Makes the window of `position` the current one and starts reading the one behind it. Never holds more than two.
@@ -160,70 +177,89 @@ struct RowStream::Impl {
     if (holds(current.order, position)) return;
     LoadedWindow window;
     if (next.valid()) window = next.get();
+    std::vector<at::Tensor> left = std::move(current.columns);
+    current = {};
     if (!holds(window.order, position)) {
-      window = {};
-      window = load(position, current.data);
+      window.columns.clear();
+      window = load(position, reusable(std::exchange(left, {})));
     }
     current = std::move(window);
-    const std::int64_t behind = current.order.first_position + static_cast<std::int64_t>(current.order.rows.size());
-    next = std::async(std::launch::async, [this, behind, known = current.data] { return load(behind, known); });
+    const std::int64_t behind = current.order.first_position + std::ssize(current.order.rows);
+    std::vector<at::Tensor> memory = whole_table() ? current.columns : reusable(std::move(left));
+    next = std::async(std::launch::async,
+                      [this, behind, memory = std::move(memory)]() mutable { return load(behind, std::move(memory)); });
   }
 
   /// Copies positions [first, first + count), all in the current window, to rows [at, at + count) of `out`.
-  void copy_rows(std::int64_t first, std::int64_t count, std::int64_t at, std::vector<at::Tensor>& out) const {
-    const Blocks& data = *current.data;
-    auto* numbers = out.back().mutable_data_ptr<std::int64_t>() + at;
-    std::vector<std::size_t> places(static_cast<std::size_t>(count));
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      const std::int64_t row = current.order.rows[static_cast<std::size_t>(first - current.order.first_position) + i];
-      const std::int64_t block = row / table.block_rows();
-      const auto found = std::lower_bound(data.blocks.begin(), data.blocks.end(), block) - data.blocks.begin();
-      places[i] = static_cast<std::size_t>(data.first_at[static_cast<std::size_t>(found)] + row % table.block_rows());
-      numbers[i] = row;
-    }
+  void copy_rows(std::int64_t first, std::int64_t count, std::int64_t at, std::vector<at::Tensor>& out) {
+    const std::int64_t within = first - current.order.first_position;
+    const std::int64_t* rows = current.order.rows.data() + within;
     for (std::size_t c = 0; c < columns.size(); ++c) {
       const std::size_t row_bytes = column(c).row_bytes();
-      const auto* from = static_cast<const std::byte*>(data.columns[c].const_data_ptr());
-      auto* to = bytes_of(out[c], at, count, row_bytes).data();
-      for (const auto place : places) {
-        std::memcpy(to, from + place * row_bytes, row_bytes);
-        to += row_bytes;
+      std::byte* to = bytes_of(out[c], at, row_bytes);
+      if (!whole_table()) {
+        std::memcpy(to, bytes_of(current.columns[c], within, row_bytes), static_cast<std::size_t>(count) * row_bytes);
+        continue;
       }
+      for (std::int64_t i = 0; i < count; ++i)
+        std::memcpy(to + static_cast<std::size_t>(i) * row_bytes, bytes_of(current.columns[c], rows[i], row_bytes),
+                    row_bytes);
     }
+  }
+
+  bool in_current(std::int64_t first, std::int64_t count) const {
+    return count > 0 && holds(current.order, first) && holds(current.order, first + count - 1);
   }
 };
 
 RowStream::RowStream(const RowTable& table, const std::vector<std::string>& columns, std::int64_t window_blocks,
                      std::uint64_t seed)
-    : impl_(
-          new Impl{table, {}, window_blocks, RowOrder(table.rows(), table.block_rows(), window_blocks, seed), {}, {}}) {
+    : impl_(new Impl{table,
+                     {},
+                     std::min(table.rows(), window_blocks * table.block_rows()),
+                     RowOrder(table.rows(), table.block_rows(), window_blocks, seed),
+                     {},
+                     {}}) {
   for (const auto& name : columns) impl_->columns.push_back(table.column(name));
 }
 
 RowStream::~RowStream() = default;  // waits for the thread: the future's destructor does
 
 std::vector<at::Tensor> RowStream::read(std::int64_t first, std::int64_t count) {
+  if (count > 0) impl_->enter(first);
   std::vector<at::Tensor> out;
-  for (std::size_t i = 0; i < impl_->columns.size(); ++i) out.push_back(empty_rows(impl_->column(i), count));
-  out.push_back(at::empty({count}, at::TensorOptions().dtype(at::kLong)));
+  const bool shared = impl_->in_current(first, count) && !impl_->whole_table();
+  for (std::size_t i = 0; i < impl_->columns.size(); ++i) {
+    const std::int64_t within = first - impl_->current.order.first_position;
+    out.push_back(shared ? impl_->current.columns[i].narrow(0, within, count) : empty_rows(impl_->column(i), count));
+  }
+  at::Tensor numbers = at::empty({count}, at::TensorOptions().dtype(at::kLong));
   for (std::int64_t position = first; position < first + count;) {
     impl_->enter(position);
     const auto& window = impl_->current.order;
-    const std::int64_t end = window.first_position + static_cast<std::int64_t>(window.rows.size());
+    const std::int64_t end = window.first_position + std::ssize(window.rows);
     const std::int64_t take = std::min(first + count, end) - position;
-    impl_->copy_rows(position, take, position - first, out);
+    if (!shared) impl_->copy_rows(position, take, position - first, out);
+    std::copy_n(window.rows.begin() + (position - window.first_position), take,
+                numbers.mutable_data_ptr<std::int64_t>() + (position - first));
     position += take;
   }
+  out.push_back(std::move(numbers));
   return out;
 }
 
 std::int64_t RowStream::window_bytes() const {
   std::size_t row_bytes = 0;
   for (std::size_t i = 0; i < impl_->columns.size(); ++i) row_bytes += impl_->column(i).row_bytes();
-  const std::int64_t rows = std::min(impl_->table.rows(), impl_->window_blocks * impl_->table.block_rows());
   // A window that is the whole table stays, and is not read again.
-  const std::int64_t windows = rows == impl_->table.rows() ? 1 : 2;
-  return windows * rows * static_cast<std::int64_t>(row_bytes);
+  return (impl_->whole_table() ? 1 : 2) * impl_->window_rows * static_cast<std::int64_t>(row_bytes);
+}
+
+ReadOptions training_reads(const StorageConfig& config) {
+  return {.verify = config.verify_reads,
+          .cache_dir = config.cache_dir,
+          .cache_bytes = static_cast<std::uint64_t>(config.cache_size * 0x1p30),
+          .note = [](const std::string& text) { say("{}", text); }};
 }
 
 }  // namespace couplet

@@ -2,6 +2,7 @@
 // run depends on (seed, table size, block size, window) only.
 #pragma once
 
+#include "pipeline/config.h"
 #include "storage/row_table.h"
 
 #include <ATen/core/Tensor.h>
@@ -41,15 +42,16 @@ private:
 };
 
 /// Reads windows of a table and hands out rows by position. Whole blocks are read in order of their place in the file,
-/// checked, kept for the window's duration; the next window is read on a thread meanwhile. Memory: two windows of the
-/// chosen columns.
+/// checked, each row put straight to its place in the window's order; the next window is read on a thread meanwhile.
+/// Memory: two windows of the chosen columns, and a window that was left for as long as a caller holds rows of it.
 class RowStream {
 public:
   RowStream(const RowTable& table, const std::vector<std::string>& columns, std::int64_t window_blocks,
             std::uint64_t seed);
   ~RowStream();
   /// Rows at positions [first, first + count) of the run: one tensor [count, shape...] a column, in the order given,
-  /// then the row numbers int64 [count] last. Positions may be asked for in any order; forward is fast.
+  /// then the row numbers int64 [count] last. Positions may be asked for in any order; forward is fast. The tensors may
+  /// share the window's memory: nobody writes to them.
   std::vector<at::Tensor> read(std::int64_t first, std::int64_t count);
   /// Bytes of memory the two windows take.
   std::int64_t window_bytes() const;
@@ -58,5 +60,8 @@ private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// How training reads its tables: with checksums or without, from a local cache or not.
+ReadOptions training_reads(const StorageConfig& config);
 
 }  // namespace couplet

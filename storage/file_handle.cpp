@@ -81,6 +81,19 @@ void FileHandle::read_at(std::span<std::byte> out, std::uint64_t offset) const {
   }
 }
 
+void FileHandle::read_parts(std::span<const iovec> parts, std::uint64_t offset) const {
+  const ssize_t n = ::preadv(descriptor_, parts.data(), static_cast<int>(parts.size()), static_cast<off_t>(offset));
+  // What one call did not bring, or an error, is met again below, part by part.
+  std::size_t there = n > 0 ? static_cast<std::size_t>(n) : 0;
+  for (const iovec& part : parts) {
+    const std::size_t done = std::min(there, part.iov_len);
+    there -= done;
+    const auto rest = std::span(static_cast<std::byte*>(part.iov_base), part.iov_len).subspan(done);
+    if (!rest.empty()) read_at(rest, offset + done);
+    offset += part.iov_len;
+  }
+}
+
 void FileHandle::write_at(std::span<const std::byte> bytes, std::uint64_t offset) const {
   std::size_t done = 0;
   while (done < bytes.size()) {

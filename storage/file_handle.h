@@ -1,6 +1,8 @@
 // A file descriptor that closes itself and whose every failure is an error naming the file.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -32,6 +34,8 @@ public:
   std::size_t read_some(std::span<std::byte> out, std::uint64_t offset) const;
   /// Reads exactly `out.size()` bytes; a file that ends before is an error.
   void read_at(std::span<std::byte> out, std::uint64_t offset) const;
+  /// Reads the bytes from `offset` on into the parts, one after the other, at most 1024 of them.
+  void read_parts(std::span<const iovec> parts, std::uint64_t offset) const;
   void write_at(std::span<const std::byte> bytes, std::uint64_t offset) const;
   /// Cuts the file or extends it with zeros that take no space yet.
   void resize(std::uint64_t bytes) const;

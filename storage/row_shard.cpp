@@ -22,6 +22,9 @@ namespace {
 /// Read and hashed piece by piece, so that the hash finds the bytes still in the processor's cache.
 constexpr std::size_t piece_bytes = std::size_t{1} << 18;
 
+/// Smaller rows are read together and then moved: a system call's list of places is not free.
+constexpr std::size_t smallest_scattered_row = 1024;
+
 /// The superblock (version 2 or 3) that every shard begins with.
 struct Superblock {
   static constexpr std::size_t bytes = 48;
@@ -88,6 +91,7 @@ nlohmann::json read_guarded_json(const std::filesystem::path& path, const H5::Gr
 
 struct RowShard::Impl {
   std::filesystem::path path;
+  bool verify = true;
   FileHandle file;
   std::uint64_t file_bytes = 0;
   ShardHeader header;
@@ -101,7 +105,15 @@ struct RowShard::Impl {
   std::uint64_t locate(const H5::DataSet& set, const std::string& name, std::uint64_t bytes) const;
   std::vector<std::string> column_names(const H5::Group& root) const;
   std::pair<std::int64_t, std::int64_t> block_range(std::int64_t block) const;
+  std::uint64_t row_offset(std::size_t column, std::int64_t row) const;
+  void check_range(std::size_t column, std::int64_t first, std::int64_t count) const;
+  void check_block(std::size_t column, std::int64_t block, std::uint64_t found) const;
   void read_block(std::size_t column, std::int64_t block, std::span<std::byte> out) const;
+  void read_part(std::size_t column, std::int64_t block, std::int64_t first, std::span<std::byte> out) const;
+  void scatter_block(std::size_t column, std::int64_t block, std::int64_t first,
+                     std::span<std::byte* const> rows) const;
+  template <class Work>
+  void for_each_block(std::int64_t first, std::int64_t count, Work work) const;
 };
 
 void RowShard::Impl::load_header(const H5::Group& root, const std::string& expected_format) {
@@ -238,25 +250,90 @@ std::pair<std::int64_t, std::int64_t> RowShard::Impl::block_range(std::int64_t b
   return {first, std::min(header.block_rows, header.rows - first)};
 }
 
+std::uint64_t RowShard::Impl::row_offset(std::size_t column, std::int64_t row) const {
+  return places[column].offset + static_cast<std::uint64_t>(row) * columns[column].row_bytes();
+}
+
+void RowShard::Impl::check_block(std::size_t column, std::int64_t block, std::uint64_t found) const {
+  const std::uint64_t expected = places[column].checksums[static_cast<std::size_t>(block)];
+  if (found == expected) return;
+  const auto [first, rows] = block_range(block);
+  fail(
+      "{}: column '{}' is damaged in rows {} to {} (block {}): checksum {:016x}, expected {:016x}; "
+      "delete the shard and make or fetch it again",
+      path.string(), columns[column].name, first, first + rows - 1, block, found, expected);
+}
+
 /// Reads a whole block into `out` and checks it.
 void RowShard::Impl::read_block(std::size_t column, std::int64_t block, std::span<std::byte> out) const {
   thread_local BlockHash hash;
   hash.reset();
-  const ColumnPlace& place = places[column];
-  const auto [first, rows] = block_range(block);
-  std::uint64_t offset = place.offset + static_cast<std::uint64_t>(first) * columns[column].row_bytes();
+  const std::uint64_t offset = row_offset(column, block_range(block).first);
   for (std::size_t done = 0; done < out.size();) {
     const auto piece = out.subspan(done, std::min(piece_bytes, out.size() - done));
     file.read_at(piece, offset + done);
     hash.add(piece);
     done += piece.size();
   }
-  const std::uint64_t expected = place.checksums[static_cast<std::size_t>(block)];
-  if (hash.value() != expected) {
-    fail(
-        "{}: column '{}' is damaged in rows {} to {} (block {}): checksum {:016x}, expected {:016x}; "
-        "delete the shard and make or fetch it again",
-        path.string(), columns[column].name, first, first + rows - 1, block, hash.value(), expected);
+  check_block(column, block, hash.value());
+}
+
+/// Reads some rows of a block into `out`, which has exactly their size.
+void RowShard::Impl::read_part(std::size_t column, std::int64_t block, std::int64_t first,
+                               std::span<std::byte> out) const {
+  thread_local std::vector<std::byte> whole_block;
+  const auto [block_first, block_rows] = block_range(block);
+  const std::size_t row_bytes = columns[column].row_bytes();
+  if (!verify) {
+    file.read_at(out, row_offset(column, first));
+  } else if (out.size() == static_cast<std::size_t>(block_rows) * row_bytes) {
+    read_block(column, block, out);
+  } else {
+    whole_block.resize(static_cast<std::size_t>(block_rows) * row_bytes);
+    read_block(column, block, whole_block);
+    std::memcpy(out.data(), whole_block.data() + static_cast<std::size_t>(first - block_first) * row_bytes, out.size());
+  }
+}
+
+/// Reads large rows of a block from row `first` on, each straight to its place: the whole block, if it is to be
+/// checked.
+void RowShard::Impl::scatter_block(std::size_t column, std::int64_t block, std::int64_t first,
+                                   std::span<std::byte* const> rows) const {
+  thread_local BlockHash hash;
+  hash.reset();
+  const std::size_t row_bytes = columns[column].row_bytes();
+  const std::size_t rows_at_once = std::max<std::size_t>(1, piece_bytes / row_bytes);
+  std::array<iovec, piece_bytes / smallest_scattered_row> parts;
+  std::uint64_t offset = row_offset(column, first);
+  for (std::size_t done = 0; done < rows.size();) {
+    const auto some = rows.subspan(done, std::min(rows_at_once, rows.size() - done));
+    for (std::size_t i = 0; i < some.size(); ++i) parts[i] = {some[i], row_bytes};
+    file.read_parts(std::span(parts).first(some.size()), offset);
+    if (verify)
+      for (const std::byte* row : some) hash.add({row, row_bytes});
+    offset += some.size() * row_bytes;
+    done += some.size();
+  }
+  if (verify) check_block(column, block, hash.value());
+}
+
+/// Calls work(block, first row, rows) for each part of rows [first, first + count) that lies in one block.
+template <class Work>
+void RowShard::Impl::for_each_block(std::int64_t first, std::int64_t count, Work work) const {
+  for (std::int64_t row = first; row < first + count;) {
+    const std::int64_t block = row / header.block_rows;
+    const auto [block_first, block_rows] = block_range(block);
+    const std::int64_t rows = std::min(first + count, block_first + block_rows) - row;
+    work(block, row, rows);
+    row += rows;
+  }
+}
+
+void RowShard::Impl::check_range(std::size_t column, std::int64_t first, std::int64_t count) const {
+  if (column >= columns.size()) fail("{}: has no column number {}", path.string(), column);
+  if (first < 0 || count < 0 || count > header.rows - first) {
+    fail("{}: column '{}': cannot read {} rows from row {}; it has {} rows", path.string(), columns[column].name, count,
+         first, header.rows);
   }
 }
 
@@ -266,9 +343,10 @@ std::size_t Column::row_bytes() const {
   return bytes;
 }
 
-RowShard::RowShard(const std::filesystem::path& path, const std::string& expected_format)
+RowShard::RowShard(const std::filesystem::path& path, const std::string& expected_format, bool verify)
     : impl_(std::make_unique<Impl>()) {
   impl_->path = path;
+  impl_->verify = verify;
   check_superblock(path);
   with_hdf5(path, "read the shard's metadata", [&] { impl_->load(expected_format); });
 }
@@ -311,31 +389,37 @@ std::size_t RowShard::column(const std::string& name) const {
 
 void RowShard::read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const {
   const Impl& shard = *impl_;
-  if (column >= shard.columns.size()) fail("{}: has no column number {}", shard.path.string(), column);
+  shard.check_range(column, first, count);
   const std::size_t row_bytes = shard.columns[column].row_bytes();
-  if (first < 0 || count < 0 || count > shard.header.rows - first ||
-      out.size() != static_cast<std::size_t>(count) * row_bytes) {
-    fail("{}: column '{}': cannot read {} rows from row {} into {} bytes; it has {} rows of {} bytes",
-         shard.path.string(), shard.columns[column].name, count, first, out.size(), shard.header.rows, row_bytes);
+  if (out.size() != static_cast<std::size_t>(count) * row_bytes) {
+    fail("{}: column '{}': cannot read {} rows of {} bytes into {} bytes", shard.path.string(),
+         shard.columns[column].name, count, row_bytes, out.size());
   }
-  thread_local std::vector<std::byte> whole_block;
-  const std::int64_t end = first + count;
-  for (std::int64_t row = first; row < end;) {
-    const std::int64_t block = row / shard.header.block_rows;
-    const auto [block_first, block_rows] = shard.block_range(block);
-    const std::int64_t rows = std::min(end, block_first + block_rows) - row;
-    const auto target =
-        out.subspan(static_cast<std::size_t>(row - first) * row_bytes, static_cast<std::size_t>(rows) * row_bytes);
-    if (rows == block_rows) {
-      shard.read_block(column, block, target);
-    } else {
-      whole_block.resize(static_cast<std::size_t>(block_rows) * row_bytes);
-      shard.read_block(column, block, whole_block);
-      std::memcpy(target.data(), whole_block.data() + static_cast<std::size_t>(row - block_first) * row_bytes,
-                  target.size());
-    }
-    row += rows;
-  }
+  shard.for_each_block(first, count, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
+    shard.read_part(
+        column, block, row,
+        out.subspan(static_cast<std::size_t>(row - first) * row_bytes, static_cast<std::size_t>(rows) * row_bytes));
+  });
+}
+
+void RowShard::scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> rows) const {
+  const Impl& shard = *impl_;
+  shard.check_range(column, first, static_cast<std::int64_t>(rows.size()));
+  const std::size_t row_bytes = shard.columns[column].row_bytes();
+  thread_local std::vector<std::byte> together;
+  shard.for_each_block(
+      first, static_cast<std::int64_t>(rows.size()), [&](std::int64_t block, std::int64_t row, std::int64_t count) {
+        const auto places = rows.subspan(static_cast<std::size_t>(row - first), static_cast<std::size_t>(count));
+        const bool whole = count == shard.block_range(block).second;
+        if (row_bytes >= smallest_scattered_row && (whole || !shard.verify)) {
+          shard.scatter_block(column, block, row, places);
+          return;
+        }
+        together.resize(places.size() * row_bytes);
+        shard.read_part(column, block, row, together);
+        for (std::size_t i = 0; i < places.size(); ++i)
+          std::memcpy(places[i], together.data() + i * row_bytes, row_bytes);
+      });
 }
 
 }  // namespace couplet

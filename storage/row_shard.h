@@ -56,12 +56,13 @@ private:
   std::unique_ptr<Impl> impl_;
 };
 
-/// A shard open for reading. Every byte that `read` returns was checked against its block's checksum.
+/// A shard open for reading. Every byte that `read` and `scatter` return was checked against its block's checksum,
+/// unless the shard was opened not to.
 class RowShard {
 public:
   /// Opens and checks format, version, shapes. A newer format version, a truncated or foreign file is an error that
   /// says so.
-  explicit RowShard(const std::filesystem::path& path, const std::string& expected_format);
+  explicit RowShard(const std::filesystem::path& path, const std::string& expected_format, bool verify = true);
   ~RowShard();
   RowShard(RowShard&&) noexcept;
   RowShard& operator=(RowShard&&) noexcept;
@@ -77,6 +78,9 @@ public:
   /// A block whose checksum differs is an error that names file, column and rows. Reads whole blocks; calls that cover
   /// whole blocks copy nothing besides. Safe to call from several threads.
   void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
+
+  /// The same, each row to a place of its own: row first + i to rows[i].
+  void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> rows) const;
 
   /// Byte of the file at which a column's row 0 lies; the rows follow each other.
   std::uint64_t offset(std::size_t column) const;

@@ -2,6 +2,7 @@
 // directory without one is a table that is not finished.
 #pragma once
 
+#include "storage/read_options.h"
 #include "storage/row_shard.h"
 #include "storage/table_manifest.h"
 
@@ -18,12 +19,13 @@ namespace couplet {
 bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
                        const ShardHeader& expected, const std::vector<Column>& columns, std::string& why);
 
-/// A finished table open for reading by global row number. All shards are opened and checked once, here.
+/// A finished table open for reading by global row number. All shards are opened and checked once, here; with a cache,
+/// those that are not in it yet are copied first.
 class RowTable {
 public:
   /// Refuses, naming both sides: no manifest, another format, a newer version, shards that are missing or of another
   /// provenance.
-  RowTable(const std::filesystem::path& directory, const std::string& expected_format);
+  RowTable(const std::filesystem::path& directory, const std::string& expected_format, const ReadOptions& options = {});
 
   const std::filesystem::path& path() const { return directory_; }
   const nlohmann::json& manifest() const { return manifest_; }
@@ -41,7 +43,15 @@ public:
   /// Rows [first, first + count) by global number, across shards.
   void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
 
+  /// The same, each row to a place of its own: row first + i to rows[i].
+  void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> rows) const;
+
 private:
+  void check_range(std::size_t column, std::int64_t first, std::int64_t count) const;
+  /// Calls work(shard, its first row, rows done before, rows) for each shard's part of rows [first, first + count).
+  template <class Work>
+  void for_each_shard(std::int64_t first, std::int64_t count, Work work) const;
+
   std::filesystem::path directory_;
   nlohmann::json manifest_;
   ShardPlan plan_;

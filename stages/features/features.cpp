@@ -53,7 +53,7 @@ TableFeatures table_features(Classifier& classifier, const RowTable& table, std:
 void features(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  const RowTable train_table(context.run.train_images(), "couplet-dataset");
+  const RowTable train_table(context.run.train_images(), "couplet-dataset", training_reads(config.storage));
   const RowTable test_table(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train_table);
   Classifier classifier = make_classifier(classifier_options(config.features, shape), seed);

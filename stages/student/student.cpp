@@ -25,7 +25,7 @@ Batch student_batch(RowStream& rows, const BatchRange& range, const StudentConfi
   const at::Tensor image = to_float(read[1]);
   at::Tensor z;
   if (coupling == "nf") {
-    z = read[0].to(torch::kFloat32).div_(sigma_f);
+    z = read[0].to(torch::kFloat32) / sigma_f;
   } else {
     std::vector<std::int64_t> positions(static_cast<std::size_t>(range.rows));
     std::iota(positions.begin(), positions.end(), range.first);
@@ -67,7 +67,7 @@ void student(StageContext& context) {
   const Config& config = context.config;
   const std::string& coupling = context.node.coupling;
   const std::uint64_t seed = student_seed(config.pipeline.seed, context.node.seed);
-  const RowTable table(context.run.coupling(), coupling_format);
+  const RowTable table(context.run.coupling(), coupling_format, training_reads(config.storage));
   check_provenance(table, context.run);
   const RowTable images(context.run.train_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(images);

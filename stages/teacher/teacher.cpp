@@ -24,7 +24,7 @@ constexpr std::int64_t validation_slice = 250;
 /// positions of the run.
 Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfig& config, std::uint64_t seed) {
   std::vector<at::Tensor> read = rows.read(range.first, range.rows);
-  at::Tensor images = read[0];
+  at::Tensor images = read[0].clone();  // some are mirrored in place
   at::Tensor labels = read[1].to(torch::kInt64);
   std::vector<std::int64_t> positions(static_cast<std::size_t>(range.rows));
   std::iota(positions.begin(), positions.end(), range.first);
@@ -75,7 +75,7 @@ nlohmann::json likelihood(double nats, const TeacherConfig& config) {
 void teacher(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  const RowTable train_table(context.run.train_images(), "couplet-dataset");
+  const RowTable train_table(context.run.train_images(), "couplet-dataset", training_reads(config.storage));
   const RowTable test_table(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train_table);
   const TarFlowOptions options = teacher_options(config.teacher, shape);

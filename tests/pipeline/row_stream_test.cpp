@@ -158,6 +158,33 @@ TEST(RowStream, HandsOutTheRowsOfTheOrder) {
   }
 }
 
+/// Rows may share the memory of their window, which is used again for later windows.
+TEST(RowStream, RowsStayAsTheyAreWhileWindowsPass) {
+  const SharedDirectory directory;
+  for (const std::int64_t window_blocks : {2, 5, 100}) {
+    const RowTable table(write_table(directory / std::to_string(window_blocks), 401, 160, 16), format);
+    RowStream stream(table, {"pair", "value"}, window_blocks, 9);
+    RowOrder order(401, 16, window_blocks, 9);
+    std::vector<std::pair<std::int64_t, std::vector<at::Tensor>>> held;
+    for (std::int64_t first = 0; first < 900; first += 10) {
+      held.emplace_back(first, stream.read(first, 10));
+      if (held.size() > 13) held.erase(held.begin(), held.begin() + first % 7);
+      for (const auto& [position, rows] : held) expect_rows(rows, order.at(position, 10));
+    }
+  }
+}
+
+TEST(RowStream, ReadsThroughACacheAndWithoutChecks) {
+  const SharedDirectory directory;
+  const auto path = write_table(directory / "table", 401, 160, 16);
+  StorageConfig config{.verify_reads = false, .cache_dir = (directory / "cache").string(), .cache_size = 1};
+  const RowTable table(path, format, training_reads(config));
+  EXPECT_EQ(table.shard(0).path().parent_path(), config.cache_dir);
+  RowStream stream(table, {"pair", "value"}, 5, 9);
+  RowOrder order(401, 16, 5, 9);
+  for (std::int64_t first = 0; first < 401; first += 50) expect_rows(stream.read(first, 50), order.at(first, 50));
+}
+
 TEST(RowStream, RanksTogetherSeeTheGlobalOrder) {
   const SharedDirectory directory;
   const RowTable table(write_table(directory / "table", 401, 160, 16), format);

@@ -3,6 +3,7 @@
 #include "shard_samples.h"
 #include "storage/filenames.h"
 #include "storage/hash.h"
+#include "storage/table_check.h"
 #include "storage_testing.h"
 
 namespace couplet::testing {
@@ -122,6 +123,59 @@ TEST(RowTable, UnfinishedOrForeignTablesAreRefused) {
     write_bytes(folder / "manifest.json", text);
     expect_error([&] { RowTable(folder.path(), sample_format); }, {"manifest.json"});
   }
+}
+
+TEST(RowTable, AMissingDirectoryIsOneLine) {
+  const Folder folder;
+  expect_error([&] { RowTable(folder / "none", sample_format); }, {"none/manifest.json", "does not exist"});
+  expect_error([&] { publish_manifest(folder / "none", plan, sample_format, {}); },
+               {"none/shard-00000", "No such file"});
+}
+
+/// Runs one of these tests in a process for which `directory` is read-only: in a mount namespace of its own, or, where
+/// that is not allowed, by its permissions.
+CommandResult run_on_read_only(const fs::path& directory, const std::string& test) {
+  const std::string self = fs::read_symlink("/proc/self/exe").string(), where = directory.string();
+  const std::string command =
+      "COUPLET_READ_ONLY=" + where + " " + self + " --gtest_also_run_disabled_tests --gtest_filter=" + test;
+  const std::string mount = "mount --bind " + where + " " + where + " && mount -o remount,bind,ro " + where;
+  if (run_command("unshare --map-root-user --mount sh -c '" + mount + "'").status == 0)
+    return run_command("unshare --map-root-user --mount sh -c '" + mount + " && " + command + "'");
+  if (::geteuid() == 0) return {-1, "root, without mount namespaces"};
+  fs::permissions(directory, fs::perms::owner_write, fs::perm_options::remove);
+  CommandResult result = run_command(command);
+  fs::permissions(directory, fs::perms::owner_write, fs::perm_options::add);
+  return result;
+}
+
+TEST(RowTable, ReadOnlyPlacesAreReadAndNotWritten) {
+  const Folder folder;
+  write_table(folder);
+  const auto result = run_on_read_only(folder.path(), "RowTable.DISABLED_OnAReadOnlyPlace");
+  if (result.status == -1) GTEST_SKIP() << result.output;
+  EXPECT_EQ(result.status, 0) << result.output;
+  EXPECT_NE(result.output.find("[  PASSED  ] 1 test"), std::string::npos) << result.output;
+}
+
+/// Started by the test before.
+TEST(RowTable, DISABLED_OnAReadOnlyPlace) {
+  const char* directory = std::getenv("COUPLET_READ_ONLY");
+  ASSERT_NE(directory, nullptr);
+  const fs::path path = directory;
+  const RowTable table(path, sample_format);
+  std::vector<std::byte> out(250 * table.columns()[0].row_bytes());
+  table.read(0, 0, 250, out);
+  EXPECT_EQ(out, sample_rows(table.columns()[0], 0, 250));
+  EXPECT_TRUE(survey_table(path).problems.empty());
+  EXPECT_TRUE(check_shard(survey_table(path), 1, false, {}).empty());
+  const std::string here = path.string();
+  expect_error([&] { publish_manifest(path, plan, sample_format, {}); }, {here, "cannot open to write", "errno"});
+  expect_error([&] { write_sample_shard(path / "new.h5"); }, {here + "/new.h5", "cannot open to write", "errno"});
+  expect_error(
+      [&] {
+        RowTable(path, sample_format, ReadOptions{true, path / "cache", 1000});
+      },
+      {here, "storage.cache-dir"});
 }
 
 TEST(RowTable, EveryShardIsCheckedOnOpening) {

@@ -1,12 +1,15 @@
 // Damage of every kind to a finished table: the check names the right shard, and readers never return a wrong value.
+#include "storage/table_check.h"
 #include "shard_samples.h"
 #include "storage/filenames.h"
+#include "storage/hash.h"
 #include "storage/row_table.h"
 #include "storage/shard_scan.h"
-#include "storage/hash.h"
-#include "storage/table_check.h"
 #include "storage_testing.h"
 
+#include <H5Cpp.h>
+
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <set>
@@ -21,7 +24,8 @@ constexpr ShardPlan plan{340, 100};
 void write_table(const fs::path& directory) {
   fs::create_directories(directory);
   for (std::int64_t index = 0; index < shards; ++index)
-    write_sample_shard(directory / shard_name(index, shards), sample_header(plan.first_row(index), plan.rows_of(index)));
+    write_sample_shard(directory / shard_name(index, shards),
+                       sample_header(plan.first_row(index), plan.rows_of(index)));
   publish_manifest(directory, plan, sample_format, nlohmann::json::object());
 }
 
@@ -51,8 +55,15 @@ void expect_never_wrong(const fs::path& directory) {
     const RowTable table(directory, sample_format);
     for (std::size_t column = 0; column < table.columns().size(); ++column) {
       std::vector<std::byte> bytes(static_cast<std::size_t>(plan.rows) * table.columns()[column].row_bytes());
+      const auto written = sample_rows(table.columns()[column], 0, plan.rows);
       table.read(column, 0, plan.rows, bytes);
-      EXPECT_EQ(bytes, sample_rows(table.columns()[column], 0, plan.rows)) << "a wrong value was read";
+      EXPECT_EQ(bytes, written) << "a wrong value was read";
+      std::vector<std::byte*> places;
+      const std::size_t row_bytes = table.columns()[column].row_bytes();
+      for (std::size_t row = 0; row < bytes.size() / row_bytes; ++row) places.push_back(bytes.data() + row * row_bytes);
+      std::ranges::fill(bytes, std::byte{0});
+      table.scatter(column, 0, places);
+      EXPECT_EQ(bytes, written) << "a wrong value was scattered";
     }
   } catch (const Error&) {
   }
@@ -107,7 +118,11 @@ TEST(TableCheck, SingleBitFlipsInMetadata) {
     for (std::size_t column = 0; column < shard.columns().size(); ++column) {
       const std::uint64_t bytes = 100 * shard.columns()[column].row_bytes();
       for (std::uint64_t i = 0; i < bytes; ++i) data.insert(shard.offset(column) + i);
+      const H5::H5File file(shard.path().string(), H5F_ACC_RDONLY);
+      const H5::DataSet checksums = file.openDataSet("checksums/" + shard.columns()[column].name);
+      for (std::uint64_t i = 0; i < checksums.getStorageSize(); ++i) data.insert(checksums.getOffset() + i);
     }
+    ASSERT_LT(data.size(), shard.file().size());
     for (std::uint64_t i = 0; i < shard.file().size(); ++i)
       if (!data.contains(i)) metadata.push_back(i);
   }
@@ -139,6 +154,7 @@ TEST(TableCheck, ADeletedShardIsAHole) {
   ASSERT_EQ(problems.size(), 1U) << text_of(problems);
   EXPECT_EQ(problems[0].file, shard_name(2, shards));
   EXPECT_NE(problems[0].what.find("rows 200 to 299"), std::string::npos) << problems[0].what;
+  expect_error([&] { RowTable(folder / "t", sample_format); }, {shard_name(2, shards), "missing"});
 }
 
 TEST(TableCheck, SwappedShardsAreBothNamed) {
@@ -166,6 +182,7 @@ TEST(TableCheck, ForeignShardsAreNamed) {
   const auto problems = check_table(directory);
   EXPECT_EQ(files_of(problems), (std::set<std::string>{shard_name(3, shards), shard_name(1, 9), "stray.h5"}));
   EXPECT_NE(text_of(problems).find("another one"), std::string::npos) << text_of(problems);
+  expect_error([&] { RowTable(directory, sample_format); }, {shard_name(3, shards), "another one"});
 }
 
 TEST(TableCheck, AStaleManifestNamesTheShardThatChanged) {
@@ -181,6 +198,19 @@ TEST(TableCheck, AStaleManifestNamesTheShardThatChanged) {
     writer.finish({{"written", "again"}});
   }
   EXPECT_EQ(files_of(check_table(directory)), std::set<std::string>{shard_name(1, shards)});
+  expect_never_wrong(directory);
+}
+
+TEST(TableCheck, FilesThatAreNoShardAtAllAreNamed) {
+  const Folder folder;
+  const fs::path directory = folder / "t";
+  write_table(directory);
+  expect_named(directory, 0, [](std::string& bytes) { bytes.clear(); });
+  expect_named(directory, 1, [](std::string& bytes) { bytes.assign(5000, 'a'); });
+  // HDF5 of somebody else.
+  const fs::path other = folder / "other.h5";
+  { H5::H5File(other.string(), H5F_ACC_TRUNC).createGroup("0"); }
+  expect_named(directory, 2, [&](std::string& bytes) { bytes = read_bytes(other); });
 }
 
 TEST(TableCheck, WithoutAManifestShardsAreHeldAgainstEachOther) {
