@@ -1,121 +1,145 @@
-// coupling_read_raw: shuffled batches of 256 rows of 3x64x64 (float16 noise, uint8 image, label) through the loader,
-// checksums verified, every byte summed, against read(2) of the same bytes in 1 MiB pieces, every byte summed.
-// coupling_write_raw: a shard written and published against write(2) + fsync of the same bytes.
-#include "stages/couple/coupling_table.h"
+// Coupling tables of 3x64x64 float16 noise and uint8 images against the same bytes through read(2) and write(2), in a
+// warm cache. Both sides look at every byte (64-bit words are added) or hand every byte to the disk.
+//   coupling_write_raw             a shard written in slices and published (fsync) : write(2) in 1 MiB pieces + fsync
+//   coupling_read_raw              shuffled batches of 256 rows (noise, image, label) through the loader, checksums
+//                                  verified : read(2) in 1 MiB pieces of the very bytes of these columns, in order
+//   coupling_read_raw_unverified   the same with storage.verify-reads = false
+//   coupling_verify_raw            `couplet verify`'s check of every shard : read(2) of the whole files
 #include "bench/comparison.h"
+#include "bench/shards.h"
 #include "pipeline/row_stream.h"
-#include "storage/atomic_file.h"
-#include "storage/error.h"
-#include "storage/filenames.h"
+#include "stages/couple/coupling_check.h"
+#include "storage/table_check.h"
 
-#include <ATen/ATen.h>
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <numeric>
-#include <vector>
+#include <string>
 
 namespace couplet {
 namespace {
 
-constexpr std::int64_t rows = 8192, shard_rows = 4096, block_rows = 256, batch = 256;
-constexpr ShardPlan plan{rows, shard_rows};
+constexpr std::int64_t size = 64, batch = 256, window_blocks = 8;
+constexpr ShardPlan plan{8192, 4096};     // read
+constexpr ShardPlan written{8192, 8192};  // one shard of couple.shard-rows' default
+constexpr int rounds = 15;
+const std::vector<std::string> read_columns{"noise", "image", "label"};
 
-std::uint64_t sum_bytes(const void* bytes, std::size_t size) {
-  const auto* words = static_cast<const std::uint64_t*>(bytes);
-  return std::accumulate(words, words + size / sizeof(std::uint64_t), std::uint64_t{0});
-}
+constexpr std::size_t piece_bytes = std::size_t{1} << 20;
 
-std::vector<std::byte> random_bytes(std::size_t size) {
-  std::vector<std::byte> bytes(size);
-  std::uint64_t state = 88172645463325252ULL;
-  for (std::byte& byte : bytes) {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    byte = static_cast<std::byte>(state);
-  }
-  return bytes;
-}
-
-void write_shard(const fs::path& directory, std::int64_t index, const std::vector<Column>& columns,
-                 const std::vector<std::vector<std::byte>>& values) {
-  Pending pending(directory / shard_name(index, plan.shards()));
-  RowShardWriter writer(
-      pending.path(),
-      {coupling_format, 1, plan.first_row(index), plan.rows_of(index), block_rows, {{"teacher", "bench"}}}, columns);
-  for (std::size_t column = 0; column < columns.size(); ++column) writer.write(column, 0, values[column]);
-  writer.finish({});
-  pending.commit();
-}
-
-void write_raw(const fs::path& path, const std::vector<std::vector<std::byte>>& values) {
+void write_raw(const fs::path& path, const std::vector<at::Tensor>& values) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   if (file < 0) fail("{}: cannot be opened", path.string());
-  for (const auto& bytes : values) {
-    if (::write(file, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
-      fail("{}: short write", path.string());
+  for (const at::Tensor& column : values) {
+    const auto bytes = bytes_of(column);
+    for (std::size_t done = 0; done < bytes.size();) {
+      const ssize_t n = ::write(file, bytes.data() + done, std::min(piece_bytes, bytes.size() - done));
+      if (n <= 0) fail("{}: cannot be written", path.string());
+      done += static_cast<std::size_t>(n);
+    }
   }
   ::fsync(file);
   ::close(file);
 }
 
-std::uint64_t read_raw(const fs::path& directory) {
-  static std::vector<std::uint64_t> piece((1 << 20) / sizeof(std::uint64_t));
-  std::uint64_t sum = 0;
-  for (std::int64_t index = 0; index < plan.shards(); ++index) {
-    const int file = ::open((directory / shard_name(index, plan.shards())).c_str(), O_RDONLY);
-    for (;;) {
-      const ssize_t got = ::read(file, piece.data(), piece.size() * sizeof(std::uint64_t));
-      if (got <= 0) break;
-      sum += sum_bytes(piece.data(), static_cast<std::size_t>(got));
+/// Bytes [begin, end) of a file.
+struct Range {
+  int file = -1;
+  std::uint64_t begin = 0, end = 0;
+};
+
+/// The sum of each range.
+std::vector<std::uint64_t> read_raw(const std::vector<Range>& ranges) {
+  static std::vector<std::uint64_t> piece(piece_bytes / sizeof(std::uint64_t));
+  std::vector<std::uint64_t> sums;
+  for (const Range& range : ranges) {
+    ::lseek(range.file, static_cast<off_t>(range.begin), SEEK_SET);
+    sums.push_back(0);
+    for (std::uint64_t at = range.begin; at < range.end;) {
+      const ssize_t n = ::read(range.file, piece.data(), std::min<std::uint64_t>(piece_bytes, range.end - at));
+      if (n <= 0) fail("a shard cannot be read");
+      sums.back() += sum_bytes(piece.data(), static_cast<std::size_t>(n));
+      at += static_cast<std::uint64_t>(n);
     }
-    ::close(file);
   }
-  return sum;
+  return sums;
 }
 
-std::uint64_t read_stream(RowStream& stream, std::int64_t first) {
-  std::uint64_t sum = 0;
-  for (std::int64_t row = 0; row < rows; row += batch) {
-    for (const at::Tensor& column : stream.read(first + row, batch))
-      sum += sum_bytes(column.const_data_ptr(), column.nbytes());
+/// Where a column of every shard lies.
+std::vector<Range> column_ranges(const RowTable& table, const std::string& name) {
+  std::vector<Range> ranges;
+  for (std::int64_t index = 0; index < plan.shards(); ++index) {
+    const RowShard& shard = table.shard(index);
+    const std::size_t column = shard.column(name);
+    const std::uint64_t bytes = shard.columns()[column].row_bytes() * static_cast<std::uint64_t>(plan.rows_of(index));
+    ranges.push_back({shard.file().descriptor(), shard.offset(column), shard.offset(column) + bytes});
   }
-  return sum;
+  return ranges;
+}
+
+void compare_writing(const BenchFolder& folder) {
+  const std::vector<Column> columns = bench_columns(size);
+  const std::vector<at::Tensor> values = bench_values(0, written.rows, size);
+  double bytes = 0;
+  for (const at::Tensor& column : values) bytes += static_cast<double>(column.nbytes());
+  fs::create_directories(folder / "written");
+  compare_rates(
+      "coupling_write_raw", "MB/s", bytes / 1e6, rounds,
+      [&] { write_bench_shard(folder / "written", written, 0, columns, values); },
+      [&] { write_raw(folder / "written/raw", values); });
+  fs::remove_all(folder / "written");
+}
+
+void compare_reading(const fs::path& directory, const std::string& name, bool verify) {
+  ReadOptions options;
+  options.verify = verify;
+  const RowTable table(directory, coupling_format, options);
+  RowStream stream(table, read_columns, window_blocks, 1);
+  std::vector<Range> ranges;
+  for (const std::string& column : read_columns)
+    for (const Range& range : column_ranges(table, column)) ranges.push_back(range);
+  std::int64_t first = 0;
+  std::vector<std::uint64_t> ours, theirs;
+  const auto read_epoch = [&] {
+    ours.assign(read_columns.size(), 0);
+    for (const std::int64_t end = first + plan.rows; first < end; first += batch) {
+      const std::vector<at::Tensor> columns = stream.read(first, batch);
+      for (std::size_t i = 0; i < ours.size(); ++i)
+        ours[i] += sum_bytes(columns[i].const_data_ptr(), columns[i].nbytes());
+    }
+  };
+  compare_rates(name, "rows/s", static_cast<double>(plan.rows), rounds, read_epoch, [&] { theirs = read_raw(ranges); });
+  // Whole rows of noise and images are whole words, so their sums do not depend on the rows' order.
+  const auto shards = static_cast<std::size_t>(plan.shards());
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto raw = std::span(theirs).subspan(i * shards, shards);
+    if (ours[i] != std::accumulate(raw.begin(), raw.end(), std::uint64_t{0}) || ours[i] == 0)
+      fail("{}: the two sides did not read the same bytes", read_columns[i]);
+  }
+}
+
+void compare_verifying(const fs::path& directory) {
+  const RowTable table(directory, coupling_format);
+  std::vector<Range> ranges;
+  double bytes = 0;
+  for (std::int64_t index = 0; index < plan.shards(); ++index) {
+    const FileHandle& file = table.shard(index).file();
+    ranges.push_back({file.descriptor(), 0, file.size()});
+    bytes += static_cast<double>(file.size());
+  }
+  const auto verify = [&] {
+    const TableSurvey survey = survey_table(directory);
+    for (std::int64_t index = 0; index < survey.shards; ++index)
+      for (const Problem& problem : check_shard(survey, index, /*quick=*/false, check_coupling_rows))
+        fail("{}: {}", problem.file, problem.what);
+  };
+  compare_rates("coupling_verify_raw", "MB/s", bytes / 1e6, rounds, verify, [&] { read_raw(ranges); });
 }
 
 void run() {
-  const fs::path directory = fs::temp_directory_path() / fmt::format("couplet-bench-{}", ::getpid());
-  fs::create_directories(directory);
-  const std::vector<Column> columns = coupling_columns({3, 64, 10, {}}, ElementType::float16);
-  std::vector<std::vector<std::byte>> values;
-  double bytes = 0;
-  for (const Column& column : columns) {
-    values.push_back(random_bytes(column.row_bytes() * static_cast<std::size_t>(shard_rows)));
-    bytes += static_cast<double>(values.back().size());
-  }
-  compare_rates(
-      "coupling_write_raw", "MB/s", bytes / 1e6, 7, [&] { write_shard(directory, 0, columns, values); },
-      [&] { write_raw(directory / "raw", values); });
-  fs::remove(directory / "raw");
-  for (std::int64_t index = 0; index < plan.shards(); ++index) write_shard(directory, index, columns, values);
-  publish_manifest(directory, plan, coupling_format, {});
-  {
-    const RowTable table(directory, coupling_format);
-    RowStream stream(table, {"noise", "image", "label"}, 8, 1);
-    std::uint64_t sum = 0;
-    std::int64_t first = 0;
-    compare_rates(
-        "coupling_read_raw", "rows/s", static_cast<double>(rows), 7,
-        [&] {
-          sum += read_stream(stream, first);
-          first += rows;
-        },
-        [&] { sum += read_raw(directory); });
-    if (sum == 0) fail("the sums are 0: nothing was read");
-  }
-  fs::remove_all(directory);
+  const BenchFolder folder;
+  compare_writing(folder);
+  write_bench_table(folder / "table", plan, size);
+  compare_reading(folder / "table", "coupling_read_raw", true);
+  compare_reading(folder / "table", "coupling_read_raw_unverified", false);
+  compare_verifying(folder / "table");
 }
 
 }  // namespace
