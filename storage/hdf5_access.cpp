@@ -59,17 +59,22 @@ std::string Hdf5Lock::reason() {
   return last_reason().empty() ? "no reason given" : last_reason();
 }
 
-H5::FileAccPropList shard_file_access() {
+H5::FileAccPropList foreign_file_access() {
   H5::FileAccPropList access;
   access.setSec2();
   access.setFcloseDegree(H5F_CLOSE_STRONG);
+#if (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0)) || H5_VERSION_GE(1, 12, 1)
+  H5Pset_file_locking(access.getId(), false, true);
+#endif
+  return access;
+}
+
+H5::FileAccPropList shard_file_access() {
+  H5::FileAccPropList access = foreign_file_access();
 #if H5_VERSION_GE(1, 10, 2)
   access.setLibverBounds(H5F_LIBVER_V18, H5F_LIBVER_V18);
 #else
   access.setLibverBounds(H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
-#endif
-#if (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0)) || H5_VERSION_GE(1, 12, 1)
-  H5Pset_file_locking(access.getId(), false, true);
 #endif
   return access;
 }

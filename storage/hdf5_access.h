@@ -41,8 +41,10 @@ decltype(auto) with_hdf5(const std::filesystem::path& file, std::string_view doi
   }
 }
 
-/// File access as every reader and writer of ours wants it: the 1.8 format, plain files, no locks unless the
-/// environment (HDF5_USE_FILE_LOCKING) demands them, so that read-only and lock-less file systems work.
+/// File access as every reader wants it: plain files, no locks unless the environment (HDF5_USE_FILE_LOCKING) demands
+/// them, so that read-only and lock-less file systems work.
+H5::FileAccPropList foreign_file_access();
+/// The same for files of ours, which are of the 1.8 format.
 H5::FileAccPropList shard_file_access();
 
 /// The HDF5 type of a column; bfloat16 has none.
