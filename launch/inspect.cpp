@@ -1,16 +1,9 @@
 // couplet inspect: what a shard or a table holds.
-#include "launch/column_statistics.h"
 #include "launch/commands.h"
-
-#include "stages/couple/coupling_table.h"
-#include "storage/atomic_file.h"
-#include "storage/filenames.h"
-#include "storage/row_table.h"
-
-#include <fmt/ranges.h>
-
-#include <functional>
-#include <nlohmann/json.hpp>
+#include "launch/row_description.h"
+#include "launch/row_export.h"
+#include "launch/row_pictures.h"
+#include "launch/table_description.h"
 
 namespace couplet {
 
@@ -18,139 +11,116 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* dataset_format = "couplet-dataset";
+constexpr std::uint64_t largest_export = std::uint64_t{4} << 30;  // bytes, where --rows was not given
+constexpr std::int64_t pictured_rows = 64, most_pictured_rows = 4096;
 
-/// Reads rows [first, first + count) of a column, of a shard or a table.
-using Reader =
-    std::function<void(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out)>;
+CommandSyntax inspect_syntax() {
+  return {
+      .name = "inspect",
+      .arguments = "PATH",
+      .summary = "show what a shard, a data set or a coupling table holds",
+      .flags = {{"json", "", "as JSON"},
+                {"row", "N", "one row: its values and where in which file they lie"},
+                {"export", "FILE.npz", "write the rows' columns for numpy.load"},
+                {"pictures", "FILE.png", "draw rows: image | noise | image the teacher makes of the noise"},
+                {"rows", "A-B", "rows of --export (all) and --pictures (the first 64)"},
+                {"run-dir", "DIR", "the run whose teacher --pictures takes (the one that PATH lies in)"}},
+      .takes_keys = false,
+      .notes =
+          "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling. Rows are numbered from 0, in\n"
+          "a shard by its own numbers. Without --row, --export and --pictures all rows are read, their checksums\n"
+          "compared, and the figures that docs/coupling-table.md explains are given. A shard needs neither\n"
+          "manifest nor configuration.\n"};
+}
 
-Json describe_column(const Column& column, std::size_t index, std::int64_t rows, std::int64_t block_rows,
-                     const Reader& read) {
-  ColumnStatistics statistics(column);
-  // Whole blocks at a time, so that each is read and checked once.
-  const auto row_bytes = static_cast<std::int64_t>(std::max<std::size_t>(1, column.row_bytes()));
-  const std::int64_t blocks = std::max<std::int64_t>(1, (std::int64_t{16} << 20) / (row_bytes * block_rows));
-  std::vector<std::byte> bytes;
-  for (std::int64_t first = 0; first < rows; first += blocks * block_rows) {
-    const std::int64_t count = std::min(blocks * block_rows, rows - first);
-    bytes.resize(static_cast<std::size_t>(count * row_bytes));
-    read(index, first, count, bytes);
-    statistics.add(bytes);
-  }
-  Json json{{"name", column.name},
-            {"type", std::string(element_name(column.type))},
-            {"shape", column.shape},
-            {"bytes", rows * row_bytes},
-            {"meaning", column.meaning}};
-  json.update(statistics.to_json());
+void require_suffix(const CommandLine& line, const std::string& flag, const std::string& suffix) {
+  if (!line.has(flag)) return;
+  if (!line.required(flag).ends_with(suffix))
+    refuse("--{} {}: expected a file name that ends in {}", flag, line.get(flag), suffix);
+}
+
+void check_flags(const CommandLine& line) {
+  require_suffix(line, "export", ".npz");
+  require_suffix(line, "pictures", ".png");
+  const bool files = line.has("export") || line.has("pictures");
+  if (line.has("row") && files) refuse("--row shows one row; --export and --pictures take --rows A-B");
+  if (line.has("rows") && !files) refuse("--rows belongs to --export and --pictures; --row N shows one row");
+  if (line.has("run-dir") && !line.has("pictures")) refuse("--run-dir belongs to --pictures");
+}
+
+Json describe_one_row(const CommandLine& line, const RowSource& source) {
+  const std::int64_t row = line.integer("row", 0, 0);
+  if (row >= source.rows()) refuse("--row {}: {} has rows 0 to {}", row, source.path().string(), source.rows() - 1);
+  return describe_row(source, row);
+}
+
+Json export_file(const CommandLine& line, const RowSource& source) {
+  const RowSpan rows = line.has("rows") ? parse_rows("rows", line.get("rows"), source) : RowSpan{0, source.rows() - 1};
+  const std::uint64_t bytes = export_bytes(source, rows);
+  if (!line.has("rows") && bytes > largest_export)
+    refuse("{}: its {} rows are {:.1f} GiB; say which to export (--rows A-B), or --rows 0-{} for all",
+           source.path().string(), source.rows(), static_cast<double>(bytes) / 0x1p30, source.rows() - 1);
+  export_rows(source, rows, line.get("export"));
+  return {{"file", line.get("export")}, {"first_row", rows.first}, {"rows", rows.count()}, {"bytes", bytes}};
+}
+
+std::optional<RunDirectory> chosen_run(const CommandLine& line, const RowSource& source) {
+  if (!line.has("run-dir")) return run_of(source.path());
+  RunDirectory run(line.required("run-dir"));
+  if (!std::filesystem::exists(run.config()))
+    refuse("{} is no run directory: it has no config.ini", run.root().string());
+  return run;
+}
+
+Json draw_file(const CommandLine& line, const RowSource& source) {
+  const RowSpan rows = line.has("rows") ? parse_rows("rows", line.get("rows"), source)
+                                        : RowSpan{0, std::min(pictured_rows, source.rows()) - 1};
+  if (rows.count() > most_pictured_rows)
+    refuse("--rows {}: {} rows; a picture holds at most {}", line.get("rows"), rows.count(), most_pictured_rows);
+  const std::string note = draw_rows(source, rows, chosen_run(line, source), line.get("pictures"));
+  Json json{
+      {"file", line.get("pictures")}, {"first_row", rows.first}, {"rows", rows.count()}, {"regenerated", note.empty()}};
+  if (!note.empty()) json["note"] = note;
   return json;
 }
 
-Json describe_columns(const std::vector<Column>& columns, std::int64_t rows, std::int64_t block_rows,
-                      const Reader& read) {
-  Json json = Json::array();
-  for (std::size_t i = 0; i < columns.size(); ++i)
-    json.push_back(describe_column(columns[i], i, rows, block_rows, read));
-  return json;
-}
-
-/// A shard of either of our formats.
-RowShard open_shard(const std::filesystem::path& path) {
-  try {
-    return RowShard(path, coupling_format);
-  } catch (const Error&) {
-    return RowShard(path, dataset_format);
+void print_files(const Json& files) {
+  for (const auto& [what, file] : files.items()) {
+    const auto first = file.at("first_row").get<std::int64_t>(), rows = file.at("rows").get<std::int64_t>();
+    fmt::print("{}: rows {} to {} in {}\n", what, first, first + rows - 1, file.at("file").get<std::string>());
+    if (file.contains("note")) fmt::print("{}\n", file["note"].get<std::string>());
   }
 }
 
-Json describe_shard(const std::filesystem::path& path) {
-  const RowShard shard = open_shard(path);
-  const ShardHeader& header = shard.header();
-  const Reader read = [&](auto column, auto first, auto count, auto out) { shard.read(column, first, count, out); };
-  return {{"path", path.string()},
-          {"format", header.format},
-          {"format_version", header.format_version},
-          {"rows", header.rows},
-          {"first_row", header.first_row},
-          {"block_rows", header.block_rows},
-          {"bytes", std::filesystem::file_size(path)},
-          {"provenance", header.provenance},
-          {"summary", shard.summary()},
-          {"columns", describe_columns(shard.columns(), header.rows, header.block_rows, read)}};
-}
-
-Json describe_table(const std::filesystem::path& directory) {
-  const auto manifest = directory / manifest_name;
-  if (!std::filesystem::exists(manifest))
-    fail("{} is no finished table: it has no {}; give one of its shards to see what is there", directory.string(),
-         manifest_name);
-  const auto stated = nlohmann::json::parse(read_file(manifest), nullptr, false);
-  if (!stated.is_object() || !stated.contains("format"))
-    fail("{} is damaged: no JSON with a format", manifest.string());
-  const RowTable table(directory, stated["format"].get<std::string>());
-  std::uintmax_t bytes = 0;
-  for (std::int64_t i = 0; i < table.plan().shards(); ++i) bytes += std::filesystem::file_size(table.shard(i).path());
-  const Reader read = [&](auto column, auto first, auto count, auto out) { table.read(column, first, count, out); };
-  return {{"path", directory.string()},
-          {"format", stated["format"]},
-          {"format_version", table.shard(0).header().format_version},
-          {"rows", table.rows()},
-          {"shards", table.plan().shards()},
-          {"shard_rows", table.plan().shard_rows},
-          {"block_rows", table.block_rows()},
-          {"bytes", bytes},
-          {"provenance", table.provenance()},
-          {"summary", table.summary()},
-          {"columns", describe_columns(table.columns(), table.rows(), table.block_rows(), read)}};
-}
-
-void print_column(const Json& column) {
-  const auto shape = column.at("shape").get<std::vector<std::int64_t>>();
-  fmt::print("  {:<12} {:<8} {:<14} {}\n", column.at("name").get<std::string>(), column.at("type").get<std::string>(),
-             shape.empty() ? "one a row" : fmt::format("{}", fmt::join(shape, " x ")),
-             column.at("meaning").get<std::string>());
-  if (column.contains("mean"))
-    fmt::print("  {:<12} mean {:.6g}, variance {:.6g}, range {:.6g} … {:.6g}, not finite {}\n", "",
-               column["mean"].get<double>(), column["variance"].get<double>(), column["minimum"].get<double>(),
-               column["maximum"].get<double>(), column["nonfinite"].get<std::int64_t>());
-  if (!column.contains("histogram")) return;
-  std::vector<std::string> counts;
-  for (const auto& [value, count] : column["histogram"].items())
-    counts.push_back(fmt::format("{}: {}", value, count.get<std::int64_t>()));
-  fmt::print("  {:<12} {}\n", "", fmt::join(counts, ", "));
-}
-
-void print_text(const Json& json) {
-  for (const auto& [key, value] : json.items())
-    if (key != "columns") fmt::print("{:<15} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
-  fmt::print("columns\n");
-  for (const auto& column : json.at("columns")) print_column(column);
+void inspect(const CommandLine& line, const RowSource& source) {
+  Json json = Json::object();
+  auto print = &print_description;
+  if (line.has("row")) {
+    json = describe_one_row(line, source);
+    print = &print_row;
+  } else if (line.has("export") || line.has("pictures")) {
+    if (line.has("export")) json["export"] = export_file(line, source);
+    if (line.has("pictures")) json["pictures"] = draw_file(line, source);
+    print = &print_files;
+  } else {
+    json = describe_rows(source);
+  }
+  if (line.has("json"))
+    fmt::print("{}\n", json.dump(2));
+  else
+    print(json);
 }
 
 }  // namespace
 
 int inspect_command(const std::vector<std::string>& words) {
-  const CommandSyntax syntax{
-      .name = "inspect",
-      .arguments = "PATH",
-      .summary = "show what a shard, a data set or a coupling table holds",
-      .flags = {{"json", "", "as JSON"}},
-      .takes_keys = false,
-      .notes =
-          "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling. All rows are\n"
-          "read and their checksums compared.\n"};
-  const CommandLine line(syntax, words);
+  const CommandLine line(inspect_syntax(), words);
   if (line.help()) {
-    fmt::print("{}", help_text(syntax));
+    fmt::print("{}", help_text(inspect_syntax()));
     return exit_ok;
   }
-  const std::filesystem::path path = line.argument();
-  if (!std::filesystem::exists(path)) refuse("{} does not exist", path.string());
-  const Json json = std::filesystem::is_directory(path) ? describe_table(path) : describe_shard(path);
-  if (line.has("json"))
-    fmt::print("{}\n", json.dump(2));
-  else
-    print_text(json);
+  check_flags(line);
+  inspect(line, RowSource(line.argument()));
   return exit_ok;
 }
 

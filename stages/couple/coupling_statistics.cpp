@@ -173,8 +173,8 @@ void CouplingStatistics::sample(std::int64_t row, std::span<const float> noise) 
 }
 
 double CouplingStatistics::sigma_f() const {
-  Moments all;
-  for (const Moments& channel : moments_) all.add(channel);
+  CentralMoments all;
+  for (const CentralMoments& channel : moments_) all.add(channel);
   return std::sqrt(all.mean_square());
 }
 
@@ -204,9 +204,9 @@ Json CouplingStatistics::to_json(std::optional<double> manifest_sigma) const {
     json["manifest_sigma_f"] = *manifest_sigma;
     json["sigma_f_relative_difference"] = computed / *manifest_sigma - 1;
   }
-  Moments all;
+  CentralMoments all;
   Json channels = Json::array();
-  for (const Moments& channel : moments_) {
+  for (const CentralMoments& channel : moments_) {
     all.add(channel);
     channels.push_back({{"mean", channel.mean()}, {"variance", channel.variance()}});
   }

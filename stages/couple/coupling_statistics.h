@@ -2,7 +2,7 @@
 // images. Memory is bounded whatever the table's size.
 #pragma once
 
-#include "stages/couple/moments.h"
+#include "stages/couple/central_moments.h"
 #include "stages/couple/normality.h"
 #include "storage/row_shard.h"
 
@@ -60,7 +60,7 @@ private:
   ElementType noise_type_;
   std::int64_t channels_, height_, width_;
   std::int64_t rows_ = 0, nonfinite_rows_ = 0;
-  std::vector<Moments> moments_;  ///< a channel
+  std::vector<CentralMoments> moments_;  ///< a channel
   PairCorrelation horizontal_, vertical_;
   double noise_squares_ = 0, image_squares_ = 0, products_ = 0;  ///< Σ f², Σ x², Σ f x
   RowSample tested_, projected_;

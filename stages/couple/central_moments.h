@@ -9,10 +9,10 @@ namespace couplet {
 /// Exact in double however far the mean is from 0: each piece's moments about its own mean, pieces joined by the
 /// formulas of Pébay (Sandia report SAND2008-6212). All figures are of the population (divided by n); NaN without
 /// values.
-class Moments {
+class CentralMoments {
 public:
   void add(std::span<const float> values);
-  void add(const Moments& other);
+  void add(const CentralMoments& other);
 
   std::int64_t count() const { return count_; }
   double mean() const;

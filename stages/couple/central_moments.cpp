@@ -1,13 +1,13 @@
-#include "stages/couple/moments.h"
+#include "stages/couple/central_moments.h"
 
 #include <cmath>
 #include <limits>
 
 namespace couplet {
 
-void Moments::add(std::span<const float> values) {
+void CentralMoments::add(std::span<const float> values) {
   if (values.empty()) return;
-  Moments piece;
+  CentralMoments piece;
   piece.count_ = static_cast<std::int64_t>(values.size());
   double sum = 0;
   for (const float value : values) sum += static_cast<double>(value);
@@ -21,7 +21,7 @@ void Moments::add(std::span<const float> values) {
   add(piece);
 }
 
-void Moments::add(const Moments& other) {
+void CentralMoments::add(const CentralMoments& other) {
   if (other.count_ == 0) return;
   if (count_ == 0) {
     *this = other;
@@ -41,23 +41,23 @@ void Moments::add(const Moments& other) {
   count_ += other.count_;
 }
 
-double Moments::mean() const {
+double CentralMoments::mean() const {
   return count_ > 0 ? mean_ : std::numeric_limits<double>::quiet_NaN();
 }
 
-double Moments::variance() const {
+double CentralMoments::variance() const {
   return second_ / static_cast<double>(count_);
 }
 
-double Moments::mean_square() const {
+double CentralMoments::mean_square() const {
   return variance() + mean_ * mean_;
 }
 
-double Moments::skewness() const {
+double CentralMoments::skewness() const {
   return third_ / static_cast<double>(count_) / std::pow(variance(), 1.5);
 }
 
-double Moments::excess_kurtosis() const {
+double CentralMoments::excess_kurtosis() const {
   return fourth_ / static_cast<double>(count_) / (variance() * variance()) - 3;
 }
 
