@@ -24,7 +24,10 @@ const std::vector<std::string> read_columns{"noise", "image", "label"};
 
 constexpr std::size_t piece_bytes = std::size_t{1} << 20;
 
-void write_raw(const fs::path& path, const std::vector<at::Tensor>& values) {
+/// A new file that takes the place of the last round's, as a published shard does: where on the disk the blocks come
+/// from, and that old ones are freed, is then the same for both sides.
+void write_raw(const fs::path& final_path, const std::vector<at::Tensor>& values) {
+  const fs::path path = final_path.string() + "-new";
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   if (file < 0) fail("{}: cannot be opened", path.string());
   for (const at::Tensor& column : values) {
@@ -37,6 +40,7 @@ void write_raw(const fs::path& path, const std::vector<at::Tensor>& values) {
   }
   ::fsync(file);
   ::close(file);
+  fs::rename(path, final_path);
 }
 
 /// Bytes [begin, end) of a file.
