@@ -227,7 +227,7 @@ def results(directory):
         relative = path.relative_to(directory)
         if not path.is_file() or {"log", "checkpoints", "report"} & set(relative.parts):
             continue
-        if relative.name in ("lock", "stage.json", "metrics.jsonl", "events.jsonl"):
+        if relative.name in ("lock", ".parts-lock", "stage.json", "metrics.jsonl", "events.jsonl"):
             continue
         found[str(relative)] = path.read_bytes()
     return found
