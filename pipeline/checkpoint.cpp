@@ -23,17 +23,13 @@ constexpr char format_name[] = "couplet-checkpoint";
 constexpr int format_version = 1;
 constexpr char state_name[] = "state.json";
 constexpr char latest_name[] = "latest";
+constexpr char best_name[] = "best";
 constexpr std::string_view name_prefix = "step-";
-
-const std::vector<std::pair<std::string, NamedTensors Checkpoint::*>> tensor_files = {
-    {"weights.safetensors", &Checkpoint::weights},
-    {"ema.safetensors", &Checkpoint::ema},
-    {"optimizer.safetensors", &Checkpoint::optimizer}};
 
 std::uint64_t bytes_of(const Checkpoint& checkpoint) {
   std::uint64_t bytes = 0;
-  for (const auto& [file, tensors] : tensor_files) {
-    for (const auto& [name, tensor] : checkpoint.*tensors) bytes += tensor.nbytes();
+  for (const auto& [file, tensors] : checkpoint.files) {
+    for (const auto& [name, tensor] : tensors) bytes += tensor.nbytes();
   }
   return bytes;
 }
@@ -66,12 +62,13 @@ Checkpoint read_checkpoint(const fs::path& directory, const nlohmann::json& stat
   Checkpoint checkpoint;
   checkpoint.step = state.at("step");
   checkpoint.last = state.at("last");
-  for (const auto& [file, tensors] : tensor_files) {
+  if (state.contains("best")) checkpoint.best = BestStep{state["best"].at("step"), state["best"].at("figure")};
+  for (const auto& [file, expected] : state.at("files").items()) {
     const auto path = directory / file;
-    const std::string expected = state.at("files").at(file), found = hash_file(path);
-    if (found != expected)
-      fail("{}: content hash is {}, {} was written: the file is damaged", path.string(), found, expected);
-    checkpoint.*tensors = read_tensors(path);
+    const std::string found = hash_file(path);
+    if (found != expected.get<std::string>())
+      fail("{}: content hash is {}, {} was written: the file is damaged", path.string(), found, expected.dump());
+    checkpoint.files[file] = read_tensors(path);
   }
   return checkpoint;
 }
@@ -96,7 +93,8 @@ std::string provenance_difference(const nlohmann::json& then, const nlohmann::js
   return text;
 }
 
-/// Runs `work` here; returns why it failed, or "".
+}  // namespace
+
 std::string reason_of_failure(const std::function<void()>& work) {
   try {
     work();
@@ -105,8 +103,6 @@ std::string reason_of_failure(const std::function<void()>& work) {
     return std::string(error.what()).empty() ? "unknown error" : error.what();
   }
 }
-
-}  // namespace
 
 std::string checkpoint_name(std::int64_t step) {
   return fmt::format("{}{:08}", name_prefix, step);
@@ -141,11 +137,10 @@ CheckpointStore::CheckpointStore(fs::path directory, std::int64_t keep, nlohmann
   if (!reason.empty()) fail("{}", reason);
 }
 
-void CheckpointStore::save(const Checkpoint& checkpoint) {
-  std::string reason;
-  if (communicator_.is_root()) reason = reason_of_failure([&] { write(checkpoint); });
-  reason = communicator_.broadcast_text(reason, 0);
-  if (!reason.empty()) fail("{}", reason);
+const NamedTensors& Checkpoint::file(const std::string& name) const {
+  const auto found = files.find(name);
+  if (found == files.end()) fail("checkpoint {} has no {}", checkpoint_name(step), name);
+  return found->second;
 }
 
 void CheckpointStore::write(const Checkpoint& checkpoint) const {
@@ -156,21 +151,28 @@ void CheckpointStore::write(const Checkpoint& checkpoint) const {
   nlohmann::json state = {
       {"format", format_name},   {"format_version", format_version}, {"program_version", COUPLET_VERSION},
       {"step", checkpoint.step}, {"provenance", provenance_},        {"last", checkpoint.last}};
-  for (const auto& [file, tensors] : tensor_files) {
-    write_tensors(pending.path() / file, checkpoint.*tensors);
+  if (checkpoint.best) state["best"] = {{"step", checkpoint.best->step}, {"figure", checkpoint.best->figure}};
+  for (const auto& [file, tensors] : checkpoint.files) {
+    write_tensors(pending.path() / file, tensors);
     state["files"][file] = hash_file(pending.path() / file);
   }
   state["hash"] = state_hash(state);
   publish_file(pending.path() / state_name, state.dump(2) + "\n");
   pending.commit(/*replace=*/true);
   publish_file(directory_ / latest_name, name + "\n");
-  delete_old(checkpoint.step);
+  if (checkpoint.best) {
+    publish_file(directory_ / best_name, checkpoint_name(checkpoint.best->step) + "\n");
+  } else {
+    fs::remove(directory_ / best_name);  // it named a later step, which training has not come to again
+  }
+  delete_old(checkpoint);
 }
 
-void CheckpointStore::delete_old(std::int64_t newest) const {
+void CheckpointStore::delete_old(const Checkpoint& newest) const {
   std::int64_t kept = 0;
   for (const auto step : checkpoint_steps(directory_)) {
-    if (step <= newest && kept++ < keep_) continue;
+    if (step <= newest.step && kept++ < keep_) continue;
+    if (newest.best && step == newest.best->step) continue;
     // Renamed away first: a kill while its files are being deleted must not leave half a checkpoint under its name.
     const Pending trash(directory_ / checkpoint_name(step));
     fs::rename(directory_ / checkpoint_name(step), trash.path());

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -14,40 +16,48 @@
 
 namespace couplet {
 
+/// The step with the best figure of validation so far.
+struct BestStep {
+  std::int64_t step = 0;  ///< steps done
+  double figure = 0;      ///< lower is better
+};
+
 /// The state of training after `step` steps (so `step` is the number of the next one).
 struct Checkpoint {
   std::int64_t step = 0;
-  NamedTensors weights;    ///< parameters and buffers
-  NamedTensors ema;        ///< averages of the parameters; buffers as in `weights`
-  NamedTensors optimizer;  ///< AdamW::state
-  nlohmann::json last;     ///< metrics line of the last step
+  std::map<std::string, NamedTensors> files;  ///< by file name: "weights.safetensors", ...
+  nlohmann::json last;                        ///< metrics line of the last step
+  std::optional<BestStep> best;
+
+  /// The tensors of one file; an error that names it if it is not there.
+  const NamedTensors& file(const std::string& name) const;
 };
 
 /// The checkpoints of one training stage, in `directory`:
-///   step-00001200/  weights.safetensors, ema.safetensors, optimizer.safetensors, state.json (step, provenance, content
-///   hash of each file, program version);
+///   step-00001200/  weights.safetensors, ema.safetensors (and ema-<rate>.safetensors), optimizer.safetensors,
+///                   state.json (step, provenance, content hash of each file, program version);
 ///                   appears whole or not at all
 ///   latest          name of the newest, published after it
-/// Every call is collective. Rank 0 writes; all ranks read.
+///   best            name of the one with the best figure of validation, if the stage has such a figure
+/// Rank 0 writes; all ranks read.
 class CheckpointStore {
 public:
-  /// Creates the directory; removes what killed writers left. `keep` (at least 2) checkpoints stay.
+  /// Creates the directory; removes what killed writers left. `keep` (at least 2) checkpoints stay. Collective.
   CheckpointStore(std::filesystem::path directory, std::int64_t keep, nlohmann::json provenance,
                   Communicator& communicator);
 
-  /// Publishes a checkpoint, then `latest`, and only then deletes those beyond the last `keep`, and those of later
-  /// steps (which `load_newest` passed over: training has come this way again). If it cannot be written, every rank
-  /// fails with rank 0's reason.
-  void save(const Checkpoint& checkpoint);
+  /// Publishes a checkpoint, then `latest` and `best`, and only then deletes those beyond the last `keep` that are not
+  /// the best, and those of later steps (which `load_newest` passed over: training has come this way again). Rank 0
+  /// alone, on any thread, one call at a time.
+  void write(const Checkpoint& checkpoint) const;
 
   /// The newest checkpoint that is whole (every file's hash checked) on every rank; for each that is not, a warning
   /// says why and the one before is tried. Nothing if there are none. Refused, naming the keys with both values: one of
-  /// another provenance. An error: some, but none whole.
+  /// another provenance. An error: some, but none whole. Collective.
   std::optional<Checkpoint> load_newest();
 
 private:
-  void write(const Checkpoint& checkpoint) const;
-  void delete_old(std::int64_t newest) const;
+  void delete_old(const Checkpoint& newest) const;
 
   std::filesystem::path directory_;
   std::int64_t keep_;
@@ -55,6 +65,8 @@ private:
   Communicator& communicator_;
 };
 
+/// Calls `work` here; returns why it failed, or "".
+std::string reason_of_failure(const std::function<void()>& work);
 /// "step-00001200": eight digits at least.
 std::string checkpoint_name(std::int64_t step);
 /// Steps of the checkpoints in a directory, newest first.

@@ -15,6 +15,12 @@ struct PipelineConfig {
   std::string device;
   std::int64_t checkpoint_every = 0;
   std::int64_t keep_checkpoints = 0;
+  std::int64_t max_skipped = 0;  ///< steps
+  bool overlap = true;           ///< reduce gradients while the backward pass runs
+  double bucket_size = 0;        ///< MiB
+  bool shard_optimizer = false;
+  bool reproducible = false;
+  std::int64_t slices = 0;
   std::int64_t log_every = 0;
   double stop_grace = 0;
   double timeout = 0;
@@ -47,9 +53,11 @@ struct TrainingConfig {
   double final_learning_rate = 0;
   std::int64_t warmup = 0;  ///< steps
   double weight_decay = 0;
-  double clip = 0;        ///< largest norm of the global gradient; 0: no clipping
-  double ema = 0;         ///< EMA rate a step
-  std::string precision;  ///< "float32" or "bfloat16" (autocast)
+  double clip = 0;               ///< largest norm of the global gradient; 0: no clipping
+  std::vector<double> ema;       ///< EMA rates a step; the first is the one used downstream
+  std::string precision;         ///< "float32" or "bfloat16" (autocast)
+  std::int64_t micro_batch = 0;  ///< rows a rank computes at once; 0: all it has
+  bool checkpoint_activations = false;
 };
 
 struct FeaturesConfig {

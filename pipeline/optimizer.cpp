@@ -1,34 +1,31 @@
 #include "pipeline/optimizer.h"
 
-#include "storage/error.h"
-
 #include <ATen/ATen.h>
 
 #include <optional>
 
 namespace couplet {
 
-AdamW::AdamW(const NamedTensors& parameters, const AdamWOptions& options) : options_(options) {
-  if (parameters.empty()) fail("the model has no parameters to train");
+AdamW::AdamW(const FlatParameters& parameters, const AdamWOptions& options, const Share& share)
+    : options_(options), share_(share) {
   decaying_.weight_decay = options.weight_decay;
-  for (const auto& [name, parameter] : parameters) {
-    if (!parameter.grad().defined()) fail("parameter {} has no gradient buffer: make FlatGradients before AdamW", name);
-    Group& group = parameter.dim() >= 2 ? decaying_ : others_;
-    const auto value = parameter.detach();
-    group.parameters.push_back(value);
-    group.gradients.push_back(parameter.grad());
-    group.averages.push_back(at::zeros_like(value));
-    group.square_averages.push_back(at::zeros_like(value));
-    state_[name + ".exp_avg"] = group.averages.back();
-    state_[name + ".exp_avg_sq"] = group.square_averages.back();
+  for (const auto& bucket : parameters.buckets()) {
+    const at::Tensor values = share_.of(bucket.values);
+    averages_.push_back(at::zeros_like(values));
+    square_averages_.push_back(at::zeros_like(values));
+    Group& group = bucket.decays ? decaying_ : others_;
+    group.parameters.push_back(values);
+    group.gradients.push_back(share_.of(bucket.gradients));
+    group.averages.push_back(averages_.back());
+    group.square_averages.push_back(square_averages_.back());
   }
-  step_ = at::empty({}, parameters.begin()->second.options().dtype(at::kFloat).requires_grad(false));
+  step_ = at::empty({}, parameters.buckets().front().values.options().dtype(at::kFloat));
   divisor_ = at::ones_like(step_);
 }
 
-void AdamW::update(std::int64_t step, double learning_rate, double gradient_divisor) {
+void AdamW::update(std::int64_t number, double learning_rate, double gradient_divisor) {
   const at::NoGradGuard no_grad;
-  step_.fill_(static_cast<double>(step + 1));  // the kernel's bias correction counts from 1
+  step_.fill_(static_cast<double>(number + 1));  // the kernel's bias correction counts from 1
   divisor_.fill_(gradient_divisor);
   update(decaying_, learning_rate);
   update(others_, learning_rate);

@@ -128,8 +128,9 @@ std::string Option::range_text() const {
   if (std::holds_alternative<bool*>(value)) return "true or false";
   if (std::holds_alternative<std::string*>(value) || std::holds_alternative<std::vector<std::string>*>(value))
     return allowed.empty() ? "text" : fmt::format("{} {}", is_list() ? "some of" : "one of", fmt::join(allowed, ", "));
-  const char* type = std::holds_alternative<double*>(value) ? "number" : is_list() ? "whole numbers" : "whole number";
-  return fmt::format("{} {} … {}", type, minimum, maximum);
+  const bool whole =
+      std::holds_alternative<std::int64_t*>(value) || std::holds_alternative<std::vector<std::int64_t>*>(value);
+  return fmt::format("{}number{} {} … {}", whole ? "whole " : "", is_list() ? "s" : "", minimum, maximum);
 }
 
 std::string nearest_name(const std::string& name, const std::vector<std::string>& candidates) {

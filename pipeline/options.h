@@ -20,8 +20,8 @@ namespace couplet {
 enum class OptionKind { result, execution };
 
 /// The field of a Config that an option sets; its type is the option's type.
-using Field =
-    std::variant<std::int64_t*, double*, bool*, std::string*, std::vector<std::string>*, std::vector<std::int64_t>*>;
+using Field = std::variant<std::int64_t*, double*, bool*, std::string*, std::vector<std::string>*,
+                           std::vector<std::int64_t>*, std::vector<double>*>;
 
 struct Option {
   std::string key;  ///< "teacher.head-size"

@@ -1,4 +1,5 @@
 // What keys must fulfil together.
+#include "pipeline/batch_split.h"
 #include "pipeline/options.h"
 #include "storage/error.h"
 
@@ -32,7 +33,9 @@ void require_distinct(const char* key, const std::vector<T>& values) {
   if (values.empty()) refuse("{} is empty; give at least one", key);
 }
 
-void check_training(const std::string& section, const TrainingConfig& training) {
+void check_training(const std::string& section, const TrainingConfig& training, const PipelineConfig& pipeline) {
+  require_distinct((section + ".ema").c_str(), training.ema);
+  require_sliceable(pipeline, section, training.batch);
   if (training.final_learning_rate > training.learning_rate)
     refuse("{0}.final-learning-rate = {1} is above {0}.learning-rate = {2}", section, training.final_learning_rate,
            training.learning_rate);
@@ -50,9 +53,10 @@ void check_batch(const std::string& section, std::int64_t batch, std::int64_t ra
 }  // namespace
 
 void validate(const Config& config) {
-  check_training("features", config.features.training);
-  check_training("teacher", config.teacher.training);
-  check_training("student", config.student.training);
+  require_slices(config.pipeline, 1);
+  check_training("features", config.features.training, config.pipeline);
+  check_training("teacher", config.teacher.training, config.pipeline);
+  check_training("student", config.student.training, config.pipeline);
 
   require_multiple("teacher.channels", config.teacher.channels, "teacher.head-size", config.teacher.head_size);
   require_multiple("student.channels", config.student.channels, "student.heads", config.student.heads);
@@ -60,7 +64,6 @@ void validate(const Config& config) {
     refuse(
         "student.channels = {} is not a multiple of 4, which the sine and cosine positions need; the nearest valid: {}",
         config.student.channels, nearest_multiples(config.student.channels, 4));
-  require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
   require_multiple("couple.shard-rows", config.couple.shard_rows, "couple.block-rows", config.couple.block_rows);
 
@@ -76,6 +79,7 @@ void validate(const Config& config) {
 }
 
 void validate_ranks(const Config& config, std::int64_t ranks) {
+  require_slices(config.pipeline, ranks);
   check_batch("features", config.features.training.batch, ranks);
   check_batch("teacher", config.teacher.training.batch, ranks);
   check_batch("student", config.student.training.batch, ranks);

@@ -2,6 +2,7 @@
 #include "pipeline/options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace couplet {
 
@@ -35,6 +36,18 @@ void add_pipeline(std::vector<Option>& table) {
         "interval of checkpoints", 1, many},
        {"pipeline.keep-checkpoints", execution, FIELD(pipeline.keep_checkpoints), "2", "checkpoints",
         "newest checkpoints that are kept; an older one is used if the newest is damaged", 2, 1000},
+       {"pipeline.max-skipped", execution, FIELD(pipeline.max_skipped), "10", "steps",
+        "steps whose loss or gradient is not finite that are skipped before training stops", 0, many},
+       {"pipeline.overlap", execution, FIELD(pipeline.overlap), "true", "",
+        "add up the ranks' gradients while the backward pass still runs"},
+       {"pipeline.bucket-size", execution, FIELD(pipeline.bucket_size), "4", "MiB",
+        "gradients that are added up together", 1e-6, 1e6},
+       {"pipeline.shard-optimizer", execution, FIELD(pipeline.shard_optimizer), "false", "",
+        "each rank holds and computes its share of the optimizer's state only (ZeRO-1)"},
+       {"pipeline.reproducible", result, FIELD(pipeline.reproducible), "false", "",
+        "weights of the same bits on 1, 2, 4, ... ranks: the batch is computed in pipeline.slices slices"},
+       {"pipeline.slices", result, FIELD(pipeline.slices), "4", "slices",
+        "slices of the global batch if pipeline.reproducible: a power of two, the largest number of ranks", 1, 4096},
        {"pipeline.log-every", execution, FIELD(pipeline.log_every), "5", "s", "interval of progress lines", 0, 86400},
        {"pipeline.stop-grace", execution, FIELD(pipeline.stop_grace), "60", "s",
         "time a stage has for its checkpoint after Ctrl-C or SIGTERM before it is killed", 0, 86400},
@@ -87,32 +100,38 @@ void add_training(std::vector<Option>& table, const std::string& section, Traini
   };
   const auto key = [&section](const char* name) { return section + "." + name; };
   const auto text = [](auto value) { return fmt::format("{}", value); };
-  table.insert(table.end(),
-               {{key("images"), result, field(&TrainingConfig::images), text(defaults.images), "images",
-                 "training images in all; steps = images / batch, rounded up", 1, many},
-                {key("batch"), result, field(&TrainingConfig::batch), text(defaults.batch), "images",
-                 "global batch, divided among the ranks", 1, 1e6},
-                {key("learning-rate"), result, field(&TrainingConfig::learning_rate), text(defaults.learning_rate), "",
-                 "learning rate after the warm-up (AdamW)", 0, 10},
-                {key("final-learning-rate"), result, field(&TrainingConfig::final_learning_rate),
-                 text(defaults.final_learning_rate), "", "learning rate at the last step, reached by a cosine", 0, 10},
-                {key("warmup"), result, field(&TrainingConfig::warmup), text(defaults.warmup), "steps",
-                 "linear warm-up of the learning rate", 0, many},
-                {key("weight-decay"), result, field(&TrainingConfig::weight_decay), text(defaults.weight_decay), "",
-                 "weight decay, on matrices only", 0, 10},
-                {key("clip"), result, field(&TrainingConfig::clip), text(defaults.clip), "",
-                 "largest norm of the global gradient; 0: no clipping", 0, many},
-                {key("ema"), result, field(&TrainingConfig::ema), text(defaults.ema), "",
-                 "rate a step of the moving average of the weights", 0, 1},
-                {key("precision"),
-                 result,
-                 field(&TrainingConfig::precision),
-                 defaults.precision,
-                 "",
-                 "of the forward and backward pass; weights are float32",
-                 0,
-                 0,
-                 {"float32", "bfloat16"}}});
+  table.insert(
+      table.end(),
+      {{key("images"), result, field(&TrainingConfig::images), text(defaults.images), "images",
+        "training images in all; steps = images / batch, rounded up", 1, many},
+       {key("batch"), result, field(&TrainingConfig::batch), text(defaults.batch), "images",
+        "global batch, divided among the ranks", 1, 1e6},
+       {key("learning-rate"), result, field(&TrainingConfig::learning_rate), text(defaults.learning_rate), "",
+        "learning rate after the warm-up (AdamW)", 0, 10},
+       {key("final-learning-rate"), result, field(&TrainingConfig::final_learning_rate),
+        text(defaults.final_learning_rate), "", "learning rate at the last step, reached by a cosine", 0, 10},
+       {key("warmup"), result, field(&TrainingConfig::warmup), text(defaults.warmup), "steps",
+        "linear warm-up of the learning rate", 0, many},
+       {key("weight-decay"), result, field(&TrainingConfig::weight_decay), text(defaults.weight_decay), "",
+        "weight decay, on matrices only", 0, 10},
+       {key("clip"), result, field(&TrainingConfig::clip), text(defaults.clip), "",
+        "largest norm of the global gradient; 0: no clipping", 0, many},
+       {key("ema"), result, field(&TrainingConfig::ema), text(fmt::join(defaults.ema, " ")), "",
+        "rates a step of moving averages of the weights; the first one is used, the others are published too", 0, 1},
+       {key("micro-batch"), execution, field(&TrainingConfig::micro_batch), text(defaults.micro_batch), "images",
+        "images that a rank computes at once, gradients being added up; 0: all it has", 0, 1e6},
+       {key("checkpoint-activations"), execution, field(&TrainingConfig::checkpoint_activations),
+        text(defaults.checkpoint_activations), "",
+        "compute layers again in the backward pass instead of keeping what they computed: less memory"},
+       {key("precision"),
+        result,
+        field(&TrainingConfig::precision),
+        defaults.precision,
+        "",
+        "of the forward and backward pass; weights are float32",
+        0,
+        0,
+        {"float32", "bfloat16"}}});
 }
 
 void add_features(std::vector<Option>& table) {
@@ -128,7 +147,7 @@ void add_features(std::vector<Option>& table) {
                 .warmup = 50,
                 .weight_decay = 1e-4,
                 .clip = 1,
-                .ema = 0.99,
+                .ema = {0.99},
                 .precision = "float32"});
 }
 
@@ -175,7 +194,7 @@ void add_teacher(std::vector<Option>& table) {
                 .warmup = 200,
                 .weight_decay = 1e-4,
                 .clip = 1,
-                .ema = 0.999,
+                .ema = {0.999},
                 .precision = "float32"});
 }
 
@@ -247,7 +266,7 @@ void add_student(std::vector<Option>& table) {
                 .warmup = 200,
                 .weight_decay = 0,
                 .clip = 1,
-                .ema = 0.999,
+                .ema = {0.999},
                 .precision = "float32"});
 }
 

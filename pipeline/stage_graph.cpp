@@ -27,6 +27,11 @@ bool is_random(const StageNode& node) {
   return node.kind != "prepare" && node.kind != "report";
 }
 
+/// Its result depends on the order in which a batch is added up.
+bool is_trained(const StageNode& node) {
+  return node.kind == "features" || node.kind == "teacher" || node.kind == "student";
+}
+
 }  // namespace
 
 std::vector<StageNode> stage_graph(const Config& config) {
@@ -56,8 +61,9 @@ std::map<std::string, std::string> stage_keys(const StageNode& node, const Confi
   if (is_random(node)) keys["pipeline.seed"] = value_text(config, "pipeline.seed");
   for (const Option& option : options())
     if (option.kind == OptionKind::result && option.section() == node.kind)  // a kind's section has its name
-
       keys[option.key] = value_text(config, option.key);
+  if (is_trained(node) && config.pipeline.reproducible)
+    for (const char* key : {"pipeline.reproducible", "pipeline.slices"}) keys[key] = value_text(config, key);
   if (node.kind == "student") {
     // One of the students listed: its own coupling and seed in place of the lists.
     keys.erase("student.couplings");

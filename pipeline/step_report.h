@@ -7,15 +7,17 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace couplet {
 
-/// One rank's step.
+/// One rank's step. Of equal length on all ranks: the losses, and the squares.
 struct StepReport {
-  double loss = 0;           ///< mean over its rows
-  std::uint64_t digest = 0;  ///< of its rows
-  bool stop = false;         ///< it was asked to stop
-  std::exception_ptr error;  ///< its step could not be computed
+  std::vector<double> losses;   ///< of its slices of the batch, the mean over the slice's rows each
+  std::vector<double> squares;  ///< of its parts of the summed gradient, the sum of the squares each
+  std::uint64_t digest = 0;     ///< of its rows
+  bool stop = false;            ///< it was asked to stop
+  std::exception_ptr error;     ///< its step could not be computed
 
   /// Runs this rank's own work, keeping an error until all ranks know of it.
   void run(const std::function<void()>& work);
@@ -23,11 +25,11 @@ struct StepReport {
 
 /// The same on every rank.
 struct AgreedStep {
-  double loss =
-      0;  ///< mean over ranks, summed in rank order; of the first rank whose own is not finite, if there is one
+  double loss = 0;           ///< mean over slices, summed in their order; of the first that is not finite, if one is
+  double gradient_norm = 0;  ///< of the summed gradient; its squares are summed in the order of the parts
   std::uint64_t digest = 0;  ///< of the global batch
   bool stop = false;         ///< some rank was asked to stop
-  int nonfinite_rank = -1;
+  int nonfinite_rank = -1;   ///< of that loss
 };
 
 /// Collective. If a rank's step could not be computed every rank throws: that one its own error, the others one that

@@ -1,15 +1,17 @@
 #include "pipeline/trainer.h"
 
-#include "pipeline/autocast.h"
-#include "pipeline/checkpoint.h"
+#include "pipeline/batch_split.h"
+#include "pipeline/checkpoint_writer.h"
 #include "pipeline/digest.h"
 #include "pipeline/ema.h"
-#include "pipeline/gradients.h"
+#include "pipeline/flat_parameters.h"
+#include "pipeline/gradient_reduction.h"
 #include "pipeline/interruption.h"
+#include "pipeline/local_step.h"
 #include "pipeline/log.h"
 #include "pipeline/optimizer.h"
 #include "pipeline/prefetch.h"
-#include "pipeline/step_report.h"
+#include "pipeline/trained_state.h"
 #include "pipeline/training_plan.h"
 #include "pipeline/training_record.h"
 #include "storage/error.h"
@@ -29,10 +31,10 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-NamedTensors parameters_of(const torch::nn::Module& model, bool only_trained) {
+NamedTensors trained_parameters(const torch::nn::Module& model) {
   NamedTensors parameters;
   for (const auto& item : model.named_parameters()) {
-    if (item.value().requires_grad() || !only_trained) parameters.emplace(item.key(), item.value());
+    if (item.value().requires_grad()) parameters.emplace(item.key(), item.value());
   }
   return parameters;
 }
@@ -46,124 +48,115 @@ void share_weights(const torch::nn::Module& model, Communicator& communicator) {
   }
 }
 
-/// Everything that a step changes.
-struct TrainedState {
-  torch::nn::Module& model;
-  AdamW& optimizer;
-  Ema& ema;
+std::vector<Ema> averages_of(const FlatParameters& parameters, const TrainingTask& task) {
+  if (task.training.ema.empty()) refuse("{}.ema is empty; give at least one rate", section_of(task));
+  std::vector<Ema> emas;
+  for (const double rate : task.training.ema) emas.emplace_back(parameters, rate);
+  return emas;
+}
 
-  /// The parts share memory with the state: write them before the next step.
-  Checkpoint after(std::int64_t steps, const nlohmann::json& last) const {
-    Checkpoint checkpoint{steps, named_tensors(model), ema.tensors(), optimizer.state(), last};
-    checkpoint.ema.insert(checkpoint.weights.begin(),
-                          checkpoint.weights.end());  // the buffers; parameters are there already
-    return checkpoint;
-  }
-  void restore(const Checkpoint& checkpoint) {
-    const std::string name = checkpoint_name(checkpoint.step);
-    load_tensors(model, checkpoint.weights, name + "/weights.safetensors");
-    restore_tensors(ema.tensors(), checkpoint.ema, name + "/ema.safetensors");
-    restore_tensors(optimizer.state(), checkpoint.optimizer, name + "/optimizer.safetensors");
-  }
-};
-
-/// Where training begins.
-struct Start {
+/// Where training is: after so many steps, of which some changed nothing.
+struct Progression {
   bool resumed = false;
-  std::int64_t step = 0;
-  nlohmann::json last_line;  ///< metrics of the step before
+  std::int64_t step = 0;     ///< the next one
+  std::int64_t skipped = 0;  ///< steps so far
+  nlohmann::json line;       ///< metrics of the step before
+  std::optional<BestStep> best;
+
+  /// Number of the next update.
+  std::int64_t update() const { return step - skipped; }
 };
 
 /// Takes the newest whole checkpoint up, if there is one.
-Start go_on(TrainedState& state, CheckpointStore& checkpoints) {
+Progression go_on(TrainedState& state, CheckpointStore& checkpoints) {
   const auto checkpoint = checkpoints.load_newest();
   if (!checkpoint) return {};
   state.restore(*checkpoint);
-  return {true, checkpoint->step, checkpoint->last};
+  const std::int64_t skipped = checkpoint->last.value("skipped", std::int64_t{0});
+  return {true, checkpoint->step, skipped, checkpoint->last, checkpoint->best};
 }
 
-/// One rank's part of a step's batch, as the background thread leaves it.
-struct PreparedBatch {
-  Batch tensors;
-  std::uint64_t digest = 0;
-};
+/// What every gradient is divided by: from the sum over slices to the mean, and down to `clip` where its norm is
+/// larger.
+double gradient_divisor(double slices, double mean_norm, double clip) {
+  return clip > 0 && mean_norm > clip ? slices * mean_norm / clip : slices;
+}
 
-PreparedBatch prepare_batch(const TrainingTask& task, const TrainingPlan& plan, std::int64_t step, bool pin) {
-  const BatchRange range = plan.range(step);
-  PreparedBatch prepared{task.batch(range), 0};
-  for (std::size_t i = 0; i < prepared.tensors.size(); ++i) {
-    auto& tensor = prepared.tensors[i];
-    if (!tensor.device().is_cpu() || tensor.dim() < 1 || tensor.size(0) != range.rows) {
-      fail("{}: tensor {} of the batch of step {} is not a CPU tensor of {} rows", task.name, i, step, range.rows);
-    }
+/// Counts a step whose numbers are not finite: nothing has been spoilt by it. Too many end training.
+void skip(const TrainingTask& task, const PipelineConfig& pipeline, const AgreedStep& agreed, Progression& at,
+          const Communicator& communicator) {
+  const std::string what = agreed.nonfinite_rank >= 0 ? fmt::format("the loss of step {} is {} on rank {}", at.step,
+                                                                    agreed.loss, agreed.nonfinite_rank)
+                                                      : fmt::format(
+                                                            "the norm of the gradient of step {} is {}, summed "
+                                                            "over all ranks from losses that are finite",
+                                                            at.step, agreed.gradient_norm);
+  if (++at.skipped > pipeline.max_skipped) {
+    fail(
+        "{0}: {1}: {2} steps are more than pipeline.max-skipped = {3}; training has stopped before the update and the "
+        "last checkpoint is intact; a lower {4}.learning-rate, a longer {4}.warmup or {4}.precision = float32 may help",
+        task.name, what, at.skipped, pipeline.max_skipped, section_of(task));
   }
-  prepared.digest = batch_digest(prepared.tensors, range.first);
-  if (pin) {
-    for (auto& tensor : prepared.tensors) tensor = tensor.pin_memory();
+  if (communicator.is_root())
+    warn_line(fmt::format("{}; it is skipped: {} of at most {}", what, at.skipped, pipeline.max_skipped));
+}
+
+/// True on every rank if this step's validation gave the best figure so far.
+bool note_best(const TrainingTask& task, Progression& at, Communicator& communicator) {
+  bool better = false;
+  if (communicator.is_root() && at.line.contains(task.best_of) && at.line[task.best_of].is_number()) {
+    const double figure = at.line[task.best_of];
+    better = std::isfinite(figure) && (!at.best || figure < at.best->figure);
+    if (better) at.best = BestStep{at.step, figure};
   }
-  return prepared;
+  return communicator.maximum(better ? 1 : 0) != 0;
 }
 
-Batch on_device(Batch batch, torch::Device device) {
-  for (auto& tensor : batch) tensor = tensor.to(device, /*non_blocking=*/true);
-  return batch;
-}
-
-/// The gradient of the loss over this rank's rows is added to the parameters' .grad; returns the loss.
-double forward_backward(const TrainingTask& task, const Batch& batch, torch::Device device) {
-  at::Tensor loss;
-  {
-    const Autocast autocast(task.training.precision, device);
-    loss = task.loss(batch);
+/// The parameters that each rank has updated its share of, whole on every rank. Returns the seconds it took.
+double gather_values(const FlatParameters& parameters, Communicator& communicator) {
+  const auto start = Clock::now();
+  for (const auto& bucket : parameters.buckets()) {
+    at::Tensor values = bucket.values;
+    communicator.all_gather_parts(values);
   }
-  loss.backward();
-  return loss.item<double>();
+  return seconds_since(start);
 }
 
-/// One rank's part of a step before the ranks meet.
-struct LocalStep {
-  StepReport report;
-  Batch batch;
-  double stall = 0;  ///< seconds it waited for the batch
-};
-
-LocalStep compute(const TrainingTask& task, Prefetch<PreparedBatch>& batches, torch::Device device) {
-  LocalStep mine;
-  mine.report.run([&] {
-    const auto asked = Clock::now();
-    PreparedBatch prepared = batches.next();
-    mine.stall = seconds_since(asked);
-    mine.batch = on_device(std::move(prepared.tensors), device);
-    mine.report.digest = prepared.digest;
-    mine.report.loss = forward_backward(task, mine.batch, device);
-  });
-  mine.report.stop = stop_requested();
-  return mine;
+/// What the task does with its model after the optimizer.
+void finish_step(const TrainingTask& task, const LocalStep& mine, Communicator& communicator) {
+  const at::NoGradGuard no_grad;
+  if (task.batch_mean) task.batch_mean->use(mean_over_slices(mine.means, communicator));
+  if (task.after_step) task.after_step(mine.batch);
 }
 
-/// The mean gradient's norm is known, the update not yet made: nothing has been spoilt if a number is not finite.
-void require_finite(const TrainingTask& task, std::int64_t step, const AgreedStep& agreed, double norm) {
-  const std::string rest = fmt::format(
-      "training has stopped before the update and the last checkpoint is intact; a lower {0}.learning-rate, a longer "
-      "{0}.warmup or "
-      "{0}.precision = float32 may help",
-      section_of(task));
-  if (!std::isfinite(agreed.loss)) {
-    fail("{}: the loss of step {} is {} on rank {}: {}", task.name, step, agreed.loss, agreed.nonfinite_rank, rest);
+/// Adds the figures of validation to the metrics where they are due. True on every rank if they are the best so far.
+bool validate(const TrainingTask& task, const TrainingPlan& plan, Progression& at, Communicator& communicator) {
+  const bool due = at.step == plan.steps || (task.validate_every > 0 && at.step % task.validate_every == 0);
+  if (!task.validate || !due) return false;
+  const at::NoGradGuard no_grad;
+  at.line.update(task.validate());
+  return !task.best_of.empty() && note_best(task, at, communicator);
+}
+
+/// Copies the state, which is the pause in training, and leaves the writing to the background. Returns the seconds.
+double save(TrainedState& state, CheckpointWriter& writer, const Progression& at, const TrainingRecord& record) {
+  const auto start = Clock::now();
+  writer.finish();
+  writer.start({at.step, state.host_copy(), at.line, at.best}, [&record] { record.sync(); });
+  return seconds_since(start);
+}
+
+TrainingResult result_of(const torch::nn::Module& model, const TrainedState& state, const FlatParameters& parameters,
+                         const std::vector<Ema>& emas, const Progression& at) {
+  TrainingResult result{host_copies(named_tensors(model)), {}, {}, at.step, at.line};
+  const NamedTensors untrained = host_copies(state.untrained());
+  for (std::size_t i = 0; i < emas.size(); ++i) {
+    NamedTensors tensors = host_copies(parameters.named(emas[i].averages()));
+    tensors.insert(untrained.begin(), untrained.end());
+    result.emas.push_back({emas[i].rate(), ema_file(i, emas[i].rate()), std::move(tensors)});
   }
-  if (!std::isfinite(norm)) fail("{}: the norm of the gradient of step {} is {}: {}", task.name, step, norm, rest);
-}
-
-/// What every gradient is divided by: from the sum over ranks to the mean, and down to `clip` where its norm is larger.
-double gradient_divisor(double ranks, double mean_norm, double clip) {
-  return clip > 0 && mean_norm > clip ? ranks * mean_norm / clip : ranks;
-}
-
-NamedTensors host_copies(const NamedTensors& tensors) {
-  NamedTensors copies;
-  for (const auto& [name, tensor] : tensors)
-    copies.emplace(name, tensor.detach().to(at::kCPU, tensor.scalar_type(), false, /*copy=*/true));
-  return copies;
+  result.ema = result.emas.front().tensors;
+  return result;
 }
 
 }  // namespace
@@ -171,71 +164,75 @@ NamedTensors host_copies(const NamedTensors& tensors) {
 TrainingResult train(TrainingTask& task, torch::nn::Module& model, const PipelineConfig& pipeline,
                      Communicator& communicator, torch::Device device) {
   const TrainingPlan plan = plan_training(task, communicator);
+  const BatchSplit split = split_batch(task, plan, pipeline, communicator);
+  const Share share = pipeline.shard_optimizer ? Share{communicator.rank(), communicator.size()} : Share{};
   model.to(device);
   model.train();
   share_weights(model, communicator);
-  const NamedTensors trained = parameters_of(model, true);
-  FlatGradients gradients(trained);
-  AdamWOptions options;
-  options.weight_decay = task.training.weight_decay;
-  AdamW optimizer(trained, options);
-  Ema ema(parameters_of(model, false), task.training.ema);
-  TrainedState state{model, optimizer, ema};
+  FlatParameters parameters(model, {static_cast<std::int64_t>(pipeline.bucket_size * 0x1p20), split.slices});
+  GradientReduction reduction(parameters, {share, pipeline.overlap, split.reproducible}, communicator);
+  AdamW optimizer(parameters, {.weight_decay = task.training.weight_decay}, share);
+  std::vector<Ema> emas = averages_of(parameters, task);
+  TrainedState state(model, parameters, optimizer, emas, communicator);
 
   CheckpointStore checkpoints(task.directory / "checkpoints", pipeline.keep_checkpoints, task.provenance, communicator);
-  const auto [resumed, first_step, last_line] = go_on(state, checkpoints);
-  nlohmann::json line = last_line;
-  say_plan(task, plan, trained, communicator);
-  TrainingRecord record(task.directory, resumed, first_step, plan.steps, plan.batch,
+  Progression at = go_on(state, checkpoints);
+  say_plan(task, plan, trained_parameters(model), communicator);
+  TrainingRecord record(task.directory, at.resumed, at.step, plan.steps, plan.batch,
                         static_cast<double>(pipeline.log_every), communicator);
-  Prefetch<PreparedBatch> batches(first_step, plan.steps,
+  CheckpointWriter writer(checkpoints, communicator);
+  StepComputation computation(task, split, parameters, reduction, device);
+  Prefetch<PreparedBatch> batches(at.step, plan.steps,
                                   [&](std::int64_t step) { return prepare_batch(task, plan, step, device.is_cuda()); });
 
-  for (std::int64_t step = first_step; step < plan.steps; ++step) {
+  for (double pause = 0; at.step < plan.steps;) {
     const auto start = Clock::now();
-    gradients.zero();
-    const LocalStep mine = compute(task, batches, device);
-    const AgreedStep agreed = agree(mine.report, task.name, step, communicator);
-    gradients.sum_over_ranks(communicator);
-    const double norm = gradients.norm() / communicator.size();
-    require_finite(task, step, agreed, norm);
+    LocalStep mine = computation.run(batches);
+    if (!mine.report.error) mine.report.run([&] { writer.rethrow_failure(); });
+    const AgreedStep agreed = agree(mine.report, task.name, at.step, communicator);
+    const double norm = agreed.gradient_norm / static_cast<double>(split.slices);
+    const double rate = learning_rate(task.training, at.step);
+    ReductionTimes communication = reduction.times();
 
-    const double rate = learning_rate(task.training, step);
-    optimizer.update(step, rate, gradient_divisor(communicator.size(), norm, task.training.clip));
-    if (task.after_step) {
-      const at::NoGradGuard no_grad;
-      task.after_step(mine.batch);
+    if (std::isfinite(agreed.loss) && std::isfinite(norm)) {
+      optimizer.update(at.update(), rate,
+                       gradient_divisor(static_cast<double>(split.slices), norm, task.training.clip));
+      if (!share.is_whole()) communication.add(gather_values(parameters, communicator));
+      finish_step(task, mine, communicator);
+      for (Ema& ema : emas) ema.update(at.update());
+    } else {
+      skip(task, pipeline, agreed, at, communicator);
     }
-    ema.update(step);
 
-    const std::int64_t done = step + 1;
-    line = {{"step", step},
-            {"loss", agreed.loss},
-            {"grad_norm", norm},
-            {"lr", rate},
-            {"images", done * plan.batch},
-            {"digest", digest_text(agreed.digest)},
-            {"seconds", seconds_since(start)},
-            {"data_stall", mine.stall}};
-    if (task.validate && (done == plan.steps || (task.validate_every > 0 && done % task.validate_every == 0))) {
-      const at::NoGradGuard no_grad;
-      line.update(task.validate());
-    }
-    record.step(line);
-    if (agreed.stop || (pipeline.checkpoint_every > 0 && done % pipeline.checkpoint_every == 0 && done < plan.steps)) {
-      record.sync();
-      checkpoints.save(state.after(done, line));
-    }
+    at.line = {{"step", at.step},
+               {"loss", agreed.loss},
+               {"grad_norm", norm},
+               {"lr", rate},
+               {"images", (at.step + 1) * plan.batch},
+               {"digest", digest_text(agreed.digest)},
+               {"rows", mine.rows},
+               {"skipped", at.skipped},
+               {"seconds", seconds_since(start)},
+               {"data_stall", mine.data_stall},
+               {"communication", communication.under_way},
+               {"communication_stall", communication.stall},
+               {"checkpoint_pause", std::exchange(pause, 0.0)}};
+    ++at.step;
+    const bool best = validate(task, plan, at, communicator);
+    record.step(at.line);
+    const bool due = pipeline.checkpoint_every > 0 && at.step % pipeline.checkpoint_every == 0 && at.step < plan.steps;
+    if (agreed.stop || best || due) pause = save(state, writer, at, record);
     if (agreed.stop) {
-      record.event("interrupted", done);
+      writer.finish();
+      record.event("interrupted", at.step);
       throw Interrupted(fmt::format(
           "{}: stopped on request after step {} of {}; its checkpoint is saved and the same command goes on from there",
-          task.name, done, plan.steps));
+          task.name, at.step, plan.steps));
     }
   }
+  writer.finish();
   record.event("finished", plan.steps);
-  const Checkpoint last = state.after(plan.steps, line);
-  return {host_copies(last.weights), host_copies(last.ema), plan.steps, line};
+  return result_of(model, state, parameters, emas, at);
 }
 
 }  // namespace couplet

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,15 @@ struct BatchRange {
   std::int64_t rows = 0;
 };
 
+/// A figure of the rows besides the loss that the gradient-free part of a model learns from (vp prior).
+struct BatchMean {
+  /// Called after each `loss`: the figure's mean over the rows that `loss` was called with, on the model's device.
+  std::function<at::Tensor()> of_rows;
+  /// Called after the optimizer step with the mean over the global batch, float64: of the same bits on all ranks, and
+  /// with pipeline.reproducible on any number of ranks.
+  std::function<void(const at::Tensor&)> use;
+};
+
 struct TrainingTask {
   std::string name;                 ///< of the stage instance, for messages
   std::filesystem::path directory;  ///< of the stage: checkpoints/, metrics.jsonl
@@ -34,28 +44,42 @@ struct TrainingTask {
   /// Makes this rank's part of a batch (CPU tensors); called ahead of time on another thread, so it must not touch the
   /// model.
   std::function<Batch(const BatchRange&)> batch;
-  /// Mean loss over this rank's rows; called with the batch on the model's device, under autocast if so configured.
+  /// Mean loss over the rows it is called with: this rank's of the step, or a part of them at a time (micro-batches,
+  /// slices); on the model's device, under autocast if so configured.
   std::function<at::Tensor(const Batch&)> loss;
-  /// Optional: after the optimizer step, with the gradient-free part of the model's state (vp prior). Collective.
+  std::optional<BatchMean> batch_mean;
+  /// Optional: after the optimizer step, with this rank's rows. Not called for a step that is skipped. Collective.
   std::function<void(const Batch&)> after_step;
   /// Optional: extra figures at intervals (validation), merged into the metrics line; every `validate_every` steps and
   /// at the end. Collective.
   std::function<nlohmann::json()> validate;
   std::int64_t validate_every = 0;
+  /// Optional: the figure of `validate` by which checkpoints are compared, lower is better; the best one is kept.
+  std::string best_of;
+};
+
+/// The average of one rate.
+struct AveragedWeights {
+  double rate = 0;
+  std::string file;      ///< "ema.safetensors", or "ema-0.9999.safetensors" for a further rate
+  NamedTensors tensors;  ///< buffers as in the raw weights
 };
 
 struct TrainingResult {
   NamedTensors weights;  ///< raw
-  NamedTensors ema;      ///< exponential moving average of parameters; buffers as in `weights`
+  NamedTensors ema;      ///< exponential moving average of parameters, of the first rate; buffers as in `weights`
+  std::vector<AveragedWeights> emas;  ///< of every rate; the first is `ema`
   std::int64_t steps = 0;
   nlohmann::json last;  ///< last metrics line
 };
 
 /// Trains from the newest whole checkpoint in `task.directory` (or from the model's present weights) to the end. Global
-/// batch, gradient clipping over the global gradient, warm-up then cosine, fused AdamW with weight decay on matrices
-/// only, EMA, checkpoints every `pipeline.checkpoint-every` steps, metrics a step, stop requests agreed on at step
-/// boundaries (checkpoint, then throws Interrupted). Bit-equal to an uninterrupted run when resumed on the same number
-/// of ranks and threads. A non-finite loss is an error that names step and rank.
+/// batch (micro-batches, slices), gradients reduced while the backward pass runs, clipping over the global gradient,
+/// warm-up then cosine, fused AdamW with weight decay on matrices only (its state shared among the ranks if so
+/// configured), EMAs, checkpoints in the background every `pipeline.checkpoint-every` steps, metrics a step, stop
+/// requests agreed on at step boundaries (checkpoint, then throws Interrupted). Bit-equal to an uninterrupted run when
+/// resumed on the same number of ranks and threads; with pipeline.reproducible on any number of ranks. A step whose
+/// loss or gradient is not finite changes nothing and is counted; more than `pipeline.max-skipped` are an error.
 TrainingResult train(TrainingTask& task, torch::nn::Module& model, const PipelineConfig& pipeline,
                      Communicator& communicator, torch::Device device);
 

@@ -1,5 +1,6 @@
 #include "stages/features/classifier.h"
 
+#include "pipeline/recompute.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -38,7 +39,12 @@ ClassifierImpl::ClassifierImpl(const ClassifierOptions& o) : options_(o) {
 
 at::Tensor ClassifierImpl::features(const at::Tensor& images) {
   auto x = images;
-  for (auto& convolution : convolutions_) x = at::relu(at::max_pool2d(convolution(x), 2));
+  for (auto& convolution : convolutions_) {
+    auto halved = [convolution](const std::vector<at::Tensor>& in) mutable {
+      return at::relu(at::max_pool2d(convolution(in[0]), 2));
+    };
+    x = options_.recompute ? recomputed(halved, {x}, convolution->parameters()) : halved({x});
+  }
   return at::relu(hidden_(x.flatten(1)));
 }
 

@@ -19,6 +19,7 @@ struct ClassifierOptions {
   std::int64_t channels = 16;   ///< of the first convolution; each later one has twice as many
   std::int64_t dimension = 64;  ///< of the features
   std::int64_t num_classes = 10;
+  bool recompute = false;  ///< convolutions are computed again in the backward pass instead of kept
 };
 
 /// Refuses sizes that do not fit together, naming the configuration keys.

@@ -11,6 +11,7 @@ ClassifierOptions classifier_options(const FeaturesConfig& config, const Dataset
   options.channels = config.channels;
   options.dimension = config.dimension;
   options.num_classes = shape.classes;
+  options.recompute = config.training.checkpoint_activations;
   return options;
 }
 

@@ -13,6 +13,7 @@ SiTOptions student_options(const StudentConfig& config, const DatasetShape& shap
   options.depth = config.depth;
   options.heads = config.heads;
   options.num_classes = shape.classes;
+  options.recompute = config.training.checkpoint_activations;
   check(options);
   return options;
 }

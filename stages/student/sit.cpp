@@ -1,6 +1,7 @@
 #include "stages/student/sit.h"
 
 #include "pipeline/patches.h"
+#include "pipeline/recompute.h"
 #include "pipeline/transformer_ops.h"
 #include "storage/error.h"
 
@@ -145,7 +146,7 @@ at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const at::
   // A convolution whose stride is its kernel is a linear layer on patches.
   auto tokens =
       at::linear(patchify(x, patch), x_embedder_->weight.view({options_.channels, -1}), x_embedder_->bias) + pos_embed_;
-  for (auto& block : blocks_) tokens = block(tokens, c);
+  for (auto& block : blocks_) tokens = layer_output(options_.recompute, block, tokens, c);
   const auto m = linear(c, final_modulation_).chunk(2, 1);
   const auto output = linear(modulated(tokens, m[0], m[1]), final_linear_).to(x.scalar_type());
   // Its values come in (p, p, C) order, unlike the input's.

@@ -28,6 +28,7 @@ struct SiTOptions {
   std::int64_t num_classes = 10;  ///< the label table has one more row, for "no label"
   double mlp_ratio = 4;
   bool learn_sigma = false;  ///< the network has 2C outputs, of which the first C are the velocity
+  bool recompute = false;    ///< blocks are computed again in the backward pass instead of kept
 };
 
 /// Refuses sizes that do not fit together, naming the configuration keys.

@@ -107,7 +107,7 @@ void student(StageContext& context) {
                                                     {"num_classes", std::to_string(options.num_classes)},
                                                     {"time", "couplet: 0 data, 1 noise, field to noise"}};
   publish_tensors(context.directory() / "weights.safetensors", result.weights, sizes);
-  publish_tensors(context.directory() / "ema.safetensors", result.ema, sizes);
+  for (const auto& ema : result.emas) publish_tensors(context.directory() / ema.file, ema.tensors, sizes);
   publish_file(context.directory() / "summary.json",
                nlohmann::json{{"coupling", coupling},
                               {"seed", context.node.seed},

@@ -14,6 +14,7 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   options.layers = config.layers;
   options.head_size = config.head_size;
   options.num_classes = shape.classes;
+  options.recompute = config.training.checkpoint_activations;
   options.nvp = config.variant == "nvp";
   check(options);
   return options;

@@ -1,6 +1,7 @@
 #include "stages/teacher/tarflow.h"
 
 #include "pipeline/patches.h"
+#include "pipeline/recompute.h"
 #include "pipeline/transformer_ops.h"
 #include "storage/error.h"
 
@@ -71,7 +72,7 @@ at::Tensor TarFlowLayerImpl::forward(const at::Tensor& x) {
 }
 
 TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, bool reads_backwards)
-    : nvp(o.nvp), backwards(reads_backwards) {
+    : nvp(o.nvp), recompute(o.recompute), backwards(reads_backwards) {
   using torch::nn::Linear;
   proj_in = register_module("proj_in", Linear(o.token_size(), o.channels));
   pos_embed = register_parameter("pos_embed", at::randn({o.tokens(), o.channels}) * embedding_std);
@@ -105,7 +106,7 @@ TarFlowOutput TarFlowBlockImpl::forward(const at::Tensor& image_order, const at:
   const auto context = count - 1;
   auto x = linear(tokens.narrow(1, 0, context), proj_in) + places.narrow(0, 0, context);
   if (const auto labels = label_rows(y); labels.defined()) x = x + labels.unsqueeze(1);
-  for (auto& layer : layers) x = layer(x);
+  for (auto& layer : layers) x = layer_output(recompute, layer, x);
   const auto affine = linear(x, proj_out).to(tokens.scalar_type());
 
   const auto first = tokens.narrow(1, 0, 1), rest = tokens.narrow(1, 1, context);

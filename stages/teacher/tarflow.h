@@ -22,7 +22,8 @@ struct TarFlowOptions {
   std::int64_t layers = 2;  ///< attention layers a block
   std::int64_t head_size = 64;
   std::int64_t num_classes = 0;  ///< 0: unconditional
-  bool nvp = true;  ///< false: the volume-preserving variant, without scale and with a learnt prior variance
+  bool nvp = true;         ///< false: the volume-preserving variant, without scale and with a learnt prior variance
+  bool recompute = false;  ///< layers are computed again in the backward pass instead of kept
 
   std::int64_t tokens() const { return (image_size / patch) * (image_size / patch); }
   std::int64_t token_size() const { return in_channels * patch * patch; }
@@ -66,7 +67,7 @@ public:
   /// over classes. Undefined for an unconditional model.
   at::Tensor label_rows(const at::Tensor& y) const;
 
-  bool nvp, backwards;
+  bool nvp, recompute, backwards;
   torch::nn::Linear proj_in{nullptr}, proj_out{nullptr};
   at::Tensor pos_embed;    ///< [T, channels], by place in the image (not in reading order)
   at::Tensor class_embed;  ///< [classes, 1, channels], or undefined

@@ -90,7 +90,7 @@ void teacher(StageContext& context) {
       static_cast<double>(parameter_count(*model)) / 1e6);
 
   RowStream rows(train_table, {"image", "label"}, config.prepare.window_blocks, seed);
-  at::Tensor mean_square;  // of z over this rank's rows, for the prior of vp
+  at::Tensor mean_square;  // of z over the rows that the loss saw last, for the prior of vp
   TrainingTask task;
   task.name = context.node.name;
   task.directory = context.directory();
@@ -104,16 +104,16 @@ void teacher(StageContext& context) {
     if (!options.nvp) mean_square = output.z.detach().to(torch::kFloat32).square().mean(0);
     return model->loss(output);
   };
-  task.after_step = [&](const Batch&) {
-    if (options.nvp) return;
-    context.communicator.all_reduce(mean_square);
-    model->update_prior(mean_square.div_(context.communicator.size()));
-  };
+  if (!options.nvp) {
+    task.batch_mean = BatchMean{.of_rows = [&] { return mean_square; },
+                                .use = [&](const at::Tensor& mean) { model->update_prior(mean.to(torch::kFloat32)); }};
+  }
   task.validate = [&] {
     return nlohmann::json{
         {"test_nats_per_value", validate(model, test_table, config, context.communicator, context.device)}};
   };
   task.validate_every = config.teacher.validate_every;
+  task.best_of = "test_nats_per_value";
   const TrainingResult result = train(task, *model, config.pipeline, context.communicator, context.device);
 
   load_tensors(*model, result.ema, "EMA weights");
@@ -127,7 +127,7 @@ void teacher(StageContext& context) {
       {"num_blocks", std::to_string(options.blocks)},       {"layers_per_block", std::to_string(options.layers)},
       {"num_classes", std::to_string(options.num_classes)}, {"variant", config.teacher.variant}};
   publish_tensors(context.run.teacher_weights(), result.weights, sizes);
-  publish_tensors(context.run.teacher_ema(), result.ema, sizes);
+  for (const auto& ema : result.emas) publish_tensors(context.directory() / ema.file, ema.tensors, sizes);
   publish_file(context.directory() / "summary.json",
                nlohmann::json{{"test", likelihood(nats, config.teacher)},
                               {"parameters", parameter_count(*model)},

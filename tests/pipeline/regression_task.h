@@ -48,18 +48,19 @@ inline Batch regression_rows(std::int64_t first, std::int64_t count) {
   return {x, y, position};
 }
 
-inline TrainingTask regression_task(const std::filesystem::path& directory, Regression& model, std::int64_t steps) {
+inline TrainingTask regression_task(const std::filesystem::path& directory, Regression& model, std::int64_t steps,
+                                    std::int64_t batch = 12) {
   TrainingTask task;
   task.name = "teacher";
   task.directory = directory;
-  task.training = {.images = steps * 12,
-                   .batch = 12,
+  task.training = {.images = steps * batch,
+                   .batch = batch,
                    .learning_rate = 0.05,
                    .final_learning_rate = 0.001,
                    .warmup = 2,
                    .weight_decay = 0.1,
                    .clip = 0.5,
-                   .ema = 0.9,
+                   .ema = {0.9},
                    .precision = "float32"};
   task.provenance = {{"teacher", {{"channels", 64}}}, {"dataset", "abc"}};
   task.batch = [](const BatchRange& range) { return regression_rows(range.first, range.rows); };

@@ -57,8 +57,8 @@ inline std::vector<nlohmann::json> json_lines(const std::filesystem::path& path)
 inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& directory) {
   auto lines = json_lines(directory / "metrics.jsonl");
   for (auto& line : lines) {
-    line.erase("seconds");
-    line.erase("data_stall");
+    for (const char* key : {"seconds", "data_stall", "communication", "communication_stall", "checkpoint_pause"})
+      line.erase(key);
   }
   return lines;
 }

@@ -1,0 +1,34 @@
+// How the global batch is computed: which rows of it at once, and which sums are formed on the way.
+#pragma once
+
+#include "pipeline/config.h"
+#include "pipeline/training_plan.h"
+
+#include <cstdint>
+#include <string>
+
+namespace couplet {
+
+/// The global batch is so many equal slices, each rank computes some of them one after the other, each of them some
+/// rows at a time (micro-batches; the last one of a slice may be shorter). Without pipeline.reproducible each rank has
+/// one slice: its rows.
+struct BatchSplit {
+  std::int64_t slices = 1;       ///< of the global batch
+  std::int64_t first_slice = 0;  ///< of this rank
+  std::int64_t own_slices = 1;
+  std::int64_t slice_rows = 0;
+  std::int64_t micro_rows = 0;
+  bool reproducible = false;
+};
+
+/// Refuses slices and ranks that do not go together.
+BatchSplit split_batch(const TrainingTask& task, const TrainingPlan& plan, const PipelineConfig& pipeline,
+                       const Communicator& communicator);
+
+/// With pipeline.reproducible: refuses a number of slices that is no power of two, and a number of ranks that does not
+/// divide it, naming those that do.
+void require_slices(const PipelineConfig& pipeline, std::int64_t ranks);
+/// With pipeline.reproducible: refuses a global batch that does not divide by the slices. `section`: "teacher".
+void require_sliceable(const PipelineConfig& pipeline, const std::string& section, std::int64_t batch);
+
+}  // namespace couplet
