@@ -1,6 +1,8 @@
 // Collectives between the ranks of a stage. Tensors in, tensors out: never a pointer and a count.
 #pragma once
 
+#include "pipeline/pending_collective.h"
+
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -11,7 +13,8 @@
 namespace couplet {
 
 /// Every call is collective: all ranks make it, in the same order, with tensors of equal shape and type. A call that
-/// fails (MPI or NCCL error, a shape that differs) throws Error naming the operation and the rank.
+/// fails (MPI or NCCL error, a shape that differs) throws Error naming the operation and the rank. "Parts": a
+/// contiguous tensor's elements in order, cut into `size` parts of equal length; part r is rank r's.
 class Communicator {
 public:
   virtual ~Communicator() = default;
@@ -24,6 +27,12 @@ public:
   /// mean the same shape and type is checked beforehand for the first thousand calls, and with the next other call for
   /// later ones: no cost in a long training run.
   virtual void all_reduce(at::Tensor& tensor) = 0;
+  /// The same, going on while the caller computes: several may be under way, waited for in any order.
+  virtual std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) = 0;
+  /// The same for one part: afterwards part `rank` holds its sum over ranks, the others are undefined.
+  virtual std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor tensor) = 0;
+  /// In place: every rank's own part reaches all. Any element type.
+  virtual void all_gather_parts(at::Tensor& tensor) = 0;
   /// In place: rank `root`'s values. Any element type.
   virtual void broadcast(at::Tensor& tensor, int root) = 0;
   /// [size, shape...]: every rank's tensor, in rank order. Any element type.

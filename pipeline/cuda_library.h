@@ -2,6 +2,8 @@
 // GPU.
 #pragma once
 
+#include "pipeline/pending_collective.h"
+
 #include <ATen/core/Tensor.h>
 
 #include <memory>
@@ -10,14 +12,18 @@
 
 namespace couplet {
 
-/// NCCL on one device, among ranks that joined with the same id. Contiguous tensors on that device; a call queues its
-/// work on the device's current stream and returns.
+/// NCCL on one device, among ranks that joined with the same id. Contiguous tensors on that device. Work goes to a
+/// stream of its own, behind what the device's current stream holds; that stream waits for it at once, or, of a
+/// `start_`, when its caller does. The host waits for nothing.
 class CudaCollectives {
 public:
   virtual ~CudaCollectives() = default;
   virtual void all_reduce(at::Tensor& tensor) = 0;
   virtual void broadcast(at::Tensor& tensor, int root) = 0;
   virtual void all_gather(const at::Tensor& tensor, at::Tensor& gathered) = 0;
+  virtual std::unique_ptr<PendingCollective> start_all_reduce(const at::Tensor& tensor) = 0;
+  virtual std::unique_ptr<PendingCollective> start_reduce_scatter(const at::Tensor& tensor) = 0;
+  virtual void all_gather_parts(at::Tensor& tensor) = 0;
 };
 
 class CudaLibrary {
@@ -33,7 +39,7 @@ public:
 
 /// The one symbol the library exports; renumbered when the classes above change, so that an old library is not mistaken
 /// for a new one.
-extern "C" CudaLibrary* couplet_cuda_library_1();
+extern "C" CudaLibrary* couplet_cuda_library_2();
 
 /// The library and this process's GPUs, looked for once. Loading it also makes LibTorch's CUDA back end known: call
 /// before any tensor is on a GPU.

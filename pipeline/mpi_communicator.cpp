@@ -2,6 +2,7 @@
 
 #include "pipeline/collective_checks.h"
 #include "pipeline/mpi_session.h"
+#include "pipeline/mpi_transfer.h"
 #include "storage/error.h"
 
 #include <ATen/core/grad_mode.h>
@@ -55,6 +56,11 @@ at::Tensor reachable(const at::Tensor& tensor) {
   return copy;
 }
 
+/// [size, numel / size]: a view.
+at::Tensor parts_of(const at::Tensor& tensor, int size) {
+  return tensor.detach().view({size, tensor.numel() / size});
+}
+
 }  // namespace
 
 MpiCommunicator::MpiCommunicator() {
@@ -72,8 +78,8 @@ MpiCommunicator::MpiCommunicator() {
 }
 
 void MpiCommunicator::all_reduce(at::Tensor& tensor) {
-  check_reducible(tensor, false, rank_);
-  agree_on_reduction(tensor);
+  check_reducible(tensor, false, "all_reduce", rank_);
+  agree_on_reduction("all_reduce", tensor);
   if (size_ == 1 || tensor.numel() == 0) return;
   const at::NoGradGuard no_grad;
   const at::Tensor host = reachable(tensor);
@@ -81,6 +87,56 @@ void MpiCommunicator::all_reduce(at::Tensor& tensor) {
   in_messages(host, [&](void* values, int count) {
     check_mpi(MPI_Allreduce(MPI_IN_PLACE, values, count, type, MPI_SUM, MPI_COMM_WORLD), "all_reduce", rank_);
   });
+  if (!host.is_same(tensor)) tensor.copy_(host, /*non_blocking=*/true);
+}
+
+std::unique_ptr<PendingCollective> MpiCommunicator::start_all_reduce(at::Tensor tensor) {
+  constexpr const char* operation = "start_all_reduce";
+  check_reducible(tensor, false, operation, rank_);
+  agree_on_reduction(operation, tensor);
+  const at::NoGradGuard no_grad;
+  const at::Tensor host = size_ == 1 ? tensor : reachable(tensor);
+  auto transfer = std::make_unique<MpiTransfer>(host, host, tensor, operation, rank_);
+  if (size_ == 1) return transfer;
+  const MPI_Datatype type = mpi_type(host.scalar_type());
+  in_messages(host, [&](void* values, int count) {
+    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, values, count, type, MPI_SUM, MPI_COMM_WORLD, transfer->add_request()),
+              operation, rank_);
+  });
+  return transfer;
+}
+
+// A reduction to each part's owner: MPI_Ireduce_scatter_block would leave the result at the tensor's start, takes no
+// more than one message of parts side by side, and in Open MPI 4.1 sends everything through rank 0.
+std::unique_ptr<PendingCollective> MpiCommunicator::start_reduce_scatter(at::Tensor tensor) {
+  constexpr const char* operation = "start_reduce_scatter";
+  check_reducible(tensor, false, operation, rank_);
+  check_parts(tensor, size_, operation, rank_);
+  agree_on_reduction(operation, tensor);
+  const at::NoGradGuard no_grad;
+  const at::Tensor host = size_ == 1 ? tensor : reachable(tensor);
+  const at::Tensor parts = parts_of(host, size_);
+  auto transfer = std::make_unique<MpiTransfer>(host, parts.select(0, rank_), parts_of(tensor, size_).select(0, rank_),
+                                                operation, rank_);
+  if (size_ == 1) return transfer;
+  const MPI_Datatype type = mpi_type(host.scalar_type());
+  for (int owner = 0; owner < size_; ++owner) {
+    in_messages(parts.select(0, owner), [&](void* values, int count) {
+      const void* const from = owner == rank_ ? MPI_IN_PLACE : values;
+      check_mpi(MPI_Ireduce(from, values, count, type, MPI_SUM, owner, MPI_COMM_WORLD, transfer->add_request()),
+                operation, rank_);
+    });
+  }
+  return transfer;
+}
+
+void MpiCommunicator::all_gather_parts(at::Tensor& tensor) {
+  check_parts(tensor, size_, "all_gather_parts", rank_);
+  agree("all_gather_parts", &tensor, -1);
+  if (size_ == 1 || tensor.numel() == 0) return;
+  const at::NoGradGuard no_grad;
+  const at::Tensor host = reachable(tensor);
+  gather_rows(parts_of(host, size_), "all_gather_parts");
   if (!host.is_same(tensor)) tensor.copy_(host, /*non_blocking=*/true);
 }
 
@@ -102,25 +158,29 @@ at::Tensor MpiCommunicator::all_gather(const at::Tensor& tensor) {
   check_dense(tensor, "all_gather", rank_);
   agree("all_gather", &tensor, -1);
   const at::NoGradGuard no_grad;
-  const at::Tensor host = reachable(tensor);
   std::vector<std::int64_t> sizes = tensor.sizes().vec();
   sizes.insert(sizes.begin(), size_);
   const at::Tensor gathered = host_tensor(sizes, tensor);
-  const auto bytes = static_cast<std::int64_t>(host.nbytes());
-  if (bytes > 0 && bytes * size_ <= message_bytes) {
-    const int count = static_cast<int>(bytes);
-    check_mpi(MPI_Allgather(host.data_ptr(), count, MPI_BYTE, gathered.data_ptr(), count, MPI_BYTE, MPI_COMM_WORLD),
-              "all_gather", rank_);
-  } else if (bytes > 0) {
-    gathered.select(0, rank_).copy_(host);
-    const auto element = static_cast<int>(host.element_size());
-    for (int root = 0; root < size_; ++root) {
-      in_messages(gathered.select(0, root), [&](void* values, int count) {
-        check_mpi(MPI_Bcast(values, count * element, MPI_BYTE, root, MPI_COMM_WORLD), "all_gather", rank_);
-      });
-    }
-  }
+  gathered.select(0, rank_).copy_(tensor);
+  gather_rows(gathered, "all_gather");
   return tensor.is_cuda() ? gathered.to(tensor.device(), /*non_blocking=*/true) : gathered;
+}
+
+void MpiCommunicator::gather_rows(const at::Tensor& host, const char* operation) {
+  if (size_ == 1 || host.numel() == 0) return;
+  const auto bytes = static_cast<std::int64_t>(host.nbytes());
+  if (bytes <= message_bytes) {
+    check_mpi(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, host.data_ptr(), static_cast<int>(bytes / size_),
+                            MPI_BYTE, MPI_COMM_WORLD),
+              operation, rank_);
+    return;
+  }
+  const auto element = static_cast<int>(host.element_size());
+  for (int root = 0; root < size_; ++root) {
+    in_messages(host.select(0, root), [&](void* values, int count) {
+      check_mpi(MPI_Bcast(values, count * element, MPI_BYTE, root, MPI_COMM_WORLD), operation, rank_);
+    });
+  }
 }
 
 void MpiCommunicator::barrier() {
@@ -132,24 +192,25 @@ void MpiCommunicator::mix(std::int64_t value) {
   history_ ^= history_ >> 32;
 }
 
-void MpiCommunicator::mix(const at::Tensor& tensor) {
-  mix(static_cast<std::int64_t>(tensor.scalar_type()));
-  mix(tensor.dim());
-  for (const std::int64_t length : tensor.sizes()) mix(length);
+void MpiCommunicator::mix(const char* operation, const at::Tensor* tensor, int root) {
+  for (const char* letter = operation; *letter; ++letter) mix(static_cast<unsigned char>(*letter));
+  mix(root);
+  if (!tensor) return;
+  mix(static_cast<std::int64_t>(tensor->scalar_type()));
+  mix(tensor->dim());
+  for (const std::int64_t length : tensor->sizes()) mix(length);
 }
 
-void MpiCommunicator::agree_on_reduction(const at::Tensor& tensor) {
+void MpiCommunicator::agree_on_reduction(const char* operation, const at::Tensor& tensor) {
   if (size_ == 1) return;
-  if (reductions_++ < checked_reductions) return agree("all_reduce", &tensor, -1);
-  mix(tensor);
+  if (reductions_++ < checked_reductions) return agree(operation, &tensor, -1);
+  mix(operation, &tensor, -1);
   ++unchecked_;
 }
 
 void MpiCommunicator::agree(const char* operation, const at::Tensor* tensor, int root) {
   if (size_ == 1) return;
-  mix(static_cast<unsigned char>(operation[0]));
-  mix(root);
-  if (tensor) mix(*tensor);
+  mix(operation, tensor, root);
   const auto mark = static_cast<std::int64_t>(history_ >> 2);
   std::int64_t extremes[2] = {mark, -mark};
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD), operation, rank_);
@@ -158,7 +219,7 @@ void MpiCommunicator::agree(const char* operation, const at::Tensor* tensor, int
     if (tensor)
       call += fmt::format(" of {} [{}]", c10::toString(tensor->scalar_type()), fmt::join(tensor->sizes(), ", "));
     if (root >= 0) call += fmt::format(" from rank {}", root);
-    report_difference(call + (unchecked_ > 0 ? fmt::format(" after {} all_reduce calls", unchecked_) : ""));
+    report_difference(call + (unchecked_ > 0 ? fmt::format(" after {} reductions", unchecked_) : ""));
   }
   unchecked_ = 0;
 }
@@ -175,8 +236,10 @@ void MpiCommunicator::report_difference(const std::string& call) {
     const std::string theirs = all.data() + static_cast<std::size_t>(other) * length;
     if (theirs != call) fail("the ranks' calls differ: rank {}: {}; rank {}: {}", rank_, call, other, theirs);
   }
-  fail("the ranks' calls differ: an earlier all_reduce had another shape or type on another rank; rank {}: {}", rank_,
-       call);
+  fail(
+      "the ranks' calls differ: an earlier reduction had another shape or type, or was not made, on another rank; rank "
+      "{}: {}",
+      rank_, call);
 }
 
 std::unique_ptr<Communicator> make_mpi_communicator() {

@@ -17,13 +17,16 @@ public:
   int local_size() const { return local_size_; }
 
   void all_reduce(at::Tensor& tensor) override;
+  std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override;
+  std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor tensor) override;
+  void all_gather_parts(at::Tensor& tensor) override;
   void broadcast(at::Tensor& tensor, int root) override;
   at::Tensor all_gather(const at::Tensor& tensor) override;
   void barrier() override;
 
   /// Agrees on a reduction before it is made, for the first `checked_reductions` of them: a program that repeats its
   /// steps differs there or never. Later ones are only remembered, without a message, and checked by the next `agree`.
-  void agree_on_reduction(const at::Tensor& tensor);
+  void agree_on_reduction(const char* operation, const at::Tensor& tensor);
   static constexpr std::int64_t checked_reductions = 1000;
   /// Throws on every rank if this call, or one noted before it, is not the same on all: one message of 16 bytes. Also a
   /// barrier.
@@ -31,7 +34,9 @@ public:
 
 private:
   void mix(std::int64_t value);
-  void mix(const at::Tensor& tensor);
+  void mix(const char* operation, const at::Tensor* tensor, int root);
+  /// [size, ...] in host memory: row r reaches all from rank r.
+  void gather_rows(const at::Tensor& host, const char* operation);
   [[noreturn]] void report_difference(const std::string& call);
 
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;

@@ -32,9 +32,28 @@ public:
 
   void all_reduce(at::Tensor& tensor) override {
     if (!on_gpu(tensor)) return mpi_->all_reduce(tensor);
-    check_reducible(tensor, true, rank());
-    mpi_->agree_on_reduction(tensor);
+    check_reducible(tensor, true, "all_reduce", rank());
+    mpi_->agree_on_reduction("all_reduce", tensor);
     if (tensor.numel() > 0) nccl_->all_reduce(tensor);
+  }
+  std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override {
+    if (!on_gpu(tensor)) return mpi_->start_all_reduce(std::move(tensor));
+    check_reducible(tensor, true, "start_all_reduce", rank());
+    mpi_->agree_on_reduction("start_all_reduce", tensor);
+    return nccl_->start_all_reduce(tensor);
+  }
+  std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor tensor) override {
+    if (!on_gpu(tensor)) return mpi_->start_reduce_scatter(std::move(tensor));
+    check_reducible(tensor, true, "start_reduce_scatter", rank());
+    check_parts(tensor, size(), "start_reduce_scatter", rank());
+    mpi_->agree_on_reduction("start_reduce_scatter", tensor);
+    return nccl_->start_reduce_scatter(tensor);
+  }
+  void all_gather_parts(at::Tensor& tensor) override {
+    if (!on_gpu(tensor)) return mpi_->all_gather_parts(tensor);
+    check_parts(tensor, size(), "all_gather_parts", rank());
+    mpi_->agree("all_gather_parts", &tensor, -1);
+    if (tensor.numel() > 0) nccl_->all_gather_parts(tensor);
   }
   void broadcast(at::Tensor& tensor, int root) override {
     if (!on_gpu(tensor)) return mpi_->broadcast(tensor, root);

@@ -9,6 +9,7 @@
 
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <utility>
 
 namespace couplet {
@@ -19,6 +20,10 @@ void check_nccl(ncclResult_t result, const char* operation, int rank, ncclComm_t
   const char* const more = ncclGetLastError(communicator);
   fail("{} failed on rank {}: NCCL: {}{}{}", operation, rank, ncclGetErrorString(result), more && *more ? "; " : "",
        more ? more : "");
+}
+
+void check_cuda(cudaError_t error, const char* operation, int rank) {
+  if (error != cudaSuccess) fail("{} failed on rank {}: CUDA: {}", operation, rank, cudaGetErrorString(error));
 }
 
 ncclDataType_t nccl_type(at::ScalarType type) {
@@ -63,54 +68,142 @@ struct CurrentDevice {
   explicit CurrentDevice(int device) { c10::cuda::set_device(static_cast<c10::DeviceIndex>(device)); }
 };
 
-class NcclCollectives final : public CudaCollectives {
+/// A point in a stream's work.
+class Event {
 public:
-  NcclCollectives(const ncclUniqueId& id, int rank, int size, int device)
-      : rank_(rank), device_(device), current_(device), handle_(id, rank, size) {}
-
-  void all_reduce(at::Tensor& tensor) override {
-    run("all_reduce", {&tensor}, [&](cudaStream_t stream) {
-      void* const values = tensor.data_ptr();
-      return ncclAllReduce(values, values, static_cast<std::size_t>(tensor.numel()), nccl_type(tensor.scalar_type()),
-                           ncclSum, handle_.get(), stream);
-    });
+  Event(const char* operation, int rank) : operation_(operation), rank_(rank) {
+    check_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), operation, rank);
   }
-  void broadcast(at::Tensor& tensor, int root) override {
-    run("broadcast", {&tensor}, [&](cudaStream_t stream) {
-      void* const values = tensor.data_ptr();
-      return ncclBroadcast(values, values, tensor.nbytes(), ncclUint8, root, handle_.get(), stream);
-    });
-  }
-  void all_gather(const at::Tensor& tensor, at::Tensor& gathered) override {
-    run("all_gather", {&tensor, &gathered}, [&](cudaStream_t stream) {
-      return ncclAllGather(tensor.const_data_ptr(), gathered.data_ptr(), tensor.nbytes(), ncclUint8, handle_.get(),
-                           stream);
-    });
+  ~Event() { cudaEventDestroy(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  void record(cudaStream_t stream) { check_cuda(cudaEventRecord(event_, stream), operation_, rank_); }
+  /// What is queued on the stream from now on waits for it.
+  void hold_up(cudaStream_t stream) const { check_cuda(cudaStreamWaitEvent(stream, event_, 0), operation_, rank_); }
+  bool reached() const {
+    const cudaError_t state = cudaEventQuery(event_);
+    if (state == cudaErrorNotReady) return false;
+    check_cuda(state, operation_, rank_);
+    return true;
   }
 
 private:
-  /// Queues one operation on the current stream. An error of an earlier one, seen by NCCL's own threads, is reported
-  /// here too.
+  cudaEvent_t event_ = nullptr;
+  const char* operation_;
+  int rank_;
+};
+
+class NcclTransfer final : public PendingCollective {
+public:
+  NcclTransfer(const char* operation, int rank, int device) : end_(operation, rank), device_(device) {}
+  ~NcclTransfer() override {
+    if (waited_ || std::uncaught_exceptions() > 0) return;
+    try {
+      wait();
+    } catch (const std::exception&) {
+      // The stream's failure reports itself in the calls that follow.
+    }
+  }
+  NcclTransfer(const NcclTransfer&) = delete;
+  NcclTransfer& operator=(const NcclTransfer&) = delete;
+  Event& end() { return end_; }
+  bool test() override { return end_.reached(); }
+  void wait() override {
+    if (waited_) return;
+    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
+    end_.hold_up(c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device_)).stream());
+    waited_ = true;
+  }
+
+private:
+  Event end_;
+  int device_;
+  bool waited_ = false;
+};
+
+class NcclCollectives final : public CudaCollectives {
+public:
+  NcclCollectives(const ncclUniqueId& id, int rank, int size, int device)
+      : rank_(rank),
+        size_(size),
+        device_(device),
+        current_(device),
+        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, static_cast<c10::DeviceIndex>(device))),
+        handle_(id, rank, size) {}
+
+  void all_reduce(at::Tensor& tensor) override { sum("all_reduce", tensor)->wait(); }
+  std::unique_ptr<PendingCollective> start_all_reduce(const at::Tensor& tensor) override {
+    return sum("start_all_reduce", tensor);
+  }
+  std::unique_ptr<PendingCollective> start_reduce_scatter(const at::Tensor& tensor) override {
+    return start("start_reduce_scatter", {&tensor}, [&] {
+      const auto count = static_cast<std::size_t>(tensor.numel() / size_);
+      return ncclReduceScatter(tensor.data_ptr(), own_part(tensor), count, nccl_type(tensor.scalar_type()), ncclSum,
+                               handle_.get(), stream_.stream());
+    });
+  }
+  void broadcast(at::Tensor& tensor, int root) override {
+    start("broadcast", {&tensor}, [&] {
+      void* const values = tensor.data_ptr();
+      return ncclBroadcast(values, values, tensor.nbytes(), ncclUint8, root, handle_.get(), stream_.stream());
+    })->wait();
+  }
+  void all_gather(const at::Tensor& tensor, at::Tensor& gathered) override {
+    start("all_gather", {&tensor, &gathered}, [&] {
+      return ncclAllGather(tensor.const_data_ptr(), gathered.data_ptr(), tensor.nbytes(), ncclUint8, handle_.get(),
+                           stream_.stream());
+    })->wait();
+  }
+  void all_gather_parts(at::Tensor& tensor) override {
+    start("all_gather_parts", {&tensor}, [&] {
+      const std::size_t bytes = tensor.nbytes() / static_cast<std::size_t>(size_);
+      return ncclAllGather(own_part(tensor), tensor.data_ptr(), bytes, ncclUint8, handle_.get(), stream_.stream());
+    })->wait();
+  }
+
+private:
+  std::unique_ptr<PendingCollective> sum(const char* operation, const at::Tensor& tensor) {
+    return start(operation, {&tensor}, [&] {
+      void* const values = tensor.data_ptr();
+      return ncclAllReduce(values, values, static_cast<std::size_t>(tensor.numel()), nccl_type(tensor.scalar_type()),
+                           ncclSum, handle_.get(), stream_.stream());
+    });
+  }
+
+  void* own_part(const at::Tensor& tensor) const {
+    const std::size_t bytes = tensor.nbytes() / static_cast<std::size_t>(size_);
+    return static_cast<char*>(tensor.data_ptr()) + static_cast<std::size_t>(rank_) * bytes;
+  }
+
+  /// Queues one operation on the communicator's stream, behind what the current stream holds. An error of an earlier
+  /// one, seen by NCCL's own threads, is reported here too.
   template <class Queue>
-  void run(const char* operation, std::initializer_list<const at::Tensor*> tensors, Queue queue) {
-    const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device_));
+  std::unique_ptr<NcclTransfer> start(const char* operation, std::initializer_list<const at::Tensor*> tensors,
+                                      Queue queue) {
     for (const at::Tensor* tensor : tensors) {
       if (tensor->device().index() != device_) {
         fail("{} on rank {}: the tensor is on {}, the communicator on GPU {}", operation, rank_, tensor->device().str(),
              device_);
       }
-      // The tensor may have been made on another stream: its memory must not be reused before this one is done with it.
-      c10::cuda::CUDACachingAllocator::recordStream(tensor->storage().data_ptr(), stream);
+      // Its memory, made on another stream, must not be reused before this one is done with it.
+      c10::cuda::CUDACachingAllocator::recordStream(tensor->storage().data_ptr(), stream_);
     }
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
     ncclResult_t earlier = ncclSuccess;
     check_nccl(ncclCommGetAsyncError(handle_.get(), &earlier), operation, rank_, handle_.get());
     check_nccl(earlier, operation, rank_, handle_.get());
-    check_nccl(queue(stream.stream()), operation, rank_, handle_.get());
+    Event ready(operation, rank_);
+    ready.record(c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device_)).stream());
+    ready.hold_up(stream_.stream());
+    auto transfer = std::make_unique<NcclTransfer>(operation, rank_, device_);
+    check_nccl(queue(), operation, rank_, handle_.get());
+    transfer->end().record(stream_.stream());
+    return transfer;
   }
 
-  int rank_, device_;
+  int rank_, size_, device_;
   CurrentDevice current_;
+  c10::cuda::CUDAStream stream_;
   NcclHandle handle_;
 };
 
@@ -141,7 +234,7 @@ public:
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) CudaLibrary* couplet_cuda_library_1() {
+extern "C" __attribute__((visibility("default"))) CudaLibrary* couplet_cuda_library_2() {
   static Library library;
   return &library;
 }

@@ -102,6 +102,117 @@ TEST(AllReduce, RefusesWhatItCannotSum) {
   ranks().barrier();
 }
 
+TEST(StartAllReduce, SeveralAreUnderWayAndEndInAnyOrder) {
+  const std::int64_t size = ranks().size();
+  std::vector<torch::Tensor> tensors;
+  std::vector<std::unique_ptr<PendingCollective>> pending;
+  for (const auto type : reducible) {
+    for (const auto& sizes : {std::vector<std::int64_t>{}, {5}, {2, 0}, {100000, 7}}) {
+      tensors.push_back(numbers(sizes, type, 1) * (ranks().rank() + 1));
+      pending.push_back(ranks().start_all_reduce(tensors.back()));
+    }
+  }
+  auto between = torch::ones({3}, options(torch::kFloat32));
+  ranks().all_reduce(between);
+  EXPECT_TRUE(between.eq(size).all().item<bool>());
+  for (auto next = pending.rbegin(); next != pending.rend(); ++next) (*next)->wait();
+  for (const auto& tensor : tensors) {
+    EXPECT_TRUE(tensor.equal(numbers(tensor.sizes(), tensor.scalar_type(), 1) * (size * (size + 1) / 2)));
+  }
+}
+
+TEST(StartAllReduce, ProgressesInTest) {
+  auto tensor = torch::full({1000000}, ranks().rank(), options(torch::kFloat32));
+  const auto pending = ranks().start_all_reduce(tensor);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!pending->test() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_TRUE(pending->test());
+  pending->wait();
+  pending->wait();
+  EXPECT_TRUE(tensor.eq(ranks().size() * (ranks().size() - 1) / 2).all().item<bool>());
+}
+
+TEST(StartAllReduce, DroppedItWaits) {
+  auto tensor = torch::ones({1000000}, options(torch::kFloat32));
+  std::ignore = ranks().start_all_reduce(tensor);
+  EXPECT_TRUE(tensor.eq(ranks().size()).all().item<bool>());
+}
+
+TEST(StartAllReduce, TakesMoreThanOneMessage) {
+  const std::int64_t count = (std::int64_t{64} << 20) / 4 + 3;  // a message holds 64 MiB
+  auto tensor = torch::full({count}, ranks().rank() + 1, options(torch::kFloat32));
+  tensor[count - 1] = -1;
+  ranks().start_all_reduce(tensor)->wait();
+  const auto size = static_cast<float>(ranks().size());
+  EXPECT_EQ(tensor[count - 1].item<float>(), -size);
+  EXPECT_TRUE(tensor.narrow(0, 0, count - 1).eq(size * (size + 1) / 2).all().item<bool>());
+}
+
+TEST(StartReduceScatter, SumsEachRanksPart) {
+  const std::int64_t size = ranks().size(), rank = ranks().rank();
+  std::vector<torch::Tensor> tensors;
+  std::vector<std::unique_ptr<PendingCollective>> pending;
+  for (const auto type : reducible) {
+    for (const auto& sizes : {std::vector<std::int64_t>{size}, {3, size}, {2, 0}, {size, 30011}}) {
+      tensors.push_back(numbers(sizes, type, 1) * (rank + 1));
+      pending.push_back(ranks().start_reduce_scatter(tensors.back()));
+    }
+  }
+  for (const auto& one : pending) one->wait();
+  for (const auto& tensor : tensors) {
+    const auto sum = numbers(tensor.sizes(), tensor.scalar_type(), 1) * (size * (size + 1) / 2);
+    const auto part = [&](const torch::Tensor& all) {
+      return all.flatten().chunk(size)[static_cast<std::size_t>(rank)];
+    };
+    if (tensor.numel() > 0) EXPECT_TRUE(part(tensor).equal(part(sum))) << tensor.sizes();
+  }
+}
+
+TEST(StartReduceScatter, TakesMoreThanOneMessage) {
+  const std::int64_t part = (std::int64_t{64} << 20) / 4 + 3, size = ranks().size(), rank = ranks().rank();
+  auto tensor = torch::full({size, part}, rank + 1, options(torch::kFloat32));
+  tensor.select(1, part - 1).copy_(torch::arange(size, torch::kFloat32));
+  ranks().start_reduce_scatter(tensor)->wait();
+  EXPECT_EQ(tensor[rank][part - 1].item<std::int64_t>(), rank * size);
+  EXPECT_TRUE(tensor[rank].narrow(0, 0, part - 1).eq(size * (size + 1) / 2).all().item<bool>());
+}
+
+TEST(AllGatherParts, GivesEachRanksPartToAll) {
+  const std::int64_t size = ranks().size(), rank = ranks().rank();
+  for (const auto type : all_types) {
+    for (const std::int64_t part : {1, 7, 0}) {
+      auto tensor = torch::zeros({part, size}, options(type));
+      tensor.view({size, part})[rank] = numbers({part}, type, rank);
+      ranks().all_gather_parts(tensor);
+      for (std::int64_t from = 0; from < size; ++from) {
+        EXPECT_TRUE(tensor.view({size, part})[from].equal(numbers({part}, type, from))) << torch::toString(type);
+      }
+    }
+  }
+}
+
+TEST(AllGatherParts, TakesMoreThanOneMessage) {
+  const std::int64_t size = ranks().size(), rank = ranks().rank(), part = (std::int64_t{64} << 20) + 3;
+  auto tensor = torch::zeros({size, part}, options(torch::kUInt8));
+  tensor[rank].fill_(rank + 1);
+  ranks().all_gather_parts(tensor);
+  for (std::int64_t from = 0; from < size; ++from) EXPECT_TRUE(tensor[from].eq(from + 1).all().item<bool>());
+}
+
+TEST(Parts, OfUnequalLengthAreRefused) {
+  if (ranks().size() == 1) GTEST_SKIP() << "one part is always as long as itself";
+  auto tensor = torch::ones({ranks().size() + 1}, options(torch::kFloat32));
+  const auto text = fmt::format("{} elements cannot be cut into {} parts of equal length; pad them to {}",
+                                ranks().size() + 1, ranks().size(), 2 * ranks().size());
+  expect_contains(error_of([&] { ranks().start_reduce_scatter(tensor); }), text);
+  expect_contains(error_of([&] { ranks().all_gather_parts(tensor); }), text);
+  auto transposed = torch::ones({ranks().size(), 2}, options(torch::kFloat32)).t();
+  expect_contains(error_of([&] { ranks().start_reduce_scatter(transposed); }), "not contiguous");
+  expect_contains(error_of([&] { ranks().all_gather_parts(transposed); }), "not contiguous");
+  expect_contains(error_of([&] { ranks().start_all_reduce(transposed); }), "not contiguous");
+  ranks().barrier();
+}
+
 TEST(Broadcast, GivesTheRootsValues) {
   for (int root = 0; root < ranks().size(); ++root) {
     for (const auto type : all_types) {
@@ -229,6 +340,21 @@ TEST(AllReduce, ShapesThatDifferAreAnErrorOnEveryRank) {
   expect_contains(error, "all_reduce of Float [10000]");
 }
 
+TEST(StartAllReduce, CallsThatDifferAreAnErrorOnEveryRank) {
+  if (ranks().size() == 1) GTEST_SKIP() << "needs two ranks";
+  const auto lengths = make_mpi_communicator();
+  auto tensor = torch::ones({ranks().rank() == 0 ? 12 : 12000});
+  const auto error = error_of([&] { lengths->start_all_reduce(tensor); });
+  expect_contains(error, "start_all_reduce of Float [12]");
+  expect_contains(error, "start_all_reduce of Float [12000]");
+  const auto operations = make_mpi_communicator();
+  auto same = torch::ones({12});
+  const auto call = [&] {
+    return ranks().rank() == 0 ? operations->start_all_reduce(same) : operations->start_reduce_scatter(same);
+  };
+  expect_contains(error_of([&] { call(); }), "start_reduce_scatter of Float [12]");
+}
+
 TEST(AllReduce, InALongRunShapesThatDifferAreFoundByTheNextCall) {
   if (ranks().size() == 1) GTEST_SKIP() << "needs two ranks";
   MpiCommunicator own;
@@ -238,7 +364,7 @@ TEST(AllReduce, InALongRunShapesThatDifferAreFoundByTheNextCall) {
   auto tensor = ranks().rank() == 0 ? torch::ones({4}) : torch::ones({2, 2});
   own.all_reduce(tensor);
   EXPECT_EQ(tensor.sum().item<float>(), 4 * static_cast<float>(ranks().size()));
-  expect_contains(error_of([&] { own.barrier(); }), "an earlier all_reduce");
+  expect_contains(error_of([&] { own.barrier(); }), "an earlier reduction");
 }
 
 // The last one: a request to stop stays.
