@@ -2,11 +2,13 @@
 #include "launch/commands.h"
 #include "launch/ranks.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/device.h"
 #include "pipeline/interruption.h"
 #include "pipeline/lock.h"
 #include "pipeline/log.h"
 #include "pipeline/stage_record.h"
+#include "pipeline/watchdog.h"
 #include "stages/couple/couple.h"
 #include "stages/stages.h"
 #include "storage/atomic_file.h"
@@ -15,6 +17,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <optional>
@@ -123,6 +126,7 @@ void run_node(const Session& session, const StageNode& node) {
   std::optional<FileLock> lock, parts;
   bool work = false;
   if (communicator.is_root()) {
+    const Busy busy("looking what is to be done");
     if (node.kind == "couple")
       parts.emplace(session.run.parts_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
     lock.emplace(lock_path, LockMode::exclusive, "stage " + node.name, orphan_seconds);
@@ -186,6 +190,7 @@ void run_part(const Session& session, const StageNode& node, const std::optional
   std::optional<FileLock> parts;
   bool work = false;
   if (communicator.is_root()) {
+    const Busy busy("looking what is to be done");
     parts.emplace(session.run.parts_lock(node.name), range ? LockMode::shared : LockMode::exclusive,
                   "stage " + node.name, orphan_seconds);
     const FileLock lock(session.run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
@@ -222,10 +227,19 @@ bool run_parts(const CommandLine& line, const Session& session, const std::vecto
   return true;
 }
 
+/// What this attempt's notes on what the ranks do are called: student-nf-0, couple-0-63.
+std::string board_name(const CommandLine& line) {
+  std::string name = line.argument();
+  if (line.has("couple.shards")) name += "-" + line.get("couple.shards");
+  std::ranges::replace(name, '/', '-');
+  return name;
+}
+
 void run_nodes(const CommandLine& line, const Config& config, const RunDirectory& run, Communicator& communicator) {
   const auto graph = stage_graph(config);
   const auto nodes = select_nodes(line.argument(), graph);
   validate_ranks(config, communicator.size());
+  const Watchdog watchdog(communicator, run.log() / "ranks", board_name(line), config.pipeline.timeout);
   const auto threads = resolve_threads(config.pipeline, local_ranks());
   at::set_num_threads(static_cast<int>(threads));
   const Session session{config, run, graph, communicator, pick_device(config.pipeline.device, communicator)};

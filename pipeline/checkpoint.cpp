@@ -1,5 +1,6 @@
 #include "pipeline/checkpoint.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/log.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
@@ -143,7 +144,10 @@ CheckpointStore::CheckpointStore(fs::path directory, std::int64_t keep, nlohmann
 
 void CheckpointStore::save(const Checkpoint& checkpoint) {
   std::string reason;
-  if (communicator_.is_root()) reason = reason_of_failure([&] { write(checkpoint); });
+  if (communicator_.is_root()) {
+    const Busy busy("writing " + checkpoint_name(checkpoint.step));
+    reason = reason_of_failure([&] { write(checkpoint); });
+  }
   reason = communicator_.broadcast_text(reason, 0);
   if (!reason.empty()) fail("{}", reason);
 }
@@ -187,6 +191,7 @@ std::optional<Checkpoint> CheckpointStore::load_newest() {
     nlohmann::json state;
     Checkpoint checkpoint;
     const auto reasons = communicator_.gather_text(reason_of_failure([&] {
+      const Busy busy("reading " + checkpoint_name(step));
       state = read_state(directory, step);
       checkpoint = read_checkpoint(directory, state);
     }));

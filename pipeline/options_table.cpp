@@ -39,7 +39,7 @@ void add_pipeline(std::vector<Option>& table) {
        {"pipeline.stop-grace", execution, FIELD(pipeline.stop_grace), "60", "s",
         "time a stage has for its checkpoint after Ctrl-C or SIGTERM before it is killed", 0, 86400},
        {"pipeline.timeout", execution, FIELD(pipeline.timeout), "600", "s",
-        "not in effect yet: time after which a job whose ranks do not meet will end", 1, 1e6}});
+        "time that a rank waits for another in a collective before all end, naming the one that did not come", 1, 1e6}});
 }
 
 void add_storage(std::vector<Option>& table) {

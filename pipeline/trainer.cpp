@@ -1,5 +1,6 @@
 #include "pipeline/trainer.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/autocast.h"
 #include "pipeline/checkpoint.h"
 #include "pipeline/digest.h"
@@ -193,6 +194,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
 
   for (std::int64_t step = first_step; step < plan.steps; ++step) {
     const auto start = Clock::now();
+    note_progress(fmt::format("step {} of {}", step, plan.steps));
     gradients.zero();
     const LocalStep mine = compute(task, batches, device);
     const AgreedStep agreed = agree(mine.report, task.name, step, communicator);
