@@ -3,6 +3,7 @@
 #include "launch/ranks.h"
 
 #include "pipeline/activity.h"
+#include "pipeline/agreement.h"
 #include "pipeline/device.h"
 #include "pipeline/interruption.h"
 #include "pipeline/lock.h"
@@ -227,6 +228,19 @@ bool run_parts(const CommandLine& line, const Session& session, const std::vecto
   return true;
 }
 
+/// What all ranks must agree on before any work: with ranks of another version or configuration, or of other devices,
+/// a stage would come out as a mixture.
+nlohmann::json facts_of(const CommandLine& line, const Config& config) {
+  nlohmann::json facts = {{"program version", COUPLET_VERSION},
+                          {"stage", line.argument()},
+                          {"couple.shards", line.get("couple.shards")},
+                          {"couple.finish", line.has("couple.finish")},
+                          {"device", resolve_device(config.pipeline.device)}};
+  for (const Option& option : options())
+    if (option.kind == OptionKind::result) facts[option.key] = value_text(config, option.key);
+  return facts;
+}
+
 /// What this attempt's notes on what the ranks do are called: student-nf-0, couple-0-63.
 std::string board_name(const CommandLine& line) {
   std::string name = line.argument();
@@ -239,6 +253,7 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
   const auto graph = stage_graph(config);
   const auto nodes = select_nodes(line.argument(), graph);
   validate_ranks(config, communicator.size());
+  require_agreement(communicator, "what they are to do", facts_of(line, config));
   const Watchdog watchdog(communicator, run.log() / "ranks", board_name(line), config.pipeline.timeout);
   const auto threads = resolve_threads(config.pipeline, local_ranks());
   at::set_num_threads(static_cast<int>(threads));

@@ -1,6 +1,7 @@
 #include "pipeline/trainer.h"
 
 #include "pipeline/activity.h"
+#include "pipeline/agreement.h"
 #include "pipeline/autocast.h"
 #include "pipeline/checkpoint.h"
 #include "pipeline/digest.h"
@@ -183,8 +184,10 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   Ema ema(parameters_of(model, false), task.training.ema);
   TrainedState state{model, optimizer, ema};
 
+  require_agreement(communicator, "what " + task.name + " is trained on", task.provenance);
   CheckpointStore checkpoints(task.directory / "checkpoints", pipeline.keep_checkpoints, task.provenance, communicator);
   const auto [resumed, first_step, last_line] = go_on(state, checkpoints);
+  require_agreement(communicator, "where " + task.name + " goes on", {{"step", first_step}});
   nlohmann::json line = last_line;
   say_plan(task, plan, trained, communicator);
   TrainingRecord record(task.directory, resumed, first_step, plan.steps, plan.batch,
