@@ -300,6 +300,8 @@ void run_ranks(const CommandLine& line, int& rank, int& ranks) {
   std::filesystem::path file = line.get("config");
   if (file.empty() && std::filesystem::exists(run.config())) file = run.config();
   const Config config = resolve_config(file, line.settings());
+  // `couplet run` counts its own.
+  if (!line.has("launched")) set_time_limit(config.pipeline.time_limit);
   const std::unique_ptr<Communicator> communicator = make_communicator(config.pipeline.device);
   rank = communicator->rank();
   ranks = communicator->size();
@@ -309,7 +311,8 @@ void run_ranks(const CommandLine& line, int& rank, int& ranks) {
 }  // namespace
 
 int stage_command(const std::vector<std::string>& words) {
-  watch_signals();
+  const bool launched = std::ranges::find(words, "--launched") != words.end();
+  watch_signals(launched ? Repeats::nothing : Repeats::insists);
   int rank = started_as_rank(), ranks = 1;
   try {
     const CommandLine line(stage_syntax(), words);
@@ -319,7 +322,7 @@ int stage_command(const std::vector<std::string>& words) {
       run_ranks(line, rank, ranks);
     return exit_ok;
   } catch (const Interrupted& interrupted) {
-    say("{}", interrupted.what());
+    say("{}{}", time_limit_over() ? "pipeline.time-limit is over: " : "", interrupted.what());
     return exit_interrupted;
   } catch (const Error& error) {
     return end_ranks(rank, ranks, error.what(), error.status());
