@@ -146,36 +146,64 @@ SignalReader::Requests SignalReader::take() {
     const int signal = static_cast<int>(info.ssi_signo);
     requests.stop |= std::ranges::find(stop_signals, signal) != stop_signals.end();
     requests.interrupt |= signal == SIGINT;
+    requests.terminate |= signal == SIGTERM;
   }
   return requests;
 }
 
+namespace {
+
+/// From the request to stop to its end.
+class Stop {
+public:
+  bool asked() const { return asked_ != Clock::time_point::max(); }
+  void ask(double grace) {
+    asked_ = Clock::now();
+    kill_time_ = asked_ + std::chrono::duration_cast<Clock::duration>(Seconds(grace));
+  }
+  /// No more waiting for the checkpoint.
+  bool insisted(const SignalReader::Requests& requests) const {
+    const Clock::time_point now = Clock::now();
+    return requests.interrupt || (requests.terminate && now - asked_ > std::chrono::seconds(1)) || now >= kill_time_;
+  }
+
+private:
+  Clock::time_point asked_ = Clock::time_point::max(), kill_time_ = asked_;
+};
+
+/// How long to wait for something to happen.
+int poll_milliseconds(bool stopping, Clock::time_point stop_at) {
+  if (stopping) return 1000;  // ask again, and see whether the grace is over
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(stop_at - Clock::now()).count() + 1;
+  return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60000));
+}
+
+}  // namespace
+
 ProcessEnd run_process(const ProcessRequest& request, SignalReader& signals) {
   ProcessEnd end;
   Child child(request);
-  Clock::time_point kill_time = Clock::time_point::max();
+  Stop stop;
   bool errors_open = true;
   while (!child.ended(end.status)) {
     pollfd events[] = {{signals.descriptor(), POLLIN, 0}, {errors_open ? child.errors() : -1, POLLIN, 0}};
-    // Without a signal to wake us, look again each second while stopping.
-    poll(events, 2, end.stop_requested ? 1000 : 60000);
+    poll(events, 2, poll_milliseconds(stop.asked(), request.stop_at));
     if (events[1].revents != 0) errors_open = child.copy_errors();
     const SignalReader::Requests requests = signals.take();
-    if (requests.stop && !end.stop_requested) {
-      end.stop_requested = true;
-      kill_time = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(request.stop_grace));
-      say("stopping at the next checkpoint, in {} at most; Ctrl-C again ends it at once",
-          duration_text(request.stop_grace));
-      child.ask_to_stop();
-    } else if (requests.interrupt || Clock::now() >= kill_time) {
+    if (stop.asked() && stop.insisted(requests)) {
       end.killed = true;
       child.kill_group();
-    } else if (end.stop_requested && events[1].revents == 0) {
+    } else if (!stop.asked() && (requests.stop || Clock::now() >= request.stop_at)) {
+      stop.ask(request.stop_grace);
+      say("{}stopping at the next checkpoint, in {} at most; Ctrl-C again ends it at once",
+          requests.stop ? "" : "pipeline.time-limit is over: ", duration_text(request.stop_grace));
+      child.ask_to_stop();
+    } else if (stop.asked() && events[1].revents == 0) {
       child.ask_to_stop();
     }
   }
   if (errors_open) drain_errors(child);
-  end.stop_requested |= signals.take().stop;
+  end.stop_requested = stop.asked() || signals.take().stop;
   return end;
 }
 

@@ -2,6 +2,7 @@
 // never left behind.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -22,6 +23,7 @@ public:
   struct Requests {
     bool stop = false;       ///< any of the four
     bool interrupt = false;  ///< SIGINT: Ctrl-C
+    bool terminate = false;  ///< SIGTERM
   };
   /// What has come since the last call.
   Requests take();
@@ -34,6 +36,7 @@ struct ProcessRequest {
   std::vector<std::string> command;  ///< program (a path) and its words
   std::filesystem::path log;         ///< stderr is appended to this file, besides going to ours
   double stop_grace = 60;            ///< seconds between the request to stop and SIGKILL
+  std::chrono::steady_clock::time_point stop_at = std::chrono::steady_clock::time_point::max();  ///< as if asked then
 };
 
 struct ProcessEnd {
@@ -43,8 +46,9 @@ struct ProcessEnd {
 };
 
 /// Runs the command to its end. A request to stop becomes SIGUSR1 to the process (mpirun hands it on to the ranks),
-/// again every second because one that comes before the ranks are there is lost; then, when the grace is over or at a
-/// second Ctrl-C, SIGKILL to its group. The child dies with this process (SIGKILL).
+/// again every second because one that comes before the ranks are there is lost; then, when the grace is over, at a
+/// second Ctrl-C, or at a second SIGTERM over a second after the first (timeout(1) sends two), SIGKILL to its group.
+/// The child dies with this process (SIGKILL).
 ProcessEnd run_process(const ProcessRequest& request, SignalReader& signals);
 
 /// The path of a program found through PATH; an error says what needs it.

@@ -38,7 +38,15 @@ CommandSyntax run_syntax() {
           .notes =
               "Stopped by Ctrl-C, SIGTERM or anything else, the same command goes on: complete stages are skipped,\n"
               "training resumes from its last checkpoint, tables from their last shard.\n"
-              "A second Ctrl-C does not wait for the checkpoint.\n"};
+              "A second Ctrl-C or SIGTERM does not wait for the checkpoint.\n"};
+}
+
+using Clock = std::chrono::steady_clock;
+
+/// When `pipeline.time-limit`, counted from now, is over.
+Clock::time_point end_of_time(double limit) {
+  if (limit <= 0) return Clock::time_point::max();
+  return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(limit));
 }
 
 struct Run {
@@ -141,9 +149,9 @@ void set_environment(const Run& run) {
   throw Interrupted(fmt::format("stopped {}; the same command goes on from there", when));
 }
 
-void run_stage_processes(const Run& run, const StageNode& node, SignalReader& signals) {
+void run_stage_processes(const Run& run, const StageNode& node, Clock::time_point stop_at, SignalReader& signals) {
   const auto log = run.directory.stage_log(node.name);
-  const ProcessEnd end = run_process({stage_words(run, node), log, run.config.pipeline.stop_grace}, signals);
+  const ProcessEnd end = run_process({stage_words(run, node), log, run.config.pipeline.stop_grace, stop_at}, signals);
   if (end.status == exit_ok) {
     if (end.stop_requested && node.name != run.graph.back().name) stop("after " + node.name);
     return;
@@ -159,15 +167,16 @@ void run_stage_processes(const Run& run, const StageNode& node, SignalReader& si
               end.status == exit_usage ? exit_usage : exit_failed);
 }
 
-void run_stages(const Run& run, SignalReader& signals) {
+void run_stages(const Run& run, Clock::time_point stop_at, SignalReader& signals) {
   for (const auto& node : run.graph) {
     if (signals.take().stop) stop("before " + node.name);
+    if (Clock::now() >= stop_at) stop("before " + node.name + ", at pipeline.time-limit");
     const Decision decision = decide(node, run.graph, run.config, run.directory);
     if (decision.action == Action::skip) {
       say("{}: skipped: {}", node.name, decision.reason);
       continue;
     }
-    run_stage_processes(run, node, signals);
+    run_stage_processes(run, node, stop_at, signals);
   }
 }
 
@@ -191,8 +200,9 @@ int run_command(const std::vector<std::string>& words) {
     fmt::print("{}", help_text(run_syntax()));
     return exit_ok;
   }
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   const Run run = resolve_run(line);
+  const Clock::time_point stop_at = end_of_time(run.config.pipeline.time_limit);
   const std::vector<StageNode> redone = nodes_to_redo(line, run.graph);
   create_directories(run.directory);
   SignalReader signals;
@@ -205,8 +215,8 @@ int run_command(const std::vector<std::string>& words) {
   publish_file(run.directory.config(), text);
   delete_stages(run, redone);
   set_environment(run);
-  run_stages(run, signals);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  run_stages(run, stop_at, signals);
+  const std::chrono::duration<double> seconds = Clock::now() - start;
   show_results(run.directory);
   say("done in {}", duration_text(seconds.count()));
   return exit_ok;

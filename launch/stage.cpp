@@ -2,11 +2,14 @@
 #include "launch/commands.h"
 #include "launch/ranks.h"
 
+#include "pipeline/activity.h"
+#include "pipeline/agreement.h"
 #include "pipeline/device.h"
 #include "pipeline/interruption.h"
 #include "pipeline/lock.h"
 #include "pipeline/log.h"
 #include "pipeline/stage_record.h"
+#include "pipeline/watchdog.h"
 #include "stages/couple/couple.h"
 #include "stages/stages.h"
 #include "storage/atomic_file.h"
@@ -15,6 +18,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <optional>
@@ -123,6 +127,7 @@ void run_node(const Session& session, const StageNode& node) {
   std::optional<FileLock> lock, parts;
   bool work = false;
   if (communicator.is_root()) {
+    const Busy busy("looking what is to be done");
     if (node.kind == "couple")
       parts.emplace(session.run.parts_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
     lock.emplace(lock_path, LockMode::exclusive, "stage " + node.name, orphan_seconds);
@@ -186,6 +191,7 @@ void run_part(const Session& session, const StageNode& node, const std::optional
   std::optional<FileLock> parts;
   bool work = false;
   if (communicator.is_root()) {
+    const Busy busy("looking what is to be done");
     parts.emplace(session.run.parts_lock(node.name), range ? LockMode::shared : LockMode::exclusive,
                   "stage " + node.name, orphan_seconds);
     const FileLock lock(session.run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
@@ -222,10 +228,33 @@ bool run_parts(const CommandLine& line, const Session& session, const std::vecto
   return true;
 }
 
+/// What all ranks must agree on before any work: with ranks of another version or configuration, or of other devices,
+/// a stage would come out as a mixture.
+nlohmann::json facts_of(const CommandLine& line, const Config& config) {
+  nlohmann::json facts = {{"program version", COUPLET_VERSION},
+                          {"stage", line.argument()},
+                          {"couple.shards", line.get("couple.shards")},
+                          {"couple.finish", line.has("couple.finish")},
+                          {"device", resolve_device(config.pipeline.device)}};
+  for (const Option& option : options())
+    if (option.kind == OptionKind::result) facts[option.key] = value_text(config, option.key);
+  return facts;
+}
+
+/// What this attempt's notes on what the ranks do are called: student-nf-0, couple-0-63.
+std::string board_name(const CommandLine& line) {
+  std::string name = line.argument();
+  if (line.has("couple.shards")) name += "-" + line.get("couple.shards");
+  std::ranges::replace(name, '/', '-');
+  return name;
+}
+
 void run_nodes(const CommandLine& line, const Config& config, const RunDirectory& run, Communicator& communicator) {
   const auto graph = stage_graph(config);
   const auto nodes = select_nodes(line.argument(), graph);
   validate_ranks(config, communicator.size());
+  require_agreement(communicator, "what they are to do", facts_of(line, config));
+  const Watchdog watchdog(communicator, run.log() / "ranks", board_name(line), config.pipeline.timeout);
   const auto threads = resolve_threads(config.pipeline, local_ranks());
   at::set_num_threads(static_cast<int>(threads));
   const Session session{config, run, graph, communicator, pick_device(config.pipeline.device, communicator)};
@@ -271,6 +300,8 @@ void run_ranks(const CommandLine& line, int& rank, int& ranks) {
   std::filesystem::path file = line.get("config");
   if (file.empty() && std::filesystem::exists(run.config())) file = run.config();
   const Config config = resolve_config(file, line.settings());
+  // `couplet run` counts its own.
+  if (!line.has("launched")) set_time_limit(config.pipeline.time_limit);
   const std::unique_ptr<Communicator> communicator = make_communicator(config.pipeline.device);
   rank = communicator->rank();
   ranks = communicator->size();
@@ -280,7 +311,8 @@ void run_ranks(const CommandLine& line, int& rank, int& ranks) {
 }  // namespace
 
 int stage_command(const std::vector<std::string>& words) {
-  watch_signals();
+  const bool launched = std::ranges::find(words, "--launched") != words.end();
+  watch_signals(launched ? Repeats::nothing : Repeats::insists);
   int rank = started_as_rank(), ranks = 1;
   try {
     const CommandLine line(stage_syntax(), words);
@@ -290,7 +322,7 @@ int stage_command(const std::vector<std::string>& words) {
       run_ranks(line, rank, ranks);
     return exit_ok;
   } catch (const Interrupted& interrupted) {
-    say("{}", interrupted.what());
+    say("{}{}", time_limit_over() ? "pipeline.time-limit is over: " : "", interrupted.what());
     return exit_interrupted;
   } catch (const Error& error) {
     return end_ranks(rank, ranks, error.what(), error.status());

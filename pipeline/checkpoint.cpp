@@ -189,6 +189,7 @@ std::optional<Checkpoint> CheckpointStore::load_newest() {
     nlohmann::json state;
     Checkpoint checkpoint;
     const auto reasons = communicator_.gather_text(reason_of_failure([&] {
+      const Busy busy("reading " + checkpoint_name(step));
       state = read_state(directory, step);
       checkpoint = read_checkpoint(directory, state);
     }));

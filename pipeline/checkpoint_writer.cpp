@@ -1,5 +1,6 @@
 #include "pipeline/checkpoint_writer.h"
 
+#include "pipeline/activity.h"
 #include "storage/error.h"
 
 #include <chrono>
@@ -9,7 +10,10 @@ namespace couplet {
 
 void CheckpointWriter::finish() {
   std::string reason;
-  if (writing_.valid()) reason = reason_of_failure([&] { writing_.get(); });
+  if (writing_.valid()) {
+    const Busy busy("writing a checkpoint");
+    reason = reason_of_failure([&] { writing_.get(); });
+  }
   reason = communicator_.broadcast_text(reason, 0);
   if (!reason.empty()) fail("{}", reason);
 }

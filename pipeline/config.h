@@ -24,6 +24,7 @@ struct PipelineConfig {
   std::int64_t log_every = 0;
   double stop_grace = 0;
   double timeout = 0;
+  double time_limit = 0;
 };
 
 /// How tables are read by the stages that train.

@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +25,9 @@ public:
   virtual std::unique_ptr<PendingCollective> start_all_reduce(const at::Tensor& tensor) = 0;
   virtual std::unique_ptr<PendingCollective> start_reduce_scatter(const at::Tensor& tensor) = 0;
   virtual void all_gather_parts(at::Tensor& tensor) = 0;
+  /// Tells, from any thread, whether the operation queued last has ended. They end in the order in which they were
+  /// queued.
+  virtual std::function<bool()> last_done() const = 0;
 };
 
 class CudaLibrary {

@@ -4,31 +4,44 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <thread>
 
 namespace couplet {
 namespace {
 
-volatile sig_atomic_t requested = 0;
-volatile sig_atomic_t interrupted = 0;
+using Clock = std::chrono::steady_clock;
 
-extern "C" void on_signal(int signal) {
-  if (signal == SIGINT) {
-    if (interrupted) _exit(128 + SIGINT);
-    interrupted = 1;
-  }
-  requested = 1;
+constexpr std::chrono::seconds one_request{1};  // within which signals are the same request
+
+const Clock::time_point process_start = Clock::now();
+std::atomic<Clock::rep> requested = 0;  ///< when; 0: not
+std::atomic<Clock::rep> time_limit = 0;
+bool usr1_repeats = false;
+
+Clock::rep ticks(Clock::time_point time) {
+  return time.time_since_epoch().count();
+}
+
+void take_signal(int signal) {
+  const Clock::rep now = ticks(Clock::now());
+  Clock::rep first = 0;
+  if (requested.compare_exchange_strong(first, now)) return;
+  if (signal == SIGUSR1 && usr1_repeats) return;
+  if (now - first > Clock::duration(one_request).count()) _exit(128 + signal);
 }
 
 }  // namespace
 
-void watch_signals() {
+void watch_signals(Repeats repeats) {
+  usr1_repeats = repeats == Repeats::nothing;
   sigset_t watched;
   sigemptyset(&watched);
   struct sigaction action {};
-  action.sa_handler = on_signal;
+  action.sa_handler = take_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) {
@@ -42,13 +55,23 @@ void watch_signals() {
     fail("cannot block signals: {}", std::strerror(error));
   std::thread([watched] {
     for (int signal = 0;;) {
-      if (sigwait(&watched, &signal) == 0) on_signal(signal);
+      if (sigwait(&watched, &signal) == 0) take_signal(signal);
     }
   }).detach();
 }
 
+void set_time_limit(double seconds) {
+  const auto duration = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  time_limit = seconds > 0 ? ticks(process_start + duration) : 0;
+}
+
 bool stop_requested() {
-  return requested != 0;
+  return requested != 0 || time_limit_over();
+}
+
+bool time_limit_over() {
+  const Clock::rep limit = time_limit;
+  return requested == 0 && limit != 0 && ticks(Clock::now()) >= limit;
 }
 
 bool agree_to_stop(Communicator& communicator) {

@@ -1,6 +1,7 @@
 // The communicator over MPI. CUDA tensors pass through pinned host memory.
 #pragma once
 
+#include "pipeline/activity.h"
 #include "pipeline/communicator.h"
 
 #include <string>
@@ -26,15 +27,15 @@ public:
 
   /// Agrees on a reduction before it is made, for the first `checked_reductions` of them: a program that repeats its
   /// steps differs there or never. Later ones are only remembered, without a message, and checked by the next `agree`.
-  void agree_on_reduction(const char* operation, const at::Tensor& tensor);
+  void agree_on_reduction(const CollectiveCall& call);
   static constexpr std::int64_t checked_reductions = 1000;
   /// Throws on every rank if this call, or one noted before it, is not the same on all: one message of 16 bytes. Also a
   /// barrier.
-  void agree(const char* operation, const at::Tensor* tensor, int root);
+  void agree(const CollectiveCall& call);
 
 private:
   void mix(std::int64_t value);
-  void mix(const char* operation, const at::Tensor* tensor, int root);
+  void mix(const CollectiveCall& call);
   /// [size, ...] in host memory: row r reaches all from rank r.
   void gather_rows(const at::Tensor& host, const char* operation);
   [[noreturn]] void report_difference(const std::string& call);

@@ -14,7 +14,7 @@ MpiTransfer::~MpiTransfer() {
   if (done_) return;
   if (std::uncaught_exceptions() > 0) {
     // MPI goes on writing there until the process ends.
-    std::make_unique<at::Tensor>(std::move(host_)).release();
+    std::make_unique<std::vector<at::Tensor>>(std::move(buffers_)).release();
     return;
   }
   try {
@@ -31,8 +31,8 @@ MPI_Request* MpiTransfer::add_request() {
 bool MpiTransfer::test() {
   if (arrived_) return true;
   int all = 0;
-  check_mpi(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &all, MPI_STATUSES_IGNORE), operation_,
-            rank_);
+  check_mpi(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &all, MPI_STATUSES_IGNORE),
+            call_.operation, rank_);
   arrived_ = all != 0;
   return arrived_;
 }
@@ -40,12 +40,13 @@ bool MpiTransfer::test() {
 void MpiTransfer::wait() {
   if (done_) return;
   if (!arrived_) {
-    check_mpi(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), operation_,
+    const Waiting waiting(call_);
+    check_mpi(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), call_.operation,
               rank_);
     arrived_ = true;
   }
   const at::NoGradGuard no_grad;
-  if (result_.data_ptr() != host_result_.data_ptr()) result_.copy_(host_result_, /*non_blocking=*/true);
+  finish_();
   done_ = true;
 }
 

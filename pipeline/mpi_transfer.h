@@ -1,25 +1,23 @@
 // Non-blocking MPI operations on one tensor's memory.
 #pragma once
 
+#include "pipeline/activity.h"
 #include "pipeline/pending_collective.h"
 
 #include <ATen/core/Tensor.h>
 #include <mpi.h>
 
+#include <functional>
+#include <utility>
 #include <vector>
 
 namespace couplet {
 
 class MpiTransfer final : public PendingCollective {
 public:
-  /// `host` is what MPI reads and writes. At the end `result`, a view of the caller's tensor, gets the values of
-  /// `host_result`, a view of `host`, unless it is the same memory.
-  MpiTransfer(at::Tensor host, at::Tensor host_result, at::Tensor result, const char* operation, int rank)
-      : host_(std::move(host)),
-        host_result_(std::move(host_result)),
-        result_(std::move(result)),
-        operation_(operation),
-        rank_(rank) {}
+  /// `buffers`: what MPI reads and writes meanwhile. `finish` is called when all has arrived there, by `wait`.
+  MpiTransfer(CollectiveCall call, std::vector<at::Tensor> buffers, std::function<void()> finish, int rank)
+      : call_(std::move(call)), buffers_(std::move(buffers)), finish_(std::move(finish)), rank_(rank) {}
   ~MpiTransfer() override;
   MpiTransfer(const MpiTransfer&) = delete;
   MpiTransfer& operator=(const MpiTransfer&) = delete;
@@ -30,11 +28,12 @@ public:
   void wait() override;
 
 private:
-  at::Tensor host_, host_result_, result_;
+  CollectiveCall call_;
+  std::vector<at::Tensor> buffers_;
+  std::function<void()> finish_;
   std::vector<MPI_Request> requests_;
-  const char* operation_;
   int rank_;
-  bool arrived_ = false;  ///< in host memory
+  bool arrived_ = false;
   bool done_ = false;
 };
 

@@ -52,7 +52,9 @@ void add_pipeline(std::vector<Option>& table) {
        {"pipeline.stop-grace", execution, FIELD(pipeline.stop_grace), "60", "s",
         "time a stage has for its checkpoint after Ctrl-C or SIGTERM before it is killed", 0, 86400},
        {"pipeline.timeout", execution, FIELD(pipeline.timeout), "600", "s",
-        "not in effect yet: time after which a job whose ranks do not meet will end", 1, 1e6}});
+        "time that a rank waits for another in a collective before all end, naming the one that did not come", 1, 1e6},
+       {"pipeline.time-limit", execution, FIELD(pipeline.time_limit), "0", "s",
+        "time after which a run (or a stage on its own) stops as on request: checkpoint, status 75; 0: none", 0, 1e9}});
 }
 
 void add_storage(std::vector<Option>& table) {

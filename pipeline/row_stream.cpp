@@ -1,5 +1,6 @@
 #include "pipeline/row_stream.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/log.h"
 #include "pipeline/random.h"
 #include "pipeline/weights.h"
@@ -260,6 +261,12 @@ ReadOptions training_reads(const StorageConfig& config) {
           .cache_dir = config.cache_dir,
           .cache_bytes = static_cast<std::uint64_t>(config.cache_size * 0x1p30),
           .note = [](const std::string& text) { say("{}", text); }};
+}
+
+RowTable open_for_training(const std::filesystem::path& directory, const std::string& format,
+                           const StorageConfig& config) {
+  const Busy busy(fmt::format("opening {}", directory.string()));
+  return RowTable(directory, format, training_reads(config));
 }
 
 }  // namespace couplet

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -63,5 +64,8 @@ private:
 
 /// How training reads its tables: with checksums or without, from a local cache or not.
 ReadOptions training_reads(const StorageConfig& config);
+/// A table opened that way. The other ranks wait while this one copies shards into its host's cache.
+RowTable open_for_training(const std::filesystem::path& directory, const std::string& format,
+                           const StorageConfig& config);
 
 }  // namespace couplet

@@ -1,5 +1,7 @@
 #include "pipeline/trainer.h"
 
+#include "pipeline/activity.h"
+#include "pipeline/agreement.h"
 #include "pipeline/batch_split.h"
 #include "pipeline/checkpoint_writer.h"
 #include "pipeline/digest.h"
@@ -175,8 +177,10 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   std::vector<Ema> emas = averages_of(parameters, task);
   TrainedState state(model, parameters, optimizer, emas, communicator);
 
+  require_agreement(communicator, "what " + task.name + " is trained on", task.provenance);
   CheckpointStore checkpoints(task.directory / "checkpoints", pipeline.keep_checkpoints, task.provenance, communicator);
   Progression at = go_on(state, checkpoints);
+  require_agreement(communicator, "where " + task.name + " goes on", {{"step", at.step}});
   say_plan(task, plan, trained_parameters(model), communicator);
   TrainingRecord record(task.directory, at.resumed, at.step, plan.steps, plan.batch,
                         static_cast<double>(pipeline.log_every), communicator);
@@ -187,6 +191,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
 
   for (double pause = 0; at.step < plan.steps;) {
     const auto start = Clock::now();
+    note_progress(fmt::format("step {} of {}", at.step, plan.steps));
     LocalStep mine = computation.run(batches);
     if (!mine.report.error) mine.report.run([&] { writer.rethrow_failure(); });
     const AgreedStep agreed = agree(mine.report, task.name, at.step, communicator);

@@ -71,7 +71,8 @@ struct CurrentDevice {
 /// A point in a stream's work.
 class Event {
 public:
-  Event(const char* operation, int rank) : operation_(operation), rank_(rank) {
+  Event(const char* operation, int rank, int device)
+      : operation_(operation), rank_(rank), device_(static_cast<c10::DeviceIndex>(device)) {
     check_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), operation, rank);
   }
   ~Event() { cudaEventDestroy(event_); }
@@ -80,7 +81,9 @@ public:
   void record(cudaStream_t stream) { check_cuda(cudaEventRecord(event_, stream), operation_, rank_); }
   /// What is queued on the stream from now on waits for it.
   void hold_up(cudaStream_t stream) const { check_cuda(cudaStreamWaitEvent(stream, event_, 0), operation_, rank_); }
+  /// From any thread: one that has no device yet must not start a context on another GPU.
   bool reached() const {
+    const c10::cuda::CUDAGuard guard(device_);
     const cudaError_t state = cudaEventQuery(event_);
     if (state == cudaErrorNotReady) return false;
     check_cuda(state, operation_, rank_);
@@ -91,11 +94,12 @@ private:
   cudaEvent_t event_ = nullptr;
   const char* operation_;
   int rank_;
+  c10::DeviceIndex device_;
 };
 
 class NcclTransfer final : public PendingCollective {
 public:
-  NcclTransfer(const char* operation, int rank, int device) : end_(operation, rank), device_(device) {}
+  NcclTransfer(std::shared_ptr<const Event> end, int device) : end_(std::move(end)), device_(device) {}
   ~NcclTransfer() override {
     if (waited_ || std::uncaught_exceptions() > 0) return;
     try {
@@ -106,17 +110,16 @@ public:
   }
   NcclTransfer(const NcclTransfer&) = delete;
   NcclTransfer& operator=(const NcclTransfer&) = delete;
-  Event& end() { return end_; }
-  bool test() override { return end_.reached(); }
+  bool test() override { return end_->reached(); }
   void wait() override {
     if (waited_) return;
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
-    end_.hold_up(c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device_)).stream());
+    end_->hold_up(c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device_)).stream());
     waited_ = true;
   }
 
 private:
-  Event end_;
+  std::shared_ptr<const Event> end_;
   int device_;
   bool waited_ = false;
 };
@@ -161,6 +164,10 @@ public:
     })->wait();
   }
 
+  std::function<bool()> last_done() const override {
+    return [end = last_] { return end->reached(); };
+  }
+
 private:
   std::unique_ptr<PendingCollective> sum(const char* operation, const at::Tensor& tensor) {
     return start(operation, {&tensor}, [&] {
@@ -192,19 +199,21 @@ private:
     ncclResult_t earlier = ncclSuccess;
     check_nccl(ncclCommGetAsyncError(handle_.get(), &earlier), operation, rank_, handle_.get());
     check_nccl(earlier, operation, rank_, handle_.get());
-    Event ready(operation, rank_);
+    Event ready(operation, rank_, device_);
     ready.record(c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device_)).stream());
     ready.hold_up(stream_.stream());
-    auto transfer = std::make_unique<NcclTransfer>(operation, rank_, device_);
+    const auto end = std::make_shared<Event>(operation, rank_, device_);
     check_nccl(queue(), operation, rank_, handle_.get());
-    transfer->end().record(stream_.stream());
-    return transfer;
+    end->record(stream_.stream());
+    last_ = end;
+    return std::make_unique<NcclTransfer>(end, device_);
   }
 
   int rank_, size_, device_;
   CurrentDevice current_;
   c10::cuda::CUDAStream stream_;
   NcclHandle handle_;
+  std::shared_ptr<const Event> last_;  ///< the end of the operation queued last
 };
 
 class Library final : public CudaLibrary {

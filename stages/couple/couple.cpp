@@ -1,5 +1,6 @@
 #include "stages/couple/couple.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/interruption.h"
 #include "pipeline/log.h"
 #include "stages/couple/inversion.h"
@@ -153,6 +154,7 @@ nlohmann::json table_summary(const Inversion& table) {
 }
 
 void close_table(const Inversion& table) {
+  const Busy busy("hashing the shards of " + table.directory.string());
   const nlohmann::json summary = table_summary(table);
   publish_manifest(table.directory, table.plan, coupling_format, summary);
   say("{}: {} rows, sigma_f {:.4f}, NLL {:.4f} nats a value, {} rows not finite", table.split, table.plan.rows,

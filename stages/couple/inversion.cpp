@@ -1,5 +1,6 @@
 #include "stages/couple/inversion.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/autocast.h"
 #include "pipeline/interruption.h"
 #include "pipeline/patches.h"
@@ -132,6 +133,7 @@ bool Inverter::make(const Inversion& table, std::int64_t shard) {
   ShardSums sums;
   for (std::int64_t done = 0; done < header.rows; done += slice_rows) {
     if (stop_requested()) return false;
+    note_progress(fmt::format("shard {}, row {} of {}", shard, done, header.rows));
     const std::int64_t count = std::min(slice_rows, header.rows - done);
     const Slice slice = read_slice(table, header.first_row + done, count, slice_rows);
     const Noise noise = invert(slice, table, config_, teacher_, device_);

@@ -1,5 +1,6 @@
 #include "stages/features/features.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/log.h"
 #include "pipeline/row_stream.h"
 #include "pipeline/slices.h"
@@ -53,7 +54,7 @@ TableFeatures table_features(Classifier& classifier, const RowTable& table, std:
 void features(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  const RowTable train_table(context.run.train_images(), "couplet-dataset", training_reads(config.storage));
+  const RowTable train_table = open_for_training(context.run.train_images(), "couplet-dataset", config.storage);
   const RowTable test_table(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train_table);
   Classifier classifier = make_classifier(classifier_options(config.features, shape), seed);
@@ -81,6 +82,7 @@ void features(StageContext& context) {
   const TableFeatures test_features =
       table_features(classifier, test_table, config.features.dimension, context.communicator, context.device);
   if (!context.communicator.is_root()) return;
+  const Busy busy("publishing the classifier and its statistics");
   const std::string network = network_name(config);
   say("{}: {:.2f} % of test images classified right", network, 100 * test_features.accuracy);
   publish_tensors(context.run.classifier(), result.ema);

@@ -1,5 +1,6 @@
 #include "stages/prepare/prepare.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/log.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
@@ -80,6 +81,7 @@ void write_split(StageContext& context, const Split& split, const std::string& n
   }
   context.communicator.barrier();
   if (!context.communicator.is_root()) return;
+  const Busy busy("hashing the data set");
   std::vector<std::int64_t> counts = split.class_counts;
   counts.resize(static_cast<std::size_t>(classes));
   publish_manifest(directory, plan, dataset_format, {{"class_counts", counts}});

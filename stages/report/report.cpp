@@ -1,5 +1,6 @@
 #include "stages/report/report.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/log.h"
 #include "pipeline/options.h"
 #include "pipeline/stage_record.h"
@@ -50,6 +51,7 @@ const TrainingConfig* training_of(const StageNode& node, const Config& config) {
 
 void report(StageContext& context) {
   if (!context.communicator.is_root()) return;
+  const Busy busy("writing the report");
   const RunDirectory& run = context.run;
   ReportData data;
   data.title = run.root().filename().string();

@@ -1,5 +1,6 @@
 #include "stages/student/student.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/log.h"
 #include "pipeline/row_stream.h"
 #include "pipeline/trainer.h"
@@ -67,7 +68,7 @@ void student(StageContext& context) {
   const Config& config = context.config;
   const std::string& coupling = context.node.coupling;
   const std::uint64_t seed = student_seed(config.pipeline.seed, context.node.seed);
-  const RowTable table(context.run.coupling(), coupling_format, training_reads(config.storage));
+  const RowTable table = open_for_training(context.run.coupling(), coupling_format, config.storage);
   check_provenance(table, context.run);
   const RowTable images(context.run.train_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(images);
@@ -98,6 +99,7 @@ void student(StageContext& context) {
   const TrainingResult result = train(task, *model, config.pipeline, context.communicator, context.device);
 
   if (!context.communicator.is_root()) return;
+  const Busy busy("publishing the student");
   const std::map<std::string, std::string> sizes = {{"in_channels", std::to_string(options.in_channels)},
                                                     {"input_size", std::to_string(options.image_size)},
                                                     {"patch_size", std::to_string(options.patch)},

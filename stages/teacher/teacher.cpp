@@ -1,5 +1,6 @@
 #include "stages/teacher/teacher.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/autocast.h"
 #include "pipeline/log.h"
 #include "pipeline/row_stream.h"
@@ -75,7 +76,7 @@ nlohmann::json likelihood(double nats, const TeacherConfig& config) {
 void teacher(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  const RowTable train_table(context.run.train_images(), "couplet-dataset", training_reads(config.storage));
+  const RowTable train_table = open_for_training(context.run.train_images(), "couplet-dataset", config.storage);
   const RowTable test_table(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train_table);
   const TarFlowOptions options = teacher_options(config.teacher, shape);
@@ -120,6 +121,7 @@ void teacher(StageContext& context) {
   const double nats = validate(model, test_table, config, context.communicator, context.device);
   if (!std::isfinite(nats)) fail("the likelihood of the test images under the trained teacher is {}", nats);
   if (!context.communicator.is_root()) return;
+  const Busy busy("publishing the teacher");
   say("test images under the EMA weights: {:.4f} nats a value ({} noise)", nats, config.teacher.noise);
   const std::map<std::string, std::string> sizes = {
       {"in_channels", std::to_string(options.in_channels)}, {"img_size", std::to_string(options.image_size)},

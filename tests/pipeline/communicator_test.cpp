@@ -164,7 +164,8 @@ TEST(StartReduceScatter, SumsEachRanksPart) {
     const auto part = [&](const torch::Tensor& all) {
       return all.flatten().chunk(size)[static_cast<std::size_t>(rank)];
     };
-    if (tensor.numel() > 0) EXPECT_TRUE(part(tensor).equal(part(sum))) << tensor.sizes();
+    if (tensor.numel() == 0) continue;
+    EXPECT_TRUE(part(tensor).equal(part(sum))) << tensor.sizes();
   }
 }
 

@@ -1,28 +1,69 @@
-// Ranks of which one meets an end, while the others wait for it. Started by abort_test under mpirun with how it ends.
+// Ranks of which one meets an end, while the others wait for it: failing_rank END [DIRECTORY TIMEOUT]. Started by
+// abort_test under mpirun; with a directory a watchdog looks on.
+#include "pipeline/activity.h"
 #include "pipeline/communicator.h"
+#include "pipeline/watchdog.h"
 #include "storage/error.h"
 
 #include <torch/types.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
+#include <thread>
 
 namespace couplet {
 namespace {
 
-int work(Communicator& communicator, const std::string& end) {
+void sleep_for(double seconds) {
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+}
+
+[[noreturn]] void loop_for_ever() {
+  for (volatile std::uint64_t turns = 0;;) turns = turns + 1;
+}
+
+/// What rank 1 does. `timeout`: the watchdog's, in seconds.
+void misbehave(Communicator& communicator, const std::string& end, double timeout) {
+  if (end == "throws") fail("rank 1 has had enough");
+  if (end == "refuses") refuse("rank 1 will not");
+  if (end == "exits") std::_Exit(3);
+  if (end == "killed") std::raise(SIGKILL);
+  if (end == "stopped") std::raise(SIGSTOP);
+  if (end == "loops") loop_for_ever();
+  if (end == "starts-and-loops") {
+    const auto pending = communicator.start_all_reduce(torch::ones({5'000'000}));
+    loop_for_ever();
+  }
+  if (end == "busy") {
+    const Busy busy("counting sheep");
+    sleep_for(2 * timeout);
+  }
+  if (end == "busy-and-stopped") {
+    const Busy busy("counting sheep");
+    std::raise(SIGSTOP);
+  }
+  for (int i = 0; end == "slow" && i < 8; ++i) {
+    note_progress(fmt::format("sheep {} of 8", i));
+    sleep_for(timeout / 4);
+  }
+}
+
+int work(Communicator& communicator, const std::string& end, double timeout) {
   communicator.barrier();
   if (end == "well") return exit_ok;
   if (end == "interrupted") return exit_interrupted;
-  if (communicator.rank() == 1) {
-    if (end == "throws") fail("rank 1 has had enough");
-    if (end == "refuses") refuse("rank 1 will not");
-    if (end == "exits") std::_Exit(3);
-    if (end == "killed") std::raise(SIGKILL);
-  }
-  auto tensor = torch::ones({end == "disagrees" && communicator.rank() == 1 ? 100000 : 1000});
+  const bool odd = communicator.rank() == 1;
+  if (odd && end == "leaves") return exit_ok;
+  if (odd) misbehave(communicator, end, timeout);
+  if (!odd && end == "starts-and-loops") communicator.start_all_reduce(torch::ones({5'000'000}))->wait();
+  if (!(odd && end == "skips")) communicator.barrier();
+  auto tensor = torch::ones({end == "disagrees" && odd ? 100000 : 1000});
+  communicator.all_reduce(tensor);
+  if (end == "busy" || end == "slow") return exit_ok;
   for (;;) {
     communicator.all_reduce(tensor);
     communicator.barrier();
@@ -32,11 +73,14 @@ int work(Communicator& communicator, const std::string& end) {
 }  // namespace
 }  // namespace couplet
 
-int main(int, char** argv) {
+int main(int count, char** words) {
   using namespace couplet;
   try {
     const auto communicator = make_communicator("cpu");
-    return work(*communicator, argv[1] ? argv[1] : "");
+    const double timeout = count > 3 ? std::atof(words[3]) : 0;
+    std::optional<Watchdog> watchdog;
+    if (count > 3) watchdog.emplace(*communicator, words[2], "test", timeout);
+    return work(*communicator, count > 1 ? words[1] : "", timeout);
   } catch (const Error& error) {
     fmt::print(stderr, "{}\n", error.what());
     abort_all(error.status());

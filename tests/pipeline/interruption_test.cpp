@@ -109,16 +109,54 @@ TEST(Signals, DoNotDisturbComputing) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
-TEST(Signals, ASecondInterruptEndsAtOnce) {
+TEST(Signals, ASecondOneOverASecondLaterEndsAtOnce) {
+  for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) {
+    const int status = status_of_child([signal] {
+      watch_signals();
+      signal_self(SIGINT);
+      usleep(1'100'000);
+      kill(getpid(), signal);
+      sleep(10);
+      return 0;
+    });
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 128 + signal);
+  }
+}
+
+TEST(Signals, RequestsThatARunRepeatsAreOne) {
+  const auto child = [](int second) {
+    watch_signals(Repeats::nothing);
+    signal_self(SIGUSR1);
+    usleep(1'100'000);
+    kill(getpid(), second);
+    usleep(300'000);
+    return stop_requested() ? 5 : 6;
+  };
+  EXPECT_EQ(WEXITSTATUS(status_of_child([&] { return child(SIGUSR1); })), 5);
+  EXPECT_EQ(WEXITSTATUS(status_of_child([&] { return child(SIGTERM); })), 128 + SIGTERM);
+}
+
+TEST(TimeLimit, IsARequestToStop) {
+  const int status = status_of_child([] {
+    set_time_limit(0);
+    if (stop_requested()) return 1;
+    set_time_limit(1000);
+    if (stop_requested() || time_limit_over()) return 2;
+    set_time_limit(1e-3);
+    return stop_requested() && time_limit_over() ? 5 : 3;
+  });
+  EXPECT_EQ(WEXITSTATUS(status), 5);
+}
+
+TEST(TimeLimit, IsNotTheReasonWhereASignalCameFirst) {
   const int status = status_of_child([] {
     watch_signals();
-    signal_self(SIGINT);
-    kill(getpid(), SIGINT);
-    sleep(10);
-    return 0;
+    signal_self(SIGTERM);
+    set_time_limit(1e-3);
+    return stop_requested() && !time_limit_over() ? 5 : 3;
   });
-  EXPECT_TRUE(WIFEXITED(status));
-  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_EQ(WEXITSTATUS(status), 5);
 }
 
 TEST(EndWithParent, EndsWhenTheParentIsKilled) {

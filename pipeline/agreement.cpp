@@ -1,0 +1,53 @@
+#include "pipeline/agreement.h"
+
+#include "storage/error.h"
+#include "storage/hash.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+using Json = nlohmann::json;
+
+/// "teacher.channels is "64" on rank 1, "128" on ranks 0, 2"; empty where all are equal.
+std::string difference_text(const std::string& key, const std::vector<Json>& ranks) {
+  std::map<std::string, std::vector<std::size_t>> holders;  // of each value
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank)
+    holders[ranks[rank].contains(key) ? ranks[rank][key].dump() : "absent"].push_back(rank);
+  if (holders.size() == 1) return "";
+  // The odd ones first.
+  std::vector<std::pair<std::string, std::vector<std::size_t>>> values(holders.begin(), holders.end());
+  std::ranges::stable_sort(values, {}, [](const auto& value) { return value.second.size(); });
+  std::vector<std::string> texts;
+  for (const auto& [value, on] : values)
+    texts.push_back(fmt::format("{} on {} {}", value, on.size() == 1 ? "rank" : "ranks", fmt::join(on, ", ")));
+  return fmt::format("{} is {}", key.starts_with('/') ? key.substr(1) : key, fmt::join(texts, ", "));
+}
+
+}  // namespace
+
+void require_agreement(Communicator& communicator, const std::string& what, const Json& facts) {
+  const std::string text = facts.dump();
+  const std::vector<std::string> hashes = communicator.gather_text(hash_text(text));
+  if (std::ranges::all_of(hashes, [&](const auto& hash) { return hash == hashes[0]; })) return;
+  std::vector<Json> ranks;
+  std::set<std::string> keys;
+  for (const std::string& theirs : communicator.gather_text(text)) {
+    ranks.push_back(Json::parse(theirs).flatten());
+    for (const auto& [key, value] : ranks.back().items()) keys.insert(key);
+  }
+  std::vector<std::string> differences;
+  for (const std::string& key : keys)
+    if (auto difference = difference_text(key, ranks); !difference.empty())
+      differences.push_back(std::move(difference));
+  refuse("the ranks disagree about {}: {}. Start all of them with the same program, configuration and files", what,
+         fmt::join(differences, "; "));
+}
+
+}  // namespace couplet

@@ -1,0 +1,119 @@
+#include "pipeline/watchdog.h"
+
+#include "storage/error.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+namespace couplet {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string unique_job() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  return fmt::format("{:x}-{:x}", now, ::getpid());
+}
+
+/// Collective: every rank has noted something on it.
+RankBoard make_board(Communicator& communicator, const fs::path& directory, const std::string& name) {
+  const RankBoard board(directory, name, communicator.broadcast_text(communicator.is_root() ? unique_job() : "", 0));
+  std::string failure;
+  if (communicator.is_root()) {
+    try {
+      board.clear();
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+  }
+  failure = communicator.broadcast_text(failure, 0);
+  if (failure.empty() && !board.write(RankRecord::own(communicator.rank(), 0)))
+    failure =
+        fmt::format("it cannot write to {} ({}), which all ranks must share", directory.string(), std::strerror(errno));
+  const std::vector<std::string> failures = communicator.gather_text(failure);
+  const auto first = std::ranges::find_if(failures, [](const auto& text) { return !text.empty(); });
+  if (first != failures.end()) fail("rank {} has no place to note what it does: {}", first - failures.begin(), *first);
+  return board;
+}
+
+}  // namespace
+
+Watchdog::Watchdog(Communicator& communicator, const fs::path& directory, const std::string& name, double timeout)
+    : board_(make_board(communicator, directory, name)), rank_(communicator.rank()), patience_{timeout} {
+  for (int other = 0; other < communicator.size(); ++other)
+    if (other != rank_) others_.push_back({other, std::nullopt, 0});
+  changed_.assign(others_.size(), Clock::time_point{});
+  thread_ = std::thread([this] { watch(); });
+}
+
+Watchdog::~Watchdog() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stop_ = true;
+  }
+  stopping_.notify_all();
+  thread_.join();
+}
+
+void Watchdog::watch() {
+  Clock::time_point before = Clock::now();
+  RankRecord own;
+  for (std::int64_t beat = 1;; ++beat) {
+    const Clock::time_point now = Clock::now();
+    // This process itself was stopped: what it saw of the others, and how long it waits, is of another time.
+    if (now - before > std::chrono::duration<double>(patience_.silent())) {
+      restart_activity_clock();
+      std::ranges::fill(changed_, now);
+    }
+    before = now;
+    own = RankRecord::own(rank_, beat);
+    board_.write(own);
+    if (!others_.empty()) look_at_others(own, now);
+    std::unique_lock lock(mutex_);
+    if (stopping_.wait_for(lock, std::chrono::duration<double>(patience_.period()), [this] { return stop_; })) break;
+  }
+  ++own.beat;
+  own.activity.state = Activity::State::ended;
+  own.activity.collectives = current_activity().collectives;
+  board_.write(own);
+}
+
+void Watchdog::look_at_others(const RankRecord& own, Clock::time_point now) {
+  if (board_.end_announced()) end_all("");
+  const bool waits = own.activity.state == Activity::State::waiting;
+  if (!waits || own.activity.seconds < patience_.timeout / 2) {
+    looked_ = {};
+    return;
+  }
+  // Twenty looks at most before the time is over: with many ranks, they are many files.
+  if (looked_ != Clock::time_point{} && now - looked_ < std::chrono::duration<double>(patience_.timeout / 40)) return;
+  const bool first = looked_ == Clock::time_point{};
+  looked_ = now;
+  for (std::size_t i = 0; i < others_.size(); ++i) {
+    RankView& view = others_[i];
+    const auto record = board_.read(view.rank);
+    if (first || (record && (!view.record || record->beat != view.record->beat))) changed_[i] = now;
+    if (record) view.record = record;
+    view.silent = std::chrono::duration<double>(now - changed_[i]).count();
+  }
+  if (own.activity.seconds < patience_.wait()) return;
+  if (const auto reason = absence(own, others_, patience_)) end_all(*reason);
+}
+
+void Watchdog::end_all(const std::string& reason) const {
+  if (!reason.empty() && board_.announce_end(reason)) {
+    fmt::print(stderr,
+               "couplet: rank {}: {}. All ranks end now; the same command goes on from what is saved. For a rank that "
+               "was only slow, raise pipeline.timeout ({} s)\n",
+               rank_, reason, patience_.timeout);
+    std::fflush(stderr);
+  }
+  ::_exit(exit_failed);
+}
+
+}  // namespace couplet
