@@ -51,21 +51,24 @@ struct Filling {
 std::vector<Filling> fill_buckets(const std::vector<Named>& trained, std::int64_t bytes) {
   const auto element = static_cast<std::int64_t>(trained.front().parameter.element_size());
   std::vector<Filling> filled;
-  Filling open[2] = {{.bucket = {.decays = false}}, {.bucket = {.decays = true}}};
+  Filling others, decaying;
+  decaying.bucket.decays = true;
   const auto close = [&](Filling& filling) {
     if (!filling.bucket.places.empty()) filled.push_back(filling);
-    filling = {.bucket = {.decays = filling.bucket.decays}};
+    filling.bucket.places.clear();
+    filling.length = 0;
   };
   for (std::size_t number = trained.size(); number-- > 0;) {
     const auto& [name, parameter] = trained[number];
-    Filling& filling = open[parameter.dim() >= 2 ? 1 : 0];
+    Filling& filling = parameter.dim() >= 2 ? decaying : others;
     const std::int64_t length = rounded_up(parameter.numel() * element, alignment) / element;
     if ((filling.length + length) * element > bytes) close(filling);
     filling.bucket.places.push_back({name, parameter, filling.length});
     filling.length += length;
     filling.last_reached = number;
   }
-  for (Filling& filling : open) close(filling);
+  close(decaying);
+  close(others);
   std::ranges::stable_sort(filled, std::ranges::greater(), &Filling::last_reached);
   return filled;
 }

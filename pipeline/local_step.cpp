@@ -33,11 +33,6 @@ at::Tensor forward_backward(const TrainingTask& task, const Batch& rows, double 
   return loss.detach();
 }
 
-double sum_of_squares(const at::Tensor& flat) {
-  const double norm = at::linalg_vector_norm(flat, 2, std::nullopt, false, at::kDouble).item<double>();
-  return norm * norm;
-}
-
 }  // namespace
 
 PreparedBatch prepare_batch(const TrainingTask& task, const TrainingPlan& plan, std::int64_t step, bool pin) {
@@ -114,12 +109,18 @@ Batch StepComputation::rows_of(const Batch& batch, std::int64_t first, std::int6
   return part;
 }
 
-/// Of this rank's parts of the gradient.
+/// Of this rank's parts of the gradient: of each, over the buckets in their order.
 std::vector<double> StepComputation::squares() const {
+  std::vector<at::Tensor> parts;
+  for (std::int64_t i = 0; i < split_.own_slices; ++i) {
+    const Share part{split_.first_slice + i, split_.slices};
+    for (const auto& bucket : parameters_.buckets()) parts.push_back(part.of(bucket.gradients));
+  }
+  const at::Tensor norms = at::stack(at::_foreach_norm(parts, 2, at::kDouble)).cpu();
+  const auto* norm = norms.const_data_ptr<double>();
   std::vector<double> sums(static_cast<std::size_t>(split_.own_slices));
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    const Share part{split_.first_slice + static_cast<std::int64_t>(i), split_.slices};
-    for (const auto& bucket : parameters_.buckets()) sums[i] += sum_of_squares(part.of(bucket.gradients));
+  for (double& sum : sums) {
+    for (std::size_t i = 0; i < parameters_.buckets().size(); ++i, ++norm) sum += *norm * *norm;
   }
   return sums;
 }

@@ -118,7 +118,7 @@ void add_training(std::vector<Option>& table, const std::string& section, Traini
         "weight decay, on matrices only", 0, 10},
        {key("clip"), result, field(&TrainingConfig::clip), text(defaults.clip), "",
         "largest norm of the global gradient; 0: no clipping", 0, many},
-       {key("ema"), result, field(&TrainingConfig::ema), text(fmt::join(defaults.ema, " ")), "",
+       {key("ema"), result, field(&TrainingConfig::ema), fmt::format("{}", fmt::join(defaults.ema, " ")), "",
         "rates a step of moving averages of the weights; the first one is used, the others are published too", 0, 1},
        {key("micro-batch"), execution, field(&TrainingConfig::micro_batch), text(defaults.micro_batch), "images",
         "images that a rank computes at once, gradients being added up; 0: all it has", 0, 1e6},

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <ctime>
 #include <fstream>
+#include <limits>
 
 namespace couplet {
 namespace {
@@ -67,7 +68,9 @@ void TrainingRecord::step(const nlohmann::json& line) {
 void TrainingRecord::say_progress(std::int64_t done, const nlohmann::json& line) {
   if (!progress_.due(done)) return;
   const double stall = worked_ > 0 ? waited_ / worked_ : 0;
-  say("step {}/{}, loss {:.4f}, {:.0f} images/s, {} remaining{}", done, steps_, line.value("loss", 0.0),
+  const auto& loss = line.at("loss");  // null: not finite
+  say("step {}/{}, loss {:.4f}, {:.0f} images/s, {} remaining{}", done, steps_,
+      loss.is_number() ? loss.get<double>() : std::numeric_limits<double>::quiet_NaN(),
       progress_.rate(done) * static_cast<double>(batch_), progress_.remaining(done),
       stall > 0.01 ? fmt::format(", waited for data {:.0f} % of the time", 100 * stall) : "");
   waited_ = worked_ = 0;

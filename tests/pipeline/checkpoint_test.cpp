@@ -148,7 +148,7 @@ TEST_F(Checkpoints, AnyDamageFallsBackAndSaysWhy) {
 }
 
 TEST_F(Checkpoints, TheDamagedOneGoesWhenTrainingHasComeThisWayAgain) {
-  for (const std::int64_t step : {3, 6, 9}) store().save(checkpoint_of(step));
+  for (const std::int64_t step : {3, 6, 9}) save(store(), checkpoint_of(step));
   on_disk([&] { flip_byte(of(9) / "ema.safetensors", 1); });
   EXPECT_EQ(store().load_newest()->step, 6);
   save(store(), checkpoint_of(7));

@@ -27,7 +27,7 @@ struct Network : torch::nn::Module {
     const auto parts = linear(entered, qkv).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
     const auto mixed = attention(parts[0], parts[1], parts[2], /*causal=*/true).transpose(1, 2);
     const auto hidden = entered + mixed.reshape({rows, tokens, width});
-    mean_square = hidden.detach().square().mean({0, 1});
+    mean_square = hidden.detach().square().mean(at::IntArrayRef{0, 1});
     return linear(at::gelu(linear(hidden, mlp)).reshape({rows, -1}), leave);
   }
 
@@ -40,7 +40,7 @@ inline TrainingTask network_task(const std::filesystem::path& directory, Network
   TrainingTask task = regression_task(directory, unused, steps, /*batch=*/96);
   task.training.ema = {0.9, 0.5};
   task.after_step = {};
-  task.loss = [&model](const Batch& batch) { return at::mse_loss(model.forward(batch[0]), batch[1]); };
+  task.loss = [&model](const Batch& rows) { return at::mse_loss(model.forward(rows[0]), rows[1]); };
   task.batch_mean = BatchMean{[&model] { return model.mean_square; },
                               [&model](const at::Tensor& mean) { model.spread.lerp_(mean.to(at::kFloat), 0.1); }};
   return task;

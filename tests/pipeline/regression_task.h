@@ -64,7 +64,7 @@ inline TrainingTask regression_task(const std::filesystem::path& directory, Regr
                    .precision = "float32"};
   task.provenance = {{"teacher", {{"channels", 64}}}, {"dataset", "abc"}};
   task.batch = [](const BatchRange& range) { return regression_rows(range.first, range.rows); };
-  task.loss = [&model](const Batch& batch) { return at::mse_loss(model.forward(batch[0]), batch[1]); };
+  task.loss = [&model](const Batch& rows) { return at::mse_loss(model.forward(rows[0]), rows[1]); };
   task.after_step = [&model](const Batch&) { model.updates.add_(1); };
   return task;
 }
