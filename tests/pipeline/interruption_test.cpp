@@ -84,7 +84,7 @@ TEST(Signals, ManyRequestsAreOne) {
 // training run.
 TEST(Signals, DoNotDisturbComputing) {
   const int status = status_of_child([] {
-    watch_signals();
+    watch_signals(Repeats::nothing);
     at::set_num_threads(1);
     std::atomic<bool> done = false;
     std::thread sender([&] {
