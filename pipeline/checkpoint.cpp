@@ -1,5 +1,6 @@
 #include "pipeline/checkpoint.h"
 
+#include "pipeline/activity.h"
 #include "pipeline/log.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
