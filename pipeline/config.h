@@ -47,9 +47,17 @@ struct TrainingConfig {
   double final_learning_rate = 0;
   std::int64_t warmup = 0;  ///< steps
   double weight_decay = 0;
-  double clip = 0;        ///< largest norm of the global gradient; 0: no clipping
-  double ema = 0;         ///< EMA rate a step
-  std::string precision;  ///< "float32" or "bfloat16" (autocast)
+  double clip = 0;                  ///< largest norm of the global gradient; 0: no clipping
+  double ema = 0;                   ///< EMA rate a step
+  std::string precision;            ///< "float32" or "bfloat16" (autocast)
+  std::int64_t validate_every = 0;  ///< steps
+  std::int64_t validate_rows = 0;   ///< held-out rows; 0: all
+};
+
+/// Samples of a model while it trains.
+struct PreviewConfig {
+  std::int64_t every = 0;    ///< steps; 0: never
+  std::int64_t samples = 0;  ///< for the quick score
 };
 
 struct FeaturesConfig {
@@ -66,7 +74,7 @@ struct TeacherConfig {
   double noise_std = 0;  ///< η, in units of images on [-1, 1]
   bool flips = true;
   double label_drop = 0;
-  std::int64_t validate_every = 0;  ///< steps
+  PreviewConfig preview;
   std::string init;
 };
 
@@ -90,6 +98,7 @@ struct StudentConfig {
   double label_drop = 0;
   double time_mean = 0, time_std = 0;
   std::int64_t window_blocks = 0;
+  PreviewConfig preview;
   std::string init;
 };
 

@@ -87,32 +87,49 @@ void add_training(std::vector<Option>& table, const std::string& section, Traini
   };
   const auto key = [&section](const char* name) { return section + "." + name; };
   const auto text = [](auto value) { return fmt::format("{}", value); };
+  table.insert(
+      table.end(),
+      {{key("images"), result, field(&TrainingConfig::images), text(defaults.images), "images",
+        "training images in all; steps = images / batch, rounded up", 1, many},
+       {key("batch"), result, field(&TrainingConfig::batch), text(defaults.batch), "images",
+        "global batch, divided among the ranks", 1, 1e6},
+       {key("learning-rate"), result, field(&TrainingConfig::learning_rate), text(defaults.learning_rate), "",
+        "learning rate after the warm-up (AdamW)", 0, 10},
+       {key("final-learning-rate"), result, field(&TrainingConfig::final_learning_rate),
+        text(defaults.final_learning_rate), "", "learning rate at the last step, reached by a cosine", 0, 10},
+       {key("warmup"), result, field(&TrainingConfig::warmup), text(defaults.warmup), "steps",
+        "linear warm-up of the learning rate", 0, many},
+       {key("weight-decay"), result, field(&TrainingConfig::weight_decay), text(defaults.weight_decay), "",
+        "weight decay, on matrices only", 0, 10},
+       {key("clip"), result, field(&TrainingConfig::clip), text(defaults.clip), "",
+        "largest norm of the global gradient; 0: no clipping", 0, many},
+       {key("ema"), result, field(&TrainingConfig::ema), text(defaults.ema), "",
+        "rate a step of the moving average of the weights", 0, 1},
+       {key("precision"),
+        result,
+        field(&TrainingConfig::precision),
+        defaults.precision,
+        "",
+        "of the forward and backward pass; weights are float32",
+        0,
+        0,
+        {"float32", "bfloat16"}},
+       {key("validate-every"), execution, field(&TrainingConfig::validate_every), text(defaults.validate_every),
+        "steps", "interval of figures on held-out rows, with averaged and with raw weights", 1, many},
+       {key("validate-rows"), execution, field(&TrainingConfig::validate_rows), text(defaults.validate_rows), "rows",
+        "held-out rows that they are over, at even distances; 0: all", 0, many}});
+}
+
+/// The keys of every model that makes images.
+void add_preview(std::vector<Option>& table, const std::string& section, PreviewConfig& (*preview)(Config&)) {
+  const auto field = [preview](auto member) {
+    return [preview, member](Config& config) -> Field { return &(preview(config).*member); };
+  };
   table.insert(table.end(),
-               {{key("images"), result, field(&TrainingConfig::images), text(defaults.images), "images",
-                 "training images in all; steps = images / batch, rounded up", 1, many},
-                {key("batch"), result, field(&TrainingConfig::batch), text(defaults.batch), "images",
-                 "global batch, divided among the ranks", 1, 1e6},
-                {key("learning-rate"), result, field(&TrainingConfig::learning_rate), text(defaults.learning_rate), "",
-                 "learning rate after the warm-up (AdamW)", 0, 10},
-                {key("final-learning-rate"), result, field(&TrainingConfig::final_learning_rate),
-                 text(defaults.final_learning_rate), "", "learning rate at the last step, reached by a cosine", 0, 10},
-                {key("warmup"), result, field(&TrainingConfig::warmup), text(defaults.warmup), "steps",
-                 "linear warm-up of the learning rate", 0, many},
-                {key("weight-decay"), result, field(&TrainingConfig::weight_decay), text(defaults.weight_decay), "",
-                 "weight decay, on matrices only", 0, 10},
-                {key("clip"), result, field(&TrainingConfig::clip), text(defaults.clip), "",
-                 "largest norm of the global gradient; 0: no clipping", 0, many},
-                {key("ema"), result, field(&TrainingConfig::ema), text(defaults.ema), "",
-                 "rate a step of the moving average of the weights", 0, 1},
-                {key("precision"),
-                 result,
-                 field(&TrainingConfig::precision),
-                 defaults.precision,
-                 "",
-                 "of the forward and backward pass; weights are float32",
-                 0,
-                 0,
-                 {"float32", "bfloat16"}}});
+               {{section + ".preview-every", execution, field(&PreviewConfig::every), "4000", "steps",
+                 "interval of pictures of samples and their quick score, with averaged weights; 0: never", 0, many},
+                {section + ".preview-samples", execution, field(&PreviewConfig::samples), "500", "samples",
+                 "samples of the quick score, more than features.dimension; 0: pictures only", 0, many}});
 }
 
 void add_features(std::vector<Option>& table) {
@@ -129,7 +146,9 @@ void add_features(std::vector<Option>& table) {
                 .weight_decay = 1e-4,
                 .clip = 1,
                 .ema = 0.99,
-                .precision = "float32"});
+                .precision = "float32",
+                .validate_every = 1000,
+                .validate_rows = 1000});
 }
 
 void add_teacher(std::vector<Option>& table) {
@@ -164,8 +183,6 @@ void add_teacher(std::vector<Option>& table) {
        {"teacher.flips", result, FIELD(teacher.flips), "true", "", "train on mirror images too"},
        {"teacher.label-drop", result, FIELD(teacher.label_drop), "0.1", "",
         "probability that a label is dropped, for guidance", 0, 1},
-       {"teacher.validate-every", execution, FIELD(teacher.validate_every), "1000", "steps",
-        "interval of the likelihood on held-out images", 1, many},
        {"teacher.init", result, FIELD(teacher.init), "", "", "safetensors file of the initial weights; empty: drawn"}});
   add_training(table, "teacher", [](Config& config) -> TrainingConfig& { return config.teacher.training; },
                {.images = 400000,
@@ -176,7 +193,10 @@ void add_teacher(std::vector<Option>& table) {
                 .weight_decay = 1e-4,
                 .clip = 1,
                 .ema = 0.999,
-                .precision = "float32"});
+                .precision = "float32",
+                .validate_every = 1000,
+                .validate_rows = 1000});
+  add_preview(table, "teacher", [](Config& config) -> PreviewConfig& { return config.teacher.preview; });
 }
 
 void add_couple(std::vector<Option>& table) {
@@ -248,7 +268,10 @@ void add_student(std::vector<Option>& table) {
                 .weight_decay = 0,
                 .clip = 1,
                 .ema = 0.999,
-                .precision = "float32"});
+                .precision = "float32",
+                .validate_every = 1000,
+                .validate_rows = 1000});
+  add_preview(table, "student", [](Config& config) -> PreviewConfig& { return config.student.preview; });
 }
 
 void add_evaluate(std::vector<Option>& table) {

@@ -6,7 +6,9 @@
 #include "pipeline/ema.h"
 #include "pipeline/gradients.h"
 #include "pipeline/interruption.h"
-#include "pipeline/log.h"
+#include "pipeline/matmul_peak.h"
+#include "pipeline/memory_plan.h"
+#include "pipeline/observation.h"
 #include "pipeline/optimizer.h"
 #include "pipeline/prefetch.h"
 #include "pipeline/step_report.h"
@@ -127,15 +129,18 @@ struct LocalStep {
   double stall = 0;  ///< seconds it waited for the batch
 };
 
-LocalStep compute(const TrainingTask& task, Prefetch<PreparedBatch>& batches, torch::Device device) {
+LocalStep compute(const TrainingTask& task, const TrainingPlan& plan, const MemoryPlan& memory, std::int64_t step,
+                  Prefetch<PreparedBatch>& batches, torch::Device device) {
   LocalStep mine;
   mine.report.run([&] {
     const auto asked = Clock::now();
     PreparedBatch prepared = batches.next();
     mine.stall = seconds_since(asked);
-    mine.batch = on_device(std::move(prepared.tensors), device);
     mine.report.digest = prepared.digest;
-    mine.report.loss = forward_backward(task, mine.batch, device);
+    explain_exhaustion(task, plan, memory, step, plan.rows, [&] {
+      mine.batch = on_device(std::move(prepared.tensors), device);
+      mine.report.loss = forward_backward(task, mine.batch, device);
+    });
   });
   mine.report.stop = stop_requested();
   return mine;
@@ -174,6 +179,11 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   model.to(device);
   model.train();
   share_weights(model, communicator);
+  const MemoryPlan memory = plan_memory(task, model, plan, {.micro_rows = plan.rows}, communicator, device);
+  TrainingFlops flops{task.flops_per_image};
+  if (flops.per_image > 0) flops.matmul_peak = measure_matmul_peak(task.training.precision, device, communicator);
+  say_plan(task, plan, plan.rows, parameter_count(model), flops, memory, communicator);
+
   const NamedTensors trained = parameters_of(model, true);
   FlatGradients gradients(trained);
   AdamWOptions options;
@@ -185,16 +195,15 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   CheckpointStore checkpoints(task.directory / "checkpoints", pipeline.keep_checkpoints, task.provenance, communicator);
   const auto [resumed, first_step, last_line] = go_on(state, checkpoints);
   nlohmann::json line = last_line;
-  say_plan(task, plan, trained, communicator);
-  TrainingRecord record(task.directory, resumed, first_step, plan.steps, plan.batch,
-                        static_cast<double>(pipeline.log_every), communicator);
+  TrainingRecord record(task.directory, resumed, first_step, plan, flops, static_cast<double>(pipeline.log_every),
+                        communicator);
   Prefetch<PreparedBatch> batches(first_step, plan.steps,
                                   [&](std::int64_t step) { return prepare_batch(task, plan, step, device.is_cuda()); });
 
   for (std::int64_t step = first_step; step < plan.steps; ++step) {
     const auto start = Clock::now();
     gradients.zero();
-    const LocalStep mine = compute(task, batches, device);
+    const LocalStep mine = compute(task, plan, memory, step, batches, device);
     const AgreedStep agreed = agree(mine.report, task.name, step, communicator);
     gradients.sum_over_ranks(communicator);
     const double norm = gradients.norm() / communicator.size();
@@ -217,11 +226,9 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
             {"digest", digest_text(agreed.digest)},
             {"seconds", seconds_since(start)},
             {"data_stall", mine.stall}};
-    if (task.validate && (done == plan.steps || (task.validate_every > 0 && done % task.validate_every == 0))) {
-      const at::NoGradGuard no_grad;
-      line.update(task.validate());
-    }
-    record.step(line);
+    const Observation seen = observe(task, model, ema.tensors(), done, plan.steps);
+    line.update(seen.figures);
+    record.step(line, seen);
     if (agreed.stop || (pipeline.checkpoint_every > 0 && done % pipeline.checkpoint_every == 0 && done < plan.steps)) {
       record.sync();
       checkpoints.save(state.after(done, line));

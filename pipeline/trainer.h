@@ -5,12 +5,14 @@
 #include "pipeline/communicator.h"
 #include "pipeline/config.h"
 #include "pipeline/weights.h"
+#include "storage/picture.h"
 
 #include <torch/nn/module.h>
 
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,12 @@ struct BatchRange {
   std::int64_t rows = 0;
 };
 
+/// Samples of a model in training.
+struct Preview {
+  std::optional<Picture> picture;  ///< on rank 0
+  nlohmann::json figures = nlohmann::json::object();
+};
+
 struct TrainingTask {
   std::string name;                 ///< of the stage instance, for messages
   std::filesystem::path directory;  ///< of the stage: checkpoints/, metrics.jsonl
@@ -38,10 +46,19 @@ struct TrainingTask {
   std::function<at::Tensor(const Batch&)> loss;
   /// Optional: after the optimizer step, with the gradient-free part of the model's state (vp prior). Collective.
   std::function<void(const Batch&)> after_step;
-  /// Optional: extra figures at intervals (validation), merged into the metrics line; every `validate_every` steps and
-  /// at the end. Collective.
+  /// Optional: figures of the model as it stands, on data that it is not trained on; every `validate_every` steps and
+  /// at the end. Called for the averaged weights and for the raw ones, in evaluation mode. The same on any number of
+  /// ranks. Collective.
   std::function<nlohmann::json()> validate;
   std::int64_t validate_every = 0;
+  /// Optional: the figure of `validate` by which checkpoints are compared, lower is better; the best one is kept.
+  std::string best_of;
+  /// Optional: samples of the model as it stands, every `preview_every` steps (0: never), with the averaged weights.
+  /// The same on any number of ranks. Collective.
+  std::function<Preview()> preview;
+  std::int64_t preview_every = 0;
+  /// Floating-point operations of the matrix products that a training image costs, forward and backward; 0: unknown.
+  double flops_per_image = 0;
 };
 
 struct TrainingResult {

@@ -59,6 +59,7 @@ inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& direc
   for (auto& line : lines) {
     line.erase("seconds");
     line.erase("data_stall");
+    line.erase("observation_pause");
   }
   return lines;
 }
