@@ -59,6 +59,14 @@ struct TrainingConfig {
   std::string precision;         ///< "float32" or "bfloat16" (autocast)
   std::int64_t micro_batch = 0;  ///< rows a rank computes at once; 0: all it has
   bool checkpoint_activations = false;
+  std::int64_t validate_every = 0;  ///< steps
+  std::int64_t validate_rows = 0;   ///< held-out rows; 0: all
+};
+
+/// Samples of a model while it trains.
+struct PreviewConfig {
+  std::int64_t every = 0;    ///< steps; 0: never
+  std::int64_t samples = 0;  ///< for the quick score
 };
 
 struct FeaturesConfig {
@@ -75,7 +83,7 @@ struct TeacherConfig {
   double noise_std = 0;  ///< η, in units of images on [-1, 1]
   bool flips = true;
   double label_drop = 0;
-  std::int64_t validate_every = 0;  ///< steps
+  PreviewConfig preview;
   std::string init;
 };
 
@@ -99,6 +107,7 @@ struct StudentConfig {
   double label_drop = 0;
   double time_mean = 0, time_std = 0;
   std::int64_t window_blocks = 0;
+  PreviewConfig preview;
   std::string init;
 };
 

@@ -133,7 +133,23 @@ void add_training(std::vector<Option>& table, const std::string& section, Traini
         "of the forward and backward pass; weights are float32",
         0,
         0,
-        {"float32", "bfloat16"}}});
+        {"float32", "bfloat16"}},
+       {key("validate-every"), execution, field(&TrainingConfig::validate_every), text(defaults.validate_every),
+        "steps", "interval of figures on held-out rows, with averaged and with raw weights", 1, many},
+       {key("validate-rows"), execution, field(&TrainingConfig::validate_rows), text(defaults.validate_rows), "rows",
+        "held-out rows that they are over, at even distances; 0: all", 0, many}});
+}
+
+/// The keys of every model that makes images.
+void add_preview(std::vector<Option>& table, const std::string& section, PreviewConfig& (*preview)(Config&)) {
+  const auto field = [preview](auto member) {
+    return [preview, member](Config& config) -> Field { return &(preview(config).*member); };
+  };
+  table.insert(table.end(),
+               {{section + ".preview-every", execution, field(&PreviewConfig::every), "4000", "steps",
+                 "interval of pictures of samples and their quick score, with averaged weights; 0: never", 0, many},
+                {section + ".preview-samples", execution, field(&PreviewConfig::samples), "500", "samples",
+                 "samples of the quick score, more than features.dimension; 0: pictures only", 0, many}});
 }
 
 void add_features(std::vector<Option>& table) {
@@ -150,7 +166,9 @@ void add_features(std::vector<Option>& table) {
                 .weight_decay = 1e-4,
                 .clip = 1,
                 .ema = {0.99},
-                .precision = "float32"});
+                .precision = "float32",
+                .validate_every = 1000,
+                .validate_rows = 1000});
 }
 
 void add_teacher(std::vector<Option>& table) {
@@ -185,8 +203,6 @@ void add_teacher(std::vector<Option>& table) {
        {"teacher.flips", result, FIELD(teacher.flips), "true", "", "train on mirror images too"},
        {"teacher.label-drop", result, FIELD(teacher.label_drop), "0.1", "",
         "probability that a label is dropped, for guidance", 0, 1},
-       {"teacher.validate-every", execution, FIELD(teacher.validate_every), "1000", "steps",
-        "interval of the likelihood on held-out images", 1, many},
        {"teacher.init", result, FIELD(teacher.init), "", "", "safetensors file of the initial weights; empty: drawn"}});
   add_training(table, "teacher", [](Config& config) -> TrainingConfig& { return config.teacher.training; },
                {.images = 400000,
@@ -197,7 +213,10 @@ void add_teacher(std::vector<Option>& table) {
                 .weight_decay = 1e-4,
                 .clip = 1,
                 .ema = {0.999},
-                .precision = "float32"});
+                .precision = "float32",
+                .validate_every = 1000,
+                .validate_rows = 1000});
+  add_preview(table, "teacher", [](Config& config) -> PreviewConfig& { return config.teacher.preview; });
 }
 
 void add_couple(std::vector<Option>& table) {
@@ -269,7 +288,10 @@ void add_student(std::vector<Option>& table) {
                 .weight_decay = 0,
                 .clip = 1,
                 .ema = {0.999},
-                .precision = "float32"});
+                .precision = "float32",
+                .validate_every = 1000,
+                .validate_rows = 1000});
+  add_preview(table, "student", [](Config& config) -> PreviewConfig& { return config.student.preview; });
 }
 
 void add_evaluate(std::vector<Option>& table) {

@@ -25,7 +25,9 @@ enum class Purpose : std::uint32_t {
   evaluation_label = 10,
   validation_noise = 11,
   feature_noise = 12,
-  metric_subset = 13
+  metric_subset = 13,
+  validation_start = 14,  ///< z of the independent coupling in validation; index: row of the held-out table
+  validation_time = 15    ///< index: row of the held-out table
 };
 
 /// Ten rounds of Philox4x32.

@@ -12,7 +12,7 @@ void for_each_slice(Communicator& communicator, const SlicedRows& sizes,
                     const std::function<at::Tensor(std::int64_t first)>& make,
                     const std::function<void(const at::Tensor& values)>& add) {
   for (std::int64_t round = 0; round < sizes.rows; round += sizes.slice_rows * communicator.size()) {
-    if (agree_to_stop(communicator)) throw Interrupted(sizes.stopped);
+    if (!sizes.stopped.empty() && agree_to_stop(communicator)) throw Interrupted(sizes.stopped);
     at::Tensor mine = at::zeros({sizes.slice_rows, sizes.columns}, at::kDouble);
     const std::int64_t first = round + sizes.slice_rows * communicator.rank();
     if (first < sizes.rows) {

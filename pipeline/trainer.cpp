@@ -11,6 +11,9 @@
 #include "pipeline/interruption.h"
 #include "pipeline/local_step.h"
 #include "pipeline/log.h"
+#include "pipeline/matmul_peak.h"
+#include "pipeline/memory_plan.h"
+#include "pipeline/observation.h"
 #include "pipeline/optimizer.h"
 #include "pipeline/prefetch.h"
 #include "pipeline/trained_state.h"
@@ -31,14 +34,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-NamedTensors trained_parameters(const torch::nn::Module& model) {
-  NamedTensors parameters;
-  for (const auto& item : model.named_parameters()) {
-    if (item.value().requires_grad()) parameters.emplace(item.key(), item.value());
-  }
-  return parameters;
 }
 
 /// Every rank starts from rank 0's weights, however it made its own.
@@ -103,15 +98,14 @@ void skip(const TrainingTask& task, const PipelineConfig& pipeline, const Agreed
     warn_line(fmt::format("{}; it is skipped: {} of at most {}", what, at.skipped, pipeline.max_skipped));
 }
 
-/// True on every rank if this step's validation gave the best figure so far.
-bool note_best(const TrainingTask& task, Progression& at, Communicator& communicator) {
-  bool better = false;
-  if (communicator.is_root() && at.line.contains(task.best_of) && at.line[task.best_of].is_number()) {
-    const double figure = at.line[task.best_of];
-    better = std::isfinite(figure) && (!at.best || figure < at.best->figure);
-    if (better) at.best = BestStep{at.step, figure};
-  }
-  return communicator.maximum(better ? 1 : 0) != 0;
+/// True if what was seen after this step gave the best figure so far; the same on every rank, as the figures are.
+bool note_best(const TrainingTask& task, const Observation& seen, Progression& at) {
+  const auto found = seen.figures.find(task.best_of);
+  if (found == seen.figures.end() || !found->is_number()) return false;
+  const double figure = *found;
+  if (!std::isfinite(figure) || (at.best && figure >= at.best->figure)) return false;
+  at.best = BestStep{at.step, figure};
+  return true;
 }
 
 /// The parameters that each rank has updated its share of, whole on every rank. Returns the seconds it took.
@@ -129,15 +123,6 @@ void finish_step(const TrainingTask& task, const LocalStep& mine, Communicator& 
   const at::NoGradGuard no_grad;
   if (task.batch_mean) task.batch_mean->use(mean_over_slices(mine.means, communicator));
   if (task.after_step) task.after_step(mine.batch);
-}
-
-/// Adds the figures of validation to the metrics where they are due. True on every rank if they are the best so far.
-bool validate(const TrainingTask& task, const TrainingPlan& plan, Progression& at, Communicator& communicator) {
-  const bool due = at.step == plan.steps || (task.validate_every > 0 && at.step % task.validate_every == 0);
-  if (!task.validate || !due) return false;
-  const at::NoGradGuard no_grad;
-  at.line.update(task.validate());
-  return !task.best_of.empty() && note_best(task, at, communicator);
 }
 
 /// Copies the state, which is the pause in training, and leaves the writing to the background. Returns the seconds.
@@ -171,6 +156,13 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   model.to(device);
   model.train();
   share_weights(model, communicator);
+  const MemoryPlan memory = plan_memory(
+      task, model, plan, {static_cast<std::int64_t>(task.training.ema.size()), share.count, split.micro_rows},
+      communicator, device);
+  TrainingFlops flops{task.flops_per_image};
+  if (flops.per_image > 0) flops.matmul_peak = measure_matmul_peak(task.training.precision, device, communicator);
+  say_plan(task, plan, split.micro_rows, parameter_count(model), flops, memory, communicator);
+
   FlatParameters parameters(model, {static_cast<std::int64_t>(pipeline.bucket_size * 0x1p20), split.slices});
   GradientReduction reduction(parameters, {share, pipeline.overlap, split.reproducible}, communicator);
   AdamW optimizer(parameters, {.weight_decay = task.training.weight_decay}, share);
@@ -181,9 +173,8 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   CheckpointStore checkpoints(task.directory / "checkpoints", pipeline.keep_checkpoints, task.provenance, communicator);
   Progression at = go_on(state, checkpoints);
   require_agreement(communicator, "where " + task.name + " goes on", {{"step", at.step}});
-  say_plan(task, plan, trained_parameters(model), communicator);
-  TrainingRecord record(task.directory, at.resumed, at.step, plan.steps, plan.batch,
-                        static_cast<double>(pipeline.log_every), communicator);
+  TrainingRecord record(task.directory, at.resumed, at.step, plan, flops, static_cast<double>(pipeline.log_every),
+                        communicator);
   CheckpointWriter writer(checkpoints, communicator);
   StepComputation computation(task, split, parameters, reduction, device);
   Prefetch<PreparedBatch> batches(at.step, plan.steps,
@@ -223,8 +214,10 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
                {"communication_stall", communication.stall},
                {"checkpoint_pause", std::exchange(pause, 0.0)}};
     ++at.step;
-    const bool best = validate(task, plan, at, communicator);
-    record.step(at.line);
+    const Observation seen = observe(task, model, parameters.named(emas.front().averages()), at.step, plan.steps);
+    at.line.update(seen.figures);
+    const bool best = note_best(task, seen, at);
+    record.step(at.line, seen);
     const bool due = pipeline.checkpoint_every > 0 && at.step % pipeline.checkpoint_every == 0 && at.step < plan.steps;
     if (agreed.stop || best || due) pause = save(state, writer, at, record);
     if (agreed.stop) {

@@ -1,7 +1,10 @@
 #include "pipeline/training_plan.h"
 
 #include "pipeline/log.h"
+#include "pipeline/memory_plan.h"
 #include "storage/error.h"
+
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -45,14 +48,21 @@ TrainingPlan plan_training(const TrainingTask& task, const Communicator& communi
   return {training_steps(task.training), batch, batch / ranks, communicator.rank()};
 }
 
-void say_plan(const TrainingTask& task, const TrainingPlan& plan, const NamedTensors& parameters,
-              const Communicator& communicator) {
+void say_plan(const TrainingTask& task, const TrainingPlan& plan, std::int64_t micro_rows, std::int64_t parameters,
+              const TrainingFlops& flops, const MemoryPlan& memory, const Communicator& communicator) {
   if (!communicator.is_root()) return;
-  std::int64_t values = 0;
-  for (const auto& [name, parameter] : parameters) values += parameter.numel();
-  say("{:.2f} M parameters, {} steps of {} images ({} on each of {} {}), {} images in all, {}",
-      static_cast<double>(values) / 1e6, plan.steps, plan.batch, plan.rows, communicator.size(),
-      communicator.size() == 1 ? "rank" : "ranks", plan.steps * plan.batch, task.training.precision);
+  const auto plural = [](std::int64_t count, const char* noun) {
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+  };
+  say("plan: {:.2f} M parameters; {} of {} images ({} on each of {}, {} at once), {} images in all; {}, {} a rank",
+      static_cast<double>(parameters) / 1e6, plural(plan.steps, "step"), plan.batch, plan.rows,
+      plural(communicator.size(), "rank"), micro_rows, plan.steps * plan.batch, task.training.precision,
+      plural(at::get_num_threads(), "thread"));
+  if (flops.per_image > 0) {
+    say("plan: {} an image (forward and backward), {} in all; matrix products reach {}/s", flops_text(flops.per_image),
+        flops_text(flops.per_image * static_cast<double>(plan.steps * plan.batch)), flops_text(flops.matmul_peak));
+  }
+  say("plan: memory a rank: {}", memory.text(micro_rows));
 }
 
 std::int64_t training_steps(const TrainingConfig& training) {

@@ -1,10 +1,15 @@
 // What a training run leaves behind besides its result: metrics.jsonl (a line a step), events.jsonl (a line a start and
-// an end), progress on stdout.
+// an end), tensorboard/ (curves and pictures), previews/ (pictures), progress on stdout.
 #pragma once
 
 #include "pipeline/communicator.h"
+#include "pipeline/event_file.h"
+#include "pipeline/flops.h"
 #include "pipeline/log.h"
+#include "pipeline/observation.h"
+#include "pipeline/training_plan.h"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -16,28 +21,40 @@ namespace couplet {
 /// Writes on rank 0; on the others its calls do nothing.
 class TrainingRecord {
 public:
-  /// Steps [first_step, steps) are about to run. Metrics of steps from `first_step` on, left by a run that was killed,
-  /// are cut; they are the lost steps of the event "start" (no checkpoint was there) or "resume". `batch`: images a
-  /// step; `interval_seconds`: between progress lines.
-  TrainingRecord(const std::filesystem::path& directory, bool resumed, std::int64_t first_step, std::int64_t steps,
-                 std::int64_t batch, double interval_seconds, const Communicator& communicator);
+  /// Steps [first_step, plan.steps) are about to run. What a killed run left of steps from `first_step` on is cut
+  /// (metrics, curves, previews); its steps are the lost steps of the event "start" (no checkpoint was there) or
+  /// "resume". `interval_seconds`: between progress lines.
+  TrainingRecord(const std::filesystem::path& directory, bool resumed, std::int64_t first_step,
+                 const TrainingPlan& plan, const TrainingFlops& flops, double interval_seconds,
+                 const Communicator& communicator);
 
-  /// A finished step's metrics line: "step" is its number from 0; "loss" is shown.
-  void step(const nlohmann::json& line);
+  /// A finished step: its metrics line ("step" is its number from 0) and what was seen of the model after it, whose
+  /// figures stand in the line already. The curves take every line with such figures, and of the others every n-th, n
+  /// chosen so that a run has at most 2000.
+  void step(const nlohmann::json& line, const Observation& seen);
   /// Makes the metrics so far safe on disk: before the checkpoint that will resume behind them.
   void sync() const;
   /// {"event": "interrupted" or "finished", "step": steps done, ...}.
   void event(const std::string& name, std::int64_t steps_done) const;
 
 private:
+  void keep_curves(std::int64_t step, const nlohmann::json& line, const Observation& seen);
   void say_progress(std::int64_t done, const nlohmann::json& line);
 
   std::filesystem::path directory_;
   std::int64_t steps_, batch_;
+  TrainingFlops flops_;
   int ranks_;
   Progress progress_;
   std::optional<Metrics> metrics_;
-  double waited_ = 0, worked_ = 0;  ///< seconds since the last progress line: for data, and in all
+  std::optional<EventFile> curves_;
+
+  /// Since the last progress line.
+  struct Interval {
+    std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+    std::int64_t first = 0;                                      ///< steps done when it began
+    double data_stall = 0, communication_stall = 0, worked = 0;  ///< seconds
+  } interval_;
 };
 
 }  // namespace couplet

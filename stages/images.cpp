@@ -26,6 +26,13 @@ at::Tensor to_uint8(const at::Tensor& image) {
   return image.to(torch::kFloat32).add(1.0).mul_(127.5).nan_to_num_(0.0).clamp_(0.0, 255.0).round_().to(torch::kUInt8);
 }
 
+Picture picture_of(const at::Tensor& images, std::int64_t columns) {
+  const at::Tensor contiguous = images.contiguous();
+  const auto* pixels = contiguous.data_ptr<std::uint8_t>();
+  return picture_grid({pixels, pixels + contiguous.numel()}, images.size(0), images.size(1), images.size(2),
+                      images.size(3), columns);
+}
+
 at::Tensor noised(const at::Tensor& image, const ImageNoise& noise, std::uint64_t seed, Purpose purpose,
                   std::uint64_t index) {
   at::Tensor draw = torch::empty(image.sizes(), torch::kFloat32);

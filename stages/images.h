@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pipeline/random.h"
+#include "storage/picture.h"
 #include "storage/row_table.h"
 
 #include <ATen/core/Tensor.h>
@@ -24,6 +25,9 @@ DatasetShape dataset_shape(const RowTable& table);
 at::Tensor to_float(const at::Tensor& image);
 /// float [...] → uint8, clamped and rounded; NaN becomes 0 (count NaN before).
 at::Tensor to_uint8(const at::Tensor& image);
+
+/// uint8 [N, C, H, W] as one picture, `columns` images a row.
+Picture picture_of(const at::Tensor& images, std::int64_t columns);
 
 /// The teacher's noise. Gaussian: x + η ε'. Uniform: one grey level, (g + u) / 128 - 1 for grey value g and u in [0, 1)
 /// (TarFlow's dequantisation).

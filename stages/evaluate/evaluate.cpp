@@ -23,11 +23,8 @@ namespace {
 
 /// Publishes the first samples as a picture, `columns` a row.
 void publish_pictures(const fs::path& path, const at::Tensor& images, std::int64_t columns) {
-  const at::Tensor contiguous = images.contiguous();
-  const auto* pixels = contiguous.data_ptr<std::uint8_t>();
-  const std::vector<std::uint8_t> values(pixels, pixels + contiguous.numel());
   fs::create_directories(path.parent_path());
-  write_png(path, picture_grid(values, images.size(0), images.size(1), images.size(2), images.size(3), columns));
+  write_png(path, picture_of(images, columns));
 }
 
 /// What the scoring of one node shares.
@@ -56,7 +53,7 @@ Evaluation start_evaluation(StageContext& context) {
   const EvaluateConfig& config = context.config.evaluate;
   Scorer scorer(load_classifier(context.run, context.config.features, shape, context.device),
                 load_moments(context.run.reference_statistics()), config.slice_rows, config.grid_rows * shape.classes,
-                context.communicator, context.device);
+                "evaluation stopped; finished scores are kept", context.communicator, context.device);
   context.communicator.barrier();
   return {context,
           std::move(train),

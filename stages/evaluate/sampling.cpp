@@ -72,12 +72,9 @@ Picture sample_picture(const RunDirectory& run, const Config& config, const Samp
     made.push_back(
         to_uint8(make(starts.z.to(device), request_labels(request, first, count, shape.classes).to(device))).cpu());
   }
-  const at::Tensor images = torch::cat(made).contiguous();
-  const auto* pixels = images.data_ptr<std::uint8_t>();
   const std::int64_t columns =
       request.labels.empty() ? shape.classes : static_cast<std::int64_t>(request.labels.size());
-  return picture_grid({pixels, pixels + images.numel()}, request.count, shape.channels, shape.size, shape.size,
-                      std::min(columns, request.count));
+  return picture_of(torch::cat(made), std::min(columns, request.count));
 }
 
 }  // namespace couplet

@@ -7,11 +7,12 @@
 namespace couplet {
 
 Scorer::Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures,
-               Communicator& communicator, c10::Device device)
+               std::string stopped, Communicator& communicator, c10::Device device)
     : classifier_(std::move(classifier)),
       reference_(std::move(reference)),
       slice_rows_(slice_rows),
       pictures_(pictures),
+      stopped_(std::move(stopped)),
       communicator_(communicator),
       device_(device) {}
 
@@ -55,7 +56,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
                  {.rows = samples,
                   .slice_rows = slice_rows_,
                   .columns = static_cast<std::int64_t>(variants) * width,
-                  .stopped = "evaluation stopped; finished scores are kept"},
+                  .stopped = stopped_},
                  make, add);
   for (std::size_t variant = 0; variant < variants; ++variant) {
     scores[variant].class_accuracy /= static_cast<double>(scores[variant].samples);

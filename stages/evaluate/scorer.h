@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 namespace couplet {
@@ -32,10 +33,11 @@ struct SampleScore {
 
 class Scorer {
 public:
-  Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures,
+  /// `stopped`: the message of Interrupted when a stop is asked for between slices; empty: all slices are computed.
+  Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures, std::string stopped,
          Communicator& communicator, c10::Device device);
   /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits
-  /// first. Stops (Interrupted) between slices when asked to.
+  /// first.
   std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples);
 
 private:
@@ -44,6 +46,7 @@ private:
   Classifier classifier_;
   Moments reference_;
   std::int64_t slice_rows_, pictures_;
+  std::string stopped_;
   Communicator& communicator_;
   c10::Device device_;
 };

@@ -1,5 +1,6 @@
 #include "stages/features/classifier.h"
 
+#include "pipeline/flops.h"
 #include "pipeline/recompute.h"
 #include "storage/error.h"
 
@@ -11,6 +12,7 @@
 namespace couplet {
 namespace {
 
+constexpr std::int64_t kernel = 3;
 constexpr std::int64_t smallest_side = 8;  ///< convolutions stop at or below it
 
 }  // namespace
@@ -22,13 +24,25 @@ void check(const ClassifierOptions& o) {
   if (o.image_size < 4) refuse("images of {}x{} are too small for the feature network", o.image_size, o.image_size);
 }
 
+double forward_flops(const ClassifierOptions& o) {
+  double flops = 0;
+  auto side = o.image_size, from = o.in_channels, to = o.channels;
+  do {
+    flops += product_flops(side * side, kernel * kernel * from, to);
+    side /= 2;
+    from = to;
+    to *= 2;
+  } while (side > smallest_side);
+  return flops + product_flops(1, from * side * side, o.dimension) + product_flops(1, o.dimension, o.num_classes);
+}
+
 ClassifierImpl::ClassifierImpl(const ClassifierOptions& o) : options_(o) {
   using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::Linear;
   check(o);
   auto side = o.image_size, from = o.in_channels, to = o.channels;
   do {
     convolutions_.push_back(register_module(fmt::format("convolution_{}", convolutions_.size()),
-                                            Conv2d(Conv2dOptions(from, to, 3).padding(1))));
+                                            Conv2d(Conv2dOptions(from, to, kernel).padding(1))));
     side /= 2;
     from = to;
     to *= 2;

@@ -24,6 +24,8 @@ struct ClassifierOptions {
 
 /// Refuses sizes that do not fit together, naming the configuration keys.
 void check(const ClassifierOptions& options);
+/// Floating-point operations of the matrix products in one image's forward pass, convolutions counted as products.
+double forward_flops(const ClassifierOptions& options);
 
 /// Convolutions, each halving the image, down to 8x8 or less; a hidden layer; class scores. A row's features do not
 /// depend on the other rows of its batch: there is no batch normalisation.

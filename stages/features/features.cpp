@@ -1,12 +1,14 @@
 #include "stages/features/features.h"
 
 #include "pipeline/activity.h"
+#include "pipeline/flops.h"
 #include "pipeline/log.h"
 #include "pipeline/row_stream.h"
 #include "pipeline/slices.h"
 #include "pipeline/trainer.h"
 #include "stages/evaluate/frechet.h"
 #include "stages/features/model.h"
+#include "stages/held_out.h"
 #include "stages/images.h"
 #include "storage/atomic_file.h"
 
@@ -49,6 +51,19 @@ TableFeatures table_features(Classifier& classifier, const RowTable& table, std:
   return out;
 }
 
+/// Mean cross-entropy and share classified right of held-out rows {image, label}. Collective.
+nlohmann::json validate(Classifier& classifier, const HeldOut& held_out, Communicator& communicator,
+                        torch::Device device) {
+  namespace F = torch::nn::functional;
+  const std::vector<double> means = held_out.mean(2, communicator, [&](const HeldOut::Rows& rows) {
+    const at::Tensor scores = classifier->forward(to_float(rows.columns[0]).to(device));
+    const at::Tensor labels = rows.columns[1].to(torch::kInt64).to(device);
+    const at::Tensor losses = F::cross_entropy(scores, labels, F::CrossEntropyFuncOptions().reduction(torch::kNone));
+    return torch::stack({losses, scores.argmax(1).eq(labels).to(losses.scalar_type())}, 1);
+  });
+  return {{"test_cross_entropy", means[0]}, {"test_accuracy", means[1]}};
+}
+
 }  // namespace
 
 void features(StageContext& context) {
@@ -73,6 +88,11 @@ void features(StageContext& context) {
   task.loss = [&](const Batch& batch) {
     return torch::nn::functional::cross_entropy(classifier->forward(batch[0]), batch[1]);
   };
+  const HeldOut held_out(test_table, {"image", "label"}, config.features.training.validate_rows);
+  task.validate = [&] { return validate(classifier, held_out, context.communicator, context.device); };
+  task.validate_every = config.features.training.validate_every;
+  task.best_of = "test_cross_entropy";
+  task.flops_per_image = forward_passes_a_training_image * forward_flops(classifier->options());
   const TrainingResult result = train(task, *classifier, config.pipeline, context.communicator, context.device);
 
   load_tensors(*classifier, result.ema, "EMA weights");

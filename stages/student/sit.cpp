@@ -1,5 +1,6 @@
 #include "stages/student/sit.h"
 
+#include "pipeline/flops.h"
 #include "pipeline/patches.h"
 #include "pipeline/recompute.h"
 #include "pipeline/transformer_ops.h"
@@ -39,6 +40,10 @@ at::Tensor time_frequencies(const at::TensorOptions& options) {
   return at::exp(at::arange(frequency_count, options) * (-std::log(largest_period) / frequency_count));
 }
 
+std::int64_t mlp_channels(const SiTOptions& o) {
+  return static_cast<std::int64_t>(static_cast<double>(o.channels) * o.mlp_ratio);
+}
+
 at::Tensor& tensor_of(NamedTensors& tensors, const std::string& name) {
   const auto found = tensors.find(name);
   if (found == tensors.end()) fail("these are no SiT weights: {} is missing", name);
@@ -64,9 +69,20 @@ void check(const SiTOptions& o) {
   }
 }
 
+double forward_flops(const SiTOptions& o) {
+  const auto side = o.image_size / o.patch, tokens = side * side, pixels = o.patch * o.patch * o.in_channels;
+  const double in = product_flops(tokens, pixels, o.channels);
+  const double time = product_flops(1, 2 * frequency_count, o.channels) + product_flops(1, o.channels, o.channels);
+  const double block =
+      transformer_layer_flops(tokens, o.channels, mlp_channels(o)) + product_flops(1, o.channels, 6 * o.channels);
+  const double out = product_flops(1, o.channels, 2 * o.channels) +
+                     product_flops(tokens, o.channels, o.learn_sigma ? 2 * pixels : pixels);
+  return in + time + static_cast<double>(o.depth) * block + out;
+}
+
 SiTBlockImpl::SiTBlockImpl(const SiTOptions& o) : heads(o.heads) {
   using torch::nn::Linear;
-  const auto hidden = static_cast<std::int64_t>(static_cast<double>(o.channels) * o.mlp_ratio);
+  const auto hidden = mlp_channels(o);
   auto& attention = add_scope(*this, "attn");
   qkv = attention.register_module("qkv", Linear(o.channels, 3 * o.channels));
   proj = attention.register_module("proj", Linear(o.channels, o.channels));

@@ -33,6 +33,8 @@ struct SiTOptions {
 
 /// Refuses sizes that do not fit together, naming the configuration keys.
 void check(const SiTOptions& options);
+/// Floating-point operations of the matrix products in one image's forward pass.
+double forward_flops(const SiTOptions& options);
 
 /// One transformer block with adaLN-Zero conditioning.
 class SiTBlockImpl : public torch::nn::Module {

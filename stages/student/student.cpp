@@ -1,10 +1,15 @@
 #include "stages/student/student.h"
 
 #include "pipeline/activity.h"
+#include "pipeline/autocast.h"
+#include "pipeline/flops.h"
 #include "pipeline/log.h"
 #include "pipeline/row_stream.h"
 #include "pipeline/trainer.h"
 #include "stages/couple/coupling_table.h"
+#include "stages/evaluate/solver.h"
+#include "stages/held_out.h"
+#include "stages/preview.h"
 #include "stages/student/model.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
@@ -17,6 +22,15 @@
 
 namespace couplet {
 namespace {
+
+constexpr std::int64_t preview_nfe = 4;
+
+/// t = 1 / (1 + exp(-n)), n normal (arXiv 2603.09014): the time of a training row.
+float logit_normal_time(const StudentConfig& config, std::uint64_t seed, Purpose purpose, std::int64_t index) {
+  const double logit =
+      config.time_mean + config.time_std * Draws(seed, purpose, static_cast<std::uint64_t>(index)).normal();
+  return static_cast<float>(1.0 / (1.0 + std::exp(-logit)));
+}
 
 /// {image [n, C, H, W] on [-1, 1], z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the run.
 /// Rows, times and label drops depend on (seed, position) only; the coupling decides z alone.
@@ -37,19 +51,57 @@ Batch student_batch(RowStream& rows, const BatchRange& range, const StudentConfi
   auto* label = labels.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < range.rows; ++i) {
     const auto position = static_cast<std::uint64_t>(range.first + i);
-    const double logit = config.time_mean + config.time_std * Draws(seed, Purpose::time, position).normal();
-    time[i] = static_cast<float>(1.0 / (1.0 + std::exp(-logit)));
+    time[i] = logit_normal_time(config, seed, Purpose::time, range.first + i);
     if (Draws(seed, Purpose::label_drop, position).uniform() < config.label_drop) label[i] = classes;
   }
   return {image, z, times, labels};
 }
 
-/// ‖g(x_t, t, c) - (z - x)‖², mean over values; x_t = (1 - t) x + t z (method of NFM).
-at::Tensor flow_matching_loss(SiT& model, const Batch& batch) {
+/// The field at x_t = (1 - t) x + t z and what it is to be there, z - x (method of NFM).
+struct Velocities {
+  at::Tensor made, wanted;
+};
+
+Velocities velocities(SiT& model, const Batch& batch) {
   const at::Tensor &x = batch[0], &z = batch[1];
   const at::Tensor t = batch[2].view({-1, 1, 1, 1});
-  const at::Tensor velocity = model->forward(torch::lerp(x, z, t), batch[2], batch[3]);
-  return torch::mse_loss(velocity.to(torch::kFloat32), z - x);
+  return {model->forward(torch::lerp(x, z, t), batch[2], batch[3]).to(torch::kFloat32), z - x};
+}
+
+/// ‖g(x_t, t, c) - (z - x)‖², mean over values.
+at::Tensor flow_matching_loss(SiT& model, const Batch& batch) {
+  const auto [made, wanted] = velocities(model, batch);
+  return torch::mse_loss(made, wanted);
+}
+
+/// The flow-matching loss on held-out rows {noise, image, label} of the coupling table, at fixed times; an independent
+/// student's from fixed noise. Collective.
+double validate(SiT& model, const HeldOut& held_out, const StageContext& context, double sigma_f) {
+  const StudentConfig& config = context.config.student;
+  const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
+  return held_out.mean(1, context.communicator, [&](const HeldOut::Rows& rows) {
+    const at::Tensor image = to_float(rows.columns[1]);
+    const at::Tensor z = context.node.coupling == "nf"
+                             ? rows.columns[0].to(torch::kFloat32) / sigma_f
+                             : normal_rows(image.sizes().slice(1).vec(), seed, Purpose::validation_start, rows.numbers);
+    std::vector<float> times;
+    for (const std::int64_t row : rows.numbers)
+      times.push_back(logit_normal_time(config, seed, Purpose::validation_time, row));
+    Batch batch{image, z, torch::tensor(times), rows.columns[2].to(torch::kInt64)};
+    for (at::Tensor& tensor : batch) tensor = tensor.to(context.device);
+    const auto [made, wanted] = velocities(model, batch);
+    return (made - wanted).square().flatten(1).mean(1, true);
+  })[0];
+}
+
+/// Samples by a few Euler steps.
+at::Tensor sample(SiT& model, const Starts& starts, const std::string& precision, torch::Device device) {
+  const at::Tensor labels = starts.labels.to(device);
+  const VelocityField velocity = [&](const at::Tensor& x, double t) {
+    const Autocast autocast(precision, device);
+    return model->forward(x, torch::full({x.size(0)}, t, x.options()), labels);
+  };
+  return solve(velocity, starts.z.to(device), Solver::euler, Grid::uniform, preview_nfe);
 }
 
 /// The table, the teacher and the data set of a run belong together.
@@ -60,6 +112,21 @@ void check_provenance(const RowTable& table, const RunDirectory& run) {
     fail("{} was made with teacher {}, but {} is {}: redo the couple stage (--redo couple)", table.path().string(),
          made_with, run.teacher_ema().string(), teacher);
   }
+}
+
+/// The model as training begins.
+SiT new_student(const StageContext& context, const DatasetShape& shape, std::uint64_t seed) {
+  const StudentConfig& config = context.config.student;
+  const SiTOptions options = student_options(config, shape);
+  SiT model = make_sit(options, seed);
+  if (!config.init.empty()) {
+    load_tensors(*model, import_sit(read_tensors(config.init)), config.init);
+    say("weights start from {} (SiT's time and sign folded in)", config.init);
+  }
+  model->to(context.device);
+  say("SiT {}, seed {}: depth {}, width {}, {} heads, {:.2f} M parameters", context.node.coupling, context.node.seed,
+      options.depth, options.channels, options.heads, static_cast<double>(parameter_count(*model)) / 1e6);
+  return model;
 }
 
 }  // namespace
@@ -73,16 +140,8 @@ void student(StageContext& context) {
   const RowTable images(context.run.train_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(images);
   const double sigma_f = table.summary().at("sigma_f").get<double>();
-  const SiTOptions options = student_options(config.student, shape);
-  SiT model = make_sit(options, seed);
-  if (!config.student.init.empty()) {
-    load_tensors(*model, import_sit(read_tensors(config.student.init)), config.student.init);
-    say("weights start from {} (SiT's time and sign folded in)", config.student.init);
-  }
-  model->to(context.device);
-  say("SiT {}, seed {}: depth {}, width {}, {} heads, {:.2f} M parameters, {} rows in the table", coupling,
-      context.node.seed, options.depth, options.channels, options.heads,
-      static_cast<double>(parameter_count(*model)) / 1e6, table.rows());
+  SiT model = new_student(context, shape, seed);
+  const SiTOptions& options = model->options();
 
   RowStream rows(table, {"noise", "image", "label"}, config.student.window_blocks, seed);
   TrainingTask task;
@@ -96,6 +155,18 @@ void student(StageContext& context) {
     return student_batch(rows, range, config.student, coupling, seed, sigma_f, shape.classes);
   };
   task.loss = [&](const Batch& batch) { return flow_matching_loss(model, batch); };
+  const RowTable test_table(context.run.coupling_test(), coupling_format);
+  const HeldOut held_out(test_table, {"noise", "image", "label"}, config.student.training.validate_rows);
+  task.validate = [&] { return nlohmann::json{{"test_loss", validate(model, held_out, context, sigma_f)}}; };
+  task.validate_every = config.student.training.validate_every;
+  task.best_of = "test_loss";
+  Previewer previewer(context, shape, config.student.preview);
+  task.preview = [&] {
+    return previewer.make(
+        [&](const Starts& starts) { return sample(model, starts, config.student.training.precision, context.device); });
+  };
+  task.preview_every = config.student.preview.every;
+  task.flops_per_image = forward_passes_a_training_image * forward_flops(options);
   const TrainingResult result = train(task, *model, config.pipeline, context.communicator, context.device);
 
   if (!context.communicator.is_root()) return;

@@ -1,5 +1,6 @@
 #include "stages/teacher/tarflow.h"
 
+#include "pipeline/flops.h"
 #include "pipeline/patches.h"
 #include "pipeline/recompute.h"
 #include "pipeline/transformer_ops.h"
@@ -47,6 +48,15 @@ void check(const TarFlowOptions& o) {
     refuse("teacher.patch = {} does not cut images of {}x{} into two or more whole patches", o.patch, o.image_size,
            o.image_size);
   }
+}
+
+double forward_flops(const TarFlowOptions& o) {
+  const auto context = o.tokens() - 1;  // the last token does not enter the transformer
+  const double in = product_flops(context, o.token_size(), o.channels);
+  const double layers =
+      static_cast<double>(o.layers) * transformer_layer_flops(context, o.channels, mlp_expansion * o.channels);
+  const double out = product_flops(context, o.channels, o.token_size() * (o.nvp ? 2 : 1));
+  return static_cast<double>(o.blocks) * (in + layers + out);
 }
 
 TarFlowLayerImpl::TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size) : heads(channels / head_size) {

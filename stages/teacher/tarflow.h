@@ -31,6 +31,8 @@ struct TarFlowOptions {
 
 /// Refuses sizes that do not fit together, naming the configuration keys.
 void check(const TarFlowOptions& options);
+/// Floating-point operations of the matrix products in one image's forward pass.
+double forward_flops(const TarFlowOptions& options);
 
 struct TarFlowSampling {
   double guidance = 0;               ///< g in a + g (a - a_unconditional), the same for b; 0: none

@@ -2,9 +2,13 @@
 
 #include "pipeline/activity.h"
 #include "pipeline/autocast.h"
+#include "pipeline/flops.h"
 #include "pipeline/log.h"
+#include "pipeline/patches.h"
 #include "pipeline/row_stream.h"
 #include "pipeline/trainer.h"
+#include "stages/held_out.h"
+#include "stages/preview.h"
 #include "stages/teacher/model.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
@@ -18,8 +22,6 @@
 
 namespace couplet {
 namespace {
-
-constexpr std::int64_t validation_slice = 250;
 
 /// {noised images [n, C, H, W], labels int64 [n] with -1 where dropped}: what the model sees of the rows at these
 /// positions of the run.
@@ -38,26 +40,27 @@ Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfi
   return {noised_rows(images, teacher_noise(config), seed, Purpose::teacher_noise, positions), labels};
 }
 
-/// Mean negative log-likelihood of the test images under the model as it stands, in nats a value. Slices are dealt out
-/// to ranks and added in their own order, so the figure is the same on any number of ranks.
-double validate(TarFlow& model, const RowTable& test, const Config& config, Communicator& communicator,
+/// Mean negative log-likelihood of held-out images {image, label} under the model as it stands, in nats a value.
+/// Collective.
+double validate(TarFlow& model, const HeldOut& images, const Config& config, Communicator& communicator,
                 torch::Device device) {
-  const torch::NoGradGuard no_grad;
-  const std::int64_t slices = (test.rows() + validation_slice - 1) / validation_slice;
-  at::Tensor sums = torch::zeros({slices}, torch::kFloat64);
-  for (std::int64_t slice = communicator.rank(); slice < slices; slice += communicator.size()) {
-    const std::int64_t first = slice * validation_slice, count = std::min(validation_slice, test.rows() - first);
-    std::vector<std::int64_t> indices(static_cast<std::size_t>(count));
-    std::iota(indices.begin(), indices.end(), first);
+  const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
+  return images.mean(1, communicator, [&](const HeldOut::Rows& rows) {
     const at::Tensor x =
-        noised_rows(read_rows(test, "image", first, count), teacher_noise(config.teacher),
-                    static_cast<std::uint64_t>(config.pipeline.seed), Purpose::validation_noise, indices);
-    const at::Tensor y = read_rows(test, "label", first, count).to(torch::kInt64);
-    const at::Tensor nll = model->negative_log_likelihood(model->forward(x.to(device), y.to(device)));
-    sums[slice] = nll.to(torch::kFloat64).sum().cpu();
-  }
-  communicator.all_reduce(sums);
-  return sums.sum().item<double>() / static_cast<double>(test.rows());
+        noised_rows(rows.columns[0], teacher_noise(config.teacher), seed, Purpose::validation_noise, rows.numbers);
+    const at::Tensor y = rows.columns[1].to(torch::kInt64);
+    return model->negative_log_likelihood(model->forward(x.to(device), y.to(device))).unsqueeze(1);
+  })[0];
+}
+
+/// Samples as they come, denoised where the teacher is trained on Gaussian noise.
+at::Tensor sample(TarFlow& model, const Starts& starts, const TeacherConfig& config, torch::Device device) {
+  const Autocast autocast(config.training.precision, device);
+  const at::Tensor labels = starts.labels.to(device);
+  const at::Tensor raw =
+      model->reverse(patchify(starts.z, model->options().patch).to(device), labels).to(torch::kFloat32);
+  const bool denoises = config.noise == "gaussian" && config.noise_std > 0;
+  return denoises ? denoise(model, raw, labels, config.noise_std) : raw;
 }
 
 nlohmann::json likelihood(double nats, const TeacherConfig& config) {
@@ -71,6 +74,22 @@ nlohmann::json likelihood(double nats, const TeacherConfig& config) {
   return out;
 }
 
+/// The model as training begins.
+TarFlow new_teacher(const StageContext& context, const DatasetShape& shape) {
+  const TeacherConfig& config = context.config.teacher;
+  const TarFlowOptions options = teacher_options(config, shape);
+  TarFlow model = make_tarflow(options, static_cast<std::uint64_t>(context.config.pipeline.seed));
+  if (!config.init.empty()) {
+    load_tensors(*model, read_tensors(config.init), config.init, {"attn_mask"});
+    say("weights start from {}", config.init);
+  }
+  model->to(context.device);
+  say("TarFlow {}: {} blocks of {} layers, width {}, {} tokens of {} values, {:.2f} M parameters", config.variant,
+      options.blocks, options.layers, options.channels, options.tokens(), options.token_size(),
+      static_cast<double>(parameter_count(*model)) / 1e6);
+  return model;
+}
+
 }  // namespace
 
 void teacher(StageContext& context) {
@@ -79,16 +98,8 @@ void teacher(StageContext& context) {
   const RowTable train_table = open_for_training(context.run.train_images(), "couplet-dataset", config.storage);
   const RowTable test_table(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train_table);
-  const TarFlowOptions options = teacher_options(config.teacher, shape);
-  TarFlow model = make_tarflow(options, seed);
-  if (!config.teacher.init.empty()) {
-    load_tensors(*model, read_tensors(config.teacher.init), config.teacher.init, {"attn_mask"});
-    say("weights start from {}", config.teacher.init);
-  }
-  model->to(context.device);
-  say("TarFlow {}: {} blocks of {} layers, width {}, {} tokens of {} values, {:.2f} M parameters",
-      config.teacher.variant, options.blocks, options.layers, options.channels, options.tokens(), options.token_size(),
-      static_cast<double>(parameter_count(*model)) / 1e6);
+  TarFlow model = new_teacher(context, shape);
+  const TarFlowOptions& options = model->options();
 
   RowStream rows(train_table, {"image", "label"}, config.prepare.window_blocks, seed);
   at::Tensor mean_square;  // of z over the rows that the loss saw last, for the prior of vp
@@ -109,16 +120,24 @@ void teacher(StageContext& context) {
     task.batch_mean = BatchMean{.of_rows = [&] { return mean_square; },
                                 .use = [&](const at::Tensor& mean) { model->update_prior(mean.to(torch::kFloat32)); }};
   }
+  const HeldOut held_out(test_table, {"image", "label"}, config.teacher.training.validate_rows);
   task.validate = [&] {
     return nlohmann::json{
-        {"test_nats_per_value", validate(model, test_table, config, context.communicator, context.device)}};
+        {"test_nats_per_value", validate(model, held_out, config, context.communicator, context.device)}};
   };
-  task.validate_every = config.teacher.validate_every;
+  task.validate_every = config.teacher.training.validate_every;
   task.best_of = "test_nats_per_value";
+  Previewer previewer(context, shape, config.teacher.preview);
+  task.preview = [&] {
+    return previewer.make([&](const Starts& starts) { return sample(model, starts, config.teacher, context.device); });
+  };
+  task.preview_every = config.teacher.preview.every;
+  task.flops_per_image = forward_passes_a_training_image * forward_flops(options);
   const TrainingResult result = train(task, *model, config.pipeline, context.communicator, context.device);
 
   load_tensors(*model, result.ema, "EMA weights");
-  const double nats = validate(model, test_table, config, context.communicator, context.device);
+  const HeldOut all_held_out(test_table, {"image", "label"}, 0);
+  const double nats = validate(model, all_held_out, config, context.communicator, context.device);
   if (!std::isfinite(nats)) fail("the likelihood of the test images under the trained teacher is {}", nats);
   if (!context.communicator.is_root()) return;
   const Busy busy("publishing the teacher");

@@ -221,11 +221,11 @@ def kill_once(run, stage, progress, mode, rng):
 
 
 def results(directory):
-    """Relative path -> bytes of everything but logs, times and checkpoints."""
+    """Relative path -> bytes of everything but logs, times, curves (which hold times) and checkpoints."""
     found = {}
     for path in sorted(directory.rglob("*")):
         relative = path.relative_to(directory)
-        if not path.is_file() or {"log", "checkpoints", "report"} & set(relative.parts):
+        if not path.is_file() or {"log", "checkpoints", "tensorboard", "report"} & set(relative.parts):
             continue
         if relative.name in ("lock", ".parts-lock", "stage.json", "metrics.jsonl", "events.jsonl"):
             continue

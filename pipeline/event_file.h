@@ -1,0 +1,37 @@
+// A TensorBoard event file that goes on after a resume: every step stands in it once.
+#pragma once
+
+#include "storage/file_handle.h"
+#include "storage/picture.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace couplet {
+
+/// The one file events.out.tfevents.<Unix time of opening>.couplet in a directory, with the tags and pictures of a
+/// training run. Steps never descend. `tensorboard --logdir` on the directory or any above it shows it, also while it
+/// grows and through resumes.
+class EventFile {
+public:
+  /// Begins a new file with what an earlier one holds of steps below `first_step`, then removes the earlier one.
+  /// (Cutting that one would leave a reader that follows it in the middle of a record.) A record that a kill tore, and
+  /// what stands behind it, is left out with a warning.
+  EventFile(const std::filesystem::path& directory, std::int64_t first_step);
+
+  const std::filesystem::path& path() const { return path_; }
+  /// Values by tag.
+  void add(std::int64_t step, const std::map<std::string, double>& values);
+  void add(std::int64_t step, const std::string& tag, const Picture& picture);
+
+private:
+  void append(const std::string& record);
+
+  std::filesystem::path path_;
+  FileHandle file_;
+  std::uint64_t size_ = 0;
+};
+
+}  // namespace couplet
