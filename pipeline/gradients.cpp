@@ -54,7 +54,7 @@ void FlatGradients::sum_over_ranks(Communicator& communicator) {
 double FlatGradients::norm() const {
   double squares = 0;
   for (const auto& buffer : buffers_) {
-    const double norm = at::linalg_vector_norm(buffer, 2).item<double>();
+    const double norm = at::linalg_vector_norm(buffer, 2, {}, false, at::kDouble).item<double>();
     squares += norm * norm;
   }
   return std::sqrt(squares);

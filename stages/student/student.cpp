@@ -43,14 +43,6 @@ Batch student_batch(RowStream& rows, const BatchRange& range, const StudentConfi
   return {image, z, times, labels};
 }
 
-/// ‖g(x_t, t, c) - (z - x)‖², mean over values; x_t = (1 - t) x + t z (method of NFM).
-at::Tensor flow_matching_loss(SiT& model, const Batch& batch) {
-  const at::Tensor &x = batch[0], &z = batch[1];
-  const at::Tensor t = batch[2].view({-1, 1, 1, 1});
-  const at::Tensor velocity = model->forward(torch::lerp(x, z, t), batch[2], batch[3]);
-  return torch::mse_loss(velocity.to(torch::kFloat32), z - x);
-}
-
 /// The table, the teacher and the data set of a run belong together.
 void check_provenance(const RowTable& table, const RunDirectory& run) {
   const std::string teacher = hash_file(run.teacher_ema());
@@ -94,7 +86,7 @@ void student(StageContext& context) {
   task.batch = [&](const BatchRange& range) {
     return student_batch(rows, range, config.student, coupling, seed, sigma_f, shape.classes);
   };
-  task.loss = [&](const Batch& batch) { return flow_matching_loss(model, batch); };
+  task.loss = [&](const Batch& b) { return flow_matching_loss(model, b[0], b[1], b[2], b[3]); };
   const TrainingResult result = train(task, *model, config.pipeline, context.communicator, context.device);
 
   if (!context.communicator.is_root()) return;
