@@ -35,7 +35,7 @@ void run() {
     fmt::print("bench coupling_read_loom skipped (COUPLET_PEERS is unset)\n");
     return;
   }
-  const BenchFolder folder;
+  const BenchDirectory folder;
   write_bench_table(folder / "table", plan, size);
   const std::string place =
       fmt::format("'{}/loom-cfm' '{}' {} {}", peers, (folder / "pairs.h5").string(), plan.rows, size);

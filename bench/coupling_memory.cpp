@@ -1,13 +1,13 @@
 // coupling_memory_reader, coupling_memory_writer: what a process's memory grows by at most (VmHWM) while a table is
 // read to its end through the loader, or a shard written, at N and at 10 N rows of 3x32x32; equal where memory does not
 // depend on the table's size. Each figure is of a process of its own.
+#include "bench/memory.h"
 #include "bench/shards.h"
 #include "pipeline/row_stream.h"
 
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <fstream>
 #include <string>
 
 namespace couplet {
@@ -15,27 +15,9 @@ namespace {
 
 constexpr std::int64_t size = 32, rows = 8192, shard_rows = 4096, batch = 256, window_blocks = 8;
 
-/// A figure of /proc/self/status in MiB.
-double memory(const std::string& name) {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;)
-    if (word == name + ":") {
-      double kib = 0;
-      status >> kib;
-      return kib / 1024;
-    }
-  fail("/proc/self/status has no {}", name);
-}
-
-double growth(const std::function<void()>& work) {
-  const double before = memory("VmRSS");
-  work();
-  return memory("VmHWM") - before;
-}
-
 double reader_growth(const fs::path& directory) {
   sum_bytes(at::zeros({1024}, at::kLong).const_data_ptr(), 8192);  // what LibTorch takes once
-  return growth([&] {
+  return memory_growth([&] {
     const RowTable table(directory, coupling_format);
     RowStream stream(table, {"noise", "image", "label"}, window_blocks, 1);
     std::uint64_t sum = 0;
@@ -50,7 +32,7 @@ double reader_growth(const fs::path& directory) {
 double writer_growth(const fs::path& path, std::int64_t count) {
   const std::vector<Column> columns = bench_columns(size);
   const std::vector<at::Tensor> values = bench_values(0, bench_block_rows, size);
-  return growth([&] {
+  return memory_growth([&] {
     Pending pending(path);
     RowShardWriter writer(pending.path(), {coupling_format, 1, 0, count, bench_block_rows, {}}, columns);
     for (std::int64_t first = 0; first < count; first += bench_block_rows)
@@ -61,23 +43,13 @@ double writer_growth(const fs::path& path, std::int64_t count) {
   });
 }
 
-/// Runs this program again as `words` say and returns the figure that it prints.
-double in_own_process(const std::string& words) {
-  const std::string self = fs::read_symlink("/proc/self/exe").string();
-  std::FILE* pipe = ::popen(fmt::format("'{}' {}", self, words).c_str(), "r");
-  double figure = 0;
-  const bool read = pipe != nullptr && std::fscanf(pipe, "%lf", &figure) == 1;
-  if (pipe == nullptr || ::pclose(pipe) != 0 || !read) fail("{} {} did not run", self, words);
-  return figure;
-}
-
 void print(const char* name, double one, double ten) {
   fmt::print("bench {} rows={} MiB={:.1f} rows10={} MiB10={:.1f}\n", name, rows, one, 10 * rows, ten);
   std::fflush(stdout);
 }
 
 void run() {
-  const BenchFolder folder;
+  const BenchDirectory folder;
   const auto reader = [&](std::int64_t count) {
     write_bench_table(folder / "table", {count, shard_rows}, size);
     const double figure = in_own_process(fmt::format("reader '{}'", (folder / "table").string()));

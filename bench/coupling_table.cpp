@@ -78,7 +78,7 @@ std::vector<Range> column_ranges(const RowTable& table, const std::string& name)
   return ranges;
 }
 
-void compare_writing(const BenchFolder& folder) {
+void compare_writing(const BenchDirectory& folder) {
   const std::vector<Column> columns = bench_columns(size);
   const std::vector<at::Tensor> values = bench_values(0, written.rows, size);
   double bytes = 0;
@@ -138,7 +138,7 @@ void compare_verifying(const fs::path& directory) {
 }
 
 void run() {
-  const BenchFolder folder;
+  const BenchDirectory folder;
   compare_writing(folder);
   write_bench_table(folder / "table", plan, size);
   compare_reading(folder / "table", "coupling_read_raw", true);

@@ -1,6 +1,7 @@
 // Coupling tables that benchmarks read: rows of 3 x SIZE x SIZE, and the same bytes without us.
 #pragma once
 
+#include "bench/bench_directory.h"
 #include "stages/couple/coupling_table.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
@@ -69,23 +70,5 @@ inline void write_bench_table(const fs::path& directory, const ShardPlan& plan, 
                       bench_values(plan.first_row(index), plan.rows_of(index), size));
   publish_manifest(directory, plan, coupling_format, {{"sigma_f", 1}});
 }
-
-/// A folder of this process's own, in COUPLET_BENCH_DIR or the system's place for temporary files.
-class BenchFolder {
-public:
-  BenchFolder() {
-    const char* place = std::getenv("COUPLET_BENCH_DIR");
-    path_ =
-        (place != nullptr ? fs::path(place) : fs::temp_directory_path()) / fmt::format("couplet-bench-{}", ::getpid());
-    fs::create_directories(path_);
-  }
-  ~BenchFolder() { fs::remove_all(path_); }
-  BenchFolder(const BenchFolder&) = delete;
-  BenchFolder& operator=(const BenchFolder&) = delete;
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-
-private:
-  fs::path path_;
-};
 
 }  // namespace couplet

@@ -1,71 +1,83 @@
-// teacher_sample: images a second of sampling from a TarFlow (batch 256, 49 tokens, width 128, 4 blocks of 2 layers,
-// random weights) against apple/ml-tarflow's `reverse` in PyTorch, the same sizes and threads. Needs
-// COUPLET_PEERS/ml-tarflow/transformer_flow.py and a python3 with torch (COUPLET_PYTHON).
+// teacher_sample, teacher_sample_196: images a second of sampling from a TarFlow (batch 256, width 128, 4 blocks of 2
+// layers, patches of 4x4 of 28x28 and 56x56 images: 49 and 196 tokens; float32, random weights) against
+// apple/ml-tarflow's `reverse`, unmodified (bench/sampling_peer.py), at the same sizes and threads.
+// teacher_sample_memory: what one call adds to the process's memory at 49, 196 and 784 tokens.
 #include "bench/comparison.h"
+#include "bench/memory.h"
+#include "bench/peer.h"
 #include "stages/teacher/tarflow.h"
-#include "storage/error.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
-#include <cstdlib>
-#include <filesystem>
+#include <memory>
 
 namespace couplet {
 namespace {
 
-constexpr char program[] = R"(
-import sys, time, torch
-sys.path.insert(0, sys.argv[1])
-import transformer_flow
-torch.set_num_threads(int(sys.argv[2])); torch.manual_seed(0)
-model = transformer_flow.Model(in_channels=1, img_size=28, patch_size=4, channels=128, num_blocks=4, layers_per_block=2, num_classes=10).eval()
-z, y = torch.randn(256, 49, 16), torch.arange(256) % 10
-with torch.no_grad():
-    model.reverse(z.clone(), y)
-    for line in sys.stdin:
-        start = time.perf_counter(); model.reverse(z.clone(), y); print(time.perf_counter() - start, flush=True)
-)";
+constexpr std::int64_t batch = 256;
 
-/// One round of the peer, timed in its own process.
-double peer_rate(const std::string& peer) {
-  const char* python = std::getenv("COUPLET_PYTHON");
-  const std::string command = fmt::format("printf 'go\\n' | {} -c '{}' '{}' {}", python != nullptr ? python : "python3",
-                                          program, peer, torch::get_num_threads());
-  std::FILE* pipe = ::popen(command.c_str(), "r");
+/// A model for images of that size with the inputs of one call.
+struct Sampling {
+  TarFlow model;
+  at::Tensor z, y = at::arange(batch).remainder(10);
+
+  explicit Sampling(std::int64_t size) : model(make_tarflow({.image_size = size, .num_classes = 10}, 0)) {
+    model->eval();
+    z = at::randn({batch, model->options().tokens(), model->options().token_size()});
+  }
+  void call() { model->reverse(z, y); }
+};
+
+/// Calls until a round's seconds are over; images a second.
+double rate_of(const std::function<double()>& seconds_of_call) {
   double seconds = 0;
-  if (pipe == nullptr || std::fscanf(pipe, "%lf", &seconds) != 1)
-    fail("the peer in {} did not run: set COUPLET_PYTHON to a python3 with torch", peer);
-  ::pclose(pipe);
-  return 256 / seconds;
+  int calls = 0;
+  for (; seconds < bench_seconds(); ++calls) seconds += seconds_of_call();
+  return calls * static_cast<double>(batch) / seconds;
+}
+
+void compare(const std::string& name, std::int64_t size, PeerProcess* peer) {
+  Sampling sampling(size);
+  sampling.call();
+  const auto ours = [&] { return seconds_of([&] { sampling.call(); }); };
+  if (peer == nullptr) {
+    fmt::print("bench {} ours={:.4g} theirs=skipped ratio=skipped (images/s, COUPLET_PEERS is unset)\n", name,
+               rate_of(ours));
+    return;
+  }
+  const auto theirs = [&] { return peer->ask(std::to_string(size)); };
+  theirs();
+  RatePairs rates;
+  for (int round = 0; round < bench_rounds(); ++round) {
+    const double our_rate = rate_of(ours);
+    rates.add(our_rate, rate_of(theirs));
+  }
+  rates.print(name, "images/s");
 }
 
 void run() {
-  const char* peers = std::getenv("COUPLET_PEERS");
-  const std::string peer = peers == nullptr ? "" : std::string(peers) + "/ml-tarflow";
-  const torch::NoGradGuard no_grad;
-  TarFlow model = make_tarflow({.num_classes = 10}, 0);
-  model->eval();
-  const at::Tensor z = torch::randn({256, 49, 16}), y = torch::arange(256).remainder(10);
-  model->reverse(z, y);
-  std::vector<double> ours, theirs, ratios;
-  for (int round = 0; round < 7; ++round) {
-    ours.push_back(256 / seconds_of([&] { model->reverse(z, y); }));
-    if (peer.empty()) continue;
-    theirs.push_back(peer_rate(peer));
-    ratios.push_back(ours.back() / theirs.back());
-  }
-  if (peer.empty()) {
-    fmt::print("bench teacher_sample ours={:.4g} theirs=skipped ratio=skipped (images/s, higher is better)\n",
-               median(ours));
-  } else {
-    fmt::print("bench teacher_sample ours={:.4g} theirs={:.4g} ratio={:.3f} (images/s, higher is better)\n",
-               median(ours), median(theirs), median(ratios));
-  }
+  std::unique_ptr<PeerProcess> peer;
+  if (const auto peers = peers_folder())
+    peer = std::make_unique<PeerProcess>(
+        "sampling_peer.py",
+        std::vector<std::string>{*peers, std::to_string(batch), std::to_string(at::get_num_threads())});
+  compare("teacher_sample", 28, peer.get());
+  compare("teacher_sample_196", 56, peer.get());
+  for (const std::int64_t size : {28, 56, 112})
+    fmt::print("bench teacher_sample_memory tokens={} MiB={:.1f}\n", (size / 4) * (size / 4),
+               in_own_process(fmt::format("memory {}", size)));
 }
 
 }  // namespace
 }  // namespace couplet
 
-int main() {
-  couplet::run();
+int main(int count, char** words) {
+  using namespace couplet;
+  if (count == 1) run();
+  if (count == 3) {
+    Sampling(28).call();  // what LibTorch takes once
+    Sampling sampling(std::atoll(words[2]));
+    fmt::print("{}\n", memory_growth([&] { sampling.call(); }));
+  }
 }

@@ -16,6 +16,7 @@ int verify_command(const std::vector<std::string>& words);
 int repair_command(const std::vector<std::string>& words);
 int clean_command(const std::vector<std::string>& words);
 int import_command(const std::vector<std::string>& words);
+int export_command(const std::vector<std::string>& words);
 int sample_command(const std::vector<std::string>& words);
 int config_command(const std::vector<std::string>& words);
 int version_command(const std::vector<std::string>& words);

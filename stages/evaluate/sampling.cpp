@@ -1,11 +1,10 @@
 #include "stages/evaluate/sampling.h"
 
 #include "pipeline/patches.h"
-#include "pipeline/stage.h"
+#include "pipeline/trained_model.h"
 #include "stages/evaluate/starts.h"
 #include "stages/student/model.h"
 #include "stages/teacher/model.h"
-#include "storage/atomic_file.h"
 #include "storage/error.h"
 
 #include <torch/torch.h>
@@ -23,30 +22,16 @@ at::Tensor request_labels(const SampleRequest& request, std::int64_t first, std:
   return chosen.index_select(0, torch::arange(first, first + count).remainder(chosen.size(0)));
 }
 
-/// The student node of that name, as trained.
-StageNode student_node(const RunDirectory& run, const Config& config, const std::string& model) {
-  std::string there;
-  for (const StageNode& node : stage_graph(config)) {
-    if (node.kind != "student" || !fs::exists(run.stage(node.name) / "ema.safetensors")) continue;
-    const std::string name = node.coupling + "-" + std::to_string(node.seed);
-    if (name == model) return node;
-    there += ", " + name;
-  }
-  if (fs::exists(run.teacher_ema())) there += ", teacher";
-  if (there.empty()) fail("{}: no model is trained yet", run.root().string());
-  refuse("{}: no trained model '{}'; there are {}", run.root().string(), model, there.substr(2));
-}
-
 }  // namespace
 
 Picture sample_picture(const RunDirectory& run, const Config& config, const SampleRequest& request,
                        c10::Device device) {
   const torch::NoGradGuard no_grad;
+  const StageNode node = trained_model(run, config, request.model);
   const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
   const std::int64_t slice = config.evaluate.slice_rows;
   std::function<at::Tensor(const at::Tensor& z, const at::Tensor& labels)> make;
-  if (request.model == "teacher") {
-    if (!fs::exists(run.teacher_ema())) fail("{}: the teacher is not trained yet", run.root().string());
+  if (node.kind == "teacher") {
     TarFlow teacher = load_teacher(run, config.teacher, shape, device);
     make = [=](const at::Tensor& z, const at::Tensor& labels) mutable {
       const at::Tensor raw =
@@ -56,7 +41,6 @@ Picture sample_picture(const RunDirectory& run, const Config& config, const Samp
                  : raw;
     };
   } else {
-    const StageNode node = student_node(run, config, request.model);
     SiT student = load_student(run, config.student, node.coupling, node.seed, shape, device);
     make = [=](const at::Tensor& z, const at::Tensor& labels) mutable {
       const VelocityField velocity = [&](const at::Tensor& x, double t) {

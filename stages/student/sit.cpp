@@ -183,6 +183,18 @@ SiT make_sit(const SiTOptions& options, std::uint64_t seed) {
   return SiT(options);
 }
 
+at::Tensor flow_matching_loss(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                              const at::Tensor& y) {
+  const auto velocity = model->forward(at::lerp(x, z, t.view({-1, 1, 1, 1})), t, y);
+  return at::mse_loss(velocity.to(at::kFloat), z - x);
+}
+
+at::Tensor flow_matching_errors(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                                const at::Tensor& y) {
+  const auto velocity = model->forward(at::lerp(x, z, t.view({-1, 1, 1, 1})), t, y);
+  return at::mse_loss(velocity.to(at::kFloat), z - x, at::Reduction::None).flatten(1).mean(1);
+}
+
 at::Tensor sincos_positions(std::int64_t channels, std::int64_t side) {
   const auto exact = at::TensorOptions().dtype(at::kDouble);
   const auto quarter = channels / 4;

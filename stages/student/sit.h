@@ -77,6 +77,14 @@ TORCH_MODULE(SiT);
 /// A model with the reference's initial weights, a function of options and seed. Seeds torch's global generator.
 SiT make_sit(const SiTOptions& options, std::uint64_t seed);
 
+/// What a student is trained by (method of NFM): ‖f(x_t, t, y) - (z - x)‖², mean over values, x_t = (1 - t) x + t z.
+/// x: images [N, C, H, W], z: noise of the same shape, t: [N], y as for `forward`.
+at::Tensor flow_matching_loss(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                              const at::Tensor& y);
+/// [N]: the same of each row.
+at::Tensor flow_matching_errors(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                                const at::Tensor& y);
+
 /// Fixed 2-D sine-cosine positions [1, side², channels] in reading order (models.py, get_2d_sincos_pos_embed): the
 /// first half of the channels encodes the column, the second the row.
 at::Tensor sincos_positions(std::int64_t channels, std::int64_t side);

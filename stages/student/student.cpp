@@ -57,23 +57,6 @@ Batch student_batch(RowStream& rows, const BatchRange& range, const StudentConfi
   return {image, z, times, labels};
 }
 
-/// The field at x_t = (1 - t) x + t z and what it is to be there, z - x (method of NFM).
-struct Velocities {
-  at::Tensor made, wanted;
-};
-
-Velocities velocities(SiT& model, const Batch& batch) {
-  const at::Tensor &x = batch[0], &z = batch[1];
-  const at::Tensor t = batch[2].view({-1, 1, 1, 1});
-  return {model->forward(torch::lerp(x, z, t), batch[2], batch[3]).to(torch::kFloat32), z - x};
-}
-
-/// ‖g(x_t, t, c) - (z - x)‖², mean over values.
-at::Tensor flow_matching_loss(SiT& model, const Batch& batch) {
-  const auto [made, wanted] = velocities(model, batch);
-  return torch::mse_loss(made, wanted);
-}
-
 /// The flow-matching loss on held-out rows {noise, image, label} of the coupling table, at fixed times; an independent
 /// student's from fixed noise. Collective.
 double validate(SiT& model, const HeldOut& held_out, const StageContext& context, double sigma_f) {
@@ -89,8 +72,7 @@ double validate(SiT& model, const HeldOut& held_out, const StageContext& context
       times.push_back(logit_normal_time(config, seed, Purpose::validation_time, row));
     Batch batch{image, z, torch::tensor(times), rows.columns[2].to(torch::kInt64)};
     for (at::Tensor& tensor : batch) tensor = tensor.to(context.device);
-    const auto [made, wanted] = velocities(model, batch);
-    return (made - wanted).square().flatten(1).mean(1, true);
+    return flow_matching_errors(model, batch[0], batch[1], batch[2], batch[3]).unsqueeze(1);
   })[0];
 }
 
@@ -154,7 +136,7 @@ void student(StageContext& context) {
   task.batch = [&](const BatchRange& range) {
     return student_batch(rows, range, config.student, coupling, seed, sigma_f, shape.classes);
   };
-  task.loss = [&](const Batch& batch) { return flow_matching_loss(model, batch); };
+  task.loss = [&](const Batch& b) { return flow_matching_loss(model, b[0], b[1], b[2], b[3]); };
   const RowTable test_table(context.run.coupling_test(), coupling_format);
   const HeldOut held_out(test_table, {"noise", "image", "label"}, config.student.training.validate_rows);
   task.validate = [&] { return nlohmann::json{{"test_loss", validate(model, held_out, context, sigma_f)}}; };

@@ -175,6 +175,14 @@ TarFlow make_tarflow(const TarFlowOptions& options, std::uint64_t seed) {
   return TarFlow(options);
 }
 
+NamedTensors export_tarflow(const NamedTensors& tensors, const TarFlowOptions& options) {
+  auto exported = tensors;
+  for (std::int64_t i = 0; i < options.blocks; ++i) {
+    exported["blocks." + std::to_string(i) + ".attn_mask"] = at::ones({options.tokens(), options.tokens()}).tril();
+  }
+  return exported;
+}
+
 at::Tensor denoise(TarFlow& model, const at::Tensor& x_noisy, const at::Tensor& y, double noise_std) {
   const at::AutoGradMode with_grad(true);
   const auto x = x_noisy.detach().clone().requires_grad_();

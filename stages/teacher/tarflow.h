@@ -2,6 +2,8 @@
 // Parameter names are those of the reference (apple/ml-tarflow, transformer_flow.py), so that published weights load.
 #pragma once
 
+#include "pipeline/weights.h"
+
 #include <ATen/core/Tensor.h>
 #include <torch/nn/module.h>
 #include <torch/nn/modules/linear.h>
@@ -111,6 +113,10 @@ TORCH_MODULE(TarFlow);
 
 /// A model with the reference's initial weights, a function of options and seed. Seeds torch's global generator.
 TarFlow make_tarflow(const TarFlowOptions& options, std::uint64_t seed);
+
+/// The weights as apple/ml-tarflow's Model loads them, strictly: with the causal mask [T, T] that it keeps in each
+/// block.
+NamedTensors export_tarflow(const NamedTensors& tensors, const TarFlowOptions& options);
 
 /// TarFlow's last step (arXiv 2412.06329 §3.4): x + η² ∇ log p(x), the gradient of the joint log-density (summed over
 /// values) of images with noise of standard deviation η = noise_std on them. Equals the reference's step on its mean

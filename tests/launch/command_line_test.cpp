@@ -112,7 +112,8 @@ protected:
 TEST_F(CommandLineTest, EachCommandHasHelp) {
   const Outcome overview = couplet({"help"});
   EXPECT_EQ(overview.status, exit_ok);
-  for (const std::string command : {"run", "stage", "status", "inspect", "import", "sample", "config", "version"}) {
+  for (const std::string command :
+       {"run", "stage", "status", "inspect", "import", "export", "sample", "config", "version"}) {
     EXPECT_NE(overview.output.find("  " + command + " "), std::string::npos) << command;
     const Outcome help = couplet({command, "--help"});
     EXPECT_EQ(help.status, exit_ok) << help.errors;

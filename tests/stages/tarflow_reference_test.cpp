@@ -95,6 +95,16 @@ TEST_P(TarFlowReference, GuidedAnnealedReverseAtOtherTemperature) {
   expect_reverse("reverse_guided_annealed_temp09", {.guidance = 1.5, .annealed = true, .attention_temperature = 0.9});
 }
 
+/// The reference's own file, of the same names, shapes and masks: what its Model's load_state_dict wants.
+TEST_P(TarFlowReference, ExportGivesTheReferencesFileBack) {
+  const auto exported = export_tarflow(named_tensors(*model), model->options());
+  ASSERT_EQ(exported.size(), weights.tensors.size());
+  for (const auto& [name, tensor] : weights.tensors) {
+    ASSERT_TRUE(exported.contains(name)) << name;
+    EXPECT_EQ(difference(exported.at(name), tensor), 0) << name;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Variants, TarFlowReference, ::testing::Values("tarflow_nvp", "tarflow_vp"),
                          [](const auto& variant) { return std::string(variant.param); });
 

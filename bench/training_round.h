@@ -1,0 +1,54 @@
+// One round of training for a benchmark: a preset's model, so many images, through the project's own `train`.
+#pragma once
+
+#include "bench/bench_directory.h"
+#include "bench/comparison.h"
+#include "bench/synthetic_training.h"
+#include "pipeline/communicator.h"
+#include "pipeline/log.h"
+#include "pipeline/options.h"
+#include "storage/atomic_file.h"
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+inline const std::string bench_preset = COUPLET_SOURCE_DIR "/configs/fashion.ini";
+inline constexpr std::int64_t bench_rows = 4096;
+
+/// The preset, trained for so many steps with no checkpoint on the way.
+inline Config bench_config(const std::string& stage, std::int64_t steps, std::vector<Setting> settings) {
+  settings.push_back({"pipeline.checkpoint-every", "1000000000", "bench"});
+  settings.push_back({"pipeline.log-every", "3600", "bench"});
+  Config config = resolve_config(bench_preset, settings);
+  TrainingConfig& training = stage == "teacher" ? config.teacher.training : config.student.training;
+  training.images = steps * training.batch;
+  return config;
+}
+
+inline const TrainingConfig& training_of(const std::string& stage, const Config& config) {
+  return stage == "teacher" ? config.teacher.training : config.student.training;
+}
+
+/// Trains from first weights in a directory that is emptied first, and returns the images a second of all ranks, what
+/// `train` does before its first step and after its last included.
+inline double training_rate(const std::string& stage, const Config& config, const SyntheticRows& rows,
+                            const fs::path& directory, Communicator& communicator) {
+  if (communicator.is_root()) {
+    fs::remove_all(directory);
+    fs::create_directories(directory);
+  }
+  communicator.barrier();
+  SyntheticTraining training = synthetic_training(stage, config, rows, directory);
+  const double seconds = seconds_of([&] {
+    train(training.task, *training.model, config.pipeline, communicator, at::kCPU);
+    communicator.barrier();
+  });
+  return static_cast<double>(training_of(stage, config).images) / seconds;
+}
+
+}  // namespace couplet

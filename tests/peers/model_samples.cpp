@@ -1,0 +1,54 @@
+// model_samples RUN MODEL COUNT NFE FILE: samples of a run's model as `couplet sample` makes them from its seed 0,
+// before they become pixels (and a teacher's before it denoises them), into a safetensors file: z, labels, samples.
+#include "pipeline/options.h"
+#include "pipeline/patches.h"
+#include "pipeline/trained_model.h"
+#include "stages/evaluate/solver.h"
+#include "stages/evaluate/starts.h"
+#include "stages/student/model.h"
+#include "stages/teacher/model.h"
+#include "storage/error.h"
+#include "storage/row_table.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+namespace couplet {
+namespace {
+
+at::Tensor sample(const RunDirectory& run, const std::string& name, const DatasetShape& shape, const at::Tensor& z,
+                  const at::Tensor& labels, std::int64_t nfe) {
+  const at::NoGradGuard no_grad;
+  const Config config = resolve_config(run.config(), {});
+  const StageNode node = trained_model(run, config, name);
+  if (node.kind == "teacher") {
+    auto teacher = load_teacher(run, config.teacher, shape, at::kCPU);
+    return teacher->reverse(patchify(z, teacher->options().patch), labels);
+  }
+  auto student = load_student(run, config.student, node.coupling, node.seed, shape, at::kCPU);
+  const VelocityField velocity = [&](const at::Tensor& x, double t) {
+    return student->forward(x, at::full({x.size(0)}, t), labels);
+  };
+  return solve(velocity, z, Solver::euler, Grid::uniform, nfe);
+}
+
+}  // namespace
+}  // namespace couplet
+
+int main(int count, char** words) {
+  using namespace couplet;
+  if (count != 6) return exit_usage;
+  try {
+    const RunDirectory run(words[1]);
+    const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+    const std::int64_t rows = std::stoll(words[3]);
+    const at::Tensor z = fresh_starts(shape, 0, 0, rows).z, labels = at::arange(rows).remainder(shape.classes);
+    write_tensors(
+        words[5],
+        {{"z", z}, {"labels", labels}, {"samples", sample(run, words[2], shape, z, labels, std::stoll(words[4]))}});
+    return exit_ok;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return exit_failed;
+  }
+}
