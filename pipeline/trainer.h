@@ -35,71 +35,73 @@ struct BatchMean {
   /// Called after the optimizer step with the mean over the global batch, float64: of the same bits on all ranks, and
   /// with pipeline.reproducible on any number of ranks.
   std::function<void(const at::Tensor&)> use;
-  /// Samples of a model in training.
-  struct Preview {
-    std::optional<Picture> picture;  ///< on rank 0
-    nlohmann::json figures = nlohmann::json::object();
-  };
+};
 
-  struct TrainingTask {
-    std::string name;                 ///< of the stage instance, for messages
-    std::filesystem::path directory;  ///< of the stage: checkpoints/, metrics.jsonl
-    TrainingConfig training;
-    nlohmann::json provenance;  ///< written into every checkpoint and checked on resuming: result keys, input hashes
-    /// Makes this rank's part of a batch (CPU tensors); called ahead of time on another thread, so it must not touch
-    /// the model.
-    std::function<Batch(const BatchRange&)> batch;
-    /// Mean loss over the rows it is called with: this rank's of the step, or a part of them at a time (micro-batches,
-    /// slices); on the model's device, under autocast if so configured.
-    std::function<at::Tensor(const Batch&)> loss;
-    std::optional<BatchMean> batch_mean;
-    /// Optional: after the optimizer step, with this rank's rows. Not called for a step that is skipped. Collective.
-    std::function<void(const Batch&)> after_step;
-    /// Optional: figures of the model as it stands, on data that it is not trained on; every `validate_every` steps and
-    /// at the end. Called for the averaged weights and for the raw ones, in evaluation mode. The same on any number of
-    /// ranks. Collective.
-    std::function<nlohmann::json()> validate;
-    std::int64_t validate_every = 0;
-    /// Optional: the figure of `validate` by which checkpoints are compared, lower is better; the best one is kept.
-    std::string best_of;
-  };
+/// Samples of a model in training.
+struct Preview {
+  std::optional<Picture> picture;  ///< on rank 0
+  nlohmann::json figures = nlohmann::json::object();
+};
 
-  /// The average of one rate.
-  struct AveragedWeights {
-    double rate = 0;
-    std::string file;      ///< "ema.safetensors", or "ema-0.9999.safetensors" for a further rate
-    NamedTensors tensors;  ///< buffers as in the raw weights
-    /// Optional: samples of the model as it stands, every `preview_every` steps (0: never), with the averaged weights.
-    /// The same on any number of ranks. Collective.
-    std::function<Preview()> preview;
-    std::int64_t preview_every = 0;
-    /// Floating-point operations of the matrix products that a training image costs, forward and backward; 0: unknown.
-    double flops_per_image = 0;
-  };
+struct TrainingTask {
+  std::string name;                 ///< of the stage instance, for messages
+  std::filesystem::path directory;  ///< of the stage: checkpoints/, metrics.jsonl
+  TrainingConfig training;
+  nlohmann::json provenance;  ///< written into every checkpoint and checked on resuming: result keys, input hashes
+  /// Makes this rank's part of a batch (CPU tensors); called ahead of time on another thread, so it must not touch
+  /// the model.
+  std::function<Batch(const BatchRange&)> batch;
+  /// Mean loss over the rows it is called with: this rank's of the step, or a part of them at a time (micro-batches,
+  /// slices); on the model's device, under autocast if so configured.
+  std::function<at::Tensor(const Batch&)> loss;
+  std::optional<BatchMean> batch_mean;
+  /// Optional: after the optimizer step, with this rank's rows. Not called for a step that is skipped. Collective.
+  std::function<void(const Batch&)> after_step;
+  /// Optional: figures of the model as it stands, on data that it is not trained on; every `validate_every` steps and
+  /// at the end. Called for the averaged weights and for the raw ones, in evaluation mode. The same on any number of
+  /// ranks. Collective.
+  std::function<nlohmann::json()> validate;
+  std::int64_t validate_every = 0;
+  /// Optional: the figure of `validate` by which checkpoints are compared, lower is better; the best one is kept.
+  std::string best_of;
+  /// Optional: samples of the model as it stands, every `preview_every` steps (0: never), with the averaged weights.
+  /// The same on any number of ranks. Collective.
+  std::function<Preview()> preview;
+  std::int64_t preview_every = 0;
+  /// Floating-point operations of the matrix products that a training image costs, forward and backward; 0: unknown.
+  double flops_per_image = 0;
+};
 
-  struct TrainingResult {
-    NamedTensors weights;  ///< raw
-    NamedTensors ema;      ///< exponential moving average of parameters, of the first rate; buffers as in `weights`
-    std::vector<AveragedWeights> emas;  ///< of every rate; the first is `ema`
-    std::int64_t steps = 0;
-    nlohmann::json last;  ///< last metrics line
-  };
+/// The average of one rate.
+struct AveragedWeights {
+  double rate = 0;
+  std::string file;      ///< "ema.safetensors", or "ema-0.9999.safetensors" for a further rate
+  NamedTensors tensors;  ///< buffers as in the raw weights
+};
 
-  /// Trains from the newest whole checkpoint in `task.directory` (or from the model's present weights) to the end.
-  /// Global batch (micro-batches, slices), gradients reduced while the backward pass runs, clipping over the global
-  /// gradient, warm-up then cosine, fused AdamW with weight decay on matrices only (its state shared among the ranks if
-  /// so configured), EMAs, checkpoints in the background every `pipeline.checkpoint-every` steps, metrics a step, stop
-  /// requests agreed on at step boundaries (checkpoint, then throws Interrupted). Bit-equal to an uninterrupted run
-  /// when resumed on the same number of ranks and threads; with pipeline.reproducible on any number of ranks. A step
-  /// whose loss or gradient is not finite changes nothing and is counted; more than `pipeline.max-skipped` are an
-  /// error.
-  TrainingResult train(TrainingTask& task, torch::nn::Module& model, const PipelineConfig& pipeline,
-                       Communicator& communicator, torch::Device device);
+struct TrainingResult {
+  NamedTensors weights;  ///< raw
+  NamedTensors ema;      ///< exponential moving average of parameters, of the first rate; buffers as in `weights`
+  std::vector<AveragedWeights> emas;  ///< of every rate; the first is `ema`
+  std::int64_t steps = 0;
+  nlohmann::json last;  ///< last metrics line
+};
 
-  /// Steps of a training section: images / batch, rounded up.
-  std::int64_t training_steps(const TrainingConfig& training);
-  /// The learning rate at a step: linear warm-up to `learning_rate`, then cosine to `final_learning_rate` at the last
-  /// step.
-  double learning_rate(const TrainingConfig& training, std::int64_t step);
+/// Trains from the newest whole checkpoint in `task.directory` (or from the model's present weights) to the end.
+/// Global batch (micro-batches, slices), gradients reduced while the backward pass runs, clipping over the global
+/// gradient, warm-up then cosine, fused AdamW with weight decay on matrices only (its state shared among the ranks if
+/// so configured), EMAs, checkpoints in the background every `pipeline.checkpoint-every` steps, metrics a step, stop
+/// requests agreed on at step boundaries (checkpoint, then throws Interrupted). Bit-equal to an uninterrupted run
+/// when resumed on the same number of ranks and threads; with pipeline.reproducible on any number of ranks. A step
+/// whose loss or gradient is not finite changes nothing and is counted; more than `pipeline.max-skipped` are an
+/// error.
+TrainingResult train(TrainingTask& task, torch::nn::Module& model, const PipelineConfig& pipeline,
+                     Communicator& communicator, torch::Device device);
+
+/// Steps of a training section: images / batch, rounded up.
+std::int64_t training_steps(const TrainingConfig& training);
+/// The learning rate at a step: linear warm-up to `learning_rate`, then cosine to `final_learning_rate` at the last
+/// step.
+double learning_rate(const TrainingConfig& training, std::int64_t step);
 
 }  // namespace couplet
