@@ -2,6 +2,7 @@
 
 #include "pipeline/available_memory.h"
 #include "regression_task.h"
+#include "storage/error.h"
 #include "training_files.h"
 
 #include <sys/resource.h>
@@ -98,7 +99,7 @@ TEST(MemoryPlan, LeavesNoGradients) {
 }
 
 TEST(MemoryPlan, KnowsWhichMicroBatchFits) {
-  MemoryPlan memory{.state = 100, .fixed = 10, .row = 20};
+  MemoryPlan memory{.state = 100, .fixed = 10, .row = 20, .available = {}};
   EXPECT_TRUE(memory.fits(1000));
   memory.available = 100 + 10 + 20 * 5;
   EXPECT_TRUE(memory.fits(5));

@@ -2,6 +2,7 @@
 
 #include "pipeline/with_ema.h"
 #include "regression_task.h"
+#include "storage/error.h"
 #include "training_files.h"
 
 // What is looked at during training, on any number of ranks: with which weights, at which steps, and that training goes
@@ -29,7 +30,8 @@ TrainingTask watched_task(const std::filesystem::path& directory, Regression& mo
   task.preview = [&] {
     EXPECT_FALSE(model.is_training());
     ranks().barrier();  // it is collective
-    Preview preview{.figures = {{"quick_sum", weight_sum(model)}}};
+    Preview preview;
+    preview.figures = {{"quick_sum", weight_sum(model)}};
     if (ranks().is_root()) preview.picture = Picture{2, 2, 1, {0, 50, 100, 150}};
     return preview;
   };

@@ -40,8 +40,8 @@ TEST(Plan, IsPrintedBeforeTheFirstStep) {
   TrainingTask task;
   task.training.precision = "bfloat16";
   const TrainingPlan plan{.steps = 100, .batch = 32, .rows = 32};
-  MemoryPlan memory{.weights = 4 << 20, .state = 16 << 20, .fixed = 1 << 20, .row = 2 << 20};
-  memory.available = std::int64_t{20} << 30;
+  const MemoryPlan memory{
+      .weights = 4 << 20, .state = 16 << 20, .fixed = 1 << 20, .row = 2 << 20, .available = std::int64_t{20} << 30};
   const auto say = [&](const TrainingFlops& cost) {
     return printed([&] { say_plan(task, plan, 16, 1640000, cost, memory, ranks()); });
   };
@@ -67,7 +67,7 @@ TEST(Progress, TellsSpeedAndWhatItWaitedFor) {
   expect_match(
       printed([&] { record.step(line(1, 0.125, 0.25), {}); }),
       "step 2/10, loss 0.5000, " + speed + "[^,]+ remaining, 25 % waiting for data, 50 % waiting for other ranks\n");
-  const Observation seen{.figures = {{"test_loss", 0.25}, {"observation_pause", 1.5}}};
+  const Observation seen{.figures = {{"test_loss", 0.25}, {"observation_pause", 1.5}}, .picture = {}};
   expect_match(printed([&] { record.step(line(2, 0.005, 0), seen); }),
                "step 3: test_loss 0.2500\nstep 3/10, loss 0.5000, " + speed + "[^,]+ remaining\n");
   const auto lines = json_lines(path / "metrics.jsonl");
@@ -82,7 +82,8 @@ TEST(Curves, TakeEveryNthStepAndAllFigures) {
     TrainingRecord record(path, false, 0, {.steps = 4001, .batch = 1}, {}, 3600, ranks());
     testing::internal::CaptureStdout();
     for (std::int64_t step = 0; step < 12; ++step)
-      record.step(line(step, 0, 0), step == 7 ? Observation{.figures = {{"test_loss", 1}}} : Observation{});
+      record.step(line(step, 0, 0),
+                  step == 7 ? Observation{.figures = {{"test_loss", 1}}, .picture = {}} : Observation{});
     testing::internal::GetCapturedStdout();
   }
   std::vector<std::int64_t> steps;
