@@ -38,7 +38,8 @@ Observation observe(const TrainingTask& task, torch::nn::Module& model, const Na
   const auto start = std::chrono::steady_clock::now();
   const Evaluating evaluating(model);
   if (validates) {
-    for (const auto& [name, figure] : task.validate().items()) seen.figures["raw_" + name] = figure;
+    const nlohmann::json raw = task.validate();
+    for (const auto& [name, figure] : raw.items()) seen.figures["raw_" + name] = figure;
   }
   const WithEma averaged(model, averages);
   if (validates) seen.figures.update(task.validate());
