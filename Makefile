@@ -1,5 +1,5 @@
 # The short ways. Everything here can also be done by hand: see README.md.
-#   make run | test | build | bench | install PREFIX=... | format | tidy | clean
+#   make run | test | build | bench | install PREFIX=... | device-bundle | format | tidy | clean
 BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
@@ -7,7 +7,7 @@ CMAKE_FLAGS ?=
 RUN_DIR ?= runs/fashion
 RANKS ?= 2
 
-.PHONY: run test build build-tests setup configure bench install format tidy clean
+.PHONY: run test build build-tests setup configure bench install device-bundle format tidy clean
 
 run: build
 	$(BUILD)/couplet run --config configs/fashion.ini --run-dir $(RUN_DIR) --ranks $(RANKS)
@@ -35,6 +35,10 @@ build-tests: configure
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)
+
+# For a machine with a GPU and torch 2.11, but nothing else of ours: dist/couplet-device.tar.zst.
+device-bundle: build-tests
+	scripts/device-bundle $(BUILD)
 
 format:
 	git ls-files '*.h' '*.cpp' | xargs clang-format -i

@@ -29,7 +29,7 @@ std::optional<std::string> failing(const RankView& view, std::int64_t number, co
   if (view.silent >= patience.silent())
     return fmt::format("{} gives no sign of life (it is stopped or hangs, or its host is gone){}", process_text(record),
                        step);
-  if (activity.state == State::computing && activity.seconds >= patience.wait())
+  if (activity.state == State::computing && activity.seconds >= patience.compute())
     return fmt::format("{} has been computing for {}{}{}", process_text(record), duration_text(activity.seconds),
                        arrived ? " since it started it" : "", step);
   return std::nullopt;
@@ -46,7 +46,7 @@ std::optional<std::string> elsewhere(const RankView& view, std::int64_t number) 
 bool has_come(const RankView& view, const Patience& patience) {
   if (!view.record) return false;
   const Activity& activity = view.record->activity;
-  return activity.state == State::ended || (activity.state == State::waiting && activity.seconds >= patience.wait());
+  return activity.state == State::ended || (activity.state == State::waiting && activity.seconds >= patience.compute());
 }
 
 struct Missing {

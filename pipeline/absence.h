@@ -23,8 +23,11 @@ struct Patience {
 
   /// Between two notes of a rank.
   double period() const { return std::min(1.0, timeout / 10); }
-  /// For a rank that computes, or that has ended.
+  /// In a collective, before one asks who is missing.
   double wait() const { return timeout - 2 * period(); }
+  /// For a rank that computes, by its own note: that may be a period old, and the rank may have left the call before a
+  /// little later than the one that waits.
+  double compute() const { return timeout - 4 * period(); }
   /// Without a sign of life.
   double silent() const { return std::max(3 * period(), timeout / 4); }
 };

@@ -85,14 +85,16 @@ void Watchdog::watch() {
 
 void Watchdog::look_at_others(const RankRecord& own, Clock::time_point now) {
   if (board_.end_announced()) end_all("");
-  const bool waits = own.activity.state == Activity::State::waiting;
-  if (!waits || own.activity.seconds < patience_.timeout / 2) {
+  const double waited = own.activity.state == Activity::State::waiting ? own.activity.seconds : 0;
+  if (waited < patience_.timeout / 2) {
     looked_ = {};
     return;
   }
-  // Twenty looks at most before the time is over: with many ranks, they are many files.
-  if (looked_ != Clock::time_point{} && now - looked_ < std::chrono::duration<double>(patience_.timeout / 40)) return;
+  // With many ranks a look is at many files: twenty before the time is over, one at that moment, then as many again.
   const bool first = looked_ == Clock::time_point{};
+  const double since = std::chrono::duration<double>(now - looked_).count();
+  const bool just_over = waited >= patience_.wait() && waited - since < patience_.wait();
+  if (!first && !just_over && since < patience_.timeout / 40) return;
   looked_ = now;
   for (std::size_t i = 0; i < others_.size(); ++i) {
     RankView& view = others_[i];
@@ -101,7 +103,7 @@ void Watchdog::look_at_others(const RankRecord& own, Clock::time_point now) {
     if (record) view.record = record;
     view.silent = std::chrono::duration<double>(now - changed_[i]).count();
   }
-  if (own.activity.seconds < patience_.wait()) return;
+  if (waited < patience_.wait()) return;
   if (const auto reason = absence(own, others_, patience_)) end_all(*reason);
 }
 

@@ -38,7 +38,7 @@ private:
   Patience patience_;
   std::vector<RankView> others_;
   std::vector<Clock::time_point> changed_;  ///< when each one's record was seen to change last
-  Clock::time_point looked_{};
+  Clock::time_point looked_{};              ///< at the others, while this rank waits
 
   std::mutex mutex_;
   std::condition_variable stopping_;

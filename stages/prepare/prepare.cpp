@@ -65,6 +65,7 @@ void write_split(StageContext& context, const Split& split, const std::string& n
   if (context.communicator.is_root()) remove_leftovers(directory);
   context.communicator.barrier();
   for (std::int64_t index = context.communicator.rank(); index < plan.shards(); index += context.communicator.size()) {
+    note_progress(fmt::format("{}, shard {} of {}", name, index, plan.shards()));
     const std::int64_t first = plan.first_row(index), rows = plan.rows_of(index);
     const ShardHeader header{dataset_format, 1, first, rows, config.block_rows, provenance};
     std::string why;

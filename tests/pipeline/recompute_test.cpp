@@ -14,7 +14,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t rows = 64, width = 48, depth = 6;
+constexpr std::int64_t rows = 256, width = 48, depth = 6;
 
 /// x + W₂ gelu(W₁ x) · (1 + condition)
 struct LayerImpl : torch::nn::Module {

@@ -105,8 +105,8 @@ TEST_P(TrainerModes, FollowsTheFormulas) {
     EXPECT_EQ(lines[step].at("rows"), batch / ranks().size());
     EXPECT_EQ(lines[step].at("skipped"), 0);
     EXPECT_GE(lines[step].at("seconds"), lines[step].at("data_stall"));
-    EXPECT_GE(lines[step].at("communication"), 0);
-    EXPECT_GE(lines[step].at("communication_stall"), 0);
+    EXPECT_EQ(lines[step].at("communication") > 0, ranks().size() > 1);
+    EXPECT_EQ(lines[step].at("communication_stall") > 0, ranks().size() > 1);
   }
 }
 
@@ -171,6 +171,7 @@ TEST(TrainerModes, GradientsOfMicroBatchesAreThoseOfTheBatchInDouble) {
   model.to(at::kDouble);
   TrainingTask task = regression_task(directory / "run", model, steps, batch);
   task.training.micro_batch = 7;
+  task.training.clip = 1e6;  // the divisor that clips is a float32
   std::int64_t largest = 0;
   task.loss = [&](const Batch& rows) {
     largest = std::max(largest, rows[0].size(0));

@@ -1,5 +1,6 @@
 #include "pipeline/trainer.h"
 
+#include "pipeline/checkpoint.h"
 #include "pipeline/digest.h"
 #include "pipeline/ema.h"
 #include "regression_task.h"
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <optional>
 
 // On any number of ranks. What is expected is computed from the whole batch on every rank, in double precision.
@@ -237,6 +239,53 @@ TEST(Trainer, ValidationStandsInTheMetricsAtItsSteps) {
     const auto done = line.at("step").get<std::int64_t>() + 1;
     EXPECT_EQ(line.contains("test_loss"), done % 4 == 0 || done == steps) << line;
   }
+}
+
+TEST(Trainer, TheBestCheckpointIsKeptBesideTheLast) {
+  const SharedDirectory directory;
+  const auto path = directory / "run";
+  const std::map<std::int64_t, double> figures = {{2, 5}, {4, 1}, {6, 4}, {8, 2}, {10, 2.5}};
+  const auto start = [&](std::int64_t crash_after) {
+    Regression model(1);
+    TrainingTask task = regression_task(path, model, steps);
+    std::int64_t done = 0;
+    task.after_step = [&](const Batch& rows) {
+      model.updates.add_(1);
+      done = rows[2][0].item<std::int64_t>() / batch + 1;
+      if (done == crash_after) fail("crash");
+    };
+    task.validate_every = 2;
+    task.best_of = "test_loss";
+    task.validate = [&] { return nlohmann::json{{"test_loss", figures.at(done)}}; };
+    return error_of([&] { run(task, model, 3); });
+  };
+  EXPECT_EQ(start(8), "crash");
+  const auto checkpoints = path / "checkpoints";
+  ranks().barrier();
+  EXPECT_EQ(checkpoint_steps(checkpoints), (std::vector<std::int64_t>{6, 4}));
+  EXPECT_EQ(read_file(checkpoints / "best"), "step-00000004\n");
+  // What was the best is known after the resume: step 8's figure is better than none of before, but not than 4's.
+  EXPECT_EQ(start(-1), "no error");
+  ranks().barrier();
+  EXPECT_EQ(checkpoint_steps(checkpoints), (std::vector<std::int64_t>{9, 6, 4}));
+  EXPECT_EQ(read_file(checkpoints / "best"), "step-00000004\n");
+}
+
+TEST(Trainer, ACheckpointThatCannotBeWrittenEndsAllRanks) {
+  const SharedDirectory directory;
+  const auto path = directory / "run";
+  Regression model(1);
+  TrainingTask task = regression_task(path, model, steps);
+  task.after_step = [&](const Batch& rows) {
+    model.updates.add_(1);
+    if (rows[2][0].item<std::int64_t>() / batch != 2 || !ranks().is_root()) return;
+    std::filesystem::remove_all(path / "checkpoints");
+    std::ofstream(path / "checkpoints") << "a file";
+  };
+  const std::string message = error_of([&] { run(task, model, 5); });
+  EXPECT_NE(message, "no error");
+  if (ranks().is_root()) expect_contains(message, "checkpoints");
+  EXPECT_EQ(json_lines(path / "events.jsonl").size(), 1U) << "it must not count as finished";
 }
 
 TEST(Schedule, WarmsUpThenFollowsACosine) {
