@@ -58,7 +58,7 @@ def main():
     shutil.rmtree(arguments.work, ignore_errors=True)
     arguments.work.mkdir(parents=True)
 
-    status = subprocess.run([arguments.process, arguments.work, "steps=6", "stop-at=3"], timeout=100).returncode
+    status = subprocess.run([arguments.process, arguments.work, "steps=24", "stop-at=15"], timeout=100).returncode
     if status != 75:
         fail(f"the training ended with status {status}")
     checkpoint = arguments.work / "checkpoints" / (arguments.work / "checkpoints/latest").read_text().strip()

@@ -45,7 +45,9 @@ TEST_P(Kill, AtAnyInstantOfASaveLeavesWholeCheckpoints) {
   EXPECT_EQ(metrics_of(killed), metrics_of(whole));
   std::int64_t lost = 0;
   for (const auto& event : json_lines(killed / "events.jsonl")) lost += event.at("lost_steps").get<std::int64_t>();
-  EXPECT_LE(lost, 5 * 5 + 5);
+  // All five came while a checkpoint was being written, and these steps are as short as the writing: training may have
+  // come to the next checkpoint meanwhile, where it waits.
+  EXPECT_LE(lost, 5 * 2 * 5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Kill, testing::Values(1, 2));
