@@ -57,7 +57,8 @@ StepComputation::StepComputation(const TrainingTask& task, const BatchSplit& spl
   if (split_.own_slices > 1) tree_.emplace(parameters_, split_.own_slices);
 }
 
-LocalStep StepComputation::run(Prefetch<PreparedBatch>& batches) {
+LocalStep StepComputation::run(Prefetch<PreparedBatch>& batches,
+                               const std::function<void(const std::function<void()>&)>& within) {
   LocalStep mine;
   mine.report.losses.resize(static_cast<std::size_t>(split_.own_slices));
   parameters_.zero_gradients();
@@ -66,12 +67,14 @@ LocalStep StepComputation::run(Prefetch<PreparedBatch>& batches) {
     const auto asked = Clock::now();
     PreparedBatch prepared = batches.next();
     mine.data_stall = std::chrono::duration<double>(Clock::now() - asked).count();
-    mine.batch = on_device(std::move(prepared.tensors), device_);
     mine.report.digest = prepared.digest;
-    for (std::int64_t slice = 0; slice < split_.own_slices; ++slice) {
-      run_slice(mine, slice);
-      if (tree_) tree_->add(slice);
-    }
+    within([&] {
+      mine.batch = on_device(std::move(prepared.tensors), device_);
+      for (std::int64_t slice = 0; slice < split_.own_slices; ++slice) {
+        run_slice(mine, slice);
+        if (tree_) tree_->add(slice);
+      }
+    });
   });
   reduction_.finish();
   mine.report.squares = squares();

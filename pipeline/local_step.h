@@ -11,6 +11,7 @@
 #include "pipeline/training_plan.h"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -37,8 +38,9 @@ class StepComputation {
 public:
   StepComputation(const TrainingTask& task, const BatchSplit& split, FlatParameters& parameters,
                   GradientReduction& reduction, torch::Device device);
-  /// Collective, whatever fails here: an error stands in the report.
-  LocalStep run(Prefetch<PreparedBatch>& batches);
+  /// Collective, whatever fails here: an error stands in the report. What takes memory is called through `within`,
+  /// which may put an error into words.
+  LocalStep run(Prefetch<PreparedBatch>& batches, const std::function<void(const std::function<void()>&)>& within);
 
 private:
   void run_slice(LocalStep& mine, std::int64_t slice);

@@ -183,7 +183,9 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   for (double pause = 0; at.step < plan.steps;) {
     const auto start = Clock::now();
     note_progress(fmt::format("step {} of {}", at.step, plan.steps));
-    LocalStep mine = computation.run(batches);
+    LocalStep mine = computation.run(batches, [&](const std::function<void()>& work) {
+      explain_exhaustion(task, plan, memory, at.step, split.micro_rows, work);
+    });
     if (!mine.report.error) mine.report.run([&] { writer.rethrow_failure(); });
     const AgreedStep agreed = agree(mine.report, task.name, at.step, communicator);
     const double norm = agreed.gradient_norm / static_cast<double>(split.slices);
