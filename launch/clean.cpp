@@ -64,7 +64,8 @@ int clean_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   const RunDirectory run(std::filesystem::path(line.argument()).lexically_normal());
-  if (!std::filesystem::exists(run.config())) refuse("{} is no run directory: it has no config.ini", run.root().string());
+  if (!std::filesystem::exists(run.config()))
+    refuse("{} is no run directory: it has no config.ini", run.root().string());
   const FileLock lock(run.lock(), LockMode::exclusive, "run directory " + run.root().string());
   const std::vector<Waste> waste = find_waste(run);
   std::uintmax_t total = 0;

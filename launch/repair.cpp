@@ -95,8 +95,9 @@ int repair_command(const std::vector<std::string>& words) {
   if (stage) mark_unfinished(*stage);
   drop_files(directory, drop);
   fmt::print("dropped, with the manifest; {}\n",
-             stage ? fmt::format("`couplet run` or `couplet stage {}` makes what is missing", stage->filename().string())
-                   : "make the missing shards again with what made the table");
+             stage
+                 ? fmt::format("`couplet run` or `couplet stage {}` makes what is missing", stage->filename().string())
+                 : "make the missing shards again with what made the table");
   return exit_ok;
 }
 

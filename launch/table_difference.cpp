@@ -25,7 +25,8 @@ void require_comparable(const RowTable& ours, const RowTable& theirs) {
     refuse("{} has {} rows, {} has {}", ours.path().string(), ours.rows(), theirs.path().string(), theirs.rows());
   for (const Column& column : ours.columns()) {
     const Column& other = theirs.columns()[theirs.column(column.name)];
-    if (column.shape != other.shape || (column.type != other.type && !(is_floating(column.type) && is_floating(other.type))))
+    if (column.shape != other.shape ||
+        (column.type != other.type && !(is_floating(column.type) && is_floating(other.type))))
       refuse("column '{}' is {} [{}] in {} and {} [{}] in {}", column.name, element_name(column.type),
              fmt::join(column.shape, ", "), ours.path().string(), element_name(other.type),
              fmt::join(other.shape, ", "), theirs.path().string());
@@ -53,7 +54,8 @@ std::vector<ColumnDifference> compare_tables(const std::filesystem::path& ours, 
     for (std::int64_t first = rows_at_once * communicator.rank(); first < a.rows();
          first += rows_at_once * communicator.size()) {
       const std::int64_t count = std::min(rows_at_once, a.rows() - first);
-      const at::Tensor rows = row_differences(read_rows(a, column.name, first, count), read_rows(b, column.name, first, count));
+      const at::Tensor rows =
+          row_differences(read_rows(a, column.name, first, count), read_rows(b, column.name, first, count));
       difference.rows += rows.count_nonzero().item<std::int64_t>();
       difference.largest = std::max(difference.largest, rows.max().item<double>());
     }

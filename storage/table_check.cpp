@@ -53,8 +53,8 @@ void survey_shards(TableSurvey& survey, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     const auto parsed = parse_shard_name(name);
     if (parsed && parsed->shards != survey.shards) {
-      survey.problems.push_back({name, fmt::format("belongs to a table of {} shards, this one has {}", parsed->shards,
-                                                   survey.shards)});
+      survey.problems.push_back(
+          {name, fmt::format("belongs to a table of {} shards, this one has {}", parsed->shards, survey.shards)});
     } else if (!parsed && name.ends_with(".h5") && !name.starts_with(".")) {
       survey.problems.push_back({name, "is no shard of this table"});
     }
@@ -187,9 +187,10 @@ std::vector<Problem> check_shard(const TableSurvey& survey, std::int64_t index, 
     if (survey.manifest && file.sound()) {
       const json& listed = survey.manifest->at("shards").at(static_cast<std::size_t>(index)).at("hash");
       if (hash != listed)
-        file.add(fmt::format("its content hash is {}, the manifest lists {}: bytes outside the rows were changed, the "
-                             "shard was replaced, or the manifest is an old one",
-                             hash, listed.get<std::string>()));
+        file.add(
+            fmt::format("its content hash is {}, the manifest lists {}: bytes outside the rows were changed, the "
+                        "shard was replaced, or the manifest is an old one",
+                        hash, listed.get<std::string>()));
     }
     file.check_rules(shard, rules);
   });

@@ -34,8 +34,8 @@ std::vector<std::string> check_coupling_rows(const RowShard& shard) {
   for (std::int64_t row = 0; row < shard.header().rows; ++row) {
     const auto at = static_cast<std::size_t>(row);
     const CouplingRow expected = numbering.at(shard.header().first_row + row);
-    const bool in_order = samples[at] == expected.sample && (flips[at] != 0) == expected.flip &&
-                          replicates[at] == expected.replicate;
+    const bool in_order =
+        samples[at] == expected.sample && (flips[at] != 0) == expected.flip && replicates[at] == expected.replicate;
     if (in_order && labels[at] >= 0) continue;
     constexpr std::int64_t most = 5;
     if (++wrong > most) continue;
@@ -44,7 +44,8 @@ std::vector<std::string> check_coupling_rows(const RowShard& shard) {
                                               samples[at], flips[at], replicates[at], expected.sample,
                                               expected.flip ? 1 : 0, expected.replicate));
   }
-  if (wrong > std::ssize(problems)) problems.push_back(fmt::format("{} more rows like these", wrong - std::ssize(problems)));
+  if (wrong > std::ssize(problems))
+    problems.push_back(fmt::format("{} more rows like these", wrong - std::ssize(problems)));
   return problems;
 }
 

@@ -24,13 +24,14 @@ at::Tensor mean_over_rows(const FidelityTask& task, std::int64_t rows, std::int6
   const torch::NoGradGuard no_grad;
   const std::int64_t slice = std::min(task.context.config.evaluate.slice_rows, rows);
   at::Tensor sum = torch::zeros({figures}, torch::kFloat64);
-  for_each_slice(task.context.communicator,
-                 {.rows = rows,
-                  .slice_rows = slice,
-                  .columns = figures,
-                  .stopped = "evaluation stopped; finished scores are kept"},
-                 [&](std::int64_t first) { return measure(first, slice); },
-                 [&](const at::Tensor& values) { sum += values.sum(0); });
+  for_each_slice(
+      task.context.communicator,
+      {.rows = rows,
+       .slice_rows = slice,
+       .columns = figures,
+       .stopped = "evaluation stopped; finished scores are kept"},
+      [&](std::int64_t first) { return measure(first, slice); },
+      [&](const at::Tensor& values) { sum += values.sum(0); });
   return sum / static_cast<double>(rows);
 }
 

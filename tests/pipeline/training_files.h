@@ -57,7 +57,8 @@ inline std::vector<nlohmann::json> json_lines(const std::filesystem::path& path)
 inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& directory) {
   auto lines = json_lines(directory / "metrics.jsonl");
   for (auto& line : lines) {
-    for (const char* key : {"seconds", "data_stall", "communication", "communication_stall", "checkpoint_pause", "observation_pause"})
+    for (const char* key :
+         {"seconds", "data_stall", "communication", "communication_stall", "checkpoint_pause", "observation_pause"})
       line.erase(key);
   }
   return lines;
