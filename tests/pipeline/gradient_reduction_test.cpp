@@ -138,7 +138,7 @@ TEST_F(Reduction, StartsAllBucketsWhereTheComputationFails) {
 }
 
 TEST_F(Reduction, InATreeAddsUpItself) {
-  GradientReduction reduction(parameters, {.in_a_tree = true}, communicator);
+  GradientReduction reduction(parameters, {.share = {}, .in_a_tree = true}, communicator);
   reduction.begin();
   reduction.follow_backward();
   backward();
