@@ -45,8 +45,7 @@ class Runner:
     def command(self, stage, directory, keys, ranks=1):
         launcher = [] if ranks == 1 else [self.mpiexec, "--oversubscribe", "-n", ranks]
         words = [*launcher, self.couplet, "stage", stage, "--run-dir", directory, "--config", self.config, "--pipeline.threads", "1"]
-        for key in [*KEYS, *keys]:
-            name, value = key.split("=")
+        for name, value in dict(key.split("=") for key in [*KEYS, *keys]).items():  # the last one counts
             words += [f"--{name}", value]
         return [str(word) for word in words]
 

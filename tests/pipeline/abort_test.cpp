@@ -138,12 +138,6 @@ TEST(Ranks, OneThatLoopsForEverIsNamed) {
   EXPECT_NE(result.errors.find("has been computing for"), std::string::npos) << result.errors;
 }
 
-TEST(Ranks, OneThatStartsAReductionAndLoopsIsNamed) {
-  const Watched result = watched("starts-and-loops");
-  expect_told(result, "rank 1 did not arrive at start_all_reduce of Float [5000000] (collective 10) within 3 s");
-  EXPECT_NE(result.errors.find("since it started it"), std::string::npos) << result.errors;
-}
-
 TEST(Ranks, OneThatIsBusyIsWaitedFor) {
   const Watched result = watched("busy");
   EXPECT_EQ(result.status, exit_ok) << result.errors;

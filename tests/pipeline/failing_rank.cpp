@@ -34,10 +34,6 @@ void misbehave(Communicator& communicator, const std::string& end, double timeou
   if (end == "killed") std::raise(SIGKILL);
   if (end == "stopped") std::raise(SIGSTOP);
   if (end == "loops") loop_for_ever();
-  if (end == "starts-and-loops") {
-    const auto pending = communicator.start_all_reduce(torch::ones({5'000'000}));
-    loop_for_ever();
-  }
   if (end == "busy") {
     const Busy busy("counting sheep");
     sleep_for(2 * timeout);
@@ -59,7 +55,6 @@ int work(Communicator& communicator, const std::string& end, double timeout) {
   const bool odd = communicator.rank() == 1;
   if (odd && end == "leaves") return exit_ok;
   if (odd) misbehave(communicator, end, timeout);
-  if (!odd && end == "starts-and-loops") communicator.start_all_reduce(torch::ones({5'000'000}))->wait();
   if (!(odd && end == "skips")) communicator.barrier();
   auto tensor = torch::ones({end == "disagrees" && odd ? 100000 : 1000});
   communicator.all_reduce(tensor);
