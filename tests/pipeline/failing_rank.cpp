@@ -27,7 +27,7 @@ void sleep_for(double seconds) {
 }
 
 /// What rank 1 does. `timeout`: the watchdog's, in seconds.
-void misbehave(Communicator& communicator, const std::string& end, double timeout) {
+void misbehave(const std::string& end, double timeout) {
   if (end == "throws") fail("rank 1 has had enough");
   if (end == "refuses") refuse("rank 1 will not");
   if (end == "exits") std::_Exit(3);
@@ -54,7 +54,7 @@ int work(Communicator& communicator, const std::string& end, double timeout) {
   if (end == "interrupted") return exit_interrupted;
   const bool odd = communicator.rank() == 1;
   if (odd && end == "leaves") return exit_ok;
-  if (odd) misbehave(communicator, end, timeout);
+  if (odd) misbehave(end, timeout);
   if (!(odd && end == "skips")) communicator.barrier();
   auto tensor = torch::ones({end == "disagrees" && odd ? 100000 : 1000});
   communicator.all_reduce(tensor);
