@@ -33,7 +33,7 @@ std::int64_t time_in(const std::string& name) {
   return parsed.ptr == end && parsed.ec == std::errc() ? time : 0;
 }
 
-/// Times in the names of the directory's event files, ascending. (One file, but after a kill while the next began.)
+/// Times in the names of the directory's event files, ascending.
 std::vector<std::int64_t> files_in(const std::filesystem::path& directory) {
   std::vector<std::int64_t> times;
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
@@ -65,6 +65,7 @@ std::string kept(const std::filesystem::path& path, std::int64_t first_step) {
 
 EventFile::EventFile(const std::filesystem::path& directory, std::int64_t first_step) {
   std::filesystem::create_directories(directory);
+  remove_leftovers(directory);
   const std::vector<std::int64_t> earlier = files_in(directory);
   std::string bytes = earlier.empty() ? "" : kept(file_of(directory, earlier.back()), first_step);
   if (bytes.empty()) bytes = event_header(unix_time());
@@ -72,7 +73,7 @@ EventFile::EventFile(const std::filesystem::path& directory, std::int64_t first_
   const std::int64_t after = earlier.empty() ? 0 : earlier.back() + 1;
   path_ = file_of(directory, std::max(after, static_cast<std::int64_t>(unix_time())));
   publish_file(path_, bytes);
-  for (const std::int64_t time : earlier) std::filesystem::remove(file_of(directory, time));
+  for (const std::int64_t time : earlier) std::filesystem::resize_file(file_of(directory, time), 0);
   const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
   if (descriptor < 0) fail("{}: cannot be opened for writing: {}", path_.string(), errno_text(errno));
   file_ = FileHandle(path_, descriptor);

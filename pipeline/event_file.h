@@ -11,14 +11,14 @@
 
 namespace couplet {
 
-/// The one file events.out.tfevents.<Unix time of opening>.couplet in a directory, with the tags and pictures of a
-/// training run. Steps never descend. `tensorboard --logdir` on the directory or any above it shows it, also while it
-/// grows and through resumes.
+/// The last one of the files events.out.tfevents.<Unix time of opening>.couplet in a directory, with the curves and
+/// pictures of a training run; the others are empty. Steps never descend. `tensorboard --logdir` on the directory or
+/// any above it shows it, also while it grows and through resumes.
 class EventFile {
 public:
-  /// Begins a new file with what an earlier one holds of steps below `first_step`, then removes the earlier one.
-  /// (Cutting that one would leave a reader that follows it in the middle of a record.) A record that a kill tore, and
-  /// what stands behind it, is left out with a warning.
+  /// Begins a new file with what the last one holds of steps below `first_step`, then empties that one. (A reader that
+  /// follows it could not go on from the middle of a record if it were cut, nor find the next file if it were removed.)
+  /// A record that a kill tore, and what stands behind it, is left out with a warning.
   EventFile(const std::filesystem::path& directory, std::int64_t first_step);
 
   const std::filesystem::path& path() const { return path_; }

@@ -53,6 +53,7 @@ std::filesystem::path preview_path(const std::filesystem::path& directory, std::
 void remove_previews(const std::filesystem::path& directory, std::int64_t first_step) {
   const auto folder = directory / previews_name;
   if (!std::filesystem::exists(folder)) return;
+  remove_leftovers(folder);
   const std::string last = preview_path(directory, first_step).filename().string();
   std::vector<std::filesystem::path> later;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {

@@ -3,6 +3,7 @@
 #include "pipeline/event_record.h"
 #include "training_files.h"
 
+#include <algorithm>
 #include <string_view>
 
 // The format itself is checked by TensorBoard's own reader: tests/launch/watch_test.py.
@@ -24,11 +25,13 @@ std::vector<std::int64_t> steps_of(const std::filesystem::path& path) {
   return {steps.begin() + 2, steps.end()};
 }
 
-std::filesystem::path only_file(const std::filesystem::path& directory) {
+/// The last file by name; the others are empty.
+std::filesystem::path last_file(const std::filesystem::path& directory) {
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(directory)) files.push_back(entry.path());
-  EXPECT_EQ(files.size(), 1U);
-  return files.at(0);
+  std::ranges::sort(files);
+  for (const auto& path : files) EXPECT_EQ(std::filesystem::file_size(path) > 0, path == files.back()) << path;
+  return files.at(files.size() - 1);
 }
 
 TEST(EventRecord, ChecksumIsCastagnolis) {
@@ -58,7 +61,7 @@ TEST(EventFile, GoesOnInANewFileWithEveryStepOnce) {
     EventFile file(directory, 0);
     for (std::int64_t step = 0; step < 400; step += 100) file.add(step, {{"loss", 0.5}});
   }
-  const auto first = only_file(directory);
+  const auto first = last_file(directory);
   EXPECT_EQ(steps_of(first), (std::vector<std::int64_t>{0, 100, 200, 300}));
   const Picture picture{2, 3, 1, {1, 2, 3, 4, 5, 6}};
   {
@@ -66,13 +69,13 @@ TEST(EventFile, GoesOnInANewFileWithEveryStepOnce) {
     file.add(200, {{"loss", 0.25}});
     file.add(200, "samples", picture);
   }
-  const auto second = only_file(directory);
+  const auto second = last_file(directory);
   EXPECT_GT(second.filename(), first.filename());  // a reader that follows the directory goes on to it
   EXPECT_EQ(steps_of(second), (std::vector<std::int64_t>{0, 100, 200, 200}));
   const std::string bytes = read_file(second);
   EXPECT_NE(bytes.find(encode_png(picture)), std::string::npos);
   { const EventFile file(directory, 0); }
-  EXPECT_EQ(steps_of(only_file(directory)), std::vector<std::int64_t>());
+  EXPECT_EQ(steps_of(last_file(directory)), std::vector<std::int64_t>());
 }
 
 TEST(EventFile, LeavesOutATornRecordWithAWarning) {
@@ -82,12 +85,12 @@ TEST(EventFile, LeavesOutATornRecordWithAWarning) {
     EventFile file(directory, 0);
     for (std::int64_t step = 0; step < 3; ++step) file.add(step, {{"loss", 0.5}});
   }
-  const auto path = only_file(directory);
+  const auto path = last_file(directory);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 5);
   testing::internal::CaptureStderr();
   { EventFile(directory, 3).add(3, {{"loss", 0.5}}); }
   expect_contains(testing::internal::GetCapturedStderr(), path.string() + ": no whole record at byte ");
-  EXPECT_EQ(steps_of(only_file(directory)), (std::vector<std::int64_t>{0, 1, 3}));
+  EXPECT_EQ(steps_of(last_file(directory)), (std::vector<std::int64_t>{0, 1, 3}));
 }
 
 }  // namespace
