@@ -1,5 +1,6 @@
 #include "ranks.h"
 
+#include "pipeline/cuda_library.h"
 #include "pipeline/device.h"
 
 #include <fmt/format.h>
@@ -28,7 +29,14 @@ class Failures : public testing::EmptyTestEventListener {
   }
 };
 
+/// What ctest takes for skipped.
+constexpr int skipped = 77;
+
 int run_tests() {
+  if (device_name() == "cuda" && !find_cuda().library) {
+    fmt::print("skipped: {}\n", find_cuda().missing);
+    return skipped;
+  }
   const auto ranks_of_this_run = make_communicator(device_name());
   communicator = ranks_of_this_run.get();
   if (!communicator->is_root()) {
