@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-STEPS, INTERVAL, RANKS = 240, 8, 2
+STEPS, INTERVAL, RANKS = 200, 8, 2
 KEYS = f"""
 --prepare.train-rows 480 --prepare.test-rows 96 --prepare.shard-rows 240 --prepare.block-rows 60
 --teacher.images {48 * STEPS} --teacher.batch 48 --teacher.validate-every 100000
@@ -55,7 +55,8 @@ class Training:
         return [str(word) for word in (*words, *KEYS)]
 
     def start(self, stage="teacher", ranks=RANKS, kill_in_publish=None):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        # mpirun ends the rank that is left at once, not after two seconds.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_MCA_odls_base_sigkill_timeout": "0"}
         if kill_in_publish:
             environment["COUPLET_TEST_KILL_IN_PUBLISH"] = kill_in_publish
         with open(f"{self.run_dir}.out", "ab") as output:
@@ -78,7 +79,10 @@ class Training:
         return max((int(name.removeprefix("step-")) for name in names), default=0)
 
     def events(self):
-        return [json.loads(line) for line in (self.directory / "events.jsonl").read_text().splitlines()]
+        try:
+            return [json.loads(line) for line in (self.directory / "events.jsonl").read_text().splitlines()]
+        except OSError:
+            return []
 
 
 def wait_until(process, condition):
@@ -90,18 +94,20 @@ def wait_until(process, condition):
         time.sleep(0.005)
 
 
-def kill_once(training, number, kills, rng):
+def kill_once(training, number, rng):
     """Starts the training and kills it; returns what was killed."""
     mode = ("rank", "all", "save")[number % 3]
     point = rng.choice(("step-", "latest")) + ":" + rng.choice(POINTS)
+    starts, newest = len(training.events()), training.newest()
     process = training.start(kill_in_publish=point if mode == "save" else None)
     if mode == "save":
         mode = point
         wait_until(process, lambda: False)
     else:
-        target = int(STEPS * (number + rng.random()) / kills)
-        steps = training.newest() + rng.randrange(2 * INTERVAL) if training.newest() > target else target
-        wait_until(process, lambda: training.steps_done() > steps and ranks_of(process.pid))
+        # Only then the metrics are this start's: what the one before left behind its checkpoint is cut.
+        wait_until(process, lambda: len(training.events()) > starts)
+        steps = min(newest + rng.randrange(1, 2 * INTERVAL), STEPS - 4)
+        wait_until(process, lambda: training.steps_done() >= steps)
         for rank in ranks_of(process.pid) if mode == "all" else rng.sample(ranks_of(process.pid), 1):
             os.kill(rank, signal.SIGKILL)
     try:
@@ -142,7 +148,7 @@ def main():
     plain.finish()
     newest = []
     for number in range(arguments.kills):
-        mode = kill_once(killed, number, arguments.kills, rng)
+        mode = kill_once(killed, number, rng)
         newest.append(killed.newest())
         print(f"kill {number + 1}: {mode}, {killed.steps_done()} steps done, checkpoint of {newest[-1]}", flush=True)
     killed.finish()

@@ -34,8 +34,8 @@ TEST_P(Kill, AtAnyInstantOfASaveLeavesWholeCheckpoints) {
   const SharedDirectory directory;
   const auto whole = directory / "whole", killed = directory / "killed";
   ASSERT_EQ(start_training(processes, whole, "steps=30"), 0) << read_file(whole / "output");
-  for (const char* point : {"step-00000005:written", "step-00000010:synced", "step-00000010:renamed",
-                            "step-00000015:published", "latest:renamed"}) {
+  for (const char* point :
+       {"step-00000005:written", "step-00000010:renamed", "step-00000015:published", "latest:renamed"}) {
     EXPECT_NE(start_training(processes, killed, "steps=30", fmt::format("COUPLET_TEST_KILL_IN_PUBLISH={}", point)), 0)
         << point;
     expect_contains(read_file(killed / "output"), "killed as COUPLET_TEST_KILL_IN_PUBLISH asks");
@@ -45,9 +45,9 @@ TEST_P(Kill, AtAnyInstantOfASaveLeavesWholeCheckpoints) {
   EXPECT_EQ(metrics_of(killed), metrics_of(whole));
   std::int64_t lost = 0;
   for (const auto& event : json_lines(killed / "events.jsonl")) lost += event.at("lost_steps").get<std::int64_t>();
-  // All five came while a checkpoint was being written, and these steps are as short as the writing: training may have
+  // All four came while a checkpoint was being written, and these steps are as short as the writing: training may have
   // come to the next checkpoint meanwhile, where it waits.
-  EXPECT_LE(lost, 5 * 2 * 5);
+  EXPECT_LE(lost, 4 * 2 * 5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Kill, testing::Values(1, 2));

@@ -17,8 +17,10 @@ inline int start_training(int processes, const std::filesystem::path& directory,
                           const std::string& environment = "") {
   const std::string launcher =
       processes == 1 ? "" : fmt::format("{} --oversubscribe -n {} ", COUPLET_MPIEXEC, processes);
-  const std::string command = fmt::format("OMP_NUM_THREADS=1 {} {}{} {} {} > {}/output 2>&1", environment, launcher,
-                                          COUPLET_TRAINING_PROCESS, directory.string(), keys, directory.string());
+  // Where a rank was killed, mpirun ends the others at once, not after two seconds.
+  const std::string command =
+      fmt::format("OMP_NUM_THREADS=1 OMPI_MCA_odls_base_sigkill_timeout=0 {} {}{} {} {} > {}/output 2>&1", environment,
+                  launcher, COUPLET_TRAINING_PROCESS, directory.string(), keys, directory.string());
   const int status = std::system(command.c_str());
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
