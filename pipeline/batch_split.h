@@ -4,6 +4,7 @@
 #include "pipeline/config.h"
 #include "pipeline/training_plan.h"
 
+#include <bit>
 #include <cstdint>
 #include <string>
 
@@ -19,6 +20,9 @@ struct BatchSplit {
   std::int64_t slice_rows = 0;
   std::int64_t micro_rows = 0;
   bool reproducible = false;
+
+  /// Sums of slices that wait for their neighbours at the same time (GradientTree): one for each level of the tree.
+  std::int64_t gradient_copies() const { return std::bit_width(static_cast<std::uint64_t>(own_slices)) - 1; }
 };
 
 /// Refuses slices and ranks that do not go together.

@@ -157,9 +157,10 @@ std::string advice(const TrainingTask& task, const TrainingPlan& plan, std::int6
 void require_fitting(const TrainingTask& task, const TrainingPlan& plan, const MemoryPlan& memory, std::int64_t rows) {
   if (memory.fits(rows)) return;
   refuse(
-      "{}: a rank needs {} of memory besides its weights ({} of gradients, optimizer and averages, {} of activations "
-      "for {} images at once), {} are available: {}",
-      task.name, bytes_text(memory.state + memory.activations(rows)), bytes_text(memory.state),
+      "{}: a rank needs {} of memory besides its weights ({} of gradients, optimizer and averages, {} of a "
+      "checkpoint's "
+      "copy, {} of activations for {} images at once), {} are available: {}",
+      task.name, bytes_text(memory.besides_weights(rows)), bytes_text(memory.state), bytes_text(memory.checkpoint),
       bytes_text(memory.activations(rows)), rows, bytes_text(*memory.available),
       advice(task, plan, memory.largest_fitting(plan.rows, rows)));
 }
@@ -182,8 +183,10 @@ std::int64_t MemoryPlan::largest_fitting(std::int64_t rows, std::int64_t most) c
 }
 
 std::string MemoryPlan::text(std::int64_t rows) const {
-  return fmt::format("weights, gradients, optimizer, EMA {}; activations {} an image, {} for {}; {} available",
-                     bytes_text(weights + state), bytes_text(row), bytes_text(activations(rows)), rows,
+  return fmt::format("weights, gradients, optimizer, EMA {}; {}activations {} an image, {} for {}; {} available",
+                     bytes_text(weights + state),
+                     checkpoint > 0 ? fmt::format("a checkpoint's copy {}; ", bytes_text(checkpoint)) : "",
+                     bytes_text(row), bytes_text(activations(rows)), rows,
                      available ? bytes_text(*available) : "unknown how much is");
 }
 
@@ -197,7 +200,9 @@ MemoryPlan plan_memory(const TrainingTask& task, torch::nn::Module& model, const
     parameters += bytes;
     if (parameter.requires_grad()) trained += bytes;
   }
-  memory.state = trained + 2 * trained / sizes.optimizer_parts + sizes.averages * parameters;
+  const std::int64_t averages = sizes.averages * parameters;
+  memory.state = (1 + sizes.gradient_copies) * trained + 2 * trained / sizes.optimizer_parts + averages;
+  if (device.is_cpu()) memory.checkpoint = memory.weights + 2 * trained + averages;
   const auto [fixed, row] = measure_on_all(task, model, plan, communicator, device);
   memory.fixed = fixed;
   memory.row = row;

@@ -23,21 +23,25 @@ struct TrainingSizes {
   std::int64_t averages = 1;         ///< EMA rates
   std::int64_t optimizer_parts = 1;  ///< ranks that the optimizer's state is shared among
   std::int64_t micro_rows = 0;       ///< rows that a rank computes at once
+  std::int64_t gradient_copies = 0;  ///< sums of slices kept until others are there (GradientTree)
 };
 
 /// A rank's memory in bytes; of the rank with the most, and with the least available. The same on all ranks.
 struct MemoryPlan {
   std::int64_t weights = 0;               ///< and buffers: there already
   std::int64_t state = 0;                 ///< gradients, optimizer, averages
+  std::int64_t checkpoint = 0;            ///< the copy that a checkpoint is written from; on a GPU it lies elsewhere: 0
   std::int64_t fixed = 0;                 ///< of a forward and backward pass, whatever the rows
   std::int64_t row = 0;                   ///< of that for each row (image) computed at once
   std::optional<std::int64_t> available;  ///< besides the weights; not known: all fits
 
   std::int64_t activations(std::int64_t rows) const { return fixed + rows * row; }
-  bool fits(std::int64_t rows) const { return !available || state + activations(rows) <= *available; }
+  std::int64_t besides_weights(std::int64_t rows) const { return state + checkpoint + activations(rows); }
+  bool fits(std::int64_t rows) const { return !available || besides_weights(rows) <= *available; }
   /// The largest divisor of `rows`, `most` at most, that fits; 0: none.
   std::int64_t largest_fitting(std::int64_t rows, std::int64_t most) const;
-  /// "weights, gradients, optimizer, EMA 12 MiB; activations 1.3 MiB an image, 42 MiB for 32; 20 GiB available"
+  /// "weights, gradients, optimizer, EMA 12 MiB; a checkpoint's copy 9.5 MiB; activations 1.3 MiB an image, 42 MiB for
+  /// 32; 20 GiB available"
   std::string text(std::int64_t rows) const;
 };
 

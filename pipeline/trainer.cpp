@@ -157,7 +157,8 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   model.train();
   share_weights(model, communicator);
   const MemoryPlan memory = plan_memory(
-      task, model, plan, {static_cast<std::int64_t>(task.training.ema.size()), share.count, split.micro_rows},
+      task, model, plan,
+      {static_cast<std::int64_t>(task.training.ema.size()), share.count, split.micro_rows, split.gradient_copies()},
       communicator, device);
   TrainingFlops flops{task.flops_per_image};
   if (flops.per_image > 0) flops.matmul_peak = measure_matmul_peak(task.training.precision, device, communicator);

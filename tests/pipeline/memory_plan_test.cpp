@@ -73,11 +73,12 @@ TEST(MemoryPlan, IsWhatTheModelAndTheRowsTake) {
     rows_asked.push_back(range.rows);
     return make(range);
   };
-  const MemoryPlan memory =
-      plan_memory(task, model, plan_training(task, ranks()), {.averages = 2, .micro_rows = 3}, ranks(), at::kCPU);
+  const MemoryPlan memory = plan_memory(task, model, plan_training(task, ranks()),
+                                        {.averages = 2, .micro_rows = 3, .gradient_copies = 3}, ranks(), at::kCPU);
   EXPECT_EQ(rows_asked, std::vector<std::int64_t>{2});
   EXPECT_EQ(memory.weights, 4 * (24 + 4 + 3 + 1));
-  EXPECT_EQ(memory.state, 4 * (24 + 4 + 3) * (1 + 2 + 2));
+  EXPECT_EQ(memory.state, 4 * (24 + 4 + 3) * (1 + 3 + 2 + 2));
+  EXPECT_EQ(memory.checkpoint, memory.weights + 4 * (24 + 4 + 3) * (2 + 2));
   // A row's product, its exponential and the gradients of both.
   EXPECT_NEAR(static_cast<double>(memory.row), 3.0 * mebibyte, 1.1 * mebibyte);
   const at::Tensor x = regression_rows(0, 8)[0];
@@ -99,7 +100,7 @@ TEST(MemoryPlan, LeavesNoGradients) {
 }
 
 TEST(MemoryPlan, KnowsWhichMicroBatchFits) {
-  MemoryPlan memory{.state = 100, .fixed = 10, .row = 20, .available = {}};
+  MemoryPlan memory{.state = 70, .checkpoint = 30, .fixed = 10, .row = 20, .available = {}};
   EXPECT_TRUE(memory.fits(1000));
   memory.available = 100 + 10 + 20 * 5;
   EXPECT_TRUE(memory.fits(5));
