@@ -1,8 +1,11 @@
 #include "stages/evaluate/feature_network.h"
 
 #include "pipeline/weights.h"
+#include "stages/evaluate/inception.h"
+#include "stages/evaluate/script_network.h"
 #include "stages/images.h"
 #include "storage/error.h"
+#include "storage/file_handle.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -10,6 +13,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 namespace couplet {
 namespace {
@@ -114,8 +119,20 @@ std::unique_ptr<FeatureNetwork> make_feature_network(Classifier classifier, cons
   return std::make_unique<ClassifierNetwork>(std::move(classifier), name, device);
 }
 
-std::unique_ptr<FeatureNetwork> make_feature_network(const NetworkFile& file, c10::Device) {
-  refuse("{}: no network that can be read", file.path.string());
+std::unique_ptr<FeatureNetwork> make_feature_network(const NetworkFile& file, c10::Device device) {
+  if (!std::filesystem::is_regular_file(file.path))
+    refuse("{}: there is no such file of a network", file.path.string());
+  std::array<char, 2> start{};
+  FileHandle::open_to_read(file.path).read_some(std::as_writable_bytes(std::span(start)), 0);
+  if (start == std::array{'P', 'K'}) return make_script_network(file, device);
+  if (file.path.extension() != ".safetensors")
+    refuse(
+        "{}: is neither a TorchScript program (torch.jit.save) nor safetensors of the FID Inception network's weights",
+        file.path.string());
+  if (!file.arguments.empty())
+    refuse("{}: the Inception network takes no arguments; given {}", file.path.string(),
+           fmt::join(file.arguments, " "));
+  return make_inception_network(file.path, device);
 }
 
 }  // namespace couplet

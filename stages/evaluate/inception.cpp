@@ -19,7 +19,7 @@ using Pooling = InceptionBranch::Pooling;
 using Branches = std::vector<InceptionBranch>;
 
 constexpr double batch_norm_epsilon = 1e-3;
-constexpr std::int64_t features = 2048, classes = 1008;
+constexpr std::int64_t feature_count = 2048, class_count = 1008;
 constexpr std::size_t stem_before_pooling = 3;
 constexpr std::size_t spatial_block = 6;  ///< Mixed_6d, TensorFlow's mixed_6
 constexpr std::int64_t spatial_channels = 7;
@@ -129,7 +129,7 @@ at::Tensor resized_along(const at::Tensor& images, std::int64_t axis, std::int64
 class InceptionNetwork : public FeatureNetwork {
 public:
   InceptionNetwork(const std::filesystem::path& weights, c10::Device device)
-      : network_(with_weights(weights, device)),
+      : network_(load(weights, device)),
         name_(weights.filename().string()),
         hash_(hash_file(weights)),
         device_(device) {}
@@ -150,7 +150,7 @@ public:
   const std::string& resize() const override { return resize_; }
 
 private:
-  static Inception with_weights(const std::filesystem::path& weights, c10::Device device) {
+  static Inception load(const std::filesystem::path& weights, c10::Device device) {
     Inception network;
     load_tensors(*network, read_tensors(weights), weights.string(), {"num_batches_tracked"});
     network->to(device);
@@ -219,7 +219,7 @@ InceptionImpl::InceptionImpl() {
     blocks_.push_back(register_module(name, InceptionBlock(channels, branches)));
     channels = blocks_.back()->channels();
   }
-  fc_ = register_module("fc", torch::nn::Linear(features, classes));
+  fc_ = register_module("fc", torch::nn::Linear(feature_count, class_count));
 }
 
 ImageFeatures InceptionImpl::forward(const at::Tensor& images) {
