@@ -23,7 +23,7 @@ constexpr std::int64_t feature_count = 2048, class_count = 1008;
 constexpr std::size_t stem_before_pooling = 3;
 constexpr std::size_t spatial_block = 6;  ///< Mixed_6d, TensorFlow's mixed_6
 constexpr std::int64_t spatial_channels = 7;
-constexpr std::int64_t batch_rows = 25;
+constexpr std::int64_t batch_rows = 16;
 
 /// 3x3 with stride 2, unpadded.
 InceptionLayer halving(const char* name, std::int64_t channels) {

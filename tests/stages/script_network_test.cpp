@@ -17,7 +17,7 @@ namespace {
 
 constexpr const char* means = R"(
     def forward(self, images):
-        return images.to(torch.float32).flatten(1)[:, :6]
+        return images.float().flatten(1)[:, :6]
 )";
 
 class Script : public ::testing::Test {
@@ -70,7 +70,7 @@ TEST_F(Script, ARowsDigitsDoNotDependOnTheBatch) {
   module.register_parameter("matrix", torch::randn({33, 64}), false);
   module.define(R"(
     def forward(self, images):
-        x = torch.conv2d(images.to(torch.float32) / 255, self.weight, None, [1, 1], [2, 2])
+        x = torch.conv2d(images.float() / 255, self.weight, None, [1, 1], [2, 2])
         return torch.relu(x).mean([2, 3]).matmul(self.matrix.t())
 )");
   module.save(path.string());
@@ -86,7 +86,7 @@ TEST_F(Script, ARowsDigitsDoNotDependOnTheBatch) {
 TEST_F(Script, ArgumentsReachTheProgram) {
   save(R"(
     def forward(self, images, return_features: bool = False, scale: float = 1.0, power: int = 1):
-        x = images.to(torch.float32).flatten(1)
+        x = images.float().flatten(1)
         if return_features:
             return scale * x ** power
         return torch.softmax(x, 1)
@@ -109,13 +109,13 @@ TEST_F(Script, TuplesAndDictsGiveTheirFeatures) {
   const at::Tensor plain = rows.to(at::kFloat).flatten(1);
   save(R"(
     def forward(self, images):
-        x = images.to(torch.float32).flatten(1)
+        x = images.float().flatten(1)
         return x[:, :5].unsqueeze(2).unsqueeze(3), x
 )");
   EXPECT_TRUE(at::equal(network()->describe(rows).features, plain.narrow(1, 0, 5)));
   save(R"(
     def forward(self, images):
-        x = images.to(torch.float32)
+        x = images.float()
         return {"logits": x.flatten(1)[:, :9], "spatial": x[:, :2], "features": x.flatten(1)[:, :5]}
 )");
   const ImageFeatures made = network()->describe(rows);
@@ -124,7 +124,7 @@ TEST_F(Script, TuplesAndDictsGiveTheirFeatures) {
   EXPECT_TRUE(at::equal(made.spatial, plain.narrow(1, 0, 128)));
   save(R"(
     def forward(self, images):
-        return {"tokens": images.to(torch.float32)}
+        return {"tokens": images.float()}
 )");
   EXPECT_SAYS(refusal(), "tokens");
 }
@@ -133,14 +133,14 @@ TEST_F(Script, GreyImagesBecomeRgbWhereItTakesThreeChannels) {
   save(R"(
     def forward(self, images):
         assert images.shape[1] == 3, "three channels"
-        return images.to(torch.float32).flatten(1)
+        return images.float().flatten(1)
 )");
   const at::Tensor grey = images({3, 1, 8, 8});
   EXPECT_TRUE(at::equal(network()->describe(grey).features, as_rgb(grey).to(at::kFloat).flatten(1)));
   EXPECT_SAYS(refusal({}, {3, 2, 8, 8}), "2x8x8");
   save(R"(
     def forward(self, images):
-        return images.to(torch.float32).view(images.shape[0], 3 * 16 * 16)
+        return images.float().view(images.shape[0], 3 * 16 * 16)
 )");
   EXPECT_SAYS(refusal({}, {3, 3, 8, 8}), "3x8x8");
 }
@@ -153,12 +153,12 @@ TEST_F(Script, WhatIsNoFeatureNetworkIsRefused) {
   EXPECT_SAYS(refusal(), "is no TorchScript program");
   save(R"(
     def forward(self, images):
-        return images.to(torch.float32)
+        return images.float()
 )");
   EXPECT_SAYS(refusal(), "[2, 3, 8, 8]");
   save(R"(
     def forward(self, images):
-        return images.to(torch.float32).flatten(1).mean(0)
+        return images.float().flatten(1).mean(0)
 )");
   EXPECT_SAYS(refusal(), "one row of floating-point numbers an image");
   save(R"(
@@ -173,7 +173,7 @@ TEST_F(Script, WhatIsNoFeatureNetworkIsRefused) {
   EXPECT_SAYS(refusal(), "String");
   save(R"(
     def forward(self, images):
-        x = images.to(torch.float32).flatten(1)
+        x = images.float().flatten(1)
         return x - x.mean(0, True)
 )");
   EXPECT_SAYS(refusal(), "depend on the other images");
