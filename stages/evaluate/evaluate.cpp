@@ -4,6 +4,7 @@
 #include "pipeline/log.h"
 #include "pipeline/patches.h"
 #include "stages/couple/coupling_table.h"
+#include "stages/evaluate/comparison.h"
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/results.h"
 #include "stages/evaluate/scorer.h"
@@ -32,7 +33,8 @@ struct Evaluation {
   StageContext& context;
   RowTable train, test;
   DatasetShape shape;
-  std::string network;
+  std::string classifier;  ///< its name
+  ScoreNetwork network;    ///< of Fréchet distances
   Scorer scorer;
   Records records;
 
@@ -41,7 +43,7 @@ struct Evaluation {
 
   void keep(const RecordKey& key, const SampleScore& score) {
     records.add(key, "frechet_distance", score.frechet_distance, score.samples, network, score.nonfinite);
-    records.add(key, "class_accuracy", score.class_accuracy, score.samples, network, score.nonfinite);
+    records.add(key, "class_accuracy", score.class_accuracy, score.samples, {.name = classifier}, score.nonfinite);
     if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
     if (context.communicator.is_root()) records.publish();
   }
@@ -51,17 +53,17 @@ Evaluation start_evaluation(StageContext& context) {
   RowTable train(context.run.train_images(), "couplet-dataset"), test(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train);
   const EvaluateConfig& config = context.config.evaluate;
+  Comparison comparison = run_comparison(context, train, test);
+  const ScoreNetwork network{comparison.network->name(), comparison.network->hash(), comparison.network->resize()};
   Scorer scorer(load_classifier(context.run, context.config.features, shape, context.device),
-                load_moments(context.run.reference_statistics()), config.slice_rows, config.grid_rows * shape.classes,
-                "evaluation stopped; finished scores are kept", context.communicator, context.device);
+                std::move(comparison.reference), config.slice_rows, config.grid_rows * shape.classes,
+                "evaluation stopped; finished scores are kept", context.communicator, context.device,
+                comparison.network);
+  Records records(context.directory());
+  records.require_network(network);
   context.communicator.barrier();
-  return {context,
-          std::move(train),
-          std::move(test),
-          shape,
-          network_name(context.config),
-          std::move(scorer),
-          Records(context.directory())};
+  return {context, std::move(train),  std::move(test),   shape, network_name(context.config),
+          network, std::move(scorer), std::move(records)};
 }
 
 /// Held-out images scored like samples: how far two real sets of this size are apart.
@@ -77,7 +79,8 @@ void score_real(Evaluation& run) {
       },
       1, run.test.rows())[0];
   run.keep(key, score);
-  say("real test images: Fréchet distance {:.4f} to the training images ({})", score.frechet_distance, run.network);
+  say("real test images: Fréchet distance {:.4f} to the training images ({})", score.frechet_distance,
+      run.network.name);
 }
 
 /// The teacher's samples of fresh noise, as they come (with the noise it was trained on) and denoised.
@@ -115,7 +118,7 @@ void score_teacher(Evaluation& run) {
     }
     run.keep(key, scores[variant]);
     say("teacher{}: Fréchet distance {:.4f}, class accuracy {:.3f} ({} samples, {})", key.denoised ? ", denoised" : "",
-        scores[variant].frechet_distance, scores[variant].class_accuracy, scores[variant].samples, run.network);
+        scores[variant].frechet_distance, scores[variant].class_accuracy, scores[variant].samples, run.network.name);
   }
   say("pictures: {}", (context.run.pictures() / "teacher.png").string());
 }
@@ -198,7 +201,7 @@ void evaluate_student(Evaluation& run) {
   };
   for (const Sampling& sampling : samplings(config, context.node.coupling))
     score_student(run, velocity, held_out, sampling);
-  const FidelityTask task{context, run.train, run.test, run.shape, run.network, velocity, run.records};
+  const FidelityTask task{context, run.train, run.test, run.shape, run.classifier, velocity, run.records};
   measure_curvature(task);
   measure_pairing(task);
   measure_teacher_distance(task);

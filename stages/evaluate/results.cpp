@@ -43,14 +43,25 @@ bool Records::has(const RecordKey& key, const std::string& metric) const {
 }
 
 void Records::add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
-                  const std::string& network, std::int64_t nonfinite) {
+                  const ScoreNetwork& network, std::int64_t nonfinite) {
   nlohmann::json record = key_fields(key, metric);
   // JSON has no NaN: a figure that is not finite is null, and says so.
   record["value"] = std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
   record["samples"] = samples;
-  record["network"] = network;
+  record["network"] = network.name;
+  record["network_hash"] = network.hash;
+  record["resize"] = network.resize;
   record["nonfinite_samples"] = nonfinite;
   records_.push_back(record);
+}
+
+void Records::require_network(const ScoreNetwork& network) const {
+  for (const nlohmann::json& record : records_) {
+    const std::string hash = record.value("network_hash", "");
+    if (record.value("metric", "") != "frechet_distance" || hash.empty() || hash == network.hash) continue;
+    refuse("{}: holds Fréchet distances by {} ({}), but the network is now {} ({}); --redo evaluate scores anew",
+           path_.string(), record.value("network", ""), hash, network.name, network.hash);
+  }
 }
 
 void Records::publish() const {

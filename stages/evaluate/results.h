@@ -24,6 +24,11 @@ struct RecordKey {
   bool denoised = false;
 };
 
+/// The network behind a score: as FeatureNetwork has them; empty where a score has none, or the name says it all.
+struct ScoreNetwork {
+  std::string name = {}, hash = {}, resize = {};
+};
+
 /// The records of one node, kept after every score so that an interrupted evaluation goes on where it was.
 class Records {
 public:
@@ -32,7 +37,9 @@ public:
   /// True if this score is there already.
   bool has(const RecordKey& key, const std::string& metric) const;
   void add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
-           const std::string& network, std::int64_t nonfinite = 0);
+           const ScoreNetwork& network, std::int64_t nonfinite = 0);
+  /// Refuses to go on where an earlier attempt's Fréchet distances are by another network than this.
+  void require_network(const ScoreNetwork& network) const;
   /// Publishes records.json. Only on rank 0.
   void publish() const;
 

@@ -7,20 +7,24 @@
 namespace couplet {
 
 Scorer::Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures,
-               std::string stopped, Communicator& communicator, c10::Device device)
+               std::string stopped, Communicator& communicator, c10::Device device,
+               std::shared_ptr<FeatureNetwork> network)
     : classifier_(std::move(classifier)),
       reference_(std::move(reference)),
       slice_rows_(slice_rows),
       pictures_(pictures),
       stopped_(std::move(stopped)),
       communicator_(communicator),
-      device_(device) {}
+      device_(device),
+      network_(std::move(network)) {}
 
 /// [rows, dimension + 2]: features, whether the class is the one asked for, whether the sample was finite.
 at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels) {
   const at::Tensor finite = images.flatten(1).isfinite().all(1).to(torch::kFloat32).cpu();
-  const at::Tensor features = classifier_->features(to_float(to_uint8(images)).to(device_));
+  const at::Tensor pixels = to_uint8(images);
+  at::Tensor features = classifier_->features(to_float(pixels).to(device_));
   const at::Tensor right = classifier_->logits(features).argmax(1).cpu().eq(labels.cpu()).to(torch::kFloat32);
+  if (network_) features = network_->describe(pixels).features;
   return torch::cat({features.to(torch::kFloat32).cpu(), right.unsqueeze(1), finite.unsqueeze(1)}, 1);
 }
 
