@@ -3,6 +3,7 @@
 #include "pipeline/autocast.h"
 #include "pipeline/log.h"
 #include "pipeline/patches.h"
+#include "pipeline/weights.h"
 #include "stages/couple/coupling_table.h"
 #include "stages/evaluate/comparison.h"
 #include "stages/evaluate/fidelity.h"
@@ -33,8 +34,8 @@ struct Evaluation {
   StageContext& context;
   RowTable train, test;
   DatasetShape shape;
-  std::string classifier;  ///< its name
-  ScoreNetwork network;    ///< of Fréchet distances
+  ScoreNetwork classifier;  ///< of class accuracy
+  ScoreNetwork network;     ///< of Fréchet distances
   Scorer scorer;
   Records records;
 
@@ -43,7 +44,7 @@ struct Evaluation {
 
   void keep(const RecordKey& key, const SampleScore& score) {
     records.add(key, "frechet_distance", score.frechet_distance, score.samples, network, score.nonfinite);
-    records.add(key, "class_accuracy", score.class_accuracy, score.samples, {.name = classifier}, score.nonfinite);
+    records.add(key, "class_accuracy", score.class_accuracy, score.samples, classifier, score.nonfinite);
     if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
     if (context.communicator.is_root()) records.publish();
   }
@@ -55,15 +56,16 @@ Evaluation start_evaluation(StageContext& context) {
   const EvaluateConfig& config = context.config.evaluate;
   Comparison comparison = run_comparison(context, train, test);
   const ScoreNetwork network{comparison.network->name(), comparison.network->hash(), comparison.network->resize()};
-  Scorer scorer(load_classifier(context.run, context.config.features, shape, context.device),
-                std::move(comparison.reference), config.slice_rows, config.grid_rows * shape.classes,
-                "evaluation stopped; finished scores are kept", context.communicator, context.device,
-                comparison.network);
+  Classifier classifier = load_classifier(context.run, context.config.features, shape, context.device);
+  const ScoreNetwork of_accuracy{network_name(context.config), tensors_hash(named_tensors(*classifier)), "none"};
+  Scorer scorer(std::move(classifier), std::move(comparison.reference), config.slice_rows,
+                config.grid_rows * shape.classes, "evaluation stopped; finished scores are kept", context.communicator,
+                context.device, comparison.network);
   Records records(context.directory());
   records.require_network(network);
   context.communicator.barrier();
-  return {context, std::move(train),  std::move(test),   shape, network_name(context.config),
-          network, std::move(scorer), std::move(records)};
+  return {context,     std::move(train), std::move(test),   shape,
+          of_accuracy, network,          std::move(scorer), std::move(records)};
 }
 
 /// Held-out images scored like samples: how far two real sets of this size are apart.
@@ -201,7 +203,7 @@ void evaluate_student(Evaluation& run) {
   };
   for (const Sampling& sampling : samplings(config, context.node.coupling))
     score_student(run, velocity, held_out, sampling);
-  const FidelityTask task{context, run.train, run.test, run.shape, run.classifier, velocity, run.records};
+  const FidelityTask task{context, run.train, run.test, run.shape, run.classifier.name, velocity, run.records};
   measure_curvature(task);
   measure_pairing(task);
   measure_teacher_distance(task);
