@@ -114,15 +114,17 @@ def all_processes():
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
+def parent_of(pid):
+    stat = process_file(pid, "stat")
+    return int(stat[stat.rindex(b")") + 2 :].split()[1]) if stat else 0
+
+
 def ancestors(pid):
     """`pid`, its parent, and so on."""
     found = []
-    while pid > 1:
+    while pid > 0:
         found.append(pid)
-        stat = process_file(pid, "stat")
-        if not stat:
-            break
-        pid = int(stat[stat.rindex(b")") + 2 :].split()[1])
+        pid = parent_of(pid)
     return found
 
 
@@ -271,29 +273,30 @@ class Cluster:
         found = {path.stem: self.daemon(path) for path in self.run.glob("*.pid")}
         return {name: pid for name, pid in found.items() if pid}
 
-    def job_processes(self, node=None):
-        """slurmstepd, batch scripts, launchers and ranks, on one node or all."""
+    def job_processes(self):
+        """pid -> node of slurmstepd, batch scripts, launchers and ranks; a slurmstepd's node is that of what it started."""
         conf = b"SLURM_CONF=" + bytes(self.conf)
         ours = ancestors(os.getpid())
-        found = []
+        nodes, daemons = {}, []
         for pid in all_processes():
-            if pid in ours or not is_alive(pid):
-                continue
             words = process_file(pid, "environ").split(b"\0")
-            inside = any(word.startswith((b"SLURM_JOB_ID=", b"SLURMD_NODENAME=")) for word in words)
-            is_stepd = process_file(pid, "comm").strip() == b"slurmstepd"
-            if conf not in words or not (inside or is_stepd):
+            if pid in ours or conf not in words or not is_alive(pid):
                 continue
-            if node is None or self.node_of(pid, words) == node:
-                found.append(pid)
-        return found
+            node = next((word.split(b"=", 1)[1].decode() for word in words if word.startswith(b"SLURMD_NODENAME=")), None)
+            if node:
+                nodes[pid] = node
+            elif process_file(pid, "comm").strip() == b"slurmstepd":
+                daemons.append(pid)
+        started = {parent_of(pid): node for pid, node in nodes.items()}
+        return nodes | {pid: started.get(pid) for pid in daemons}
 
-    def node_of(self, pid, words):
-        """slurmstepd's own title says nothing of the node, so its environment or its ancestors' must."""
-        for word in words:
-            if word.startswith(b"SLURMD_NODENAME="):
-                return word.split(b"=", 1)[1].decode()
-        return None
+    def kill_node(self, node):
+        """As if its power failed: slurmd, its slurmstepd and all that they started, at once. `start_node` brings it back."""
+        kill([pid for pid in (self.daemon(self.run / f"slurmd-{node}.pid"),) if pid])
+        inside = lambda: [pid for pid, where in self.job_processes().items() if where == node]
+        kill(inside())
+        if not wait_until(lambda: not inside(), STOP_SECONDS):
+            raise ClusterError(f"processes of {node} that do not end: {inside()}")
 
     # Stopping
 
