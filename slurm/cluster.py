@@ -245,12 +245,12 @@ class Cluster:
         said = last_lines(self.log / f"{name}.start")
         raise ClusterError(f"{name} did not start ({shlex.join(words)}): {said}\n{self.log / name}.log ends:\n{last_lines(self.log / f'{name}.log')}")
 
-    def wait_for_nodes(self):
-        states = lambda: self.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%N %t", check=False).splitlines()
-        if wait_until(lambda: states() == [f"{node} idle" for node in NODES], START_SECONDS, 0.3):
+    def wait_for_nodes(self, wanted=("idle",)):
+        states = lambda: dict(line.split() for line in self.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%N %t", check=False).splitlines())
+        if wait_until(lambda: list(states()) == list(NODES) and set(states().values()) <= set(wanted), START_SECONDS, 0.3):
             return
         logs = "\n".join(f"{path} ends:\n{last_lines(path)}" for path in sorted(self.log.glob("slurm*.log")))
-        raise ClusterError(f"after {START_SECONDS} s the nodes are not idle: {states()}\n{logs}")
+        raise ClusterError(f"after {START_SECONDS} s the nodes are not {' or '.join(wanted)}: {states()}\n{logs}")
 
     # Processes
 

@@ -134,6 +134,18 @@ class Trial:
         except OSError:
             return 0
 
+    def attempts(self, stage):
+        """Times that the stage began to train."""
+        try:
+            return sum(b'"interrupted"' not in line and b'"finished"' not in line for line in (self.run / stage / "events.jsonl").read_bytes().splitlines())
+        except OSError:
+            return 0
+
+    def trains(self, stage):
+        """Its ranks are there, in the job that was submitted last, and have begun."""
+        job = self.jobs().get(stage)
+        return any((name, where) == (stage, job) for _, name, where, _, _ in self.ranks())
+
     def is_finished(self):
         return self.state("report") == "complete"
 
