@@ -7,33 +7,32 @@ CMAKE_FLAGS ?=
 RUN_DIR ?= runs/fashion
 RANKS ?= 2
 
-.PHONY: run test slurm-demo slurm-chaos build build-tests setup setup-slurm configure bench install device-bundle format tidy clean
+.PHONY: run test slurm-demo slurm-chaos build build-tests setup configure bench install device-bundle format tidy clean
 
 run: build
 	$(BUILD)/couplet run --config configs/fashion.ini --run-dir $(RUN_DIR) --ranks $(RANKS)
 
 # One test process a core; tests that start ranks reserve both.
-test: setup-slurm build-tests
+test: build-tests
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 # The pipeline through Slurm, on a cluster of two nodes that is started on this machine for it; the long one disturbs it.
-slurm-demo: setup-slurm build
+slurm-demo: build
 	slurm/demo --couplet $(BUILD)/couplet
 
 DISTURBANCES ?= 10
 SEED ?= 1
-slurm-chaos: setup-slurm build
+slurm-chaos: build
 	slurm/chaos --couplet $(BUILD)/couplet --disturbances $(DISTURBANCES) --seed $(SEED)
 
 bench: setup configure
 	cmake --build $(BUILD) -j $(JOBS) --target all
 	bench/run $(BUILD)
 
+# Slurm's packages only for what starts a cluster.
+test slurm-demo slurm-chaos: SETUP = slurm
 setup:
-	@scripts/setup
-
-setup-slurm:
-	@scripts/setup slurm
+	@scripts/setup $(SETUP)
 
 configure: setup
 	@[ -e $(BUILD)/build.ninja ] || cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS)
