@@ -36,6 +36,7 @@ po::options_description describe(const CommandSyntax& syntax) {
     else
       known.add_options()(names.c_str(), po::value<std::string>(), flag.help.c_str());
   }
+  for (const auto& key : syntax.further_keys) known.add_options()(key.c_str(), po::value<std::string>());
   if (!syntax.takes_keys) return known;
   for (const auto& option : options()) {
     if (option.is_list())
@@ -49,6 +50,7 @@ po::options_description describe(const CommandSyntax& syntax) {
 [[noreturn]] void refuse_unknown(const CommandSyntax& syntax, const std::string& name) {
   std::vector<std::string> candidates{"help"};
   for (const auto& flag : syntax.flags) candidates.push_back(flag.name);
+  candidates.insert(candidates.end(), syntax.further_keys.begin(), syntax.further_keys.end());
   if (syntax.takes_keys)
     for (const auto& option : options()) candidates.push_back(option.key);
   refuse("unknown option --{}; the nearest is --{} (couplet {} --help{})", name, nearest_name(name, candidates),

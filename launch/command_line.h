@@ -23,8 +23,9 @@ struct CommandSyntax {
   std::string arguments;  ///< "NAME", "RUN [STAGE]" or "": names, apart by a space, those that may be left out in []
   std::string summary;    ///< one line
   std::vector<Flag> flags;
-  bool takes_keys = false;  ///< --section.key VALUE too
-  std::string notes;        ///< more help, whole lines
+  bool takes_keys = false;                     ///< --section.key VALUE too
+  std::vector<std::string> further_keys = {};  ///< and these, which the help's notes tell of
+  std::string notes;                           ///< more help, whole lines
 };
 
 /// What was given. Unknown flags are refused with the nearest name; so are repeated ones and a missing argument.

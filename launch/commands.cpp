@@ -13,8 +13,8 @@ std::string overview() {
       "Couplet {}: few-step generators distilled from noise-data couplings.\n\n"
       "  couplet COMMAND [options]\n\n",
       COUPLET_VERSION);
-  for (const auto& command : commands()) text += fmt::format("  {:<10} {}\n", command.name, command.summary);
-  text += fmt::format("  {:<10} {}\n", "help", "this text, or `couplet help COMMAND`");
+  for (const auto& command : commands()) text += fmt::format("  {:<17} {}\n", command.name, command.summary);
+  text += fmt::format("  {:<17} {}\n", "help", "this text, or `couplet help COMMAND`");
   return text;
 }
 
@@ -44,6 +44,9 @@ int pick_command(std::vector<std::string> words) {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all{
       {"run", "run the whole pipeline on this machine, or what is left of it", run_command},
+      {"submit", "run the whole pipeline as Slurm jobs", submit_command},
+      {"cancel", "cancel the Slurm jobs of a run, or of one stage", cancel_command},
+      {"simulate-preempt", "send running jobs the signal of a time limit, for testing", simulate_preempt_command},
       {"stage", "run one stage (what `run` starts; for job scripts)", stage_command},
       {"status", "show how far a run is", status_command},
       {"inspect", "show what a shard or a table holds", inspect_command},

@@ -34,71 +34,73 @@ say() { printf '%(%F %T)T job %s (%s): %s\n' -1 "$job" "$stage" "$*"; }
 # The file holds the old text or the new one, never half of it.
 publish() { printf '%s\n' "$2" > "$1.$$" && mv -f "$1.$$" "$1"; }
 
-count() { local number=0; [[ -r $1 ]] && read -r number < "$1"; echo "${number:-0}"; }
-
 # Why it stopped, in one line, for `couplet status`.
 leave_reason() {
   say "$1"
   publish "$files.reason" "$(printf '%(%F %T)T' -1) $stage: $1; log: $log"
 }
 
-# A field of what Slurm knows of this job; empty: it does not answer.
-ask() { timeout 20 scontrol --oneliner show job "$job" 2> /dev/null | grep -o -m 1 " $1=[^ ]*" | cut -d = -f 2; }
-
 cancelled() { [[ -e $run/slurm/$flat.cancelled || -e $files.cancelled ]]; }
 
-# Queues the job again, unless it is over: cancelled, out of time, or queued again by somebody else. Slurm lets a
-# cancelled job be requeued; so this one asks first, every time. On success Slurm ends this script.
+# What Slurm knows of this job now. state is empty if it does not answer; requeued: it will run again already.
+look() {
+  local told
+  told=$(timeout 20 scontrol --oneliner show job "$job" 2> /dev/null)
+  state= why= preempted= requeued=
+  [[ $told =~ \ JobState=([^ ]*) ]] && state=${BASH_REMATCH[1]}
+  [[ $told =~ \ Reason=([^ ]*) ]] && why=${BASH_REMATCH[1]}
+  [[ $told =~ \ PreemptTime=[0-9] ]] && preempted=1
+  [[ $told =~ \ Restarts=([0-9]+) ]] && (( BASH_REMATCH[1] > ${SLURM_RESTART_COUNT:-0} )) && requeued=1
+}
+
+# Leaves a reason if the job is over, so that nothing may queue it again: Slurm would do even that to a cancelled job.
+over() {
+  if cancelled; then
+    leave_reason "cancelled"
+  elif [[ -n $requeued ]]; then
+    leave_reason "ended and queued again by Slurm (preempted, a node that failed, or scontrol requeue)"
+  elif [[ $state == COMPLETING && $why == TimeLimit ]]; then
+    leave_reason "its time limit came before it had saved; raise slurm.signal-lead or slurm.time"
+  elif [[ -n $state && $state != RUNNING ]]; then
+    leave_reason "cancelled by scancel ($state)"
+  else
+    return 1
+  fi
+}
+
+# On success Slurm ends this script at once: everything else has been done.
 queue_again() {
   trap '' USR1 TERM CONT
-  local try state
+  local try
   for try in 1 2 3 4 5 6; do
-    state=$(ask JobState)
-    if cancelled; then
-      leave_reason "cancelled"
-      return 1
-    elif [[ -n $state && $state != RUNNING ]]; then
-      leave_reason "not queued again: Slurm is ending this job ($state): it was cancelled, or its time is over"
-      return 1
-    elif [[ -n $state ]] && timeout 60 scontrol requeue "$job"; then
-      return 0
-    fi
-    sleep 5
+    look
+    over && return
+    [[ -n $state ]] && timeout 60 scontrol requeue "$job" && return
+    sleep "$try"
   done
-  leave_reason "Slurm did not queue the job again ($1); couplet submit --run-dir $run goes on"
-  return 1
+  leave_reason "$1, but Slurm did not queue it again; couplet submit --run-dir $run goes on"
 }
 
-# The time-limit and preemption path.
-go_on_later() {
-  local so_far
-  so_far=$(count "$files.requeues")
-  if (( so_far >= max_requeues )); then
-    leave_reason "$1; not queued again: it was $so_far times, and slurm.max-requeues = $max_requeues"
+# $1: counter, $2: its bound, $3: the bound's key, $4: why
+queue_again_bounded() {
+  local so_far=0
+  [[ -r $files.$1 ]] && read -r so_far < "$files.$1"
+  if (( so_far >= $2 )); then
+    leave_reason "$4; not queued again: $3 = $2"
     return
   fi
-  publish "$files.requeues" $((so_far + 1))
-  leave_reason "$1; queued again ($((so_far + 1)) of $max_requeues)"
-  queue_again "$1"
-}
-
-try_again() {
-  local so_far
-  so_far=$(count "$files.retries")
-  if (( status == 2 || so_far >= max_retries )); then  # 2: refused, and would be again
-    leave_reason "$1 (retries: $so_far of $max_retries)"
-    return
-  fi
-  publish "$files.retries" $((so_far + 1))
-  leave_reason "$1; tried again ($((so_far + 1)) of $max_retries)"
-  queue_again "$1"
+  publish "$files.$1" $((so_far + 1))
+  leave_reason "$4; queued again ($((so_far + 1)) of $2, $3)"
+  queue_again "$4"
 }
 
 # Preempted, and Slurm queues it again when the grace time is over: a script that ended before would be a failed job.
 wait_for_requeue() {
-  leave_reason "preempted, has saved; the cluster queues it again"
-  while [[ $(ask PreemptTime) != None && $(ask JobState) == RUNNING ]]; do sleep 2; done
-  leave_reason "asked to stop by SIGTERM; the cluster queues preempted jobs again (slurm.cluster-requeues)"
+  leave_reason "preempted, the cluster queues it again"
+  while [[ -n $preempted && $state == RUNNING ]]; do
+    sleep 2
+    look
+  done
 }
 
 # What the ranks said of the failure, else the last words of the launcher.
@@ -117,7 +119,7 @@ on_signal() {
   woken=1
   if [[ -z $signal ]]; then
     signal=$1 asked=$SECONDS
-    forward &
+    [[ -z $child ]] || forward &
   elif (( SECONDS - asked > 1 )); then
     twice=1
     kill -USR1 "$child" 2> /dev/null  # the ranks end at once
@@ -127,7 +129,6 @@ on_signal() {
 # Hands the request on as SIGUSR1 (mpirun would kill its ranks two seconds after a SIGTERM) until a rank has noted it:
 # one that comes before the ranks are there is lost.
 forward() {
-  [[ -n $child ]] || return
   local try
   for try in 1 2 3 4 5 6 7 8 9 10; do
     [[ -s $note ]] && return
@@ -143,6 +144,7 @@ run_launcher() {
   trap 'woken=1' CONT  # Slurm sends it with every signal
   "$@" &
   child=$!
+  [[ -z $signal ]] || forward &
   # A trapped signal ends `wait` early, with the signal's status: wait again for the child's.
   while :; do
     woken=
@@ -154,29 +156,34 @@ run_launcher() {
 
 # What the launcher's end means.
 conclude() {
-  local cause
-  cause=$(head -n 1 "$note" 2> /dev/null)
-  [[ $cause == USR1 || $cause == TERM ]] || cause=$signal
   if (( status == 0 )); then
-    rm -f "$files.reason" "$files.requeues" "$files.retries"
+    rm -f "$files.reason" "$note"
     return
   fi
-  local preempted=
-  [[ $cause == TERM && ( $status == 75 || $signal == TERM || $(ask PreemptTime) =~ ^[0-9] ) ]] && preempted=1
-  if cancelled; then
-    leave_reason "cancelled"
+  # Of the ranks' lines the first tells: those behind it may come of the launcher ending the other ranks.
+  local cause=$signal
+  [[ -n $cause ]] || cause=$(head -n 1 "$note" 2> /dev/null | grep -x 'USR1\|TERM')
+  look
+  if over; then
+    return
   elif [[ -n $twice ]] || { [[ -n $cause ]] && grep -q '^again' "$note" 2> /dev/null; }; then
     leave_reason "asked to stop twice; not queued again"
   elif [[ -n $preempted && $cluster_requeues == true ]]; then
     wait_for_requeue
-  elif [[ -n $preempted ]]; then
-    go_on_later "stopped by SIGTERM"
+  elif [[ -n $preempted || ( $cause == TERM && ( $status == 75 || $signal == TERM ) ) ]]; then
+    if [[ $cluster_requeues == true ]]; then
+      leave_reason "stopped by SIGTERM without being preempted; not queued again (slurm.cluster-requeues)"
+    else
+      queue_again_bounded requeues "$max_requeues" slurm.max-requeues "stopped by SIGTERM"
+    fi
   elif (( status == 75 )); then
-    go_on_later "stopped before the time limit, has saved"
+    queue_again_bounded requeues "$max_requeues" slurm.max-requeues "saved and stopped before its time limit"
   elif [[ $cause == USR1 ]] && (( status == 138 )); then  # 128 + SIGUSR1: it came before the ranks were ready for it
-    go_on_later "stopped before the time limit, while it started"
+    queue_again_bounded requeues "$max_requeues" slurm.max-requeues "stopped before its time limit, while it started"
+  elif (( status == 2 )); then  # refused, and would be again
+    leave_reason "refused: $(failure)"
   else
-    try_again "failed with status $status: $(failure)"
+    queue_again_bounded retries "$max_retries" slurm.max-retries "failed with status $status: $(failure)"
   fi
 }
 

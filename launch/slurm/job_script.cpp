@@ -67,13 +67,19 @@ std::vector<std::string> requests(const StageJob& job, const RunDirectory& run,
 std::string launch_words(const StageProfile& profile) {
   std::vector<std::string> words;
   if (profile.launcher == "srun") {
-    words = {"srun", "--mpi=" + profile.mpi, "--kill-on-bad-exit=1", fmt::format("--nodes={}", profile.nodes),
-             fmt::format("--ntasks={}", profile.ranks()), fmt::format("--ntasks-per-node={}", profile.tasks_per_node)};
+    words = {"srun",
+             "--mpi=" + profile.mpi,
+             "--kill-on-bad-exit=1",
+             fmt::format("--nodes={}", profile.nodes),
+             fmt::format("--ntasks={}", profile.ranks()),
+             fmt::format("--ntasks-per-node={}", profile.tasks_per_node)};
     // srun does not take it over from sbatch (since 22.05).
     if (profile.cpus_per_task > 0) words.push_back(fmt::format("--cpus-per-task={}", profile.cpus_per_task));
   } else {
-    words = {"mpirun", "--quiet", "--bind-to", "none", "--map-by", fmt::format("ppr:{}:node", profile.tasks_per_node),
-             "-n", fmt::format("{}", profile.ranks())};
+    words = {"mpirun",    "--quiet",
+             "--bind-to", "none",
+             "--map-by",  fmt::format("ppr:{}:node", profile.tasks_per_node),
+             "-n",        fmt::format("{}", profile.ranks())};
     for (const std::string& setting : split(profile.environment))
       words.insert(words.end(), {"-x", setting.substr(0, setting.find('='))});
   }

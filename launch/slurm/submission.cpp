@@ -68,8 +68,8 @@ void append_job(const SlurmFiles& files, const SubmittedJob& job) {
   const bool unfinished = before && before.tellg() > 0 && (before.seekg(-1, std::ios::end), before.get() != '\n');
   const std::string line = (unfinished ? "\n" : "") + json.dump() + "\n";
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  const bool written = file >= 0 && ::write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size()) &&
-                       ::fsync(file) == 0;
+  const bool written =
+      file >= 0 && ::write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size()) && ::fsync(file) == 0;
   const int reason = errno;
   if (file >= 0) ::close(file);
   if (!written) fail("cannot note job {} of stage {} in {}: {}", job.job, job.stage, path, std::strerror(reason));

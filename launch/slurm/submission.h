@@ -13,13 +13,13 @@ namespace couplet {
 
 /// A job as it was submitted: one line of jobs.jsonl.
 struct SubmittedJob {
-  double time = 0;            ///< Unix time
-  std::string stage;          ///< "student/nf-0"
-  std::string job;            ///< Slurm's id
-  std::int64_t array = 0;     ///< tasks; 0: no array
-  std::string script;         ///< its file
-  std::string output;         ///< where its launcher's words go, with Slurm's %j, %A, %a
-  std::string launcher;       ///< "srun" or "mpirun"
+  double time = 0;                 ///< Unix time
+  std::string stage;               ///< "student/nf-0"
+  std::string job;                 ///< Slurm's id
+  std::int64_t array = 0;          ///< tasks; 0: no array
+  std::string script;              ///< its file
+  std::string output;              ///< where its launcher's words go, with Slurm's %j, %A, %a
+  std::string launcher;            ///< "srun" or "mpirun"
   std::vector<std::string> after;  ///< ids of the jobs that must succeed first
   std::int64_t submission = 0;     ///< counted from 1; jobs of one `couplet submit` share it
 };
