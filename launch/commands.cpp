@@ -45,7 +45,8 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> all{
       {"run", "run the whole pipeline on this machine, or what is left of it", run_command},
       {"stage", "run one stage (what `run` starts; for job scripts)", stage_command},
-      {"status", "show how far a run is", status_command},
+      {"status", "show where a run stands", status_command},
+      {"logs", "print what the ranks of a stage said", logs_command},
       {"inspect", "show what a shard or a table holds", inspect_command},
       {"verify", "check every byte and every row of a table or a shard", verify_command},
       {"repair", "drop the damaged shards of a table, so that a rerun makes just those", repair_command},

@@ -11,6 +11,7 @@ namespace couplet {
 int run_command(const std::vector<std::string>& words);
 int stage_command(const std::vector<std::string>& words);
 int status_command(const std::vector<std::string>& words);
+int logs_command(const std::vector<std::string>& words);
 int inspect_command(const std::vector<std::string>& words);
 int verify_command(const std::vector<std::string>& words);
 int repair_command(const std::vector<std::string>& words);

@@ -2,7 +2,11 @@
 
 #include "pipeline/log.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <csignal>
 #include <limits>
 
 namespace couplet {
@@ -40,6 +44,13 @@ std::string what(const RankRecord& record) {
   return "at its end";
 }
 
+/// It ran on this host, where no such process is left: it was killed.
+bool is_gone(const RankRecord& record) {
+  char host[256] = {};
+  if (::gethostname(host, sizeof host - 1) != 0 || record.host != host || record.process <= 0) return false;
+  return ::kill(static_cast<pid_t>(record.process), 0) != 0 && errno == ESRCH;
+}
+
 /// The one of these ranks that `value` is largest for.
 template <class Value>
 const RankRecord& largest(const std::vector<RankRecord>& ranks, const Value& value) {
@@ -61,21 +72,22 @@ double Pulse::age(double now) const {
 
 bool Pulse::alive(double now, const PulseLimits& limits) const {
   return std::ranges::any_of(ranks, [&](const RankRecord& record) {
-    return record.activity.state != State::ended && silence(record, now) < limits.silent;
+    return record.activity.state != State::ended && silence(record, now) < limits.silent && !is_gone(record);
   });
 }
 
 std::string Pulse::trouble(double now, const PulseLimits& limits) const {
   std::vector<RankRecord> silent, slow, waiting;
-  bool busy = false;
+  bool moving = false;
   for (const RankRecord& record : ranks) {
-    if (record.activity.state == State::ended) continue;
+    const State state = record.activity.state;
+    if (state == State::ended) continue;
     if (silence(record, now) >= limits.silent)
       silent.push_back(record);
-    else if (record.activity.state == State::busy)
-      busy = true;
-    else if (duration(record, now) >= limits.slow)
-      (record.activity.state == State::waiting ? waiting : slow).push_back(record);
+    else if (state == State::busy || duration(record, now) < limits.slow)
+      moving = true;
+    else
+      (state == State::waiting ? waiting : slow).push_back(record);
   }
   if (!silent.empty()) {
     const RankRecord& record = largest(silent, [&](const RankRecord& one) { return silence(one, now); });
@@ -84,8 +96,7 @@ std::string Pulse::trouble(double now, const PulseLimits& limits) const {
   }
   const auto time = [&](const RankRecord& record) { return duration(record, now); };
   if (!slow.empty()) return activity_text(largest(slow, time), now);
-  if (!waiting.empty() && !busy && waiting.size() == ranks.size())
-    return fmt::format("all ranks wait: {}", activity_text(largest(waiting, time), now));
+  if (!waiting.empty() && !moving) return fmt::format("all ranks wait: {}", activity_text(largest(waiting, time), now));
   return "";
 }
 
