@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <ranges>
 

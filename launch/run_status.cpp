@@ -86,7 +86,6 @@ StageFacts Gathering::facts_of(const StageNode& node) const {
                    .work = {},
                    .pulses = {},
                    .job = book_.of(node.name),
-                   .silence = book_.silence(),
                    .outputs = {},
                    .last_line = "",
                    .last_error = "",
@@ -100,7 +99,7 @@ StageFacts Gathering::facts_of(const StageNode& node) const {
   // The name of a kind stands for whichever of its stages is at work.
   if (node.kind != "couple" && facts.pulses.size() > 1) facts.pulses.erase(node.kind);
   if (facts.holder.empty() && node.kind != "couple" && node.kind != node.name) facts.pulses.erase(node.kind);
-  if (facts.job) facts.outputs = job_outputs(run_, facts.job->submitted);
+  if (facts.job && is_unfinished(node.name)) facts.outputs = submission_outputs(run_, facts.job->submitted);
   const Words words = read_words(node, run_);
   facts.last_line = words.last;
   facts.last_error = words.error;

@@ -44,7 +44,6 @@ struct StageFacts {
   StageWork work;
   std::map<std::string, Pulse> pulses;         ///< by board: of the stage, or of each part of it
   const StageJobView* job = nullptr;           ///< none: it was not submitted
-  std::string silence;                         ///< why Slurm could not be asked about it
   std::vector<std::filesystem::path> outputs;  ///< of the job as submitted last, oldest first
   std::string last_line;                       ///< that it said
   std::string last_error;                      ///< that ended its last attempt, where its log shows one

@@ -98,9 +98,8 @@ StageWork score_work(const StageNode& node, const Config& config, const std::fil
   if (!std::filesystem::exists(path)) return work;
   const auto file = nlohmann::json::parse(read_file(path), nullptr, false);
   if (file.is_object() && file.contains("records"))
-    work.done = std::ranges::count_if(file["records"], [](const auto& record) {
-      return record.is_object() && record.value("metric", "") == "frechet_distance";
-    });
+    for (const auto& record : file["records"])
+      work.done += record.is_object() && record.value("metric", "") == "frechet_distance" ? 1 : 0;
   work.saved_ago = ago(path);
   return work;
 }

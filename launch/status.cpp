@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace couplet {
@@ -43,21 +44,22 @@ nlohmann::ordered_json to_json(const QueuedJob& job) {
 
 nlohmann::ordered_json to_json(const StageStatus& stage) {
   const StageWork& work = stage.work;
-  nlohmann::ordered_json json{{"stage", stage.name},
-                              {"state", standing_text(stage.verdict.standing)},
-                              {"done", work.done},
-                              {"total", work.total},
-                              {"unit", work.unit},
-                              {"rate", work.rate > 0 ? nlohmann::ordered_json(work.rate) : nullptr},
-                              {"remaining", known(work.remaining())},
-                              {"saved_ago", known(work.saved_ago)},
-                              {"seconds", stage.seconds},
-                              {"attempts", stage.attempts},
-                              {"ranks", stage.ranks},
-                              {"holder", stage.holder},
-                              {"message", stage.verdict.message},
-                              {"log", stage.verdict.log.string()},
-                              {"job", nullptr}};
+  nlohmann::ordered_json json{
+      {"stage", stage.name},
+      {"state", standing_text(stage.verdict.standing)},
+      {"done", work.done},
+      {"total", work.total},
+      {"unit", work.unit},
+      {"rate", work.rate > 0 ? nlohmann::ordered_json(work.rate) : nlohmann::ordered_json(nullptr)},
+      {"remaining", known(work.remaining())},
+      {"saved_ago", known(work.saved_ago)},
+      {"seconds", stage.seconds},
+      {"attempts", stage.attempts},
+      {"ranks", stage.ranks},
+      {"holder", stage.holder},
+      {"message", stage.verdict.message},
+      {"log", stage.verdict.log.string()},
+      {"job", nullptr}};
   if (!stage.job) return json;
   json["job"] = {{"id", stage.job->submitted.job}, {"tasks", stage.job->submitted.array},
                  {"nodes", stage.job->nodes()},    {"requeues", stage.job->requeues},
@@ -67,10 +69,11 @@ nlohmann::ordered_json to_json(const StageStatus& stage) {
 }
 
 nlohmann::ordered_json to_json(const RunStatus& run) {
-  nlohmann::ordered_json json{{"run", run.root},
-                              {"holder", run.holder},
-                              {"slurm", run.silence.empty() ? nullptr : nlohmann::ordered_json(run.silence)},
-                              {"stages", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json json{
+      {"run", run.root},
+      {"holder", run.holder},
+      {"slurm", run.silence.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(run.silence)},
+      {"stages", nlohmann::ordered_json::array()}};
   for (const StageStatus& stage : run.stages) json["stages"].push_back(to_json(stage));
   return json;
 }

@@ -31,7 +31,10 @@ struct TableColumn {
 };
 
 std::string cut(const std::string& text, std::size_t width) {
-  return text.size() <= width ? text : text.substr(0, std::max<std::size_t>(width, 3) - 3) + "...";
+  if (text.size() <= width) return text;
+  std::size_t end = std::max<std::size_t>(width, 3) - 3;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;  // within a character of UTF-8
+  return text.substr(0, end) + "...";
 }
 
 /// Lines of at most `width` characters, broken at spaces where there are some.

@@ -8,6 +8,8 @@
 #include "stages/student/model.h"
 #include "stages/teacher/model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace couplet {

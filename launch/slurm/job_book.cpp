@@ -47,39 +47,17 @@ void read_notes(const SlurmFiles& files, StageJobView& view) {
   }
 }
 
-/// A regular expression for the names that Slurm makes of an output pattern.
-std::regex output_names(const std::string& pattern) {
-  std::string text;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] == '%' && i + 1 < pattern.size()) {
-      ++i;
-      text += "\\d+";
-    } else if (std::isalnum(static_cast<unsigned char>(pattern[i])) != 0) {
-      text += pattern[i];
-    } else {
-      text += fmt::format("\\{}", pattern[i]);
-    }
-  }
-  return std::regex(text);
-}
-
 /// Those files of a folder whose names match, oldest first.
 std::vector<fs::path> matching_files(const fs::path& folder, const std::regex& names) {
   std::vector<std::pair<double, fs::path>> found;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error))
-    if (std::regex_match(entry.path().filename().string(), names))
-      found.emplace_back(changed_at(entry.path()), entry.path());
+    if (const std::string name = entry.path().filename().string(); name.starts_with("slurm-"))
+      if (std::regex_match(name, names)) found.emplace_back(changed_at(entry.path()), entry.path());
   std::ranges::sort(found);
   std::vector<fs::path> paths;
   for (auto& [changed, path] : found) paths.push_back(std::move(path));
   return paths;
-}
-
-std::string replaced(std::string text, const std::string& what, const std::string& by) {
-  for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size()))
-    text.replace(at, what.size(), by);
-  return text;
 }
 
 template <class Job>
@@ -152,11 +130,8 @@ std::vector<fs::path> job_outputs(const RunDirectory& run, const std::string& st
   return matching_files(run.log(), std::regex("slurm-" + flat_name(stage) + "(-\\d+)?-\\d+\\.out"));
 }
 
-std::vector<fs::path> job_outputs(const RunDirectory&, const SubmittedJob& job) {
-  const fs::path pattern(job.output);
-  std::string name = replaced(pattern.filename().string(), "%j", job.job);
-  name = replaced(name, "%A", job.job);
-  return matching_files(pattern.parent_path(), output_names(name));
+std::vector<fs::path> submission_outputs(const RunDirectory& run, const SubmittedJob& job) {
+  return matching_files(run.log(), std::regex("slurm-" + flat_name(job.stage) + "(-\\d+)?-" + job.job + "\\.out"));
 }
 
 }  // namespace couplet

@@ -63,6 +63,6 @@ private:
 /// all tasks of its arrays.
 std::vector<std::filesystem::path> job_outputs(const RunDirectory& run, const std::string& stage);
 /// The output of one submission, oldest first: empty while it has never run.
-std::vector<std::filesystem::path> job_outputs(const RunDirectory& run, const SubmittedJob& job);
+std::vector<std::filesystem::path> submission_outputs(const RunDirectory& run, const SubmittedJob& job);
 
 }  // namespace couplet
