@@ -14,6 +14,7 @@ int submit_command(const std::vector<std::string>& words);
 int cancel_command(const std::vector<std::string>& words);
 int simulate_preempt_command(const std::vector<std::string>& words);
 int status_command(const std::vector<std::string>& words);
+int logs_command(const std::vector<std::string>& words);
 int inspect_command(const std::vector<std::string>& words);
 int verify_command(const std::vector<std::string>& words);
 int repair_command(const std::vector<std::string>& words);

@@ -35,10 +35,12 @@ struct Words {
   std::vector<char*> pointers;
 };
 
-std::vector<std::string> environment_without(const std::string& hidden) {
+std::vector<std::string> environment_without(const std::vector<std::string>& hidden) {
   std::vector<std::string> kept;
-  for (char** variable = environ; *variable; ++variable)
-    if (hidden.empty() || !std::string_view(*variable).starts_with(hidden)) kept.emplace_back(*variable);
+  for (char** variable = environ; *variable; ++variable) {
+    const std::string_view text(*variable);
+    if (std::ranges::none_of(hidden, [&](const auto& name) { return text.starts_with(name); })) kept.emplace_back(text);
+  }
   return kept;
 }
 
@@ -106,7 +108,7 @@ bool on_path(const std::string& program) {
 }
 
 CapturedCommand run_captured(const std::vector<std::string>& command, double patience_seconds,
-                             const std::string& hidden) {
+                             const std::vector<std::string>& hidden) {
   CapturedCommand result;
   const std::string program = find_on_path(command.front()).string();
   if (program.empty()) return {127, false, "", command.front() + " is not on PATH"};

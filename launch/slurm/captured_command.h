@@ -15,8 +15,8 @@ struct CapturedCommand {
 /// Whether a program of this name is on PATH.
 bool on_path(const std::string& program);
 /// Runs a program found on PATH with nothing on its stdin and without the environment variables whose names begin with
-/// `hidden` ("": all are kept). Does not throw for anything that the command does.
+/// one of `hidden`. Does not throw for anything that the command does.
 CapturedCommand run_captured(const std::vector<std::string>& words, double patience_seconds,
-                             const std::string& hidden = "");
+                             const std::vector<std::string>& hidden = {});
 
 }  // namespace couplet

@@ -10,7 +10,7 @@
 #include <array>
 #include <cctype>
 #include <charconv>
-#include <cstdlib>
+#include <ctime>
 #include <sstream>
 #include <string_view>
 
@@ -70,6 +70,15 @@ double seconds_of(const std::string& text) {
   return count < 2 ? -1 : static_cast<double>(days * 86400 + seconds);
 }
 
+/// Of "2026-01-02T03:04:05", local time; 0 for anything else.
+double unix_time(const std::string& text) {
+  std::tm local{};
+  const char* end = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &local);
+  if (!end || *end != '\0') return 0;
+  local.tm_isdst = -1;
+  return static_cast<double>(std::mktime(&local));
+}
+
 /// The last line a command said, without its own name in front: what was wrong.
 std::string last_words(const CapturedCommand& done) {
   std::string last;
@@ -105,7 +114,7 @@ QueuedJob queued_job(const std::vector<std::string>& fields) {
   job.state = fields[2];
   job.reason = known(fields[3]);
   job.nodes = known(fields[4]);
-  job.start = known(fields[5]);
+  job.start = unix_time(fields[5]);
   job.seconds_left = seconds_of(fields[6]);
   job.restarts = whole_number(fields[7], 0);
   return job;
@@ -146,7 +155,7 @@ std::optional<std::vector<QueuedJob>> Scheduler::queue(const std::vector<std::st
   const std::string format = fmt::format("{}", fmt::join(fields, fmt::format("{},", separator)));
   const CapturedCommand done = run_captured({"squeue", "--noheader", "--all", "--array", "--states=all",
                                              fmt::format("--jobs={}", fmt::join(ids, ",")), "--Format=" + format},
-                                            patience_, "SQUEUE_");
+                                            patience_, {"SQUEUE_", "SLURM_TIME_FORMAT"});
   if (done.status != 0 && !names_no_job(done)) {
     why_ = failure_of("squeue", done, patience_);
     return std::nullopt;
@@ -165,7 +174,7 @@ std::optional<std::vector<AccountedJob>> Scheduler::accounting(const std::vector
   const CapturedCommand done =
       run_captured({"sacct", "--noheader", "--parsable2", "--allocations", fmt::format("--delimiter={}", separator),
                     fmt::format("--jobs={}", fmt::join(ids, ",")), "--format=JobID,State,ExitCode,NodeList,ElapsedRaw"},
-                   patience_, "SACCT_");
+                   patience_, {"SACCT_"});
   if (done.status != 0 || done.errors.find("disabled") != std::string::npos) {
     why_ = failure_of("sacct", done, patience_);
     return std::nullopt;

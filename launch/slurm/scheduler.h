@@ -15,7 +15,7 @@ struct QueuedJob {
   std::string state;          ///< PENDING, RUNNING, COMPLETING, ...
   std::string reason;         ///< why it waits, or ended: "Priority", "DependencyNeverSatisfied"; "" for None
   std::string nodes;          ///< "n[1-2]"; "" while it has none
-  std::string start;          ///< local time: when it started, or is expected to; "" if nobody knows
+  double start = 0;           ///< Unix time: when it started, or is expected to; 0: nobody knows
   double seconds_left = -1;   ///< of its time limit; -1: no limit, or unknown
   std::int64_t restarts = 0;  ///< times that Slurm has queued it again
 
