@@ -5,6 +5,8 @@
 #include "launch/run_status.h"
 #include "launch/stage_logs.h"
 
+#include "pipeline/log.h"
+
 #include <poll.h>
 
 #include <algorithm>

@@ -18,7 +18,7 @@ constexpr std::size_t indent = 4, gap = 2, narrowest_nodes = 12;
 struct TableColumn {
   std::string title;
   bool to_the_right = false;
-  std::vector<std::string> cells;
+  std::vector<std::string> cells = {};
 
   bool empty() const {
     return std::ranges::all_of(cells, [](const auto& cell) { return cell.empty(); });
