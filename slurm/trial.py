@@ -134,13 +134,6 @@ class Trial:
         except OSError:
             return 0
 
-    def attempts(self, stage):
-        """Times that the stage began to train."""
-        try:
-            return sum(b'"interrupted"' not in line and b'"finished"' not in line for line in (self.run / stage / "events.jsonl").read_bytes().splitlines())
-        except OSError:
-            return 0
-
     def trains(self, stage):
         """Its ranks are there, in the job that was submitted last, and have begun."""
         job = self.jobs().get(stage)
@@ -225,9 +218,9 @@ class Trial:
 
     def show(self):
         print(self.command("status", str(self.run)), flush=True)
-        # On a complete run this skips every stage and prints the scores.
+        # On a complete run this skips every stage, each in a line, and prints the scores.
         text = self.command("run", "--run-dir", str(self.run), "--ranks", "2")
-        print(text[text.index("\n\n") :].strip() if "\n\n" in text else text, flush=True)
+        print(text[text.rindex(": skipped: ") :].partition("\n")[2].strip(), flush=True)
 
     def check_overlap(self, one, two):
         """Two stages that depend on nothing of each other ran at the same time."""
