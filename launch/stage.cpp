@@ -326,6 +326,7 @@ void run_ranks(const CommandLine& line, int& rank, int& ranks) {
   rank = communicator->rank();
   ranks = communicator->size();
   run_nodes(line, config, run, *communicator);
+  note_success();
 }
 
 }  // namespace

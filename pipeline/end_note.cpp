@@ -49,6 +49,11 @@ void note_failure(const std::string& message) {
   write_line(line + "\n");
 }
 
+void note_success() {
+  close_end_note();
+  write_line("done\n");
+}
+
 void close_end_note() {
   closed = true;
 }

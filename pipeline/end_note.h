@@ -14,6 +14,9 @@ void open_end_note(const std::filesystem::path& path);
 /// Safe in a signal's handler. `again`: the second request.
 void note_signal(int signal, bool again);
 void note_failure(const std::string& message);
+/// "done": this rank has done its work. A launcher's exit status 0 alone is not enough: srun ends with it, too, where
+/// its ranks never started.
+void note_success();
 /// Signals are not noted any more: the work has come to its end, and the launcher may end stragglers.
 void close_end_note();
 

@@ -157,8 +157,11 @@ run_launcher() {
 # What the launcher's end means.
 conclude() {
   if (( status == 0 )); then
-    rm -f "$files.reason" "$note"
-    return
+    if grep -qx 'done' "$note" 2> /dev/null; then
+      rm -f "$files.reason" "$note"
+      return
+    fi
+    status=1  # srun says 0, too, where its ranks never started
   fi
   # Of the ranks' lines the first tells: those behind it may come of the launcher ending the other ranks.
   local cause=$signal
