@@ -1,6 +1,7 @@
 // couplet submit: every stage that is not complete as a Slurm job, chained by what it needs.
 #include "launch/commands.h"
 #include "launch/redo.h"
+#include "launch/slurm/estimate_table.h"
 #include "launch/slurm/job_script.h"
 #include "launch/slurm/live_jobs.h"
 
@@ -120,11 +121,27 @@ std::string size_text(const StageJob& job) {
 }
 
 void print_plan(const Plan& plan) {
-  constexpr const char* row = "{:<20} {:<26} {:<40} {}\n";
+  constexpr const char* row = "{:<26} {:<26} {:<40} {}\n";
   fmt::print(fmt::runtime(row), "stage", "nodes x ranks, limit", "why", "after");
   for (const SkippedStage& stage : plan.skipped) fmt::print(fmt::runtime(row), stage.name, "no job", stage.reason, "");
   for (const StageJob& job : plan.jobs)
     fmt::print(fmt::runtime(row), job.node.name, size_text(job), job.reason, fmt::join(plan.needs(job), ", "));
+}
+
+/// The GPUs of a job, or its cores where it has none.
+StageDevices devices_of(const StageProfile& profile) {
+  if (const std::string& gpus = profile.gpus_per_node; !gpus.empty())
+    return {true, profile.nodes * std::stoll(gpus.substr(gpus.rfind(':') + 1))};
+  return {false, profile.ranks() * std::max<std::int64_t>(1, profile.cpus_per_task)};
+}
+
+void print_estimate(const Plan& plan) {
+  const auto devices = [&](const std::string& kind) { return devices_of(plan.profile.stage(kind)); };
+  try {
+    fmt::print("\n{}", estimate_text(estimate_run(plan.config, dataset_size(plan.config, plan.run)), devices));
+  } catch (const Error& error) {
+    fmt::print("\nno estimate of hours and disk: {}\n", error.what());  // the plan holds without
+  }
 }
 
 void print_scripts(const Plan& plan) {
@@ -244,12 +261,14 @@ int submit_command(const std::vector<std::string>& words) {
   }
   const Plan plan = make_plan(line);
   print_plan(plan);
-  if (line.has("dry-run"))
+  if (line.has("dry-run")) {
+    print_estimate(plan);
     print_scripts(plan);
-  else if (plan.jobs.empty())
+  } else if (plan.jobs.empty()) {
     say("everything is complete: no job is needed");
-  else
+  } else {
     submit(plan, line.has("replace"));
+  }
   return exit_ok;
 }
 

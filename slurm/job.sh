@@ -7,9 +7,9 @@
 #SBATCH --open-mode=append
 
 stage=@STAGE@
-flat=@FLAT@                       # the stage in names of files
+flat=@FLAT@  # the stage in names of files
 run=@RUN@
-tasks=@TASKS@                     # of the array that shares the stage; empty: one job
+tasks=@TASKS@  # of the array that shares the stage; empty: one job
 cluster_requeues=@CLUSTER_REQUEUES@
 max_requeues=@MAX_REQUEUES@
 max_retries=@MAX_RETRIES@
@@ -27,7 +27,7 @@ if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then
 fi
 files=$run/slurm/$name
 log=$run/log/slurm-$name-${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}.out
-note=$files.note                  # the ranks' own words: a line when asked to stop (USR1, TERM, again) or failing
+note=$files.note  # the ranks' own words: a line when asked to stop (USR1, TERM, again) or failing
 
 say() { printf '%(%F %T)T job %s (%s): %s\n' -1 "$job" "$stage" "$*"; }
 

@@ -56,7 +56,7 @@ std::vector<Rule> request_rules() {
            4096},
           {{"gpus-per-node", "N", "", "GPUs a node: 4 or a100:4"},
            &P::gpus_per_node,
-           "([A-Za-z0-9_.-]+:)?[0-9]+",
+           "([A-Za-z0-9_.-]+:)?[1-9][0-9]{0,3}",
            "a number, or type:number"},
           {{"memory", "SIZE", "", "memory a node: 64G; 0: all of it"},
            &P::memory,
