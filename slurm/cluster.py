@@ -234,8 +234,8 @@ class Cluster:
 
     def start_node(self, node):
         """A slurmd as this node; also brings back one that was killed, with what a machine that starts anew would not have."""
-        for stale in (self.run / f"spool-{node}").glob("*.pmix.*"):
-            stale.unlink()
+        for stale in [*(self.run / f"spool-{node}").glob("*pmix*"), *(self.run / f"tmp-{node}").iterdir()]:
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         self.start_daemon(f"slurmd-{node}", [find_program("slurmd"), "-f", str(self.conf), "-N", node], self.run / f"slurmd-{node}.pid")
 
     def start_daemon(self, name, words, pid_file):

@@ -42,6 +42,7 @@ def arguments_of(description, work):
 def run_trial(arguments, act):
     """act(trial) on a fresh cluster, which is ended whatever happens; the exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    Cluster(arguments.work / "cluster").stop()  # of a trial that was killed here
     shutil.rmtree(arguments.work, ignore_errors=True)
     arguments.work.mkdir(parents=True)
     trial = Trial(arguments)
@@ -54,6 +55,8 @@ def run_trial(arguments, act):
     except KeyboardInterrupt:
         failure = "stopped by Ctrl-C"
     finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         trial.stop()
     if failure:
         print(f"FAILED: {failure}\nThe run, its logs and Slurm's are kept in {arguments.work}", file=sys.stderr, flush=True)

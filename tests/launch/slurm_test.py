@@ -114,7 +114,7 @@ def fail_and_go_on(trial, damaged):
     entry = stage_status(trial, "prepare")
     expect(entry["state"] == "failed", f"prepare's state is {entry}")
     expect(damaged.name in trial.command("logs", str(trial.run), "prepare", check=False), "logs do not show the reason")
-    expect("tried again (1 of 1)" in log.read_text(), f"it was not tried again once:\n{log.read_text()}")
+    expect("queued again (1 of 1" in log.read_text(), f"it was not tried again once:\n{log.read_text()}")
     print("a failed stage ends its dependents, and status tells why", flush=True)
 
     shutil.copy(SOURCE / damaged.name, damaged)
