@@ -107,7 +107,7 @@ Plan make_plan(const CommandLine& line) {
       continue;
     }
     check_profile(plan.profile, node.kind, plan.config);
-    const std::int64_t array = 0;
+    const std::int64_t array = node.kind == "couple" ? plan.config.couple.array : 0;
     plan.jobs.push_back({node, decision.reason, plan.profile.stage(node.kind), array});
   }
   return plan;
