@@ -78,11 +78,15 @@ void validate(const Config& config) {
              nfe - 1, nfe + 1);
 }
 
-void validate_ranks(const Config& config, std::int64_t ranks) {
-  require_slices(config.pipeline, ranks);
-  check_batch("features", config.features.training.batch, ranks);
-  check_batch("teacher", config.teacher.training.batch, ranks);
-  check_batch("student", config.student.training.batch, ranks);
+void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind) {
+  const auto check = [&](const char* section, const TrainingConfig& training) {
+    if (!kind.empty() && kind != section) return;
+    require_slices(config.pipeline, ranks);
+    check_batch(section, training.batch, ranks);
+  };
+  check("features", config.features.training);
+  check("teacher", config.teacher.training);
+  check("student", config.student.training);
 }
 
 }  // namespace couplet

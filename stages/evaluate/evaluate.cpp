@@ -6,6 +6,7 @@
 #include "stages/couple/coupling_table.h"
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/results.h"
+#include "stages/evaluate/samplings.h"
 #include "stages/evaluate/scorer.h"
 #include "stages/evaluate/solver.h"
 #include "stages/evaluate/starts.h"
@@ -118,34 +119,6 @@ void score_teacher(Evaluation& run) {
         scores[variant].frechet_distance, scores[variant].class_accuracy, scores[variant].samples, run.network);
   }
   say("pictures: {}", (context.run.pictures() / "teacher.png").string());
-}
-
-/// One way of sampling a student.
-struct Sampling {
-  Solver solver = Solver::euler;
-  Grid grid = Grid::uniform;
-  std::int64_t nfe = 1;
-  bool table = false;  ///< from held-out table noise
-};
-
-/// Every solver with every grid at every NFE it was asked for. One step looks the same on every grid and with both
-/// solvers, so it is made once. From table noise: Euler on the first grid.
-std::vector<Sampling> samplings(const EvaluateConfig& config, const std::string& coupling) {
-  std::vector<Sampling> all;
-  for (const bool table : {false, true}) {
-    if (table && coupling != "nf") continue;
-    for (std::size_t i = 0; i < config.grids.size(); ++i) {
-      const Grid grid = parse_grid(config.grids[i]);
-      if (table && i > 0) continue;
-      for (const std::int64_t nfe : config.euler_nfe) {
-        if (nfe > 1 || i == 0) all.push_back({Solver::euler, grid, nfe, table});
-      }
-      for (const std::int64_t nfe : config.heun_nfe) {
-        if (nfe > 1 && !table) all.push_back({Solver::heun, grid, nfe, table});
-      }
-    }
-  }
-  return all;
 }
 
 void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& held_out, const Sampling& sampling) {
