@@ -59,7 +59,11 @@ class Disturber:
         self.cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
 
     def after_time_limit(self, stage, job):
-        self.cluster.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={self.limit}")
+        def put_back():
+            self.cluster.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={self.limit}", check=False)
+            return self.field(job, "TimeLimit") == self.limit
+
+        self.trial.wait(put_back, GONE_SECONDS, f"job {job}'s waiting in the queue again")  # refused while the job ends
 
     def sigterm(self, stage, job):
         self.trial.command("simulate-preempt", str(self.trial.run), stage, "--term")
