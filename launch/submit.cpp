@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <regex>
 
 namespace couplet {
 
@@ -107,7 +108,7 @@ Plan make_plan(const CommandLine& line) {
       continue;
     }
     check_profile(plan.profile, node.kind, plan.config);
-    const std::int64_t array = 0;
+    const std::int64_t array = node.kind == "couple" ? plan.config.couple.array : 0;
     plan.jobs.push_back({node, decision.reason, plan.profile.stage(node.kind), array});
   }
   return plan;
@@ -163,14 +164,14 @@ void require_no_jobs(const Plan& plan, bool replace, Scheduler& scheduler) {
   wait_for_end(plan.files(), scheduler, end_seconds);
 }
 
-/// What an earlier submission counted and noted does not count for this one.
+/// What an earlier submission counted and noted, also by tasks of an array, does not count for this one.
 void forget(const StageJob& job, const SlurmFiles& files) {
-  std::vector<std::string> names{job.flat()};
-  for (std::int64_t task = 0; task < job.array; ++task) names.push_back(fmt::format("{}-{}", job.flat(), task));
-  for (const std::string& name : names)
-    for (const auto& path :
-         {files.requeues(name), files.retries(name), files.reason(name), files.note(name), files.cancelled(name)})
-      std::filesystem::remove(path);
+  const std::regex name(job.flat() + (job.node.kind == "couple" ? "(-[0-9]+)?" : "") +
+                        "\\.(requeues|retries|reason|note|cancelled)");
+  std::vector<std::filesystem::path> old;
+  for (const auto& entry : std::filesystem::directory_iterator(files.directory()))
+    if (std::regex_match(entry.path().filename().string(), name)) old.push_back(entry.path());
+  for (const auto& path : old) std::filesystem::remove(path);
 }
 
 /// Configuration, profile and scripts.

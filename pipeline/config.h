@@ -88,6 +88,7 @@ struct TeacherConfig {
 };
 
 struct CoupleConfig {
+  std::int64_t array = 0;  ///< jobs of a Slurm array; 0: one job, no array
   bool flips = true;
   std::int64_t replicates = 1;
   std::string noise_type;  ///< "float16" or "float32"

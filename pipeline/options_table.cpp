@@ -221,7 +221,9 @@ void add_teacher(std::vector<Option>& table) {
 
 void add_couple(std::vector<Option>& table) {
   table.insert(table.end(),
-               {{"couple.flips", result, FIELD(couple.flips), "true", "", "rows for the mirror images too"},
+               {{"couple.array", execution, FIELD(couple.array), "0", "jobs",
+                 "jobs of a Slurm array that share the shards among them; 0: one job makes all", 0, 1000},
+                {"couple.flips", result, FIELD(couple.flips), "true", "", "rows for the mirror images too"},
                 {"couple.replicates", result, FIELD(couple.replicates), "1", "",
                  "rows an image, each with its own noise draw", 1, 10000},
                 {"couple.noise-type",

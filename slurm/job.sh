@@ -70,7 +70,7 @@ over() {
 
 # On success Slurm ends this script at once: everything else has been done.
 queue_again() {
-  trap '' USR1 TERM CONT
+  trap '' USR1 TERM
   local try
   for try in 1 2 3 4 5 6; do
     look
@@ -116,7 +116,6 @@ failure() {
 # Signals that reach this shell: with mpirun the time limit, from scancel SIGTERM too.
 child= signal= asked= twice=
 on_signal() {
-  woken=1
   if [[ -z $signal ]]; then
     signal=$1 asked=$SECONDS
     [[ -z $child ]] || forward &
@@ -137,21 +136,17 @@ forward() {
   done
 }
 
+# `wait` for the launcher itself would end early at each signal, and bash (5.2) forgets a signal that comes together with
+# another, as Slurm's SIGCONT and SIGUSR1 do, until the launcher has ended: so look every second.
 run_launcher() {
-  woken=
   trap 'on_signal USR1' USR1
   trap 'on_signal TERM' TERM
-  trap 'woken=1' CONT  # Slurm sends it with every signal
   "$@" &
   child=$!
   [[ -z $signal ]] || forward &
-  # A trapped signal ends `wait` early, with the signal's status: wait again for the child's.
-  while :; do
-    woken=
-    wait "$child"
-    status=$?
-    [[ -n $woken ]] || break
-  done
+  while kill -0 "$child" 2> /dev/null; do sleep 1; done
+  wait "$child"
+  status=$?
 }
 
 # What the launcher's end means.

@@ -145,7 +145,7 @@ def complete_stages(cases):
     check("made again" in rows(plan)["evaluate/independent-0"], plan)
 
 
-def submitted_run(cases, *words, status=0):
+def submitted_run(cases):
     """A run whose student nf-0 and what depends on it are submitted to stand-ins."""
     directory = cases.directory()
     slurm = Slurm(directory, ("squeue",))
