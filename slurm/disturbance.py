@@ -32,18 +32,13 @@ class Disturber:
         if not hit:
             return False
         self.kinds[kind](stage, job)
-        gone = lambda: not any(os.path.exists(f"/proc/{pid}") and pid in self.pids() for pid in hit)
+        gone = lambda: not set(hit) & {pid for pid, *_ in self.trial.ranks()}
         self.trial.wait(gone, GONE_SECONDS, f"the end of {stage}'s ranks after {kind}")
-        if self.trial.state(stage) == "complete":
-            return False  # it was faster
         getattr(self, "after_" + kind.replace(" ", "_"), lambda stage, job: None)(stage, job)
-        return True
+        return self.trial.state(stage) != "complete"
 
     def ranks(self, stage, job):
         return [pid for pid, name, where, _, _ in self.trial.ranks() if (name, where) == (stage, job)]
-
-    def pids(self):
-        return [pid for pid, *_ in self.trial.ranks()]
 
     def restarts(self, job):
         return self.field(job, "Restarts")
@@ -59,7 +54,11 @@ class Disturber:
         self.cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
 
     def after_time_limit(self, stage, job):
-        self.cluster.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={self.limit}")
+        def put_back():
+            self.cluster.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={self.limit}", check=False)
+            return self.field(job, "TimeLimit") == self.limit or self.trial.state(stage) == "complete"
+
+        self.trial.wait(put_back, GONE_SECONDS, f"job {job}'s waiting in the queue again")  # refused while the job ends
 
     def sigterm(self, stage, job):
         self.trial.command("simulate-preempt", str(self.trial.run), stage, "--term")
@@ -98,7 +97,7 @@ class Disturber:
         queue = self.trial.queue()
         for job, restarts in self.cancelled.items():
             state = self.field(job, "JobState")
-            if job in queue or state != "CANCELLED" or self.restarts(job) != restarts:
+            if job in queue or state not in ("CANCELLED", "COMPLETED") or self.restarts(job) != restarts:
                 raise TrialError(f"job {job} was cancelled, then queued again: {state}, {self.restarts(job)} restarts, {restarts} before")
         say(f"{len(self.cancelled)} jobs were cancelled and stayed so")
 

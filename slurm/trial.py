@@ -17,6 +17,7 @@ from pathlib import Path
 from cluster import Cluster, ClusterError, all_processes, process_file
 
 TREE = Path(__file__).resolve().parent.parent
+RANKS = 2  # of each stage, in slurm/local.ini
 TRAINING = ("features", "teacher", "student/nf-0", "student/independent-0")
 
 
@@ -138,9 +139,10 @@ class Trial:
             return 0
 
     def trains(self, stage):
-        """Its ranks are there, in the job that was submitted last, and have begun."""
+        """All its ranks are there, in the job that was submitted last, which is not being ended."""
         job = self.jobs().get(stage)
-        return any((name, where) == (stage, job) for _, name, where, _, _ in self.ranks())
+        there = [pid for pid, name, where, _, _ in self.ranks() if (name, where) == (stage, job)]
+        return len(there) == RANKS and self.queue().get(job, ("",))[0] == "RUNNING"
 
     def is_finished(self):
         return self.state("report") == "complete"
@@ -222,7 +224,7 @@ class Trial:
     def show(self):
         print(self.command("status", str(self.run)), flush=True)
         # On a complete run this skips every stage, each in a line, and prints the scores.
-        text = self.command("run", "--run-dir", str(self.run), "--ranks", "2")
+        text = self.command("run", "--run-dir", str(self.run), "--ranks", str(RANKS))
         print(text[text.rindex(": skipped: ") :].partition("\n")[2].strip(), flush=True)
 
     def check_overlap(self, one, two):
