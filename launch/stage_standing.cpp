@@ -166,9 +166,9 @@ StageVerdict Judge::waiting(const QueuedJob& job) const {
   } else if (job.start > now_) {
     waits += fmt::format(", expected to start at {}", clock_text(job.start, now_));
   }
-  const bool again = job.restarts > 0 || facts_.job->requeues + facts_.job->retries > 0;
-  if (!again) return {Standing::pending, "waits for " + waits, {}};
   const std::string& reason = facts_.job->reason;
+  const bool again = job.restarts > 0 || facts_.job->requeues + facts_.job->retries > 0 || !reason.empty();
+  if (!again) return {Standing::pending, "waits for " + waits, {}};
   return {Standing::requeued, fmt::format("waits for {}{}{}", waits, reason.empty() ? "" : "; before: ", reason), {}};
 }
 
