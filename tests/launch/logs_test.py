@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from synthetic_run import DATA, Run, check, write
+from synthetic_run import DATA, SECONDS, Run, check, write
 
 
 def logs(run, *words, status=0):
@@ -36,8 +36,7 @@ def ranks(run):
             "student/nf-0: rank 1: warning: the loss of step 1 is not finite", said[1], "couplet: rank 3: out of memory",
             "srun: error: n2: task 3: Exited with exit code 1", age=10)
     run.log("slurm-student-nf-01-7.out", "of another stage")
-    run.note("student-nf-0", 0, age=5)
-    run.note("student-nf-0", 3, age=5, step="step 2 of 200")
+    run.note("student-nf-0", 0, 3, step="step 2 of 200")
     text = logs(run, "student/nf-0")
     expect(text, f"==> {run.directory}/log/student-nf-0.log <==", *said, f"==> {run.directory}/log/slurm-student-nf-0-101.out <==",
            "job 101 (student/nf-0): starts on n[1-2]", "rank 1: warning", "couplet: rank 3: out of memory", "task 3: Exited",
@@ -88,7 +87,7 @@ def follow(run):
         job = subprocess.Popen([run.couplet, "logs", str(run.directory), "teacher", "-f"], stdout=file, env=run.environment())
 
     def wait_for(part):
-        end = time.monotonic() + 30
+        end = time.monotonic() + SECONDS
         while part not in output.read_text():
             check(job.poll() is None and time.monotonic() < end, f"'{part}' did not come: {output.read_text()}")
             time.sleep(0.05)
@@ -107,7 +106,7 @@ def follow(run):
         file.write("job 8: starts again\n")
     wait_for("job 8: starts again")
     job.send_signal(signal.SIGINT)
-    check(job.wait(20) == 0, f"-f ended with status {job.returncode}")
+    check(job.wait(SECONDS) == 0, f"-f ended with status {job.returncode}")
     text = output.read_text()
     check(text.count("step 1/200") == 1 and text.count("queued again") == 1, text)
 
@@ -120,7 +119,7 @@ def launched(arguments, run):
         write(source / name, "")
     environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     done = subprocess.run([run.couplet, "run", "--run-dir", str(directory), "--config", arguments.config, "--ranks", "2", "--prepare.source", str(source)],
-                          capture_output=True, text=True, timeout=60, env=environment)
+                          capture_output=True, text=True, timeout=SECONDS, env=environment)
     check(done.returncode == 1, f"status {done.returncode}: {done.stderr}")
     failed = Run(run.couplet, run.note_writer, directory)
     expect(logs(failed), "prepare.log <==", "couplet: rank 0: ", "train-images-idx3-ubyte.gz", "prepare: rank 0", "prepare: rank 1")

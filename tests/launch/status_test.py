@@ -9,7 +9,7 @@ import socket
 import time
 from pathlib import Path
 
-from synthetic_run import GRAPH, Run, Slurm, check, write
+from synthetic_run import GRAPH, LONG_AGO, SECONDS, Run, Slurm, check, write
 
 
 def expect(stage, state, *parts, log=None):
@@ -67,7 +67,7 @@ def without_slurm(cases):
     run.submitted("student/nf-0", "12")
     table = run.table()
     check("Without Slurm, from the run directory alone: Slurm is not installed here\n" in table, table)
-    expect(run.stages()["student/nf-0"], "submitted", "job 12 was submitted 10m 0")
+    expect(run.stages()["student/nf-0"], "submitted", "job 12 was submitted 2h 0")
     check("no run directory" in run.command("status", str(run.directory / "none"), status=2), "no run directory")
 
 
@@ -109,13 +109,12 @@ def running(cases):
     run.slurm_file("teacher.retries", "1")
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 250))
     run.slurm.queue({"job": "20", "state": "RUNNING", "nodes": "n[1-2]", "start": start, "restarts": 1})
-    run.note("teacher", 0)
-    run.note("teacher", 1)
+    run.note("teacher", 0, 1)
     stage = run.stages()["teacher"]
     expect(stage, "running", "step 50/200, loss 1.5")
     check((stage["done"], stage["total"], stage["unit"]) == (50, 200, "steps"), stage)
     check(abs(stage["rate"] - 2) < 1e-6 and abs(stage["remaining"] - 75) < 1e-6, stage)
-    check(abs(stage["saved_ago"] - 125) < 20 and stage["attempts"] == 3, stage)
+    check(125 <= stage["saved_ago"] < 425 and stage["attempts"] == 3, stage)
     check(stage["job"]["nodes"] == "n[1-2]" and stage["job"]["queue"][0]["restarts"] == 1, stage)
     table = run.table()
     expect_line(table, "teacher", "running", "50/200 steps", "2.0/s", "1m 15s", "ago", "3 1q 1r", "20", "n[1-2]")
@@ -125,8 +124,7 @@ def running(cases):
     expect(run.stages()["teacher"], "running")
     check("Unable to contact slurm controller" in run.table(), run.table())
     # The notes of killed ranks of this host are not believed, however fresh.
-    run.note("teacher", 0, host=socket.gethostname(), process=2**22 + 1)
-    run.note("teacher", 1, host=socket.gethostname(), process=2**22 + 1)
+    run.note("teacher", 0, 1, host=socket.gethostname(), process=2**22 + 1)
     expect(run.stages()["teacher"], "submitted", "last sign of life")
 
 
@@ -135,32 +133,31 @@ def stuck(cases):
     run.begun("teacher")
     run.metrics("teacher", 50, seconds=2)
     run.submitted("teacher", "20")
-    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 5000))
+    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 2 * LONG_AGO))
     run.slurm.queue({"job": "20", "state": "RUNNING", "nodes": "n1", "start": start})
     run.note("teacher", 0, state="waiting", seconds=190, what="all_reduce of Float [12]")
-    run.note("teacher", 1, age=200, step="step 31 of 400")
-    expect(run.stages()["teacher"], "stuck", "rank 1 (process 4711 on testhost) has given no sign of life for 3m 2", "computing (step 31 of 400)")
+    run.note("teacher", 1, age=LONG_AGO, step="step 31 of 400")
+    expect(run.stages()["teacher"], "stuck", "rank 1 (process 4711 on testhost) has given no sign of life for 2h 0", "computing (step 31 of 400)")
     # All alive, one has computed for much longer than a step takes.
-    run.note("teacher", 1, age=1, seconds=100, step="step 32 of 400")
-    expect(run.stages()["teacher"], "stuck", "rank 1 (process 4711 on testhost) has been computing (step 32 of 400) for 1m 4")
+    run.note("teacher", 1, seconds=LONG_AGO, step="step 32 of 400")
+    expect(run.stages()["teacher"], "stuck", "rank 1 (process 4711 on testhost) has been computing (step 32 of 400) for 2h 0")
     run.note("teacher", 0, state="waiting", seconds=10, what="all_reduce of Float [12]")
-    run.note("teacher", 1, age=1, seconds=15)  # a step takes 2 s
+    run.note("teacher", 1, seconds=15)  # a step takes 2 s
     expect(run.stages()["teacher"], "running")
     # What one rank does alone may take its time.
     run.note("teacher", 0, state="waiting", seconds=500, what="barrier")
-    run.note("teacher", 1, age=1, state="busy", seconds=500, what="hashing the teacher's weights")
+    run.note("teacher", 1, state="busy", seconds=500, what="hashing the teacher's weights")
     expect(run.stages()["teacher"], "running")
-    run.note("teacher", 1, age=1, state="waiting", seconds=400, what="broadcast of Float [3]")
+    run.note("teacher", 1, state="waiting", seconds=400, what="broadcast of Float [3]")
     expect(run.stages()["teacher"], "stuck", "all ranks wait", "rank 0", "barrier")
     check("stuck" in run.table() and "    all ranks wait" in run.table(), run.table())
     # Notes of the attempt before are none of this job's.
     started = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 20))
     run.slurm.queue({"job": "20", "state": "RUNNING", "nodes": "n1", "start": started})
-    run.note("teacher", 0, age=500)
-    run.note("teacher", 1, age=500)
+    run.note("teacher", 0, 1, age=2 * LONG_AGO)
     expect(run.stages()["teacher"], "running", "job 20 starts its ranks")
-    run.slurm.queue({"job": "20", "state": "RUNNING", "nodes": "n1", "start": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 400))})
-    expect(run.stages()["teacher"], "stuck", "job 20 has run for 6m", "no rank has given a sign of life")
+    run.slurm.queue({"job": "20", "state": "RUNNING", "nodes": "n1", "start": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - LONG_AGO))})
+    expect(run.stages()["teacher"], "stuck", "job 20 has run for 2h 0", "no rank has given a sign of life")
 
 
 def ended(cases):
@@ -214,9 +211,7 @@ def misbehaving(cases):
     run.submitted("teacher", "40")
     run.submitted("coupling", "41", after=("40",))
     run.slurm.hang("squeue")
-    start = time.monotonic()
-    table = run.table()
-    check(time.monotonic() - start < 40, f"status waited {time.monotonic() - start:.0f} s for a squeue that hangs")
+    table = run.table()  # the stand-in would hang for longer than this test waits
     check("from the run directory alone: squeue has not answered within" in table, table)
     expect_line(table, "features", "complete")
     expect_line(table, "coupling", "submitted")
@@ -236,7 +231,7 @@ def arrays(cases):
     run = cases.run()
     run.begun("coupling")
     run.submitted("coupling", "50", array=4)
-    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 3000))
+    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 2 * LONG_AGO))
     run.slurm.queue({"job": "50", "task": "1", "state": "RUNNING", "nodes": "n1", "start": start},
                     {"job": "50", "task": "2", "state": "RUNNING", "nodes": "n2", "start": start},
                     {"job": "50", "task": "3", "state": "PENDING", "reason": "JobArrayTaskLimit"})
@@ -252,11 +247,11 @@ def arrays(cases):
     check((stage["done"], stage["total"]) == (3, 12) and abs(stage["rate"] - 1) < 1e-6, stage)  # 2 · 500 rows/s, shards of 1000 rows
     expect_line(run.table(), "coupling", "3/12 shards", "1.0/s", "50_[0-3]", "n1,n2")
     # One task alone hangs.
-    run.note("coupling-2", 0, age=300, step="shard 7, row 250 of 1000")
-    expect(run.stages()["coupling"], "stuck", "no sign of life for 5m 0", "shard 7, row 250 of 1000")
+    run.note("coupling-2", 0, age=LONG_AGO, step="shard 7, row 250 of 1000")
+    expect(run.stages()["coupling"], "stuck", "no sign of life for 2h 0", "shard 7, row 250 of 1000")
     # Task 1 is over now: what its ranks noted last is nobody's trouble.
     run.slurm.queue({"job": "50", "task": "2", "state": "RUNNING", "nodes": "n2", "start": start})
-    run.note("coupling-1", 0, age=3000)
+    run.note("coupling-1", 0, age=LONG_AGO)
     run.note("coupling-2", 0)
     expect(run.stages()["coupling"], "running")
 
@@ -272,10 +267,9 @@ def large(cases):
     run.metrics("teacher", 40000)
     run.metrics("student/independent-0", 200)
     run.log("coupling.log", *[f"coupling: shard {shard}/1000, 2000 rows/s, 8m left" for shard in range(20000)])
-    for rank in range(64):
-        run.note("coupling", rank)
+    run.note("coupling", *range(64))
     run.submitted("coupling", "60")
-    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 3000))
+    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 2 * LONG_AGO))
     nodes = ",".join(f"node-in-rack-{rack}-[{rack}0-{rack}9]" for rack in range(30))
     run.slurm.queue({"job": "60", "state": "RUNNING", "nodes": nodes, "start": start})
     times = []
@@ -298,19 +292,22 @@ def watch(cases):
     run.submitted("student/nf-0", "70")
     run.slurm.queue({"job": "70", "state": "PENDING", "reason": "Priority"})
     job = run.start("status", str(run.directory), "--watch", "--interval", "1")
-    time.sleep(3)
-    check(job.poll() is None, "--watch ended while a job waits")
+    output = ""
+    while output.count("9 of 10 stages complete, 1 pending") < 2:
+        line = job.stdout.readline()
+        check(line, f"--watch ended while a job waits: {output}")
+        output += line
     job.send_signal(signal.SIGINT)
-    output, _ = job.communicate(timeout=20)
-    check(job.returncode == 0 and output.count("9 of 10 stages complete, 1 pending") >= 2, f"status {job.returncode}: {output}")
+    output += job.stdout.read()
+    check(job.wait(SECONDS) == 0, f"status {job.returncode}: {output}")
     check("\033" not in output, "no terminal, nothing to clear")
     # It ends by itself when the last job has gone.
     job = run.start("status", str(run.directory), "--watch", "--interval", "1", "--json")
-    time.sleep(2)
+    lines = [job.stdout.readline()]
     run.slurm.queue()
-    output, _ = job.communicate(timeout=20)
-    states = [{stage["stage"]: stage["state"] for stage in json.loads(line)["stages"]}["student/nf-0"] for line in output.splitlines()]
-    check(job.returncode == 0 and states[0] == "pending" and states[-1] == "vanished", f"status {job.returncode}: {states}")
+    lines += job.stdout.readlines()
+    states = [{stage["stage"]: stage["state"] for stage in json.loads(line)["stages"]}["student/nf-0"] for line in lines]
+    check(job.wait(SECONDS) == 0 and states[0] == "pending" and states[-1] == "vanished", f"status {job.returncode}: {states}")
     complete = cases.run()
     check("10 of 10 stages complete" in complete.command("status", str(complete.directory), "--watch"), "a complete run has nothing to watch")
 

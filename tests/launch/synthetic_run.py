@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 SEPARATOR = "\x1f"
+SECONDS = 200  # for one command: the machine may be busy
+LONG_AGO = 7200  # seconds; told as "2h 0" for some minutes
 GRAPH = ["prepare", "features", "teacher", "coupling", "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/independent-0",
          "evaluate/independent-0", "report"]
 DATA = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
@@ -81,7 +83,7 @@ class Run:
             write(source / name, "")
         for stage in GRAPH:
             done = subprocess.run([couplet, "stage", stage, "--run-dir", str(directory), "--config", config, "--prepare.source", str(source)],
-                                  capture_output=True, text=True, timeout=60)
+                                  capture_output=True, text=True, timeout=SECONDS)
             check(done.returncode == 1, f"stage {stage} was to fail for want of data: status {done.returncode}: {done.stderr}")
             run.record(stage, state="complete", seconds=12, running_since=0)
         shutil.rmtree(directory / "log")
@@ -116,11 +118,10 @@ class Run:
         path.mkdir(parents=True)
         os.utime(path, (time.time() - age,) * 2)
 
-    def note(self, name, rank, age=1, state="computing", seconds=1, what="", step="step 12 of 400", host=None, process=None):
-        words = [self.note_writer, str(self.directory / "log" / "ranks"), name, rank, age, state, seconds, what, step]
-        if host:
-            words += [host, process]
-        subprocess.run([str(word) for word in words], check=True, timeout=20)
+    def note(self, name, *ranks, age=-60, state="computing", seconds=1, what="", step="step 12 of 400", host="testhost", process=4711):
+        """What ranks noted `age` seconds ago. By default by a clock that is ahead: still new after a minute on a busy machine."""
+        lines = "".join("\t".join(map(str, (name, rank, age, state, seconds, what, step, host, process))) + "\n" for rank in ranks)
+        subprocess.run([self.note_writer, str(self.directory / "log" / "ranks")], input=lines, text=True, check=True, timeout=SECONDS)
 
     def submitted(self, stage, job, after=(), array=None):
         flat = stage.replace("/", "-")
@@ -128,7 +129,7 @@ class Run:
         path = self.directory / "slurm" / "jobs.jsonl"
         path.parent.mkdir(exist_ok=True)
         with path.open("a") as file:
-            file.write(json.dumps({"time": time.time() - 600, "stage": stage, "job": job, "array": array, "script": "", "submission": 1,
+            file.write(json.dumps({"time": time.time() - LONG_AGO, "stage": stage, "job": job, "array": array, "script": "", "submission": 1,
                                    "output": str(self.directory / "log" / pattern), "after": list(after)}) + "\n")
 
     def slurm_file(self, name, text):
@@ -144,7 +145,7 @@ class Run:
 
     def command(self, *words, status=0):
         job = self.start(*words)
-        output, errors = job.communicate(timeout=60)
+        output, errors = job.communicate(timeout=SECONDS)
         check(job.returncode == status, f"{words}: status {job.returncode}, expected {status}: {output}{errors}")
         return output if status == 0 else errors
 
