@@ -112,23 +112,24 @@ private:
 };
 
 /// What the ranks note about themselves; true if there is something of the rank asked about.
-bool print_notes(const RunDirectory& run, const std::vector<StageNode>& nodes, std::optional<std::int64_t> rank) {
+bool print_notes(Printer& printer, const RunDirectory& run, const std::vector<StageNode>& nodes,
+                 std::optional<std::int64_t> rank) {
   const auto wanted = [&](const std::string& name) {
     return std::ranges::any_of(nodes, [&](const StageNode& node) { return is_board_of(name, node); });
   };
+  const fs::path file = run.log() / "ranks";
   bool any = false;
-  for (const auto& [board, records] : RankBoard::read_all(run.log() / "ranks", wanted)) {
+  for (const auto& [board, records] : RankBoard::read_all(file, wanted)) {
     std::size_t printed = 0;
     for (const RankRecord& record : records) {
       if (rank && record.rank != *rank) continue;
       if (!rank && printed++ >= most_notes) continue;
-      if (!any) fmt::print("\n==> {} <==\n", (run.log() / "ranks").string());
       any = true;
-      const double now = unix_now();
-      fmt::print("{}: {}; noted {} ago\n", board, activity_text(record, record.time),
-                 duration_text(std::max(0.0, now - record.time)));
+      printer.print(file, fmt::format("{}: {}; noted {} ago", board, activity_text(record, record.time),
+                                      duration_text(std::max(0.0, unix_now() - record.time))));
     }
-    if (printed > most_notes) fmt::print("{}: {} more ranks: --rank N\n", board, printed - most_notes);
+    if (printed > most_notes)
+      printer.print(file, fmt::format("{}: {} more ranks: --rank N", board, printed - most_notes));
   }
   return any;
 }
@@ -167,8 +168,8 @@ int logs_command(const std::vector<std::string>& words) {
     follow(reader, printer);
     return exit_ok;
   }
-  const bool noted = print_notes(run, nodes, rank);
-  if (!printer.nothing() || noted) return exit_ok;
+  const bool said = !printer.nothing();
+  if (print_notes(printer, run, nodes, rank) || said) return exit_ok;
   if (rank)
     fail("rank {} of {} has left neither a line nor a note in {}", *rank, nodes.front().name, run.log().string());
   fail("{} has left no log in {}", nodes.front().name, run.log().string());

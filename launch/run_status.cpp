@@ -27,7 +27,8 @@ Words read_words(const StageNode& node, const RunDirectory& run) {
   const std::string prefix = (node.kind == "couple" ? words.log.stem().string() : node.name) + ": ";
   constexpr std::string_view program = "couplet: ";
   for (const std::string& line : last_lines(words.log)) {
-    words.last = line.starts_with(prefix) ? line.substr(prefix.size()) : line;
+    words.last = line;
+    while (words.last.starts_with(prefix)) words.last.erase(0, prefix.size());
     if (line.starts_with(prefix)) words.error.clear();
     if (line.starts_with(program)) words.error = line.substr(program.size());
   }

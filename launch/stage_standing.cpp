@@ -55,6 +55,7 @@ private:
 
   StageVerdict working() const;
   StageVerdict waiting(const QueuedJob& job) const;
+  std::optional<StageVerdict> noted_end() const;
   StageVerdict ended() const;
   StageVerdict unknown() const;
   StageVerdict without_job() const;
@@ -92,7 +93,8 @@ double Judge::kept_since(const std::string& board) const {
 }
 
 StageVerdict Judge::stopped(Standing standing, const std::string& message) const {
-  return {standing, message, facts_.outputs.empty() ? facts_.log : facts_.outputs.back()};
+  const std::filesystem::path& log = facts_.outputs.empty() ? facts_.log : facts_.outputs.back();
+  return {standing, message, std::filesystem::exists(log) ? log : ""};
 }
 
 StageVerdict Judge::verdict() const {
@@ -187,18 +189,25 @@ std::string Judge::slurms_word() const {
   return "";
 }
 
+/// What the run directory says of the job's end; nothing if it is silent about it.
+std::optional<StageVerdict> Judge::noted_end() const {
+  const StageJobView& job = *facts_.job;
+  if (!job.cancelled.empty()) return stopped(Standing::cancelled, job.cancelled);
+  if (const std::string what = obstacle(); facts_.outputs.empty() && !what.empty())  // it has never run
+    return StageVerdict{Standing::blocked, fmt::format("job {} can never start: {}", job.name(), what), {}};
+  if (job.reason.empty()) return std::nullopt;
+  const bool by_scancel = job.reason.find(facts_.node.name + ": cancelled") != std::string::npos;
+  return stopped(by_scancel ? Standing::cancelled : Standing::failed, job.reason);
+}
+
 /// The job is over, and the stage is not complete.
 StageVerdict Judge::ended() const {
   const StageJobView& job = *facts_.job;
-  if (!job.cancelled.empty()) return stopped(Standing::cancelled, job.cancelled);
-  const bool ran = !facts_.outputs.empty();
-  const std::string what = obstacle(), said = slurms_word();
-  if (!ran && !what.empty())
-    return {
-        Standing::blocked, fmt::format("Slurm has dropped job {}, which could never start: {}", job.name(), what), {}};
-  if (!job.reason.empty()) return stopped(Standing::failed, job.reason);
-  if (said.starts_with("CANCELLED"))
-    return stopped(Standing::cancelled, fmt::format("job {} was cancelled", job.name()));
+  const auto noted = noted_end();
+  const std::string said = slurms_word();
+  if (said.starts_with("CANCELLED") && (!noted || noted->standing == Standing::failed))
+    return stopped(Standing::cancelled, noted ? noted->message : fmt::format("job {} was cancelled", job.name()));
+  if (noted) return *noted;
   if (!said.empty()) return stopped(Standing::failed, fmt::format("Slurm says of job {}: {}", job.name(), said));
   const bool accounted = !job.accounted.empty() || !job.ended.empty();
   return stopped(Standing::vanished,
@@ -209,12 +218,11 @@ StageVerdict Judge::ended() const {
 /// Slurm does not answer, and nobody gives a sign of life.
 StageVerdict Judge::unknown() const {
   const StageJobView& job = *facts_.job;
-  if (!job.cancelled.empty()) return stopped(Standing::cancelled, job.cancelled);
   // As the job's script puts it when it has asked Slurm to queue it again.
   const bool again = job.reason.find("; queued again (") != std::string::npos ||
                      job.reason.find("; tried again (") != std::string::npos;
-  if (again) return {Standing::requeued, job.reason, {}};
-  if (!job.reason.empty()) return stopped(Standing::failed, job.reason);
+  if (job.cancelled.empty() && again) return {Standing::requeued, job.reason, {}};
+  if (const auto noted = noted_end()) return *noted;
   std::string seen;
   for (const AccountedJob& one : job.accounted) seen = fmt::format("; sacct says {}", one.state);
   const double silent = facts_.pulses.empty() ? -1 : facts_.pulses.begin()->second.age(now_);

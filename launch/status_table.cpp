@@ -123,7 +123,7 @@ std::string message_lines(const StageVerdict& verdict, std::size_t width) {
   if (verdict.message.empty() || standing == Standing::complete || standing == Standing::not_started) return "";
   const std::size_t room = std::max<std::size_t>(width, 40) - indent;
   std::vector<std::string> lines{cut(verdict.message, room)};
-  if (!is_under_way(standing) || standing == Standing::stuck) {
+  if (!is_under_way(standing) || standing == Standing::stuck || standing == Standing::requeued) {
     lines = wrapped(verdict.message, room);
     const std::string log = verdict.log.string();
     if (!log.empty() && verdict.message.find(log) == std::string::npos) lines.push_back("log: " + log);

@@ -11,10 +11,12 @@ namespace {
 
 constexpr DeviceSpeed a100{312e12, 19.5e12, 0.3}, server_core{50e9, 50e9, 0.3};
 
-/// "3.2 GPU hours", "12 core hours"
-std::string hours_text(double seconds, bool gpus) {
+/// "21 core s", "3.2 GPU h"
+std::string device_time_text(double seconds, bool gpus) {
+  const char* const device = gpus ? "GPU" : "core";
   const double hours = seconds / 3600;
-  return fmt::format("{:.{}f} {}", hours, hours < 0.1 ? 3 : (hours < 10 ? 1 : 0), gpus ? "GPU h" : "core h");
+  if (hours < 0.1) return fmt::format("{:.0f} {} s", seconds, device);
+  return fmt::format("{:.{}f} {} h", hours, hours < 10 ? 1 : 0, device);
 }
 
 std::string speed_text(const DeviceSpeed& speed, const char* device) {
@@ -67,14 +69,14 @@ std::string estimate_text(const Estimate& estimate,
     seconds[devices.gpus] += needed;
     used[devices.gpus] = true;
     text += fmt::format(
-        row, stage.stage, stage.work, flops_text(stage.flops.all()), hours_text(needed, devices.gpus),
+        row, stage.stage, stage.work, flops_text(stage.flops.all()), device_time_text(needed, devices.gpus),
         duration_text(needed / static_cast<double>(devices.count)),
         fmt::format("{} {}{}", devices.count, devices.gpus ? "GPU" : "core", devices.count == 1 ? "" : "s"));
   }
   for (const bool gpus : {true, false})
     if (used[gpus])
-      text += fmt::format(row, "all", "", gpus == used[1] ? flops_text(flops) : "", hours_text(seconds[gpus], gpus), "",
-                          "");
+      text += fmt::format(row, "all", "", gpus == used[1] ? flops_text(flops) : "",
+                          device_time_text(seconds[gpus], gpus), "", "");
   text += disk_text(estimate.disk);
   for (const bool gpus : {true, false})
     if (used[gpus]) text += fmt::format("assumed: {}\n", speed_text(speeds[gpus], gpus ? "a GPU" : "a core"));

@@ -173,7 +173,8 @@ def ended(cases):
     run.slurm.answer("squeue", "", "slurm_load_jobs error: Invalid job id specified\n", 1)
     stages = run.stages()
     expect(stages["teacher"], "failed", reason, log="slurm-teacher-30.out")
-    expect(stages["coupling"], "blocked", "could never start", "teacher is failed")
+    expect(stages["coupling"], "blocked", "job 31 can never start: teacher is failed")
+    check(stages["coupling"]["log"] == "", "a stage that has never run has no log")
     expect(stages["student/nf-0"], "blocked", "coupling is blocked")
     check(run.status()["slurm"] is None, "an answer that a job is unknown is an answer")
     table = run.table()
@@ -191,10 +192,19 @@ def ended(cases):
     expect(run.stages()["teacher"], "failed", "NODE_FAIL")
     run.slurm.account(("30", "CANCELLED by 1000"))
     expect(run.stages()["teacher"], "cancelled", "job 30 was cancelled")
+    run.slurm_file("teacher.reason", "2026-01-02 teacher: cancelled by scancel (COMPLETING)")  # without a note before
+    run.slurm.account()
+    expect(run.stages()["teacher"], "cancelled", "cancelled by scancel")
+    (run.directory / "slurm" / "teacher.reason").unlink()
     run.slurm.account(("30", "RUNNING"))  # it is behind
     expect(run.stages()["teacher"], "vanished")
     run.slurm_file("teacher.cancelled", "2026-01-02 cancelled by someone")
-    expect(run.stages()["teacher"], "cancelled", "2026-01-02 cancelled by someone")
+    for silent in (False, True):
+        if silent:
+            run.slurm.answer("squeue", "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n", 1)
+        stages = run.stages()
+        expect(stages["teacher"], "cancelled", "2026-01-02 cancelled by someone")
+        expect(stages["coupling"], "blocked", "job 31 can never start: teacher is cancelled")
     # Another configuration than the one it was made with.
     config = run.directory / "config.ini"
     config.write_text(config.read_text().replace("\nblocks = 2", "\nblocks = 3"))
