@@ -157,6 +157,8 @@ class Trial:
 
     def look(self):
         """Reports what changed, lets requeued jobs go on at once, and notes which ranks run."""
+        if self.cluster.revive():
+            say("slurmctld had crashed: started again")
         names = {job: stage for stage, job in self.jobs().items()}
         queue = self.queue()
         for job, (state, reason, nodes) in queue.items():
