@@ -18,6 +18,8 @@ from cluster import Cluster, ClusterError, all_processes, process_file
 
 TREE = Path(__file__).resolve().parent.parent
 RANKS = 2  # of each stage, in slurm/local.ini
+# A requeued job that starts within the second finds its own credential revoked, and PMIx files of its last step.
+RELEASE_SECONDS = 3
 TRAINING = ("features", "teacher", "student/nf-0", "student/independent-0")
 
 
@@ -75,6 +77,7 @@ class Trial:
         self.run = arguments.work.resolve() / "run"
         self.cluster = Cluster(arguments.work / "cluster")
         self.told = {}  # job -> what was last said of it
+        self.waiting = {}  # requeued job -> since when it waits for its begin time
         self.sightings = {}  # stage -> jobs whose ranks were seen at one moment
         self.spans = {}  # (stage, job, restarts) -> when its ranks were first and last seen
 
@@ -166,7 +169,10 @@ class Trial:
             told = f"{state.lower()}{' on ' + nodes if nodes else ''}"
             if state == "PENDING" and reason == "BeginTime":
                 told = "queued again"
-                self.cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+                if time.monotonic() - self.waiting.setdefault(job, time.monotonic()) > RELEASE_SECONDS:
+                    self.cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+            else:
+                self.waiting.pop(job, None)
             if name and self.told.get(job) != told and state in ("RUNNING", "PENDING"):
                 if state == "RUNNING" or told == "queued again":
                     say(f"{name} (job {job}): {told}")
