@@ -5,6 +5,7 @@ Standard library only.
 """
 
 import argparse
+import calendar
 import json
 import os
 import shutil
@@ -142,10 +143,21 @@ class Trial:
             return 0
 
     def trains(self, stage):
-        """All its ranks are there, in the job that was submitted last, which is not being ended."""
+        """All its ranks are there, in the job that was submitted last, which is not being ended, and have begun to train."""
         job = self.jobs().get(stage)
-        there = [pid for pid, name, where, _, _ in self.ranks() if (name, where) == (stage, job)]
-        return len(there) == RANKS and self.queue().get(job, ("",))[0] == "RUNNING"
+        there = [restarts for _, name, where, restarts, _ in self.ranks() if (name, where) == (stage, job)]
+        if len(there) != RANKS or self.queue().get(job, ("",))[0] != "RUNNING":
+            return False
+        first, _ = self.spans.get((stage, job, there[0]), (time.time(), 0))
+        event = self.last_event(stage)
+        # Events tell the second; the ranks were there before.
+        return event.get("event") in ("start", "resume") and calendar.timegm(time.strptime(event["time"], "%Y-%m-%dT%H:%M:%SZ")) + 1 > first
+
+    def last_event(self, stage):
+        try:
+            return json.loads((self.run / stage / "events.jsonl").read_text().splitlines()[-1])
+        except (OSError, ValueError, IndexError):
+            return {}
 
     def is_finished(self):
         return self.state("report") == "complete"
