@@ -192,7 +192,7 @@ class Cluster:
         self.write_configuration()
         try:
             self.start_munged()
-            self.start_daemon("slurmctld", [find_program("slurmctld"), "-c", "-f", str(self.conf)], self.run / "slurmctld.pid")
+            self.start_controller("-c")
             for node in NODES:
                 self.start_node(node)
             self.wait_for_nodes()
@@ -231,6 +231,17 @@ class Cluster:
         # --force: a directory that others may write to, such as a group's, is a warning.
         words = [find_program("munged"), "--force", "--num-threads", "2"] + [f"--{name}={path}" for name, path in files.items()]
         self.start_daemon("munged", words, self.run / "munged.pid")
+
+    def start_controller(self, *words):
+        self.start_daemon("slurmctld", [find_program("slurmctld"), *words, "-f", str(self.conf)], self.run / "slurmctld.pid")
+
+    def revive(self):
+        """Starts a slurmctld that has crashed again, with the jobs it knew, as a service manager would. True if it had: 22.05 does at
+        times when a node of a job over several comes back."""
+        if "slurmctld" in self.daemons():
+            return False
+        self.start_controller()
+        return True
 
     def start_node(self, node):
         """A slurmd as this node; also brings back one that was killed, with what a machine that starts anew would not have."""

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import time
 
 from cluster import NODES
 from trial import TrialError, say
 
+BOOT_SECONDS = 5
 GONE_SECONDS = 150  # Slurm looks at time limits every 30 s, and counts a node as dead after SlurmdTimeout
 
 
@@ -111,5 +113,6 @@ class Disturber:
     def after_node(self, stage, job):
         down = lambda: self.cluster.ask("sinfo", "-h", "-n", self.dead, "-p", "main", "-o", "%t").startswith("down")
         self.trial.wait(down, GONE_SECONDS, f"Slurm's noticing that {self.dead} is dead")
+        time.sleep(BOOT_SECONDS)
         self.cluster.start_node(self.dead)
         self.cluster.wait_for_nodes(("idle", "mix", "alloc", "comp"))

@@ -5,6 +5,7 @@ Standard library only.
 """
 
 import argparse
+import calendar
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ from cluster import Cluster, ClusterError, all_processes, process_file
 
 TREE = Path(__file__).resolve().parent.parent
 RANKS = 2  # of each stage, in slurm/local.ini
+# A requeued job that starts within the second finds its own credential revoked, and PMIx files of its last step.
+RELEASE_SECONDS = 3
 TRAINING = ("features", "teacher", "student/nf-0", "student/independent-0")
 
 
@@ -75,6 +78,7 @@ class Trial:
         self.run = arguments.work.resolve() / "run"
         self.cluster = Cluster(arguments.work / "cluster")
         self.told = {}  # job -> what was last said of it
+        self.waiting = {}  # requeued job -> since when it waits for its begin time
         self.sightings = {}  # stage -> jobs whose ranks were seen at one moment
         self.spans = {}  # (stage, job, restarts) -> when its ranks were first and last seen
 
@@ -139,10 +143,21 @@ class Trial:
             return 0
 
     def trains(self, stage):
-        """All its ranks are there, in the job that was submitted last, which is not being ended."""
+        """All its ranks are there, in the job that was submitted last, which is not being ended, and have begun to train."""
         job = self.jobs().get(stage)
-        there = [pid for pid, name, where, _, _ in self.ranks() if (name, where) == (stage, job)]
-        return len(there) == RANKS and self.queue().get(job, ("",))[0] == "RUNNING"
+        there = [restarts for _, name, where, restarts, _ in self.ranks() if (name, where) == (stage, job)]
+        if len(there) != RANKS or self.queue().get(job, ("",))[0] != "RUNNING":
+            return False
+        first, _ = self.spans.get((stage, job, there[0]), (time.time(), 0))
+        event = self.last_event(stage)
+        # Events tell the second; the ranks were there before.
+        return event.get("event") in ("start", "resume") and calendar.timegm(time.strptime(event["time"], "%Y-%m-%dT%H:%M:%SZ")) + 1 > first
+
+    def last_event(self, stage):
+        try:
+            return json.loads((self.run / stage / "events.jsonl").read_text().splitlines()[-1])
+        except (OSError, ValueError, IndexError):
+            return {}
 
     def is_finished(self):
         return self.state("report") == "complete"
@@ -157,6 +172,8 @@ class Trial:
 
     def look(self):
         """Reports what changed, lets requeued jobs go on at once, and notes which ranks run."""
+        if self.cluster.revive():
+            say("slurmctld had crashed: started again")
         names = {job: stage for stage, job in self.jobs().items()}
         queue = self.queue()
         for job, (state, reason, nodes) in queue.items():
@@ -164,7 +181,10 @@ class Trial:
             told = f"{state.lower()}{' on ' + nodes if nodes else ''}"
             if state == "PENDING" and reason == "BeginTime":
                 told = "queued again"
-                self.cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+                if time.monotonic() - self.waiting.setdefault(job, time.monotonic()) > RELEASE_SECONDS:
+                    self.cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+            else:
+                self.waiting.pop(job, None)
             if name and self.told.get(job) != told and state in ("RUNNING", "PENDING"):
                 if state == "RUNNING" or told == "queued again":
                     say(f"{name} (job {job}): {told}")
