@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
 """`couplet logs`: whose words stand where, over ranks, jobs, requeues and parts of the coupling table."""
 
-import argparse
 import os
 import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
-from synthetic_run import DATA, SECONDS, Run, check, write
+from program import check
+from synthetic_run import DATA, SECONDS, Run, arguments_of, write
 
 
 def logs(run, *words, status=0):
@@ -128,14 +127,7 @@ def launched(arguments, run):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--couplet", required=True)
-    parser.add_argument("--config", required=True, help="the smoke preset")
-    parser.add_argument("--note-writer", required=True)
-    parser.add_argument("--work", type=Path, required=True, help="directory for the runs; emptied first, removed on success")
-    arguments = parser.parse_args()
-    shutil.rmtree(arguments.work, ignore_errors=True)
-    arguments.work.mkdir(parents=True)
+    arguments = arguments_of(__doc__)
     base = Run.make(arguments.couplet, arguments.note_writer, arguments.config, arguments.work / "base")
     for case in (ranks, parts, choice, follow):
         case(base.copy(case.__name__))

@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from program import check, fail
+
 TREE = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(TREE / "slurm"))
 
@@ -29,19 +31,9 @@ SOURCE = Path("/usr/share/datasets/fashion-mnist")
 STATUS_SECONDS = 15  # within which status answers when slurmctld does not
 
 
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
-
-
-def expect(condition, message):
-    if not condition:
-        fail(message)
-
-
 def expect_words(text, words, what):
     missing = [word for word in words if word not in text]
-    expect(not missing, f"{what} does not name {missing}:\n{text}")
+    check(not missing, f"{what} does not name {missing}:\n{text}")
 
 
 # Undisturbed and disturbed
@@ -59,7 +51,7 @@ def test_chaos(arguments):
 
 def run(words):
     status = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL).returncode
-    expect(status == 0, f"{' '.join(map(str, words))} ended with status {status}")
+    check(status == 0, f"{' '.join(map(str, words))} ended with status {status}")
 
 
 # A failure and what is said of it
@@ -100,28 +92,28 @@ def test_failure(arguments):
     finally:
         trial.stop()
     left = [pid for pid in trial.cluster.job_processes()]
-    expect(not left, f"processes of the cluster are left: {left}")
+    check(not left, f"processes of the cluster are left: {left}")
 
 
 def fail_and_go_on(trial, damaged):
     trial.submit()
     job = trial.jobs()["prepare"]
     gone = lambda: not any(state != "COMPLETING" for state, _, _ in trial.look().values())
-    expect(wait_until(gone, 120, 0.3), f"jobs of a failed run hang:\n{trial.queue()}")
+    check(wait_until(gone, 120, 0.3), f"jobs of a failed run hang:\n{trial.queue()}")
     text = trial.command("status", str(trial.run), check=False)
     log = trial.run / "log" / f"slurm-prepare-{job}.out"
     expect_words(text, ["prepare", "failed", "rank 0", damaged.name, log.name], "status")
     entry = stage_status(trial, "prepare")
-    expect(entry["state"] == "failed", f"prepare's state is {entry}")
-    expect(damaged.name in trial.command("logs", str(trial.run), "prepare", check=False), "logs do not show the reason")
-    expect("queued again (1 of 1" in log.read_text(), f"it was not tried again once:\n{log.read_text()}")
+    check(entry["state"] == "failed", f"prepare's state is {entry}")
+    check(damaged.name in trial.command("logs", str(trial.run), "prepare", check=False), "logs do not show the reason")
+    check("queued again (1 of 1" in log.read_text(), f"it was not tried again once:\n{log.read_text()}")
     print("a failed stage ends its dependents, and status tells why", flush=True)
 
     shutil.copy(SOURCE / damaged.name, damaged)
     text = trial.submit()
     trial.wait(lambda: trial.state("prepare") == "complete", 120, "prepare, with good data")
     trial.wait(lambda: trial.steps("features") > 0, 120, "the first step of features")
-    expect("failed" not in trial.command("status", str(trial.run)), "status still tells of the old failure")
+    check("failed" not in trial.command("status", str(trial.run)), "status still tells of the old failure")
     print("fixed and submitted again it goes on", flush=True)
 
 
@@ -129,15 +121,15 @@ def cancel_for_good(trial):
     refused = subprocess.run(
         [str(trial.couplet), "submit", "--run-dir", str(trial.run)], env=os.environ | trial.cluster.environment(), capture_output=True, text=True
     )
-    expect(refused.returncode == 2, f"submitting beside running jobs ended with status {refused.returncode}: {refused.stdout}")
+    check(refused.returncode == 2, f"submitting beside running jobs ended with status {refused.returncode}: {refused.stdout}")
     expect_words(refused.stderr, ["features", "--replace"], "the refusal")
     jobs = trial.jobs().values()
     trial.command("cancel", str(trial.run))
-    expect(wait_until(lambda: not trial.queue(), 60, 0.3), f"after cancel jobs are left: {trial.queue()}")
+    check(wait_until(lambda: not trial.queue(), 60, 0.3), f"after cancel jobs are left: {trial.queue()}")
     for job in jobs:
         words = trial.cluster.ask("scontrol", "--oneliner", "show", "job", job, check=False)
-        expect("JobState=CANCELLED" in words or "JobState=COMPLETED" in words, f"after cancel job {job} is {words}")
-    expect(not trial.ranks(), f"after cancel ranks are left: {trial.ranks()}")
+        check("JobState=CANCELLED" in words or "JobState=COMPLETED" in words, f"after cancel job {job} is {words}")
+    check(not trial.ranks(), f"after cancel ranks are left: {trial.ranks()}")
     expect_words(trial.command("status", str(trial.run)), ["cancelled"], "status after cancel")
     print("cancelled, and nothing is queued again", flush=True)
 
@@ -147,7 +139,7 @@ def without_controller(trial):
     begin = time.monotonic()
     text = trial.command("status", str(trial.run))
     seconds = time.monotonic() - begin
-    expect(seconds < STATUS_SECONDS, f"without slurmctld status took {seconds:.1f} s")
+    check(seconds < STATUS_SECONDS, f"without slurmctld status took {seconds:.1f} s")
     expect_words(text, ["prepare", "complete", "features"], "status without slurmctld")
     json.loads(trial.command("status", str(trial.run), "--json"))
     expect_words(trial.command("logs", str(trial.run), "features"), ["step"], "logs without slurmctld")
@@ -156,7 +148,7 @@ def without_controller(trial):
     words = [str(trial.couplet), "submit", "--run-dir", str(trial.run)]
     for words in (words, [str(trial.couplet), "cancel", str(trial.run)]):
         result = subprocess.run(words, env=os.environ | trial.cluster.environment(), capture_output=True, text=True, timeout=120)
-        expect(result.returncode == 1, f"{words[1]} without slurmctld: status {result.returncode}, {result.stdout}")
+        check(result.returncode == 1, f"{words[1]} without slurmctld: status {result.returncode}, {result.stdout}")
         expect_words(result.stderr.lower(), ["slurm"], f"{words[1]}'s error without slurmctld")
     print(f"without slurmctld: status after {seconds:.1f} s, logs, the plan; submit and cancel say why they can't", flush=True)
 

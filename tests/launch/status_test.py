@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
 """`couplet status` on run directories of every kind, with stand-ins for Slurm's commands, without them, and with ones that misbehave."""
 
-import argparse
 import json
 import shutil
 import signal
 import socket
 import time
-from pathlib import Path
 
-from synthetic_run import GRAPH, LONG_AGO, SECONDS, Run, Slurm, check, write
+from program import check
+from synthetic_run import GRAPH, LONG_AGO, SECONDS, Run, Slurm, arguments_of, write
 
 
 def expect(stage, state, *parts, log=None):
@@ -323,14 +322,7 @@ def watch(cases):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--couplet", required=True)
-    parser.add_argument("--config", required=True, help="the smoke preset")
-    parser.add_argument("--note-writer", required=True)
-    parser.add_argument("--work", type=Path, required=True, help="directory for the runs; emptied first, removed on success")
-    arguments = parser.parse_args()
-    shutil.rmtree(arguments.work, ignore_errors=True)
-    arguments.work.mkdir(parents=True)
+    arguments = arguments_of(__doc__)
     cases = Cases(arguments)
     for case in (without_slurm, queue, running, stuck, ended, misbehaving, arrays, large, watch):
         start = time.monotonic()

@@ -12,7 +12,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from synthetic_run import GRAPH, Run, Slurm, check
+from program import check
+from synthetic_run import GRAPH, Run, Slurm
 
 SECONDS = 60  # within which whatever is started here ends
 PRESENT = "JobId=7 JobName=x JobState={} Reason={} Dependency=(null) Requeue=1 Restarts={} PreemptTime={} NodeList=n1\n"

@@ -1,12 +1,14 @@
 """Run directories as a long run would have left them, made in a second, and stand-ins for Slurm's commands."""
 
+import argparse
 import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
+
+from program import check
 
 SEPARATOR = "\x1f"
 SECONDS = 200  # for one command: the machine may be busy
@@ -14,12 +16,6 @@ LONG_AGO = 7200  # seconds; told as "2h 0" for some minutes
 GRAPH = ["prepare", "features", "teacher", "coupling", "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/independent-0",
          "evaluate/independent-0", "report"]
 DATA = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
-
-
-def check(condition, message):
-    if not condition:
-        print(f"FAILED: {message}", flush=True)
-        sys.exit(1)
 
 
 def write(path, text, age=0):
@@ -157,3 +153,16 @@ class Run:
 
     def stages(self):
         return {stage["stage"]: stage for stage in self.status()["stages"]}
+
+
+def arguments_of(description):
+    """Of a test of synthetic runs; its directory is there, and empty."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--couplet", required=True)
+    parser.add_argument("--config", required=True, help="the smoke preset")
+    parser.add_argument("--note-writer", required=True)
+    parser.add_argument("--work", type=Path, required=True, help="directory for the runs; emptied first, removed on success")
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.work, ignore_errors=True)
+    arguments.work.mkdir(parents=True)
+    return arguments
