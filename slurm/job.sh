@@ -103,14 +103,15 @@ wait_for_requeue() {
   done
 }
 
-# What the ranks said of the failure, else the last words of the launcher.
+# What the ranks said of the failure, else the last words of the launcher since this start.
 failure() {
-  local text
+  local text said
   text=$(grep -m 1 '^failed: ' "$note" 2> /dev/null)
   [[ -n $text ]] && { echo "${text#failed: }"; return; }
-  text=$(tail -n 60 "$log" 2> /dev/null | grep -E '^(couplet|srun|slurmstepd|mpirun|prterun|ORTE)|error|signal|Killed' | tail -n 1)
-  [[ -n $text ]] || text=$(tail -n 20 "$log" 2> /dev/null | grep . | tail -n 1)
-  echo "$text"
+  said=$(tac "$log" 2> /dev/null | sed '/^[0-9 :-]* job [^ ]* ([^ ]*): starts on /Q' | grep . | head -n 60)
+  text=$(grep -E -m 1 '^(couplet|srun|slurmstepd|mpirun|prterun|ORTE)|error|signal|Killed' <<< "$said")
+  [[ -n $text ]] || text=$(head -n 1 <<< "$said")
+  echo "${text:-the launcher said nothing}"
 }
 
 # Signals that reach this shell: with mpirun the time limit, from scancel SIGTERM too.

@@ -322,6 +322,9 @@ def failures(cases):
     killed.finish('echo TERM >> "$note"; echo "srun: error: n1: task 1: Killed"; exit 137', 137)
     killed.expect(1, "failed with status 137", "task 1: Killed")
     check(killed.number("features.retries") == 1, "a killed rank is not counted as a failure")
+    # What an earlier start said is no reason of this one.
+    killed.finish("exit 3", 3)
+    killed.expect(2, "failed with status 3: the launcher said nothing")
 
 
 def cancelled(cases):
