@@ -18,10 +18,15 @@ namespace {
 
 constexpr double passes_a_gradient_of_the_image = 2;  // forward, and backward without the weights' gradients
 constexpr double file_overhead = 1.02;                // of a shard: metadata and checksums
+constexpr double usual_adaptive_evaluations = 50;     // of dopri5 at tolerances of 1e-5; not known beforehand
 constexpr std::int64_t preview_nfe = 4, pictured_samples = 80;
 
 double number(std::int64_t count) {
   return static_cast<double>(count);
+}
+
+double evaluations_of(const Integration& integration) {
+  return integration.adaptive() ? usual_adaptive_evaluations : number(integration.nfe());
 }
 
 Flops in_precision(const std::string& precision, double flops) {
@@ -116,7 +121,8 @@ Flops Estimator::evaluate_teacher() const {
   const EvaluateConfig& evaluate = config_.evaluate;
   const double samples = number(evaluate.samples), variants = denoises() ? 2 : 1;
   return in_precision(evaluate.precision, teacher_sample(evaluate.teacher_guidance) * samples) +
-         Flops{0, models_.scored() * (number(dataset_.test_rows) + variants * samples)};
+         Flops{0, models_.scored() * (number(dataset_.test_rows) + variants * samples) +
+                      models_.inverted() * number(evaluate.likelihood_rows)};
 }
 
 Flops Estimator::evaluate_student(const std::string& coupling) const {
@@ -124,15 +130,17 @@ Flops Estimator::evaluate_student(const std::string& coupling) const {
   double evaluations = number(evaluate.curvature_samples * evaluate.curvature_steps), scored = 0;
   for (const Sampling& sampling : samplings(evaluate, coupling)) {
     const double samples = number(sampling.table ? std::min(evaluate.samples, dataset_.test_rows) : evaluate.samples);
-    evaluations += samples * number(sampling.nfe);
+    evaluations += samples * evaluations_of(sampling.integration);
     scored += samples;
   }
   const double pairs = number(evaluate.pairing_rows);
   const double compared = coupling == "nf" ? pairs : 0;  // with the teacher's samples of the same noise
   evaluations += (2 * pairs + compared) * number(evaluate.pairing_nfe);
   const double guided = evaluate.guidance == 1 ? 1 : 2;
+  const double traces = passes_a_gradient_of_the_image * number(evaluate.likelihood_probes);
+  const double likelihood = number(evaluate.likelihood_rows) * usual_adaptive_evaluations * (1 + traces);
   return in_precision(evaluate.precision, models_.velocity() * evaluations * guided) +
-         Flops{0, models_.scored() * scored + teacher_sample(0) * compared};
+         Flops{0, models_.velocity() * likelihood + models_.scored() * scored + teacher_sample(0) * compared};
 }
 
 StageEstimate Estimator::stage(const StageNode& node) const {

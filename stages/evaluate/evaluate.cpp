@@ -5,11 +5,14 @@
 #include "pipeline/patches.h"
 #include "stages/couple/coupling_table.h"
 #include "stages/evaluate/fidelity.h"
+#include "stages/evaluate/integration.h"
+#include "stages/evaluate/likelihood_scores.h"
 #include "stages/evaluate/results.h"
+#include "stages/evaluate/row_sums.h"
 #include "stages/evaluate/samplings.h"
 #include "stages/evaluate/scorer.h"
-#include "stages/evaluate/solver.h"
 #include "stages/evaluate/starts.h"
+#include "stages/evaluate/student_field.h"
 #include "stages/student/model.h"
 #include "stages/teacher/model.h"
 #include "storage/atomic_file.h"
@@ -17,7 +20,7 @@
 
 #include <torch/torch.h>
 
-#include <chrono>
+#include <cmath>
 
 namespace couplet {
 namespace {
@@ -40,9 +43,9 @@ struct Evaluation {
   const EvaluateConfig& config() const { return context.config.evaluate; }
   std::uint64_t seed() const { return static_cast<std::uint64_t>(context.config.pipeline.seed); }
 
-  void keep(const RecordKey& key, const SampleScore& score) {
-    records.add(key, "frechet_distance", score.frechet_distance, score.samples, network, score.nonfinite);
-    records.add(key, "class_accuracy", score.class_accuracy, score.samples, network, score.nonfinite);
+  void keep(const RecordKey& key, const SampleScore& score, const nlohmann::json& details = nlohmann::json::object()) {
+    records.add(key, "frechet_distance", score.frechet_distance, score.samples, network, score.nonfinite, details);
+    records.add(key, "class_accuracy", score.class_accuracy, score.samples, network, score.nonfinite, details);
     if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
     if (context.communicator.is_root()) records.publish();
   }
@@ -54,7 +57,8 @@ Evaluation start_evaluation(StageContext& context) {
   const EvaluateConfig& config = context.config.evaluate;
   Scorer scorer(load_classifier(context.run, context.config.features, shape, context.device),
                 load_moments(context.run.reference_statistics()), config.slice_rows, config.grid_rows * shape.classes,
-                "evaluation stopped; finished scores are kept", context.communicator, context.device);
+                "evaluation stopped; finished scores and the samples counted so far are kept", context.communicator,
+                context.device);
   context.communicator.barrier();
   return {context,
           std::move(train),
@@ -67,6 +71,7 @@ Evaluation start_evaluation(StageContext& context) {
 
 /// Held-out images scored like samples: how far two real sets of this size are apart.
 void score_real(Evaluation& run) {
+  const StageContext& context = run.context;
   const RecordKey key{.model = "real", .split = "test"};
   if (run.records.has(key, "frechet_distance")) return;
   const SampleScore score = run.scorer.score(
@@ -76,7 +81,7 @@ void score_real(Evaluation& run) {
         return Generated{{to_float(read_rows(run.test, "image", first, there)).index_select(0, rows)},
                          read_rows(run.test, "label", first, there).to(torch::kInt64).index_select(0, rows)};
       },
-      1, run.test.rows())[0];
+      1, run.test.rows(), journal_of(context, "real"))[0];
   run.keep(key, score);
   say("real test images: Fréchet distance {:.4f} to the training images ({})", score.frechet_distance, run.network);
 }
@@ -107,7 +112,7 @@ void score_teacher(Evaluation& run) {
         if (denoises) made.variants.push_back(denoise(teacher, raw, labels, teacher_config.noise_std));
         return made;
       },
-      denoises ? 2 : 1, config.samples);
+      denoises ? 2 : 1, config.samples, journal_of(context, "teacher"));
   for (std::size_t variant = 0; variant < scores.size(); ++variant) {
     key.denoised = variant == 1;
     if (context.communicator.is_root()) {
@@ -121,60 +126,99 @@ void score_teacher(Evaluation& run) {
   say("pictures: {}", (context.run.pictures() / "teacher.png").string());
 }
 
+RecordKey student_key(const Evaluation& run, const Sampling& sampling) {
+  const EvaluateConfig& config = run.config();
+  return {.model = "student",
+          .coupling = run.context.node.coupling,
+          .seed = run.context.node.seed,
+          .solver = sampling.integration.name(),
+          .grid = sampling.integration.grid,
+          .nfe = sampling.integration.nfe(),
+          .noise = sampling.table ? "table" : "fresh",
+          .split = sampling.table ? "test" : "",
+          .guidance = config.guidance,
+          .guidance_from = config.guidance_from,
+          .guidance_to = config.guidance_to};
+}
+
+/// What dopri5's records say besides.
+nlohmann::json adaptive_details(const Tolerance& tolerance, const SampleScore& score) {
+  return {{"atol", tolerance.absolute},
+          {"rtol", tolerance.relative},
+          {"nfe_mean", score.nfe_mean},
+          {"nfe_min", score.nfe_least},
+          {"nfe_max", score.nfe_most}};
+}
+
 void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& held_out, const Sampling& sampling) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
-  const std::string solver(solver_name(sampling.solver)), grid(grid_name(sampling.grid));
-  const RecordKey key{.model = "student",
-                      .coupling = context.node.coupling,
-                      .seed = context.node.seed,
-                      .solver = solver,
-                      .grid = grid,
-                      .nfe = sampling.nfe,
-                      .noise = sampling.table ? "table" : "fresh",
-                      .split = sampling.table ? "test" : "",
-                      .guidance = config.guidance};
+  const Integration& integration = sampling.integration;
+  RecordKey key = student_key(run, sampling);
   if (run.records.has(key, "frechet_distance")) return;
   const double sigma_f = sampling.table ? coupling_sigma(context.run) : 1;
   const SampleScore score = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
         const Starts starts = sampling.table ? table_starts(held_out, sigma_f, first, count)
                                              : fresh_starts(run.shape, run.seed(), first, count);
-        const at::Tensor images = solve(velocity(starts.labels.to(context.device)), starts.z.to(context.device),
-                                        sampling.solver, sampling.grid, sampling.nfe);
-        return Generated{{images}, starts.labels};
+        const Integrated made =
+            integrate(velocity(starts.labels.to(context.device)), starts.z.to(context.device), integration);
+        return Generated{{made.x}, starts.labels, made.nfe};
       },
-      1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples)[0];
+      1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples,
+      journal_of(context, key.noise + " " + integration.text()))[0];
   if (context.communicator.is_root()) {
-    publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}-{}-nfe-{:02d}.png", context.node.coupling,
-                                                          context.node.seed, key.noise, solver, grid, sampling.nfe),
+    publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}.png", context.node.coupling, context.node.seed,
+                                                          key.noise, sampling.file_name()),
                      score.pictures, run.shape.classes);
   }
-  run.keep(key, score);
-  say("{} {} {} NFE {}{}: Fréchet distance {:.4f}, class accuracy {:.3f}", context.node.coupling, solver, grid,
-      sampling.nfe, sampling.table ? " from held-out table z" : "", score.frechet_distance, score.class_accuracy);
+  if (integration.adaptive()) {
+    key.nfe = std::llround(score.nfe_mean);
+    run.keep(key, score, adaptive_details(integration.tolerance, score));
+    say("dopri5 made {:.1f} evaluations a sample ({} to {} a batch)", score.nfe_mean, score.nfe_least, score.nfe_most);
+  } else {
+    run.keep(key, score);
+  }
+  say("{} {}{}: Fréchet distance {:.4f}, class accuracy {:.3f}", context.node.coupling, integration.text(),
+      sampling.table ? " from held-out table z" : "", score.frechet_distance, score.class_accuracy);
+}
+
+/// What fresh noise costs against held-out table noise, where both are over as many samples.
+void compare_noise(Evaluation& run, const Sampling& sampling) {
+  const RecordKey key = student_key(run, sampling), fresh_key = student_key(run, {sampling.integration, false});
+  if (run.records.has(key, "prior_mismatch")) return;
+  const auto table = run.records.find(key, "frechet_distance"), fresh = run.records.find(fresh_key, "frechet_distance");
+  if (!table || !fresh || table->at("value").is_null() || fresh->at("value").is_null()) return;
+  const auto samples = table->at("samples").get<std::int64_t>();
+  if (fresh->at("samples") != samples) {
+    say("no prior mismatch at NFE {}: {} held-out table rows against {} samples of fresh noise", key.nfe, samples,
+        fresh->at("samples").get<std::int64_t>());
+    return;
+  }
+  run.records.add(key, "prior_mismatch", fresh->at("value").get<double>() - table->at("value").get<double>(), samples,
+                  run.network);
+  if (run.context.communicator.is_root()) run.records.publish();
 }
 
 void evaluate_student(Evaluation& run) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
-  SiT model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed, run.shape,
-                           context.device);
+  const SiT model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed,
+                                 run.shape, context.device);
   const RowTable held_out(context.run.coupling_test(), coupling_format);
-  const VelocityOf velocity = [&](const at::Tensor& labels) -> VelocityField {
-    return [&, labels](const at::Tensor& x, double t) {
-      const Autocast autocast(config.precision, context.device);
-      const at::Tensor times = torch::full({x.size(0)}, t, x.options());
-      return config.guidance == 1 ? model->forward(x, times, labels)
-                                  : model->guided_velocity(x, times, labels, config.guidance);
-    };
+  const Guidance guidance{config.guidance, config.guidance_from, config.guidance_to};
+  const VelocityOf velocity = [&](const at::Tensor& labels) {
+    return student_field(model, labels, guidance, config.precision);
   };
-  for (const Sampling& sampling : samplings(config, context.node.coupling))
+  for (const Sampling& sampling : samplings(config, context.node.coupling)) {
     score_student(run, velocity, held_out, sampling);
+    if (sampling.table) compare_noise(run, sampling);
+  }
   const FidelityTask task{context, run.train, run.test, run.shape, run.network, velocity, run.records};
-  measure_curvature(task);
+  measure_paths(task);
   measure_pairing(task);
   measure_teacher_distance(task);
+  measure_student_likelihood(context, run.records, run.test, model);
 }
 
 }  // namespace
@@ -184,10 +228,13 @@ void evaluate(StageContext& context) {
   if (context.node.coupling.empty()) {
     score_real(run);
     score_teacher(run);
+    measure_teacher_likelihood(context, run.records, run.test, run.shape);
   } else {
     evaluate_student(run);
   }
-  if (context.communicator.is_root()) merge_results(context.run, stage_graph(context.config));
+  if (!context.communicator.is_root()) return;
+  fs::remove(journal_of(context, "").path);
+  merge_results(context.run, stage_graph(context.config));
 }
 
 }  // namespace couplet

@@ -2,9 +2,8 @@
 #pragma once
 
 #include "pipeline/config.h"
-#include "stages/evaluate/solver.h"
+#include "stages/evaluate/integration.h"
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,14 +11,16 @@ namespace couplet {
 
 /// One way of sampling a student.
 struct Sampling {
-  Solver solver = Solver::euler;
-  Grid grid = Grid::uniform;
-  std::int64_t nfe = 1;
+  Integration integration;
   bool table = false;  ///< from held-out table noise
+
+  /// As part of a picture's name.
+  std::string file_name() const;
 };
 
-/// Every solver with every grid at every NFE it was asked for. One step looks the same on every grid and with both
-/// solvers, so it is made once. From table noise (students of coupling "nf"): Euler on the first grid.
+/// Every solver with every grid at every NFE it was asked for, then times of the user's own, then dopri5. One step of
+/// Euler looks the same on every grid, and a first Heun step is one, so it is made once. From table noise (students of
+/// coupling "nf"): Euler on the first grid.
 std::vector<Sampling> samplings(const EvaluateConfig& config, const std::string& coupling);
 
 }  // namespace couplet
