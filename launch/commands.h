@@ -21,6 +21,7 @@ int repair_command(const std::vector<std::string>& words);
 int clean_command(const std::vector<std::string>& words);
 int import_command(const std::vector<std::string>& words);
 int export_command(const std::vector<std::string>& words);
+int reference_command(const std::vector<std::string>& words);
 int sample_command(const std::vector<std::string>& words);
 int config_command(const std::vector<std::string>& words);
 int version_command(const std::vector<std::string>& words);

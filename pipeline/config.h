@@ -113,6 +113,9 @@ struct StudentConfig {
 };
 
 struct EvaluateConfig {
+  std::string network;                    ///< file; "": the built-in classifier
+  std::vector<std::string> network_args;  ///< "return_features=True"
+  std::string reference;                  ///< file; "": made of the training images
   std::int64_t samples = 0;
   std::int64_t slice_rows = 0;
   std::vector<std::int64_t> euler_nfe;

@@ -108,6 +108,12 @@ void validate(const Config& config) {
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
   require_multiple("couple.shard-rows", config.couple.shard_rows, "couple.block-rows", config.couple.block_rows);
 
+  if (config.evaluate.network.empty() && !config.evaluate.network_args.empty())
+    refuse("evaluate.network-args are given without evaluate.network, whose arguments they are");
+  if (config.evaluate.network.empty() && !config.evaluate.reference.empty())
+    refuse(
+        "evaluate.reference is given without evaluate.network: the built-in classifier is trained anew in every run");
+
   require_distinct("student.couplings", config.student.couplings);
   require_distinct("student.seeds", config.student.seeds);
   check_evaluate(config.evaluate);

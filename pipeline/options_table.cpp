@@ -299,7 +299,15 @@ void add_student(std::vector<Option>& table) {
 void add_evaluate(std::vector<Option>& table) {
   table.insert(
       table.end(),
-      {{"evaluate.samples", result, FIELD(evaluate.samples), "5000", "samples", "samples a score", 2, many},
+      {{"evaluate.network", result, FIELD(evaluate.network), "", "",
+        "file of the network whose features Fréchet distances compare: a TorchScript program from uint8 images "
+        "[n, C, H, W] to features, or safetensors of the FID Inception network; empty: the built-in classifier"},
+       {"evaluate.network-args", result, FIELD(evaluate.network_args), "", "",
+        "arguments of a TorchScript program besides the images: return_features=True, or values in their order"},
+       {"evaluate.reference", result, FIELD(evaluate.reference), "", "",
+        "file of reference statistics by that network (couplet reference; npz of pytorch-fid, ADM, EDM); empty: made "
+        "of the training images"},
+       {"evaluate.samples", result, FIELD(evaluate.samples), "5000", "samples", "samples a score", 2, many},
        {"evaluate.slice-rows", result, FIELD(evaluate.slice_rows), "250", "rows",
         "samples made at once, whatever the number of ranks", 1, 1e6},
        {"evaluate.euler-nfe", result, FIELD(evaluate.euler_nfe), "1 2 4 8 16 31", "evaluations",

@@ -37,6 +37,10 @@ public:
     return root_ / "student" / (coupling + "-" + std::to_string(seed));
   }
   std::filesystem::path results() const { return root_ / "evaluate" / "results.json"; }
+  /// Of the training images by the network of `evaluate.network`; `hash` names both.
+  std::filesystem::path network_statistics(const std::string& hash) const {
+    return root_ / "evaluate" / ("reference-" + hash.substr(0, 12) + ".safetensors");
+  }
   std::filesystem::path pictures() const { return root_ / "evaluate" / "pictures"; }
   std::filesystem::path report() const { return root_ / "report" / "report.html"; }
 

@@ -3,7 +3,9 @@
 #include "pipeline/autocast.h"
 #include "pipeline/log.h"
 #include "pipeline/patches.h"
+#include "pipeline/weights.h"
 #include "stages/couple/coupling_table.h"
+#include "stages/evaluate/feature_reference.h"
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/integration.h"
 #include "stages/evaluate/likelihood_scores.h"
@@ -36,16 +38,19 @@ struct Evaluation {
   StageContext& context;
   RowTable train, test;
   DatasetShape shape;
-  std::string network;
+  ScoreNetwork classifier;  ///< of class accuracy
+  ScoreNetwork network;     ///< of Fréchet distances
   Scorer scorer;
   Records records;
 
   const EvaluateConfig& config() const { return context.config.evaluate; }
   std::uint64_t seed() const { return static_cast<std::uint64_t>(context.config.pipeline.seed); }
+  /// The features behind a score are kept as they are made: they are of this network.
+  SliceJournal journal(const std::string& what) const { return journal_of(context, what + ", by " + network.hash); }
 
   void keep(const RecordKey& key, const SampleScore& score, const nlohmann::json& details = nlohmann::json::object()) {
     records.add(key, "frechet_distance", score.frechet_distance, score.samples, network, score.nonfinite, details);
-    records.add(key, "class_accuracy", score.class_accuracy, score.samples, network, score.nonfinite, details);
+    records.add(key, "class_accuracy", score.class_accuracy, score.samples, classifier, score.nonfinite, details);
     if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
     if (context.communicator.is_root()) records.publish();
   }
@@ -55,23 +60,23 @@ Evaluation start_evaluation(StageContext& context) {
   RowTable train(context.run.train_images(), "couplet-dataset"), test(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train);
   const EvaluateConfig& config = context.config.evaluate;
-  Scorer scorer(load_classifier(context.run, context.config.features, shape, context.device),
-                load_moments(context.run.reference_statistics()), config.slice_rows, config.grid_rows * shape.classes,
+  FeatureReference reference = run_reference(context, train, test);
+  const ScoreNetwork network{reference.network->name(), reference.network->hash(), reference.network->resize()};
+  Classifier classifier = load_classifier(context.run, context.config.features, shape, context.device);
+  const ScoreNetwork of_accuracy{network_name(context.config), tensors_hash(named_tensors(*classifier)), "none"};
+  Scorer scorer(std::move(classifier), std::move(reference.moments), config.slice_rows,
+                config.grid_rows * shape.classes,
                 "evaluation stopped; finished scores and the samples counted so far are kept", context.communicator,
-                context.device);
+                context.device, reference.network);
+  Records records(context.directory());
+  records.require_network(network);
   context.communicator.barrier();
-  return {context,
-          std::move(train),
-          std::move(test),
-          shape,
-          network_name(context.config),
-          std::move(scorer),
-          Records(context.directory())};
+  return {context,     std::move(train), std::move(test),   shape,
+          of_accuracy, network,          std::move(scorer), std::move(records)};
 }
 
 /// Held-out images scored like samples: how far two real sets of this size are apart.
 void score_real(Evaluation& run) {
-  const StageContext& context = run.context;
   const RecordKey key{.model = "real", .split = "test"};
   if (run.records.has(key, "frechet_distance")) return;
   const SampleScore score = run.scorer.score(
@@ -81,9 +86,10 @@ void score_real(Evaluation& run) {
         return Generated{{to_float(read_rows(run.test, "image", first, there)).index_select(0, rows)},
                          read_rows(run.test, "label", first, there).to(torch::kInt64).index_select(0, rows)};
       },
-      1, run.test.rows(), journal_of(context, "real"))[0];
+      1, run.test.rows(), run.journal("real"))[0];
   run.keep(key, score);
-  say("real test images: Fréchet distance {:.4f} to the training images ({})", score.frechet_distance, run.network);
+  say("real test images: Fréchet distance {:.4f} to the training images ({})", score.frechet_distance,
+      run.network.name);
 }
 
 /// The teacher's samples of fresh noise, as they come (with the noise it was trained on) and denoised.
@@ -112,7 +118,7 @@ void score_teacher(Evaluation& run) {
         if (denoises) made.variants.push_back(denoise(teacher, raw, labels, teacher_config.noise_std));
         return made;
       },
-      denoises ? 2 : 1, config.samples, journal_of(context, "teacher"));
+      denoises ? 2 : 1, config.samples, run.journal("teacher"));
   for (std::size_t variant = 0; variant < scores.size(); ++variant) {
     key.denoised = variant == 1;
     if (context.communicator.is_root()) {
@@ -121,7 +127,7 @@ void score_teacher(Evaluation& run) {
     }
     run.keep(key, scores[variant]);
     say("teacher{}: Fréchet distance {:.4f}, class accuracy {:.3f} ({} samples, {})", key.denoised ? ", denoised" : "",
-        scores[variant].frechet_distance, scores[variant].class_accuracy, scores[variant].samples, run.network);
+        scores[variant].frechet_distance, scores[variant].class_accuracy, scores[variant].samples, run.network.name);
   }
   say("pictures: {}", (context.run.pictures() / "teacher.png").string());
 }
@@ -166,7 +172,7 @@ void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& 
         return Generated{{made.x}, starts.labels, made.nfe};
       },
       1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples,
-      journal_of(context, key.noise + " " + integration.text()))[0];
+      run.journal(key.noise + " " + integration.text()))[0];
   if (context.communicator.is_root()) {
     publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}.png", context.node.coupling, context.node.seed,
                                                           key.noise, sampling.file_name()),
@@ -214,7 +220,7 @@ void evaluate_student(Evaluation& run) {
     score_student(run, velocity, held_out, sampling);
     if (sampling.table) compare_noise(run, sampling);
   }
-  const FidelityTask task{context, run.train, run.test, run.shape, run.network, velocity, run.records};
+  const FidelityTask task{context, run.train, run.test, run.shape, run.classifier.name, velocity, run.records};
   measure_paths(task);
   measure_pairing(task);
   measure_teacher_distance(task);

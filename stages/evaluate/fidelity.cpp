@@ -41,7 +41,7 @@ RecordKey student_key(const FidelityTask& task, std::int64_t nfe, const std::str
 void keep(const FidelityTask& task, const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
           const std::string& network) {
   if (task.records.has(key, metric)) return;  // an attempt that was killed between two figures of one measurement
-  task.records.add(key, metric, value, samples, network);
+  task.records.add(key, metric, value, samples, {.name = network});
   if (task.context.communicator.is_root()) task.records.publish();
   say("{}{}: {} = {:.5f} ({} rows)", key.coupling, key.split.empty() ? "" : ", " + key.split, metric, value, samples);
 }

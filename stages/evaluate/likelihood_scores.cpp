@@ -64,7 +64,7 @@ void keep(const StageContext& context, Records& records, RecordKey key, const st
     key.nfe = std::llround(details["nfe_mean"].get<double>());
   }
   const auto bad = rows - static_cast<std::int64_t>(n);
-  records.add(key, metric, mean, rows, "", bad, details);
+  records.add(key, metric, mean, rows, {}, bad, details);
   if (context.communicator.is_root()) records.publish();
   say("{}{}: {} = {:.4f} ± {:.4f} ({} held-out images{})", key.model, key.coupling.empty() ? "" : " " + key.coupling,
       metric, mean, error, rows, bad > 0 ? fmt::format(", {} of them not finite", bad) : "");

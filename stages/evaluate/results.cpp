@@ -49,15 +49,26 @@ std::optional<nlohmann::json> Records::find(const RecordKey& key, const std::str
 }
 
 void Records::add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
-                  const std::string& network, std::int64_t nonfinite, const nlohmann::json& details) {
+                  const ScoreNetwork& network, std::int64_t nonfinite, const nlohmann::json& details) {
   nlohmann::json record = key_fields(key, metric);
   // JSON has no NaN: a figure that is not finite is null, and says so.
   record["value"] = std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
   record["samples"] = samples;
-  record["network"] = network;
+  record["network"] = network.name;
+  record["network_hash"] = network.hash;
+  record["resize"] = network.resize;
   record["nonfinite_samples"] = nonfinite;
   record.update(details);
   records_.push_back(record);
+}
+
+void Records::require_network(const ScoreNetwork& network) const {
+  for (const nlohmann::json& record : records_) {
+    const std::string hash = record.value("network_hash", "");
+    if (record.value("metric", "") != "frechet_distance" || hash.empty() || hash == network.hash) continue;
+    refuse("{}: holds Fréchet distances by {} ({}), but the network is now {} ({}); --redo evaluate scores anew",
+           path_.string(), record.value("network", ""), hash, network.name, network.hash);
+  }
 }
 
 void Records::publish() const {

@@ -26,6 +26,11 @@ struct RecordKey {
   double guidance_from = 0, guidance_to = 1;  ///< times at which a student was guided
 };
 
+/// The network behind a score: as FeatureNetwork has them; empty where a score has none, or the name says it all.
+struct ScoreNetwork {
+  std::string name = {}, hash = {}, resize = {};
+};
+
 /// The records of one node, kept after every score so that an interrupted evaluation goes on where it was.
 class Records {
 public:
@@ -36,8 +41,10 @@ public:
   std::optional<nlohmann::json> find(const RecordKey& key, const std::string& metric) const;
   /// `details`: further fields of this record.
   void add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
-           const std::string& network, std::int64_t nonfinite = 0,
+           const ScoreNetwork& network, std::int64_t nonfinite = 0,
            const nlohmann::json& details = nlohmann::json::object());
+  /// Refuses to go on where an earlier attempt's Fréchet distances are by another network than this.
+  void require_network(const ScoreNetwork& network) const;
   /// Publishes records.json. Only on rank 0.
   void publish() const;
 

@@ -28,20 +28,24 @@ void add_extras(SampleScore& score, const at::Tensor& columns) {
 }  // namespace
 
 Scorer::Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures,
-               std::string stopped, Communicator& communicator, c10::Device device)
+               std::string stopped, Communicator& communicator, c10::Device device,
+               std::shared_ptr<FeatureNetwork> network)
     : classifier_(std::move(classifier)),
       reference_(std::move(reference)),
       slice_rows_(slice_rows),
       pictures_(pictures),
       stopped_(std::move(stopped)),
       communicator_(communicator),
-      device_(device) {}
+      device_(device),
+      network_(std::move(network)) {}
 
 /// [rows, dimension + extras]: features, then what `Extra` names.
 at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe) {
   const at::Tensor is_finite = images.flatten(1).isfinite().all(1).to(torch::kFloat32).cpu();
-  const at::Tensor features = classifier_->features(to_float(to_uint8(images)).to(device_));
+  const at::Tensor pixels = to_uint8(images);
+  at::Tensor features = classifier_->features(to_float(pixels).to(device_));
   const at::Tensor right = classifier_->logits(features).argmax(1).cpu().eq(labels.cpu()).to(torch::kFloat32);
+  if (network_) features = network_->describe(pixels).features;
   const at::Tensor made = torch::full_like(right, static_cast<double>(nfe));
   return torch::cat({features.to(torch::kFloat32).cpu(), torch::stack({right, is_finite, made}, 1)}, 1);
 }

@@ -3,6 +3,7 @@
 
 #include "pipeline/communicator.h"
 #include "pipeline/slices.h"
+#include "stages/evaluate/feature_network.h"
 #include "stages/evaluate/frechet.h"
 #include "stages/features/model.h"
 
@@ -10,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -38,8 +40,9 @@ struct SampleScore {
 class Scorer {
 public:
   /// `stopped`: the message of Interrupted when a stop is asked for between slices; empty: all slices are computed.
+  /// `reference` is of the features of `network`; of the classifier's where there is none.
   Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures, std::string stopped,
-         Communicator& communicator, c10::Device device);
+         Communicator& communicator, c10::Device device, std::shared_ptr<FeatureNetwork> network = nullptr);
   /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits
   /// first. Goes on with the samples that the journal holds.
   std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples,
@@ -54,6 +57,7 @@ private:
   std::string stopped_;
   Communicator& communicator_;
   c10::Device device_;
+  std::shared_ptr<FeatureNetwork> network_;
 };
 
 }  // namespace couplet

@@ -1,0 +1,58 @@
+// Networks whose features images are compared by.
+#pragma once
+
+#include "stages/features/classifier.h"
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// What a network says of n images.
+struct ImageFeatures {
+  at::Tensor features;  ///< float32 [n, dimension], on the CPU
+  at::Tensor logits;    ///< float32 [n, classes], or undefined: the network gives none
+  at::Tensor spatial;   ///< float32 [n, spatial dimension] for sFID, or undefined
+};
+
+class FeatureNetwork {
+public:
+  virtual ~FeatureNetwork() = default;
+  /// Images uint8 [n, C, H, W] on any device. A row's digits do not depend on n. Images that the network does not take,
+  /// and features that are none (probabilities, maps), are refused with a line that names the network.
+  virtual ImageFeatures describe(const at::Tensor& images) = 0;
+  /// "Fashion-MNIST classifier features", "inception-2015-12-05.pt(return_features=True)"
+  virtual const std::string& name() const = 0;
+  /// Of its weights, program and arguments: equal hashes, equal features.
+  virtual const std::string& hash() const = 0;
+  /// How images come to the network's resolution: "none", "inside the network", "bilinear, TensorFlow 1's, to 299x299".
+  virtual const std::string& resize() const = 0;
+};
+
+/// A network given by the user.
+struct NetworkFile {
+  std::filesystem::path path;          ///< a TorchScript program, or safetensors of the FID Inception network's weights
+  std::vector<std::string> arguments;  ///< of a TorchScript program besides the images: "return_features=True", "3"
+};
+
+/// The network of a file, on `device`. A file that is neither is refused.
+std::unique_ptr<FeatureNetwork> make_feature_network(const NetworkFile& file, c10::Device device);
+/// The built-in classifier, already on `device`.
+std::unique_ptr<FeatureNetwork> make_feature_network(Classifier classifier, const std::string& name,
+                                                     c10::Device device);
+
+/// What `network` says of images uint8 [n, C, H, W], asked for exactly `batch` at a time (zeros fill up the last
+/// batch), so that a row's digits do not depend on n; without gradients, autocast or TF32.
+ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch,
+                                  const std::function<ImageFeatures(const at::Tensor&)>& network);
+/// Grey images [n, 1, H, W] as RGB, the channel three times; others as they are.
+at::Tensor as_rgb(const at::Tensor& images);
+
+}  // namespace couplet
