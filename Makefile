@@ -1,5 +1,5 @@
 # The short ways. Everything here can also be done by hand: see README.md.
-#   make run | test | build | bench | install PREFIX=... | device-bundle | format | tidy | clean
+#   make run | test | build | slurm-demo | slurm-chaos | bench | install PREFIX=... | device-bundle | format | tidy | clean
 BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
@@ -7,7 +7,7 @@ CMAKE_FLAGS ?=
 RUN_DIR ?= runs/fashion
 RANKS ?= 2
 
-.PHONY: run test build build-tests setup configure bench install device-bundle format tidy clean
+.PHONY: run test slurm-demo slurm-chaos build build-tests setup configure bench install device-bundle format tidy clean
 
 run: build
 	$(BUILD)/couplet run --config configs/fashion.ini --run-dir $(RUN_DIR) --ranks $(RANKS)
@@ -16,12 +16,23 @@ run: build
 test: build-tests
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
+# The pipeline through Slurm, on a cluster of two nodes that is started on this machine for it; the long one disturbs it.
+slurm-demo: build
+	slurm/demo --couplet $(BUILD)/couplet
+
+DISTURBANCES ?= 10
+SEED ?= 1
+slurm-chaos: build
+	slurm/chaos --couplet $(BUILD)/couplet --disturbances $(DISTURBANCES) --seed $(SEED)
+
 bench: setup configure
 	cmake --build $(BUILD) -j $(JOBS) --target all
 	bench/run $(BUILD)
 
+# Slurm's packages only for what starts a cluster.
+test slurm-demo slurm-chaos: SETUP = slurm
 setup:
-	@scripts/setup
+	@scripts/setup $(SETUP)
 
 configure: setup
 	@[ -e $(BUILD)/build.ninja ] || cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS)

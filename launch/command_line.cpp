@@ -5,6 +5,8 @@
 #include <fmt/ranges.h>
 #include <algorithm>
 #include <charconv>
+#include <iterator>
+#include <sstream>
 
 namespace couplet {
 
@@ -14,14 +16,27 @@ namespace po = boost::program_options;
 
 constexpr const char* argument_name = "argument";
 
+/// {"RUN", "[STAGE]"} of "RUN [STAGE]"
+std::vector<std::string> argument_names(const CommandSyntax& syntax) {
+  std::istringstream text(syntax.arguments);
+  return {std::istream_iterator<std::string>(text), {}};
+}
+
+bool has_letter(const Flag& flag) {
+  return flag.letter != 0;
+}
+
 po::options_description describe(const CommandSyntax& syntax) {
   po::options_description known;
   known.add_options()("help", "")(argument_name, po::value<std::string>());
-  for (const auto& flag : syntax.flags)
+  for (const auto& flag : syntax.flags) {
+    const std::string names = has_letter(flag) ? fmt::format("{},{}", flag.name, flag.letter) : flag.name;
     if (flag.value.empty())
-      known.add_options()(flag.name.c_str(), flag.help.c_str());
+      known.add_options()(names.c_str(), flag.help.c_str());
     else
-      known.add_options()(flag.name.c_str(), po::value<std::string>(), flag.help.c_str());
+      known.add_options()(names.c_str(), po::value<std::string>(), flag.help.c_str());
+  }
+  for (const auto& key : syntax.further_keys) known.add_options()(key.c_str(), po::value<std::string>());
   if (!syntax.takes_keys) return known;
   for (const auto& option : options()) {
     if (option.is_list())
@@ -35,6 +50,7 @@ po::options_description describe(const CommandSyntax& syntax) {
 [[noreturn]] void refuse_unknown(const CommandSyntax& syntax, const std::string& name) {
   std::vector<std::string> candidates{"help"};
   for (const auto& flag : syntax.flags) candidates.push_back(flag.name);
+  candidates.insert(candidates.end(), syntax.further_keys.begin(), syntax.further_keys.end());
   if (syntax.takes_keys)
     for (const auto& option : options()) candidates.push_back(option.key);
   refuse("unknown option --{}; the nearest is --{} (couplet {} --help{})", name, nearest_name(name, candidates),
@@ -42,23 +58,23 @@ po::options_description describe(const CommandSyntax& syntax) {
 }
 
 std::vector<po::option> split(const CommandSyntax& syntax, const std::vector<std::string>& words) {
-  namespace style = po::command_line_style;
   const po::options_description known = describe(syntax);
   po::positional_options_description positions;
-  if (!syntax.arguments.empty()) positions.add(argument_name, 1);
+  const auto names = argument_names(syntax);
+  if (!names.empty()) positions.add(argument_name, static_cast<int>(names.size()));
+  int style = po::command_line_style::allow_long | po::command_line_style::long_allow_adjacent |
+              po::command_line_style::long_allow_next;
+  if (std::ranges::any_of(syntax.flags, has_letter))
+    style |= po::command_line_style::allow_short | po::command_line_style::allow_dash_for_short |
+             po::command_line_style::short_allow_next;
   try {
-    return po::command_line_parser(words)
-        .options(known)
-        .positional(positions)
-        .style(style::allow_long | style::long_allow_adjacent | style::long_allow_next)
-        .run()
-        .options;
+    return po::command_line_parser(words).options(known).positional(positions).style(style).run().options;
   } catch (const po::unknown_option& error) {
     const std::string name = error.get_option_name();
     refuse_unknown(syntax, name.substr(name.find_first_not_of('-')));
   } catch (const po::too_many_positional_options_error&) {
     refuse("couplet {} takes {}; see couplet {} --help", syntax.name,
-           syntax.arguments.empty() ? "flags only" : "one " + syntax.arguments, syntax.name);
+           names.empty() ? "flags only" : (names.size() == 1 ? "one " : "") + syntax.arguments, syntax.name);
   } catch (const po::error& error) {
     refuse("{}; see couplet {} --help", error.what(), syntax.name);
   }
@@ -70,7 +86,7 @@ CommandLine::CommandLine(const CommandSyntax& syntax, const std::vector<std::str
   for (const auto& option : split(syntax, words)) {
     const std::string& name = option.string_key;
     if (name == argument_name) {
-      argument_ = option.value.front();
+      arguments_.push_back(option.value.front());
       continue;
     }
     const bool again = has(name) || std::ranges::find(settings_, name, &Setting::key) != settings_.end();
@@ -81,8 +97,10 @@ CommandLine::CommandLine(const CommandSyntax& syntax, const std::vector<std::str
     else
       flags_[name].push_back(option.value.empty() ? "" : option.value.front());
   }
-  if (!syntax.arguments.empty() && argument_.empty() && !help())
-    refuse("couplet {} needs {}; see couplet {} --help", syntax.name, syntax.arguments, syntax.name);
+  const auto names = argument_names(syntax);
+  for (std::size_t i = 0; i < names.size() && !help(); ++i)
+    if (argument(i).empty() && !names[i].starts_with('['))
+      refuse("couplet {} needs {}; see couplet {} --help", syntax.name, names[i], syntax.name);
 }
 
 std::string CommandLine::get(const std::string& flag, const std::string& otherwise) const {
@@ -126,8 +144,10 @@ std::string help_text(const CommandSyntax& syntax) {
   const auto add = [&text](const std::string& flag, const std::string& help) {
     text += fmt::format("  {:<28} {}\n", flag, help);
   };
-  for (const auto& flag : syntax.flags)
-    add(fmt::format("--{}{}{}", flag.name, flag.value.empty() ? "" : " ", flag.value), flag.help);
+  for (const auto& flag : syntax.flags) {
+    const std::string letter = has_letter(flag) ? fmt::format("-{}, ", flag.letter) : "";
+    add(fmt::format("{}--{}{}{}", letter, flag.name, flag.value.empty() ? "" : " ", flag.value), flag.help);
+  }
   if (syntax.takes_keys)
     add("--section.key VALUE", "any key of the configuration; `couplet config` prints them with help");
   add("--help", "this text");

@@ -4,25 +4,28 @@
 #include "pipeline/options.h"
 #include "storage/error.h"
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <vector>
 
 namespace couplet {
 
-/// A flag of a command. `value` is what stands for the value in the help; "" for a switch.
+/// A flag of a command. `value` is what stands for the value in the help; "" for a switch. `letter`: -f for --follow.
 struct Flag {
   std::string name, value, help;
   bool repeated = false;
+  char letter = 0;
 };
 
 struct CommandSyntax {
   std::string name;       ///< "run"
-  std::string arguments;  ///< "NAME", "PATH" or "": at most one
+  std::string arguments;  ///< "NAME", "RUN [STAGE]" or "": names, apart by a space, those that may be left out in []
   std::string summary;    ///< one line
   std::vector<Flag> flags;
-  bool takes_keys = false;  ///< --section.key VALUE too
-  std::string notes;        ///< more help, whole lines
+  bool takes_keys = false;                     ///< --section.key VALUE too
+  std::vector<std::string> further_keys = {};  ///< and these, which the help's notes tell of
+  std::string notes;                           ///< more help, whole lines
 };
 
 /// What was given. Unknown flags are refused with the nearest name; so are repeated ones and a missing argument.
@@ -41,14 +44,17 @@ public:
   /// The flag's value; a command line without it is refused.
   std::string required(const std::string& flag) const;
 
-  const std::string& argument() const { return argument_; }
+  /// The argument at a position; "" for one that may be left out and is.
+  std::string argument(std::size_t position = 0) const {
+    return position < arguments_.size() ? arguments_[position] : "";
+  }
   /// Keys of the configuration, in the order given.
   const std::vector<Setting>& settings() const { return settings_; }
 
 private:
   std::string command_;
   std::map<std::string, std::vector<std::string>> flags_;
-  std::string argument_;
+  std::vector<std::string> arguments_;
   std::vector<Setting> settings_;
 };
 

@@ -13,8 +13,8 @@ std::string overview() {
       "Couplet {}: few-step generators distilled from noise-data couplings.\n\n"
       "  couplet COMMAND [options]\n\n",
       COUPLET_VERSION);
-  for (const auto& command : commands()) text += fmt::format("  {:<10} {}\n", command.name, command.summary);
-  text += fmt::format("  {:<10} {}\n", "help", "this text, or `couplet help COMMAND`");
+  for (const auto& command : commands()) text += fmt::format("  {:<17} {}\n", command.name, command.summary);
+  text += fmt::format("  {:<17} {}\n", "help", "this text, or `couplet help COMMAND`");
   return text;
 }
 
@@ -44,8 +44,12 @@ int pick_command(std::vector<std::string> words) {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all{
       {"run", "run the whole pipeline on this machine, or what is left of it", run_command},
+      {"submit", "run the whole pipeline as Slurm jobs", submit_command},
+      {"cancel", "cancel the Slurm jobs of a run, or of one stage", cancel_command},
+      {"simulate-preempt", "send running jobs the signal of a time limit, for testing", simulate_preempt_command},
       {"stage", "run one stage (what `run` starts; for job scripts)", stage_command},
-      {"status", "show how far a run is", status_command},
+      {"status", "show where a run stands", status_command},
+      {"logs", "print what the ranks of a stage said", logs_command},
       {"inspect", "show what a shard or a table holds", inspect_command},
       {"verify", "check every byte and every row of a table or a shard", verify_command},
       {"repair", "drop the damaged shards of a table, so that a rerun makes just those", repair_command},

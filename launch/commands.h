@@ -10,7 +10,11 @@ namespace couplet {
 
 int run_command(const std::vector<std::string>& words);
 int stage_command(const std::vector<std::string>& words);
+int submit_command(const std::vector<std::string>& words);
+int cancel_command(const std::vector<std::string>& words);
+int simulate_preempt_command(const std::vector<std::string>& words);
 int status_command(const std::vector<std::string>& words);
+int logs_command(const std::vector<std::string>& words);
 int inspect_command(const std::vector<std::string>& words);
 int verify_command(const std::vector<std::string>& words);
 int repair_command(const std::vector<std::string>& words);

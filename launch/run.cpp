@@ -3,6 +3,7 @@
 #include "launch/commands.h"
 #include "launch/process.h"
 #include "launch/ranks.h"
+#include "launch/redo.h"
 
 #include "pipeline/interruption.h"
 #include "pipeline/lock.h"
@@ -11,17 +12,13 @@
 #include "stages/report/score_table.h"
 #include "storage/atomic_file.h"
 
-#include <fmt/ranges.h>
 #include <unistd.h>
 #include <chrono>
 #include <cstdlib>
-#include <ranges>
 
 namespace couplet {
 
 namespace {
-
-constexpr double orphan_seconds = 30;  // within which the ranks of a killed launcher are gone
 
 CommandSyntax run_syntax() {
   return {.name = "run",
@@ -30,10 +27,7 @@ CommandSyntax run_syntax() {
           .flags = {{"run-dir", "DIR", "where everything of the run is kept; made if it does not exist"},
                     {"config", "FILE", "INI file; without it the run's own config.ini, if there is one"},
                     {"ranks", "N", "short for --pipeline.ranks"},
-                    {"redo", "STAGE",
-                     "delete a stage (prepare, features, teacher, couple, student, evaluate, report, or "
-                     "one by name) and all that depend on it first; may be repeated",
-                     true}},
+                    redo_flag()},
           .takes_keys = true,
           .notes =
               "Stopped by Ctrl-C, SIGTERM or anything else, the same command goes on: complete stages are skipped,\n"
@@ -68,55 +62,6 @@ Run resolve_run(const CommandLine& line) {
   run.threads = resolve_threads(run.config.pipeline, run.ranks);
   validate_ranks(run.config, run.ranks);
   return run;
-}
-
-/// The stages that --redo deletes: those named and all that depend on them.
-std::vector<StageNode> nodes_to_redo(const CommandLine& line, const std::vector<StageNode>& graph) {
-  std::vector<StageNode> selected;
-  for (const auto& name : line.all("redo"))
-    for (const auto& node : select_nodes(name, graph)) selected.push_back(node);
-  return with_dependants(selected, graph);
-}
-
-/// Refuses a file that a stage would only miss hours later.
-void require_file(const char* key, const std::filesystem::path& path) {
-  if (!path.empty() && !std::filesystem::exists(path)) refuse("{}: there is no file {}", key, path.string());
-}
-
-void require_files(const StageNode& node, const Config& config) {
-  if (node.kind == "prepare") {
-    const PrepareConfig& prepare = config.prepare;
-    const std::filesystem::path source = prepare.source;
-    require_file("prepare.train-images", source / prepare.train_images);
-    require_file("prepare.train-labels", source / prepare.train_labels);
-    require_file("prepare.test-images", source / prepare.test_images);
-    require_file("prepare.test-labels", source / prepare.test_labels);
-  }
-  if (node.kind == "teacher") require_file("teacher.init", config.teacher.init);
-  if (node.kind == "student") require_file("student.init", config.student.init);
-}
-
-/// Refuses, before any work, a run directory that other results are in, and files missing for what is to be done.
-void check_stages(const Run& run, const std::vector<StageNode>& redone) {
-  for (const auto& node : run.graph) {
-    const bool anew = std::ranges::find(redone, node.name, &StageNode::name) != redone.end();
-    if (anew || decide(node, run.graph, run.config, run.directory).action != Action::skip)
-      require_files(node, run.config);
-  }
-}
-
-/// Deletes from the end of the graph backwards, so that what is left at any moment depends on nothing deleted.
-void delete_stages(const Run& run, const std::vector<StageNode>& nodes) {
-  std::vector<std::string> names;
-  for (const auto& node : nodes)
-    if (read_record(run.directory.stage(node.name))) names.push_back(node.name);
-  if (names.empty()) return;
-  say("deleting, to be made again: {}", fmt::join(names, ", "));
-  for (const auto& node : nodes | std::views::reverse) {
-    if (!read_record(run.directory.stage(node.name))) continue;
-    const FileLock lock(run.directory.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
-    delete_stage(node, run.directory);
-  }
 }
 
 /// The command that runs one stage on all ranks.
@@ -203,17 +148,17 @@ int run_command(const std::vector<std::string>& words) {
   const auto start = Clock::now();
   const Run run = resolve_run(line);
   const Clock::time_point stop_at = end_of_time(run.config.pipeline.time_limit);
-  const std::vector<StageNode> redone = nodes_to_redo(line, run.graph);
+  const std::vector<StageNode> redone = nodes_to_redo(line.all("redo"), run.graph);
   create_directories(run.directory);
   SignalReader signals;
   const FileLock lock(run.directory.lock(), LockMode::exclusive, "run directory " + run.directory.root().string());
-  check_stages(run, redone);
+  check_stages(run.graph, redone, run.config, run.directory);
   const std::string text = to_ini(run.config, true);
   say("{}", text);
   say("{} ranks of {} threads in {}", run.ranks, run.threads, run.directory.root().string());
   remove_leftovers(run.directory.root());
   publish_file(run.directory.config(), text);
-  delete_stages(run, redone);
+  delete_stages(redone, run.directory);
   set_environment(run);
   run_stages(run, stop_at, signals);
   const std::chrono::duration<double> seconds = Clock::now() - start;

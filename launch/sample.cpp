@@ -24,7 +24,7 @@ CommandSyntax sample_syntax() {
                     {"model", "NAME", "teacher, or a student: nf-0, independent-0 (nf-0)"},
                     {"count", "N", "samples (100)"},
                     {"labels", "LIST", "classes, separated by spaces or commas, used in turn (every class)"},
-                    {"solver", "NAME", "euler or heun, of a student (euler)"},
+                    {"solver", "NAME", "euler, midpoint, heun, heun-full or rk4, of a student (euler)"},
                     {"nfe", "N", "function evaluations a sample, of a student (4)"},
                     {"grid", "NAME", "uniform or squared, of a student (uniform)"},
                     {"guidance", "G", "guidance; none is 1 for a student (1), 0 for the teacher (0)"},

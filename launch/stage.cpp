@@ -5,6 +5,7 @@
 #include "pipeline/activity.h"
 #include "pipeline/agreement.h"
 #include "pipeline/device.h"
+#include "pipeline/end_note.h"
 #include "pipeline/interruption.h"
 #include "pipeline/lock.h"
 #include "pipeline/log.h"
@@ -21,6 +22,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <optional>
 #include <thread>
 
@@ -31,27 +33,24 @@ namespace {
 constexpr double orphan_seconds = 30;  // within which the ranks of a killed predecessor are gone
 
 CommandSyntax stage_syntax() {
-  return {.name = "stage",
-          .arguments = "NAME",
-          .summary = "run one stage, or all of a kind, in this process",
-          .flags = {{"run-dir", "DIR", "the run directory"},
-                    {"config", "FILE", "INI file; without it the run's own config.ini"},
-                    {"couple.shards", "A-B", "couple: only these shards; other jobs make the rest at the same time"},
-                    {"couple.finish", "", "couple: close the table that such jobs have filled"},
-                    {"launched", "",
-                     "started by `couplet run`, which holds the run directory and ends this process with it"}},
-          .takes_keys = true,
-          .notes =
-              "NAME: prepare, features, teacher, couple, student, evaluate, report, or one such as student/nf-0.\n"
-              "With several ranks: mpirun -n N couplet stage NAME ..., or srun.\n"
-              "--couple.shards counts through the training table's shards, then the held-out table's. The job that\n"
-              "makes the last missing one closes the table; --couple.finish does so where none did.\n"};
-}
-
-/// Ranks on this host, as mpirun tells; without it, this one.
-std::int64_t local_ranks() {
-  const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  return text ? std::max(1, std::atoi(text)) : 1;
+  return {
+      .name = "stage",
+      .arguments = "NAME",
+      .summary = "run one stage, or all of a kind, in this process",
+      .flags = {{"run-dir", "DIR", "the run directory"},
+                {"config", "FILE", "INI file; without it the run's own config.ini"},
+                {"couple.shards", "A-B", "couple: only these shards; other jobs make the rest at the same time"},
+                {"couple.part", "K/N", "couple: the K-th of N equal parts of the shards, from 0"},
+                {"couple.finish", "", "couple: close the table that such jobs have filled"},
+                {"end-note", "FILE", "for job scripts: why the stage was asked to stop, or failed, is appended to it"},
+                {"launched", "",
+                 "started by `couplet run`, which holds the run directory and ends this process with it"}},
+      .takes_keys = true,
+      .notes =
+          "NAME: prepare, features, teacher, couple, student, evaluate, report, or one such as student/nf-0.\n"
+          "With several ranks: mpirun -n N couplet stage NAME ..., or srun.\n"
+          "--couple.shards counts through the training table's shards, then the held-out table's. The job that\n"
+          "makes the last missing one closes the table; --couple.finish does so where none did.\n"};
 }
 
 double unix_seconds(std::chrono::system_clock::time_point time) {
@@ -179,36 +178,40 @@ std::vector<std::int64_t> close_parts(const Session& session, const StageNode& n
   return missing;
 }
 
-/// Shards `range` of the coupling table, beside other jobs on the same directory; none: only closes the table. The
-/// stage's lock is held at the beginning and the end only, the lock on its parts all the time.
-void run_part(const Session& session, const StageNode& node, const std::optional<ShardRange>& range) {
+/// What a job makes of the coupling table beside other jobs on the same directory.
+struct TablePart {
+  std::string name;                                 ///< of its log: "coupling-0-63"
+  std::function<void(StageContext& context)> make;  ///< none: the table is only closed
+};
+
+/// The stage's lock is held at the beginning and the end only, the lock on its parts all the time.
+void run_part(const Session& session, const StageNode& node, const TablePart& part) {
   Communicator& communicator = session.communicator;
-  const std::string name = range ? fmt::format("{}-{}-{}", node.name, range->first, range->last) : node.name;
   const double start = now_seconds();
   std::filesystem::create_directories(session.run.log());
   std::filesystem::create_directories(session.run.stage(node.name));
-  open_log(session.run.stage_log(name), name, communicator.rank(), communicator.size());
+  open_log(session.run.stage_log(part.name), part.name, communicator.rank(), communicator.size());
   std::optional<FileLock> parts;
   bool work = false;
   if (communicator.is_root()) {
     const Busy busy("looking what is to be done");
-    parts.emplace(session.run.parts_lock(node.name), range ? LockMode::shared : LockMode::exclusive,
+    parts.emplace(session.run.parts_lock(node.name), part.make ? LockMode::shared : LockMode::exclusive,
                   "stage " + node.name, orphan_seconds);
     const FileLock lock(session.run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
     StageRecord record;
-    work = begin_attempt(session, node, record, !range);
+    work = begin_attempt(session, node, record, !part.make);
   }
   if (communicator.maximum(work ? 1 : 0) == 0) return;
-  if (!parts && range) parts.emplace(session.run.parts_lock(node.name), LockMode::shared, "stage " + node.name);
+  if (!parts && part.make) parts.emplace(session.run.parts_lock(node.name), LockMode::shared, "stage " + node.name);
   StageContext context{node,         session.config, session.run,
                        communicator, session.device, fingerprint(node, session.graph, session.config)};
-  if (range) couple_shards(context, *range);
+  if (part.make) part.make(context);
   if (!communicator.is_root()) return;
   const std::vector<std::int64_t> missing = close_parts(session, node, context, now_seconds() - start);
   if (missing.empty())
     say("complete");
-  else if (range)
-    say("shards {}-{} are there; {} are still missing", range->first, range->last, ranges_text(missing));
+  else if (part.make)
+    say("its shards are there; {} are still missing", ranges_text(missing));
   else
     fail("{}: shards {} are missing; couplet stage couple --couple.shards {}-{} makes them",
          session.run.coupling().string(), ranges_text(missing), missing.front(), missing.back());
@@ -216,35 +219,46 @@ void run_part(const Session& session, const StageNode& node, const std::optional
 
 /// The part of the coupling table that the command line asks for; false: no part, but whole stages.
 bool run_parts(const CommandLine& line, const Session& session, const std::vector<StageNode>& nodes) {
-  if (!line.has("couple.shards") && !line.has("couple.finish")) return false;
-  if (line.has("couple.shards") && line.has("couple.finish"))
+  const bool range = line.has("couple.shards"), share = line.has("couple.part"), finish = line.has("couple.finish");
+  if (!range && !share && !finish) return false;
+  if (range + share + finish > 1)
     refuse(
-        "--couple.shards and --couple.finish exclude each other: the job that makes the last shard closes the table");
+        "--couple.shards, --couple.part and --couple.finish exclude each other: the job that makes the last shard "
+        "closes the table");
   if (nodes.size() != 1 || nodes[0].kind != "couple")
-    refuse("--couple.shards and --couple.finish belong to `couplet stage couple`, not to stage {}", line.argument());
-  std::optional<ShardRange> range;
-  if (line.has("couple.shards")) range = parse_shard_range(line.get("couple.shards"));
-  run_part(session, nodes[0], range);
+    refuse("--couple.shards, --couple.part and --couple.finish belong to `couplet stage couple`, not to stage {}",
+           line.argument());
+  TablePart part{nodes[0].name, {}};
+  if (range) {
+    const ShardRange shards = parse_shard_range(line.get("couple.shards"));
+    part = {fmt::format("{}-{}-{}", part.name, shards.first, shards.last),
+            [shards](StageContext& context) { couple_shards(context, shards); }};
+  } else if (share) {
+    const ShardPart shards = parse_shard_part(line.get("couple.part"));
+    part = {fmt::format("{}-{}", part.name, shards.part),
+            [shards](StageContext& context) { couple_part(context, shards); }};
+  }
+  run_part(session, nodes[0], part);
   return true;
 }
 
 /// What all ranks must agree on before any work: with ranks of another version or configuration, or of other devices,
 /// a stage would come out as a mixture.
 nlohmann::json facts_of(const CommandLine& line, const Config& config) {
-  nlohmann::json facts = {{"program version", COUPLET_VERSION},
-                          {"stage", line.argument()},
-                          {"couple.shards", line.get("couple.shards")},
-                          {"couple.finish", line.has("couple.finish")},
-                          {"device", resolve_device(config.pipeline.device)}};
+  nlohmann::json facts = {
+      {"program version", COUPLET_VERSION},         {"stage", line.argument()},
+      {"couple.shards", line.get("couple.shards")}, {"couple.part", line.get("couple.part")},
+      {"couple.finish", line.has("couple.finish")}, {"device", resolve_device(config.pipeline.device)}};
   for (const Option& option : options())
     if (option.kind == OptionKind::result) facts[option.key] = value_text(config, option.key);
   return facts;
 }
 
-/// What this attempt's notes on what the ranks do are called: student-nf-0, couple-0-63.
+/// What this attempt's notes on what the ranks do are called: student-nf-0, coupling-0-63, coupling-3.
 std::string board_name(const CommandLine& line) {
   std::string name = line.argument();
   if (line.has("couple.shards")) name += "-" + line.get("couple.shards");
+  if (line.has("couple.part")) name += fmt::format("-{}", parse_shard_part(line.get("couple.part")).part);
   std::ranges::replace(name, '/', '-');
   return name;
 }
@@ -252,10 +266,11 @@ std::string board_name(const CommandLine& line) {
 void run_nodes(const CommandLine& line, const Config& config, const RunDirectory& run, Communicator& communicator) {
   const auto graph = stage_graph(config);
   const auto nodes = select_nodes(line.argument(), graph);
-  validate_ranks(config, communicator.size());
+  for (const auto& node : nodes) validate_ranks(config, communicator.size(), node.kind);
   require_agreement(communicator, "what they are to do", facts_of(line, config));
   const Watchdog watchdog(communicator, run.log() / "ranks", board_name(line), config.pipeline.timeout);
-  const auto threads = resolve_threads(config.pipeline, local_ranks());
+  const auto threads = line.has("launched") ? resolve_threads(config.pipeline, local_ranks())
+                                            : resolve_task_threads(config.pipeline, local_ranks());
   at::set_num_threads(static_cast<int>(threads));
   const Session session{config, run, graph, communicator, pick_device(config.pipeline.device, communicator)};
   // Stages on their own may run side by side in one run directory, but not beside `couplet run`.
@@ -281,8 +296,12 @@ bool rank_0_ends_all() {
 /// Ends this rank, and so all others, after a failure. One that all ranks meet (a missing file) is told once, by rank
 /// 0.
 int end_ranks(int rank, int ranks, const std::string& message, int status) {
-  if (rank == 0 || !rank_0_ends_all())
-    fmt::print(stderr, "couplet: {}{}\n", ranks > 1 ? fmt::format("rank {}: ", rank) : "", message);
+  close_end_note();
+  if (rank == 0 || !rank_0_ends_all()) {
+    const std::string text = fmt::format("{}{}", ranks > 1 ? fmt::format("rank {}: ", rank) : "", message);
+    note_failure(text);
+    fmt::print(stderr, "couplet: {}\n", text);
+  }
   if (ranks > 1) abort_all(status);
   return status;
 }
@@ -295,6 +314,7 @@ int started_as_rank() {
 }
 
 void run_ranks(const CommandLine& line, int& rank, int& ranks) {
+  if (line.has("end-note")) open_end_note(line.get("end-note"));
   if (line.has("launched") || std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
   const RunDirectory run(std::filesystem::path(line.required("run-dir")).lexically_normal());
   std::filesystem::path file = line.get("config");
@@ -306,6 +326,7 @@ void run_ranks(const CommandLine& line, int& rank, int& ranks) {
   rank = communicator->rank();
   ranks = communicator->size();
   run_nodes(line, config, run, *communicator);
+  note_success();
 }
 
 }  // namespace
@@ -322,6 +343,7 @@ int stage_command(const std::vector<std::string>& words) {
       run_ranks(line, rank, ranks);
     return exit_ok;
   } catch (const Interrupted& interrupted) {
+    close_end_note();
     say("{}{}", time_limit_over() ? "pipeline.time-limit is over: " : "", interrupted.what());
     return exit_interrupted;
   } catch (const Error& error) {

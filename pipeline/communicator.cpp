@@ -24,6 +24,14 @@ bool started_by_mpi() {
   return set("OMPI_COMM_WORLD_SIZE") || set("PMIX_RANK") || set("PMI_RANK");
 }
 
+/// srun started several tasks that know nothing of each other: each would do all of the work.
+void refuse_lone_tasks() {
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (tasks && std::atoi(tasks) > 1)
+    refuse("srun started {} tasks but no MPI among them; use srun --mpi=pmix (srun --mpi=list shows what there is)",
+           tasks);
+}
+
 at::Tensor one_number(std::int64_t value) {
   return at::full({1}, value, at::kLong);
 }
@@ -87,6 +95,7 @@ std::unique_ptr<Communicator> make_communicator(const std::string& device) {
   const bool cuda = resolve_device(device) == "cuda";
   std::unique_ptr<Communicator> communicator;
   if (!started_by_mpi()) {
+    refuse_lone_tasks();
     communicator = make_single_communicator();
   } else {
     auto mpi = std::make_unique<MpiCommunicator>();

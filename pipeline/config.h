@@ -88,6 +88,7 @@ struct TeacherConfig {
 };
 
 struct CoupleConfig {
+  std::int64_t array = 0;  ///< jobs of a Slurm array; 0: one job, no array
   bool flips = true;
   std::int64_t replicates = 1;
   std::string noise_type;  ///< "float16" or "float32"
@@ -119,13 +120,19 @@ struct EvaluateConfig {
   std::int64_t slice_rows = 0;
   std::vector<std::int64_t> euler_nfe;
   std::vector<std::int64_t> heun_nfe;
+  std::vector<std::int64_t> midpoint_nfe, rk4_nfe;
   std::vector<std::string> grids;
+  std::vector<double> times;  ///< a time grid of the user's own, from 0 to 1; empty: none
+  bool dopri5 = false;
+  double atol = 0, rtol = 0;  ///< of dopri5
   double guidance = 1;
+  double guidance_from = 0, guidance_to = 1;  ///< times at which students are guided
   double teacher_guidance = 0;
   bool teacher_annealed = false;
   double teacher_temperature = 1;
   std::int64_t curvature_samples = 0, curvature_steps = 0;
   std::int64_t pairing_rows = 0, pairing_nfe = 0;
+  std::int64_t likelihood_rows = 0, likelihood_probes = 0;
   std::int64_t grid_rows = 0;
   std::string precision;
 };

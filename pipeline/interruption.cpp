@@ -1,5 +1,7 @@
 #include "pipeline/interruption.h"
 
+#include "pipeline/end_note.h"
+
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -29,9 +31,11 @@ Clock::rep ticks(Clock::time_point time) {
 void take_signal(int signal) {
   const Clock::rep now = ticks(Clock::now());
   Clock::rep first = 0;
-  if (requested.compare_exchange_strong(first, now)) return;
+  if (requested.compare_exchange_strong(first, now)) return note_signal(signal, false);
   if (signal == SIGUSR1 && usr1_repeats) return;
-  if (now - first > Clock::duration(one_request).count()) _exit(128 + signal);
+  if (now - first <= Clock::duration(one_request).count()) return;
+  note_signal(signal, true);
+  _exit(128 + signal);
 }
 
 }  // namespace

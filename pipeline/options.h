@@ -57,7 +57,11 @@ struct Setting {
 Config default_config();
 /// Sets one key; a value of the wrong type or out of range is refused naming key, value and what is allowed.
 void set_value(Config& config, const Setting& setting);
-/// The keys of an INI file. Unknown, repeated and malformed lines are refused with file and line.
+/// The settings of an INI file that may hold `keys` ("section.key"). Unknown, repeated and malformed lines are refused
+/// with file and line; `hint` says where the user finds all keys.
+std::vector<Setting> read_ini(const std::filesystem::path& file, const std::vector<std::string>& keys,
+                              const std::string& hint);
+/// Those of a configuration file.
 std::vector<Setting> read_settings(const std::filesystem::path& file);
 /// Defaults, then the file (none if empty), then the command line. Checked with `validate`.
 Config resolve_config(const std::filesystem::path& file, const std::vector<Setting>& command_line);
@@ -69,7 +73,7 @@ std::string to_ini(const Config& config, bool brief = false);
 
 /// What keys must fulfil together; refused naming the keys and the nearest valid values.
 void validate(const Config& config);
-/// Each global batch must divide by the number of ranks.
-void validate_ranks(const Config& config, std::int64_t ranks);
+/// The global batch of each model must divide by the number of ranks; with a `kind` of stage ("teacher"), that stage's.
+void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind = "");
 
 }  // namespace couplet

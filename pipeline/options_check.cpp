@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 namespace couplet {
@@ -39,6 +40,46 @@ void check_training(const std::string& section, const TrainingConfig& training, 
   if (training.final_learning_rate > training.learning_rate)
     refuse("{0}.final-learning-rate = {1} is above {0}.learning-rate = {2}", section, training.final_learning_rate,
            training.learning_rate);
+}
+
+void check_times(const std::vector<double>& times) {
+  if (times.empty()) return;
+  const bool ascending = std::ranges::adjacent_find(times, std::greater_equal<>()) == times.end();
+  if (times.size() < 2 || !ascending || times.front() != 0 || times.back() != 1)
+    refuse("evaluate.times = {}: times ascend strictly from 0 to 1", fmt::join(times, " "));
+}
+
+void check_guidance(const EvaluateConfig& evaluate) {
+  const double from = evaluate.guidance_from, to = evaluate.guidance_to;
+  if (from >= to) refuse("evaluate.guidance-from = {} is not below evaluate.guidance-to = {}", from, to);
+  if (evaluate.guidance == 1 && (from > 0 || to < 1))
+    refuse(
+        "evaluate.guidance-from = {} and evaluate.guidance-to = {} with evaluate.guidance = 1, which is none: give a "
+        "scale or leave the interval out",
+        from, to);
+}
+
+/// A solver whose steps take `step` evaluations.
+void check_evaluations(const char* key, const std::vector<std::int64_t>& counts, std::int64_t step) {
+  if (!counts.empty()) require_distinct(key, counts);
+  for (const std::int64_t nfe : counts)
+    if (nfe % step != 0)
+      refuse("{} = {}: every step takes {} evaluations; the nearest valid: {}", key, nfe, step,
+             nearest_multiples(nfe, step));
+}
+
+void check_evaluate(const EvaluateConfig& evaluate) {
+  require_distinct("evaluate.euler-nfe", evaluate.euler_nfe);
+  require_distinct("evaluate.heun-nfe", evaluate.heun_nfe);
+  require_distinct("evaluate.grids", evaluate.grids);
+  for (const std::int64_t nfe : evaluate.heun_nfe)
+    if (nfe % 2 == 0)
+      refuse("evaluate.heun-nfe = {} is even; Heun steps with a last Euler step take 2n - 1 evaluations: {} or {}", nfe,
+             nfe - 1, nfe + 1);
+  check_evaluations("evaluate.midpoint-nfe", evaluate.midpoint_nfe, 2);
+  check_evaluations("evaluate.rk4-nfe", evaluate.rk4_nfe, 4);
+  check_times(evaluate.times);
+  check_guidance(evaluate);
 }
 
 void check_batch(const std::string& section, std::int64_t batch, std::int64_t ranks) {
@@ -75,20 +116,18 @@ void validate(const Config& config) {
 
   require_distinct("student.couplings", config.student.couplings);
   require_distinct("student.seeds", config.student.seeds);
-  require_distinct("evaluate.euler-nfe", config.evaluate.euler_nfe);
-  require_distinct("evaluate.heun-nfe", config.evaluate.heun_nfe);
-  require_distinct("evaluate.grids", config.evaluate.grids);
-  for (const std::int64_t nfe : config.evaluate.heun_nfe)
-    if (nfe % 2 == 0)
-      refuse("evaluate.heun-nfe = {} is even; Heun steps with a last Euler step take 2n - 1 evaluations: {} or {}", nfe,
-             nfe - 1, nfe + 1);
+  check_evaluate(config.evaluate);
 }
 
-void validate_ranks(const Config& config, std::int64_t ranks) {
-  require_slices(config.pipeline, ranks);
-  check_batch("features", config.features.training.batch, ranks);
-  check_batch("teacher", config.teacher.training.batch, ranks);
-  check_batch("student", config.student.training.batch, ranks);
+void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind) {
+  const auto check = [&](const char* section, const TrainingConfig& training) {
+    if (!kind.empty() && kind != section) return;
+    require_slices(config.pipeline, ranks);
+    check_batch(section, training.batch, ranks);
+  };
+  check("features", config.features.training);
+  check("teacher", config.teacher.training);
+  check("student", config.student.training);
 }
 
 }  // namespace couplet

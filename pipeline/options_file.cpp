@@ -47,14 +47,15 @@ std::string place(const std::filesystem::path& file, const std::vector<Line>& li
 
 }  // namespace
 
-std::vector<Setting> read_settings(const std::filesystem::path& file) {
+std::vector<Setting> read_ini(const std::filesystem::path& file, const std::vector<std::string>& keys,
+                              const std::string& hint) {
   std::ifstream stream(file);
   std::ostringstream content;
   if (!stream || !(content << stream.rdbuf())) refuse("cannot read the configuration file {}", file.string());
   const std::vector<Line> lines = lines_of(content.str());
 
   po::options_description known;
-  for (const auto& option : options()) known.add_options()(option.key.c_str(), po::value<std::string>());
+  for (const auto& key : keys) known.add_options()(key.c_str(), po::value<std::string>());
   std::vector<Setting> settings;
   std::set<std::string> seen;
   try {
@@ -62,12 +63,9 @@ std::vector<Setting> read_settings(const std::filesystem::path& file) {
     for (const auto& option : po::parse_config_file(text, known, true).options) {
       const std::string& key = option.string_key;
       const auto has_key = [&](const Line& line) { return line.key == key; };
-      if (option.unregistered) {
-        std::vector<std::string> keys;
-        for (const auto& each : options()) keys.push_back(each.key);
-        refuse("{}: unknown key {}; the nearest is {} (`couplet config` prints all)", place(file, lines, has_key), key,
-               nearest_name(key, keys));
-      }
+      if (option.unregistered)
+        refuse("{}: unknown key {}; the nearest is {} ({})", place(file, lines, has_key), key, nearest_name(key, keys),
+               hint);
       if (!seen.insert(key).second) refuse("{}: {} is set a second time", place(file, lines, has_key, 1), key);
       settings.push_back({key, option.value.empty() ? "" : option.value.front(), place(file, lines, has_key)});
     }
@@ -79,6 +77,12 @@ std::vector<Setting> read_settings(const std::filesystem::path& file) {
            error.tokens());
   }
   return settings;
+}
+
+std::vector<Setting> read_settings(const std::filesystem::path& file) {
+  std::vector<std::string> keys;
+  for (const auto& option : options()) keys.push_back(option.key);
+  return read_ini(file, keys, "`couplet config` prints all");
 }
 
 }  // namespace couplet

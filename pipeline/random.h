@@ -27,7 +27,9 @@ enum class Purpose : std::uint32_t {
   feature_noise = 12,
   metric_subset = 13,
   validation_start = 14,  ///< z of the independent coupling in validation; index: row of the held-out table
-  validation_time = 15    ///< index: row of the held-out table
+  validation_time = 15,   ///< index: row of the held-out table
+  likelihood_noise = 16,  ///< dequantisation of images whose likelihood is measured; index: row of the images
+  likelihood_probe = 17   ///< of the trace of a field; index: row of the images · probes + number of the probe
 };
 
 /// Ten rounds of Philox4x32.

@@ -5,8 +5,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -14,6 +16,7 @@
 #include <span>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace couplet {
 namespace {
@@ -54,12 +57,13 @@ std::string to_text(const RankRecord& record, const std::string& job) {
   return hash_of(text) + " " + text + "\n";
 }
 
-std::optional<RankRecord> parse(const std::string& text, const std::string& job) {
+/// The record and the job it is of.
+std::optional<std::pair<RankRecord, std::string>> parse(const std::string& text) {
   if (text.size() != record_bytes) return std::nullopt;
   const std::string body = text.substr(hash_digits + 1, record_bytes - hash_digits - 2);
   if (!text.starts_with(hash_of(body) + " ")) return std::nullopt;
   const auto json = nlohmann::json::parse(body, nullptr, false);
-  if (!json.is_object() || json.value("job", "") != job) return std::nullopt;
+  if (!json.is_object()) return std::nullopt;
   RankRecord record;
   record.rank = json.value("rank", 0);
   record.host = json.value("host", "");
@@ -74,7 +78,21 @@ std::optional<RankRecord> parse(const std::string& text, const std::string& job)
   record.activity.waits_for = json.value("waits_for", std::int64_t{0});
   record.activity.what = json.value("what", "");
   record.activity.step = json.value("step", "");
-  return record;
+  return std::pair(record, json.value("job", ""));
+}
+
+/// A record's text; nothing of it if it cannot be read.
+std::string read_text(const fs::path& path, double& changed) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return "";
+  std::string text(record_bytes, '\0');
+  const ssize_t count = ::pread(file, text.data(), text.size(), 0);
+  struct stat status {};
+  if (::fstat(file, &status) == 0)
+    changed = static_cast<double>(status.st_mtim.tv_sec) + static_cast<double>(status.st_mtim.tv_nsec) * 1e-9;
+  ::close(file);
+  text.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
+  return text;
 }
 
 }  // namespace
@@ -103,13 +121,33 @@ bool RankBoard::write(const RankRecord& record) const {
 }
 
 std::optional<RankRecord> RankBoard::read(int rank) const {
-  const int file = ::open(record_path(rank).c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return std::nullopt;
-  std::string text(record_bytes, '\0');
-  const ssize_t count = ::pread(file, text.data(), text.size(), 0);
-  ::close(file);
-  text.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
-  return parse(text, job_);
+  double changed = 0;
+  auto found = parse(read_text(record_path(rank), changed));
+  if (!found || found->second != job_) return std::nullopt;
+  return std::move(found->first);
+}
+
+std::map<std::string, std::vector<RankRecord>> RankBoard::read_all(
+    const fs::path& directory, const std::function<bool(const std::string& name)>& wanted) {
+  std::map<std::string, std::map<std::string, std::vector<RankRecord>>> jobs;  // by board, then job
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    const std::string name = entry.path().stem().string(), rank = entry.path().extension().string();
+    const bool is_record = rank.size() > 1 && rank.find_first_not_of("0123456789", 1) == std::string::npos;
+    if (!is_record || !wanted(name)) continue;
+    double changed = 0;
+    auto found = parse(read_text(entry.path(), changed));
+    if (!found) continue;
+    found->first.time = std::max(found->first.time, changed);
+    jobs[name][found->second].push_back(std::move(found->first));
+  }
+  std::map<std::string, std::vector<RankRecord>> boards;
+  const auto last_beat = [](const auto& job) { return std::ranges::max(job.second, {}, &RankRecord::time).time; };
+  for (auto& [name, by_job] : jobs) {
+    boards[name] = std::ranges::max_element(by_job, {}, last_beat)->second;
+    std::ranges::sort(boards[name], {}, &RankRecord::rank);
+  }
+  return boards;
 }
 
 bool RankBoard::announce_end(const std::string& reason) const {

@@ -6,8 +6,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace couplet {
 
@@ -42,6 +45,11 @@ public:
   /// Announces, once for all ranks, why all are to end: true for the caller who is first.
   bool announce_end(const std::string& reason) const;
   bool end_announced() const;
+
+  /// The boards in a directory whose names are wanted: of each the records of the job that wrote last, by rank. `time`
+  /// is the file's own where that is later. For people; to be read at any moment by any process.
+  static std::map<std::string, std::vector<RankRecord>> read_all(
+      const std::filesystem::path& directory, const std::function<bool(const std::string& name)>& wanted);
 
 private:
   std::filesystem::path record_path(int rank) const;

@@ -134,9 +134,8 @@ Decision decide(const StageNode& node, const std::vector<StageNode>& graph, cons
   if (!differences.empty() || record->fingerprint != now.fingerprint) {
     if (node.kind == "report") return {Action::start, "its inputs changed"};
     refuse(
-        "{} was made with another configuration ({}); go back to it, choose another --run-dir, or add --redo {} to "
-        "delete "
-        "{} and what depends on it",
+        "{} was made with another configuration ({}); go back to it, choose another --run-dir, or delete {} and what "
+        "depends on it by couplet run or submit with --redo {}",
         directory.string(), fmt::join(differences, "; "), node.name, node.name);
   }
   if (record->state == StageState::complete) return {Action::skip, "complete, and its configuration is unchanged"};

@@ -1,5 +1,6 @@
 #include "pipeline/watchdog.h"
 
+#include "pipeline/end_note.h"
 #include "storage/error.h"
 
 #include <fmt/format.h>
@@ -109,6 +110,7 @@ void Watchdog::look_at_others(const RankRecord& own, Clock::time_point now) {
 
 void Watchdog::end_all(const std::string& reason) const {
   if (!reason.empty() && board_.announce_end(reason)) {
+    note_failure(fmt::format("rank {}: {}", rank_, reason));
     fmt::print(stderr,
                "couplet: rank {}: {}. All ranks end now; the same command goes on from what is saved. For a rank that "
                "was only slow, raise pipeline.timeout ({} s)\n",

@@ -53,6 +53,10 @@ FileHandle FileHandle::create(const std::filesystem::path& path) {
   return {path, open_or_fail(path, O_WRONLY | O_CREAT | O_TRUNC, "write")};
 }
 
+FileHandle FileHandle::open_to_change(const std::filesystem::path& path) {
+  return {path, open_or_fail(path, O_RDWR, "change")};
+}
+
 std::uint64_t FileHandle::size() const {
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0) fail("{}: cannot find the size: {}", path_.string(), errno_text(errno));

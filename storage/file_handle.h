@@ -28,6 +28,9 @@ public:
   /// An empty new file; one that exists is emptied.
   static FileHandle create(const std::filesystem::path& path);
 
+  /// To read and write; it must exist.
+  static FileHandle open_to_change(const std::filesystem::path& path);
+
   int descriptor() const { return descriptor_; }
   std::uint64_t size() const;
   /// Reads at most `out.size()` bytes at `offset`; fewer only at the end of the file. Safe from several threads.

@@ -6,8 +6,10 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <string>
+#include <system_error>
 
 namespace couplet {
 namespace {
@@ -95,6 +97,17 @@ IdxArray read_idx(const std::filesystem::path& path) {
   bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(header));
   array.values = std::move(bytes);
   return array;
+}
+
+std::vector<std::int64_t> read_idx_shape(const std::filesystem::path& path) {
+  constexpr std::size_t most_header_bytes = 4 + 4 * 255;
+  const std::unique_ptr<gzFile_s, decltype(&gzclose)> file(gzopen(path.c_str(), "rb"), &gzclose);  // plain files too
+  if (!file) fail("{}: cannot be opened: {}", path.string(), std::generic_category().message(errno));
+  Bytes bytes(most_header_bytes);
+  const int count = gzread(file.get(), bytes.data(), static_cast<unsigned>(bytes.size()));
+  if (count < 0) fail("{}: damaged gzip stream; fetch the file again", path.string());
+  bytes.resize(static_cast<std::size_t>(count));
+  return read_shape(path, bytes);
 }
 
 }  // namespace couplet

@@ -17,5 +17,7 @@ struct IdxArray {
 /// a wrong magic number or element type, and a damaged gzip stream are errors that name the file with found and
 /// expected sizes.
 IdxArray read_idx(const std::filesystem::path& path);
+/// The shape alone, from the first bytes of the file; of the same errors, those that they show.
+std::vector<std::int64_t> read_idx_shape(const std::filesystem::path& path);
 
 }  // namespace couplet

@@ -189,6 +189,16 @@ ShardRange parse_shard_range(const std::string& text) {
   return range;
 }
 
+ShardPart parse_shard_part(const std::string& text) {
+  static const std::regex form("([0-9]{1,9})/([0-9]{1,9})");
+  std::smatch match;
+  const bool matched = std::regex_match(text, match, form);
+  const ShardPart part = matched ? ShardPart{std::stoll(match[1]), std::stoll(match[2])} : ShardPart{0, 0};
+  if (part.part >= part.parts)
+    refuse("--couple.part {}: expected the part, counted from 0, and the number of parts, such as 0/8 to 7/8", text);
+  return part;
+}
+
 void couple(StageContext& context) {
   prepare_directories(context, Ownership::sole);
   const CouplingTables all(context);
@@ -206,6 +216,14 @@ void couple_shards(StageContext& context, const ShardRange& range) {
            range.first, range.last, all.shards() - 1, all.tables[0].plan.shards(), context.config.couple.shard_rows,
            all.tables[1].plan.shards());
   make_shards(context, all, range);
+  context.communicator.barrier();
+}
+
+void couple_part(StageContext& context, const ShardPart& part) {
+  prepare_directories(context, Ownership::shared);
+  const CouplingTables all(context);
+  const auto first_of = [&](std::int64_t index) { return index * all.shards() / part.parts; };
+  make_shards(context, all, {first_of(part.part), first_of(part.part + 1) - 1});
   context.communicator.barrier();
 }
 

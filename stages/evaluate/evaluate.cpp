@@ -5,12 +5,16 @@
 #include "pipeline/patches.h"
 #include "pipeline/weights.h"
 #include "stages/couple/coupling_table.h"
-#include "stages/evaluate/comparison.h"
+#include "stages/evaluate/feature_reference.h"
 #include "stages/evaluate/fidelity.h"
+#include "stages/evaluate/integration.h"
+#include "stages/evaluate/likelihood_scores.h"
 #include "stages/evaluate/results.h"
+#include "stages/evaluate/row_sums.h"
+#include "stages/evaluate/samplings.h"
 #include "stages/evaluate/scorer.h"
-#include "stages/evaluate/solver.h"
 #include "stages/evaluate/starts.h"
+#include "stages/evaluate/student_field.h"
 #include "stages/student/model.h"
 #include "stages/teacher/model.h"
 #include "storage/atomic_file.h"
@@ -18,7 +22,7 @@
 
 #include <torch/torch.h>
 
-#include <chrono>
+#include <cmath>
 
 namespace couplet {
 namespace {
@@ -41,10 +45,12 @@ struct Evaluation {
 
   const EvaluateConfig& config() const { return context.config.evaluate; }
   std::uint64_t seed() const { return static_cast<std::uint64_t>(context.config.pipeline.seed); }
+  /// The features behind a score are kept as they are made: they are of this network.
+  SliceJournal journal(const std::string& what) const { return journal_of(context, what + ", by " + network.hash); }
 
-  void keep(const RecordKey& key, const SampleScore& score) {
-    records.add(key, "frechet_distance", score.frechet_distance, score.samples, network, score.nonfinite);
-    records.add(key, "class_accuracy", score.class_accuracy, score.samples, classifier, score.nonfinite);
+  void keep(const RecordKey& key, const SampleScore& score, const nlohmann::json& details = nlohmann::json::object()) {
+    records.add(key, "frechet_distance", score.frechet_distance, score.samples, network, score.nonfinite, details);
+    records.add(key, "class_accuracy", score.class_accuracy, score.samples, classifier, score.nonfinite, details);
     if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
     if (context.communicator.is_root()) records.publish();
   }
@@ -54,13 +60,14 @@ Evaluation start_evaluation(StageContext& context) {
   RowTable train(context.run.train_images(), "couplet-dataset"), test(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train);
   const EvaluateConfig& config = context.config.evaluate;
-  Comparison comparison = run_comparison(context, train, test);
-  const ScoreNetwork network{comparison.network->name(), comparison.network->hash(), comparison.network->resize()};
+  FeatureReference reference = run_reference(context, train, test);
+  const ScoreNetwork network{reference.network->name(), reference.network->hash(), reference.network->resize()};
   Classifier classifier = load_classifier(context.run, context.config.features, shape, context.device);
   const ScoreNetwork of_accuracy{network_name(context.config), tensors_hash(named_tensors(*classifier)), "none"};
-  Scorer scorer(std::move(classifier), std::move(comparison.reference), config.slice_rows,
-                config.grid_rows * shape.classes, "evaluation stopped; finished scores are kept", context.communicator,
-                context.device, comparison.network);
+  Scorer scorer(std::move(classifier), std::move(reference.moments), config.slice_rows,
+                config.grid_rows * shape.classes,
+                "evaluation stopped; finished scores and the samples counted so far are kept", context.communicator,
+                context.device, reference.network);
   Records records(context.directory());
   records.require_network(network);
   context.communicator.barrier();
@@ -79,7 +86,7 @@ void score_real(Evaluation& run) {
         return Generated{{to_float(read_rows(run.test, "image", first, there)).index_select(0, rows)},
                          read_rows(run.test, "label", first, there).to(torch::kInt64).index_select(0, rows)};
       },
-      1, run.test.rows())[0];
+      1, run.test.rows(), run.journal("real"))[0];
   run.keep(key, score);
   say("real test images: Fréchet distance {:.4f} to the training images ({})", score.frechet_distance,
       run.network.name);
@@ -111,7 +118,7 @@ void score_teacher(Evaluation& run) {
         if (denoises) made.variants.push_back(denoise(teacher, raw, labels, teacher_config.noise_std));
         return made;
       },
-      denoises ? 2 : 1, config.samples);
+      denoises ? 2 : 1, config.samples, run.journal("teacher"));
   for (std::size_t variant = 0; variant < scores.size(); ++variant) {
     key.denoised = variant == 1;
     if (context.communicator.is_root()) {
@@ -125,88 +132,99 @@ void score_teacher(Evaluation& run) {
   say("pictures: {}", (context.run.pictures() / "teacher.png").string());
 }
 
-/// One way of sampling a student.
-struct Sampling {
-  Solver solver = Solver::euler;
-  Grid grid = Grid::uniform;
-  std::int64_t nfe = 1;
-  bool table = false;  ///< from held-out table noise
-};
+RecordKey student_key(const Evaluation& run, const Sampling& sampling) {
+  const EvaluateConfig& config = run.config();
+  return {.model = "student",
+          .coupling = run.context.node.coupling,
+          .seed = run.context.node.seed,
+          .solver = sampling.integration.name(),
+          .grid = sampling.integration.grid,
+          .nfe = sampling.integration.nfe(),
+          .noise = sampling.table ? "table" : "fresh",
+          .split = sampling.table ? "test" : "",
+          .guidance = config.guidance,
+          .guidance_from = config.guidance_from,
+          .guidance_to = config.guidance_to};
+}
 
-/// Every solver with every grid at every NFE it was asked for. One step looks the same on every grid and with both
-/// solvers, so it is made once. From table noise: Euler on the first grid.
-std::vector<Sampling> samplings(const EvaluateConfig& config, const std::string& coupling) {
-  std::vector<Sampling> all;
-  for (const bool table : {false, true}) {
-    if (table && coupling != "nf") continue;
-    for (std::size_t i = 0; i < config.grids.size(); ++i) {
-      const Grid grid = parse_grid(config.grids[i]);
-      if (table && i > 0) continue;
-      for (const std::int64_t nfe : config.euler_nfe) {
-        if (nfe > 1 || i == 0) all.push_back({Solver::euler, grid, nfe, table});
-      }
-      for (const std::int64_t nfe : config.heun_nfe) {
-        if (nfe > 1 && !table) all.push_back({Solver::heun, grid, nfe, table});
-      }
-    }
-  }
-  return all;
+/// What dopri5's records say besides.
+nlohmann::json adaptive_details(const Tolerance& tolerance, const SampleScore& score) {
+  return {{"atol", tolerance.absolute},
+          {"rtol", tolerance.relative},
+          {"nfe_mean", score.nfe_mean},
+          {"nfe_min", score.nfe_least},
+          {"nfe_max", score.nfe_most}};
 }
 
 void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& held_out, const Sampling& sampling) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
-  const std::string solver(solver_name(sampling.solver)), grid(grid_name(sampling.grid));
-  const RecordKey key{.model = "student",
-                      .coupling = context.node.coupling,
-                      .seed = context.node.seed,
-                      .solver = solver,
-                      .grid = grid,
-                      .nfe = sampling.nfe,
-                      .noise = sampling.table ? "table" : "fresh",
-                      .split = sampling.table ? "test" : "",
-                      .guidance = config.guidance};
+  const Integration& integration = sampling.integration;
+  RecordKey key = student_key(run, sampling);
   if (run.records.has(key, "frechet_distance")) return;
   const double sigma_f = sampling.table ? coupling_sigma(context.run) : 1;
   const SampleScore score = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
         const Starts starts = sampling.table ? table_starts(held_out, sigma_f, first, count)
                                              : fresh_starts(run.shape, run.seed(), first, count);
-        const at::Tensor images = solve(velocity(starts.labels.to(context.device)), starts.z.to(context.device),
-                                        sampling.solver, sampling.grid, sampling.nfe);
-        return Generated{{images}, starts.labels};
+        const Integrated made =
+            integrate(velocity(starts.labels.to(context.device)), starts.z.to(context.device), integration);
+        return Generated{{made.x}, starts.labels, made.nfe};
       },
-      1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples)[0];
+      1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples,
+      run.journal(key.noise + " " + integration.text()))[0];
   if (context.communicator.is_root()) {
-    publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}-{}-nfe-{:02d}.png", context.node.coupling,
-                                                          context.node.seed, key.noise, solver, grid, sampling.nfe),
+    publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}.png", context.node.coupling, context.node.seed,
+                                                          key.noise, sampling.file_name()),
                      score.pictures, run.shape.classes);
   }
-  run.keep(key, score);
-  say("{} {} {} NFE {}{}: Fréchet distance {:.4f}, class accuracy {:.3f}", context.node.coupling, solver, grid,
-      sampling.nfe, sampling.table ? " from held-out table z" : "", score.frechet_distance, score.class_accuracy);
+  if (integration.adaptive()) {
+    key.nfe = std::llround(score.nfe_mean);
+    run.keep(key, score, adaptive_details(integration.tolerance, score));
+    say("dopri5 made {:.1f} evaluations a sample ({} to {} a batch)", score.nfe_mean, score.nfe_least, score.nfe_most);
+  } else {
+    run.keep(key, score);
+  }
+  say("{} {}{}: Fréchet distance {:.4f}, class accuracy {:.3f}", context.node.coupling, integration.text(),
+      sampling.table ? " from held-out table z" : "", score.frechet_distance, score.class_accuracy);
+}
+
+/// What fresh noise costs against held-out table noise, where both are over as many samples.
+void compare_noise(Evaluation& run, const Sampling& sampling) {
+  const RecordKey key = student_key(run, sampling), fresh_key = student_key(run, {sampling.integration, false});
+  if (run.records.has(key, "prior_mismatch")) return;
+  const auto table = run.records.find(key, "frechet_distance"), fresh = run.records.find(fresh_key, "frechet_distance");
+  if (!table || !fresh || table->at("value").is_null() || fresh->at("value").is_null()) return;
+  const auto samples = table->at("samples").get<std::int64_t>();
+  if (fresh->at("samples") != samples) {
+    say("no prior mismatch at NFE {}: {} held-out table rows against {} samples of fresh noise", key.nfe, samples,
+        fresh->at("samples").get<std::int64_t>());
+    return;
+  }
+  run.records.add(key, "prior_mismatch", fresh->at("value").get<double>() - table->at("value").get<double>(), samples,
+                  run.network);
+  if (run.context.communicator.is_root()) run.records.publish();
 }
 
 void evaluate_student(Evaluation& run) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
-  SiT model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed, run.shape,
-                           context.device);
+  const SiT model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed,
+                                 run.shape, context.device);
   const RowTable held_out(context.run.coupling_test(), coupling_format);
-  const VelocityOf velocity = [&](const at::Tensor& labels) -> VelocityField {
-    return [&, labels](const at::Tensor& x, double t) {
-      const Autocast autocast(config.precision, context.device);
-      const at::Tensor times = torch::full({x.size(0)}, t, x.options());
-      return config.guidance == 1 ? model->forward(x, times, labels)
-                                  : model->guided_velocity(x, times, labels, config.guidance);
-    };
+  const Guidance guidance{config.guidance, config.guidance_from, config.guidance_to};
+  const VelocityOf velocity = [&](const at::Tensor& labels) {
+    return student_field(model, labels, guidance, config.precision);
   };
-  for (const Sampling& sampling : samplings(config, context.node.coupling))
+  for (const Sampling& sampling : samplings(config, context.node.coupling)) {
     score_student(run, velocity, held_out, sampling);
+    if (sampling.table) compare_noise(run, sampling);
+  }
   const FidelityTask task{context, run.train, run.test, run.shape, run.classifier.name, velocity, run.records};
-  measure_curvature(task);
+  measure_paths(task);
   measure_pairing(task);
   measure_teacher_distance(task);
+  measure_student_likelihood(context, run.records, run.test, model);
 }
 
 }  // namespace
@@ -216,10 +234,13 @@ void evaluate(StageContext& context) {
   if (context.node.coupling.empty()) {
     score_real(run);
     score_teacher(run);
+    measure_teacher_likelihood(context, run.records, run.test, run.shape);
   } else {
     evaluate_student(run);
   }
-  if (context.communicator.is_root()) merge_results(context.run, stage_graph(context.config));
+  if (!context.communicator.is_root()) return;
+  fs::remove(journal_of(context, "").path);
+  merge_results(context.run, stage_graph(context.config));
 }
 
 }  // namespace couplet

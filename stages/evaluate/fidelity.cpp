@@ -2,37 +2,26 @@
 
 #include "pipeline/log.h"
 #include "pipeline/patches.h"
-#include "pipeline/slices.h"
 #include "stages/couple/coupling_table.h"
 #include "stages/evaluate/pairing.h"
+#include "stages/evaluate/paths.h"
+#include "stages/evaluate/row_sums.h"
 #include "stages/evaluate/starts.h"
 #include "stages/teacher/model.h"
 
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace couplet {
 namespace {
 
 constexpr std::int64_t pool_rows = 10000;
 
-/// The mean over rows, float64 [figures], of what `measure(first, count)` makes of a slice: float64 [count, figures],
-/// always a slice of full size.
-at::Tensor mean_over_rows(const FidelityTask& task, std::int64_t rows, std::int64_t figures,
+at::Tensor mean_over_rows(const FidelityTask& task, const std::string& what, std::int64_t rows, std::int64_t figures,
                           const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure) {
-  const torch::NoGradGuard no_grad;
-  const std::int64_t slice = std::min(task.context.config.evaluate.slice_rows, rows);
-  at::Tensor sum = torch::zeros({figures}, torch::kFloat64);
-  for_each_slice(
-      task.context.communicator,
-      {.rows = rows,
-       .slice_rows = slice,
-       .columns = figures,
-       .stopped = "evaluation stopped; finished scores are kept"},
-      [&](std::int64_t first) { return measure(first, slice); },
-      [&](const at::Tensor& values) { sum += values.sum(0); });
-  return sum / static_cast<double>(rows);
+  return sums_over_rows(task.context, what, rows, figures, measure) / static_cast<double>(rows);
 }
 
 RecordKey student_key(const FidelityTask& task, std::int64_t nfe, const std::string& noise, const std::string& split) {
@@ -44,11 +33,14 @@ RecordKey student_key(const FidelityTask& task, std::int64_t nfe, const std::str
           .nfe = nfe,
           .noise = noise,
           .split = split,
-          .guidance = task.context.config.evaluate.guidance};
+          .guidance = task.context.config.evaluate.guidance,
+          .guidance_from = task.context.config.evaluate.guidance_from,
+          .guidance_to = task.context.config.evaluate.guidance_to};
 }
 
 void keep(const FidelityTask& task, const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
           const std::string& network) {
+  if (task.records.has(key, metric)) return;  // an attempt that was killed between two figures of one measurement
   task.records.add(key, metric, value, samples, {.name = network});
   if (task.context.communicator.is_root()) task.records.publish();
   say("{}{}: {} = {:.5f} ({} rows)", key.coupling, key.split.empty() ? "" : ", " + key.split, metric, value, samples);
@@ -66,24 +58,26 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
   // Samples stand in order in a table, so its first rows are those of the pool: rows at even distances among them.
   const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
   const double sigma_f = coupling_sigma(task.context.run);
-  const at::Tensor mean = mean_over_rows(task, rows, 2, [&](std::int64_t first, std::int64_t count) {
-    std::vector<at::Tensor> z, x, labels, own;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
-      const Starts start = table_starts(table, sigma_f, row, 1);
-      z.push_back(start.z);
-      labels.push_back(start.labels);
-      x.push_back(to_float(read_rows(table, "image", row, 1)));
-      own.push_back(read_rows(table, "sample", row, 1));
-    }
-    const at::Tensor label = torch::cat(labels);
-    const at::Tensor made = solve(task.velocity(label.to(task.context.device)), torch::cat(z).to(task.context.device),
-                                  Solver::euler, Grid::uniform, config.pairing_nfe)
-                                .cpu();
-    const PairingFidelity pairing =
-        pairing_fidelity({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
-    return torch::stack({pairing.ratio, pairing.nearest.to(torch::kFloat64)}, 1);
-  });
+  const at::Tensor mean =
+      mean_over_rows(task, "pairing, " + split, rows, 2, [&](std::int64_t first, std::int64_t count) {
+        std::vector<at::Tensor> z, x, labels, own;
+        for (std::int64_t i = 0; i < count; ++i) {
+          const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
+          const Starts start = table_starts(table, sigma_f, row, 1);
+          z.push_back(start.z);
+          labels.push_back(start.labels);
+          x.push_back(to_float(read_rows(table, "image", row, 1)));
+          own.push_back(read_rows(table, "sample", row, 1));
+        }
+        const at::Tensor label = torch::cat(labels);
+        const at::Tensor made =
+            solve(task.velocity(label.to(task.context.device)), torch::cat(z).to(task.context.device), Solver::euler,
+                  Grid::uniform, config.pairing_nfe)
+                .cpu();
+        const PairingFidelity pairing =
+            pairing_fidelity({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
+        return torch::stack({pairing.ratio, pairing.nearest.to(torch::kFloat64)}, 1);
+      });
   keep(task, key, "pairing_distance_ratio", mean[0].item<double>(), rows, "");
   keep(task, key, "pairing_nearest_rate", mean[1].item<double>(), rows, "");
 }
@@ -94,19 +88,21 @@ double coupling_sigma(const RunDirectory& run) {
   return RowTable(run.coupling(), coupling_format).summary().at("sigma_f").get<double>();
 }
 
-void measure_curvature(const FidelityTask& task) {
+void measure_paths(const FidelityTask& task) {
   const EvaluateConfig& config = task.context.config.evaluate;
   const RecordKey key = student_key(task, config.curvature_steps, "fresh", "");
-  if (config.curvature_samples == 0 || task.records.has(key, "curvature")) return;
+  if (config.curvature_samples == 0 || task.records.has(key, "transport_cost")) return;
   const auto seed = static_cast<std::uint64_t>(task.context.config.pipeline.seed);
-  const at::Tensor mean =
-      mean_over_rows(task, config.curvature_samples, 1, [&](std::int64_t first, std::int64_t count) {
+  const at::Tensor means =
+      mean_over_rows(task, "paths", config.curvature_samples, 3, [&](std::int64_t first, std::int64_t count) {
         const Starts starts = fresh_starts(task.shape, seed, first, count);
-        return path_curvature(task.velocity(starts.labels.to(task.context.device)), starts.z.to(task.context.device),
-                              config.curvature_steps)
-            .unsqueeze(1);
+        const PathShape shape = path_shape(task.velocity(starts.labels.to(task.context.device)),
+                                           starts.z.to(task.context.device), config.curvature_steps);
+        return torch::stack({shape.curvature, shape.straightness, shape.transport}, 1);
       });
-  keep(task, key, "curvature", mean.item<double>(), config.curvature_samples, "");
+  for (const auto& [metric, index] : {std::pair{"curvature", 0}, {"straightness", 1}, {"transport_cost", 2}}) {
+    keep(task, key, metric, means[index].item<double>(), config.curvature_samples, "");
+  }
 }
 
 void measure_pairing(const FidelityTask& task) {
@@ -123,8 +119,8 @@ void measure_teacher_distance(const FidelityTask& task) {
   TarFlow teacher = load_teacher(task.context.run, config.teacher, task.shape, task.context.device);
   const bool denoises = config.teacher.noise == "gaussian" && config.teacher.noise_std > 0;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  const at::Tensor mean =
-      mean_over_rows(task, config.evaluate.pairing_rows, 1, [&](std::int64_t first, std::int64_t count) {
+  const at::Tensor mean = mean_over_rows(
+      task, "teacher distance", config.evaluate.pairing_rows, 1, [&](std::int64_t first, std::int64_t count) {
         const Starts starts = fresh_starts(task.shape, seed, first, count);
         const at::Tensor z = starts.z.to(task.context.device), labels = starts.labels.to(task.context.device);
         at::Tensor theirs = teacher->reverse(patchify(z, teacher->options().patch), labels);

@@ -27,8 +27,8 @@ struct FidelityTask {
   Records& records;
 };
 
-/// "curvature": κ along Euler paths from fresh noise.
-void measure_curvature(const FidelityTask& task);
+/// "curvature", "straightness" and "transport_cost" of Euler paths from fresh noise.
+void measure_paths(const FidelityTask& task);
 /// "pairing_distance_ratio" and "pairing_nearest_rate" on rows of the training and of the held-out table.
 void measure_pairing(const FidelityTask& task);
 /// "teacher_distance": mean ‖student(z) - teacher⁻¹(z)‖ on fresh z, images on [-1, 1], the teacher's sample denoised

@@ -10,9 +10,12 @@ namespace couplet {
 namespace {
 
 nlohmann::json key_fields(const RecordKey& key, const std::string& metric) {
-  return {{"model", key.model},       {"coupling", key.coupling}, {"seed", key.seed},   {"solver", key.solver},
-          {"grid", key.grid},         {"nfe", key.nfe},           {"noise", key.noise}, {"split", key.split},
-          {"guidance", key.guidance}, {"denoised", key.denoised}, {"metric", metric}};
+  return {{"model", key.model},       {"coupling", key.coupling},
+          {"seed", key.seed},         {"solver", key.solver},
+          {"grid", key.grid},         {"nfe", key.nfe},
+          {"noise", key.noise},       {"split", key.split},
+          {"guidance", key.guidance}, {"guidance_interval", {key.guidance_from, key.guidance_to}},
+          {"denoised", key.denoised}, {"metric", metric}};
 }
 
 nlohmann::json read_records(const fs::path& path) {
@@ -33,17 +36,20 @@ Records::Records(const std::filesystem::path& directory) : path_(directory / "re
   if (fs::exists(path_)) records_ = read_records(path_);
 }
 
-bool Records::has(const RecordKey& key, const std::string& metric) const {
-  const nlohmann::json wanted = key_fields(key, metric);
-  return std::any_of(records_.begin(), records_.end(), [&](const nlohmann::json& record) {
-    return std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& field) {
+std::optional<nlohmann::json> Records::find(const RecordKey& key, const std::string& metric) const {
+  nlohmann::json wanted = key_fields(key, metric);
+  if (key.solver == "dopri5") wanted.erase("nfe");
+  for (const nlohmann::json& record : records_) {
+    const bool found = std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& field) {
       return record.contains(field.key()) && record[field.key()] == field.value();
     });
-  });
+    if (found) return record;
+  }
+  return std::nullopt;
 }
 
 void Records::add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
-                  const ScoreNetwork& network, std::int64_t nonfinite) {
+                  const ScoreNetwork& network, std::int64_t nonfinite, const nlohmann::json& details) {
   nlohmann::json record = key_fields(key, metric);
   // JSON has no NaN: a figure that is not finite is null, and says so.
   record["value"] = std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
@@ -52,6 +58,7 @@ void Records::add(const RecordKey& key, const std::string& metric, double value,
   record["network_hash"] = network.hash;
   record["resize"] = network.resize;
   record["nonfinite_samples"] = nonfinite;
+  record.update(details);
   records_.push_back(record);
 }
 

@@ -4,7 +4,28 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+
 namespace couplet {
+
+namespace {
+
+/// What stands behind a sample's features.
+enum Extra : std::int64_t { right_class, finite, evaluations, extras };
+
+void add_extras(SampleScore& score, const at::Tensor& columns) {
+  const at::Tensor sums = columns.sum(0);
+  const at::Tensor nfe = columns.select(1, evaluations);
+  const auto least = nfe.min().item<std::int64_t>(), most = nfe.max().item<std::int64_t>();
+  score.nfe_least = score.samples == 0 ? least : std::min(score.nfe_least, least);
+  score.nfe_most = std::max(score.nfe_most, most);
+  score.nfe_mean += sums[evaluations].item<double>();
+  score.class_accuracy += sums[right_class].item<double>();
+  score.nonfinite += columns.size(0) - sums[finite].item<std::int64_t>();
+  score.samples += columns.size(0);
+}
+
+}  // namespace
 
 Scorer::Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures,
                std::string stopped, Communicator& communicator, c10::Device device,
@@ -18,19 +39,21 @@ Scorer::Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows
       device_(device),
       network_(std::move(network)) {}
 
-/// [rows, dimension + 2]: features, whether the class is the one asked for, whether the sample was finite.
-at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels) {
-  const at::Tensor finite = images.flatten(1).isfinite().all(1).to(torch::kFloat32).cpu();
+/// [rows, dimension + extras]: features, then what `Extra` names.
+at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe) {
+  const at::Tensor is_finite = images.flatten(1).isfinite().all(1).to(torch::kFloat32).cpu();
   const at::Tensor pixels = to_uint8(images);
   at::Tensor features = classifier_->features(to_float(pixels).to(device_));
   const at::Tensor right = classifier_->logits(features).argmax(1).cpu().eq(labels.cpu()).to(torch::kFloat32);
   if (network_) features = network_->describe(pixels).features;
-  return torch::cat({features.to(torch::kFloat32).cpu(), right.unsqueeze(1), finite.unsqueeze(1)}, 1);
+  const at::Tensor made = torch::full_like(right, static_cast<double>(nfe));
+  return torch::cat({features.to(torch::kFloat32).cpu(), torch::stack({right, is_finite, made}, 1)}, 1);
 }
 
-std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples) {
+std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples,
+                                       const SliceJournal& journal) {
   const torch::NoGradGuard no_grad;
-  const std::int64_t dimension = reference_.dimension(), width = dimension + 2;
+  const std::int64_t dimension = reference_.dimension(), width = dimension + extras;
   std::vector<Moments> moments;
   for (std::size_t variant = 0; variant < variants; ++variant) moments.emplace_back(dimension);
   std::vector<SampleScore> scores(variants);
@@ -40,7 +63,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
     std::vector<at::Tensor> described;
     for (std::size_t variant = 0; variant < variants; ++variant) {
       const at::Tensor& images = made.variants.at(variant);
-      described.push_back(describe(images, made.labels));
+      described.push_back(describe(images, made.labels, made.nfe));
       if (first > 0) continue;  // the first slice is the root's
       scores[variant].pictures = to_uint8(images.narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
     }
@@ -50,20 +73,23 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
     for (std::size_t variant = 0; variant < variants; ++variant) {
       const at::Tensor part = values.narrow(1, static_cast<std::int64_t>(variant) * width, width);
       moments[variant].add(part.narrow(1, 0, dimension));
-      SampleScore& score = scores[variant];
-      score.class_accuracy += part.select(1, dimension).sum().item<double>();
-      score.nonfinite += part.size(0) - static_cast<std::int64_t>(part.select(1, dimension + 1).sum().item<double>());
-      score.samples += part.size(0);
+      add_extras(scores[variant], part.narrow(1, dimension, extras));
     }
   };
   for_each_slice(communicator_,
                  {.rows = samples,
                   .slice_rows = slice_rows_,
                   .columns = static_cast<std::int64_t>(variants) * width,
-                  .stopped = stopped_},
+                  .stopped = stopped_,
+                  .type = torch::kFloat32,
+                  .journal = journal},
                  make, add);
+  // The journal keeps no images: the first slice is made once more for its pictures.
+  if (communicator_.is_root() && !scores.front().pictures.defined()) make(0);
   for (std::size_t variant = 0; variant < variants; ++variant) {
-    scores[variant].class_accuracy /= static_cast<double>(scores[variant].samples);
+    const auto count = static_cast<double>(scores[variant].samples);
+    scores[variant].class_accuracy /= count;
+    scores[variant].nfe_mean /= count;
     scores[variant].frechet_distance = frechet_distance(moments[variant], reference_);
   }
   return scores;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pipeline/communicator.h"
+#include "pipeline/slices.h"
 #include "stages/evaluate/feature_network.h"
 #include "stages/evaluate/frechet.h"
 #include "stages/features/model.h"
@@ -21,6 +22,7 @@ namespace couplet {
 struct Generated {
   std::vector<at::Tensor> variants;  ///< each float [count, C, H, W]
   at::Tensor labels;                 ///< int64 [count]
+  std::int64_t nfe = 0;              ///< evaluations of the field that the batch took
 };
 using Generator = std::function<Generated(std::int64_t first, std::int64_t count)>;
 
@@ -30,7 +32,9 @@ struct SampleScore {
   std::int64_t samples = 0;
   std::int64_t nonfinite =
       0;                ///< samples with NaN or infinite values: scored with those values at 0, never drawn again
-  at::Tensor pictures;  ///< uint8 [n, C, H, W]: the first samples; on rank 0
+  double nfe_mean = 0;  ///< evaluations of the field, a sample
+  std::int64_t nfe_least = 0, nfe_most = 0;  ///< of any batch
+  at::Tensor pictures;                       ///< uint8 [n, C, H, W]: the first samples; on rank 0
 };
 
 class Scorer {
@@ -40,11 +44,12 @@ public:
   Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures, std::string stopped,
          Communicator& communicator, c10::Device device, std::shared_ptr<FeatureNetwork> network = nullptr);
   /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits
-  /// first.
-  std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples);
+  /// first. Goes on with the samples that the journal holds.
+  std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples,
+                                 const SliceJournal& journal = {});
 
 private:
-  at::Tensor describe(const at::Tensor& images, const at::Tensor& labels);
+  at::Tensor describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe);
 
   Classifier classifier_;
   Moments reference_;

@@ -1,5 +1,6 @@
 #include "stages/evaluate/solver.h"
 
+#include "stages/evaluate/counted_field.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -8,7 +9,6 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <string>
 #include <utility>
 
@@ -16,8 +16,11 @@ namespace couplet {
 
 namespace {
 
-constexpr std::array<std::pair<Solver, std::string_view>, 3> solver_names{
-    {{Solver::euler, "euler"}, {Solver::heun, "heun"}, {Solver::heun_full, "heun-full"}}};
+constexpr std::array<std::pair<Solver, std::string_view>, 5> solver_names{{{Solver::euler, "euler"},
+                                                                           {Solver::midpoint, "midpoint"},
+                                                                           {Solver::heun, "heun"},
+                                                                           {Solver::heun_full, "heun-full"},
+                                                                           {Solver::rk4, "rk4"}}};
 constexpr std::array<std::pair<Grid, std::string_view>, 2> grid_names{
     {{Grid::uniform, "uniform"}, {Grid::squared, "squared"}}};
 
@@ -40,35 +43,51 @@ Value parse(const std::array<std::pair<Value, std::string_view>, n>& names, std:
   refuse("no {} '{}'; there are: {}", what, text, known);
 }
 
-/// The field with its evaluations counted and its answers checked.
-class CountedField {
-public:
-  explicit CountedField(const VelocityField& field) : field_(field) {}
-  at::Tensor operator()(const at::Tensor& x, double t) {
-    ++count_;
-    at::Tensor velocity = field_(x, t);
-    if (velocity.sizes() != x.sizes()) {
-      fail("the velocity field answered shape {} for a state of shape {} at t = {}", fmt::join(velocity.sizes(), "x"),
-           fmt::join(x.sizes(), "x"), t);
-    }
-    return velocity.to(x.scalar_type());
-  }
-  std::int64_t count() const { return count_; }
-
-private:
-  const VelocityField& field_;
-  std::int64_t count_ = 0;
-};
-
-/// Evaluations that a solver makes over a number of steps.
-std::int64_t evaluations(Solver solver, std::int64_t steps) {
+/// Evaluations that a solver makes in a step.
+std::int64_t evaluations_a_step(Solver solver) {
   switch (solver) {
     case Solver::euler:
-      return steps;
+      return 1;
+    case Solver::midpoint:
     case Solver::heun:
-      return 2 * steps - 1;
     case Solver::heun_full:
-      return 2 * steps;
+      return 2;
+    case Solver::rk4:
+      return 4;
+  }
+  fail("unknown solver {}", static_cast<int>(solver));
+}
+
+/// Why a solver cannot make just any number of evaluations.
+std::string_view counts_of(Solver solver) {
+  switch (solver) {
+    case Solver::heun:
+      return "the last of n steps is an Euler step, so NFE = 2n - 1 is odd";
+    case Solver::rk4:
+      return "every one of n steps takes four, so NFE = 4n";
+    default:
+      return "every one of n steps takes two, so NFE = 2n is even";
+  }
+}
+
+/// x at `next` of the path through (x, t), to the order of the solver.
+at::Tensor step(CountedField& velocity, Solver solver, const at::Tensor& x, double t, double next) {
+  const double dt = next - t, middle = t + 0.5 * dt;
+  const at::Tensor first = velocity(x, t);
+  switch (solver) {
+    case Solver::euler:
+      return x + first * dt;
+    case Solver::midpoint:
+      return x + velocity(x + first * (0.5 * dt), middle) * dt;
+    case Solver::heun:
+    case Solver::heun_full:
+      return x + (first + velocity(x + first * dt, next)) * (0.5 * dt);
+    case Solver::rk4: {
+      const at::Tensor second = velocity(x + first * (0.5 * dt), middle);
+      const at::Tensor third = velocity(x + second * (0.5 * dt), middle);
+      const at::Tensor fourth = velocity(x + third * dt, next);
+      return x + (first + (second + third) * 2 + fourth) * (dt / 6);
+    }
   }
   fail("unknown solver {}", static_cast<int>(solver));
 }
@@ -88,16 +107,19 @@ Grid parse_grid(std::string_view name) {
   return parse(grid_names, "time grid", name);
 }
 
+std::int64_t solver_evaluations(Solver solver, std::int64_t steps) {
+  return evaluations_a_step(solver) * steps - (solver == Solver::heun ? 1 : 0);
+}
+
 std::int64_t solver_steps(Solver solver, std::int64_t nfe) {
   const std::string_view name = solver_name(solver);
-  const std::int64_t least = evaluations(solver, 1);
+  const std::int64_t least = solver_evaluations(solver, 1);
   if (nfe < least) refuse("{} cannot make {} evaluations: the least is {}", name, nfe, least);
-  if (solver == Solver::euler) return nfe;
-  const std::int64_t steps = solver == Solver::heun ? (nfe + 1) / 2 : nfe / 2;
-  if (evaluations(solver, steps) != nfe) {
-    const std::string_view why = solver == Solver::heun ? "the last of n steps is an Euler step, so NFE = 2n - 1 is odd"
-                                                        : "every one of n steps takes two, so NFE = 2n is even";
-    refuse("{} cannot make exactly {} evaluations ({}): take {} or {}", name, nfe, why, nfe - 1, nfe + 1);
+  const std::int64_t steps = (nfe + (solver == Solver::heun ? 1 : 0)) / evaluations_a_step(solver);
+  const std::int64_t below = solver_evaluations(solver, steps);
+  if (below != nfe) {
+    refuse("{} cannot make exactly {} evaluations ({}): take {} or {}", name, nfe, counts_of(solver), below,
+           solver_evaluations(solver, steps + 1));
   }
   return steps;
 }
@@ -112,23 +134,25 @@ std::vector<double> time_grid(Grid grid, std::int64_t steps) {
   return times;
 }
 
-at::Tensor solve_along(const VelocityField& field, const at::Tensor& z, Solver solver,
-                       const std::vector<double>& times) {
-  const bool ascending = std::adjacent_find(times.begin(), times.end(), std::greater_equal<>()) == times.end();
+void require_times(const std::vector<double>& times) {
+  const bool ascending =
+      std::adjacent_find(times.begin(), times.end(), [](double a, double b) { return !(a < b); }) == times.end();
   if (times.size() < 2 || !ascending || times.front() != 0 || times.back() != 1) {
     refuse("the times of a solver ascend strictly from 0 to 1, not {}", fmt::join(times, ", "));
   }
+}
+
+at::Tensor solve_along(const VelocityField& field, const at::Tensor& z, Solver solver,
+                       const std::vector<double>& times) {
+  require_times(times);
   const at::NoGradGuard no_grad;
   CountedField velocity(field);
   at::Tensor x = z;
   for (std::size_t i = times.size() - 1; i > 0; --i) {
-    const double t = times[i], next = times[i - 1], dt = next - t;
-    const at::Tensor first = velocity(x, t);
-    const at::Tensor euler = x + first * dt;
-    const bool corrected = solver == Solver::heun_full || (solver == Solver::heun && i > 1);
-    x = corrected ? x + (first + velocity(euler, next)) * (0.5 * dt) : euler;
+    const bool last_of_heun = solver == Solver::heun && i == 1;
+    x = step(velocity, last_of_heun ? Solver::euler : solver, x, times[i], times[i - 1]);
   }
-  const std::int64_t expected = evaluations(solver, static_cast<std::int64_t>(times.size()) - 1);
+  const std::int64_t expected = solver_evaluations(solver, static_cast<std::int64_t>(times.size()) - 1);
   if (velocity.count() != expected) {
     fail("{} made {} evaluations of the field instead of {}", solver_name(solver), velocity.count(), expected);
   }
@@ -145,27 +169,6 @@ at::Tensor solve(const VelocityField& field, const at::Tensor& z, Solver solver,
   if (made != nfe)
     fail("{} made {} evaluations of the field instead of the {} asked for", solver_name(solver), made, nfe);
   return x;
-}
-
-at::Tensor path_curvature(const VelocityField& field, const at::Tensor& z, std::int64_t steps) {
-  if (z.dim() < 2) fail("curvature is taken over rows of values, not over a tensor of {} dimensions", z.dim());
-  const at::NoGradGuard no_grad;
-  const std::vector<double> times = time_grid(Grid::uniform, steps);
-  CountedField velocity(field);
-  at::Tensor x = z;
-  at::Tensor mean = at::zeros_like(z, at::TensorOptions().dtype(at::kDouble));
-  at::Tensor squares = at::zeros({z.size(0)}, mean.options());  // Σ over steps and values of squared deviations
-  for (std::size_t i = times.size() - 1; i > 0; --i) {
-    const at::Tensor v = velocity(x, times[i]);
-    const double seen = static_cast<double>(velocity.count());
-    const at::Tensor exact = v.to(at::kDouble);
-    const at::Tensor before = exact - mean;
-    mean = mean + before / seen;
-    squares = squares + (before * (exact - mean)).flatten(1).sum(1);
-    x = x + v * (times[i - 1] - times[i]);
-  }
-  const double values = static_cast<double>(z.numel() / std::max<std::int64_t>(z.size(0), 1));
-  return (squares / (static_cast<double>(steps) * values)).cpu();
 }
 
 }  // namespace couplet

@@ -36,6 +36,18 @@ double forward_flops(const ClassifierOptions& o) {
   return flops + product_flops(1, from * side * side, o.dimension) + product_flops(1, o.dimension, o.num_classes);
 }
 
+std::int64_t parameter_count(const ClassifierOptions& o) {
+  std::int64_t count = 0;
+  auto side = o.image_size, from = o.in_channels, to = o.channels;
+  do {
+    count += kernel * kernel * from * to + to;
+    side /= 2;
+    from = to;
+    to *= 2;
+  } while (side > smallest_side);
+  return count + (from * side * side + 1) * o.dimension + (o.dimension + 1) * o.num_classes;
+}
+
 ClassifierImpl::ClassifierImpl(const ClassifierOptions& o) : options_(o) {
   using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::Linear;
   check(o);

@@ -26,6 +26,8 @@ struct ClassifierOptions {
 void check(const ClassifierOptions& options);
 /// Floating-point operations of the matrix products in one image's forward pass, convolutions counted as products.
 double forward_flops(const ClassifierOptions& options);
+/// Trained numbers of such a model, without making one.
+std::int64_t parameter_count(const ClassifierOptions& options);
 
 /// Convolutions, each halving the image, down to 8x8 or less; a hidden layer; class scores. A row's features do not
 /// depend on the other rows of its batch: there is no batch normalisation.

@@ -80,6 +80,15 @@ double forward_flops(const SiTOptions& o) {
   return in + time + static_cast<double>(o.depth) * block + out;
 }
 
+std::int64_t parameter_count(const SiTOptions& o) {
+  const auto c = o.channels, pixels = o.in_channels * o.patch * o.patch, hidden = mlp_channels(o);
+  const auto product = [](std::int64_t in, std::int64_t out) { return in * out + out; };
+  const auto embeddings =
+      product(pixels, c) + product(2 * frequency_count, c) + product(c, c) + (o.num_classes + 1) * c;
+  const auto block = product(c, 3 * c) + product(c, c) + product(c, hidden) + product(hidden, c) + product(c, 6 * c);
+  return embeddings + o.depth * block + product(c, 2 * c) + product(c, o.learn_sigma ? 2 * pixels : pixels);
+}
+
 SiTBlockImpl::SiTBlockImpl(const SiTOptions& o) : heads(o.heads) {
   using torch::nn::Linear;
   const auto hidden = mlp_channels(o);

@@ -35,6 +35,8 @@ struct SiTOptions {
 void check(const SiTOptions& options);
 /// Floating-point operations of the matrix products in one image's forward pass.
 double forward_flops(const SiTOptions& options);
+/// Trained numbers of such a model, without making one.
+std::int64_t parameter_count(const SiTOptions& options);
 
 /// One transformer block with adaLN-Zero conditioning.
 class SiTBlockImpl : public torch::nn::Module {

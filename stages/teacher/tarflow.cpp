@@ -59,6 +59,14 @@ double forward_flops(const TarFlowOptions& o) {
   return static_cast<double>(o.blocks) * (in + layers + out);
 }
 
+std::int64_t parameter_count(const TarFlowOptions& o) {
+  const auto c = o.channels, outputs = o.token_size() * (o.nvp ? 2 : 1);
+  // Two norms, query, key and value, output, the MLP's two layers; weights and biases.
+  const auto layer = 4 * c + (4 + 2 * mlp_expansion) * c * c + (5 + mlp_expansion) * c;
+  const auto embeddings = (o.tokens() + o.num_classes) * c;
+  return o.blocks * (o.token_size() * c + c + embeddings + o.layers * layer + c * outputs + outputs);
+}
+
 TarFlowLayerImpl::TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size) : heads(channels / head_size) {
   using torch::nn::LayerNorm, torch::nn::LayerNormOptions, torch::nn::Linear;
   auto& attention = add_scope(*this, "attention");

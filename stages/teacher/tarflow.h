@@ -35,6 +35,8 @@ struct TarFlowOptions {
 void check(const TarFlowOptions& options);
 /// Floating-point operations of the matrix products in one image's forward pass.
 double forward_flops(const TarFlowOptions& options);
+/// Trained numbers of such a model, without making one.
+std::int64_t parameter_count(const TarFlowOptions& options);
 
 struct TarFlowSampling {
   double guidance = 0;               ///< g in a + g (a - a_unconditional), the same for b; 0: none

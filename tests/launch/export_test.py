@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from program import Program, check
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "peers"))
 import peer_python  # noqa: E402
 
@@ -26,36 +28,6 @@ assert type(tensors) is dict, type(tensors)
 assert all(type(name) is str and type(tensor) is torch.Tensor for name, tensor in tensors.items())
 numpy.savez(sys.argv[2], **{name: tensor.numpy() for name, tensor in tensors.items()})
 """
-
-
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
-
-
-def check(condition, message):
-    if not condition:
-        fail(message)
-
-
-class Program:
-    def __init__(self, couplet):
-        self.couplet = couplet
-
-    def call(self, *words):
-        return subprocess.run([self.couplet, *map(str, words)], capture_output=True, text=True)
-
-    def works(self, *words):
-        done = self.call(*words)
-        check(done.returncode == 0, f"{words}: status {done.returncode}: {done.stderr}")
-        return done.stdout
-
-    def refuses(self, parts, *words):
-        done = self.call(*words)
-        check(done.returncode == 2, f"{words}: status {done.returncode}, expected 2: {done.stderr}")
-        check(done.stderr.count("\n") == 1, f"{words}: not one line: {done.stderr}")
-        for part in parts:
-            check(part in done.stderr, f"{words}: {part!r} not in {done.stderr}")
 
 
 def read(path):
@@ -124,16 +96,16 @@ def check_refusals(program, run):
     export = ("export", "--run-dir", run, "--model")
     there = run / "teacher-True.safetensors"
     before = there.read_bytes()
-    program.refuses(["exists and is not overwritten"], *export, "teacher", "--output", there)
+    program.refuses(2, ["exists and is not overwritten"], *export, "teacher", "--output", there)
     check(there.read_bytes() == before, "the file that was there")
     (run / "half.pt.json").write_text("")
-    program.refuses(["half.pt.json exists"], *export, "teacher", "--output", run / "half.pt")
-    program.refuses([".safetensors or .pt"], *export, "teacher", "--output", run / "teacher.bin")
-    program.refuses(["no trained model 'nf-7'", "there are teacher, nf-0"], *export, "nf-7", "--output", run / "x.pt")
-    program.refuses(["student/independent-0 is not complete", "there are teacher, nf-0"], *export, "independent-0",
+    program.refuses(2, ["half.pt.json exists"], *export, "teacher", "--output", run / "half.pt")
+    program.refuses(2, [".safetensors or .pt"], *export, "teacher", "--output", run / "teacher.bin")
+    program.refuses(2, ["no trained model 'nf-7'", "there are teacher, nf-0"], *export, "nf-7", "--output", run / "x.pt")
+    program.refuses(2, ["student/independent-0 is not complete", "there are teacher, nf-0"], *export, "independent-0",
                     "--output", run / "x.pt")
-    program.refuses(["no config.ini"], "export", "--run-dir", run / "teacher", "--model", "teacher", "--output", run / "x.pt")
-    program.refuses(["needs --model"], "export", "--run-dir", run, "--output", run / "x.pt")
+    program.refuses(2, ["no config.ini"], "export", "--run-dir", run / "teacher", "--model", "teacher", "--output", run / "x.pt")
+    program.refuses(2, ["needs --model"], "export", "--run-dir", run, "--output", run / "x.pt")
     check(not (run / "x.pt").exists() and not (run / "half.pt").exists(), "nothing was written")
 
 
@@ -142,7 +114,7 @@ def check_head_size(program, config, run):
     keys = [str(word) for key, value in {**TINY, "teacher.head-size": 32}.items() for word in (f"--{key}", value)]
     for stage in ("prepare", "teacher"):
         program.works("stage", stage, "--run-dir", run, "--config", config, *keys)
-    program.refuses(["teacher.head-size = 32"], "export", "--run-dir", run, "--model", "teacher", "--output", run / "x.pt")
+    program.refuses(2, ["teacher.head-size = 32"], "export", "--run-dir", run, "--model", "teacher", "--output", run / "x.pt")
 
 
 def main():

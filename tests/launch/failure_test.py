@@ -12,17 +12,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from program import fail
+
 SECONDS = 120  # within which whatever is started here ends
 TIMEOUT = 4  # pipeline.timeout
-
-
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
 
 
 class Program:

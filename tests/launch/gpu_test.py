@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from program import Program, fail
+
 SKIPPED = 77
 EXACT = ("--teacher.precision", "float32", "--student.precision", "float32", "--couple.precision", "float32")
 ROUNDED = ("--teacher.precision", "bfloat16", "--student.precision", "bfloat16")
@@ -21,27 +23,17 @@ TRAINED = ("features", "teacher", "student/nf-0", "student/independent-0")
 COMPARED = ("features", "teacher", "student/independent-0")
 
 
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
-
-
-class Program:
+class Pipeline(Program):
     def __init__(self, arguments):
-        self.couplet, self.config, self.device = arguments.couplet, arguments.config, arguments.device
-
-    def call(self, *words):
-        command = [str(word) for word in (self.couplet, *words)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+        super().__init__(arguments.couplet)
+        self.config, self.device = arguments.config, arguments.device
 
     def run_words(self, directory, *more, device=None, ranks=1):
-        words = (self.couplet, "run", "--config", self.config, "--run-dir", directory, "--ranks", ranks)
+        words = ("run", "--config", self.config, "--run-dir", directory, "--ranks", ranks)
         return [str(word) for word in (*words, "--pipeline.device", device or self.device, *more)]
 
     def run(self, directory, *more, **options):
-        done = self.call(*self.run_words(directory, *more, **options)[1:])
-        if done.returncode != 0:
-            fail(f"{directory}: status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        self.works(*self.run_words(directory, *more, **options))
 
 
 def metrics(directory, stage):
@@ -70,14 +62,12 @@ def check_table(program, cpu, work):
     shutil.copytree(cpu, again)
     program.run(again, *EXACT, "--redo", "couple")
     for part in ("coupling", "coupling/test"):
-        done = program.call("verify", again / part, "--against", cpu / part, "--tolerance", "0.02")
-        if done.returncode != 0:
-            fail(f"{part}: made on the GPU it is another: {done.stdout}{done.stderr}")
+        program.works("verify", again / part, "--against", cpu / part, "--tolerance", "0.02")
     print("table: as made on the CPU, to 0.02", flush=True)
 
 
 def stop_in_teacher(program, directory, words):
-    command = program.run_words(directory, *words)
+    command = [program.couplet, *program.run_words(directory, *words)]
     metrics_file = directory / "teacher" / "metrics.jsonl"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 200
@@ -109,7 +99,7 @@ def main():
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--device", default="cuda", help="cpu tries this test itself")
     arguments = parser.parse_args()
-    program = Program(arguments)
+    program = Pipeline(arguments)
     if arguments.device == "cuda" and not re.search(r"^CUDA built; \d+ GPUs", program.call("version").stdout, re.MULTILINE):
         print("skipped: couplet version shows no GPU that it can use")
         sys.exit(SKIPPED)

@@ -4,44 +4,14 @@
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from program import Program, check
+
 ROWS, SHAPE = 1100, (3, 8, 8)
-
-
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
-
-
-def check(condition, message):
-    if not condition:
-        fail(message)
-
-
-class Program:
-    def __init__(self, couplet):
-        self.couplet = couplet
-
-    def call(self, *words):
-        return subprocess.run([self.couplet, *map(str, words)], capture_output=True, text=True)
-
-    def works(self, *words):
-        done = self.call(*words)
-        check(done.returncode == 0, f"{words}: status {done.returncode}: {done.stdout}{done.stderr}")
-        return done.stdout
-
-    def refuses(self, status, parts, *words):
-        done = self.call(*words)
-        check(done.returncode == status, f"{words}: status {done.returncode}, expected {status}: {done.stderr}")
-        check(done.stderr.count("\n") == 1, f"{words}: not one line: {done.stderr}")
-        for part in parts:
-            check(part in done.stderr, f"{words}: {part!r} not in {done.stderr}")
 
 
 def pairs(noise_type="f4", label_type="i8"):

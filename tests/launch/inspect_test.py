@@ -5,8 +5,6 @@ import argparse
 import json
 import shutil
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -14,47 +12,21 @@ import h5py
 import numpy as np
 from scipy import stats
 
+from program import Program, check
+
 ROWS = 400  # 200 images and their mirror images
 TINY = {"prepare.train-rows": 200, "prepare.test-rows": 60, "prepare.shard-rows": 100, "prepare.block-rows": 50,
         "teacher.images": 96, "teacher.batch": 48, "couple.shard-rows": 150, "couple.block-rows": 50,
         "couple.slice-rows": 50, "couple.round-trip": 0.1, "pipeline.device": "cpu"}
 
 
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
-
-
-def check(condition, message):
-    if not condition:
-        fail(message)
-
-
 def near(found, expected, message, relative=1e-9):
     check(abs(found - expected) <= relative * max(1, abs(expected)), f"{message}: {found}, expected {expected}")
 
 
-class Program:
-    def __init__(self, couplet):
-        self.couplet = couplet
-
-    def call(self, *words):
-        return subprocess.run([self.couplet, *map(str, words)], capture_output=True, text=True)
-
-    def works(self, *words):
-        done = self.call(*words)
-        check(done.returncode == 0, f"{words}: status {done.returncode}: {done.stderr}")
-        return done.stdout
-
+class Inspection(Program):
     def json(self, *words):
         return json.loads(self.works("inspect", *words, "--json"))
-
-    def refuses(self, status, parts, *words):
-        done = self.call(*words)
-        check(done.returncode == status, f"{words}: status {done.returncode}, expected {status}: {done.stderr}")
-        check(done.stderr.count("\n") == 1, f"{words}: not one line: {done.stderr}")
-        for part in parts:
-            check(part in done.stderr, f"{words}: {part!r} not in {done.stderr}")
 
 
 def make_run(program, config, run):
@@ -272,7 +244,7 @@ def main():
     work = Path(arguments.work)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    program, run = Program(arguments.couplet), work / "run"
+    program, run = Inspection(arguments.couplet), work / "run"
     make_run(program, arguments.config, run)
     table = run / "coupling"
     shards = [table / f"shard-0000{i}-of-00003.h5" for i in range(3)]

@@ -13,19 +13,15 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+
+from program import fail
 
 MODES = ("launcher SIGINT", "launcher SIGTERM", "launcher SIGKILL", "mpirun SIGKILL", "rank SIGKILL", "tree SIGKILL")
 SURVIVAL_SECONDS = 15  # within which every process of a dead launcher is gone
 RUN_SECONDS = 600
 STOP_SECONDS = 120  # within which a killed run ends
-
-
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
 
 
 # Processes

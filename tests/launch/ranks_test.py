@@ -11,17 +11,13 @@ import json
 import math
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+
+from program import fail
 
 # Students of coupling nf are compared apart: their noise comes from a teacher, equal on other counts of ranks to float tolerance only.
 TRAINED = ("features", "teacher", "student/independent-0")
 TRAINED_FROM_TABLE = ("student/nf-0",)
-
-
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
 
 
 class Runner:

@@ -10,8 +10,9 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+
+from program import fail
 
 STAGES = ("features", "teacher", "student")
 FOLDERS = {"features": "features", "teacher": "teacher", "student": "student/nf-0"}
@@ -24,11 +25,6 @@ KEYS = f"""
 --couple.shard-rows 480 --couple.block-rows 60 --couple.slice-rows 60
 --pipeline.reproducible true --pipeline.slices 4 --pipeline.checkpoint-every 3 --pipeline.threads 1
 """.split()
-
-
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
 
 
 class Runner:

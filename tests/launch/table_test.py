@@ -5,26 +5,20 @@ Trains a tiny teacher once, makes one table in peace, and holds every other way 
 """
 
 import argparse
-import json
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import h5py
 
+from program import check
+
 JOB_SECONDS = 120
 POINTS = ("written", "synced", "renamed", "published")  # of a publication, at which a process can be told to die
-
-
-def check(condition, message):
-    if not condition:
-        print(f"FAILED: {message}", flush=True)
-        sys.exit(1)
 
 
 class Run:

@@ -12,9 +12,10 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+
+from program import fail
 
 STEPS, INTERVAL, RANKS = 200, 8, 2
 KEYS = f"""
@@ -24,11 +25,6 @@ KEYS = f"""
 """.split()
 POINTS = ("written", "synced", "renamed", "published")  # of storage/atomic_file.cpp
 END_SECONDS = 60  # within which a killed start has ended
-
-
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
 
 
 def ranks_of(mpirun):

@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from program import check
+
 STEPS, VALIDATE, PREVIEW, KILL_AFTER = 120, 25, 40, 50
 KEYS = f"""prepare.train-rows=600 prepare.test-rows=200 prepare.shard-rows=200 prepare.block-rows=100
     features.images=960 features.validate-every=10 features.validate-rows=150
@@ -26,16 +28,6 @@ KEYS = f"""prepare.train-rows=600 prepare.test-rows=200 prepare.shard-rows=200 p
     student.images=1920 student.validate-rows=150 student.preview-samples=150 pipeline.log-every=0""".split()
 WATCHED = [f"{stage}.{key}" for stage in ("teacher", "student") for key in (f"validate-every={VALIDATE}", f"preview-every={PREVIEW}")]
 UNWATCHED = [f"{stage}.{key}" for stage in ("teacher", "student") for key in ("validate-every=1000000", "preview-every=0")]
-
-
-def fail(message):
-    print(f"FAILED: {message}", flush=True)
-    sys.exit(1)
-
-
-def require(condition, message):
-    if not condition:
-        fail(message)
 
 
 class Runner:
@@ -52,7 +44,7 @@ class Runner:
     def run(self, *arguments, **options):
         command = self.command(*arguments, **options)
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        require(done.returncode == 0, f"{' '.join(command)}: status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        check(done.returncode == 0, f"{' '.join(command)}: status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         return done.stdout
 
     def kill(self, stage, directory, keys, lines):
@@ -60,7 +52,7 @@ class Runner:
         process = subprocess.Popen(self.command(stage, directory, keys), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         path = directory / stage / "metrics.jsonl"
         while not path.exists() or path.read_bytes().count(b"\n") < lines:
-            require(process.poll() is None, f"{stage} ended before it could be killed")
+            check(process.poll() is None, f"{stage} ended before it could be killed")
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -68,7 +60,7 @@ class Runner:
 
 def metrics(directory):
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    require(lines and [line["step"] for line in lines] == list(range(len(lines))), f"{directory}: steps are missing or repeated")
+    check(lines and [line["step"] for line in lines] == list(range(len(lines))), f"{directory}: steps are missing or repeated")
     return lines
 
 
@@ -78,9 +70,9 @@ def check_figures(directory, names, quick):
         done = line["step"] + 1
         for name in (*names, *(f"raw_{name}" for name in names)):
             due = done % VALIDATE == 0 or done == len(metrics(directory))
-            require((name in line) == due, f"{directory}, step {line['step']}: {name} in {line}")
+            check((name in line) == due, f"{directory}, step {line['step']}: {name} in {line}")
         for name in quick:
-            require((name in line) == (done % PREVIEW == 0), f"{directory}, step {line['step']}: {name} in {line}")
+            check((name in line) == (done % PREVIEW == 0), f"{directory}, step {line['step']}: {name} in {line}")
 
 
 def float32(number):
@@ -91,26 +83,26 @@ def check_curves(accumulator, directory):
     """All curves and pictures, as TensorBoard read them, are those of the metrics and of previews/."""
     lines = metrics(directory)
     tags = {name for line in lines for name, figure in line.items() if isinstance(figure, (int, float))} - {"step", "images"}
-    require({"loss", "grad_norm", "lr", "flops"} <= tags, f"{directory}: only {tags} in the metrics")
-    require(set(accumulator.Tags()["scalars"]) == tags, f"{directory}: curves {accumulator.Tags()['scalars']}, metrics {tags}")
+    check({"loss", "grad_norm", "lr", "flops"} <= tags, f"{directory}: only {tags} in the metrics")
+    check(set(accumulator.Tags()["scalars"]) == tags, f"{directory}: curves {accumulator.Tags()['scalars']}, metrics {tags}")
     for tag in tags:
         read = [(event.step, event.value) for event in accumulator.Scalars(tag)]
         written = [(line["step"], float32(line[tag])) for line in lines if tag in line]
-        require(read == written, f"{directory}: curve {tag} is {read[:3]}..., the metrics have {written[:3]}...")
+        check(read == written, f"{directory}: curve {tag} is {read[:3]}..., the metrics have {written[:3]}...")
     pictures = {event.step + 1: event for event in accumulator.Images("samples")}
     files = {int(path.stem.removeprefix("step-")): path for path in (directory / "previews").iterdir()}
-    require(set(pictures) == set(files) == set(range(PREVIEW, len(lines) + 1, PREVIEW)), f"{directory}: pictures {pictures}, {files}")
+    check(set(pictures) == set(files) == set(range(PREVIEW, len(lines) + 1, PREVIEW)), f"{directory}: pictures {pictures}, {files}")
     for step, path in files.items():
         png = path.read_bytes()
-        require(pictures[step].encoded_image_string == png, f"{path}: another picture in TensorBoard")
+        check(pictures[step].encoded_image_string == png, f"{path}: another picture in TensorBoard")
         size = struct.unpack(">II", png[16:24])
-        require((pictures[step].width, pictures[step].height) == size == (10 * 30 - 2, 8 * 30 - 2), f"{path}: a picture of {size}")
+        check((pictures[step].width, pictures[step].height) == size == (10 * 30 - 2, 8 * 30 - 2), f"{path}: a picture of {size}")
     print(f"{directory.name}: {len(tags)} curves of {len(lines)} steps and {len(files)} pictures, each once", flush=True)
 
 
 def compare_weights(one, other):
     for name in ("weights.safetensors", "ema.safetensors"):
-        require((one / name).read_bytes() == (other / name).read_bytes(), f"{name} of {one} and {other} differ")
+        check((one / name).read_bytes() == (other / name).read_bytes(), f"{name} of {one} and {other} differ")
     print(f"{one.name}: the same weights watched and not", flush=True)
 
 
@@ -120,13 +112,13 @@ def check_training(runner, base, work, reader):
     shutil.copytree(base, plain)
     shutil.copytree(base, watched)
     runner.run("teacher", plain, UNWATCHED)
-    require(not (plain / "teacher/previews").exists(), "previews that nobody asked for")
+    check(not (plain / "teacher/previews").exists(), "previews that nobody asked for")
     runner.kill("teacher", watched, WATCHED, KILL_AFTER)
     along = reader(str(watched / "teacher/tensorboard"))
     along.Reload()
-    require(len(along.Scalars("loss")) >= KILL_AFTER, "TensorBoard reads nothing while training runs")
+    check(len(along.Scalars("loss")) >= KILL_AFTER, "TensorBoard reads nothing while training runs")
     said = runner.run("teacher", watched, WATCHED)
-    require("lost and are done again" in said, f"nothing was lost:\n{said}")
+    check("lost and are done again" in said, f"nothing was lost:\n{said}")
     check_figures(watched / "teacher", ["test_nats_per_value"], ["quick_frechet_distance", "quick_class_accuracy"])
     along.Reload()
     check_curves(along, watched / "teacher")
@@ -134,7 +126,7 @@ def check_training(runner, base, work, reader):
     after.Reload()
     check_curves(after, watched / "teacher")
     files = sorted((watched / "teacher/tensorboard").iterdir())
-    require(len(files) == 2 and [path.stat().st_size > 0 for path in files] == [False, True], f"event files: {files}")
+    check(len(files) == 2 and [path.stat().st_size > 0 for path in files] == [False, True], f"event files: {files}")
     compare_weights(plain / "teacher", watched / "teacher")
     check_lines(said)
 
@@ -151,7 +143,7 @@ def check_training(runner, base, work, reader):
 def check_lines(said):
     for part in (" M parameters; ", " steps of 48 images (48 on each of 1 rank, ", "FLOP an image (forward and backward), ", "matrix products reach ",
                  "plan: memory a rank: weights, gradients, optimizer, EMA ", " images/s, ", " % of the matmul peak), ", " remaining", "samples after step "):
-        require(part in said, f"'{part}' is not in what the teacher said:\n{said}")
+        check(part in said, f"'{part}' is not in what the teacher said:\n{said}")
 
 
 def check_ranks(runner, base, work, teacher):
@@ -165,9 +157,9 @@ def check_ranks(runner, base, work, teacher):
         runner.run("teacher", directory, still, ranks=ranks)
         line = metrics(directory / "teacher")[-1]
         figures = {name: line[name] for name in ("test_nats_per_value", "raw_test_nats_per_value", "quick_frechet_distance", "quick_class_accuracy")}
-        require(all(math.isfinite(figure) for figure in figures.values()), f"on {ranks} ranks: {figures}")
+        check(all(math.isfinite(figure) for figure in figures.values()), f"on {ranks} ranks: {figures}")
         seen.append((figures, (directory / "teacher/previews/step-00000002.png").read_bytes()))
-    require(seen[0] == seen[1] == seen[2], f"other figures or pictures on other numbers of ranks: {[figures for figures, _ in seen]}")
+    check(seen[0] == seen[1] == seen[2], f"other figures or pictures on other numbers of ranks: {[figures for figures, _ in seen]}")
     print(f"{seen[0][0]} on 1, 2 and 3 ranks", flush=True)
 
 
@@ -179,7 +171,7 @@ def main():
     parser.add_argument("--tools", required=True, type=Path, help="python-tools of scripts/setup")
     parser.add_argument("--work", required=True, type=Path)
     arguments = parser.parse_args()
-    require((arguments.tools / "tensorboard").is_dir(), f"{arguments.tools} does not hold tensorboard: run scripts/setup")
+    check((arguments.tools / "tensorboard").is_dir(), f"{arguments.tools} does not hold tensorboard: run scripts/setup")
     sys.path.insert(0, str(arguments.tools))
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -190,7 +182,7 @@ def main():
     runner.run("prepare", base, WATCHED)
     runner.run("features", base, WATCHED)
     line = metrics(base / "features")[9]
-    require({"test_cross_entropy", "test_accuracy", "raw_test_cross_entropy", "raw_test_accuracy"} <= set(line), f"features: {line}")
+    check({"test_cross_entropy", "test_accuracy", "raw_test_cross_entropy", "raw_test_accuracy"} <= set(line), f"features: {line}")
     watched = check_training(runner, base, arguments.work, lambda path: EventAccumulator(path, size_guidance={"scalars": 0, "images": 0}))
     check_ranks(runner, base, arguments.work, watched / "teacher")
     print("passed")

@@ -70,6 +70,8 @@ TEST(Options, EveryValueSurvivesTheIniFile) {
   }
   set_value(config, {"student.seeds", "3, 1 2", "test"});
   set_value(config, {"pipeline.seed", "9007199254740991", "test"});
+  set_value(config, {"evaluate.guidance-to", "0.9876543210987", "test"});
+  set_value(config, {"evaluate.times", "0 0.1234567890123 1", "test"});
   EXPECT_GT(changed, 40);
 
   for (const bool brief : {false, true}) {
@@ -128,6 +130,12 @@ TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
   EXPECT_SAYS(refused_keys({{"student.channels", "90", ""}, {"student.heads", "3", ""}}), "88 or 92");
   EXPECT_SAYS(refused_keys({{"couple.shard-rows", "1000", ""}}), "couple.block-rows");
   EXPECT_SAYS(refused_keys({{"evaluate.heun-nfe", "3 4", ""}}), "3 or 5");
+  EXPECT_SAYS(refused_keys({{"evaluate.midpoint-nfe", "5", ""}}), "4 or 6");
+  EXPECT_SAYS(refused_keys({{"evaluate.rk4-nfe", "4 10", ""}}), "8 or 12");
+  for (const char* times : {"0.5", "0 0.5", "0.1 1", "0 0.5 0.5 1", "1 0"})
+    EXPECT_SAYS(refused_keys({{"evaluate.times", times, ""}}), "from 0 to 1");
+  EXPECT_SAYS(refused_keys({{"evaluate.guidance-from", "0.2", ""}}), "evaluate.guidance = 1, which is none");
+  EXPECT_SAYS(refused_keys({{"evaluate.guidance", "2", ""}, {"evaluate.guidance-to", "0", ""}}), "is not below");
   EXPECT_SAYS(refused_keys({{"evaluate.euler-nfe", "", ""}}), "evaluate.euler-nfe is empty");
   EXPECT_SAYS(refused_keys({{"student.seeds", "1 2 1", ""}}), "student.seeds");
   EXPECT_SAYS(refused_keys({{"student.couplings", "nf nf", ""}}), "twice");

@@ -1,6 +1,7 @@
 // Solvers and metrics against other people's implementations.
 #include "pipeline/communicator.h"
 #include "reference.h"
+#include "stages/evaluate/adaptive_solver.h"
 #include "stages/evaluate/coverage.h"
 #include "stages/evaluate/frechet.h"
 #include "stages/evaluate/inception_score.h"
@@ -60,13 +61,19 @@ TEST(EvaluateReference, SamplesOfTheSiTField) {
       << "the reference tells the solvers apart";
 }
 
-TEST(EvaluateReference, ManyHeunStepsMeetTheAdaptiveSolver) {
+TEST(EvaluateReference, TheAdaptiveSolver) {
   const ReferenceFile ode("ode.io");
   SiT model = raw_sit();
   const VelocityField field = [&](const at::Tensor& x, double t) {
     return model->forward(x, torch::full({x.size(0)}, t, x.options()), ode["y"]);
   };
+  const AdaptiveSolution solution = solve_adaptively(field, ode["noise"], 1, 0, {1e-6, 1e-6});
+  EXPECT_LE(difference(solution.x, ode["dopri5_1e6"]), 1e-5);
+  const auto theirs = static_cast<double>(ode["dopri5_1e6_nfe"].item<std::int64_t>());
+  EXPECT_NEAR(static_cast<double>(solution.nfe), theirs, 0.15 * theirs);
+  // Many steps of the fixed solvers meet it.
   EXPECT_LE(difference(solve(field, ode["noise"], Solver::heun_full, Grid::uniform, 256), ode["dopri5_1e6"]), 1e-3);
+  EXPECT_LE(difference(solve(field, ode["noise"], Solver::rk4, Grid::uniform, 128), ode["dopri5_1e6"]), 1e-4);
 }
 
 TEST(EvaluateReference, FrechetDistance) {

@@ -117,6 +117,15 @@ TEST(Flops, AreTheFiguresWorkedOutByHand) {
   EXPECT_NEAR(forward_flops(xl2) / 2, 118.64e9, 0.05e9);
 }
 
+TEST(Flops, ParametersAreCountedWithoutAModel) {
+  const TarFlowOptions teacher{.in_channels = 3, .image_size = 16, .channels = 64, .blocks = 3, .num_classes = 5};
+  EXPECT_EQ(parameter_count(teacher), parameter_count(*make_tarflow(teacher, 1)));
+  const SiTOptions student{.in_channels = 3, .image_size = 16, .channels = 48, .depth = 3, .learn_sigma = true};
+  EXPECT_EQ(parameter_count(student), parameter_count(*make_sit(student, 1)));
+  const ClassifierOptions network{.in_channels = 3, .image_size = 32, .channels = 8, .dimension = 16};
+  EXPECT_EQ(parameter_count(network), parameter_count(*make_classifier(network, 1)));
+}
+
 TEST(Flops, AreWrittenWithAUnit) {
   EXPECT_EQ(flops_text(0), "0 FLOP");
   EXPECT_EQ(flops_text(999), "999 FLOP");

@@ -1,5 +1,6 @@
 // Solvers against closed forms: fields whose flow is known, evaluations counted.
 #include "stages/evaluate/solver.h"
+#include "stages/evaluate/integration.h"
 
 #include "storage/error.h"
 
@@ -33,7 +34,8 @@ std::string refusal(const std::function<void()>& call) {
 }
 
 TEST(Solver, NamesRoundTrip) {
-  for (const char* name : {"euler", "heun", "heun-full"}) EXPECT_EQ(solver_name(parse_solver(name)), name);
+  for (const char* name : {"euler", "midpoint", "heun", "heun-full", "rk4"})
+    EXPECT_EQ(solver_name(parse_solver(name)), name);
   for (const char* name : {"uniform", "squared"}) EXPECT_EQ(grid_name(parse_grid(name)), name);
   EXPECT_NE(refusal([] { parse_solver("rk9"); }).find("heun-full"), std::string::npos);
   EXPECT_NE(refusal([] { parse_grid("cubic"); }).find("squared"), std::string::npos);
@@ -48,6 +50,12 @@ TEST(Solver, StepsSpendTheEvaluationsExactly) {
   EXPECT_NE(even.find("take 7 or 9"), std::string::npos) << even;
   const std::string odd = refusal([] { solver_steps(Solver::heun_full, 7); });
   EXPECT_NE(odd.find("take 6 or 8"), std::string::npos) << odd;
+  EXPECT_EQ(solver_steps(Solver::midpoint, 6), 3);
+  EXPECT_EQ(solver_steps(Solver::rk4, 12), 3);
+  const std::string between = refusal([] { solver_steps(Solver::rk4, 10); });
+  EXPECT_NE(between.find("take 8 or 12"), std::string::npos) << between;
+  EXPECT_NE(refusal([] { solver_steps(Solver::midpoint, 5); }).find("take 4 or 6"), std::string::npos);
+  EXPECT_NE(refusal([] { solver_steps(Solver::rk4, 3); }).find("the least is 4"), std::string::npos);
   EXPECT_NE(refusal([] { solver_steps(Solver::euler, 0); }), "");
   EXPECT_NE(refusal([] { solver_steps(Solver::heun_full, 1); }), "");
 }
@@ -66,8 +74,12 @@ TEST(Solver, RefusesTimesThatDoNotAscend) {
 
 TEST(Solver, CountsEvaluations) {
   const at::Tensor z = torch::ones({2, 3}, torch::kDouble);
-  for (const auto& [solver, nfe] :
-       {std::pair{Solver::euler, 5}, {Solver::heun, 1}, {Solver::heun, 9}, {Solver::heun_full, 6}}) {
+  for (const auto& [solver, nfe] : {std::pair{Solver::euler, 5},
+                                    {Solver::heun, 1},
+                                    {Solver::heun, 9},
+                                    {Solver::heun_full, 6},
+                                    {Solver::midpoint, 4},
+                                    {Solver::rk4, 8}}) {
     std::int64_t evaluations = 0;
     solve(linear_field(0.5, &evaluations), z, solver, Grid::squared, nfe);
     EXPECT_EQ(evaluations, nfe);
@@ -87,6 +99,11 @@ TEST(Solver, StepsOfALinearFieldAreItsFactors) {
   const double step = 1 - rate / 4 + rate * rate / 32;
   EXPECT_NEAR(factor(Solver::heun_full, Grid::uniform, 8), std::pow(step, 4), 1e-15);
   EXPECT_NEAR(factor(Solver::heun, Grid::uniform, 7), std::pow(step, 3) * (1 - rate / 4), 1e-15);
+  // On a linear field every method of second order has the same factor; rk4's is the exponential's first five terms.
+  EXPECT_NEAR(factor(Solver::midpoint, Grid::uniform, 8), std::pow(step, 4), 1e-15);
+  const double h = rate / 2;
+  EXPECT_NEAR(factor(Solver::rk4, Grid::uniform, 8),
+              std::pow(1 - h + h * h / 2 - h * h * h / 6 + std::pow(h, 4) / 24, 2), 1e-15);
 }
 
 TEST(Solver, ConvergesInItsOrder) {
@@ -100,9 +117,31 @@ TEST(Solver, ConvergesInItsOrder) {
   for (const Grid grid : {Grid::uniform, Grid::squared}) {
     EXPECT_NEAR(std::log2(error(Solver::euler, grid, 256) / error(Solver::euler, grid, 512)), 1, 0.02);
     EXPECT_NEAR(std::log2(error(Solver::heun_full, grid, 256) / error(Solver::heun_full, grid, 512)), 2, 0.02);
+    EXPECT_NEAR(std::log2(error(Solver::midpoint, grid, 256) / error(Solver::midpoint, grid, 512)), 2, 0.02);
+    EXPECT_NEAR(std::log2(error(Solver::rk4, grid, 16) / error(Solver::rk4, grid, 32)), 4, 0.2);
   }
   // The Euler step into t = 0 costs a local error of second order: with 1/n steps the order stays 2.
   EXPECT_NEAR(std::log2(error(Solver::heun, Grid::uniform, 256) / error(Solver::heun, Grid::uniform, 512)), 2, 0.05);
+}
+
+TEST(Solver, MidpointAndHeunDifferWhereTheFieldBends) {
+  // v = t²: exactly x(0) = -1/3. One step: midpoint takes v(½) = 1/4, Heun (v(1) + v(0)) / 2 = 1/2, rk4 Simpson's rule.
+  const VelocityField field = [](const at::Tensor& x, double t) { return torch::full_like(x, t * t); };
+  const at::Tensor z = torch::zeros({1, 1}, torch::kDouble);
+  EXPECT_NEAR(solve(field, z, Solver::midpoint, Grid::uniform, 2).item<double>(), -0.25, 1e-15);
+  EXPECT_NEAR(solve(field, z, Solver::heun_full, Grid::uniform, 2).item<double>(), -0.5, 1e-15);
+  EXPECT_NEAR(solve(field, z, Solver::rk4, Grid::uniform, 4).item<double>(), -1.0 / 3, 1e-15);
+}
+
+TEST(Solver, TakesTimesOfTheUsersOwn) {
+  const VelocityField field = [](const at::Tensor& x, double t) { return torch::full_like(x, t); };
+  const at::Tensor z = torch::zeros({1, 1}, torch::kDouble);
+  const Integration given = timed_integration(Solver::euler, {0, 0.25, 1});
+  EXPECT_EQ(given.nfe(), 2);
+  EXPECT_EQ(given.grid, "0 0.25 1");
+  EXPECT_NEAR(integrate(field, z, given).x.item<double>(), -(1 * 0.75 + 0.25 * 0.25), 1e-15);
+  EXPECT_NE(refusal([] { timed_integration(Solver::heun, {0, 0.5, 0.9}); }).find("0.9"), std::string::npos);
+  EXPECT_NE(refusal([] { timed_integration(Solver::heun, {0, std::nan(""), 1}); }), "");
 }
 
 TEST(Solver, LeavesItsInputAndTypeAlone) {
@@ -116,46 +155,6 @@ TEST(Solver, LeavesItsInputAndTypeAlone) {
 TEST(Solver, RefusesAFieldOfAnotherShape) {
   const VelocityField field = [](const at::Tensor& x, double) { return x.sum(); };
   EXPECT_THROW(solve(field, torch::ones({2, 3}), Solver::euler, Grid::uniform, 1), Error);
-}
-
-TEST(Curvature, StraightPathsHaveNone) {
-  const VelocityField straight = [](const at::Tensor& x, double) { return torch::full_like(x, 1e4); };
-  const at::Tensor kappa = path_curvature(straight, torch::randn({3, 2, 4, 4}), 128);
-  EXPECT_TRUE(kappa.equal(torch::zeros({3}, torch::kDouble)));
-}
-
-TEST(Curvature, OfAQuadraticPath) {
-  // x_t = z + c (t² - 1): v = 2ct, x_1 - x_0 = c, κ = c² ∫ (2t - 1)² dt = c²/3. Over n steps at t = i/n, i = 1 ... n,
-  // the variance of 2ct is c²/3 · (1 - 1/n²).
-  const at::Tensor c =
-      torch::tensor({1.0, 2.0, -3.0}, torch::kDouble).view({3, 1}) * torch::tensor({1.0, 0.5}, torch::kDouble);
-  const VelocityField field = [&](const at::Tensor&, double t) { return 2 * t * c; };
-  for (const std::int64_t steps : {4, 128}) {
-    const at::Tensor kappa = path_curvature(field, torch::zeros({3, 2}, torch::kDouble), steps);
-    const double shrink = 1 - 1.0 / static_cast<double>(steps * steps);
-    EXPECT_TRUE(kappa.allclose(c.square().mean(1) / 3 * shrink, 1e-13)) << kappa;
-  }
-}
-
-TEST(Curvature, KeepsItsDigitsUnderALargeMeanVelocity) {
-  const VelocityField field = [](const at::Tensor& x, double t) { return torch::full_like(x, 1e7 + 2 * t); };
-  const double kappa = path_curvature(field, torch::zeros({1, 4}, torch::kDouble), 128).item<double>();
-  EXPECT_NEAR(kappa, (1 - 1.0 / (128 * 128)) / 3, 1e-8);
-}
-
-TEST(Curvature, EqualsTheDefinitionAlongTheStoredPath) {
-  const at::Tensor z = torch::randn({5, 7}, torch::kDouble);
-  const at::Tensor mix = torch::randn({7, 7}, torch::kDouble) / 3;
-  const VelocityField field = [&](const at::Tensor& x, double t) { return x.mm(mix).tanh() * (1 + t) + x; };
-  const std::int64_t steps = 16;
-  at::Tensor x = z;
-  std::vector<at::Tensor> velocities;
-  for (std::int64_t i = steps; i > 0; --i) {
-    velocities.push_back(field(x, static_cast<double>(i) / steps));
-    x = x - velocities.back() / steps;
-  }
-  const at::Tensor brute = (torch::stack(velocities) - (z - x)).square().mean(0).mean(1);
-  EXPECT_TRUE(path_curvature(field, z, steps).allclose(brute, 1e-12, 1e-14));
 }
 
 }  // namespace

@@ -7,7 +7,6 @@ symbols stand in for them, and end the process if they are called after all. Whe
 import os
 import re
 import subprocess
-from pathlib import Path
 
 LIBRARY = re.compile(r"NEEDED.*\[(lib(?:cu(?:blas|dnn|fft|file|rand|solver|sparse)|nccl|nvshmem)[^\]]*)\]")
 SYMBOL = re.compile(r"^\s+U ((?:cu(?:blas|dnn|fft|File|rand|solver|sparse)|nccl|nvshmem)\w*)", re.MULTILINE)

@@ -10,15 +10,15 @@
 
 namespace couplet {
 
-struct Comparison {
+struct FeatureReference {
   std::shared_ptr<FeatureNetwork> network;
-  Moments reference;
+  Moments moments;
 };
 
 /// The network of `evaluate.network`; the classifier of the features stage where there is none. Its reference is
 /// `evaluate.reference`, or statistics of the training images, which the first evaluation publishes in RUN/evaluate for
 /// all (named by network and data set, so that another network's are never taken for them). Refuses fewer samples than
 /// features + 1 before any are made, and a reference of another network. Collective.
-Comparison run_comparison(StageContext& context, const RowTable& train, const RowTable& test);
+FeatureReference run_reference(StageContext& context, const RowTable& train, const RowTable& test);
 
 }  // namespace couplet

@@ -1,4 +1,4 @@
-#include "stages/evaluate/comparison.h"
+#include "stages/evaluate/feature_reference.h"
 
 #include "pipeline/activity.h"
 #include "pipeline/log.h"
@@ -44,7 +44,7 @@ ReferenceStatistics training_statistics(StageContext& context, FeatureNetwork& n
 
 }  // namespace
 
-Comparison run_comparison(StageContext& context, const RowTable& train, const RowTable& test) {
+FeatureReference run_reference(StageContext& context, const RowTable& train, const RowTable& test) {
   const EvaluateConfig& config = context.config.evaluate;
   const DatasetShape shape = dataset_shape(train);
   if (config.network.empty()) {

@@ -1,0 +1,30 @@
+// A text file that others append to, read as it grows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+class GrowingFile {
+public:
+  /// Reading begins with the first whole line within the last `bytes`.
+  explicit GrowingFile(std::filesystem::path path, std::size_t bytes = 1 << 20);
+
+  const std::filesystem::path& path() const { return path_; }
+  /// The lines that were finished since the last call. A file that has become shorter is read from its start.
+  std::vector<std::string> new_lines();
+  /// What stands behind the last line break, taken as a line; "" if nothing does.
+  std::string unfinished_line();
+
+private:
+  std::filesystem::path path_;
+  std::uintmax_t read_ = 0;
+  bool skips_ = false;  ///< the rest of a line that began before the place where reading began
+  std::string unfinished_;
+};
+
+}  // namespace couplet

@@ -1,0 +1,22 @@
+// A short command whose words are wanted, not its company: run to its end or to the end of our patience.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+struct CapturedCommand {
+  int status = 0;          ///< as a shell gives it: exit status, or 128 + signal; 127: it could not be started
+  bool timed_out = false;  ///< it was killed, with what it had started, because it took too long
+  std::string output, errors;
+};
+
+/// Whether a program of this name is on PATH.
+bool on_path(const std::string& program);
+/// Runs a program found on PATH with nothing on its stdin and without the environment variables whose names begin with
+/// one of `hidden`. Does not throw for anything that the command does.
+CapturedCommand run_captured(const std::vector<std::string>& words, double patience_seconds,
+                             const std::vector<std::string>& hidden = {});
+
+}  // namespace couplet

@@ -1,0 +1,30 @@
+// Which jobs of a run wait or run now.
+#pragma once
+
+#include "launch/slurm/scheduler.h"
+#include "launch/slurm/submission.h"
+
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// A submitted job that is not over, with what squeue says of it: of an array, of each task that is not over.
+struct LiveJob {
+  SubmittedJob submitted;
+  std::vector<QueuedJob> queued;
+
+  /// "student/nf-0 (job 123, RUNNING on n1)"
+  std::string text() const;
+};
+
+/// In the order of submission. An error (status 1) if Slurm is not there or does not answer: then nothing is known.
+std::vector<LiveJob> live_jobs(const SlurmFiles& files, Scheduler& scheduler);
+
+/// Cancels jobs: first their mark in RUN/slurm, so that none queues itself again, then scancel. `who`: for the mark.
+void cancel_jobs(const std::vector<LiveJob>& jobs, const SlurmFiles& files, Scheduler& scheduler,
+                 const std::string& who);
+/// Waits until no job of the run is left; an error names those that stay for `seconds`.
+void wait_for_end(const SlurmFiles& files, Scheduler& scheduler, double seconds);
+
+}  // namespace couplet

@@ -1,0 +1,62 @@
+// What stands in RUN/slurm: the scripts and ids of the jobs that were submitted for a run, and the small files in which
+// the job scripts count and explain.
+#pragma once
+
+#include "pipeline/run_directory.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// A job as it was submitted: one line of jobs.jsonl.
+struct SubmittedJob {
+  double time = 0;                 ///< Unix time
+  std::string stage;               ///< "student/nf-0"
+  std::string job;                 ///< Slurm's id
+  std::int64_t array = 0;          ///< tasks; 0: no array
+  std::string script;              ///< its file
+  std::string output;              ///< where its launcher's words go, with Slurm's %j, %A, %a
+  std::string launcher;            ///< "srun" or "mpirun"
+  std::vector<std::string> after;  ///< ids of the jobs that must succeed first
+  std::int64_t submission = 0;     ///< counted from 1; jobs of one `couplet submit` share it
+};
+
+/// "student/nf-0" → "student-nf-0": a stage in file and job names. A task of its array: "coupling-3".
+std::string flat_name(std::string stage);
+
+/// The names inside RUN/slurm.
+class SlurmFiles {
+public:
+  explicit SlurmFiles(const RunDirectory& run) : root_(run.root() / "slurm"), log_(run.log()) {}
+  const std::filesystem::path& directory() const { return root_; }
+  std::filesystem::path lock() const { return root_ / "lock"; }
+  std::filesystem::path profile() const { return root_ / "profile.ini"; }
+  std::filesystem::path jobs() const { return root_ / "jobs.jsonl"; }
+  // Of a stage or a task of its array, by flat name:
+  std::filesystem::path script(const std::string& flat) const { return root_ / (flat + ".sh"); }
+  std::filesystem::path requeues(const std::string& flat) const { return root_ / (flat + ".requeues"); }
+  std::filesystem::path retries(const std::string& flat) const { return root_ / (flat + ".retries"); }
+  std::filesystem::path reason(const std::string& flat) const { return root_ / (flat + ".reason"); }
+  std::filesystem::path note(const std::string& flat) const { return root_ / (flat + ".note"); }
+  std::filesystem::path cancelled(const std::string& flat) const { return root_ / (flat + ".cancelled"); }
+  /// Slurm's pattern for the output: log/slurm-student-nf-0-%j.out; of an array's tasks log/slurm-coupling-%a-%A.out.
+  std::string output(const std::string& flat, bool array) const {
+    return (log_ / ("slurm-" + flat + (array ? "-%a-%A.out" : "-%j.out"))).string();
+  }
+
+private:
+  std::filesystem::path root_, log_;
+};
+
+/// All lines of jobs.jsonl, oldest first; none if there is no such file. A line that a killed writer left unfinished is
+/// passed over.
+std::vector<SubmittedJob> read_jobs(const SlurmFiles& files);
+/// Of each stage the line that counts: the last one; in the order of their first submission.
+std::vector<SubmittedJob> current_jobs(const std::vector<SubmittedJob>& all);
+/// Adds a line, on the disk when this returns.
+void append_job(const SlurmFiles& files, const SubmittedJob& job);
+
+}  // namespace couplet

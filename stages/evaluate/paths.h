@@ -1,0 +1,24 @@
+// How straight and how long a field's paths are.
+#pragma once
+
+#include "stages/evaluate/velocity_field.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace couplet {
+
+/// Of each row's own path, sampled with Euler steps on the uniform grid: x_1 = z, x_0 the sample, v its velocity. On it
+/// x_1 - x_0 is the mean velocity. float64 on the CPU, one figure a row: those of a set of samples are means over its
+/// rows, which the caller sums in an order of its own.
+struct PathShape {
+  at::Tensor curvature;  ///< [rows]: κ = mean over values of ∫₀¹ (v(x_t, t) - (x_1 - x_0))² dt; 0: straight
+  at::Tensor straightness;  ///< [rows]: ‖x_1 - x_0‖ / ∫₀¹ ‖v(x_t, t)‖ dt, in (0, 1]; 1: straight. Of no way: 1
+  at::Tensor transport;  ///< [rows]: ‖x_1 - x_0‖², squared pixel units of a whole image
+};
+
+/// Makes `steps` evaluations. κ is the variance of the velocity over the steps, by Welford's update in float64 while
+/// walking: no difference of large squares, and no velocity is kept.
+PathShape path_shape(const VelocityField& field, const at::Tensor& z, std::int64_t steps = 128);
+
+}  // namespace couplet

@@ -1,0 +1,26 @@
+// The ways in which an evaluation samples a student.
+#pragma once
+
+#include "pipeline/config.h"
+#include "stages/evaluate/integration.h"
+
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// One way of sampling a student.
+struct Sampling {
+  Integration integration;
+  bool table = false;  ///< from held-out table noise
+
+  /// As part of a picture's name.
+  std::string file_name() const;
+};
+
+/// Every solver with every grid at every NFE it was asked for, then times of the user's own, then dopri5. One step of
+/// Euler looks the same on every grid, and a first Heun step is one, so it is made once. From table noise (students of
+/// coupling "nf"): Euler on the first grid.
+std::vector<Sampling> samplings(const EvaluateConfig& config, const std::string& coupling);
+
+}  // namespace couplet

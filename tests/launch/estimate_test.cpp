@@ -1,0 +1,219 @@
+#include "launch/slurm/estimate_table.h"
+
+#include "storage/error.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+
+// The cost of a run so small that its products can be counted by hand.
+
+namespace couplet {
+namespace {
+
+// 4x4 images, patches of 2x2: 4 tokens of 4 values, 3 classes; of the teacher's tokens 3 enter the transformer.
+// Teacher: 2 blocks of 3·4·8 in, 12·3·8² + 2·3²·8 in the layer, 3·8·8 out; two operations a multiply-add.
+constexpr double teacher = 2 * 2 * (96 + 2304 + 144 + 192);
+// Student: 4·4·8 in; time 256·8 + 8²; 12·4·8² + 2·4²·8 and 8·48 in the block; 8·16 and 4·8·4 out.
+constexpr double student = 2 * (128 + 2048 + 64 + 3072 + 256 + 384 + 128 + 128);
+// Classifier: 16 pixels, 9·1·2; 8·4 hidden; 4·3 out.
+constexpr double classifier = 2 * (288 + 32 + 12);
+// Weights and biases. Teacher, a block: 4·8 + 8; 4 places and 3 classes of 8; 12·8² + 13·8 in the layer; 8·8 + 8.
+constexpr double teacher_parameters = 2 * (40 + 56 + 872 + 72);
+constexpr double student_parameters = 40 + 2056 + 72 + 32 + (216 + 72 + 288 + 264 + 432) + 144 + 36;
+constexpr double classifier_parameters = 20 + 36 + 15;
+
+TrainingConfig training(std::int64_t images, std::int64_t batch, const std::string& precision) {
+  TrainingConfig training;
+  training.images = images;
+  training.batch = batch;
+  training.precision = precision;
+  training.ema = {0.9};
+  training.validate_every = 3;
+  training.validate_rows = 10;
+  return training;
+}
+
+Config small_config() {
+  Config config;
+  config.pipeline.keep_checkpoints = 2;
+  config.features = {training(64, 16, "float32"), 2, 4};
+  config.teacher.training = training(96, 16, "bfloat16");
+  config.teacher.patch = 2;
+  config.teacher.channels = 8;
+  config.teacher.blocks = 2;
+  config.teacher.layers = 1;
+  config.teacher.head_size = 8;
+  config.teacher.variant = "nvp";
+  config.teacher.noise = "gaussian";
+  config.teacher.noise_std = 0.1;
+  config.teacher.preview = {4, 30};
+  config.couple.flips = true;
+  config.couple.replicates = 2;
+  config.couple.noise_type = "float16";
+  config.couple.precision = "float32";
+  config.couple.round_trip = 0.25;
+  config.student.training = training(160, 32, "float32");
+  config.student.training.ema = {0.9, 0.99};
+  config.student.couplings = {"nf", "independent"};
+  config.student.seeds = {0};
+  config.student.patch = 2;
+  config.student.channels = 8;
+  config.student.depth = 1;
+  config.student.heads = 2;
+  config.evaluate.samples = 50;
+  config.evaluate.euler_nfe = {1, 4};
+  config.evaluate.heun_nfe = {3};
+  config.evaluate.grids = {"uniform", "squared"};
+  config.evaluate.curvature_samples = 6;
+  config.evaluate.curvature_steps = 5;
+  config.evaluate.pairing_rows = 7;
+  config.evaluate.pairing_nfe = 2;
+  config.evaluate.precision = "float32";
+  return config;
+}
+
+const DatasetSize small_dataset{100, 20, {1, 4, 3, {}}};
+
+std::map<std::string, StageEstimate> by_stage(const Config& config) {
+  std::map<std::string, StageEstimate> found;
+  for (const auto& stage : estimate_run(config, small_dataset).stages) found[stage.stage] = stage;
+  return found;
+}
+
+TEST(Estimate, CountsTheProductsOfEveryStage) {
+  auto stage = by_stage(small_config());
+  EXPECT_EQ(stage.size(), 10);
+  EXPECT_EQ(stage["prepare"].flops.all(), 0);
+  EXPECT_EQ(stage["report"].flops.all(), 0);
+
+  // 4 steps of 16, forward and backward; validation after steps 3 and 4; features of all 120 images.
+  EXPECT_EQ(stage["features"].flops.float32, classifier * (3 * 64 + 2 * 2 * 10 + 120));
+  EXPECT_EQ(stage["features"].work, "4 steps of 16");
+
+  // 6 steps of 16 and one preview of 30 samples, each inverted (1) and denoised (2), in bfloat16; validation after
+  // steps 3 and 6, all 20 test images at the end, and the preview's score in float32.
+  EXPECT_EQ(stage["teacher"].flops.bfloat16, teacher * (3 * 96 + 30 * 3));
+  EXPECT_EQ(stage["teacher"].flops.float32, teacher * (2 * 2 * 10 + 20) + classifier * 30);
+
+  // 100 images twice (mirrored) with two draws each, and 20 held out; a quarter of them back.
+  EXPECT_EQ(stage["coupling"].work, "420 rows");
+  EXPECT_EQ(stage["coupling"].flops.float32, teacher * 420 * 1.25);
+
+  // 5 steps of 32; validation after steps 3 and 5.
+  EXPECT_EQ(stage["student/nf-0"].flops.float32, student * (3 * 160 + 2 * 2 * 10));
+
+  // 50 samples, each inverted and denoised; scores of both and of the 20 test images.
+  EXPECT_EQ(stage["evaluate/teacher"].flops.all(), teacher * 50 * 3 + classifier * (20 + 2 * 50));
+
+  // Euler 1 and 4 and Heun 3 on the first grid, Euler 4 and Heun 3 on the second; curvature; pairing on two tables.
+  const double independent = student * (50 * (1 + 4 + 3 + 4 + 3) + 6 * 5 + 2 * 7 * 2) + classifier * 50 * 5;
+  EXPECT_EQ(stage["evaluate/independent-0"].flops.all(), independent);
+  // nf besides: Euler 1 and 4 from the 20 rows of held-out noise; 7 pairs compared with the teacher's samples.
+  EXPECT_EQ(stage["evaluate/nf-0"].flops.all(),
+            independent + student * (20 * (1 + 4) + 7 * 2) + classifier * 20 * 2 + teacher * 3 * 7);
+}
+
+TEST(Estimate, CountsGuidanceTwice) {
+  Config config = small_config();
+  auto plain = by_stage(config);
+  config.evaluate.guidance = 1.5;
+  config.evaluate.teacher_guidance = 1;
+  auto guided = by_stage(config);
+  EXPECT_EQ(guided["evaluate/teacher"].flops.all() - plain["evaluate/teacher"].flops.all(), teacher * 50);
+  EXPECT_EQ(guided["evaluate/independent-0"].flops.all() - plain["evaluate/independent-0"].flops.all(),
+            student * (50 * 15 + 30 + 28));
+}
+
+TEST(Estimate, CountsDisk) {
+  const DiskEstimate disk = estimate_run(small_config(), small_dataset).disk;
+  EXPECT_NEAR(disk.dataset, 120 * (16 + 4) * 1.02, 1e-6);
+  // Noise in 16 bits, image, label, sample, flip, replicate, NLL, round trip.
+  EXPECT_NEAR(disk.coupling, 420 * (32 + 16 + 4 + 8 + 1 + 4 + 4 + 4) * 1.02, 1e-6);
+  // Float32: weights and averages; with AdamW's moments in each of the two kept, the best one and the one being
+  // written.
+  EXPECT_EQ(disk.weights, 4 * (2 * (classifier_parameters + teacher_parameters) + 2 * 3 * student_parameters));
+  EXPECT_EQ(disk.checkpoints, 4 * 4 * (4 * (classifier_parameters + teacher_parameters) + 2 * 5 * student_parameters));
+}
+
+TEST(Estimate, TurnsOperationsIntoHoursOfDevices) {
+  EXPECT_EQ(device_seconds({6e12, 1e12}, {3e12, 1e12, 0.5}), 6);
+  const DeviceSpeed assumed = assumed_speed(true, {.bfloat16 = 989e12, .utilisation = 0.4});
+  EXPECT_EQ(assumed.bfloat16, 989e12);
+  EXPECT_EQ(assumed.float32, 19.5e12);  // an A100's
+  EXPECT_EQ(assumed.utilisation, 0.4);
+}
+
+TEST(Estimate, IsPrintedByStage) {
+  Estimate estimate;
+  estimate.stages = {{"teacher", "teacher", "10 steps of 8", {3.6e18, 0}}, {"report", "report", "", {}}};
+  estimate.disk = {1e9, 40e9, 2e9, 1e9};
+  // 3.6e18 at half of 100 TFLOP/s: 72000 s of a GPU, 5 hours on four.
+  const std::string text = estimate_text(estimate,
+                                         [](const std::string&) {
+                                           return StageDevices{true, 4};
+                                         },
+                                         {100e12, 10e12, 0.5});
+  for (const std::string part :
+       {"teacher", "10 steps of 8", "3.60 EFLOP", "20 GPU h", "5h 00m", "4 GPUs", "44 GB in all",
+        "coupling table 40 GB", "assumed: 50 % of 100 TFLOP/s (bfloat16) or 10 TFLOP/s (float32) a GPU"})
+    EXPECT_NE(text.find(part), std::string::npos) << part << " in\n" << text;
+  EXPECT_EQ(text.find("a core"), std::string::npos) << text;
+}
+
+class DatasetSizeTest : public testing::Test {
+protected:
+  DatasetSizeTest() {
+    std::string name = (std::filesystem::temp_directory_path() / "couplet-size-XXXXXX").string();
+    if (!::mkdtemp(name.data())) fail("no temporary directory");
+    folder_ = name;
+    config_.prepare.source = name;
+    config_.prepare.train_images = "a";
+    config_.prepare.train_labels = "b";
+    config_.prepare.test_images = "c";
+    config_.prepare.test_labels = "d";
+  }
+  ~DatasetSizeTest() override { std::filesystem::remove_all(folder_); }
+  void write(const std::string& name, const std::string& bytes) const {
+    std::ofstream(folder_ / name, std::ios::binary) << bytes;
+  }
+  static std::string header(char rows, bool images) {
+    std::string bytes{0, 0, 8, static_cast<char>(images ? 3 : 1), 0, 0, 0, rows};
+    if (images) bytes += std::string{0, 0, 0, 4, 0, 0, 0, 4};
+    return bytes;
+  }
+
+  std::filesystem::path folder_;
+  Config config_;
+};
+
+TEST_F(DatasetSizeTest, IsReadFromTheHeadersOfTheSourceFiles) {
+  write("a", header(9, true));  // the pixels are not looked at
+  write("b", header(3, false) + std::string{0, 4, 1});
+  write("c", header(2, true));
+  write("d", header(2, false) + std::string{5, 0});
+  const RunDirectory run(folder_ / "run");
+  DatasetSize size = dataset_size(config_, run);
+  EXPECT_EQ(size.train_rows, 9);
+  EXPECT_EQ(size.test_rows, 2);
+  EXPECT_EQ(size.shape.size, 4);
+  EXPECT_EQ(size.shape.classes, 6);
+  config_.prepare.train_rows = 5;
+  EXPECT_EQ(dataset_size(config_, run).train_rows, 5);
+}
+
+TEST_F(DatasetSizeTest, NamesTheFileThatIsMissing) {
+  try {
+    dataset_size(config_, RunDirectory(folder_ / "run"));
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find((folder_ / "a").string()), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace couplet
