@@ -28,7 +28,10 @@ CommandSyntax score_syntax() {
                 {"network", "FILE", "a TorchScript program, or safetensors of the FID Inception network"},
                 {"network-args", "LIST", "arguments of a TorchScript program besides the images"},
                 {"run-dir", "DIR", "take the network that this run's evaluations use"},
-                {"full", "", "the kernel distance over all images, too, besides its subsets"},
+                {"held-out", "PATH",
+                 "images of the reference's kind that nothing was trained on, to tell memorisation"},
+                {"companion-images", "N",
+                 "of each set, compared one by one, in memory; 0: Fréchet distance alone (10000)"},
                 {"paired", "", "sample i is to be image i of the reference: PSNR and SSIM"},
                 {"nearest", "K", "the K images of the reference nearest to each sample, by pixels"},
                 {"json", "", "print one JSON object"},
@@ -38,14 +41,18 @@ CommandSyntax score_syntax() {
           "An .npz file has the images as arr_0, uint8 [N, H, W, C]; statistics are mu and sigma, or what `couplet\n"
           "reference` writes. With a network: Fréchet distance, kernel distance, precision, recall, density, "
           "coverage,\n"
-          "inception score where it gives class scores; docs/metrics.md says how each is computed. Ranks share the\n"
-          "images, with the same digits: mpirun -n N couplet score ...\n"};
+          "inception score where it gives class scores, sFID where it gives spatial features; docs/metrics.md says "
+          "how\n"
+          "each is computed. Without one: --paired and --nearest alone. Warnings go to stderr. Ranks share the "
+          "images,\n"
+          "with the same digits: mpirun -n N couplet score ...\n"};
 }
 
 ImageScoreRequest parse_request(const CommandLine& line) {
   return {.samples = line.required("samples"),
           .reference = line.required("reference"),
-          .full_kernel = line.has("full"),
+          .held_out = line.get("held-out"),
+          .companion_images = line.integer("companion-images", 10000, 0),
           .paired = line.has("paired"),
           .nearest = line.has("nearest") ? line.integer("nearest", 1, 1) : 0};
 }
@@ -78,12 +85,14 @@ void print_scores(const nlohmann::ordered_json& scores) {
   if (scores.contains("network"))
     fmt::print("network: {}, resize: {}\n", scores["network"]["name"].get<std::string>(),
                scores["network"]["resize"].get<std::string>());
-  for (const auto& [name, value] : scores["metrics"].items())
-    fmt::print("{:<26} {}\n", name, value.is_null() ? "none" : fmt::format("{:.8g}", value.get<double>()));
+  for (const auto& score : scores["scores"]) {
+    const auto& value = score["value"];
+    fmt::print("{:<25} {:<14} {} samples\n", score["metric"].get<std::string>(),
+               value.is_null() ? "none" : fmt::format("{:.8g}", value.get<double>()), score["samples"].dump());
+  }
   for (const auto& row : scores.value("nearest", nlohmann::ordered_json::array()))
     fmt::print("sample {}: nearest images {}, distances {}\n", row["sample"].dump(), row["images"].dump(),
                row["distances"].dump());
-  for (const auto& note : scores["notes"]) fmt::print("note: {}\n", note.get<std::string>());
 }
 
 void score_on_ranks(const CommandLine& line, const std::string& device, Communicator& communicator) {
@@ -91,6 +100,7 @@ void score_on_ranks(const CommandLine& line, const std::string& device, Communic
   const auto network = open_network(line, request, pick_device(device, communicator));
   const nlohmann::ordered_json scores = score_images(request, network.get(), communicator);
   if (!communicator.is_root()) return;
+  for (const auto& warning : scores["warnings"]) warn_line(warning.get<std::string>());
   if (line.has("json"))
     fmt::print("{}\n", scores.dump(1));
   else

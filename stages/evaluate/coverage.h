@@ -25,10 +25,14 @@ struct Coverage {
   double density = 0, coverage = 0;
 };
 
+/// Squared radii of the balls around each row of a set: float64 [rows, 2], for precision and for density. Collective;
+/// ranks as below. Refuses sets of no more rows than neighbours.
+at::Tensor squared_radii(const at::Tensor& set, const CoverageNeighbours& neighbours, Communicator& communicator);
+
 /// Features [rows, dimension] of any floating type, equal on every rank. Exact neighbours, distances in float64 and in
-/// blocks; the ranks take slices of rows in turn, with the same digits. Collective. Refuses sets of no more rows than
-/// neighbours.
-Coverage coverage(const at::Tensor& generated, const at::Tensor& real, const CoverageNeighbours& neighbours,
-                  Communicator& communicator);
+/// blocks; the ranks take slices of rows in turn, with the same digits. `real_radii` are those of `real`, which may
+/// serve several generated sets. Collective. Refuses a generated set of no more rows than neighbours.
+Coverage coverage(const at::Tensor& generated, const at::Tensor& real, const at::Tensor& real_radii,
+                  const CoverageNeighbours& neighbours, Communicator& communicator);
 
 }  // namespace couplet

@@ -6,21 +6,13 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <string>
+#include <vector>
 
 namespace couplet {
 namespace {
 
 constexpr std::int64_t slice_rows = 250;
 constexpr std::int64_t score_splits = 10;
-
-/// [n, dimension + spatial dimension + classes]
-at::Tensor joined(const ImageFeatures& made) {
-  std::vector<at::Tensor> parts{made.features};
-  if (made.spatial.defined()) parts.push_back(made.spatial);
-  if (made.logits.defined()) parts.push_back(made.logits);
-  return at::cat(parts, 1);
-}
 
 std::int64_t width(const at::Tensor& values) {
   return values.defined() ? values.size(1) : 0;
@@ -34,39 +26,55 @@ void agree_on_failure(Communicator& communicator, const std::string& mine) {
 
 }  // namespace
 
-DescribedImages describe_images(FeatureNetwork& network, ImageSet& images, Communicator& communicator) {
+FeatureWidths widths_of(const ImageFeatures& made) {
+  return {width(made.features), width(made.spatial), width(made.logits)};
+}
+
+at::Tensor joined(const ImageFeatures& made, const FeatureWidths& widths) {
+  std::vector<at::Tensor> parts{made.features};
+  if (widths.spatial > 0) parts.push_back(made.spatial);
+  if (widths.classes > 0) parts.push_back(made.logits);
+  return at::cat(parts, 1);
+}
+
+DescribedImages::DescribedImages(const FeatureWidths& widths, std::int64_t images, std::int64_t kept)
+    : widths_(widths),
+      features_(at::empty({std::min(kept, images), widths.features}, at::kFloat)),
+      moments_(widths.features) {
+  if (widths.spatial > 0) spatial_.emplace(widths.spatial);
+  if (widths.classes > 0 && images >= score_splits) inception_.emplace(images, widths.classes, score_splits);
+}
+
+void DescribedImages::add(const at::Tensor& values) {
+  const at::Tensor features = values.narrow(1, 0, widths_.features);
+  moments_.add(features);
+  if (spatial_) spatial_->add(values.narrow(1, widths_.features, widths_.spatial));
+  if (inception_) inception_->add(values.narrow(1, widths_.features + widths_.spatial, widths_.classes));
+  const std::int64_t kept = std::clamp<std::int64_t>(features_.size(0) - added_, 0, values.size(0));
+  if (kept > 0) features_.narrow(0, added_, kept).copy_(features.narrow(0, 0, kept));
+  added_ += values.size(0);
+}
+
+DescribedImages describe_images(FeatureNetwork& network, ImageSet& images, const std::string& stopped,
+                                Communicator& communicator, std::optional<std::int64_t> kept) {
   const std::int64_t all = images.shape().images;
-  const ImageFeatures one = network.describe(images.read(0, 1));
-  const std::int64_t dimension = width(one.features), spatial = width(one.spatial), classes = width(one.logits);
-  DescribedImages described{.features = at::empty({all, dimension}, at::kFloat),
-                            .moments = Moments(dimension),
-                            .spatial = std::nullopt,
-                            .inception = std::nullopt};
-  if (spatial > 0) described.spatial.emplace(spatial);
-  if (classes > 0 && all >= score_splits) described.inception.emplace(all, classes, score_splits);
+  const FeatureWidths widths = widths_of(network.describe(images.read(0, 1)));
+  DescribedImages described(widths, all, kept.value_or(all));
   std::string failure;
-  std::int64_t done = 0;
   // A rank that fails still takes part, so that none waits for it.
   const auto make = [&](std::int64_t first) {
     const std::int64_t count = std::min(slice_rows, all - first);
     try {
-      if (failure.empty()) return joined(network.describe(images.read(first, count)));
+      if (failure.empty()) return joined(network.describe(images.read(first, count)), widths);
     } catch (const Error& error) {
       failure = error.what();
     }
-    return at::zeros({count, dimension + spatial + classes});
+    return at::zeros({count, widths.all()});
   };
-  const auto add = [&](const at::Tensor& values) {
-    const at::Tensor features = values.narrow(1, 0, dimension);
-    described.features.narrow(0, done, values.size(0)).copy_(features);
-    described.moments.add(features);
-    if (described.spatial) described.spatial->add(values.narrow(1, dimension, spatial));
-    if (described.inception) described.inception->add(values.narrow(1, dimension + spatial, classes));
-    done += values.size(0);
-  };
-  for_each_slice(communicator,
-                 {.rows = all, .slice_rows = slice_rows, .columns = dimension + spatial + classes, .stopped = ""}, make,
-                 add);
+  for_each_slice(
+      communicator,
+      {.rows = all, .slice_rows = slice_rows, .columns = widths.all(), .stopped = stopped, .type = at::kFloat}, make,
+      [&](const at::Tensor& values) { described.add(values); });
   agree_on_failure(communicator, failure);
   return described;
 }

@@ -1,6 +1,5 @@
 #include "stages/evaluate/image_score.h"
 
-#include "stages/evaluate/described_images.h"
 #include "stages/evaluate/feature_comparison.h"
 #include "stages/evaluate/image_set.h"
 #include "stages/evaluate/image_similarity.h"
@@ -15,6 +14,9 @@
 #include <cmath>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -50,72 +52,83 @@ struct Scoring {
   Communicator& communicator;
   std::unique_ptr<ImageSet> samples;
   Reference reference;
-  Json metrics = Json::object(), settings = Json::object(), notes = Json::array();
+  std::vector<FeatureScore> scores = {};
+  std::vector<std::string> warnings = {};
 
-  void note(const std::string& text) { notes.push_back(text); }
-  /// JSON has no NaN or infinity.
-  void keep(const std::string& name, double value) { metrics[name] = std::isfinite(value) ? Json(value) : Json(); }
+  void keep(const std::string& metric, double value, const nlohmann::json& details = nlohmann::json::object()) {
+    scores.push_back({metric, value, samples->shape().images, details});
+  }
 };
 
-/// The distance; null, with the reason as a note, for sets that are too small.
-void score_frechet(Scoring& scoring, const std::string& name, const Moments& generated, const Moments& real) {
-  scoring.metrics[name] = nullptr;
-  try {
-    scoring.keep(name, frechet_distance(generated, real));
-  } catch (const Error& error) {
-    scoring.note(fmt::format("no {}: {}", name, error.what()));
-    return;
-  }
-  const std::string warning = sample_size_warning(generated.count);
-  if (!warning.empty()) scoring.note(fmt::format("{}: {}", name, warning));
+void require_images(const ImageSet& images, const FeatureNetwork& network, std::int64_t dimension) {
+  if (images.shape().images <= dimension)
+    refuse("{}; a Fréchet distance over the {} features of {} needs at least {}", images.description(), dimension,
+           network.name(), dimension + 1);
 }
 
-void score_features(Scoring& scoring, const at::Tensor& generated, const at::Tensor& real) {
-  if (std::min(generated.size(0), real.size(0)) < fewest_compared) {
-    scoring.note(
-        fmt::format("no kernel distance, precision, recall, density or coverage: they need {} images of each set",
-                    fewest_compared));
-    return;
-  }
-  const FeatureComparison found = compare_features(generated, real, scoring.communicator);
-  scoring.keep("kernel_distance", found.kernel.mean);
-  scoring.keep("kernel_distance_deviation", found.kernel.deviation);
-  if (scoring.request.full_kernel)
-    scoring.keep("kernel_distance_full", full_kernel_distance(generated, real, scoring.communicator));
-  scoring.keep("precision", found.coverage.precision);
-  scoring.keep("recall", found.coverage.recall);
-  scoring.keep("density", found.coverage.density);
-  scoring.keep("coverage", found.coverage.coverage);
-  scoring.settings["kernel_subsets"] = found.subsets.subsets;
-  scoring.settings["kernel_subset_rows"] = found.subsets.rows;
-  scoring.settings["precision_neighbours"] = found.neighbours.of_precision;
-  scoring.settings["density_neighbours"] = found.neighbours.of_density;
+std::string size_text(const ImageSetShape& shape) {
+  return fmt::format("{}x{}x{}", shape.channels, shape.height, shape.width);
 }
 
-void score_by_network(Scoring& scoring, FeatureNetwork& network) {
-  const DescribedImages generated = describe_images(network, *scoring.samples, scoring.communicator);
+/// Rows at even distances, up to `most`.
+at::Tensor spread(const at::Tensor& rows, std::int64_t most) {
+  const std::int64_t all = rows.size(0), kept = std::min(all, most);
+  return kept == all ? rows : rows.index_select(0, at::arange(kept, at::kLong).mul_(all).div_(kept, "floor"));
+}
+
+/// What the samples' features are compared with, the images' described.
+FeatureReference described_reference(Scoring& scoring, FeatureNetwork& network) {
+  const ImageScoreRequest& request = scoring.request;
+  Communicator& communicator = scoring.communicator;
+  ImageSet& images = *scoring.reference.images;
+  const DescribedImages real = describe_images(network, images, "", communicator);
+  FeatureReference reference{real.moments(), real.spatial()};
+  if (size_text(images.shape()) != size_text(scoring.samples->shape()))
+    scoring.warnings.push_back(fmt::format("samples are of {}, the reference's images of {}: each set is resized alone",
+                                           size_text(scoring.samples->shape()), size_text(images.shape())));
+  if (request.companion_images == 0) return reference;
+  at::Tensor held_out;
+  if (!request.held_out.empty()) {
+    const auto others = open_image_set(request.held_out);
+    held_out = spread(describe_images(network, *others, "", communicator).features(), request.companion_images);
+  }
+  reference.real =
+      std::make_shared<RealFeatures>(spread(real.features(), request.companion_images), held_out, communicator);
+  return reference;
+}
+
+FeatureReference reference_of(Scoring& scoring, FeatureNetwork& network, std::int64_t dimension) {
   const ImageSetShape& shape = scoring.samples->shape();
-  std::optional<DescribedImages> real;
-  if (scoring.reference.images) real = describe_images(network, *scoring.reference.images, scoring.communicator);
-  const auto& statistics = scoring.reference.statistics;
-  if (statistics) {
-    for (const std::string& doubt : check_reference(scoring.request.reference, *statistics, network,
-                                                    generated.moments.dimension(), shape.channels, shape.height))
-      scoring.note(doubt);
+  auto& statistics = scoring.reference.statistics;
+  if (!statistics) {
+    require_images(*scoring.reference.images, network, dimension);
+    return described_reference(scoring, network);
   }
-  score_frechet(scoring, "frechet_distance", generated.moments, statistics ? statistics->moments : real->moments);
-  const auto& spatial = statistics ? statistics->spatial : real->spatial;
-  if (generated.spatial && spatial) score_frechet(scoring, "spatial_frechet_distance", *generated.spatial, *spatial);
-  if (real)
-    score_features(scoring, generated.features, real->features);
-  else
-    scoring.note(
-        "no kernel distance, precision, recall, density or coverage: they need the reference's images, and it "
-        "has statistics of them alone");
-  if (!generated.inception) return;
-  scoring.keep("inception_score", generated.inception->mean());
-  scoring.keep("inception_score_deviation", generated.inception->deviation());
-  scoring.settings["inception_splits"] = generated.inception->splits();
+  for (const std::string& doubt :
+       check_reference(scoring.request.reference, *statistics, network, dimension, shape.channels, shape.height))
+    scoring.warnings.push_back(doubt);
+  if (!scoring.request.held_out.empty())
+    refuse("{}: --held-out needs the reference's images; the file has statistics of them alone",
+           scoring.request.reference.string());
+  if (scoring.request.companion_images > 0)
+    scoring.warnings.push_back(
+        "no kernel distance, precision, recall, density or coverage: they need the reference's images, and it has "
+        "statistics of them alone");
+  return {statistics->moments, statistics->spatial};
+}
+
+void score_features(Scoring& scoring, FeatureNetwork& network) {
+  ImageSet& samples = *scoring.samples;
+  const std::int64_t dimension = widths_of(network.describe(samples.read(0, 1))).features;
+  require_images(samples, network, dimension);
+  const FeatureReference reference = reference_of(scoring, network, dimension);
+  const DescribedImages generated =
+      describe_images(network, samples, "", scoring.communicator, scoring.request.companion_images);
+  for (FeatureScore& score : compare_features(generated, reference, scoring.communicator)) {
+    if (score.details.contains("warning"))
+      scoring.warnings.push_back(fmt::format("{}: {}", score.metric, score.details["warning"].get<std::string>()));
+    scoring.scores.push_back(std::move(score));
+  }
 }
 
 ImageSet& reference_images(Scoring& scoring, const char* what) {
@@ -144,8 +157,7 @@ void score_pairs(Scoring& scoring) {
   }
   const at::Tensor ratio = at::cat(ratios), differ = ratio.isfinite();
   const auto equal = all - differ.sum().item<std::int64_t>();
-  if (equal > 0) scoring.note(fmt::format("psnr: {} of {} pairs are equal; the mean is over the others", equal, all));
-  scoring.keep("psnr", ratio.masked_select(differ).mean().item<double>());
+  scoring.keep("psnr", ratio.masked_select(differ).mean().item<double>(), {{"equal_pairs", equal}});
   scoring.keep("ssim", at::cat(similarities).mean().item<double>());
 }
 
@@ -188,21 +200,33 @@ Json described(const Scoring& scoring) {
   return json;
 }
 
+Json listed(const std::vector<FeatureScore>& scores) {
+  Json list = Json::array();
+  for (const FeatureScore& score : scores) {
+    // JSON has no NaN or infinity.
+    Json entry{{"metric", score.metric},
+               {"value", std::isfinite(score.value) ? Json(score.value) : Json()},
+               {"samples", score.samples}};
+    entry.update(Json(score.details));
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
 }  // namespace
 
 nlohmann::ordered_json score_images(const ImageScoreRequest& request, FeatureNetwork* network,
                                     Communicator& communicator) {
   Scoring scoring{request, communicator, open_image_set(request.samples), open_reference(request.reference)};
   Json nearest;
+  if (network != nullptr) score_features(scoring, *network);
   if (request.paired) score_pairs(scoring);
   if (request.nearest > 0) nearest = score_nearest(scoring);
-  if (network != nullptr) score_by_network(scoring, *network);
   Json json{{"samples", described(request.samples, scoring.samples.get())}, {"reference", described(scoring)}};
   if (network != nullptr)
     json["network"] = {{"name", network->name()}, {"hash", network->hash()}, {"resize", network->resize()}};
-  json["metrics"] = scoring.metrics;
-  json["settings"] = scoring.settings;
-  json["notes"] = scoring.notes;
+  json["scores"] = listed(scoring.scores);
+  json["warnings"] = scoring.warnings;
   if (!nearest.is_null()) json["nearest"] = nearest;
   json["program"] = fmt::format("couplet {}", COUPLET_VERSION);
   return json;

@@ -56,6 +56,22 @@ private:
   std::int64_t next_ = 0;
 };
 
+/// How many rows of floating-point numbers hold NaN or infinity, for a refusal; "" where none does, or of other
+/// numbers.
+std::string nonfinite_text(ForeignArray& array) {
+  const NumberType type = array.type();
+  if (type.kind != 'f' || array.row_bytes() == 0) return "";
+  const at::ScalarType scalar = type.bytes == 2 ? at::kHalf : type.bytes == 4 ? at::kFloat : at::kDouble;
+  const std::int64_t all = array.shape()[0], values = static_cast<std::int64_t>(array.row_bytes() / type.bytes);
+  std::int64_t bad = 0;
+  for (std::int64_t first = 0; first < all; first += skipped_at_once) {
+    at::Tensor rows = at::empty({std::min(skipped_at_once, all - first), values}, scalar);
+    array.read_next(rows.size(0), bytes_of(rows));
+    bad += rows.isfinite().all(1).logical_not().sum().item<std::int64_t>();
+  }
+  return bad == 0 ? "" : fmt::format(", {} of its {} rows with NaN or infinite values", bad, all);
+}
+
 std::unique_ptr<ImageSet> open_npz_images(const fs::path& path) {
   auto file = open_npz(path);
   const std::vector<std::string> names = file->names();
@@ -63,10 +79,13 @@ std::unique_ptr<ImageSet> open_npz_images(const fs::path& path) {
     refuse("{}: has no array arr_0 of images; there are: {}", path.string(), fmt::join(names, ", "));
   auto array = file->open("arr_0");
   const auto& sizes = array->shape();
-  if (array->type() != NumberType{'u', 1} || sizes.size() != 4 || (sizes[3] != 1 && sizes[3] != 3))
-    refuse("{}: arr_0 is {}; expected uint8 [N, H, W, C] with C 1 or 3", path.string(), array->description());
   if (std::ranges::find(sizes, 0) != sizes.end())
     refuse("{}: arr_0 is {}: no images", path.string(), array->description());
+  if (array->type() != NumberType{'u', 1} || sizes.size() != 4 || (sizes[3] != 1 && sizes[3] != 3))
+    refuse(
+        "{}: arr_0 is {}{}; expected uint8 [N, H, W, C] with C 1 or 3. How values become 8 bits is the maker's to say: "
+        "from [-1, 1], (127.5 * x + 127.5).round().clip(0, 255).astype('uint8')",
+        path.string(), array->description(), nonfinite_text(*array));
   return std::make_unique<NpzImages>(path, std::move(file), std::move(array));
 }
 

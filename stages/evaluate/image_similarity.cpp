@@ -11,7 +11,7 @@ namespace couplet {
 namespace {
 
 constexpr double peak = 255;
-constexpr std::int64_t window = 11;
+constexpr std::int64_t window = ssim_window;
 constexpr double sigma = 1.5;
 constexpr double c1 = (0.01 * peak) * (0.01 * peak), c2 = (0.03 * peak) * (0.03 * peak);
 

@@ -103,11 +103,14 @@ KernelDistance kernel_distance(const at::Tensor& a, const at::Tensor& b, const K
   return {all.mean().item<double>(), all.std(/*unbiased=*/false).item<double>()};
 }
 
-double full_kernel_distance(const at::Tensor& a, const at::Tensor& b, Communicator& communicator) {
+double kernel_sum(const at::Tensor& set, Communicator& communicator) {
+  return sum_of_pairs(set, set, true, communicator);
+}
+
+double full_kernel_distance(const at::Tensor& a, const at::Tensor& b, double sum_of_b, Communicator& communicator) {
   check_sets(a, b, 2);
-  const double within_a = sum_of_pairs(a, a, true, communicator), within_b = sum_of_pairs(b, b, true, communicator);
-  return unbiased(within_a, within_b, sum_of_pairs(a, b, false, communicator), static_cast<double>(a.size(0)),
-                  static_cast<double>(b.size(0)));
+  return unbiased(kernel_sum(a, communicator), sum_of_b, sum_of_pairs(a, b, false, communicator),
+                  static_cast<double>(a.size(0)), static_cast<double>(b.size(0)));
 }
 
 }  // namespace couplet

@@ -28,9 +28,12 @@ struct KernelDistance {
 KernelDistance kernel_distance(const at::Tensor& a, const at::Tensor& b, const KernelSubsets& subsets,
                                Communicator& communicator);
 
-/// Over all rows of both sets, without subsets: the unbiased estimate that those scatter around. Blocks of kernel
-/// values, never a whole matrix of them; the ranks take slices of rows in turn, with the same digits. Collective.
-/// Refuses sets of one row.
-double full_kernel_distance(const at::Tensor& a, const at::Tensor& b, Communicator& communicator);
+/// Σ k(x_i, x_j) over all pairs of different rows of a set. Blocks of kernel values, never a whole matrix of them; the
+/// ranks take slices of rows in turn, with the same digits. Collective.
+double kernel_sum(const at::Tensor& set, Communicator& communicator);
+
+/// Over all rows of both sets, without subsets: the unbiased estimate that those scatter around. `sum_of_b` is the
+/// kernel_sum of `b`, which may serve several sets `a`. Collective, as kernel_sum. Refuses sets of one row.
+double full_kernel_distance(const at::Tensor& a, const at::Tensor& b, double sum_of_b, Communicator& communicator);
 
 }  // namespace couplet

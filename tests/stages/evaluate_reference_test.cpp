@@ -92,13 +92,16 @@ TEST(EvaluateReference, KernelDistance) {
   const nlohmann::json expected = nlohmann::json::parse(read_file(reference_folder() / "metrics.json"));
   const double theirs = expected.at("kid_poly3_unbiased_mmd2_first500").get<double>();
   const at::Tensor a = features["a"].narrow(0, 0, 500), b = features["b"].narrow(0, 0, 500);
-  EXPECT_NEAR(full_kernel_distance(a, b, *make_single_communicator()), theirs, 1e-6 * theirs);
+  const auto alone = make_single_communicator();
+  EXPECT_NEAR(full_kernel_distance(a, b, kernel_sum(b, *alone), *alone), theirs, 1e-6 * theirs);
 }
 
 TEST(EvaluateReference, PrecisionAndRecall) {
   const ReferenceFile features("metrics.features");
   const nlohmann::json expected = nlohmann::json::parse(read_file(reference_folder() / "metrics.json"));
-  const Coverage found = coverage(features["a"], features["b"], {}, *make_single_communicator());
+  const auto alone = make_single_communicator();
+  const at::Tensor radii = squared_radii(features["b"], {}, *alone);
+  const Coverage found = coverage(features["a"], features["b"], radii, {}, *alone);
   const nlohmann::json& theirs = expected.at("precision_recall");  // means in float32
   EXPECT_NEAR(found.precision, theirs.at("precision").get<double>(), 1e-6);
   EXPECT_NEAR(found.recall, theirs.at("recall").get<double>(), 1e-6);

@@ -2,6 +2,7 @@
 // ranks.
 #include "ranks.h"
 #include "stages/evaluate/coverage.h"
+#include "stages/evaluate/distances.h"
 #include "stages/evaluate/frechet.h"
 #include "stages/evaluate/inception_score.h"
 #include "stages/evaluate/kernel_distance.h"
@@ -48,6 +49,15 @@ void expect_refusal(const std::function<void()>& work, const std::string& part) 
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
   }
+}
+
+double full_kernel_distance(const at::Tensor& a, const at::Tensor& b, Communicator& communicator) {
+  return full_kernel_distance(a, b, kernel_sum(b, communicator), communicator);
+}
+
+Coverage coverage(const at::Tensor& fake, const at::Tensor& real, const CoverageNeighbours& k,
+                  Communicator& communicator) {
+  return coverage(fake, real, squared_radii(real, k, communicator), k, communicator);
 }
 
 double brute_mmd(const at::Tensor& a, const at::Tensor& b) {
@@ -158,6 +168,14 @@ TEST(Coverage, OfACopyOfTheRealSet) {
 TEST(Coverage, RefusesFewRows) {
   expect_refusal([] { coverage(features(5, 3, 9), features(50, 3, 9), {}, ranks()); }, "at least 6");
   expect_refusal([] { coverage(features(50, 3, 9), features(50, 4, 9), {}, ranks()); }, "one network");
+}
+
+TEST(NearestRows, EqualBruteForce) {
+  const at::Tensor fake = features(300, 6, 12), real = features(5000, 6, 12, 0.2);
+  const NearestRows found = nearest_rows(fake, real, ranks());
+  const auto [distances, rows] = brute_distances(fake, real).min(1);
+  EXPECT_TRUE(found.rows.equal(rows));
+  EXPECT_TRUE(found.distances.allclose(distances.sqrt(), 1e-9));
 }
 
 TEST(InceptionScore, ClosedForms) {
