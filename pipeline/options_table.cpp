@@ -308,6 +308,8 @@ void add_evaluate(std::vector<Option>& table) {
         "file of reference statistics by that network (couplet reference; npz of pytorch-fid, ADM, EDM); empty: made "
         "of the training images"},
        {"evaluate.samples", result, FIELD(evaluate.samples), "5000", "samples", "samples a score", 2, many},
+       {"evaluate.sampling-seeds", result, FIELD(evaluate.sampling_seeds), "0", "",
+        "seeds of the noise that samples start from: several score each model once with each", 0, largest_seed},
        {"evaluate.slice-rows", result, FIELD(evaluate.slice_rows), "250", "rows",
         "samples made at once, whatever the number of ranks", 1, 1e6},
        {"evaluate.euler-nfe", result, FIELD(evaluate.euler_nfe), "1 2 4 8 16 31", "evaluations",
