@@ -4,6 +4,7 @@
 #include "launch/process.h"
 #include "launch/ranks.h"
 #include "launch/redo.h"
+#include "launch/slurm/live_jobs.h"
 
 #include "pipeline/interruption.h"
 #include "pipeline/lock.h"
@@ -125,6 +126,18 @@ void run_stages(const Run& run, Clock::time_point stop_at, SignalReader& signals
   }
 }
 
+/// The jobs that `couplet submit` queued would run the same stages, at the latest when this has ended.
+void require_no_submitted_jobs(const RunDirectory& directory) {
+  const SlurmFiles files(directory);
+  if (!std::filesystem::exists(files.jobs())) return;
+  const FileLock lock(files.lock(), LockMode::exclusive, "the job list of " + directory.root().string());
+  Scheduler scheduler;
+  if (scheduler.installed())
+    require_no_jobs(live_jobs(files, scheduler), files);
+  else
+    say("{} was submitted as jobs once; Slurm is not here to say whether some are left", directory.root().string());
+}
+
 void show_results(const RunDirectory& directory) {
   say("\n{}", score_table(directory.results()));
   say("report:   {}", directory.report().string());
@@ -152,6 +165,7 @@ int run_command(const std::vector<std::string>& words) {
   create_directories(run.directory);
   SignalReader signals;
   const FileLock lock(run.directory.lock(), LockMode::exclusive, "run directory " + run.directory.root().string());
+  require_no_submitted_jobs(run.directory);
   check_stages(run.graph, redone, run.config, run.directory);
   const std::string text = to_ini(run.config, true);
   say("{}", text);

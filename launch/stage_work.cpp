@@ -92,7 +92,8 @@ StageWork shard_work(const std::filesystem::path& directory) {
 StageWork score_work(const StageNode& node, const Config& config, const std::filesystem::path& directory) {
   StageWork work{0, 0, "scores", 0, -1};
   const bool denoises = config.teacher.noise == "gaussian" && config.teacher.noise_std > 0;
-  work.total = node.coupling.empty() ? (denoises ? 3 : 2)
+  const auto seeds = static_cast<std::int64_t>(config.evaluate.sampling_seeds.size());
+  work.total = node.coupling.empty() ? 1 + seeds * (denoises ? 2 : 1)
                                      : static_cast<std::int64_t>(samplings(config.evaluate, node.coupling).size());
   const auto path = directory / "records.json";
   if (!std::filesystem::exists(path)) return work;

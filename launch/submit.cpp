@@ -151,15 +151,11 @@ void print_scripts(const Plan& plan) {
 }
 
 /// Makes room: no job of this run is left when this returns.
-void require_no_jobs(const Plan& plan, bool replace, Scheduler& scheduler) {
+void make_room(const Plan& plan, bool replace, Scheduler& scheduler) {
   const auto live = live_jobs(plan.files(), scheduler);
   if (live.empty()) return;
-  std::vector<std::string> texts;
-  for (const LiveJob& job : live) texts.push_back(job.text());
-  if (!replace)
-    refuse("{} has jobs that wait or run: {}; wait for them, cancel them (couplet cancel {}), or add --replace",
-           plan.run.root().string(), fmt::join(texts, ", "), plan.run.root().string());
-  say("cancelling: {}", fmt::join(texts, ", "));
+  if (!replace) require_no_jobs(live, plan.files(), ", or add --replace");
+  say("cancelling: {}", jobs_text(live));
   cancel_jobs(live, plan.files(), scheduler, "couplet submit --replace");
   wait_for_end(plan.files(), scheduler, end_seconds);
 }
@@ -246,7 +242,7 @@ void submit(const Plan& plan, bool replace) {
     if (std::filesystem::create_directories(path, error); error)
       fail("cannot make {}: {}", path.string(), error.message());
   const FileLock lock(plan.files().lock(), LockMode::exclusive, "the job list of " + plan.run.root().string());
-  require_no_jobs(plan, replace, scheduler);
+  make_room(plan, replace, scheduler);
   publish_run(plan);
   submit_jobs(plan, scheduler);
   say("{} jobs; couplet status {} shows them", plan.jobs.size(), plan.run.root().string());

@@ -118,6 +118,7 @@ struct EvaluateConfig {
   std::string reference;                  ///< file; "": made of the training images
   std::int64_t samples = 0;
   std::int64_t companion_images = 0;  ///< of each set, compared image by image; 0: none
+  std::vector<std::int64_t> sampling_seeds;
   std::int64_t slice_rows = 0;
   std::vector<std::int64_t> euler_nfe;
   std::vector<std::int64_t> heun_nfe;

@@ -122,6 +122,7 @@ void validate(const Config& config) {
 
   require_distinct("student.couplings", config.student.couplings);
   require_distinct("student.seeds", config.student.seeds);
+  require_distinct("evaluate.sampling-seeds", config.evaluate.sampling_seeds);
   check_evaluate(config.evaluate);
 }
 

@@ -312,6 +312,8 @@ void add_evaluate(std::vector<Option>& table) {
         "samples, training and held-out images, each, that kernel distance, precision, recall, density, coverage and "
         "nearest training images compare one by one, their features in memory; 0: the Fréchet distance alone",
         0, many},
+       {"evaluate.sampling-seeds", result, FIELD(evaluate.sampling_seeds), "0", "",
+        "seeds of the noise that samples start from: several score each model once with each", 0, largest_seed},
        {"evaluate.slice-rows", result, FIELD(evaluate.slice_rows), "250", "rows",
         "samples made at once, whatever the number of ranks", 1, 1e6},
        {"evaluate.euler-nfe", result, FIELD(evaluate.euler_nfe), "1 2 4 8 16 31", "evaluations",

@@ -119,7 +119,8 @@ Flops Estimator::couple() const {
 
 Flops Estimator::evaluate_teacher() const {
   const EvaluateConfig& evaluate = config_.evaluate;
-  const double samples = number(evaluate.samples), variants = denoises() ? 2 : 1;
+  const double samples = number(evaluate.samples * std::ssize(evaluate.sampling_seeds));
+  const double variants = denoises() ? 2 : 1;
   return in_precision(evaluate.precision, teacher_sample(evaluate.teacher_guidance) * samples) +
          Flops{0, models_.scored() * (number(dataset_.test_rows) + variants * samples) +
                       models_.inverted() * number(evaluate.likelihood_rows)};

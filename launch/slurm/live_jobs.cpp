@@ -39,6 +39,19 @@ std::vector<LiveJob> live_jobs(const SlurmFiles& files, Scheduler& scheduler) {
   return live;
 }
 
+std::string jobs_text(const std::vector<LiveJob>& jobs) {
+  std::vector<std::string> texts;
+  for (const LiveJob& job : jobs) texts.push_back(job.text());
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
+void require_no_jobs(const std::vector<LiveJob>& jobs, const SlurmFiles& files, const std::string& other_way) {
+  const std::string run = files.directory().parent_path().string();
+  if (!jobs.empty())
+    refuse("{} has jobs that wait or run: {}; wait for them, or cancel them (couplet cancel {}){}", run,
+           jobs_text(jobs), run, other_way);
+}
+
 void cancel_jobs(const std::vector<LiveJob>& jobs, const SlurmFiles& files, Scheduler& scheduler,
                  const std::string& who) {
   std::vector<std::string> ids;

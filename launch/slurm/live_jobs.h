@@ -21,6 +21,11 @@ struct LiveJob {
 /// In the order of submission. An error (status 1) if Slurm is not there or does not answer: then nothing is known.
 std::vector<LiveJob> live_jobs(const SlurmFiles& files, Scheduler& scheduler);
 
+/// "student/nf-0 (job 123, RUNNING on n1), ..."
+std::string jobs_text(const std::vector<LiveJob>& jobs);
+/// Refuses to go on while there are jobs, naming them.
+void require_no_jobs(const std::vector<LiveJob>& jobs, const SlurmFiles& files, const std::string& other_way = "");
+
 /// Cancels jobs: first their mark in RUN/slurm, so that none queues itself again, then scancel. `who`: for the mark.
 void cancel_jobs(const std::vector<LiveJob>& jobs, const SlurmFiles& files, Scheduler& scheduler,
                  const std::string& who);

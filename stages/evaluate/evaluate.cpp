@@ -48,7 +48,6 @@ struct Evaluation {
   Records records;
 
   const EvaluateConfig& config() const { return context.config.evaluate; }
-  std::uint64_t seed() const { return static_cast<std::uint64_t>(context.config.pipeline.seed); }
   /// The features behind a score are kept as they are made: they are of this network.
   SliceJournal journal(const std::string& what) const { return journal_of(context, what + ", by " + network.hash); }
 
@@ -109,22 +108,24 @@ void score_real(Evaluation& run) {
 }
 
 /// The teacher's samples of fresh noise, as they come (with the noise it was trained on) and denoised.
-void score_teacher(Evaluation& run) {
+void score_teacher(Evaluation& run, std::int64_t sampling_seed) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
   const TeacherConfig& teacher_config = context.config.teacher;
+  const bool denoises = teacher_config.noise == "gaussian" && teacher_config.noise_std > 0;
   RecordKey key{.model = "teacher",
                 .seed = context.config.pipeline.seed,
                 .solver = "autoregressive",
                 .noise = "fresh",
-                .guidance = config.teacher_guidance};
-  if (run.records.has(key, "frechet_distance")) return;
-  const bool denoises = teacher_config.noise == "gaussian" && teacher_config.noise_std > 0;
+                .sampling_seed = sampling_seed,
+                .guidance = config.teacher_guidance,
+                .denoised = denoises};
+  if (run.records.has(key, "frechet_distance")) return;  // the last one kept
   TarFlow teacher = load_teacher(context.run, teacher_config, run.shape, context.device);
   const TarFlowSampling sampling{config.teacher_guidance, config.teacher_annealed, config.teacher_temperature};
   const std::vector<SampleScore> scores = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = fresh_starts(run.shape, run.seed(), first, count);
+        const Starts starts = fresh_starts(run.shape, static_cast<std::uint64_t>(sampling_seed), first, count);
         const at::Tensor labels = starts.labels.to(context.device);
         const Autocast autocast(config.precision, context.device);
         const at::Tensor raw =
@@ -134,15 +135,16 @@ void score_teacher(Evaluation& run) {
         if (denoises) made.variants.push_back(denoise(teacher, raw, labels, teacher_config.noise_std));
         return made;
       },
-      denoises ? 2 : 1, config.samples, run.journal("teacher"));
+      denoises ? 2 : 1, config.samples, run.journal(fmt::format("teacher, sampling seed {}", sampling_seed)));
   for (std::size_t variant = 0; variant < scores.size(); ++variant) {
     key.denoised = variant == 1;
-    if (context.communicator.is_root()) {
+    const bool is_pictured = sampling_seed == config.sampling_seeds.front();
+    if (context.communicator.is_root() && is_pictured) {
       publish_pictures(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
                        scores[variant].pictures, run.shape.classes);
     }
-    if (variant + 1 == scores.size()) run.show_nearest("teacher", scores[variant]);
-    run.keep(key, scores[variant]);
+    if (is_pictured && variant + 1 == scores.size()) run.show_nearest("teacher", scores[variant]);
+    if (!run.records.has(key, "frechet_distance")) run.keep(key, scores[variant]);
     say("teacher{}: Fréchet distance {:.4f}, class accuracy {:.3f} ({} samples, {})", key.denoised ? ", denoised" : "",
         scores[variant].frechet_distance, scores[variant].class_accuracy, scores[variant].samples, run.network.name);
   }
@@ -158,6 +160,7 @@ RecordKey student_key(const Evaluation& run, const Sampling& sampling) {
           .grid = sampling.integration.grid,
           .nfe = sampling.integration.nfe(),
           .noise = sampling.table ? "table" : "fresh",
+          .sampling_seed = sampling.seed,
           .split = sampling.table ? "test" : "",
           .guidance = config.guidance,
           .guidance_from = config.guidance_from,
@@ -180,18 +183,19 @@ void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& 
   const Integration& integration = sampling.integration;
   RecordKey key = student_key(run, sampling);
   if (run.records.has(key, "frechet_distance")) return;
+  const auto seed = static_cast<std::uint64_t>(sampling.seed);
   const double sigma_f = sampling.table ? coupling_sigma(context.run) : 1;
   const SampleScore score = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
         const Starts starts = sampling.table ? table_starts(held_out, sigma_f, first, count)
-                                             : fresh_starts(run.shape, run.seed(), first, count);
+                                             : fresh_starts(run.shape, seed, first, count);
         const Integrated made =
             integrate(velocity(starts.labels.to(context.device)), starts.z.to(context.device), integration);
         return Generated{{made.x}, starts.labels, made.nfe};
       },
       1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples,
-      run.journal(key.noise + " " + integration.text()))[0];
-  if (context.communicator.is_root()) {
+      run.journal(fmt::format("{} {} {}", key.noise, sampling.seed, integration.text())))[0];
+  if (context.communicator.is_root() && (sampling.table || sampling.seed == config.sampling_seeds.front())) {
     publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}.png", context.node.coupling, context.node.seed,
                                                           key.noise, sampling.file_name()),
                      score.pictures, run.shape.classes);
@@ -208,9 +212,11 @@ void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& 
       sampling.table ? " from held-out table z" : "", score.frechet_distance, score.class_accuracy);
 }
 
-/// What fresh noise costs against held-out table noise, where both are over as many samples.
+/// What fresh noise, of the first sampling seed, costs against held-out table noise, where both are over as many
+/// samples.
 void compare_noise(Evaluation& run, const Sampling& sampling) {
-  const RecordKey key = student_key(run, sampling), fresh_key = student_key(run, {sampling.integration, false});
+  const RecordKey key = student_key(run, sampling),
+                  fresh_key = student_key(run, {sampling.integration, run.config().sampling_seeds.front()});
   if (run.records.has(key, "prior_mismatch")) return;
   const auto table = run.records.find(key, "frechet_distance"), fresh = run.records.find(fresh_key, "frechet_distance");
   if (!table || !fresh || table->at("value").is_null() || fresh->at("value").is_null()) return;
@@ -242,7 +248,7 @@ void evaluate_student(Evaluation& run) {
     score_student(run, velocity, held_out, sampling, &sampling == &*finest);
     if (sampling.table) compare_noise(run, sampling);
   }
-  const FidelityTask task{context, run.train, run.test, run.shape, run.classifier.name, velocity, run.records};
+  const FidelityTask task{context, run.train, run.test, run.shape, velocity, run.records};
   measure_paths(task);
   measure_pairing(task);
   measure_teacher_distance(task);
@@ -255,7 +261,7 @@ void evaluate(StageContext& context) {
   Evaluation run = start_evaluation(context);
   if (context.node.coupling.empty()) {
     score_real(run);
-    score_teacher(run);
+    for (const std::int64_t seed : run.config().sampling_seeds) score_teacher(run, seed);
     measure_teacher_likelihood(context, run.records, run.test, run.shape);
   } else {
     evaluate_student(run);

@@ -9,11 +9,13 @@
 #include "stages/evaluate/row_sums.h"
 #include "stages/evaluate/starts.h"
 #include "stages/teacher/model.h"
+#include "storage/picture.h"
 
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <utility>
 
 namespace couplet {
@@ -34,6 +36,7 @@ RecordKey student_key(const FidelityTask& task, std::int64_t nfe, const std::str
           .grid = "uniform",
           .nfe = nfe,
           .noise = noise,
+          .sampling_seed = task.context.config.evaluate.sampling_seeds.front(),
           .split = split,
           .guidance = task.context.config.evaluate.guidance,
           .guidance_from = task.context.config.evaluate.guidance_from,
@@ -41,9 +44,9 @@ RecordKey student_key(const FidelityTask& task, std::int64_t nfe, const std::str
 }
 
 void keep(const FidelityTask& task, const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
-          const std::string& network) {
+          const nlohmann::json& details = nlohmann::json::object()) {
   if (task.records.has(key, metric)) return;  // an attempt that was killed between two figures of one measurement
-  task.records.add(key, metric, value, samples, {.name = network});
+  task.records.add(key, metric, value, samples, {}, 0, details);
   if (task.context.communicator.is_root()) task.records.publish();
   say("{}{}: {} = {:.5f} ({} rows)", key.coupling, key.split.empty() ? "" : ", " + key.split, metric, value, samples);
 }
@@ -88,10 +91,25 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
                 .cpu();
         return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
       });
-  keep(task, key, "pairing_distance_ratio", mean[0].item<double>(), rows, "");
-  keep(task, key, "pairing_nearest_rate", mean[1].item<double>(), rows, "");
-  keep(task, key, "psnr", mean[2].item<double>(), rows, "");
-  keep(task, key, "ssim", mean[3].item<double>(), rows, "");
+  keep(task, key, "pairing_distance_ratio", mean[0].item<double>(), rows);
+  keep(task, key, "pairing_nearest_rate", mean[1].item<double>(), rows);
+  keep(task, key, "psnr", mean[2].item<double>(), rows);
+  keep(task, key, "ssim", mean[3].item<double>(), rows);
+}
+
+/// The first samples on their way from noise to image: a row each, the state at t = 1, 7/8 ... 0 from left to right.
+void publish_trajectory(const FidelityTask& task, std::uint64_t seed) {
+  constexpr std::int64_t rows = 6, parts = 8;
+  const StageContext& context = task.context;
+  if (!context.communicator.is_root()) return;
+  const Starts starts = fresh_starts(task.shape, seed, 0, rows);
+  const std::vector<at::Tensor> states =
+      trajectory(task.velocity(starts.labels.to(context.device)), starts.z.to(context.device),
+                 context.config.evaluate.curvature_steps, parts);
+  const at::Tensor images = torch::stack(states, 1).flatten(0, 1);
+  std::filesystem::create_directories(context.run.pictures());
+  write_png(context.run.pictures() / fmt::format("{}-{}-trajectory.png", context.node.coupling, context.node.seed),
+            picture_of(to_uint8(images).cpu(), parts + 1));
 }
 
 }  // namespace
@@ -104,17 +122,24 @@ void measure_paths(const FidelityTask& task) {
   const EvaluateConfig& config = task.context.config.evaluate;
   const RecordKey key = student_key(task, config.curvature_steps, "fresh", "");
   if (config.curvature_samples == 0 || task.records.has(key, "transport_cost")) return;
-  const auto seed = static_cast<std::uint64_t>(task.context.config.pipeline.seed);
+  const auto seed = static_cast<std::uint64_t>(key.sampling_seed);
+  const std::vector<double> times = deviation_times(config.curvature_steps);
+  const auto figures = 3 + static_cast<std::int64_t>(times.size());
   const at::Tensor means =
-      mean_over_rows(task, "paths", config.curvature_samples, 3, [&](std::int64_t first, std::int64_t count) {
+      mean_over_rows(task, "paths", config.curvature_samples, figures, [&](std::int64_t first, std::int64_t count) {
         const Starts starts = fresh_starts(task.shape, seed, first, count);
         const PathShape shape = path_shape(task.velocity(starts.labels.to(task.context.device)),
                                            starts.z.to(task.context.device), config.curvature_steps);
-        return torch::stack({shape.curvature, shape.straightness, shape.transport}, 1);
+        return torch::cat({torch::stack({shape.curvature, shape.straightness, shape.transport}, 1), shape.deviation},
+                          1);
       });
-  for (const auto& [metric, index] : {std::pair{"curvature", 0}, {"straightness", 1}, {"transport_cost", 2}}) {
-    keep(task, key, metric, means[index].item<double>(), config.curvature_samples, "");
-  }
+  const at::Tensor along = means.narrow(0, 3, figures - 3).contiguous();
+  const std::vector<double> deviation(along.data_ptr<double>(), along.data_ptr<double>() + along.numel());
+  publish_trajectory(task, seed);
+  keep(task, key, "curvature", means[0].item<double>(), config.curvature_samples,
+       {{"times", times}, {"deviation", deviation}});
+  keep(task, key, "straightness", means[1].item<double>(), config.curvature_samples);
+  keep(task, key, "transport_cost", means[2].item<double>(), config.curvature_samples);
 }
 
 void measure_pairing(const FidelityTask& task) {
@@ -130,7 +155,7 @@ void measure_teacher_distance(const FidelityTask& task) {
     return;
   TarFlow teacher = load_teacher(task.context.run, config.teacher, task.shape, task.context.device);
   const bool denoises = config.teacher.noise == "gaussian" && config.teacher.noise_std > 0;
-  const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
+  const auto seed = static_cast<std::uint64_t>(key.sampling_seed);
   const at::Tensor mean = mean_over_rows(
       task, "teacher distance", config.evaluate.pairing_rows, 1, [&](std::int64_t first, std::int64_t count) {
         const Starts starts = fresh_starts(task.shape, seed, first, count);
@@ -141,7 +166,7 @@ void measure_teacher_distance(const FidelityTask& task) {
             solve(task.velocity(labels), z, Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
         return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
       });
-  keep(task, key, "teacher_distance", mean.item<double>(), config.evaluate.pairing_rows, "");
+  keep(task, key, "teacher_distance", mean.item<double>(), config.evaluate.pairing_rows);
 }
 
 }  // namespace couplet

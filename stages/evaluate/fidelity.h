@@ -8,7 +8,6 @@
 #include "storage/row_table.h"
 
 #include <functional>
-#include <string>
 
 namespace couplet {
 
@@ -22,7 +21,6 @@ struct FidelityTask {
   const RowTable& train;
   const RowTable& test;
   const DatasetShape& shape;
-  std::string network;
   VelocityOf velocity;
   Records& records;
 };

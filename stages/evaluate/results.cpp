@@ -10,12 +10,14 @@ namespace couplet {
 namespace {
 
 nlohmann::json key_fields(const RecordKey& key, const std::string& metric) {
-  return {{"model", key.model},       {"coupling", key.coupling},
-          {"seed", key.seed},         {"solver", key.solver},
-          {"grid", key.grid},         {"nfe", key.nfe},
-          {"noise", key.noise},       {"split", key.split},
-          {"guidance", key.guidance}, {"guidance_interval", {key.guidance_from, key.guidance_to}},
-          {"denoised", key.denoised}, {"metric", metric}};
+  nlohmann::json fields = {{"model", key.model},       {"coupling", key.coupling},
+                           {"seed", key.seed},         {"solver", key.solver},
+                           {"grid", key.grid},         {"nfe", key.nfe},
+                           {"noise", key.noise},       {"split", key.split},
+                           {"guidance", key.guidance}, {"guidance_interval", {key.guidance_from, key.guidance_to}},
+                           {"denoised", key.denoised}, {"metric", metric}};
+  if (key.noise == "fresh") fields["sampling_seed"] = key.sampling_seed;
+  return fields;
 }
 
 nlohmann::json read_records(const fs::path& path) {

@@ -16,11 +16,12 @@ struct RecordKey {
   std::string model = {};     ///< teacher, student, real
   std::string coupling = {};  ///< of a student
   std::int64_t seed = 0;
-  std::string solver = {};  ///< euler, heun, ...; autoregressive for the teacher
-  std::string grid = {};    ///< uniform, squared, or the times themselves; "" for dopri5
-  std::int64_t nfe = 0;     ///< evaluations of a student's field a sample; of dopri5 only known afterwards
-  std::string noise = {};   ///< fresh: N(0, I); table: of held-out table rows
-  std::string split = {};   ///< train, test: of the images a figure is about
+  std::string solver = {};         ///< euler, heun, ...; autoregressive for the teacher
+  std::string grid = {};           ///< uniform, squared, or the times themselves; "" for dopri5
+  std::int64_t nfe = 0;            ///< evaluations of a student's field a sample; of dopri5 only known afterwards
+  std::string noise = {};          ///< fresh: N(0, I); table: of held-out table rows
+  std::int64_t sampling_seed = 0;  ///< of fresh noise
+  std::string split = {};          ///< train, test: of the images a figure is about
   double guidance = 0;
   bool denoised = false;
   double guidance_from = 0, guidance_to = 1;  ///< times at which a student was guided

@@ -66,6 +66,7 @@ Config small_config() {
   config.student.depth = 1;
   config.student.heads = 2;
   config.evaluate.samples = 50;
+  config.evaluate.sampling_seeds = {0};
   config.evaluate.euler_nfe = {1, 4};
   config.evaluate.heun_nfe = {3};
   config.evaluate.grids = {"uniform", "squared"};

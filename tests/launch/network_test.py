@@ -138,6 +138,25 @@ def check_scores(program, arguments, run, network, reference, network_hash, expe
     check(len(list((run / "evaluate").glob("reference-*.safetensors"))) == 1, "the training images' statistics are not kept")
 
 
+def check_companions(program, run, network):
+    """Those of held-out images are the figures of `couplet score`."""
+    done = program.call("score", "--samples", run / "prepare/test", "--reference", run / "prepare/train", "--held-out", run / "prepare/test",
+                        "--network", network, "--network-args", "return_features=True", "--json")
+    check(done.returncode == 0, f"score: status {done.returncode}: {done.stderr}")
+    ours, found = scores(run), json.loads(done.stdout)["scores"]
+    names = {score["metric"] for score in found}
+    check(names == {"frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "nearest_training_ratio"}, f"scores: {names}")
+    for score in found:
+        for model, denoised in (("real", False), ("teacher", False), ("teacher", True)):
+            check((model, score["metric"], denoised) in ours, f"{model} has no {score['metric']}")
+        record = ours["real", score["metric"], False]
+        for field, value in score.items():
+            close = abs(value - record[field]) <= 1e-8 * abs(value) if isinstance(value, float) else value == record[field]
+            check(close, f"{score['metric']}, {field}: score says {value}, the record {record[field]}")
+    check("40 samples is biased" in ours["teacher", "frechet_distance", True]["warning"], "no warning of few samples")
+    check((run / "evaluate/pictures/teacher-nearest.png").exists(), "no picture of the nearest training images")
+
+
 def check_refusals(program, arguments, run, network, other, reference):
     bad = arguments.work / "bad.pt"
     bad.write_text("no network")
@@ -179,6 +198,7 @@ def main():
     train, test = (moments_of(images_of(run / "prepare" / split), matrix) for split in ("train", "test"))
     reference, network_hash = check_reference(program, arguments, network, run, train)
     check_scores(program, arguments, run, network, reference, network_hash, frechet(train, test))
+    check_companions(program, run, network)
     check_refusals(program, arguments, run, network, other, reference)
     print("passed")
 

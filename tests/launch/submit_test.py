@@ -216,6 +216,10 @@ def cancel(cases):
         check(done.returncode == status, f"{words}: status {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout + done.stderr
 
+    said = command("run", "--run-dir", str(run.directory), status=2)
+    check("student/nf-0 (job 101, RUNNING on n1)" in said and f"couplet cancel {run.directory}" in said, said)
+    check(not (run.directory / "student" / "nf-0" / "stage.json").exists(), "couplet run began what a job is to do")
+
     said = command("cancel", str(run.directory), "student/independent-0")
     check("student/independent-0 (job 103" in said and "job 101" not in said, said)
     check(calls(stand_ins, "scancel") == ["103 marks: student-independent-0.cancelled"], calls(stand_ins, "scancel"))

@@ -49,9 +49,42 @@ TEST(Paths, EqualsTheDefinitionAlongTheStoredPath) {
   const at::Tensor brute = (torch::stack(velocities) - (z - x)).square().mean(0).mean(1);
   const PathShape shape = path_shape(field, z, steps);
   EXPECT_TRUE(shape.curvature.allclose(brute, 1e-12, 1e-14));
+  const at::Tensor deviation = (torch::stack(velocities, 1) - (z - x).unsqueeze(1)).square().mean(2);
+  EXPECT_TRUE(shape.deviation.allclose(deviation, 1e-12, 1e-14));
   const at::Tensor way = (z - x).norm(2, 1), length = torch::stack(velocities).norm(2, 2).mean(0);
   EXPECT_TRUE(shape.straightness.allclose(way / length, 1e-12, 1e-14));
   EXPECT_TRUE(shape.transport.allclose(way.square(), 1e-12, 1e-14));
+}
+
+TEST(Paths, DeviationOfManyStepsIsToldAtEvenlySpacedTimes) {
+  // x_t = z + c (t² - 1): v - (x_1 - x_0) = c (2t - 1 - 1/n), the mean of 2t over t = i/n being 1 + 1/n.
+  const std::int64_t steps = 128;
+  const VelocityField field = [](const at::Tensor& x, double t) { return torch::full_like(x, 2 * t); };
+  const PathShape shape = path_shape(field, torch::zeros({2, 3}, torch::kDouble), steps);
+  const std::vector<double> times = deviation_times(steps);
+  ASSERT_EQ(times.size(), 32U);
+  EXPECT_EQ(times.front(), 1);
+  EXPECT_EQ(times[1], 1 - 4.0 / 128);
+  EXPECT_EQ(times.back(), 4.0 / 128);
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const double exact = 2 * times[i] - 1 - 1.0 / static_cast<double>(steps);
+    EXPECT_NEAR(shape.deviation[1][static_cast<std::int64_t>(i)].item<double>(), exact * exact, 1e-12);
+  }
+  EXPECT_EQ(deviation_times(33).size(), 17U);
+}
+
+TEST(Paths, TrajectoryHasTheStatesOfItsTimes) {
+  // v = c: x_t = z - c (1 - t).
+  const VelocityField field = [](const at::Tensor& x, double) { return torch::full_like(x, 3); };
+  const at::Tensor z = torch::randn({2, 5}, torch::kDouble);
+  for (const std::int64_t steps : {8, 128}) {
+    const std::vector<at::Tensor> states = trajectory(field, z, steps, 8);
+    ASSERT_EQ(states.size(), 9U);
+    for (std::size_t k = 0; k < states.size(); ++k)
+      EXPECT_TRUE(states[k].allclose(z - 3 * static_cast<double>(k) / 8, 1e-12, 1e-12)) << steps << " " << k;
+  }
+  EXPECT_EQ(trajectory(field, z, 3, 8).size(), 9U);
+  EXPECT_TRUE(trajectory(field, z, 3, 8).back().allclose(z - 3, 1e-12, 1e-12));
 }
 
 TEST(Paths, AWayThereAndBackIsNotStraight) {
