@@ -32,9 +32,9 @@ class Network(torch.nn.Module):
     def __init__(self, seed):
         super().__init__()
         torch.manual_seed(seed)
-        self.matrix = torch.nn.Parameter(torch.randn(28 * 28, 12) / 50)
-        self.classes = torch.nn.Parameter(torch.randn(12, 5))
-        self.spatial = torch.nn.Parameter(torch.randn(28 * 28, 7) / 50)
+        self.matrix = torch.nn.Parameter(torch.randn(28 * 28, 12) / 8)
+        self.classes = torch.nn.Parameter(torch.randn(12, 5) / 4)
+        self.spatial = torch.nn.Parameter(torch.randn(28 * 28, 7) / 8)
 
     def forward(self, images) -> Dict[str, torch.Tensor]:
         assert images.shape[1] == 1, "one channel"
@@ -164,21 +164,26 @@ class Score:
     def __init__(self, program, mpiexec, network):
         self.program, self.mpiexec, self.network = program, mpiexec, network
 
+    def on_ranks(self, ranks, words):
+        command = [self.mpiexec, "--oversubscribe", "-n", ranks, self.program.couplet, *words]
+        return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=200)
+
     def words(self, samples, reference, *more):
         return ("score", "--samples", samples, "--reference", reference, "--network", self.network, *more)
 
     def json(self, samples, reference, *more, ranks=1):
         """The whole object, and the scores by name."""
-        command = [self.mpiexec, "--oversubscribe", "-n", ranks, self.program.couplet, *self.words(samples, reference, *more, "--json")]
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=200)
-        check(done.returncode == 0, f"{command}: status {done.returncode}: {done.stderr[-2000:]}")
+        words = self.words(samples, reference, *more, "--json")
+        done = self.on_ranks(ranks, words)
+        check(done.returncode == 0, f"{words}: status {done.returncode}: {done.stderr[-2000:]}")
         found = json.loads(done.stdout)
         for warning in found["warnings"]:
-            check(done.stderr.count(warning) == 1, f"warned {done.stderr.count(warning)} times on stderr: {warning}: {done.stderr}")
+            told = done.stderr.count(f"warning: {warning}\n")
+            check(told == 1, f"warned {told} times on stderr: {warning}: {done.stderr}")
         return found, {score["metric"]: score for score in found["scores"]}
 
-    def refuses(self, part, samples, reference, *more):
-        self.program.refuses(2, [part], *self.words(samples, reference, *more))
+    def refuses(self, part, samples, reference, *more, status=2):
+        self.program.refuses(status, [part], *self.words(samples, reference, *more))
 
 
 def same_digits(one, other, what):
@@ -272,7 +277,11 @@ def check_refusals(score, files, work, images):
     (mixed / "0007.png").write_bytes(png(np.zeros((32, 28), np.uint8)))
     score.refuses("a set's images are of one size", mixed, reference)
     (mixed / "0007.png").write_bytes(b"no picture")
-    score.refuses("0007.png", mixed, reference)
+    score.refuses("0007.png: is no PNG file", mixed, reference, status=1)
+    (mixed / "0007.png").write_bytes(png(noised[7, 0])[:200])
+    score.refuses("0007.png", mixed, reference, status=1)
+    done = score.on_ranks(2, score.words(mixed, reference))
+    check(done.returncode != 0 and done.stderr.count("0007.png") == 1, f"a damaged file on one of two ranks: {done.returncode}, {done.stderr}")
     score.refuses("needs at least 13", save_npz(work / "few.npz", noised[:12]), reference)
     score.refuses("needs at least 13", npz, work / "few.npz")
     np.savez(work / "dimension.npz", mu=np.zeros(5), sigma=np.eye(5))
@@ -283,7 +292,8 @@ def check_refusals(score, files, work, images):
     for flag in (("--paired",), ("--nearest", 1), ("--held-out", reference)):
         score.refuses("statistics of them alone", npz, files["statistics"], *flag)
     score.refuses("150 samples and 300 images", npz, reference, "--paired")
-    score.refuses("different sizes", save_npz(work / "small.npz", noised[:, :, :14, :14]), reference, "--paired")
+    small = save_npz(work / "small.npz", noised[:, :, :14, :14])
+    score.program.refuses(2, ["different sizes", "1x14x14", "1x28x28"], "score", "--samples", small, "--reference", files["first"], "--paired")
     score.program.refuses(2, ["--network FILE"], "score", "--samples", npz, "--reference", reference)
 
 
