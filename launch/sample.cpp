@@ -12,6 +12,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace couplet {
@@ -28,26 +29,40 @@ nlohmann::json facts_of(const std::vector<std::string>& words, const Config& con
   return facts;
 }
 
-std::string how(const SampleRequest& request, const SampleTally& tally) {
-  if (request.model == "teacher")
-    return fmt::format("token by token, guidance {}{}", request.teacher.guidance,
-                       request.denoise ? "" : ", not denoised");
-  const std::string solved = fmt::format("{}, guidance {}", request.integration.text(), request.guidance.scale);
-  if (!request.integration.adaptive()) return solved;
-  return fmt::format("{}; {:.1f} evaluations a sample ({} to {} a batch)", solved, tally.nfe_mean(), tally.nfe_least,
-                     tally.nfe_most);
+std::string teacher_text(const SampleRequest& request) {
+  const TarFlowSampling& sampling = request.teacher;
+  std::string text = fmt::format("token by token, guidance {}", sampling.guidance);
+  if (sampling.annealed) text += ", annealed";
+  if (sampling.attention_temperature != 1) text += fmt::format(", temperature {}", sampling.attention_temperature);
+  if (!request.denoise) text += ", not denoised";
+  return text;
+}
+
+std::string student_text(const SampleRequest& request, const SampleTally& tally) {
+  const Guidance& guidance = request.guidance;
+  std::string text = fmt::format("{}, guidance {}", request.integration.text(), guidance.scale);
+  if (guidance.from > 0 || guidance.to < 1) text += fmt::format(" from t = {} to {}", guidance.from, guidance.to);
+  if (request.integration.adaptive())
+    text += fmt::format(", NFE {:.1f} a sample ({} to {} a batch)", tally.nfe_mean(), tally.nfe_least, tally.nfe_most);
+  return text;
 }
 
 /// What was made, and the exit status that it deserves.
 int tell(const SampleRequest& request, const SampleTally& tally, const std::filesystem::path& output) {
-  say("{} samples of {} in {}: {}, seed {}", tally.samples, request.model, output.string(), how(request, tally),
-      request.seed);
+  say("{} samples of {} in {}: {}, seed {}", tally.samples, request.model, output.string(),
+      request.model == "teacher" ? teacher_text(request) : student_text(request, tally), request.seed);
   if (tally.nonfinite == 0) return exit_ok;
   fmt::print(stderr,
              "couplet: {}: {} of {} samples held NaN or infinite values, the first of them sample {}; they are there "
              "with these values black or white, and are not drawn again\n",
              output.string(), tally.nonfinite, tally.samples, tally.first_nonfinite);
   return exit_failed;
+}
+
+/// Few samples are made in one slice of that many, unless the user says how many are made at once.
+std::int64_t rows_at_once(const CommandLine& line, const Config& config, const SampleRequest& request) {
+  const std::int64_t rows = config.evaluate.slice_rows;
+  return line.has("batch") ? rows : std::min(rows, request.count);
 }
 
 int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& words, RankIdentity& identity) {
@@ -69,7 +84,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   const Sampler sampler(run, config, request, pick_device(device, *communicator));
   const DatasetShape& shape = sampler.shape();
   SampleStream stream(
-      request.count, config.evaluate.slice_rows, {shape.channels, shape.size, shape.size},
+      request.count, rows_at_once(line, config, request), {shape.channels, shape.size, shape.size},
       [&](std::int64_t first, std::int64_t count) { return sampler.make(first, count); }, *communicator);
   if (!communicator->is_root()) {
     while (!stream.done()) stream.next();

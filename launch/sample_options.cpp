@@ -125,7 +125,7 @@ CommandSyntax sample_syntax() {
                 {"annealed", "", "the teacher's guidance grows with the token's position"},
                 {"temperature", "X", "of attention in the teacher's unlabelled branch (1)"},
                 {"no-denoising", "", "leave the noise of its training on the teacher's samples"},
-                {"batch", "N", "samples made at once (the run's evaluate.slice-rows)"},
+                {"batch", "N", "samples made at once (the run's evaluate.slice-rows, or all where there are fewer)"},
                 {"precision", "NAME", "float32 or bfloat16 (the run's evaluate.precision)"},
                 {"threads", "N", "a rank (the run's pipeline.threads)"},
                 {"device", "NAME", "auto, cpu or cuda (the run's pipeline.device)"}},
