@@ -44,7 +44,8 @@ class Sampling(Program):
         self.mpiexec, self.run, self.work = arguments.mpiexec, run, arguments.work
 
     def words(self, output, *words):
-        return "sample", "--run-dir", self.run, "--output", self.work / output, *words
+        path = output if output.startswith("/") else f"{self.work}/{output}"  # text: a / at the end counts
+        return "sample", "--run-dir", self.run, "--output", path, *words
 
     def make(self, output, *words, ranks=0):
         """Samples under a name in the working directory; what the program printed."""
