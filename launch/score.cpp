@@ -118,7 +118,8 @@ int score_command(const std::vector<std::string>& words) {
   const std::string device = resolve_device(line.get("device", "auto"));
   // Features are gathered on the CPU.
   const auto communicator = make_communicator("cpu");
-  open_log("", "", communicator->rank(), communicator->size());
+  // Standard output is for the scores.
+  open_log("", "", communicator->rank(), communicator->size(), stderr);
   at::set_num_threads(static_cast<int>(std::max<std::int64_t>(1, usable_cores() / communicator->size())));
   try {
     score_on_ranks(line, device, *communicator);

@@ -255,9 +255,16 @@ void evaluate_student(Evaluation& run) {
   measure_student_likelihood(context, run.records, run.test, model);
 }
 
+/// Removes what killed evaluations left unfinished in the folders that all nodes share.
+void tidy(const RunDirectory& run) {
+  for (const fs::path& folder : {run.results().parent_path(), run.pictures()})
+    if (fs::exists(folder)) remove_leftovers(folder, Ownership::shared);
+}
+
 }  // namespace
 
 void evaluate(StageContext& context) {
+  if (context.communicator.is_root()) tidy(context.run);
   Evaluation run = start_evaluation(context);
   if (context.node.coupling.empty()) {
     score_real(run);

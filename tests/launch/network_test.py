@@ -172,6 +172,12 @@ def check_refusals(program, arguments, run, network, other, reference):
     arguments_key = ("--evaluate.network-args", "return_features=True")
     # Each as the first evaluation of its run.
     shutil.rmtree(run / "evaluate/teacher")
+    # Before anything is trained:
+    new_run = ("run", "--run-dir", arguments.work / "new", "--config", arguments.config, "--evaluate.network")
+    program.refuses("neither a TorchScript program", *new_run, bad)
+    program.refuses("its parameters besides the images: return_features", *new_run, network, "--evaluate.network-args", "fast=True")
+    program.refuses("no such file", *new_run, arguments.work / "missing.pt")
+    check(not (arguments.work / "new" / "prepare").exists(), "a stage ran although the network cannot be read")
     program.refuses("without evaluate.network", *stage, "--evaluate.network", "", *arguments_key)
     program.refuses("compared with features of other.pt", *stage, "--evaluate.network", other, *arguments_key, "--evaluate.reference", reference)
     shutil.rmtree(run / "evaluate/teacher")
