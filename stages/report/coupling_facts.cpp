@@ -18,7 +18,7 @@ namespace couplet {
 namespace {
 
 constexpr std::int64_t values_read = 1 << 23, rows_at_once = 256;
-constexpr std::int64_t pictured_rows = 32, pictured_across = 4;
+constexpr std::int64_t pictured_rows = 24, pictured_across = 6;
 constexpr std::int64_t bins = 60;
 constexpr double widest = 4;  // standard deviations on either side that the histogram covers
 

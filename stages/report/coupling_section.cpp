@@ -36,7 +36,7 @@ std::string histogram(const CouplingFacts& table, const std::string& title) {
 }
 
 std::string facts_of(const CouplingFacts& table, const std::string& title) {
-  Table rows("facts", title);
+  Table rows("facts", "Figures of the rows of " + title);
   for (const Fact& fact : table.facts) rows.row(fact.name, {{escaped(fact.text), "text"}});
   return rows.empty() ? "" : rows.html();
 }

@@ -80,6 +80,7 @@ void Table::header(const std::vector<std::string>& columns, const std::string& c
 }
 
 void Table::group(const std::string& html, std::size_t columns) {
+  if (!body_.empty()) body_ += "</tbody>\n<tbody>\n";
   body_ += fmt::format("<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"{}\">{}</th></tr>\n", columns, html);
 }
 

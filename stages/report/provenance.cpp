@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <torch/version.h>
 
 #include <set>
 #include <string>
@@ -54,6 +55,7 @@ std::vector<Fact> provenance(const RunDirectory& run, const Config& config, cons
   };
   const auto version = programs(stages);
   add("made by", version.empty() ? "" : "couplet " + list(version));
+  add("LibTorch of what wrote this page", TORCH_VERSION);
   add("training images, " + config.prepare.name, table_hash(run.train_images()));
   add("held-out images", table_hash(run.test_images()));
   add("feature network", list(networks(read_records(results))));

@@ -84,10 +84,7 @@ double rows_of(const std::filesystem::path& table) {
 /// Work over the wall time of all attempts; training: over the time of its steps. Empty where it is not known.
 std::string rate_text(const StageNode& node, const RunDirectory& run, const nlohmann::json& stage,
                       const LossCurve* curve) {
-  if (curve != nullptr && curve->seconds > 0) {
-    return fmt::format("{:.0f} images/s, {:.1f} % of it waiting", curve->images / curve->seconds,
-                       100 * curve->stalled / curve->seconds);
-  }
+  if (curve != nullptr && curve->seconds > 0) return fmt::format("{:.0f} images/s", curve->images / curve->seconds);
   const double seconds = stage.value("seconds", 0.0);
   double rows = 0;
   if (node.kind == "prepare") rows = rows_of(run.train_images()) + rows_of(run.test_images());
@@ -114,6 +111,8 @@ void read_stages(RunReport& report, const RunDirectory& run, const Config& confi
     if (node.kind == "report" || !stage.is_object()) continue;
     const std::string rate = rate_text(node, run, stage, curve);
     if (!rate.empty()) stage["rate"] = rate;
+    if (curve != nullptr && curve->seconds > 0)
+      stage["waiting"] = fmt::format("{:.1f} %", 100 * curve->stalled / curve->seconds);
     report.stages.push_back(std::move(stage));
   }
 }

@@ -31,7 +31,7 @@ struct RunReport {
   std::string name;
   nlohmann::json results;              ///< results.json (docs/metrics.md); a null or empty one leaves the scores out
   std::vector<nlohmann::json> stages;  ///< stage.json of each stage, in the graph's order: stage, state, seconds,
-                                       ///< ranks, attempts ...; "rate" besides, a text
+                                       ///< ranks, attempts ...; "rate" and "waiting" besides, texts
   std::vector<LossCurve> curves;
   std::vector<SamplePicture> pictures;
   std::int64_t images_across = 0;  ///< of a grid of samples, whose images are square; 0: not known

@@ -17,7 +17,7 @@ namespace {
 Scores scores_of(const ReportData& data) {
   std::vector<RunResults> results;
   for (const RunReport& run : data.runs) results.push_back({data.runs.size() > 1 ? run.name : "", run.results});
-  return read_scores(results);
+  return read_all_scores(results);
 }
 
 struct Section {

@@ -167,10 +167,10 @@ std::optional<ScoreSummary> Scores::in_setting(const ScoreCurve& curve, std::int
 }
 
 Scores read_scores(const nlohmann::json& results) {
-  return read_scores(std::vector<RunResults>{{"", results}});
+  return read_all_scores({{"", results}});
 }
 
-Scores read_scores(const std::vector<RunResults>& runs) {
+Scores read_all_scores(const std::vector<RunResults>& runs) {
   Scores scores;
   for (const RunResults& run : runs) {
     for (ScoreRecord& record : read_records(run.results, run.run)) {

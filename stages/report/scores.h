@@ -86,7 +86,7 @@ struct RunResults {
 /// Of one run; curves and levels carry no run's name.
 Scores read_scores(const nlohmann::json& results);
 /// Of several, which are told apart by their names.
-Scores read_scores(const std::vector<RunResults>& runs);
+Scores read_all_scores(const std::vector<RunResults>& runs);
 
 /// Three significant digits without an exponent where one is not needed: "15.8", "0.0386".
 std::string number_text(double value);

@@ -13,8 +13,9 @@ namespace {
 /// Fields of stage.json and what they are called.
 const std::vector<std::pair<std::string, std::string>>& known_fields() {
   static const std::vector<std::pair<std::string, std::string>> all{
-      {"state", "state"},     {"seconds", "time"},      {"rate", "rate"},     {"ranks", "ranks"},
-      {"threads", "threads"}, {"attempts", "attempts"}, {"device", "device"}, {"program", "program"}};
+      {"state", "state"},    {"seconds", "time"},    {"rate", "rate"},         {"waiting", "waiting for data or ranks"},
+      {"ranks", "ranks"},    {"threads", "threads"}, {"attempts", "attempts"}, {"device", "device"},
+      {"program", "program"}};
   return all;
 }
 

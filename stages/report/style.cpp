@@ -39,6 +39,7 @@ nav a:hover { text-decoration: underline; }
 .strips { display: grid; grid-template-columns: 1fr 1fr; gap: .9rem; }
 .strips figure { margin: .2rem 0; }
 .strips figcaption { color: var(--ink); }
+.verdict > p { max-width: none; color: var(--soft); font-size: .92rem; }
 img { display: block; width: 100%; height: auto; image-rendering: pixelated; border-radius: 6px; background: #fff; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: .6rem 2rem; align-items: start; }
 .columns > * { min-width: 0; }
@@ -66,7 +67,7 @@ td small, th small { display: block; color: var(--soft); font-weight: 400; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); gap: 1rem; }
 .trajectories { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: .6rem 2rem; }
 .trajectories figure { max-width: 36rem; }
-.rows-picture { max-width: 44rem; }
+.rows-picture { max-width: 60rem; }
 details { margin: .6rem 0; }
 summary { cursor: pointer; padding: .35rem 0; color: var(--c1); }
 pre { background: var(--panel); border: 1px solid var(--rule); border-radius: 6px; padding: .7rem .9rem; overflow-x: auto; font-size: .86rem; line-height: 1.45; }
@@ -97,6 +98,7 @@ a:focus-visible, summary:focus-visible, .scroll:focus-visible, pre:focus-visible
   .tile { padding: .45rem .7rem .5rem; font-size: .88rem; }
   .tile strong { font-size: 1.15rem; }
   .strips { gap: .5rem; }
+  .samples img, .strips img { image-rendering: auto; }
   .samples figcaption { font-size: .78rem; } }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }

@@ -71,10 +71,10 @@ Verdict find_verdict(const Scores& scores) {
   if (comparison.ratio.empty()) return verdict;
   const std::int64_t at = comparison.best();
   verdict.other = &other;
-  verdict.at = at;
   verdict.margin = number_text(comparison.ratio.at(at)) + "×";
-  verdict.margin_text = fmt::format("lower Fréchet distance than {} at NFE {}: {} against {}", other.model(), at,
-                                    score_text(verdict.winner->scores.at(at)), score_text(other.scores.at(at)));
+  verdict.margin_text =
+      fmt::format("lower Fréchet distance than {} at NFE {}: {} against {}", other.model(), at,
+                  number_text(verdict.winner->scores.at(at).mean), number_text(other.scores.at(at).mean));
   verdict.confidence = comparison.confidence();
   return verdict;
 }

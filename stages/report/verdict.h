@@ -10,7 +10,6 @@ namespace couplet {
 struct Verdict {
   const ScoreCurve* winner = nullptr;  ///< nothing where no two couplings were scored at the same NFE
   const ScoreCurve* other = nullptr;   ///< what it is set against
-  std::int64_t at = 0;                 ///< the NFE at which it is the furthest ahead of that
   std::string where;                   ///< "best at NFE 1, 2 and 4 of 5"
   std::string others;                  ///< "independent is best at NFE 8 and 31"; empty if nobody else is
   std::string margin;                  ///< "4.62×"

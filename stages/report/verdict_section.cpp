@@ -30,7 +30,7 @@ std::string tiles(const Page& page) {
       where + ".");
   if (!verdict.margin.empty()) html += tile("By how much?", escaped(verdict.margin), verdict.margin_text + ".");
   const ScoreSummary& score = verdict.winner->scores.begin()->second;
-  html += tile("How sure?", fmt::format("{} seed{}", score.seeds, score.seeds == 1 ? "" : "s"),
+  html += tile("How sure?", fmt::format("{} training seed{}", score.seeds, score.seeds == 1 ? "" : "s"),
                fmt::format("{} {} samples a score, {}.", verdict.confidence, score.samples,
                            page.scores.networks.empty() ? "network not named" : page.scores.networks.front()));
   return html;
@@ -70,12 +70,20 @@ std::string strip(const Page& page, const ScoreCurve& curve, std::int64_t nfe) {
   return "";
 }
 
-/// Samples of both sides where the winner is the furthest ahead.
+/// Samples of both sides, at the NFE where the winner is the furthest ahead of those with pictures.
 std::string strips(const Page& page) {
   const Verdict& verdict = page.verdict;
   if (!verdict.winner || !verdict.other) return "";
-  const std::string other = strip(page, *verdict.other, verdict.at), winner = strip(page, *verdict.winner, verdict.at);
-  return other.empty() || winner.empty() ? "" : "<div class=\"strips\">\n" + other + "\n" + winner + "\n</div>\n";
+  double most = 0;
+  std::string html;
+  for (const auto& [nfe, ratio] : compare(*verdict.winner, *verdict.other).ratio) {
+    if (ratio <= most) continue;
+    const std::string other = strip(page, *verdict.other, nfe), winner = strip(page, *verdict.winner, nfe);
+    if (other.empty() || winner.empty()) continue;
+    most = ratio;
+    html = "<div class=\"strips\">\n" + other + "\n" + winner + "\n</div>\n";
+  }
+  return html;
 }
 
 }  // namespace

@@ -150,7 +150,7 @@ TEST_F(Report, TheFindingComesFirst) {
   EXPECT_LT(end, html.find("<section aria-labelledby"));
   expect_has(html.substr(verdict, end - verdict),
              {"Which coupling won?", "nf</strong>best at NFE 1, 2 and 4; independent is best at NFE 8.", "2.29×",
-              "lower Fréchet distance than independent at NFE 2: 3.80 against 8.70", "How sure?", "1 seed",
+              "lower Fréchet distance than independent at NFE 2: 3.80 against 8.70", "How sure?", "1 training seed",
               "5000 samples a score", "couplet run --config fashion.ini", "Samples: nf, 2 evaluations of the network"});
 }
 
