@@ -36,11 +36,14 @@ std::string tiles(const Page& page) {
   return html;
 }
 
-/// How to get the same again, of the first run; of several the others stand below.
+/// How to get the same again: of several runs the winner's, the others stand below.
 std::string again(const Page& page) {
-  if (page.data.runs.empty() || page.data.runs.front().command.empty()) return "";
-  const RunReport& run = page.data.runs.front();
-  return "<div class=\"tile wide\"><dt>How to run it again?</dt><dd><pre class=\"wrap\"><code>" + escaped(run.command) +
+  const RunReport* chosen = nullptr;
+  for (const RunReport& run : page.data.runs)
+    if (!chosen || (page.verdict.winner && run.name == page.verdict.winner->run)) chosen = &run;
+  if (!chosen || chosen->command.empty()) return "";
+  return "<div class=\"tile wide\"><dt>How to run it again?</dt><dd><pre class=\"wrap\"><code>" +
+         escaped(chosen->command) +
          "</code></pre><a href=\"#again\">With its configuration, versions and hashes</a></dd></div>\n";
 }
 

@@ -11,7 +11,6 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <regex>
 #include <string>
 #include <vector>
 
@@ -55,8 +54,13 @@ protected:
 };
 
 /// Without what lies in base64, in which any word may be.
-std::string without_data(const std::string& html) {
-  return std::regex_replace(html, std::regex("base64,[A-Za-z0-9+/=]+"), "base64,");
+std::string without_data(std::string html) {
+  const std::string start = "base64,";
+  for (std::size_t at = html.find(start); at != std::string::npos; at = html.find(start, at)) {
+    at += start.size();
+    html.erase(at, html.find('"', at) - at);
+  }
+  return html;
 }
 
 TEST_F(Report, IsWellFormedAndComplete) {
@@ -218,7 +222,7 @@ TEST(Plot, FallingAxisHasTheLargestValueOnTheLeft) {
   Plot plot;
   plot.lines = {{"a", {{0, 1}, {1, 2}}}};
   const auto first_x = [&] {
-    return std::stod(svg_plot(plot).substr(svg_plot(plot).find("class=\"line\" d=\"M") + 16));
+    return std::stod(svg_plot(plot).substr(svg_plot(plot).find("class=\"line\" d=\"M") + 17));
   };
   const double rising = first_x();
   plot.falling_x = true;
