@@ -59,6 +59,7 @@ const std::vector<Command>& commands() {
       {"reference", "make statistics of a data set's images for Fréchet distances", reference_command},
       {"compare", "put several runs in one report", compare_command},
       {"sample", "draw samples from a trained model", sample_command},
+      {"score", "score images made by anybody", score_command},
       {"config", "print all keys with their help, values and defaults", config_command},
       {"version", "print the versions of the program and of its libraries", version_command}};
   return all;

@@ -1,85 +1,115 @@
-// couplet sample: a picture of samples from any trained model of a run.
+// couplet sample: samples of any trained model of a run, for people and for outside evaluators.
 #include "launch/commands.h"
+#include "launch/rank_end.h"
 #include "launch/ranks.h"
+#include "launch/sample_options.h"
 
+#include "pipeline/agreement.h"
 #include "pipeline/device.h"
-#include "pipeline/run_directory.h"
-#include "stages/evaluate/sampling.h"
+#include "pipeline/interruption.h"
+#include "pipeline/log.h"
+#include "stages/evaluate/sample_output.h"
 
 #include <ATen/Parallel.h>
-#include <fmt/format.h>
 
-#include <charconv>
+#include <algorithm>
+#include <cstdlib>
 
 namespace couplet {
 
 namespace {
 
-CommandSyntax sample_syntax() {
-  return {.name = "sample",
-          .arguments = "",
-          .summary = "draw samples from a trained model into a PNG file",
-          .flags = {{"run-dir", "DIR", "the run directory"},
-                    {"output", "FILE", "PNG file to write"},
-                    {"model", "NAME", "teacher, or a student: nf-0, independent-0 (nf-0)"},
-                    {"count", "N", "samples (100)"},
-                    {"labels", "LIST", "classes, separated by spaces or commas, used in turn (every class)"},
-                    {"solver", "NAME", "euler, midpoint, heun, heun-full or rk4, of a student (euler)"},
-                    {"nfe", "N", "function evaluations a sample, of a student (4)"},
-                    {"grid", "NAME", "uniform or squared, of a student (uniform)"},
-                    {"guidance", "G", "guidance; none is 1 for a student (1), 0 for the teacher (0)"},
-                    {"seed", "N", "of the noise; equal seeds give equal noise for all models (0)"},
-                    {"device", "NAME", "auto, cpu or cuda (as in the run's config.ini)"}},
-          .takes_keys = false,
-          .notes = ""};
+/// What all ranks must agree on before any work, or samples would be a mixture.
+nlohmann::json facts_of(const std::vector<std::string>& words, const Config& config) {
+  nlohmann::json facts = {{"program version", COUPLET_VERSION},
+                          {"command line", words},
+                          {"device", resolve_device(config.pipeline.device)}};
+  for (const Option& option : options())
+    if (option.kind == OptionKind::result) facts[option.key] = value_text(config, option.key);
+  return facts;
 }
 
-std::vector<std::int64_t> parse_labels(const std::string& text) {
-  std::vector<std::int64_t> labels;
-  for (std::size_t end = 0, begin = 0; (begin = text.find_first_not_of(" ,", end)) != std::string::npos;) {
-    end = std::min(text.find_first_of(" ,", begin), text.size());
-    const auto parsed = std::from_chars(text.data() + begin, text.data() + end, labels.emplace_back());
-    if (parsed.ec != std::errc() || parsed.ptr != text.data() + end || labels.back() < 0)
-      refuse("--labels \"{}\": expected whole numbers from 0, separated by spaces or commas", text);
+std::string teacher_text(const SampleRequest& request) {
+  const TarFlowSampling& sampling = request.teacher;
+  std::string text = fmt::format("token by token, guidance {}", sampling.guidance);
+  if (sampling.annealed) text += ", annealed";
+  if (sampling.attention_temperature != 1) text += fmt::format(", temperature {}", sampling.attention_temperature);
+  if (!request.denoise) text += ", not denoised";
+  return text;
+}
+
+std::string student_text(const SampleRequest& request, const SampleTally& tally) {
+  const Guidance& guidance = request.guidance;
+  std::string text = fmt::format("{}, guidance {}", request.integration.text(), guidance.scale);
+  if (guidance.from > 0 || guidance.to < 1) text += fmt::format(" from t = {} to {}", guidance.from, guidance.to);
+  if (request.integration.adaptive())
+    text += fmt::format(", NFE {:.1f} a sample ({} to {} a batch)", tally.nfe_mean(), tally.nfe_least, tally.nfe_most);
+  return text;
+}
+
+/// What was made, and the exit status that it deserves.
+int tell(const SampleRequest& request, const SampleTally& tally, const std::filesystem::path& output) {
+  say("{} samples of {} in {}: {}, seed {}", tally.samples, request.model, output.string(),
+      request.model == "teacher" ? teacher_text(request) : student_text(request, tally), request.seed);
+  if (tally.nonfinite == 0) return exit_ok;
+  fmt::print(stderr,
+             "couplet: {}: {} of {} samples held NaN or infinite values, the first of them sample {}; they are there "
+             "with these values black or white, and are not drawn again\n",
+             output.string(), tally.nonfinite, tally.samples, tally.first_nonfinite);
+  return exit_failed;
+}
+
+/// Few samples are made in one slice of that many, unless the user says how many are made at once.
+std::int64_t rows_at_once(const CommandLine& line, const Config& config, const SampleRequest& request) {
+  const std::int64_t rows = config.evaluate.slice_rows;
+  return line.has("batch") ? rows : std::min(rows, request.count);
+}
+
+int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& words, RankIdentity& identity) {
+  const SampleRequest request = parse_sample_request(line);
+  const RunDirectory run(line.required("run-dir"));
+  const SampleOutput output(line.required("output"), request.count);
+  if (!std::filesystem::exists(run.config()))
+    refuse("{} is no run directory: it has no config.ini", run.root().string());
+  const Config config = resolve_config(run.config(), sample_settings(line));
+  const std::string device = resolve_device(config.pipeline.device);
+  // Samples come together on the CPU.
+  const auto communicator = make_communicator("cpu");
+  identity = {communicator->rank(), communicator->size()};
+  open_log("", "", communicator->rank(), communicator->size());
+  require_agreement(*communicator, "what they are to sample", facts_of(words, config));
+  at::set_num_threads(static_cast<int>(resolve_task_threads(config.pipeline, local_ranks())));
+  if (communicator->is_root()) output.require_place(line.has("overwrite"));
+
+  const Sampler sampler(run, config, request, pick_device(device, *communicator));
+  const DatasetShape& shape = sampler.shape();
+  SampleStream stream(
+      request.count, rows_at_once(line, config, request), {shape.channels, shape.size, shape.size},
+      [&](std::int64_t first, std::int64_t count) { return sampler.make(first, count); }, *communicator);
+  if (!communicator->is_root()) {
+    while (!stream.done()) stream.next();
+    return exit_ok;
   }
-  return labels;
-}
-
-SampleRequest parse_request(const CommandLine& line) {
-  SampleRequest request;
-  request.model = line.get("model", request.model);
-  request.count = line.integer("count", request.count, 1);
-  request.labels = parse_labels(line.get("labels"));
-  request.solver = parse_solver(line.get("solver", "euler"));
-  request.grid = parse_grid(line.get("grid", "uniform"));
-  request.nfe = line.integer("nfe", request.nfe, 1);
-  request.guidance = line.number("guidance", request.model == "teacher" ? 0 : 1);
-  request.seed = static_cast<std::uint64_t>(line.integer("seed", 0, 0));
-  return request;
+  const auto columns = static_cast<std::int64_t>(request.labels.classes.size());
+  output.write(
+      stream, [&](std::int64_t first, std::int64_t count) { return sampler.labels(first, count); },
+      columns > 0 ? columns : shape.classes);
+  return tell(request, stream.tally(), output.path());
 }
 
 }  // namespace
 
 int sample_command(const std::vector<std::string>& words) {
-  const CommandLine line(sample_syntax(), words);
-  if (line.help()) {
-    fmt::print("{}", help_text(sample_syntax()));
-    return exit_ok;
-  }
-  const RunDirectory run(line.required("run-dir"));
-  const std::filesystem::path output = line.required("output");
-  if (!std::filesystem::exists(run.config()))
-    refuse("{} is no run directory: it has no config.ini", run.root().string());
-  std::vector<Setting> settings;
-  if (line.has("device")) settings.push_back({"pipeline.device", line.get("device"), "--device"});
-  const Config config = resolve_config(run.config(), settings);
-  const SampleRequest request = parse_request(line);
-
-  const auto communicator = make_single_communicator();
-  at::set_num_threads(static_cast<int>(resolve_threads(config.pipeline, 1)));
-  write_png(output, sample_picture(run, config, request, pick_device(config.pipeline.device, *communicator)));
-  fmt::print("{} samples of {} in {}\n", request.count, request.model, output.string());
-  return exit_ok;
+  watch_signals();
+  return run_rank([&](RankIdentity& identity) {
+    const CommandLine line(sample_syntax(), words);
+    if (line.help()) {
+      fmt::print("{}", help_text(sample_syntax()));
+      return static_cast<int>(exit_ok);
+    }
+    if (std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
+    return sample_on_ranks(line, words, identity);
+  });
 }
 
 }  // namespace couplet

@@ -1,5 +1,6 @@
 // couplet stage: one stage, or all of a kind, in this process; under mpirun or srun every rank runs it.
 #include "launch/commands.h"
+#include "launch/rank_end.h"
 #include "launch/ranks.h"
 
 #include "pipeline/activity.h"
@@ -16,7 +17,6 @@
 #include "storage/atomic_file.h"
 
 #include <ATen/Parallel.h>
-#include <c10/util/Exception.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -24,7 +24,6 @@
 #include <cstdlib>
 #include <functional>
 #include <optional>
-#include <thread>
 
 namespace couplet {
 
@@ -285,35 +284,7 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
   for (const auto& node : nodes) run_node(session, node);
 }
 
-/// A rank other than 0 has failed: true if rank 0 ends all of them within the next second (mpirun then sends SIGTERM to
-/// the others).
-bool rank_0_ends_all() {
-  if (stop_requested()) return false;
-  for (int i = 0; i < 100 && !stop_requested(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  return stop_requested();
-}
-
-/// Ends this rank, and so all others, after a failure. One that all ranks meet (a missing file) is told once, by rank
-/// 0.
-int end_ranks(int rank, int ranks, const std::string& message, int status) {
-  close_end_note();
-  if (rank == 0 || !rank_0_ends_all()) {
-    const std::string text = fmt::format("{}{}", ranks > 1 ? fmt::format("rank {}: ", rank) : "", message);
-    note_failure(text);
-    fmt::print(stderr, "couplet: {}\n", text);
-  }
-  if (ranks > 1) abort_all(status);
-  return status;
-}
-
-/// As what mpirun or srun started this process, before there is a communicator.
-int started_as_rank() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"})
-    if (const char* text = std::getenv(name)) return std::atoi(text);
-  return 0;
-}
-
-void run_ranks(const CommandLine& line, int& rank, int& ranks) {
+void run_ranks(const CommandLine& line, RankIdentity& identity) {
   if (line.has("end-note")) open_end_note(line.get("end-note"));
   if (line.has("launched") || std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
   const RunDirectory run(std::filesystem::path(line.required("run-dir")).lexically_normal());
@@ -323,8 +294,7 @@ void run_ranks(const CommandLine& line, int& rank, int& ranks) {
   // `couplet run` counts its own.
   if (!line.has("launched")) set_time_limit(config.pipeline.time_limit);
   const std::unique_ptr<Communicator> communicator = make_communicator(config.pipeline.device);
-  rank = communicator->rank();
-  ranks = communicator->size();
+  identity = {communicator->rank(), communicator->size()};
   run_nodes(line, config, run, *communicator);
   note_success();
 }
@@ -334,25 +304,20 @@ void run_ranks(const CommandLine& line, int& rank, int& ranks) {
 int stage_command(const std::vector<std::string>& words) {
   const bool launched = std::ranges::find(words, "--launched") != words.end();
   watch_signals(launched ? Repeats::nothing : Repeats::insists);
-  int rank = started_as_rank(), ranks = 1;
-  try {
-    const CommandLine line(stage_syntax(), words);
-    if (line.help())
-      fmt::print("{}", help_text(stage_syntax()));
-    else
-      run_ranks(line, rank, ranks);
-    return exit_ok;
-  } catch (const Interrupted& interrupted) {
-    close_end_note();
-    say("{}{}", time_limit_over() ? "pipeline.time-limit is over: " : "", interrupted.what());
-    return exit_interrupted;
-  } catch (const Error& error) {
-    return end_ranks(rank, ranks, error.what(), error.status());
-  } catch (const c10::Error& error) {
-    return end_ranks(rank, ranks, error.what_without_backtrace(), exit_failed);
-  } catch (const std::exception& error) {
-    return end_ranks(rank, ranks, error.what(), exit_failed);
-  }
+  return run_rank([&](RankIdentity& identity) {
+    try {
+      const CommandLine line(stage_syntax(), words);
+      if (line.help())
+        fmt::print("{}", help_text(stage_syntax()));
+      else
+        run_ranks(line, identity);
+      return exit_ok;
+    } catch (const Interrupted& interrupted) {
+      close_end_note();
+      say("{}{}", time_limit_over() ? "pipeline.time-limit is over: " : "", interrupted.what());
+      return exit_interrupted;
+    }
+  });
 }
 
 }  // namespace couplet

@@ -1,5 +1,6 @@
 #include "stages/evaluate/sampling.h"
 
+#include "pipeline/autocast.h"
 #include "pipeline/patches.h"
 #include "pipeline/trained_model.h"
 #include "stages/evaluate/starts.h"
@@ -7,58 +8,66 @@
 #include "stages/teacher/model.h"
 #include "storage/error.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 namespace couplet {
 namespace {
 
-at::Tensor request_labels(const SampleRequest& request, std::int64_t first, std::int64_t count, std::int64_t classes) {
-  at::Tensor labels = torch::arange(first, first + count).remainder(classes);
-  if (request.labels.empty()) return labels;
-  for (const std::int64_t label : request.labels) {
-    if (label < 0 || label >= classes) refuse("label {}: the data set has classes 0 to {}", label, classes - 1);
+void require_labels(const LabelChoice& labels, const DatasetShape& shape) {
+  for (const std::int64_t label : labels.classes) {
+    if (label < 0 || label >= shape.classes)
+      refuse("label {}: the data set has classes 0 to {}", label, shape.classes - 1);
   }
-  const auto chosen = torch::tensor(request.labels, torch::kInt64);
-  return chosen.index_select(0, torch::arange(first, first + count).remainder(chosen.size(0)));
 }
 
 }  // namespace
 
-Picture sample_picture(const RunDirectory& run, const Config& config, const SampleRequest& request,
-                       c10::Device device) {
-  const torch::NoGradGuard no_grad;
+Sampler::Sampler(const RunDirectory& run, const Config& config, const SampleRequest& request, c10::Device device)
+    : request_(request), device_(device) {
   const StageNode node = trained_model(run, config, request.model);
-  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
-  const std::int64_t slice = config.evaluate.slice_rows;
-  std::function<at::Tensor(const at::Tensor& z, const at::Tensor& labels)> make;
-  if (node.kind == "teacher") {
-    TarFlow teacher = load_teacher(run, config.teacher, shape, device);
-    make = [=](const at::Tensor& z, const at::Tensor& labels) mutable {
-      const at::Tensor raw =
-          teacher->reverse(patchify(z, teacher->options().patch), labels, {.guidance = request.guidance});
-      return config.teacher.noise == "gaussian" && config.teacher.noise_std > 0
-                 ? denoise(teacher, raw, labels, config.teacher.noise_std)
-                 : raw;
-    };
-  } else {
-    SiT student = load_student(run, config.student, node.coupling, node.seed, shape, device);
-    make = [=](const at::Tensor& z, const at::Tensor& labels) mutable {
-      const VelocityField velocity = [&](const at::Tensor& x, double t) {
-        return student->guided_velocity(x, torch::full({x.size(0)}, t, x.options()), labels, request.guidance);
-      };
-      return solve(velocity, z, request.solver, request.grid, request.nfe);
-    };
-  }
-  std::vector<at::Tensor> made;
-  for (std::int64_t first = 0; first < request.count; first += slice) {
-    const std::int64_t count = std::min(slice, request.count - first);
-    const Starts starts = fresh_starts(shape, request.seed, first, count);
-    made.push_back(
-        to_uint8(make(starts.z.to(device), request_labels(request, first, count, shape.classes).to(device))).cpu());
-  }
-  const std::int64_t columns =
-      request.labels.empty() ? shape.classes : static_cast<std::int64_t>(request.labels.size());
-  return picture_of(torch::cat(made), std::min(columns, request.count));
+  shape_ = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+  require_labels(request.labels, shape_);
+  maker_ = node.kind == "teacher" ? teacher_maker(run, config) : student_maker(run, config, node.coupling, node.seed);
+}
+
+at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
+  if (request_.labels.as_data) return fresh_starts(shape_, request_.seed, first, count).labels;
+  const at::Tensor samples = at::arange(first, first + count, at::kLong);
+  if (request_.labels.classes.empty()) return samples.remainder(shape_.classes);
+  const at::Tensor classes = at::tensor(request_.labels.classes, at::kLong);
+  return classes.index_select(0, samples.remainder(classes.size(0)));
+}
+
+Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
+  const at::NoGradGuard no_grad;
+  const at::Tensor z = fresh_starts(shape_, request_.seed, first, count).z;
+  return maker_(z.to(device_), labels(first, count).to(device_));
+}
+
+Sampler::Maker Sampler::student_maker(const RunDirectory& run, const Config& config, const std::string& coupling,
+                                      std::int64_t seed) const {
+  check(request_.guidance);
+  const SiT student = load_student(run, config.student, coupling, seed, shape_, device_);
+  return [=, request = request_, precision = config.evaluate.precision](const at::Tensor& z, const at::Tensor& labels) {
+    return integrate(student_field(student, labels, request.guidance, precision), z, request.integration);
+  };
+}
+
+Sampler::Maker Sampler::teacher_maker(const RunDirectory& run, const Config& config) const {
+  const bool noisy = config.teacher.noise == "gaussian" && config.teacher.noise_std > 0;
+  if (!request_.denoise && !noisy)
+    refuse("the teacher of {} has no denoising step to leave out: it was trained without Gaussian noise",
+           run.root().string());
+  const TarFlow teacher = load_teacher(run, config.teacher, shape_, device_);
+  const bool denoises = noisy && request_.denoise;
+  return [=, sampling = request_.teacher, precision = config.evaluate.precision, noise_std = config.teacher.noise_std](
+             const at::Tensor& z, const at::Tensor& labels) {
+    TarFlow model = teacher;
+    const Autocast autocast(precision, z.device());
+    const at::Tensor raw = model->reverse(patchify(z, model->options().patch), labels, sampling).to(at::kFloat);
+    return Integrated{denoises ? denoise(model, raw, labels, noise_std) : raw};
+  };
 }
 
 }  // namespace couplet

@@ -4,14 +4,13 @@
 import argparse
 import json
 import shutil
-import struct
-import zlib
 from pathlib import Path
 
 import h5py
 import numpy as np
 from scipy import stats
 
+from png_file import read_png
 from program import Program, check
 
 ROWS = 400  # 200 images and their mirror images
@@ -179,29 +178,6 @@ def check_export(program, table, columns, folder):
     program.refuses(1, ["none", "rows.npz"], "inspect", table, "--export", folder / "none" / "rows.npz")
     program.refuses(2, ["--export"], "inspect", table, "--rows", "0-3")
     check([entry.name for entry in folder.iterdir() if entry.name.startswith(".partial")] == [], "leftovers")
-
-
-def read_png(path):
-    """An 8-bit grey PNG, not interlaced."""
-    content, at, packed = path.read_bytes(), 8, b""
-    while at < len(content):
-        size, kind = struct.unpack(">I4s", content[at:at + 8])
-        data = content[at + 8:at + 8 + size]
-        if kind == b"IHDR":
-            width, height, depth, colour = struct.unpack(">IIBB", data[:10])
-            check(depth == 8 and colour == 0, "8-bit grey")
-        packed += data if kind == b"IDAT" else b""
-        at += size + 12
-    lines = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, width + 1)
-    pixels = np.zeros((height, width), np.int64)
-    for y, line in enumerate(lines.astype(np.int64)):
-        for x in range(width):
-            left = pixels[y, x - 1] if x else 0
-            up = pixels[y - 1, x] if y else 0
-            corner = pixels[y - 1, x - 1] if x and y else 0
-            guess = min((left, up, corner), key=lambda value: abs(left + up - corner - value))
-            pixels[y, x] = (line[x + 1] + (0, left, up, (left + up) // 2, guess)[line[0]]) % 256
-    return pixels
 
 
 def panel(pixels, line, column):
