@@ -59,6 +59,9 @@ std::string pairing_text(const Scores& scores, const ScoreCurve& curve) {
     if (ratio)
       parts.push_back(fmt::format("{} rows at {} of the class's median distance", split, number_text(ratio->mean)));
     if (nearest) parts.push_back(fmt::format("{} rows nearest their image in {:.1f} %", split, 100 * nearest->mean));
+    const auto psnr = find("psnr"), ssim = find("ssim");
+    if (psnr) parts.push_back(fmt::format("{} rows' PSNR {:.2f} dB", split, psnr->mean));
+    if (ssim) parts.push_back(fmt::format("{} rows' SSIM {:.3f}", split, ssim->mean));
   }
   return joined(parts);
 }

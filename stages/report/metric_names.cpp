@@ -30,8 +30,6 @@ const std::vector<MetricName>& sample_metrics() {
        higher},
       {"coverage", "coverage", "share of training images with a sample in their neighbourhood", higher},
       {"class_accuracy", "class accuracy", "share of samples that the classifier gives the label asked for", higher},
-      {"psnr", "PSNR", "peak signal-to-noise ratio to the paired image, dB", higher},
-      {"ssim", "SSIM", "structural similarity to the paired image", higher},
       {"nearest_training_ratio", "nearest training image",
        "distance to it over that of held-out images: well below 1, samples are copies", neither}};
   return all;
@@ -51,6 +49,8 @@ const std::vector<MetricName>& model_metrics() {
        "of held-out images with the teacher's noise on them: not comparable with bits/dim", neither},
       {"pairing_distance_ratio", "pairing distance", "to the pair's image, over the class's median distance", lower},
       {"pairing_nearest_rate", "pairing rate", "share of rows whose image is the nearest of a pool", higher},
+      {"psnr", "PSNR", "peak signal-to-noise ratio to the paired image, dB", higher},
+      {"ssim", "SSIM", "structural similarity to the paired image", higher},
       {"teacher_distance", "distance from the teacher", "to the teacher's image of the same noise", lower}};
   return all;
 }

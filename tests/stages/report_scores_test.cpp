@@ -237,6 +237,18 @@ TEST(Likelihoods, TeacherFirstWithTheirErrors) {
   EXPECT_EQ(all[1].trace, "exact");
 }
 
+TEST(ScoreTable, HasPairsAndLikelihoods) {
+  const nlohmann::json pair =
+      other(record("nf", 8, 21.5), {{"noise", "table"}, {"split", "train"}, {"metric", "psnr"}});
+  const nlohmann::json bits{{"model", "student"}, {"coupling", "nf"}, {"metric", "bits_per_dim"}, {"value", 3.25}};
+  const nlohmann::json held_out = other(pair, {{"split", "test"}, {"value", 20}});
+  expect_has(score_table(read_scores(
+                 {{"records",
+                   {record("nf", 1, 3), pair, other(pair, {{"metric", "ssim"}, {"value", 0.75}}), held_out, bits}}})),
+             {"pairing of nf: train rows' PSNR 21.50 dB, train rows' SSIM 0.750, test rows' PSNR 20.00 dB",
+              "bits/dim of held-out images: nf 3.25"});
+}
+
 TEST(Basis, NamesWhatDiffers) {
   const ScoreBasis a{"a", "data", {"net"}, {"none"}, {5000}, "training images"};
   ScoreBasis b = a;
