@@ -166,8 +166,15 @@ std::string draw_line(const PlotLine& line, const Axis& x, const Axis& y) {
 
 std::string draw_level(const PlotLevel& level, const Axis& y) {
   if (!y.shows(level.y) || !y.inside(level.y)) return "";
-  return fmt::format(R"(<g class="{}"><path class="line level" d="M{} {:.1f}H{}"/></g>)",
-                     line_class(level.colour, false), left, y.place(level.y), width - right);
+  std::string band;
+  if (level.error > 0) {
+    const double high = y.place(level.y + level.error);
+    const double low = y.shows(level.y - level.error) ? y.place(level.y - level.error) : height - bottom;
+    band = fmt::format(R"(<rect class="band" x="{}" y="{:.1f}" width="{}" height="{:.1f}"/>)", left, high,
+                       width - right - left, low - high);
+  }
+  return fmt::format(R"(<g class="{}">{}<path class="line level" d="M{} {:.1f}H{}"/></g>)",
+                     line_class(level.colour, false), band, left, y.place(level.y), width - right);
 }
 
 /// One entry a row below the plot: nothing to collide with the data on any screen.
@@ -187,7 +194,8 @@ std::string legend(const Plot& plot, const Axis& y_axis) {
   for (const PlotLevel& level : plot.levels) {
     const bool drawn = y_axis.shows(level.y) && y_axis.inside(level.y);
     entry(line_class(level.colour, false), "", "level",
-          fmt::format("{}: {}{}", level.name, number_text(level.y), drawn ? "" : " (outside)"));
+          fmt::format("{}: {}{}{}", level.name, number_text(level.y),
+                      level.error > 0 ? fmt::format(" ± {:.2g}", level.error) : "", drawn ? "" : " (outside)"));
   }
   return svg + "</g>";
 }

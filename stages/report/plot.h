@@ -27,6 +27,7 @@ struct PlotLevel {
   std::string name;
   double y = 0;
   int colour = 0;
+  double error = 0;  ///< half width of a pale band around it; 0: none
 };
 
 struct Plot {

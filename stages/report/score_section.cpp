@@ -26,7 +26,7 @@ std::string curves_in_words(const Scores& scores) {
 void add_levels(Plot& plot, const Scores& scores) {
   for (const ScoreLevels& levels : scores.levels) {
     const auto add = [&](const std::optional<ScoreSummary>& score, const std::string& name, int colour) {
-      if (score) plot.levels.push_back({levels.name(name), score->mean, colour});
+      if (score) plot.levels.push_back({levels.name(name), score->mean, colour, score->spread()});
     };
     add(levels.teacher, "teacher, as sampled", Page::colour_teacher);
     add(levels.teacher_denoised, "teacher, denoised", Page::colour_denoised);
@@ -56,7 +56,7 @@ std::string score_plot(const Page& page) {
   return "<figure>" + svg + "<figcaption>" + escaped(frechet_title(scores)) +
          "; lower is better. Both axes are logarithmic. Every point is the best of the solvers and time grids scored "
          "at that NFE. Thin bars: standard deviation over training seeds; broad pale ones: over sampling seeds of one "
-         "model.</figcaption></figure>\n";
+         "model, as the teacher's band.</figcaption></figure>\n";
 }
 
 /// The lowest mean in a column among curves from fresh noise.

@@ -80,6 +80,7 @@ a:focus-visible, summary:focus-visible, .scroll:focus-visible, pre:focus-visible
 .plot .line { fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linejoin: round; }
 .plot .bar { fill: none; stroke: currentColor; stroke-width: 1.4; }
 .plot .spread { fill: none; stroke: currentColor; stroke-width: 9; stroke-opacity: .3; }
+.plot .band { fill: currentColor; fill-opacity: .16; }
 .plot .dashed > .line { stroke-dasharray: 7 4; }
 .plot .line.level { stroke-width: 1.6; stroke-dasharray: 2 4; }
 .plot .mark { fill: currentColor; stroke: currentColor; stroke-width: 1; }

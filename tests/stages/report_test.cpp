@@ -209,9 +209,9 @@ TEST(Plot, LeavesOutWhatAnAxisCannotShow) {
 TEST(Plot, TellsOfLevelsThatAreTooFarAway) {
   Plot plot = log_plot();
   plot.lines = {{"a", {{1, 10}, {2, 100}}}};
-  plot.levels = {{"near", 5}, {"far", 0.01}};
+  plot.levels = {{"near", 5, 0, 0.25}, {"far", 0.01}};
   const std::string svg = svg_plot(plot);
-  expect_has(svg, {"near: 5.00</text>", "far: 0.0100 (outside)"});
+  expect_has(svg, {"near: 5.00 ± 0.25</text>", "far: 0.0100 (outside)", "class=\"band\""});
   // Each has an entry in the legend, the near one a line across the plot besides.
   std::size_t lines = 0;
   for (std::size_t at = svg.find("line level"); at != std::string::npos; at = svg.find("line level", at + 1)) ++lines;
