@@ -49,14 +49,20 @@ std::vector<std::optional<ScoreSummary>> curve_scores(const Scores& scores, cons
   return found;
 }
 
-/// True if no curve from fresh noise has a better score in the column.
-bool is_best(const Scores& scores, const ScoreSummary& score, std::size_t column, const MetricName& metric) {
-  if (metric.better == Better::neither) return false;
-  const double sign = metric.better == Better::lower ? 1 : -1;
-  return std::ranges::none_of(scores.curves, [&](const ScoreCurve& curve) {
-    const auto other = curve.noise == "fresh" ? curve_scores(scores, curve, metric.metric)[column] : std::nullopt;
-    return other && sign * other->mean < sign * score.mean;
-  });
+/// The best mean of each column among curves from fresh noise; nothing where a metric has no better.
+std::vector<std::optional<double>> best_means(const Scores& scores, const MetricName& metric) {
+  std::vector<std::optional<double>> best(scores.columns.size());
+  if (metric.better == Better::neither) return best;
+  for (const ScoreCurve& curve : scores.curves) {
+    if (curve.noise != "fresh") continue;
+    const auto found = curve_scores(scores, curve, metric.metric);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (!found[i]) continue;
+      const bool lower = !best[i] || found[i]->mean < *best[i];
+      if (!best[i] || lower == (metric.better == Better::lower)) best[i] = found[i]->mean;
+    }
+  }
+  return best;
 }
 
 /// Teacher and real images, which have no NFE: "teacher 0.012, real test images 0.001".
@@ -80,12 +86,13 @@ void add_metric(Table& table, const Scores& scores, const MetricName& metric) {
   for (const std::string& part : {metric.direction(), metric.meaning, levels_text(scores, metric.metric)})
     if (!part.empty()) heading += "<small>" + escaped(part) + "</small>";
   table.group(heading, scores.columns.size() + 1);
+  const auto best_mean = best_means(scores, metric);
   for (const ScoreCurve& curve : scores.curves) {
     const auto found = curve_scores(scores, curve, metric.metric);
     if (std::ranges::none_of(found, [](const auto& score) { return score.has_value(); })) continue;
     std::vector<Cell> cells;
     for (std::size_t i = 0; i < found.size(); ++i) {
-      const bool best = found[i] && curve.noise == "fresh" && is_best(scores, *found[i], i, metric);
+      const bool best = found[i] && curve.noise == "fresh" && best_mean[i] == found[i]->mean;
       cells.push_back({found[i] ? escaped(with_uncertainty(*found[i])) : "–", best ? "best" : ""});
     }
     table.row(curve.label(), cells);

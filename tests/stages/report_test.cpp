@@ -12,6 +12,7 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace couplet {
@@ -168,6 +169,26 @@ TEST_F(Report, ShowsEveryKindOfRecord) {
                     "Values of z of nf, training images beside the normal distribution",
                     "each image beside its noise z", "Paths of nf, from noise to image",
                     "student/nf-0, held-out images", "2100 images/s", "download=\"fashion.ini\""});
+}
+
+TEST_F(Report, MarksTheBestOfTheOtherMetricsEitherWay) {
+  nlohmann::json records = nlohmann::json::array();
+  for (const auto& [coupling, kernel, coverage] : {std::tuple{"independent", 0.02, 0.5}, {"nf", 0.01, 0.9}}) {
+    const nlohmann::json distance = record(coupling, 1, 3);
+    records.push_back(distance);
+    records.push_back(other(distance, {{"metric", "kernel_distance"}, {"value", kernel}, {"subset_sd", 0.003}}));
+    records.push_back(other(distance, {{"metric", "coverage"}, {"value", coverage}}));
+    records.push_back(other(distance, {{"metric", "nearest_training_ratio"}, {"value", coverage}}));
+    // Of a setting in which the distance was not the best: not shown.
+    records.push_back(other(record(coupling, 1, 4, 0, "heun"), {{"metric", "coverage"}, {"value", 0.987}}));
+  }
+  run().results = {{"records", records}};
+  const std::string html = report_html(data);
+  const std::string others =
+      html.substr(html.find("id=\"companions\""), html.find("id=\"coupling\"") - html.find("id=\"companions\""));
+  expect_has(others, {"<td class=\"best\">0.0100 (0.003)</td>", "<td class=\"best\">0.900</td>",
+                      "<td>0.0200 (0.003)</td>", "<td>0.500</td>", "<td>0.900</td>"});
+  expect_lacks(others, {"0.987"});
 }
 
 TEST_F(Report, OfSeveralRunsNamesThemEverywhere) {
