@@ -49,18 +49,21 @@ std::vector<std::optional<ScoreSummary>> curve_scores(const Scores& scores, cons
   return found;
 }
 
-/// The best mean of each column among curves from fresh noise; nothing where a metric has no better.
+/// The best mean of each column among curves from fresh noise; nothing where a metric has no better, or nobody to
+/// compare with.
 std::vector<std::optional<double>> best_means(const Scores& scores, const MetricName& metric) {
-  std::vector<std::optional<double>> best(scores.columns.size());
-  if (metric.better == Better::neither) return best;
+  std::vector<std::vector<double>> means(scores.columns.size());
   for (const ScoreCurve& curve : scores.curves) {
     if (curve.noise != "fresh") continue;
     const auto found = curve_scores(scores, curve, metric.metric);
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      if (!found[i]) continue;
-      const bool lower = !best[i] || found[i]->mean < *best[i];
-      if (!best[i] || lower == (metric.better == Better::lower)) best[i] = found[i]->mean;
-    }
+    for (std::size_t i = 0; i < found.size(); ++i)
+      if (found[i]) means[i].push_back(found[i]->mean);
+  }
+  std::vector<std::optional<double>> best(means.size());
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    if (means[i].size() < 2 || metric.better == Better::neither) continue;
+    const auto [lowest, highest] = std::ranges::minmax(means[i]);
+    best[i] = metric.better == Better::lower ? lowest : highest;
   }
   return best;
 }
@@ -85,7 +88,7 @@ void add_metric(Table& table, const Scores& scores, const MetricName& metric) {
   std::string heading = "<strong>" + escaped(metric.title) + "</strong>";
   for (const std::string& part : {metric.direction(), metric.meaning, levels_text(scores, metric.metric)})
     if (!part.empty()) heading += "<small>" + escaped(part) + "</small>";
-  table.group(heading, scores.columns.size() + 1);
+  table.group("<div>" + heading + "</div>", scores.columns.size() + 1);
   const auto best_mean = best_means(scores, metric);
   for (const ScoreCurve& curve : scores.curves) {
     const auto found = curve_scores(scores, curve, metric.metric);

@@ -53,15 +53,11 @@ std::string curvature_plot(const Page& page) {
 
 std::string trajectories(const Page& page) {
   std::string figures;
-  for (const RunReport& run : page.data.runs) {
-    for (const SamplePicture& picture : run.pictures) {
-      if (picture.kind != PictureKind::trajectory) continue;
-      const std::string title = page.name(run, picture.title);
-      figures += picture_figure(picture.path, "Paths of " + title, title);
-    }
+  for (const auto& [run, picture] : pictures_of(page, PictureKind::trajectory)) {
+    const std::string title = page.name(*run, picture->title);
+    figures += picture_figure(picture->path, "Paths of " + title, title);
   }
-  if (figures.empty()) return "";
-  return "<div class=\"trajectories\">" + figures + "</div>\n";
+  return figures.empty() ? "" : "<div class=\"trajectories\">" + figures + "</div>\n";
 }
 
 }  // namespace

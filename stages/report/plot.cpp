@@ -118,10 +118,15 @@ std::string line_class(int colour, bool dashed) {
 
 std::string grid_lines(const Plot& plot, const Axis& x, const Axis& y) {
   std::string svg = R"(<g class="axes">)";
+  double next_label = 0;  // none begins left of it, so that none lies on another
   for (const double tick : plot.x_ticks.empty() ? x.ticks() : plot.x_ticks) {
     if (!x.inside(tick)) continue;
-    svg += fmt::format(R"(<path d="M{0:.1f} {1}V{2}"/><text x="{0:.1f}" y="{3}" text-anchor="middle">{4}</text>)",
-                       x.place(tick), top, height - bottom, height - bottom + 16, tick_text(tick));
+    const double at = x.place(tick), half = 4.0 * static_cast<double>(tick_text(tick).size());
+    svg += fmt::format(R"(<path d="M{:.1f} {}V{}"/>)", at, top, height - bottom);
+    if (!plot.falling_x && at - half < next_label) continue;
+    next_label = at + half;
+    svg += fmt::format(R"(<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>)", at, height - bottom + 16,
+                       tick_text(tick));
   }
   for (const double tick : y.ticks()) {
     svg += fmt::format(R"(<path d="M{1} {0:.1f}H{2}"/><text x="{3}" y="{4:.1f}" text-anchor="end">{5}</text>)",

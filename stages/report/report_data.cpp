@@ -53,6 +53,8 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
   };
   add({"the teacher's samples", "teacher", 0, directory / "teacher.png"});
   add({"the teacher's samples, denoised", "teacher", 0, directory / "teacher-denoised.png"});
+  add({"the teacher, samples and below each its nearest training images", "teacher", 0,
+       directory / "teacher-nearest.png", PictureKind::nearest});
   const std::string& grid = config.evaluate.grids.front();
   for (const std::string& coupling : config.student.couplings) {
     const std::string model = fmt::format("{}-{}", coupling, config.student.seeds.front());

@@ -51,6 +51,17 @@ int Page::place(const std::string& run, const std::string& coupling) const {
   return static_cast<int>(found - seen.begin());
 }
 
+std::vector<PagePicture> pictures_of(const Page& page, PictureKind kind) {
+  std::vector<PagePicture> found;
+  for (const RunReport& run : page.data.runs) {
+    for (const SamplePicture& picture : run.pictures)
+      if (picture.kind == kind) found.push_back({&run, &picture});
+  }
+  std::ranges::stable_sort(found, {},
+                           [&](const PagePicture& each) { return page.place(each.run->name, each.picture->coupling); });
+  return found;
+}
+
 std::string report_html(const ReportData& data) {
   const Page page(data);
   std::string body, links;

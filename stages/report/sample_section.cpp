@@ -10,27 +10,21 @@ namespace couplet {
 
 namespace {
 
-/// A picture and the run that it is of.
-struct Sample {
-  const RunReport* run;
-  const SamplePicture* picture;
-};
-
-std::string column_of(const Page& page, const Sample& sample) {
+std::string column_of(const Page& page, const PagePicture& sample) {
   return page.name(*sample.run, sample.picture->coupling);
 }
 
-std::string cell(const Page& page, const Sample& sample) {
+std::string cell(const Page& page, const PagePicture& sample) {
   const SamplePicture& picture = *sample.picture;
   return picture_figure(
       picture.path, fmt::format("Grid of samples of {} at NFE {}", page.name(*sample.run, picture.title), picture.nfe),
       picture.title);
 }
 
-std::string grid(const Page& page, const std::vector<Sample>& samples) {
+std::string grid(const Page& page, const std::vector<PagePicture>& samples) {
   std::vector<std::string> columns;
   std::map<std::int64_t, std::map<std::string, std::string>> cells;
-  for (const Sample& sample : samples) {
+  for (const PagePicture& sample : samples) {
     const std::string column = column_of(page, sample);
     if (std::ranges::find(columns, column) == columns.end()) columns.push_back(column);
     cells[sample.picture->nfe][column] += cell(page, sample);
@@ -53,28 +47,26 @@ std::string grid(const Page& page, const std::vector<Sample>& samples) {
 }  // namespace
 
 std::string sample_section(const Page& page) {
-  std::vector<Sample> samples;
+  std::vector<PagePicture> samples;
   std::string models, nearest;
-  for (const RunReport& run : page.data.runs) {
-    for (const SamplePicture& picture : run.pictures) {
-      const std::string title = page.name(run, picture.title);
-      if (picture.kind == PictureKind::nearest) nearest += picture_figure(picture.path, title, title);
-      if (picture.kind != PictureKind::samples) continue;
-      if (picture.nfe > 0)
-        samples.push_back({&run, &picture});
-      else
-        models += picture_figure(picture.path, "Grid of images: " + title, title);
-    }
+  for (const PagePicture& each : pictures_of(page, PictureKind::samples)) {
+    const std::string title = page.name(*each.run, each.picture->title);
+    if (each.picture->nfe > 0)
+      samples.push_back(each);
+    else
+      models += picture_figure(each.picture->path, "Grid of images: " + title, title);
   }
-  std::ranges::stable_sort(
-      samples, {}, [&](const Sample& sample) { return page.place(sample.run->name, sample.picture->coupling); });
+  for (const auto& [run, picture] : pictures_of(page, PictureKind::nearest)) {
+    const std::string title = page.name(*run, picture->title);
+    nearest += picture_figure(picture->path, title, title);
+  }
   std::string html = grid(page, samples);
   if (!models.empty()) html += "<h3>For comparison</h3>\n<div class=\"pictures\">" + models + "</div>\n";
   if (!nearest.empty()) {
     html += "<h3>Nearest training images</h3>\n" +
             paragraph(
-                "Each row of samples, and below it the training images whose features are the nearest: a model that "
-                "copied its training images would show the same picture twice.") +
+                "Each row of samples, and below it the training images whose features are the nearest: a model "
+                "that copied its training images would show the same picture twice.") +
             "<div class=\"pictures\">" + nearest + "</div>\n";
   }
   return html;

@@ -5,7 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
+#include <optional>
+#include <vector>
 
 namespace couplet {
 
@@ -59,14 +60,15 @@ std::string score_plot(const Page& page) {
          "model, as the teacher's band.</figcaption></figure>\n";
 }
 
-/// The lowest mean in a column among curves from fresh noise.
-double best_at(const Scores& scores, std::int64_t nfe) {
-  double best = std::numeric_limits<double>::infinity();
+/// The lowest mean in a column among curves from fresh noise; nothing where there is nobody to compare with.
+std::optional<double> best_at(const Scores& scores, std::int64_t nfe) {
+  std::vector<double> means;
   for (const ScoreCurve& curve : scores.curves) {
     const auto score = curve.scores.find(nfe);
-    if (curve.noise == "fresh" && score != curve.scores.end()) best = std::min(best, score->second.mean);
+    if (curve.noise == "fresh" && score != curve.scores.end()) means.push_back(score->second.mean);
   }
-  return best;
+  if (means.size() < 2) return std::nullopt;
+  return *std::ranges::min_element(means);
 }
 
 std::vector<Cell> curve_cells(const Scores& scores, const ScoreCurve& curve) {
@@ -77,7 +79,7 @@ std::vector<Cell> curve_cells(const Scores& scores, const ScoreCurve& curve) {
       cells.push_back({"–"});
       continue;
     }
-    const bool best = curve.noise == "fresh" && found->second.mean <= best_at(scores, nfe);
+    const bool best = curve.noise == "fresh" && found->second.mean == best_at(scores, nfe);
     cells.push_back(
         {fmt::format("{}<small>{}</small>", escaped(score_text(found->second)), escaped(setting_text(found->second))),
          best ? "best" : ""});

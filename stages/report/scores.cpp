@@ -203,9 +203,13 @@ std::string number_text(double value) {
 }
 
 std::string score_text(const ScoreSummary& score) {
+  const auto spread = [&](double sd) {
+    // What rounding leaves of equal values is no spread.
+    return fmt::format(" ± {:.2g}", sd > 1e-12 * std::abs(score.mean) ? sd : 0);
+  };
   std::string text = number_text(score.mean);
-  if (score.seeds > 1) text += fmt::format(" ± {:.2g}", score.sd);
-  if (score.sampling_seeds > 1) text += fmt::format(" ± {:.2g} s", score.sampling_sd);
+  if (score.seeds > 1) text += spread(score.sd);
+  if (score.sampling_seeds > 1) text += spread(score.sampling_sd) + " s";
   return text;
 }
 

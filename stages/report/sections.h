@@ -34,6 +34,14 @@ struct Page {
   static constexpr int line_colours = 5, colour_real = 5, colour_denoised = 6, colour_teacher = 7;
 };
 
+/// A picture and the run that it is of.
+struct PagePicture {
+  const RunReport* run;
+  const SamplePicture* picture;
+};
+/// Those of one kind, in the order of their couplings' places.
+std::vector<PagePicture> pictures_of(const Page& page, PictureKind kind);
+
 /// The finding, a picture of it, and how to run it again: the first screen.
 std::string verdict_section(const Page& page);
 /// Fréchet distance against NFE, as a plot and a table, and what stands beside it.

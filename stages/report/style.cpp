@@ -55,11 +55,12 @@ tbody th { font-weight: 600; }
 td.best { background: var(--best); font-weight: 650; }
 td small, th small { display: block; color: var(--soft); font-weight: 400; }
 .group th { padding-top: 1rem; white-space: normal; }
+.group th > div { position: sticky; left: .6rem; display: inline-block; max-width: min(70rem, calc(100vw - 3.5rem)); }
 .group th small { display: inline; margin-left: .7rem; }
 .facts { width: 100%; }
 .facts td, .facts th { white-space: normal; overflow-wrap: anywhere; }
 .facts th { min-width: 8rem; width: 32%; }
-.rows th[scope=row], .records th[scope=row] { position: sticky; left: 0; background: var(--page); white-space: normal; min-width: 6.5rem; }
+.rows th[scope=row], .records th[scope=row] { position: sticky; left: 0; background: var(--page); white-space: normal; min-width: 9.5rem; }
 .samples { width: 100%; max-width: 60rem; table-layout: fixed; }
 .samples th:first-child { width: 2.6rem; padding-left: 0; }
 .samples td { white-space: normal; padding: .5rem .35rem; text-align: left; vertical-align: top; min-width: 9rem; }
@@ -99,6 +100,8 @@ a:focus-visible, summary:focus-visible, .scroll:focus-visible, pre:focus-visible
   .tile { padding: .45rem .7rem .5rem; font-size: .88rem; }
   .tile strong { font-size: 1.15rem; }
   .strips { gap: .5rem; }
+  .rows th[scope=row] { min-width: 6.5rem; }
+  .records th[scope=row] { min-width: 5rem; }
   .samples img, .strips img { image-rendering: auto; }
   .samples figcaption { font-size: .78rem; } }
 @media print {

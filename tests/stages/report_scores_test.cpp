@@ -175,6 +175,12 @@ TEST(Spread, SeedsOfAnAdaptiveSolverAreOneScoreWhateverTheirNfe) {
   EXPECT_EQ(setting_text(found.at(73)), "dopri5, atol 1e-05, rtol 1e-05");
 }
 
+TEST(Spread, EqualValuesHaveNone) {
+  const Scores scores =
+      read_scores({{"records", {record("nf", 1, 0.1, 0), record("nf", 1, 0.1, 1), record("nf", 1, 0.1, 2)}}});
+  EXPECT_EQ(score_text(scores.curve("nf", "fresh")->scores.at(1)), "0.100 ± 0");
+}
+
 TEST(Verdict, SaysWhoWhereHowMuch) {
   const Scores scores = read_scores(finished_run({8.8, 3.8, 3.3, 3.2}));
   const Verdict verdict = find_verdict(scores);

@@ -227,6 +227,15 @@ TEST(Plot, LeavesOutWhatAnAxisCannotShow) {
   expect_lacks(svg, {"nan", "inf", "class=\"spread\""});
 }
 
+TEST(Plot, LabelsOfTicksDoNotLieOnEachOther) {
+  Plot plot = log_plot();
+  plot.lines = {{"a", {{1, 10}, {56, 20}, {62, 100}}}};
+  plot.x_ticks = {1, 56, 62};
+  const std::string svg = svg_plot(plot);
+  expect_has(svg, {">1</text>", ">56</text>"});
+  expect_lacks(svg, {">62</text>"});
+}
+
 TEST(Plot, TellsOfLevelsThatAreTooFarAway) {
   Plot plot = log_plot();
   plot.lines = {{"a", {{1, 10}, {2, 100}}}};
