@@ -93,8 +93,8 @@ void Table::row(const std::string& name, const std::vector<Cell>& cells) {
 
 std::string Table::html() const {
   return "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" + escaped(caption_) +
-         "\"><table class=\"" + css_class_ + "\"><caption>" + escaped(caption_) + "</caption>\n" + head_ + "<tbody>\n" +
-         body_ + "</tbody></table></div>\n";
+         "\"><table class=\"" + css_class_ + "\"><caption><span>" + escaped(caption_) + "</span></caption>\n" + head_ +
+         "<tbody>\n" + body_ + "</tbody></table></div>\n";
 }
 
 }  // namespace couplet
