@@ -33,7 +33,8 @@ void add_manifest(CouplingFacts& shown, const nlohmann::json& manifest) {
     const auto found = summary.find(name);
     return found != summary.end() && found->is_number() ? number_text(found->get<double>()) : std::string("?");
   };
-  add("rows", fmt::format("{} in {} shards", manifest.at("rows").get<std::int64_t>(), manifest.at("shards").size()));
+  const std::size_t shards = manifest.at("shards").size();
+  add("rows", fmt::format("{} in {} shard{}", manifest.at("rows").get<std::int64_t>(), shards, shards == 1 ? "" : "s"));
   if (!summary.is_object()) return;
   if (summary.contains("nonfinite_rows")) add("rows that are not finite", summary["nonfinite_rows"].dump());
   if (summary.contains("sigma_f")) add("σ_f, root mean square of f(x)", figure("sigma_f"));
@@ -49,8 +50,8 @@ void add_statistics(CouplingFacts& shown, const nlohmann::ordered_json& found, s
     const auto& value = found.at(nlohmann::ordered_json::json_pointer(pointer));
     return value.is_number() ? number_text(value.get<double>()) : std::string("not finite");
   };
-  const std::string of = rows < all ? fmt::format(", first {} rows", rows) : "";
-  const auto add = [&](const std::string& name, const std::string& text) { shown.facts.push_back({name + of, text}); };
+  const auto add = [&](const std::string& name, const std::string& text) { shown.facts.push_back({name, text}); };
+  if (rows < all) add("all that follows", fmt::format("of the first {} rows", rows));
   add("noise as stored",
       fmt::format("mean {}, variance {}, skewness {}, excess kurtosis {}", number("/noise/mean"),
                   number("/noise/variance"), number("/noise/skewness"), number("/noise/excess_kurtosis")));
