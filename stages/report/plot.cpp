@@ -198,9 +198,7 @@ std::string legend(const Plot& plot, const Axis& y_axis) {
   }
   for (const PlotLevel& level : plot.levels) {
     const bool drawn = y_axis.shows(level.y) && y_axis.inside(level.y);
-    entry(line_class(level.colour, false), "", "level",
-          fmt::format("{}: {}{}{}", level.name, number_text(level.y),
-                      level.error > 0 ? fmt::format(" ± {:.2g}", level.error) : "", drawn ? "" : " (outside)"));
+    entry(line_class(level.colour, false), "", "level", level.name + (drawn ? "" : " (outside)"));
   }
   return svg + "</g>";
 }

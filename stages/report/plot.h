@@ -24,7 +24,7 @@ struct PlotLine {
 /// A horizontal line across the plot: something that does not depend on x. One that is far from all points is not drawn
 /// but told of in the legend.
 struct PlotLevel {
-  std::string name;
+  std::string name;  ///< as the legend has it, with its figure
   double y = 0;
   int colour = 0;
   double error = 0;  ///< half width of a pale band around it; 0: none

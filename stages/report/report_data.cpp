@@ -5,6 +5,7 @@
 #include "pipeline/stage_record.h"
 #include "stages/report/provenance.h"
 #include "storage/atomic_file.h"
+#include "storage/error.h"
 #include "storage/filenames.h"
 
 #include <fmt/format.h>
@@ -17,11 +18,12 @@ namespace couplet {
 
 namespace {
 
-/// A JSON file; null where there is none, or no JSON in it.
+/// A JSON file; null where there is none. All are published whole, so that one without JSON in it is damaged: an error.
 nlohmann::json read_json(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return {};
   nlohmann::json json = nlohmann::json::parse(read_file(path), nullptr, false);
-  return json.is_discarded() ? nlohmann::json() : json;
+  if (json.is_discarded()) fail("{}: no JSON in it; the file is damaged", path.string());
+  return json;
 }
 
 /// results.json is merged at the end of an evaluation; until then a model's own records count.

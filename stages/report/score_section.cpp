@@ -27,7 +27,8 @@ std::string curves_in_words(const Scores& scores) {
 void add_levels(Plot& plot, const Scores& scores) {
   for (const ScoreLevels& levels : scores.levels) {
     const auto add = [&](const std::optional<ScoreSummary>& score, const std::string& name, int colour) {
-      if (score) plot.levels.push_back({levels.name(name), score->mean, colour, score->spread()});
+      if (score)
+        plot.levels.push_back({levels.name(name) + ": " + score_text(*score), score->mean, colour, score->spread()});
     };
     add(levels.teacher, "teacher, as sampled", Page::colour_teacher);
     add(levels.teacher_denoised, "teacher, denoised", Page::colour_denoised);

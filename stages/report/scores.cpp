@@ -203,13 +203,11 @@ std::string number_text(double value) {
 }
 
 std::string score_text(const ScoreSummary& score) {
-  const auto spread = [&](double sd) {
-    // What rounding leaves of equal values is no spread.
-    return fmt::format(" ± {:.2g}", sd > 1e-12 * std::abs(score.mean) ? sd : 0);
-  };
+  // What rounding leaves of equal values is no spread.
+  const auto spread = [&](double sd) { return sd > 1e-12 * std::abs(score.mean) ? sd : 0; };
   std::string text = number_text(score.mean);
-  if (score.seeds > 1) text += spread(score.sd);
-  if (score.sampling_seeds > 1) text += spread(score.sampling_sd) + " s";
+  if (score.seeds > 1) text += fmt::format(" ± {:.2g}", spread(score.sd));
+  if (score.sampling_seeds > 1) text += fmt::format(" [{:.2g}]", spread(score.sampling_sd));
   return text;
 }
 
@@ -224,7 +222,7 @@ std::string spread_text(const Scores& scores) {
   std::string text;
   if (seeds > 1) text = fmt::format("mean ± standard deviation over {} training seeds", seeds);
   if (sampling_seeds > 1) {
-    text += fmt::format("{}± … s: standard deviation over {} sampling seeds of one model", text.empty() ? "" : "; ",
+    text += fmt::format("{}in [ ]: standard deviation over {} sampling seeds of one model", text.empty() ? "" : "; ",
                         sampling_seeds);
   }
   return text;

@@ -139,14 +139,14 @@ TEST(Spread, TrainingAndSamplingAreToldApart) {
   EXPECT_DOUBLE_EQ(both.sampling_sd, std::sqrt(2.0));
   EXPECT_EQ(both.seeds, 2);
   EXPECT_EQ(both.sampling_seeds, 2);
-  EXPECT_EQ(score_text(both), "4.00 ± 2.8 ± 1.4 s");
+  EXPECT_EQ(score_text(both), "4.00 ± 2.8 [1.4]");
 
   records = {records[0], records[1]};
   const Scores of_one = read_scores({{"records", records}});
   const ScoreSummary one = of_one.curve("nf", "fresh")->scores.at(1);
   EXPECT_DOUBLE_EQ(one.sd, 0);
-  EXPECT_EQ(score_text(one), "2.00 ± 1.4 s");
-  EXPECT_EQ(spread_text(of_one), "± … s: standard deviation over 2 sampling seeds of one model");
+  EXPECT_EQ(score_text(one), "2.00 [1.4]");
+  EXPECT_EQ(spread_text(of_one), "in [ ]: standard deviation over 2 sampling seeds of one model");
 }
 
 TEST(Spread, OfSamplingAloneIsNoCertaintyAboutTraining) {
