@@ -29,8 +29,9 @@ bench: setup configure
 	cmake --build $(BUILD) -j $(JOBS) --target all
 	bench/run $(BUILD)
 
-# Slurm's packages only for what starts a cluster.
-test slurm-demo slurm-chaos: SETUP = slurm
+# Slurm's packages only for what starts a cluster, Chromium only for the test that looks at reports.
+test: SETUP = slurm browser
+slurm-demo slurm-chaos: SETUP = slurm
 setup:
 	@scripts/setup $(SETUP)
 

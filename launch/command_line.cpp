@@ -61,7 +61,8 @@ std::vector<po::option> split(const CommandSyntax& syntax, const std::vector<std
   const po::options_description known = describe(syntax);
   po::positional_options_description positions;
   const auto names = argument_names(syntax);
-  if (!names.empty()) positions.add(argument_name, static_cast<int>(names.size()));
+  const bool any_number = !names.empty() && names.back().ends_with("...");
+  if (!names.empty()) positions.add(argument_name, any_number ? -1 : static_cast<int>(names.size()));
   int style = po::command_line_style::allow_long | po::command_line_style::long_allow_adjacent |
               po::command_line_style::long_allow_next;
   if (std::ranges::any_of(syntax.flags, has_letter))

@@ -20,8 +20,9 @@ struct Flag {
 
 struct CommandSyntax {
   std::string name;       ///< "run"
-  std::string arguments;  ///< "NAME", "RUN [STAGE]" or "": names, apart by a space, those that may be left out in []
-  std::string summary;    ///< one line
+  std::string arguments;  ///< "NAME", "RUN [STAGE]", "RUN..." or "": names, apart by a space, those that may be left
+                          ///< out in []; of a last one with "..." there may be any number
+  std::string summary;  ///< one line
   std::vector<Flag> flags;
   bool takes_keys = false;                     ///< --section.key VALUE too
   std::vector<std::string> further_keys = {};  ///< and these, which the help's notes tell of
@@ -48,6 +49,7 @@ public:
   std::string argument(std::size_t position = 0) const {
     return position < arguments_.size() ? arguments_[position] : "";
   }
+  const std::vector<std::string>& arguments() const { return arguments_; }
   /// Keys of the configuration, in the order given.
   const std::vector<Setting>& settings() const { return settings_; }
 

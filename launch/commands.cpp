@@ -57,6 +57,7 @@ const std::vector<Command>& commands() {
       {"import", "make a coupling table of pairs that were made elsewhere", import_command},
       {"export", "write a trained model's weights for apple/ml-tarflow or willisma/SiT", export_command},
       {"reference", "make statistics of a data set's images for Fréchet distances", reference_command},
+      {"compare", "put several runs in one report", compare_command},
       {"sample", "draw samples from a trained model", sample_command},
       {"score", "score images made by anybody", score_command},
       {"config", "print all keys with their help, values and defaults", config_command},

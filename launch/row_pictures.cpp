@@ -21,7 +21,6 @@ namespace couplet {
 namespace {
 
 constexpr std::int64_t rows_a_line = 8;
-constexpr double darkest_noise = 3;  // standard deviations that black and white stand for
 constexpr std::int64_t reversed_at_once = 64;
 
 at::Tensor read_tensor(const RowSource& source, const std::string& name, const RowSpan& rows) {
@@ -96,7 +95,7 @@ std::string draw_rows(const RowSource& source, const RowSpan& rows, const std::o
   const std::string why = why_not_regenerated(source, run);
   if (source.find("noise")) {
     const at::Tensor noise = read_tensor(source, "noise", rows).to(torch::kFloat32);
-    panels.push_back(to_uint8(noise / (noise_scale(source, noise) * darkest_noise)));
+    panels.push_back(noise_picture(noise / noise_scale(source, noise)));
     if (why.empty())
       panels.push_back(regenerate(source, *run, noise, read_tensor(source, "label", rows).to(torch::kInt64)));
   }

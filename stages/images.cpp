@@ -26,6 +26,11 @@ at::Tensor to_uint8(const at::Tensor& image) {
   return image.to(torch::kFloat32).add(1.0).mul_(127.5).nan_to_num_(0.0).clamp_(0.0, 255.0).round_().to(torch::kUInt8);
 }
 
+at::Tensor noise_picture(const at::Tensor& noise) {
+  constexpr double darkest = 3;
+  return to_uint8(noise.to(torch::kFloat32) / darkest);
+}
+
 Picture picture_of(const at::Tensor& images, std::int64_t columns) {
   const at::Tensor contiguous = images.contiguous();
   const auto* pixels = contiguous.data_ptr<std::uint8_t>();

@@ -14,8 +14,8 @@ struct Fact {
 };
 
 /// Teacher (as sampled and denoised), real split, prior mismatch (equal solver and grid on both sides), curvature,
-/// pairing fidelity of training and test rows, distance from the teacher, class accuracy, samples and records that are
-/// not finite; those that there are.
+/// straightness, transport cost, pairing fidelity of training and test rows, distance from the teacher, likelihood,
+/// class accuracy, samples and records that are not finite; those that there are.
 std::vector<Fact> score_facts(const Scores& scores);
 
 }  // namespace couplet

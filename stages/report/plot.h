@@ -8,22 +8,26 @@ namespace couplet {
 
 struct PlotPoint {
   double x = 0, y = 0;
-  double error = 0;  ///< half length of the error bar; 0: none
+  double error = 0;   ///< half length of the error bar, thin and with ends; 0: none
+  double spread = 0;  ///< half length of a second one, broad and pale; 0: none
 };
 
 struct PlotLine {
   std::string name;
   std::vector<PlotPoint> points;  ///< ascending in x
-  int colour = 0;                 ///< class c0 ... c7 of the style sheet, which also picks the marker's form
+  int colour = 0;                 ///< class c0 ... c7 of the style sheet
   bool dashed = false;
   bool markers = true;
+  int form = 0;  ///< of the markers: circle, square, triangle, diamond, and each of them hollow
 };
 
-/// A horizontal line across the plot: something that does not depend on x.
+/// A horizontal line across the plot: something that does not depend on x. One that is far from all points is not drawn
+/// but told of in the legend.
 struct PlotLevel {
-  std::string name;
+  std::string name;  ///< as the legend has it, with its figure
   double y = 0;
   int colour = 0;
+  double error = 0;  ///< half width of a pale band around it; 0: none
 };
 
 struct Plot {
@@ -31,6 +35,7 @@ struct Plot {
   std::string description;  ///< what the plot shows, in words and figures, for those who do not see it
   std::string x_label, y_label;
   bool log_x = false, log_y = false;
+  bool falling_x = false;       ///< the largest x on the left
   std::vector<double> x_ticks;  ///< empty: chosen here
   std::vector<PlotLine> lines;
   std::vector<PlotLevel> levels;
@@ -40,8 +45,5 @@ struct Plot {
 /// print. Points that a logarithmic axis cannot show, and such that are not finite, are left out. A plot without points
 /// is an empty string.
 std::string svg_plot(const Plot& plot);
-
-/// Text with & < > " ' escaped for HTML and XML; control characters that XML forbids become U+FFFD.
-std::string escaped(const std::string& text);
 
 }  // namespace couplet

@@ -40,7 +40,7 @@ std::vector<Row> table_rows(const Scores& scores, const std::vector<Comparison>&
     rows.push_back(std::move(row));
   }
   for (const Comparison& comparison : comparisons) {
-    Row row{fmt::format("ratio {} / {}", comparison.baseline, comparison.coupling), {}};
+    Row row{fmt::format("ratio {} / {}", comparison.baseline->model(), comparison.curve->model()), {}};
     for (const auto& [nfe, ratio] : comparison.ratio) row.cells[nfe] = fmt::format("{:.2f}   ", ratio);
     rows.push_back(std::move(row));
   }
@@ -95,17 +95,15 @@ std::string score_table(const Scores& scores) {
   if (!scores.curves.empty()) {
     text = frechet_title(scores) + " (lower is better), each model's best solver and grid for each NFE\n";
     text += layout(table_rows(scores, comparisons), scores.columns) + fmt::format("({})\n", legend);
-  } else if (scores.teacher || scores.real) {
+  } else if (std::ranges::any_of(scores.levels, [](const auto& of) { return of.teacher || of.real; })) {
     text = frechet_title(scores) + " (lower is better)\n";
   }
-  std::int64_t seeds = 0, samples = 0;
+  std::int64_t samples = 0;
   for (const ScoreCurve& curve : scores.curves) {
-    for (const auto& [nfe, score] : curve.scores) {
-      seeds = std::max(seeds, score.seeds);
-      samples = std::max(samples, score.samples);
-    }
+    for (const auto& [nfe, score] : curve.scores) samples = std::max(samples, score.samples);
   }
-  if (seeds > 1) text += fmt::format("mean ± standard deviation over {} training seeds\n", seeds);
+  const std::string spread = spread_text(scores);
+  if (!spread.empty()) text += spread + "\n";
   if (samples > 0) text += fmt::format("{} samples a score\n", samples);
   for (const Comparison& comparison : comparisons) text += comparison.crossing_text() + "\n";
   for (const Fact& fact : score_facts(scores)) text += fmt::format("{}: {}\n", fact.name, fact.text);

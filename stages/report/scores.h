@@ -1,6 +1,7 @@
-// The records of results.json, put in the order in which a reader asks for them. docs/metrics.md names models, metrics
-// and fields.
+// The records of one run's results, or of several, put in the order in which a reader asks for them.
 #pragma once
+
+#include "stages/report/score_record.h"
 
 #include <cstdint>
 #include <functional>
@@ -12,43 +13,44 @@
 
 namespace couplet {
 
-/// One score. Fields that do not apply to it are empty, 0 or -1.
-struct ScoreRecord {
-  std::string model;     ///< "teacher", "student", "real"
-  std::string coupling;  ///< of a student
-  std::string solver, grid;
-  std::string metric;
-  std::string noise;  ///< a student's starting points: "fresh" draws or "table" (inverted held-out images); fresh where
-                      ///< not recorded
-  std::string split;  ///< "train" or "test": rows of pairing metrics, images of the real split
-  std::string network;
-  std::int64_t seed = 0;  ///< of training
-  std::int64_t nfe = 0;
-  std::int64_t samples = 0;
-  std::int64_t bad_samples = 0;  ///< of `samples`
-  double guidance = 1;
-  bool denoised = false;  ///< teacher: with its final denoising step
-  double value = 0;
-};
-
-/// What one setting scored over its training seeds.
+/// What one setting scored over its training seeds and, of each, over its sampling seeds. The two spreads are told
+/// apart: training again gives another model, sampling again other samples of the same one.
 struct ScoreSummary {
-  double mean = 0;
-  double sd = 0;  ///< sample standard deviation over seeds; 0 for one seed
+  double mean = 0;  ///< over training seeds, of each one's mean over sampling seeds
+  double sd = 0;    ///< sample standard deviation over training seeds (of those means); 0 for one seed
   std::int64_t seeds = 0;
+  double sampling_sd = 0;  ///< over sampling seeds of one model: root of the mean variance within training seeds
+  std::int64_t sampling_seeds = 1;  ///< the most that a training seed has
   std::int64_t samples = 0;
+  std::int64_t nfe = 0;  ///< of an adaptive solver the mean, rounded
   std::string solver, grid;
-  double guidance = 1;
+  double guidance = 1, guidance_from = 0, guidance_to = 1;
+  double atol = 0, rtol = 0;
+  double uncertainty = 0;  ///< mean of the records' own (ScoreRecord)
+
+  /// What the mean may be off by when everything is done again: the larger of the two spreads.
+  double spread() const { return sd > sampling_sd ? sd : sampling_sd; }
 };
 
 /// A student's scores against NFE, each with the solver and grid that were best there: one row of the table, one line
 /// of the plot.
 struct ScoreCurve {
+  std::string run;
   std::string coupling;
   std::string noise;
   std::map<std::int64_t, ScoreSummary> scores;  ///< by NFE
 
+  std::string model() const;  ///< "nf"; "sigma-0.1: nf" where several runs are shown
   std::string label() const;  ///< "nf", "nf, from held-out table z"
+};
+
+/// What a run's students are measured against: Fréchet distances that do not depend on NFE.
+struct ScoreLevels {
+  std::string run;
+  std::optional<ScoreSummary> teacher, teacher_denoised, real;
+
+  /// "teacher", "sigma-0.1: teacher".
+  std::string name(const std::string& what) const { return run.empty() ? what : run + ": " + what; }
 };
 
 /// All that was measured, of however much of a run is finished.
@@ -57,30 +59,45 @@ struct Scores {
   std::int64_t not_finite = 0;       ///< records without one: reported, never shown as a score
   std::int64_t bad_samples = 0;      ///< samples with NaN or infinite values behind the Fréchet distances
   std::vector<std::string> networks;
-  std::vector<ScoreCurve>
-      curves;  ///< independent first, then in order of appearance; a coupling's table-z curve follows its own
+  std::vector<ScoreCurve> curves;     ///< run by run; independent first, then in order of appearance; a coupling's
+                                      ///< table-z curve follows its own
   std::vector<std::int64_t> columns;  ///< NFE of any curve, ascending
-  std::optional<ScoreSummary> teacher, teacher_denoised, real;
+  std::vector<ScoreLevels> levels;    ///< a run each
 
-  const ScoreCurve* curve(const std::string& coupling, const std::string& noise) const;
-  /// Mean over seeds of the records that `wanted` accepts (one a seed; of several the last counts); nothing if there
-  /// are none.
+  const ScoreCurve* curve(const std::string& coupling, const std::string& noise, const std::string& run = "") const;
+  /// Over the records that `wanted` accepts (one a training and sampling seed; of several the last counts); nothing if
+  /// there are none.
   std::optional<ScoreSummary> summary(const std::function<bool(const ScoreRecord&)>& wanted) const;
-  /// The same for a metric of the curve's students at one NFE with the solver, grid and guidance of `setting`: another
-  /// metric where the distance was best, or fresh noise in the setting of table noise.
+  /// A metric of the curve's students, whatever the setting.
+  std::optional<ScoreSummary> of_curve(const ScoreCurve& curve, const std::string& metric,
+                                       const std::string& split = "") const;
+  /// A metric of the curve's students at one NFE with the solver, grid and guidance of `setting`: another metric where
+  /// the distance was best, or fresh noise in the setting of table noise.
   std::optional<ScoreSummary> in_setting(const ScoreCurve& curve, std::int64_t nfe, const ScoreSummary& setting,
                                          const std::string& metric) const;
 };
 
-/// `results` is results.json's object. Values that have another type than their field are an error that names record
-/// and field.
+/// A results.json object and the name of its run.
+struct RunResults {
+  std::string run;
+  nlohmann::json results;
+};
+
+/// Of one run; curves and levels carry no run's name.
 Scores read_scores(const nlohmann::json& results);
+/// Of several, which are told apart by their names.
+Scores read_all_scores(const std::vector<RunResults>& runs);
 
 /// Three significant digits without an exponent where one is not needed: "15.8", "0.0386".
 std::string number_text(double value);
-/// "15.8 ± 0.3" where there are several seeds.
+/// "15.8 ± 0.3" over training seeds, "15.8 ± 0.3 [0.1]" over sampling seeds besides, "15.8 [0.1]" over those alone.
 std::string score_text(const ScoreSummary& score);
+/// "mean ± standard deviation over 3 training seeds; in [ ]: standard deviation over 5 sampling seeds of one model";
+/// empty if there are none.
+std::string spread_text(const Scores& scores);
 /// "Fréchet distance, Fashion-MNIST classifier features": the network is named as recorded.
 std::string frechet_title(const Scores& scores);
+/// "euler, uniform", "heun, squared, guidance 1.5", "dopri5, atol 1e-05, rtol 1e-05".
+std::string setting_text(const ScoreSummary& score);
 
 }  // namespace couplet

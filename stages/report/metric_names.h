@@ -1,0 +1,27 @@
+// What the report says of each metric of docs/metrics.md.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+enum class Better { lower, higher, neither };
+
+struct MetricName {
+  std::string metric;   ///< as records have it
+  std::string title;    ///< "kernel distance (KID)"
+  std::string meaning;  ///< one line for somebody who does not know it
+  Better better = Better::neither;
+
+  std::string direction() const;  ///< "lower is better"; empty for neither
+};
+
+/// Metrics of samples, scored beside the Fréchet distance in the same setting, in the order in which they are shown.
+const std::vector<MetricName>& sample_metrics();
+/// Metrics of models along their paths and pairs, scored once a model.
+const std::vector<MetricName>& model_metrics();
+/// One of either kind; a metric unknown here is called by its own name.
+MetricName metric_name(const std::string& metric);
+
+}  // namespace couplet
