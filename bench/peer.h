@@ -25,15 +25,25 @@ inline std::optional<std::string> peers_folder() {
   return folder != nullptr && *folder != '\0' ? std::optional<std::string>(folder) : std::nullopt;
 }
 
+/// The Python that runs a program of bench/.
+enum class PeerPython {
+  with_torch,  ///< tests/peers/peer_python.py: COUPLET_PYTHON, or the system's with LibTorch's wheel
+  systems      ///< the system's own, with its numpy and scipy
+};
+
 /// A Python program of bench/ that answers each line it reads with one number.
 class PeerProcess {
 public:
-  /// Runs bench/`script` with tests/peers' modules and a Python that has torch (tests/peers/peer_python.py).
-  PeerProcess(const std::string& script, const std::vector<std::string>& arguments) : name_(script) {
+  /// Runs bench/`script`.
+  PeerProcess(const std::string& script, const std::vector<std::string>& arguments,
+              PeerPython python = PeerPython::with_torch)
+      : name_(script) {
     const std::string source = COUPLET_SOURCE_DIR;
-    std::vector<std::string> words{
-        COUPLET_SYSTEM_PYTHON, source + "/tests/peers/peer_python.py", COUPLET_TORCH_WHEEL,
-        COUPLET_C_COMPILER,    COUPLET_BINARY_DIR "/peer_python",      source + "/bench/" + script};
+    std::vector<std::string> words{COUPLET_SYSTEM_PYTHON};
+    if (python == PeerPython::with_torch)
+      words.insert(words.end(), {source + "/tests/peers/peer_python.py", COUPLET_TORCH_WHEEL, COUPLET_C_COMPILER,
+                                 COUPLET_BINARY_DIR "/peer_python"});
+    words.push_back(source + "/bench/" + script);
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::array<int, 2> in{}, out{};
     if (::pipe(in.data()) != 0 || ::pipe(out.data()) != 0) fail("{}: no pipe", name_);
@@ -67,7 +77,8 @@ public:
     fmt::print(to_, "{}\n", line);
     std::fflush(to_);
     if (std::fscanf(from_, "%lf", &number) != 1)
-      fail("bench/{} gave no answer to '{}': it needs a python3 with torch (COUPLET_PYTHON)", name_, line);
+      fail("bench/{} gave no answer to '{}': it needs a python3 with torch (COUPLET_PYTHON), or with scipy", name_,
+           line);
     return number;
   }
 

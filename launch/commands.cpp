@@ -58,6 +58,7 @@ const std::vector<Command>& commands() {
       {"export", "write a trained model's weights for apple/ml-tarflow or willisma/SiT", export_command},
       {"reference", "make statistics of a data set's images for Fréchet distances", reference_command},
       {"sample", "draw samples from a trained model", sample_command},
+      {"score", "score images made by anybody", score_command},
       {"config", "print all keys with their help, values and defaults", config_command},
       {"version", "print the versions of the program and of its libraries", version_command}};
   return all;

@@ -23,6 +23,7 @@ int import_command(const std::vector<std::string>& words);
 int export_command(const std::vector<std::string>& words);
 int reference_command(const std::vector<std::string>& words);
 int sample_command(const std::vector<std::string>& words);
+int score_command(const std::vector<std::string>& words);
 int config_command(const std::vector<std::string>& words);
 int version_command(const std::vector<std::string>& words);
 

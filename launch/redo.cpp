@@ -2,6 +2,7 @@
 
 #include "pipeline/lock.h"
 #include "pipeline/log.h"
+#include "stages/evaluate/feature_network.h"
 
 #include <fmt/ranges.h>
 
@@ -30,6 +31,13 @@ void require_files(const StageNode& node, const Config& config) {
   }
   if (node.kind == "teacher") require_file("teacher.init", config.teacher.init);
   if (node.kind == "student") require_file("student.init", config.student.init);
+  if (node.kind == "evaluate") require_file("evaluate.reference", config.evaluate.reference);
+}
+
+/// Refuses a network that cannot be read, or has other arguments: it is opened once for that.
+void require_network(const EvaluateConfig& evaluate) {
+  if (evaluate.network.empty()) return;
+  make_feature_network({evaluate.network, evaluate.network_args}, c10::kCPU);
 }
 
 }  // namespace
@@ -57,8 +65,13 @@ Decision decide_anew(const StageNode& node, const std::vector<StageNode>& graph,
 
 void check_stages(const std::vector<StageNode>& graph, const std::vector<StageNode>& redone, const Config& config,
                   const RunDirectory& run) {
-  for (const auto& node : graph)
-    if (decide_anew(node, graph, redone, config, run).action != Action::skip) require_files(node, config);
+  bool evaluates = false;
+  for (const auto& node : graph) {
+    if (decide_anew(node, graph, redone, config, run).action == Action::skip) continue;
+    require_files(node, config);
+    evaluates = evaluates || node.kind == "evaluate";
+  }
+  if (evaluates) require_network(config.evaluate);
 }
 
 void delete_stages(const std::vector<StageNode>& nodes, const RunDirectory& run) {

@@ -18,7 +18,8 @@ std::vector<StageNode> nodes_to_redo(const std::vector<std::string>& names, cons
 /// What is to be done with a stage; one that is `redone` is started.
 Decision decide_anew(const StageNode& node, const std::vector<StageNode>& graph, const std::vector<StageNode>& redone,
                      const Config& config, const RunDirectory& run);
-/// Refuses, before any work, a run directory that other results are in, and files missing for what is to be done.
+/// Refuses, before any work, a run directory that other results are in, and files that are missing for what is to be
+/// done; also a feature network that cannot be read.
 void check_stages(const std::vector<StageNode>& graph, const std::vector<StageNode>& redone, const Config& config,
                   const RunDirectory& run);
 /// Deletes from the end of the graph backwards, so that what is left at any moment depends on nothing deleted. Waits a

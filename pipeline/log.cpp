@@ -21,6 +21,7 @@ struct Destination {
   std::mutex mutex;
   std::string stage;
   int rank = 0, ranks = 1;
+  std::FILE* stream = stdout;
   int file = -1;
 };
 
@@ -76,7 +77,7 @@ std::size_t kept_bytes(const std::string& text, const std::filesystem::path& pat
 
 }  // namespace
 
-void open_log(const std::filesystem::path& path, const std::string& stage, int rank, int ranks) {
+void open_log(const std::filesystem::path& path, const std::string& stage, int rank, int ranks, std::FILE* stream) {
   auto& to = destination();
   const std::scoped_lock lock(to.mutex);
   if (to.file >= 0) ::close(to.file);
@@ -84,6 +85,7 @@ void open_log(const std::filesystem::path& path, const std::string& stage, int r
   to.stage = stage;
   to.rank = rank;
   to.ranks = ranks;
+  to.stream = stream;
   if (rank == 0 && !path.empty()) to.file = open_to_append(path);
 }
 
@@ -92,7 +94,7 @@ void say_line(const std::string& line) {
   const std::scoped_lock lock(to.mutex);
   if (to.rank != 0) return;
   const std::string text = to.stage.empty() ? line + "\n" : fmt::format("{}: {}\n", to.stage, line);
-  print(stdout, text);
+  print(to.stream, text);
   if (to.file >= 0) write_whole(to.file, text);  // a full disk must not end the work that the line is about
 }
 

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -13,9 +14,11 @@
 
 namespace couplet {
 
-/// Sends `say` of this process to stdout and, appending, to `path`; only rank 0 says anything. Lines start with the
-/// stage's name. `ranks` is their number: with several, warnings carry the rank. An empty path: no file.
-void open_log(const std::filesystem::path& path, const std::string& stage, int rank, int ranks = 1);
+/// Sends `say` of this process to stdout (or `stream`, where stdout is for results) and, appending, to `path`; only
+/// rank 0 says anything. Lines start with the stage's name. `ranks` is their number: with several, warnings carry the
+/// rank. An empty path: no file.
+void open_log(const std::filesystem::path& path, const std::string& stage, int rank, int ranks = 1,
+              std::FILE* stream = stdout);
 void say_line(const std::string& line);
 template <class... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {

@@ -59,6 +59,9 @@ void check_guidance(const EvaluateConfig& evaluate) {
         from, to);
 }
 
+/// Images that each have a fifth neighbour.
+constexpr std::int64_t fewest_compared = 6;
+
 /// A solver whose steps take `step` evaluations.
 void check_evaluations(const char* key, const std::vector<std::int64_t>& counts, std::int64_t step) {
   if (!counts.empty()) require_distinct(key, counts);
@@ -69,6 +72,9 @@ void check_evaluations(const char* key, const std::vector<std::int64_t>& counts,
 }
 
 void check_evaluate(const EvaluateConfig& evaluate) {
+  if (evaluate.companion_images > 0 && evaluate.companion_images < fewest_compared)
+    refuse("evaluate.companion-images = {}: give 0, for none, or at least {}", evaluate.companion_images,
+           fewest_compared);
   require_distinct("evaluate.euler-nfe", evaluate.euler_nfe);
   require_distinct("evaluate.heun-nfe", evaluate.heun_nfe);
   require_distinct("evaluate.grids", evaluate.grids);

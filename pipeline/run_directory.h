@@ -41,6 +41,10 @@ public:
   std::filesystem::path network_statistics(const std::string& hash) const {
     return root_ / "evaluate" / ("reference-" + hash.substr(0, 12) + ".safetensors");
   }
+  /// Of training and held-out images, image by image; `hash` names network, images and how many.
+  std::filesystem::path network_features(const std::string& hash) const {
+    return root_ / "evaluate" / ("features-" + hash.substr(0, 12) + ".safetensors");
+  }
   std::filesystem::path pictures() const { return root_ / "evaluate" / "pictures"; }
   std::filesystem::path report() const { return root_ / "report" / "report.html"; }
 

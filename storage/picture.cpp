@@ -6,8 +6,10 @@
 #include <png.h>
 
 #include <algorithm>
+#include <array>
 #include <csetjmp>
 #include <cstring>
+#include <fstream>
 
 namespace couplet {
 namespace {
@@ -121,6 +123,17 @@ Picture read_png(const std::filesystem::path& path) {
     fail("{}: is no PNG file that can be read: {}", path.string(), input.error);
   }
   return picture;
+}
+
+Picture read_png_header(const std::filesystem::path& path) {
+  // Signature, length and name of the first chunk, then width, height, bit depth, colour type.
+  std::array<unsigned char, 26> start{};
+  std::ifstream file(path, std::ios::binary);
+  file.read(reinterpret_cast<char*>(start.data()), start.size());
+  if (!file || png_sig_cmp(start.data(), 0, 8) != 0 || std::memcmp(start.data() + 12, "IHDR", 4) != 0)
+    fail("{}: is no PNG file", path.string());
+  const bool colour = (start[25] & PNG_COLOR_MASK_COLOR) != 0;
+  return {png_get_uint_32(start.data() + 20), png_get_uint_32(start.data() + 16), colour ? 3 : 1, {}};
 }
 
 Picture picture_grid(const std::vector<std::uint8_t>& images, std::int64_t count, std::int64_t channels,

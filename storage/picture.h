@@ -20,6 +20,9 @@ std::string encode_png(const Picture& picture);
 void write_png(const std::filesystem::path& path, const Picture& picture);
 /// A PNG file as 8-bit grey or RGB; an error names the file.
 Picture read_png(const std::filesystem::path& path);
+/// Height, width and channels of what read_png gives of a PNG file, from its first bytes; no pixels. A file that does
+/// not begin as a PNG is an error that names it.
+Picture read_png_header(const std::filesystem::path& path);
 /// Planar images uint8 [count, channels, height, width] laid out row by row, `columns` a row, with `gap` white pixels
 /// between.
 Picture picture_grid(const std::vector<std::uint8_t>& images, std::int64_t count, std::int64_t channels,

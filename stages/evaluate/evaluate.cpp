@@ -5,12 +5,13 @@
 #include "pipeline/patches.h"
 #include "pipeline/weights.h"
 #include "stages/couple/coupling_table.h"
-#include "stages/evaluate/feature_reference.h"
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/integration.h"
 #include "stages/evaluate/likelihood_scores.h"
+#include "stages/evaluate/nearest_picture.h"
 #include "stages/evaluate/results.h"
 #include "stages/evaluate/row_sums.h"
+#include "stages/evaluate/run_reference.h"
 #include "stages/evaluate/samplings.h"
 #include "stages/evaluate/scorer.h"
 #include "stages/evaluate/starts.h"
@@ -22,7 +23,9 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
 
 namespace couplet {
 namespace {
@@ -38,8 +41,9 @@ struct Evaluation {
   StageContext& context;
   RowTable train, test;
   DatasetShape shape;
-  ScoreNetwork classifier;  ///< of class accuracy
-  ScoreNetwork network;     ///< of Fréchet distances
+  ScoreNetwork classifier;                   ///< of class accuracy
+  ScoreNetwork network;                      ///< of Fréchet distances and their companions
+  std::shared_ptr<const RealFeatures> real;  ///< none: no companions
   Scorer scorer;
   Records records;
 
@@ -48,10 +52,20 @@ struct Evaluation {
   SliceJournal journal(const std::string& what) const { return journal_of(context, what + ", by " + network.hash); }
 
   void keep(const RecordKey& key, const SampleScore& score, const nlohmann::json& details = nlohmann::json::object()) {
-    records.add(key, "frechet_distance", score.frechet_distance, score.samples, network, score.nonfinite, details);
+    for (const FeatureScore& one : score.comparison) {
+      nlohmann::json fields = details;
+      fields.update(one.details);
+      records.add(key, one.metric, one.value, one.samples, network, score.nonfinite, fields);
+    }
     records.add(key, "class_accuracy", score.class_accuracy, score.samples, classifier, score.nonfinite, details);
     if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
     if (context.communicator.is_root()) records.publish();
+  }
+  /// The picture NAME-nearest.png of a score's samples and the training images nearest to them.
+  void show_nearest(const std::string& name, const SampleScore& score) const {
+    if (real)
+      publish_nearest_picture(context.run.pictures() / (name + "-nearest.png"), score, *real, train,
+                              context.communicator);
   }
 };
 
@@ -59,19 +73,21 @@ Evaluation start_evaluation(StageContext& context) {
   RowTable train(context.run.train_images(), "couplet-dataset"), test(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train);
   const EvaluateConfig& config = context.config.evaluate;
-  FeatureReference reference = run_reference(context, train, test);
-  const ScoreNetwork network{reference.network->name(), reference.network->hash(), reference.network->resize()};
+  ScoreBasis basis = run_reference(context, train, test);
+  const ScoreNetwork network{basis.network->name(), basis.network->hash(), basis.network->resize()};
+  const std::shared_ptr<const RealFeatures> real = basis.reference.real;
   Classifier classifier = load_classifier(context.run, context.config.features, shape, context.device);
   const ScoreNetwork of_accuracy{network_name(context.config), tensors_hash(named_tensors(*classifier)), "none"};
-  Scorer scorer(std::move(classifier), std::move(reference.moments), config.slice_rows,
-                config.grid_rows * shape.classes,
+  Scorer scorer(std::move(classifier), std::move(basis), config.slice_rows, config.grid_rows * shape.classes,
                 "evaluation stopped; finished scores and the samples counted so far are kept", context.communicator,
-                context.device, reference.network);
+                context.device);
   Records records(context.directory());
   records.require_network(network);
+  const std::string warning = sample_size_warning(config.samples);
+  if (!warning.empty() && context.communicator.is_root()) warn_line("evaluate.samples: " + warning);
   context.communicator.barrier();
-  return {context,     std::move(train), std::move(test),   shape,
-          of_accuracy, network,          std::move(scorer), std::move(records)};
+  return {context, std::move(train),  std::move(test),   shape, of_accuracy, network,
+          real,    std::move(scorer), std::move(records)};
 }
 
 /// Held-out images scored like samples: how far two real sets of this size are apart.
@@ -122,10 +138,12 @@ void score_teacher(Evaluation& run, std::int64_t sampling_seed) {
       denoises ? 2 : 1, config.samples, run.journal(fmt::format("teacher, sampling seed {}", sampling_seed)));
   for (std::size_t variant = 0; variant < scores.size(); ++variant) {
     key.denoised = variant == 1;
-    if (context.communicator.is_root() && sampling_seed == config.sampling_seeds.front()) {
+    const bool is_pictured = sampling_seed == config.sampling_seeds.front();
+    if (context.communicator.is_root() && is_pictured) {
       publish_pictures(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
                        scores[variant].pictures, run.shape.classes);
     }
+    if (is_pictured && variant + 1 == scores.size()) run.show_nearest("teacher", scores[variant]);
     if (!run.records.has(key, "frechet_distance")) run.keep(key, scores[variant]);
     say("teacher{}: Fréchet distance {:.4f}, class accuracy {:.3f} ({} samples, {})", key.denoised ? ", denoised" : "",
         scores[variant].frechet_distance, scores[variant].class_accuracy, scores[variant].samples, run.network.name);
@@ -158,7 +176,8 @@ nlohmann::json adaptive_details(const Tolerance& tolerance, const SampleScore& s
           {"nfe_max", score.nfe_most}};
 }
 
-void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& held_out, const Sampling& sampling) {
+void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& held_out, const Sampling& sampling,
+                   bool shows_nearest) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
   const Integration& integration = sampling.integration;
@@ -181,6 +200,7 @@ void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& 
                                                           key.noise, sampling.file_name()),
                      score.pictures, run.shape.classes);
   }
+  if (shows_nearest) run.show_nearest(fmt::format("{}-{}", context.node.coupling, context.node.seed), score);
   if (integration.adaptive()) {
     key.nfe = std::llround(score.nfe_mean);
     run.keep(key, score, adaptive_details(integration.tolerance, score));
@@ -221,8 +241,11 @@ void evaluate_student(Evaluation& run) {
   const VelocityOf velocity = [&](const at::Tensor& labels) {
     return student_field(model, labels, guidance, config.precision);
   };
-  for (const Sampling& sampling : samplings(config, context.node.coupling)) {
-    score_student(run, velocity, held_out, sampling);
+  const std::vector<Sampling> all = samplings(config, context.node.coupling);
+  // The best samples of fresh noise: those of the most evaluations.
+  const auto finest = std::ranges::max_element(all, {}, [](const Sampling& one) { return one.integration.nfe(); });
+  for (const Sampling& sampling : all) {
+    score_student(run, velocity, held_out, sampling, &sampling == &*finest);
     if (sampling.table) compare_noise(run, sampling);
   }
   const FidelityTask task{context, run.train, run.test, run.shape, velocity, run.records};
@@ -232,9 +255,16 @@ void evaluate_student(Evaluation& run) {
   measure_student_likelihood(context, run.records, run.test, model);
 }
 
+/// Removes what killed evaluations left unfinished in the folders that all nodes share.
+void tidy(const RunDirectory& run) {
+  for (const fs::path& folder : {run.results().parent_path(), run.pictures()})
+    if (fs::exists(folder)) remove_leftovers(folder, Ownership::shared);
+}
+
 }  // namespace
 
 void evaluate(StageContext& context) {
+  if (context.communicator.is_root()) tidy(context.run);
   Evaluation run = start_evaluation(context);
   if (context.node.coupling.empty()) {
     score_real(run);

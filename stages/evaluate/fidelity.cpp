@@ -3,6 +3,7 @@
 #include "pipeline/log.h"
 #include "pipeline/patches.h"
 #include "stages/couple/coupling_table.h"
+#include "stages/evaluate/image_similarity.h"
 #include "stages/evaluate/pairing.h"
 #include "stages/evaluate/paths.h"
 #include "stages/evaluate/row_sums.h"
@@ -13,6 +14,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <utility>
 
@@ -49,12 +51,22 @@ void keep(const FidelityTask& task, const RecordKey& key, const std::string& met
   say("{}{}: {} = {:.5f} ({} rows)", key.coupling, key.split.empty() ? "" : ", " + key.split, metric, value, samples);
 }
 
+/// Float64 [rows, 4]: both figures of pairing fidelity; PSNR and SSIM of samples and their rows' images (SSIM is NaN
+/// for images smaller than its window).
+at::Tensor pairing_figures(const PairingInput& input) {
+  const PairingFidelity pairing = pairing_fidelity(input);
+  const at::Tensor made = to_uint8(input.generated), images = to_uint8(input.images);
+  const bool has_windows = std::min(images.size(2), images.size(3)) >= ssim_window;
+  const at::Tensor likeness = has_windows ? ssim(made, images) : torch::full_like(pairing.ratio, std::nan(""));
+  return torch::stack({pairing.ratio, pairing.nearest.to(torch::kFloat64), psnr(made, images), likeness}, 1);
+}
+
 /// The pairing of one table with its images.
 void measure_pairing_of(const FidelityTask& task, const RowTable& table, const RowTable& images,
                         const std::string& split) {
   const EvaluateConfig& config = task.context.config.evaluate;
   const RecordKey key = student_key(task, config.pairing_nfe, "table", split);
-  if (config.pairing_rows == 0 || task.records.has(key, "pairing_nearest_rate")) return;
+  if (config.pairing_rows == 0 || task.records.has(key, "ssim")) return;
   const std::int64_t pool = std::min(pool_rows, images.rows());
   const at::Tensor pool_images = to_float(read_rows(images, "image", 0, pool));
   const at::Tensor pool_labels = read_rows(images, "label", 0, pool).to(torch::kInt64);
@@ -62,7 +74,7 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
   const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
   const double sigma_f = coupling_sigma(task.context.run);
   const at::Tensor mean =
-      mean_over_rows(task, "pairing, " + split, rows, 2, [&](std::int64_t first, std::int64_t count) {
+      mean_over_rows(task, "pairing, " + split, rows, 4, [&](std::int64_t first, std::int64_t count) {
         std::vector<at::Tensor> z, x, labels, own;
         for (std::int64_t i = 0; i < count; ++i) {
           const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
@@ -77,12 +89,12 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
             solve(task.velocity(label.to(task.context.device)), torch::cat(z).to(task.context.device), Solver::euler,
                   Grid::uniform, config.pairing_nfe)
                 .cpu();
-        const PairingFidelity pairing =
-            pairing_fidelity({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
-        return torch::stack({pairing.ratio, pairing.nearest.to(torch::kFloat64)}, 1);
+        return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
       });
   keep(task, key, "pairing_distance_ratio", mean[0].item<double>(), rows);
   keep(task, key, "pairing_nearest_rate", mean[1].item<double>(), rows);
+  keep(task, key, "psnr", mean[2].item<double>(), rows);
+  keep(task, key, "ssim", mean[3].item<double>(), rows);
 }
 
 /// The first samples on their way from noise to image: a row each, the state at t = 1, 7/8 ... 0 from left to right.

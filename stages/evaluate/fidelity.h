@@ -27,7 +27,8 @@ struct FidelityTask {
 
 /// "curvature", "straightness" and "transport_cost" of Euler paths from fresh noise.
 void measure_paths(const FidelityTask& task);
-/// "pairing_distance_ratio" and "pairing_nearest_rate" on rows of the training and of the held-out table.
+/// "pairing_distance_ratio", "pairing_nearest_rate", "psnr" and "ssim" on rows of the training and of the held-out
+/// table.
 void measure_pairing(const FidelityTask& task);
 /// "teacher_distance": mean ‖student(z) - teacher⁻¹(z)‖ on fresh z, images on [-1, 1], the teacher's sample denoised
 /// where it is trained on Gaussian noise.

@@ -4,6 +4,7 @@
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <tuple>
@@ -16,10 +17,6 @@ namespace {
 std::tuple<at::Tensor, at::Tensor> positive_eigen(const at::Tensor& matrix) {
   const auto [values, vectors] = at::linalg_eigh(matrix, "L");
   return {values.clamp_min(0), vectors};
-}
-
-at::Tensor symmetric(const at::Tensor& matrix) {
-  return (matrix + matrix.t()) / 2;
 }
 
 void check_enough(const Moments& moments, const char* which) {
@@ -37,6 +34,12 @@ Moments::Moments(std::int64_t dimension) {
   outer = at::zeros({dimension, dimension}, at::kDouble);
 }
 
+Moments::Moments(const Moments& other) : count(other.count), sum(other.sum.clone()), outer(other.outer.clone()) {}
+
+Moments& Moments::operator=(const Moments& other) {
+  return *this = Moments(other);
+}
+
 void Moments::add(const at::Tensor& features) {
   if (features.dim() != 2 || features.size(1) != dimension()) {
     fail("features of shape {} added to moments over {} features", fmt::join(features.sizes(), "x"), dimension());
@@ -45,8 +48,8 @@ void Moments::add(const at::Tensor& features) {
   const std::int64_t bad = rows.isfinite().all(1).logical_not().sum().item<std::int64_t>();
   if (bad > 0) fail("{} of {} rows of features hold a value that is not finite", bad, rows.size(0));
   count += rows.size(0);
-  sum = sum + rows.sum(0);
-  outer = outer + rows.t().mm(rows);
+  sum.add_(rows.sum(0));
+  outer.addmm_(rows.t(), rows);
 }
 
 void Moments::add(const Moments& other) {
@@ -54,8 +57,8 @@ void Moments::add(const Moments& other) {
     fail("moments over {} features added to moments over {}", other.dimension(), dimension());
   }
   count += other.count;
-  sum = sum + other.sum;
-  outer = outer + other.outer;
+  sum.add_(other.sum);
+  outer.add_(other.outer);
 }
 
 at::Tensor Moments::mean() const {
@@ -65,7 +68,13 @@ at::Tensor Moments::mean() const {
 
 at::Tensor Moments::covariance() const {
   if (count < 2) fail("the covariance of {} rows of features", count);
-  return symmetric(outer - at::outer(sum, mean())) / static_cast<double>(count - 1);
+  return outer.addr(sum, mean(), 1, -1).div_(static_cast<double>(count - 1));
+}
+
+std::string sample_size_warning(std::int64_t samples) {
+  if (samples >= comparable_samples) return "";
+  return fmt::format("a Fréchet distance over {} samples is biased upwards: publish it over {}, compare it from {} on",
+                     samples, published_samples, comparable_samples);
 }
 
 double frechet_distance(const Moments& a, const Moments& b) {
@@ -77,8 +86,9 @@ double frechet_distance(const Moments& a, const Moments& b) {
   check_enough(b, "second");
   const at::Tensor covariance_a = a.covariance(), covariance_b = b.covariance();
   const auto [values, vectors] = positive_eigen(covariance_a);
-  const at::Tensor root_a = (vectors * values.sqrt()).mm(vectors.t());
-  const at::Tensor product = symmetric(root_a.mm(covariance_b).mm(root_a));
+  // Σ_a = F Fᵀ with F = V Λ^½ = Σ_a^½ V: Fᵀ Σ_b F has the eigenvalues of Σ_a^½ Σ_b Σ_a^½.
+  const at::Tensor factor = vectors * values.sqrt();
+  const at::Tensor product = factor.t().mm(covariance_b.mm(factor));
   const double cross = at::linalg_eigvalsh(product, "L").clamp_min(0).sqrt().sum().item<double>();
   const double means = (a.mean() - b.mean()).square().sum().item<double>();
   return means + covariance_a.trace().item<double>() + covariance_b.trace().item<double>() - 2 * cross;

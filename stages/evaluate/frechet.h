@@ -14,13 +14,20 @@ namespace couplet {
 
 /// Count, sum and sum of outer products of features, in float64 on the CPU. Slices are added one after the other: the
 /// digits depend on the slices and their order, so a caller that keeps both (by sample index) gets the same digits on
-/// any number of ranks.
+/// any number of ranks. Copies are of the values. Memory: one matrix [dimension, dimension] and a slice; covariance()
+/// takes a second matrix.
 struct Moments {
   std::int64_t count = 0;
   at::Tensor sum;    ///< float64 [dimension]
   at::Tensor outer;  ///< float64 [dimension, dimension]: Σ x xᵀ
 
   explicit Moments(std::int64_t dimension);
+  Moments(const Moments& other);
+  Moments& operator=(const Moments& other);
+  Moments(Moments&&) noexcept = default;
+  Moments& operator=(Moments&&) noexcept = default;
+  ~Moments() = default;
+
   std::int64_t dimension() const { return sum.size(0); }
 
   /// Adds a slice of features [rows, dimension] of any floating type. A non-finite row is an error that gives their
@@ -33,10 +40,16 @@ struct Moments {
   at::Tensor covariance() const;  ///< float64 [dimension, dimension], divided by count - 1; needs two rows
 };
 
+constexpr std::int64_t published_samples = 50000;   ///< what published Fréchet distances are over
+constexpr std::int64_t comparable_samples = 10000;  ///< fewer: the distance's bias, about 1 / samples, is large
+
+/// What there is to say of a Fréchet distance over so many samples: a line, or "" from `comparable_samples` on.
+std::string sample_size_warning(std::int64_t samples);
+
 /// ‖μ_a - μ_b‖² + tr Σ_a + tr Σ_b - 2 tr (Σ_a^½ Σ_b Σ_a^½)^½  (Dowson and Landau 1982; Heusel et al. 2017 on Inception
 /// features). The roots are taken by symmetric eigen-decomposition, where eigenvalues below 0 are rounding and count as
-/// 0: nothing is complex and nothing is added to the diagonals. Refuses sets of different dimensions, and a set of
-/// fewer than dimension + 1 rows, whose covariance is singular.
+/// 0: nothing is complex and nothing (no "eps") is ever added to the diagonals. Refuses sets of different dimensions,
+/// and a set of fewer than dimension + 1 rows, whose covariance is singular.
 double frechet_distance(const Moments& a, const Moments& b);
 
 /// Publishes moments as tensors "count" (int64 [1]), "sum" and "outer"; `metadata` says of what (network, its hash,

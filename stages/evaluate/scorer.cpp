@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace couplet {
 
@@ -27,53 +28,52 @@ void add_extras(SampleScore& score, const at::Tensor& columns) {
 
 }  // namespace
 
-Scorer::Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures,
-               std::string stopped, Communicator& communicator, c10::Device device,
-               std::shared_ptr<FeatureNetwork> network)
+Scorer::Scorer(Classifier classifier, ScoreBasis basis, std::int64_t slice_rows, std::int64_t pictures,
+               std::string stopped, Communicator& communicator, c10::Device device)
     : classifier_(std::move(classifier)),
-      reference_(std::move(reference)),
+      basis_(std::move(basis)),
       slice_rows_(slice_rows),
       pictures_(pictures),
       stopped_(std::move(stopped)),
       communicator_(communicator),
-      device_(device),
-      network_(std::move(network)) {}
+      device_(device) {}
 
-/// [rows, dimension + extras]: features, then what `Extra` names.
+/// [rows, widths + extras]: what the network says, then what `Extra` names.
 at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe) {
   const at::Tensor is_finite = images.flatten(1).isfinite().all(1).to(torch::kFloat32).cpu();
   const at::Tensor pixels = to_uint8(images);
-  at::Tensor features = classifier_->features(to_float(pixels).to(device_));
+  const at::Tensor features = classifier_->features(to_float(pixels).to(device_));
   const at::Tensor right = classifier_->logits(features).argmax(1).cpu().eq(labels.cpu()).to(torch::kFloat32);
-  if (network_) features = network_->describe(pixels).features;
+  const at::Tensor described = basis_.network ? joined(basis_.network->describe(pixels), basis_.widths) : features;
   const at::Tensor made = torch::full_like(right, static_cast<double>(nfe));
-  return torch::cat({features.to(torch::kFloat32).cpu(), torch::stack({right, is_finite, made}, 1)}, 1);
+  return torch::cat({described.to(torch::kFloat32).cpu(), torch::stack({right, is_finite, made}, 1)}, 1);
 }
 
 std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples,
                                        const SliceJournal& journal) {
   const torch::NoGradGuard no_grad;
-  const std::int64_t dimension = reference_.dimension(), width = dimension + extras;
-  std::vector<Moments> moments;
-  for (std::size_t variant = 0; variant < variants; ++variant) moments.emplace_back(dimension);
+  const std::int64_t described = basis_.widths.all(), width = described + extras;
+  std::vector<DescribedImages> images;
+  for (std::size_t variant = 0; variant < variants; ++variant)
+    images.emplace_back(basis_.widths, samples, basis_.compared_images);
   std::vector<SampleScore> scores(variants);
   // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape.
   const auto make = [&](std::int64_t first) {
     const Generated made = generate(first, slice_rows_);
-    std::vector<at::Tensor> described;
+    std::vector<at::Tensor> parts;
     for (std::size_t variant = 0; variant < variants; ++variant) {
-      const at::Tensor& images = made.variants.at(variant);
-      described.push_back(describe(images, made.labels, made.nfe));
+      const at::Tensor& those = made.variants.at(variant);
+      parts.push_back(describe(those, made.labels, made.nfe));
       if (first > 0) continue;  // the first slice is the root's
-      scores[variant].pictures = to_uint8(images.narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
+      scores[variant].pictures = to_uint8(those.narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
     }
-    return torch::cat(described, 1);
+    return torch::cat(parts, 1);
   };
   const auto add = [&](const at::Tensor& values) {
     for (std::size_t variant = 0; variant < variants; ++variant) {
       const at::Tensor part = values.narrow(1, static_cast<std::int64_t>(variant) * width, width);
-      moments[variant].add(part.narrow(1, 0, dimension));
-      add_extras(scores[variant], part.narrow(1, dimension, extras));
+      images[variant].add(part.narrow(1, 0, described));
+      add_extras(scores[variant], part.narrow(1, described, extras));
     }
   };
   for_each_slice(communicator_,
@@ -86,13 +86,17 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
                  make, add);
   // The journal keeps no images: the first slice is made once more for its pictures.
   if (communicator_.is_root() && !scores.front().pictures.defined()) make(0);
-  for (std::size_t variant = 0; variant < variants; ++variant) {
-    const auto count = static_cast<double>(scores[variant].samples);
-    scores[variant].class_accuracy /= count;
-    scores[variant].nfe_mean /= count;
-    scores[variant].frechet_distance = frechet_distance(moments[variant], reference_);
-  }
+  for (std::size_t variant = 0; variant < variants; ++variant) finish(scores[variant], images[variant]);
   return scores;
+}
+
+void Scorer::finish(SampleScore& score, const DescribedImages& images) {
+  const auto count = static_cast<double>(score.samples);
+  score.class_accuracy /= count;
+  score.nfe_mean /= count;
+  score.features = images.features();
+  score.comparison = compare_features(images, basis_.reference, communicator_);
+  score.frechet_distance = score.comparison.front().value;
 }
 
 }  // namespace couplet

@@ -3,8 +3,8 @@
 
 #include "pipeline/communicator.h"
 #include "pipeline/slices.h"
+#include "stages/evaluate/feature_comparison.h"
 #include "stages/evaluate/feature_network.h"
-#include "stages/evaluate/frechet.h"
 #include "stages/features/model.h"
 
 #include <c10/core/Device.h>
@@ -28,7 +28,9 @@ using Generator = std::function<Generated(std::int64_t first, std::int64_t count
 
 struct SampleScore {
   double frechet_distance = 0;
-  double class_accuracy = 0;  ///< share of samples that the classifier gives the label they were asked for
+  std::vector<FeatureScore> comparison;  ///< that distance and its companions (compare_features)
+  at::Tensor features;                   ///< float32 [n, dimension]: of the first samples, those that it keeps
+  double class_accuracy = 0;             ///< share of samples that the classifier gives the label they were asked for
   std::int64_t samples = 0;
   std::int64_t nonfinite =
       0;                ///< samples with NaN or infinite values: scored with those values at 0, never drawn again
@@ -37,12 +39,19 @@ struct SampleScore {
   at::Tensor pictures;                       ///< uint8 [n, C, H, W]: the first samples; on rank 0
 };
 
+/// What a scorer compares samples by and with.
+struct ScoreBasis {
+  std::shared_ptr<FeatureNetwork> network = {};  ///< none: the classifier's features
+  FeatureWidths widths = {};                     ///< what is taken of it
+  std::int64_t compared_images = 0;              ///< samples of a score whose features are kept
+  FeatureReference reference;
+};
+
 class Scorer {
 public:
   /// `stopped`: the message of Interrupted when a stop is asked for between slices; empty: all slices are computed.
-  /// `reference` is of the features of `network`; of the classifier's where there is none.
-  Scorer(Classifier classifier, Moments reference, std::int64_t slice_rows, std::int64_t pictures, std::string stopped,
-         Communicator& communicator, c10::Device device, std::shared_ptr<FeatureNetwork> network = nullptr);
+  Scorer(Classifier classifier, ScoreBasis basis, std::int64_t slice_rows, std::int64_t pictures, std::string stopped,
+         Communicator& communicator, c10::Device device);
   /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits
   /// first. Goes on with the samples that the journal holds.
   std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples,
@@ -50,14 +59,14 @@ public:
 
 private:
   at::Tensor describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe);
+  void finish(SampleScore& score, const DescribedImages& images);
 
   Classifier classifier_;
-  Moments reference_;
+  ScoreBasis basis_;
   std::int64_t slice_rows_, pictures_;
   std::string stopped_;
   Communicator& communicator_;
   c10::Device device_;
-  std::shared_ptr<FeatureNetwork> network_;
 };
 
 }  // namespace couplet

@@ -138,6 +138,25 @@ def check_scores(program, arguments, run, network, reference, network_hash, expe
     check(len(list((run / "evaluate").glob("reference-*.safetensors"))) == 1, "the training images' statistics are not kept")
 
 
+def check_companions(program, run, network):
+    """Those of held-out images are the figures of `couplet score`."""
+    done = program.call("score", "--samples", run / "prepare/test", "--reference", run / "prepare/train", "--held-out", run / "prepare/test",
+                        "--network", network, "--network-args", "return_features=True", "--json")
+    check(done.returncode == 0, f"score: status {done.returncode}: {done.stderr}")
+    ours, found = scores(run), json.loads(done.stdout)["scores"]
+    names = {score["metric"] for score in found}
+    check(names == {"frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "nearest_training_ratio"}, f"scores: {names}")
+    for score in found:
+        for model, denoised in (("real", False), ("teacher", False), ("teacher", True)):
+            check((model, score["metric"], denoised) in ours, f"{model} has no {score['metric']}")
+        record = ours["real", score["metric"], False]
+        for field, value in score.items():
+            close = abs(value - record[field]) <= 1e-8 * abs(value) if isinstance(value, float) else value == record[field]
+            check(close, f"{score['metric']}, {field}: score says {value}, the record {record[field]}")
+    check("40 samples is biased" in ours["teacher", "frechet_distance", True]["warning"], "no warning of few samples")
+    check((run / "evaluate/pictures/teacher-nearest.png").exists(), "no picture of the nearest training images")
+
+
 def check_refusals(program, arguments, run, network, other, reference):
     bad = arguments.work / "bad.pt"
     bad.write_text("no network")
@@ -153,6 +172,12 @@ def check_refusals(program, arguments, run, network, other, reference):
     arguments_key = ("--evaluate.network-args", "return_features=True")
     # Each as the first evaluation of its run.
     shutil.rmtree(run / "evaluate/teacher")
+    # Before anything is trained:
+    new_run = ("run", "--run-dir", arguments.work / "new", "--config", arguments.config, "--evaluate.network")
+    program.refuses("neither a TorchScript program", *new_run, bad)
+    program.refuses("its parameters besides the images: return_features", *new_run, network, "--evaluate.network-args", "fast=True")
+    program.refuses("no such file", *new_run, arguments.work / "missing.pt")
+    check(not (arguments.work / "new" / "prepare").exists(), "a stage ran although the network cannot be read")
     program.refuses("without evaluate.network", *stage, "--evaluate.network", "", *arguments_key)
     program.refuses("compared with features of other.pt", *stage, "--evaluate.network", other, *arguments_key, "--evaluate.reference", reference)
     shutil.rmtree(run / "evaluate/teacher")
@@ -179,6 +204,7 @@ def main():
     train, test = (moments_of(images_of(run / "prepare" / split), matrix) for split in ("train", "test"))
     reference, network_hash = check_reference(program, arguments, network, run, train)
     check_scores(program, arguments, run, network, reference, network_hash, frechet(train, test))
+    check_companions(program, run, network)
     check_refusals(program, arguments, run, network, other, reference)
     print("passed")
 

@@ -1,7 +1,11 @@
-// Solvers and the Fréchet distance against other people's implementations.
+// Solvers and metrics against other people's implementations.
+#include "pipeline/communicator.h"
 #include "reference.h"
 #include "stages/evaluate/adaptive_solver.h"
+#include "stages/evaluate/coverage.h"
 #include "stages/evaluate/frechet.h"
+#include "stages/evaluate/inception_score.h"
+#include "stages/evaluate/kernel_distance.h"
 #include "stages/evaluate/solver.h"
 #include "stages/student/sit.h"
 #include "storage/atomic_file.h"
@@ -81,6 +85,37 @@ TEST(EvaluateReference, FrechetDistance) {
   }
   const double theirs = expected.at("frechet_distance_a_b").get<double>();
   EXPECT_NEAR(frechet_distance(a, b), theirs, 1e-6 * theirs);
+}
+
+TEST(EvaluateReference, KernelDistance) {
+  const ReferenceFile features("metrics.features");
+  const nlohmann::json expected = nlohmann::json::parse(read_file(reference_folder() / "metrics.json"));
+  const double theirs = expected.at("kid_poly3_unbiased_mmd2_first500").get<double>();
+  const at::Tensor a = features["a"].narrow(0, 0, 500), b = features["b"].narrow(0, 0, 500);
+  const auto alone = make_single_communicator();
+  EXPECT_NEAR(full_kernel_distance(a, b, kernel_sum(b, *alone), *alone), theirs, 1e-6 * theirs);
+}
+
+TEST(EvaluateReference, PrecisionAndRecall) {
+  const ReferenceFile features("metrics.features");
+  const nlohmann::json expected = nlohmann::json::parse(read_file(reference_folder() / "metrics.json"));
+  const auto alone = make_single_communicator();
+  const at::Tensor radii = squared_radii(features["b"], {}, *alone);
+  const Coverage found = coverage(features["a"], features["b"], radii, {}, *alone);
+  const nlohmann::json& theirs = expected.at("precision_recall");  // means in float32
+  EXPECT_NEAR(found.precision, theirs.at("precision").get<double>(), 1e-6);
+  EXPECT_NEAR(found.recall, theirs.at("recall").get<double>(), 1e-6);
+}
+
+TEST(EvaluateReference, InceptionScore) {
+  const ReferenceFile features("metrics.features");
+  const nlohmann::json expected = nlohmann::json::parse(read_file(reference_folder() / "metrics.json"));
+  const at::Tensor& logits = features["logits"];
+  InceptionScore score(logits.size(0), logits.size(1));
+  for (const at::Tensor& slice : logits.split(64)) score.add(slice);
+  const nlohmann::json& theirs = expected.at("inception_score");
+  EXPECT_NEAR(score.mean(), theirs.at("inception_score_mean").get<double>(), 1e-6 * score.mean());
+  EXPECT_NEAR(score.deviation(), theirs.at("inception_score_std").get<double>(), 1e-6 * score.deviation());
 }
 
 }  // namespace

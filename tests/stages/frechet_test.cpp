@@ -1,6 +1,7 @@
 // Fréchet distance and moments against closed forms and brute force.
 #include "stages/evaluate/frechet.h"
 
+#include "memory_peak.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>
@@ -72,6 +73,35 @@ TEST(Moments, SlicesEqualBruteForce) {
     EXPECT_TRUE(moments->mean().allclose(exact.mean(0), 1e-13));
     EXPECT_TRUE(moments->covariance().allclose(centred.t().mm(centred) / 256, 1e-11, 1e-12));
   }
+}
+
+TEST(Moments, CopiesAreOfTheValues) {
+  Moments first(3);
+  first.add(torch::ones({2, 3}));
+  Moments second = first, third(3);
+  third = first;
+  first.add(torch::ones({5, 3}));
+  for (const Moments* copy : {&second, &third}) {
+    EXPECT_EQ(copy->count, 2);
+    EXPECT_EQ(copy->sum[0].item<double>(), 2);
+    EXPECT_EQ(copy->outer[1][2].item<double>(), 2);
+  }
+}
+
+TEST(Moments, Of2048FeaturesStayUnder100Megabytes) {
+  torch::manual_seed(3);
+  const at::Tensor slice = torch::randn({250, 2048});
+  const MemoryPeak peak;
+  Moments moments(2048);
+  for (int i = 0; i < 3; ++i) moments.add(slice);
+  moments.covariance();
+  EXPECT_LT(peak.bytes(), 100'000'000);
+  EXPECT_GT(peak.bytes(), 2 * 2048 * 2048 * 8) << "the peak was measured";
+}
+
+TEST(Moments, SayWhatFewSamplesAreWorth) {
+  EXPECT_NE(sample_size_warning(9999).find("9999 samples"), std::string::npos);
+  EXPECT_EQ(sample_size_warning(10000), "");
 }
 
 TEST(Moments, RefusesWhatHasNoDistance) {

@@ -1,0 +1,35 @@
+// Inception score (Salimans et al. 2016): how sure a classifier is of each sample, and how varied the classes are.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace couplet {
+
+/// exp of the mean KL divergence of p(class | sample) from the split's mean p(class), for `splits` runs of consecutive
+/// samples (split i: [i n / splits, (i + 1) n / splits), never shuffled), in float64. Samples are added in their order;
+/// nothing is kept of them but sums.
+class InceptionScore {
+public:
+  /// Of `samples` samples in all; refuses fewer than splits.
+  InceptionScore(std::int64_t samples, std::int64_t classes, std::int64_t splits = 10);
+  /// The next samples' class scores (logits) [rows, classes], of any floating type.
+  void add(const at::Tensor& logits);
+
+  std::int64_t splits() const { return sums_.size(0); }
+  /// Mean and standard deviation over the splits (over their number). An error before all samples were added.
+  double mean() const;
+  double deviation() const;
+
+private:
+  std::int64_t start(std::int64_t split) const { return split * samples_ / splits(); }
+  at::Tensor scores() const;
+
+  std::int64_t samples_, added_ = 0;
+  at::Tensor sums_;         ///< [splits, classes]: Σ p
+  at::Tensor neg_entropy_;  ///< [splits]: Σ Σ_c p_c log p_c
+};
+
+}  // namespace couplet

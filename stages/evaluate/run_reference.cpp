@@ -1,0 +1,115 @@
+#include "stages/evaluate/run_reference.h"
+
+#include "pipeline/activity.h"
+#include "pipeline/log.h"
+#include "stages/evaluate/image_set.h"
+#include "stages/evaluate/reference_statistics.h"
+#include "stages/features/model.h"
+#include "stages/images.h"
+#include "storage/atomic_file.h"
+#include "storage/error.h"
+#include "storage/hash.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace couplet {
+namespace {
+
+constexpr const char* stopped = "evaluation stopped; what the training images are described by is made again";
+
+void require_samples(const EvaluateConfig& config, std::int64_t dimension, const RowTable& test) {
+  if (std::min(config.samples, test.rows()) > dimension) return;
+  refuse(
+      "evaluate.network = {}: {} features, so that a Fréchet distance needs at least {} samples; evaluate.samples = "
+      "{}, held-out images: {}",
+      config.network, dimension, dimension + 1, config.samples, test.rows());
+}
+
+/// True if an earlier evaluation of the run left the file. Collective.
+bool is_there(const fs::path& path, Communicator& communicator) {
+  return communicator.maximum(communicator.is_root() && fs::exists(path) ? 1 : 0) > 0;
+}
+
+/// The statistics of the training images, made unless an earlier evaluation of the run left them.
+FeatureReference training_statistics(StageContext& context, FeatureNetwork& network, const RowTable& train) {
+  const fs::path path = context.run.network_statistics(hash_text(network.hash() + train.content_hash()));
+  Communicator& communicator = context.communicator;
+  if (!is_there(path, communicator)) {
+    say("statistics of {} training images by {} are made", train.rows(), network.name());
+    const ReferenceStatistics made = make_reference(network, train, "train", stopped, communicator);
+    if (communicator.is_root()) {
+      const Busy busy("publishing the reference statistics");
+      fs::create_directories(path.parent_path());
+      save_reference(path, made);
+    }
+    communicator.barrier();
+  }
+  ReferenceStatistics statistics = load_reference(path);
+  return {std::move(statistics.moments), std::move(statistics.spatial)};
+}
+
+FeatureReference given_statistics(StageContext& context, const FeatureNetwork& network, std::int64_t dimension,
+                                  const DatasetShape& shape) {
+  const std::string& path = context.config.evaluate.reference;
+  ReferenceStatistics reference = load_reference(path);
+  for (const std::string& doubt : check_reference(path, reference, network, dimension, shape.channels, shape.size))
+    if (context.communicator.is_root()) warn_line(doubt);
+  return {std::move(reference.moments), std::move(reference.spatial)};
+}
+
+FeatureReference statistics_of(StageContext& context, FeatureNetwork& network, std::int64_t dimension,
+                               const RowTable& train, const RowTable& test) {
+  const EvaluateConfig& config = context.config.evaluate;
+  if (config.network.empty()) return {load_moments(context.run.reference_statistics())};
+  require_samples(config, dimension, test);
+  if (config.reference.empty()) return training_statistics(context, network, train);
+  return given_statistics(context, network, dimension, dataset_shape(train));
+}
+
+/// Features of training and held-out images, made unless an earlier evaluation of the run left them.
+std::shared_ptr<const RealFeatures> real_features(StageContext& context, FeatureNetwork& network, const RowTable& train,
+                                                  const RowTable& test) {
+  const std::int64_t images = context.config.evaluate.companion_images;
+  const std::string identity = network.hash() + train.content_hash() + test.content_hash() + std::to_string(images);
+  const fs::path path = context.run.network_features(hash_text(identity));
+  Communicator& communicator = context.communicator;
+  if (!is_there(path, communicator)) {
+    const auto described = [&](const RowTable& table) {
+      const auto set = spread_images(table, std::min(images, table.rows()));
+      return describe_images(network, *set, stopped, communicator).features();
+    };
+    say("up to {} training and held-out images are described by {}", images, network.name());
+    const NamedTensors made{{"train", described(train)}, {"test", described(test)}};
+    if (communicator.is_root()) {
+      const Busy busy("publishing the images' features");
+      fs::create_directories(path.parent_path());
+      publish_tensors(path, made, {{"network", network.name()}, {"network_hash", network.hash()}});
+    }
+    communicator.barrier();
+  }
+  const NamedTensors found = read_tensors(path);
+  return std::make_shared<const RealFeatures>(found.at("train"), found.at("test"), communicator);
+}
+
+std::shared_ptr<FeatureNetwork> network_of(StageContext& context, const DatasetShape& shape) {
+  const EvaluateConfig& config = context.config.evaluate;
+  if (!config.network.empty()) return make_feature_network({config.network, config.network_args}, context.device);
+  return make_feature_network(load_classifier(context.run, context.config.features, shape, context.device),
+                              network_name(context.config), context.device);
+}
+
+}  // namespace
+
+ScoreBasis run_reference(StageContext& context, const RowTable& train, const RowTable& test) {
+  const std::int64_t companion_images = context.config.evaluate.companion_images;
+  std::shared_ptr<FeatureNetwork> network = network_of(context, dataset_shape(train));
+  FeatureWidths widths = widths_of(network->describe(read_rows(train, "image", 0, 1)));
+  FeatureReference reference = statistics_of(context, *network, widths.features, train, test);
+  if (companion_images > 0) reference.real = real_features(context, *network, train, test);
+  if (companion_images == 0 || !reference.spatial) widths.spatial = 0;
+  if (companion_images == 0) widths.classes = 0;
+  return {std::move(network), widths, companion_images, std::move(reference)};
+}
+
+}  // namespace couplet
