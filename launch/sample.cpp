@@ -68,7 +68,7 @@ std::int64_t rows_at_once(const CommandLine& line, const Config& config, const S
 int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& words, RankIdentity& identity) {
   const SampleRequest request = parse_sample_request(line);
   const RunDirectory run(line.required("run-dir"));
-  const SampleOutput output(line.required("output"), request.count);
+  const SampleOutput output(line.required("output"), request.count, line.has("overwrite"));
   if (!std::filesystem::exists(run.config()))
     refuse("{} is no run directory: it has no config.ini", run.root().string());
   const Config config = resolve_config(run.config(), sample_settings(line));
@@ -79,7 +79,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   open_log("", "", communicator->rank(), communicator->size());
   require_agreement(*communicator, "what they are to sample", facts_of(words, config));
   at::set_num_threads(static_cast<int>(resolve_task_threads(config.pipeline, local_ranks())));
-  if (communicator->is_root()) output.require_place(line.has("overwrite"));
+  if (communicator->is_root()) output.require_place();
 
   const Sampler sampler(run, config, request, pick_device(device, *communicator));
   const DatasetShape& shape = sampler.shape();

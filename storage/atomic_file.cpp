@@ -21,6 +21,7 @@ namespace couplet {
 namespace {
 
 constexpr std::string_view partial_prefix = ".partial-";
+constexpr std::ptrdiff_t most_flushed_apart = 256;  ///< entries of a directory
 
 std::string host_name() {
   char name[256] = {};
@@ -62,9 +63,18 @@ bool made_by_running_process(const std::string& name) {
   return name_end == std::string::npos || !line.substr(name_end).starts_with(") Z");
 }
 
-/// fsync of a file, or of a directory with everything in it.
+/// Of everything on a directory's file system, in one call.
+void sync_file_system(const fs::path& directory) {
+  const FileHandle file = FileHandle::open_to_read(directory);
+  if (::syncfs(file.descriptor()) != 0)
+    fail("{}: cannot be flushed to disk: {}", directory.string(), errno_text(errno));
+}
+
+/// Flushes a file, or a directory with everything in it. Each fsync waits for the disk: many files go together with
+/// whatever else is to be written there.
 void sync_tree(const fs::path& path) {
   if (fs::is_directory(fs::symlink_status(path))) {
+    if (std::distance(fs::directory_iterator(path), {}) > most_flushed_apart) return sync_file_system(path);
     for (const auto& entry : fs::directory_iterator(path)) {
       if (!entry.is_symlink()) sync_tree(entry.path());
     }

@@ -19,7 +19,8 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t most_pictured = 10000;
+constexpr std::int64_t most_pictured = 10000, most_columns = 1000;
+constexpr std::int64_t largest_picture = std::int64_t{1} << 29;  ///< bytes
 /// Room for an archive's own headers.
 constexpr std::uint64_t archive_overhead = 64 * 1024;
 
@@ -60,7 +61,8 @@ void write_bytes(const fs::path& path, std::span<const std::byte> bytes) {
 
 }  // namespace
 
-SampleOutput::SampleOutput(std::filesystem::path path, std::int64_t samples) : path_(path.lexically_normal()) {
+SampleOutput::SampleOutput(std::filesystem::path path, std::int64_t samples, bool overwrite)
+    : path_(path.lexically_normal()), overwrite_(overwrite) {
   const std::string extension = path_.extension().string();
   if (!path_.has_filename())
     kind_ = Kind::folder;
@@ -81,13 +83,13 @@ SampleOutput::SampleOutput(std::filesystem::path path, std::int64_t samples) : p
            most_pictured, samples);
 }
 
-void SampleOutput::require_place(bool overwrite) const {
+void SampleOutput::require_place() const {
   if (!fs::exists(fs::symlink_status(path_))) return;
   const bool is_folder = fs::is_directory(path_);
   if (is_folder != (kind_ == Kind::folder))
     refuse("{}: is a {}, and is not replaced by a {}; choose another name", path_.string(),
            is_folder ? "folder" : "file", is_folder ? "file" : "folder");
-  if (!overwrite) refuse("{}: exists and is not overwritten; --overwrite replaces it", path_.string());
+  if (!overwrite_) refuse("{}: exists and is not overwritten; --overwrite replaces it", path_.string());
   if (is_folder) require_samples_only(path_);
 }
 
@@ -104,11 +106,16 @@ void SampleOutput::write(SampleStream& stream, const Labels& labels, std::int64_
 }
 
 void SampleOutput::write_picture(SampleStream& stream, std::int64_t columns) const {
+  const std::vector<std::int64_t>& shape = stream.image_shape();
+  const std::int64_t bytes = stream.samples() * shape[0] * shape[1] * shape[2];
+  if (bytes > largest_picture)
+    refuse("{}: {} samples of {}x{}x{} are {} bytes, one picture shows at most {}; name an .npz file or a folder",
+           path_.string(), stream.samples(), shape[0], shape[1], shape[2], bytes, largest_picture);
   Pending pending(path_);
   FileHandle file = FileHandle::create(pending.path());
   std::vector<at::Tensor> images;
   while (!stream.done()) images.push_back(stream.next());
-  const std::string png = encode_png(picture_of(at::cat(images), std::min(columns, stream.samples())));
+  const std::string png = encode_png(picture_of(at::cat(images), std::min({columns, most_columns, stream.samples()})));
   file.write_at(std::as_bytes(std::span(png)), 0);
   file.close();
   pending.commit();
@@ -157,7 +164,7 @@ void SampleOutput::write_folder(SampleStream& stream, const Labels& labels) cons
       }
     });
   }
-  pending.commit(true);
+  pending.commit(overwrite_);
 }
 
 }  // namespace couplet

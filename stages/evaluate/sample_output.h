@@ -12,7 +12,7 @@
 namespace couplet {
 
 /// A place for samples, published whole under its name or not at all. What it is follows from the name:
-///  - FILE.png: one picture, `columns` samples a row;
+///  - FILE.png: one picture, `columns` samples a row (1000 at most);
 ///  - FILE.npz: arr_0 uint8 [N, H, W, C] and arr_1 int64 [N], the labels, as ADM's samplers write them;
 ///  - no extension, or / at the end: a folder of 000000-class-3.png, 000001-class-7.png ..., of 6 digits or more.
 /// Channels are those of the data.
@@ -21,15 +21,15 @@ public:
   /// The classes of samples [first, first + count), int64 [count].
   using Labels = std::function<at::Tensor(std::int64_t first, std::int64_t count)>;
 
-  /// Refuses another extension, and more samples than one picture can show.
-  SampleOutput(std::filesystem::path path, std::int64_t samples);
+  /// Refuses another extension, and more samples than one picture can show. `overwrite`: in place of what is there.
+  SampleOutput(std::filesystem::path path, std::int64_t samples, bool overwrite = false);
 
   /// Refuses what stands under the name already, unless `overwrite`; a folder that holds anything but such samples, or
   /// something of another kind, even then.
-  void require_place(bool overwrite) const;
-  /// Takes all samples of the stream and publishes them, in place of what is there. A place that cannot be written to,
-  /// or, for an archive, with too little free, is an error before the first sample is made. What killed samplings left
-  /// beside it goes.
+  void require_place() const;
+  /// Takes all samples of the stream and publishes them. A place that cannot be written to, one with too little free
+  /// for an archive, and a picture that would be too large are errors before the first sample is made. What killed
+  /// samplings left beside it goes.
   void write(SampleStream& stream, const Labels& labels, std::int64_t columns) const;
 
   const std::filesystem::path& path() const { return path_; }
@@ -43,6 +43,7 @@ private:
 
   std::filesystem::path path_;
   Kind kind_;
+  bool overwrite_;
 };
 
 }  // namespace couplet

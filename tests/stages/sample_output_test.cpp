@@ -127,6 +127,21 @@ TEST(SampleStream, CountsWhatItMade) {
   expect_error([&] { stream.next(); }, {"10 samples were taken already"});
 }
 
+TEST(SampleOutput, APictureTooLargeIsRefusedBeforeASampleIsMade) {
+  const Folder folder;
+  const auto communicator = make_single_communicator();
+  SampleStream stream(
+      9000, 4, {3, 256, 256},
+      [](std::int64_t, std::int64_t) -> Integrated {
+        ADD_FAILURE() << "a sample is made";
+        fail("made");
+      },
+      *communicator);
+  expect_error([&] { SampleOutput(folder / "x.png", 9000).write(stream, labels, 4); },
+               {"x.png", "9000 samples of 3x256x256", ".npz"});
+  EXPECT_TRUE(folder.names().empty());
+}
+
 TEST(SampleOutput, AnErrorLeavesWhatWasThere) {
   const Folder folder;
   const auto communicator = make_single_communicator();
@@ -141,7 +156,7 @@ TEST(SampleOutput, AnErrorLeavesWhatWasThere) {
           return known_samples(first, count, 1);
         },
         *communicator);
-    expect_error([&] { SampleOutput(folder / name, 10).write(stream, labels, 4); }, {"the device is gone"});
+    expect_error([&] { SampleOutput(folder / name, 10, true).write(stream, labels, 4); }, {"the device is gone"});
   }
   EXPECT_EQ(read_bytes(folder / "x.npz"), "old");
   EXPECT_EQ(read_bytes(folder / "x.png"), "old");

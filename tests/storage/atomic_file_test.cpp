@@ -62,6 +62,18 @@ TEST(AtomicFile, PublishesADirectoryAndReplacesItOnlyWhenAsked) {
   expect_error([&] { publish_file(folder / "artifact", "x"); }, {"artifact", "exists already"});
 }
 
+TEST(AtomicFile, PublishesADirectoryOfManyFiles) {
+  const Folder folder;
+  Pending pending(folder / "many");
+  fs::create_directories(pending.path() / "inner");
+  for (int i = 0; i < 600; ++i)
+    write_bytes(pending.path() / (i % 2 ? "inner" : "") / std::to_string(i), std::to_string(i));
+  pending.commit();
+  for (int i = 0; i < 600; ++i)
+    EXPECT_EQ(read_file(folder / "many" / (i % 2 ? "inner" : "") / std::to_string(i)), std::to_string(i));
+  EXPECT_EQ(folder.names(), std::vector<std::string>{"many"});
+}
+
 TEST(AtomicFile, ErrorsNamePathAndReason) {
   const Folder folder;
   expect_error([&] { publish_file(folder / "no/file", "x"); }, {"no/file", "there is no directory"});
