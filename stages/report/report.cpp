@@ -5,12 +5,15 @@
 #include "stages/report/report_data.h"
 #include "stages/report/report_page.h"
 #include "storage/atomic_file.h"
+#include "storage/error.h"
 
 namespace couplet {
 
 void report(StageContext& context) {
   if (!context.communicator.is_root()) return;
   const Busy busy("writing the report");
+  if (!fs::exists(context.run.results()))
+    fail("{}: there are no results to report; run the evaluate stages again", context.run.results().string());
   RunReport run = read_run_report(context.run, context.config);
   const ReportData data{run.name, "couplet " COUPLET_VERSION, {std::move(run)}};
   const std::string page = report_html(data);
