@@ -43,7 +43,7 @@ void Previewer::prepare_scores() {
   if (samples_ <= reference.dimension()) {
     return say("samples get no quick score: {} samples are too few for {} features", samples_, reference.dimension());
   }
-  ScoreBasis basis{.widths = {.features = reference.dimension()}, .reference = {std::move(reference)}};
+  ScorerReference basis{.widths = {.features = reference.dimension()}, .reference = {std::move(reference)}};
   scorer_.emplace(load_classifier(context_.run, context_.config.features, shape_, context_.device), std::move(basis),
                   scored_slice_rows, columns * grid_rows, never_stopped, context_.communicator, context_.device);
 }

@@ -73,7 +73,7 @@ Evaluation start_evaluation(StageContext& context) {
   RowTable train(context.run.train_images(), "couplet-dataset"), test(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train);
   const EvaluateConfig& config = context.config.evaluate;
-  ScoreBasis basis = run_reference(context, train, test);
+  ScorerReference basis = run_reference(context, train, test);
   const ScoreNetwork network{basis.network->name(), basis.network->hash(), basis.network->resize()};
   const std::shared_ptr<const RealFeatures> real = basis.reference.real;
   Classifier classifier = load_classifier(context.run, context.config.features, shape, context.device);

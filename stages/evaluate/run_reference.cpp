@@ -101,7 +101,7 @@ std::shared_ptr<FeatureNetwork> network_of(StageContext& context, const DatasetS
 
 }  // namespace
 
-ScoreBasis run_reference(StageContext& context, const RowTable& train, const RowTable& test) {
+ScorerReference run_reference(StageContext& context, const RowTable& train, const RowTable& test) {
   const std::int64_t companion_images = context.config.evaluate.companion_images;
   std::shared_ptr<FeatureNetwork> network = network_of(context, dataset_shape(train));
   FeatureWidths widths = widths_of(network->describe(read_rows(train, "image", 0, 1)));

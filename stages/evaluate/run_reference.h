@@ -14,6 +14,6 @@ namespace couplet {
 ///
 /// Unless `evaluate.companion-images` is 0, features of as many training images and held-out ones, at even distances,
 /// are held in memory; the first evaluation publishes them in RUN/evaluate too. Collective.
-ScoreBasis run_reference(StageContext& context, const RowTable& train, const RowTable& test);
+ScorerReference run_reference(StageContext& context, const RowTable& train, const RowTable& test);
 
 }  // namespace couplet

@@ -28,7 +28,7 @@ void add_extras(SampleScore& score, const at::Tensor& columns) {
 
 }  // namespace
 
-Scorer::Scorer(Classifier classifier, ScoreBasis basis, std::int64_t slice_rows, std::int64_t pictures,
+Scorer::Scorer(Classifier classifier, ScorerReference basis, std::int64_t slice_rows, std::int64_t pictures,
                std::string stopped, Communicator& communicator, c10::Device device)
     : classifier_(std::move(classifier)),
       basis_(std::move(basis)),

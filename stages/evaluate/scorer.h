@@ -40,7 +40,7 @@ struct SampleScore {
 };
 
 /// What a scorer compares samples by and with.
-struct ScoreBasis {
+struct ScorerReference {
   std::shared_ptr<FeatureNetwork> network = {};  ///< none: the classifier's features
   FeatureWidths widths = {};                     ///< what is taken of it
   std::int64_t compared_images = 0;              ///< samples of a score whose features are kept
@@ -50,8 +50,8 @@ struct ScoreBasis {
 class Scorer {
 public:
   /// `stopped`: the message of Interrupted when a stop is asked for between slices; empty: all slices are computed.
-  Scorer(Classifier classifier, ScoreBasis basis, std::int64_t slice_rows, std::int64_t pictures, std::string stopped,
-         Communicator& communicator, c10::Device device);
+  Scorer(Classifier classifier, ScorerReference basis, std::int64_t slice_rows, std::int64_t pictures,
+         std::string stopped, Communicator& communicator, c10::Device device);
   /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits
   /// first. Goes on with the samples that the journal holds.
   std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples,
@@ -62,7 +62,7 @@ private:
   void finish(SampleScore& score, const DescribedImages& images);
 
   Classifier classifier_;
-  ScoreBasis basis_;
+  ScorerReference basis_;
   std::int64_t slice_rows_, pictures_;
   std::string stopped_;
   Communicator& communicator_;
