@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import scipy.linalg
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "peers"))
 import peer_python  # noqa: E402
+from program import Program, check  # noqa: E402
+from table_images import images_of  # noqa: E402
 
 TINY = {"prepare.train-rows": 300, "prepare.test-rows": 60, "prepare.shard-rows": 100, "prepare.block-rows": 50,
         "features.images": 240, "features.batch": 24, "features.dimension": 8, "teacher.images": 240, "teacher.batch": 24,
@@ -43,39 +44,6 @@ for seed, name in enumerate(sys.argv[1:]):
 READ_MATRIX = "import sys, torch, numpy; numpy.save(sys.argv[2], torch.load(sys.argv[1])['matrix'].numpy())"
 
 
-def check(condition, message):
-    if not condition:
-        print(f"FAILED: {message}", flush=True)
-        sys.exit(1)
-
-
-class Program:
-    def __init__(self, couplet, mpiexec):
-        self.couplet, self.mpiexec = couplet, mpiexec
-
-    def call(self, *words, ranks=0):
-        launch = [self.mpiexec, "--oversubscribe", "-n", str(ranks)] if ranks else []
-        return subprocess.run([*launch, self.couplet, *map(str, words)], capture_output=True, text=True, timeout=200)
-
-    def works(self, *words, ranks=0):
-        done = self.call(*words, ranks=ranks)
-        check(done.returncode == 0, f"{words}: status {done.returncode}: {done.stdout[-2000:]} {done.stderr}")
-        return done.stdout + done.stderr
-
-    def refuses(self, part, *words):
-        done = self.call(*words)
-        check(done.returncode == 2, f"{words}: status {done.returncode}, expected 2: {done.stderr}")
-        check(done.stderr.count("\n") == 1 and part in done.stderr, f"{words}: {part!r} not in, or not one line: {done.stderr}")
-
-
-def images_of(directory):
-    rows = []
-    for path in sorted(directory.glob("*.h5")):
-        with h5py.File(path) as shard:
-            rows.append(shard["image"][:])
-    return np.concatenate(rows)
-
-
 def moments_of(images, matrix):
     features = np.repeat(images.astype(np.float64) / 255, 3, axis=1).reshape(len(images), -1) @ matrix.astype(np.float64).T
     return features.mean(0), np.cov(features, rowvar=False)
@@ -102,9 +70,10 @@ def check_reference(program, arguments, network, run, expected):
     made = []
     for ranks in (1, 2, 3):
         path = arguments.work / f"reference-{ranks}.npz"
-        text = program.works("reference", run / "prepare/train", "--network", network, "--network-args", "return_features=True", "--output", path,
-                             ranks=ranks)
-        check(text.count("grey images are given to it as RGB") == 1, f"it does not say once that grey images become RGB: {text}")
+        done = program.call("reference", run / "prepare/train", "--network", network, "--network-args", "return_features=True", "--output", path,
+                            ranks=ranks)
+        check(done.returncode == 0, f"status {done.returncode} on {ranks} ranks: {done.stdout}{done.stderr}")
+        check((done.stdout + done.stderr).count("grey images are given to it as RGB") == 1, f"it does not say once that grey images become RGB: {done}")
         made.append(path.read_bytes())
     check(made[0] == made[1] == made[2], "reference statistics differ between 1, 2 and 3 ranks")
     with np.load(arguments.work / "reference-1.npz") as file:
@@ -162,11 +131,11 @@ def check_refusals(program, arguments, run, network, other, reference):
     bad.write_text("no network")
     output = ("--output", arguments.work / "new.npz")
     train = run / "prepare/train"
-    program.refuses("probabilities", "reference", train, "--network", network, *output)
-    program.refuses("neither a TorchScript program", "reference", train, "--network", bad, *output)
-    program.refuses("is no TorchScript program", "reference", train, "--network", f"{network}.weights", *output)
-    program.refuses("its parameters besides the images: return_features", "reference", train, "--network", network, "--network-args", "fast=True", *output)
-    program.refuses("exists and is not overwritten", "reference", train, "--network", network, "--output", reference)
+    program.refuses(2, ["probabilities"], "reference", train, "--network", network, *output)
+    program.refuses(2, ["neither a TorchScript program"], "reference", train, "--network", bad, *output)
+    program.refuses(2, ["is no TorchScript program"], "reference", train, "--network", f"{network}.weights", *output)
+    program.refuses(2, ["its parameters besides the images: return_features"], "reference", train, "--network", network, "--network-args", "fast=True", *output)
+    program.refuses(2, ["exists and is not overwritten"], "reference", train, "--network", network, "--output", reference)
     check(not (arguments.work / "new.npz").exists(), "a refused command left statistics")
     stage = ("stage", "evaluate/teacher", "--run-dir", run)
     arguments_key = ("--evaluate.network-args", "return_features=True")
@@ -174,14 +143,14 @@ def check_refusals(program, arguments, run, network, other, reference):
     shutil.rmtree(run / "evaluate/teacher")
     # Before anything is trained:
     new_run = ("run", "--run-dir", arguments.work / "new", "--config", arguments.config, "--evaluate.network")
-    program.refuses("neither a TorchScript program", *new_run, bad)
-    program.refuses("its parameters besides the images: return_features", *new_run, network, "--evaluate.network-args", "fast=True")
-    program.refuses("no such file", *new_run, arguments.work / "missing.pt")
+    program.refuses(2, ["neither a TorchScript program"], *new_run, bad)
+    program.refuses(2, ["its parameters besides the images: return_features"], *new_run, network, "--evaluate.network-args", "fast=True")
+    program.refuses(2, ["no such file"], *new_run, arguments.work / "missing.pt")
     check(not (arguments.work / "new" / "prepare").exists(), "a stage ran although the network cannot be read")
-    program.refuses("without evaluate.network", *stage, "--evaluate.network", "", *arguments_key)
-    program.refuses("compared with features of other.pt", *stage, "--evaluate.network", other, *arguments_key, "--evaluate.reference", reference)
+    program.refuses(2, ["without evaluate.network"], *stage, "--evaluate.network", "", *arguments_key)
+    program.refuses(2, ["compared with features of other.pt"], *stage, "--evaluate.network", other, *arguments_key, "--evaluate.reference", reference)
     shutil.rmtree(run / "evaluate/teacher")
-    program.refuses("at least 13 samples; evaluate.samples = 12", *stage, "--evaluate.network", network, *arguments_key, "--evaluate.samples", 12)
+    program.refuses(2, ["at least 13 samples; evaluate.samples = 12"], *stage, "--evaluate.network", network, *arguments_key, "--evaluate.samples", 12)
 
 
 def main():

@@ -15,14 +15,16 @@ def check(condition, message):
 
 
 class Program:
-    def __init__(self, couplet):
-        self.couplet = couplet
+    def __init__(self, couplet, mpiexec=None):
+        self.couplet, self.mpiexec = couplet, mpiexec
 
-    def call(self, *words):
-        return subprocess.run([str(word) for word in (self.couplet, *words)], capture_output=True, text=True, timeout=600)
+    def call(self, *words, ranks=0):
+        """As one process, or as ranks of mpiexec."""
+        launch = (self.mpiexec, "--oversubscribe", "-n", ranks) if ranks else ()
+        return subprocess.run([str(word) for word in (*launch, self.couplet, *words)], capture_output=True, text=True, timeout=600)
 
-    def works(self, *words):
-        done = self.call(*words)
+    def works(self, *words, ranks=0):
+        done = self.call(*words, ranks=ranks)
         check(done.returncode == 0, f"{' '.join(map(str, words))}: status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         return done.stdout
 

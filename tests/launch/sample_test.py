@@ -40,8 +40,8 @@ TEACHER = ("--model", "teacher", "--guidance", "0.5", "--annealed", "--temperatu
 
 class Sampling(Program):
     def __init__(self, arguments, run):
-        super().__init__(arguments.couplet)
-        self.mpiexec, self.run, self.work = arguments.mpiexec, run, arguments.work
+        super().__init__(arguments.couplet, arguments.mpiexec)
+        self.run, self.work = run, arguments.work
 
     def words(self, output, *words):
         path = output if output.startswith("/") else f"{self.work}/{output}"  # text: a / at the end counts
@@ -49,12 +49,7 @@ class Sampling(Program):
 
     def make(self, output, *words, ranks=0):
         """Samples under a name in the working directory; what the program printed."""
-        if ranks == 0:
-            return self.works(*self.words(output, *words))
-        command = [self.mpiexec, "--oversubscribe", "-n", ranks, self.couplet, *self.words(output, *words)]
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=200)
-        check(done.returncode == 0, f"{words} on {ranks} ranks: status {done.returncode}: {done.stdout}{done.stderr}")
-        return done.stdout
+        return self.works(*self.words(output, *words), ranks=ranks)
 
     def not_made(self, status, parts, output, *words):
         """Refused, or failed, with nothing left of it."""
@@ -141,7 +136,7 @@ def check_ranks(program):
             pairs = zip(sorted(ours.iterdir()), sorted(theirs.iterdir()), strict=True) if ours.is_dir() else [(ours, theirs)]
             check(all(a.read_bytes() == b.read_bytes() for a, b in pairs), f"{output} differs on {ranks} ranks")
     refused = program.words("ranks.npz", *words)
-    done = subprocess.run([program.mpiexec, "--oversubscribe", "-n", "2", program.couplet, *map(str, refused)], capture_output=True, text=True, timeout=100)
+    done = program.call(*refused, ranks=2)
     check(done.returncode == 2 and done.stderr.count("exists and is not overwritten") == 1, f"an output that exists, on two ranks: {done}")
 
 

@@ -10,7 +10,6 @@ import sys
 import zlib
 from pathlib import Path
 
-import h5py
 import numpy as np
 import scipy.linalg
 import scipy.signal
@@ -19,6 +18,7 @@ from scipy.spatial.distance import cdist
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "peers"))
 import peer_python  # noqa: E402
 from program import Program, check  # noqa: E402
+from table_images import images_of  # noqa: E402
 
 FEATURES, CLASSES, SPATIAL = 12, 5, 7
 TRAIN, TEST, SAMPLES = 300, 120, 150
@@ -61,14 +61,6 @@ def png(image):
     header = struct.pack(">IIBBBBB", image.shape[1], image.shape[0], 8, 2 if image.ndim == 3 else 0, 0, 0, 0)
     rows = b"".join(b"\0" + row.tobytes() for row in image)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def images_of(directory):
-    rows = []
-    for path in sorted(directory.glob("*.h5")):
-        with h5py.File(path) as shard:
-            rows.append(shard["image"][:])
-    return np.concatenate(rows)
 
 
 def save_npz(path, images):
@@ -161,12 +153,8 @@ def expected_scores(samples, real, held_out):
 
 
 class Score:
-    def __init__(self, program, mpiexec, network):
-        self.program, self.mpiexec, self.network = program, mpiexec, network
-
-    def on_ranks(self, ranks, words):
-        command = [self.mpiexec, "--oversubscribe", "-n", ranks, self.program.couplet, *words]
-        return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=200)
+    def __init__(self, program, network):
+        self.program, self.network = program, network
 
     def words(self, samples, reference, *more):
         return ("score", "--samples", samples, "--reference", reference, "--network", self.network, *more)
@@ -174,7 +162,7 @@ class Score:
     def json(self, samples, reference, *more, ranks=1):
         """The whole object, and the scores by name."""
         words = self.words(samples, reference, *more, "--json")
-        done = self.on_ranks(ranks, words)
+        done = self.program.call(*words, ranks=ranks)
         check(done.returncode == 0, f"{words}: status {done.returncode}: {done.stderr[-2000:]}")
         found = json.loads(done.stdout)
         for warning in found["warnings"]:
@@ -280,15 +268,15 @@ def check_refusals(score, files, work, images):
     score.refuses("0007.png: is no PNG file", mixed, reference, status=1)
     (mixed / "0007.png").write_bytes(png(noised[7, 0])[:200])
     score.refuses("0007.png", mixed, reference, status=1)
-    done = score.on_ranks(2, score.words(mixed, reference))
+    done = score.program.call(*score.words(mixed, reference), ranks=2)
     check(done.returncode != 0 and done.stderr.count("0007.png") == 1, f"a damaged file on one of two ranks: {done.returncode}, {done.stderr}")
     score.refuses("needs at least 13", save_npz(work / "few.npz", noised[:12]), reference)
     score.refuses("needs at least 13", npz, work / "few.npz")
     np.savez(work / "dimension.npz", mu=np.zeros(5), sigma=np.eye(5))
     score.refuses("5 features", npz, work / "dimension.npz")
-    other = Score(score.program, score.mpiexec, files["other network"])
+    other = Score(score.program, files["other network"])
     other.refuses("network.pt", npz, files["statistics"])
-    Score(score.program, score.mpiexec, files["probabilities"]).refuses("probabilities", npz, reference)
+    Score(score.program, files["probabilities"]).refuses("probabilities", npz, reference)
     for flag in (("--paired",), ("--nearest", 1), ("--held-out", reference)):
         score.refuses("statistics of them alone", npz, files["statistics"], *flag)
     score.refuses("150 samples and 300 images", npz, reference, "--paired")
@@ -313,7 +301,7 @@ def main():
     # A file: torch.jit.script reads the source.
     (work / "make_network.py").write_text(MAKE_NETWORK)
     subprocess.run([python, work / "make_network.py", work], env=environment, check=True, timeout=100)
-    program = Program(arguments.couplet)
+    program = Program(arguments.couplet, arguments.mpiexec)
     program.works("stage", "prepare", "--run-dir", work / "run", "--config", arguments.config, "--prepare.train-rows", TRAIN, "--prepare.test-rows", TEST,
                   "--prepare.shard-rows", 100, "--prepare.block-rows", 50, "--pipeline.device", "cpu")
     train, test = (images_of(work / "run/prepare" / split) for split in ("train", "test"))
@@ -326,7 +314,7 @@ def main():
     program.works("reference", files["train"], "--network", work / "network.pt", "--output", files["statistics"])
     sets = [Described(images, np.load(work / "weights.npz")) for images in (noised, train, test)]
     np.savez(files["foreign"], mu=sets[1].features.mean(0), sigma=np.cov(sets[1].features, rowvar=False))
-    score = Score(program, arguments.mpiexec, work / "network.pt")
+    score = Score(program, work / "network.pt")
     check_figures(score, files, sets)
     check_limit(score, files, sets)
     check_statistics(score, files, sets)
