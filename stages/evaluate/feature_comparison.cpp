@@ -6,8 +6,10 @@
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace couplet {
@@ -26,6 +28,17 @@ FeatureScore frechet_score(const std::string& metric, const Moments& generated, 
   FeatureScore score{metric, frechet_distance(generated, real), generated.count};
   const std::string warning = sample_size_warning(generated.count);
   if (!warning.empty()) score.details["warning"] = warning;
+  return score;
+}
+
+/// sFID; without a value where there are too few images for it, though enough for the Fréchet distance.
+FeatureScore spatial_score(const Moments& generated, const Moments& real) {
+  const std::string metric = "spatial_frechet_distance";
+  const std::int64_t fewest = generated.dimension() + 1;
+  if (generated.count >= fewest && real.count >= fewest) return frechet_score(metric, generated, real);
+  FeatureScore score{metric, std::numeric_limits<double>::quiet_NaN(), generated.count};
+  score.details["warning"] =
+      fmt::format("none: {} spatial features need at least {} images of each set", generated.dimension(), fewest);
   return score;
 }
 
@@ -91,8 +104,8 @@ std::vector<FeatureScore> compare_features(const DescribedImages& generated, con
                                            Communicator& communicator) {
   std::vector<FeatureScore> scores{frechet_score("frechet_distance", generated.moments(), reference.moments)};
   const std::int64_t samples = generated.moments().count;
-  if (generated.spatial() && reference.spatial && samples > generated.spatial()->dimension())
-    scores.push_back(frechet_score("spatial_frechet_distance", *generated.spatial(), *reference.spatial));
+  if (generated.spatial() && reference.spatial)
+    scores.push_back(spatial_score(*generated.spatial(), *reference.spatial));
   if (const auto& inception = generated.inception())
     scores.push_back({"inception_score",
                       inception->mean(),

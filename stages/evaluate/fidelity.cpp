@@ -51,14 +51,17 @@ void keep(const FidelityTask& task, const RecordKey& key, const std::string& met
   say("{}{}: {} = {:.5f} ({} rows)", key.coupling, key.split.empty() ? "" : ", " + key.split, metric, value, samples);
 }
 
-/// Float64 [rows, 4]: both figures of pairing fidelity; PSNR and SSIM of samples and their rows' images (SSIM is NaN
-/// for images smaller than its window).
+/// Float64 [rows, 5]: both figures of pairing fidelity; PSNR of samples and their rows' images, 0 where they are equal,
+/// and whether they differ; SSIM (NaN for images smaller than its window).
 at::Tensor pairing_figures(const PairingInput& input) {
   const PairingFidelity pairing = pairing_fidelity(input);
   const at::Tensor made = to_uint8(input.generated), images = to_uint8(input.images);
   const bool has_windows = std::min(images.size(2), images.size(3)) >= ssim_window;
   const at::Tensor likeness = has_windows ? ssim(made, images) : torch::full_like(pairing.ratio, std::nan(""));
-  return torch::stack({pairing.ratio, pairing.nearest.to(torch::kFloat64), psnr(made, images), likeness}, 1);
+  const at::Tensor ratio = psnr(made, images), differ = ratio.isfinite();
+  return torch::stack({pairing.ratio, pairing.nearest.to(torch::kFloat64),
+                       torch::where(differ, ratio, torch::zeros_like(ratio)), differ.to(torch::kFloat64), likeness},
+                      1);
 }
 
 /// The pairing of one table with its images.
@@ -74,7 +77,7 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
   const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
   const double sigma_f = coupling_sigma(task.context.run);
   const at::Tensor mean =
-      mean_over_rows(task, "pairing, " + split, rows, 4, [&](std::int64_t first, std::int64_t count) {
+      mean_over_rows(task, "pairing, " + split, rows, 5, [&](std::int64_t first, std::int64_t count) {
         std::vector<at::Tensor> z, x, labels, own;
         for (std::int64_t i = 0; i < count; ++i) {
           const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
@@ -93,8 +96,10 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
       });
   keep(task, key, "pairing_distance_ratio", mean[0].item<double>(), rows);
   keep(task, key, "pairing_nearest_rate", mean[1].item<double>(), rows);
-  keep(task, key, "psnr", mean[2].item<double>(), rows);
-  keep(task, key, "ssim", mean[3].item<double>(), rows);
+  const double differ = mean[3].item<double>();
+  keep(task, key, "psnr", mean[2].item<double>() / differ, rows,
+       {{"equal_pairs", rows - std::llround(differ * static_cast<double>(rows))}});
+  keep(task, key, "ssim", mean[4].item<double>(), rows);
 }
 
 /// The first samples on their way from noise to image: a row each, the state at t = 1, 7/8 ... 0 from left to right.
