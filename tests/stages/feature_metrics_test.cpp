@@ -3,6 +3,7 @@
 #include "ranks.h"
 #include "stages/evaluate/coverage.h"
 #include "stages/evaluate/distances.h"
+#include "stages/evaluate/feature_comparison.h"
 #include "stages/evaluate/frechet.h"
 #include "stages/evaluate/inception_score.h"
 #include "stages/evaluate/kernel_distance.h"
@@ -14,6 +15,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
@@ -217,6 +219,26 @@ TEST(InceptionScore, RefusesWhatDoesNotFit) {
 
 SearchedImages searched(const at::Tensor& images) {
   return {images.size(0), [images](std::int64_t first, std::int64_t count) { return images.narrow(0, first, count); }};
+}
+
+TEST(FeatureComparison, SpatialDistanceOfTooFewImagesHasNoValueAndSaysWhy) {
+  const FeatureWidths widths{.features = 3, .spatial = 8};
+  const auto described = [&](std::int64_t rows, std::uint64_t seed) {
+    DescribedImages images(widths, rows, 0);
+    images.add(features(rows, widths.all(), seed));
+    return images;
+  };
+  const DescribedImages real = described(40, 1);
+  const FeatureReference reference{real.moments(), real.spatial()};
+  const std::vector<FeatureScore> few = compare_features(described(8, 2), reference, ranks());
+  ASSERT_EQ(few.size(), 2U);
+  EXPECT_TRUE(std::isfinite(few[0].value));
+  EXPECT_EQ(few[1].metric, "spatial_frechet_distance");
+  EXPECT_TRUE(std::isnan(few[1].value));
+  EXPECT_NE(few[1].details.at("warning").get<std::string>().find("at least 9 images"), std::string::npos);
+  const DescribedImages enough = described(9, 2);
+  EXPECT_EQ(compare_features(enough, reference, ranks())[1].value,
+            frechet_distance(*enough.spatial(), *real.spatial()));
 }
 
 TEST(NearestImages, EqualBruteForce) {
