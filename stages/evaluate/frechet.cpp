@@ -7,16 +7,18 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <tuple>
+#include <limits>
 
 namespace couplet {
 
 namespace {
 
-/// Eigenvalues of a positive semi-definite matrix with rounding below 0 cut off; and the eigenvectors.
-std::tuple<at::Tensor, at::Tensor> positive_eigen(const at::Tensor& matrix) {
-  const auto [values, vectors] = at::linalg_eigh(matrix, "L");
-  return {values.clamp_min(0), vectors};
+/// F with F Fᵀ = `covariance`: eigenvectors times the roots of their eigenvalues. Eigenvalues that rounding alone could
+/// make, either side of 0, are 0: their roots would be millions of times larger than the rounding.
+at::Tensor root_of(const at::Tensor& covariance) {
+  const auto [values, vectors] = at::linalg_eigh(covariance, "L");
+  const double rounding = static_cast<double>(values.size(0)) * std::numeric_limits<double>::epsilon();
+  return vectors * at::threshold(values, rounding * values.max().item<double>(), 0).sqrt();
 }
 
 void check_enough(const Moments& moments, const char* which) {
@@ -85,11 +87,10 @@ double frechet_distance(const Moments& a, const Moments& b) {
   check_enough(a, "first");
   check_enough(b, "second");
   const at::Tensor covariance_a = a.covariance(), covariance_b = b.covariance();
-  const auto [values, vectors] = positive_eigen(covariance_a);
-  // Σ_a = F Fᵀ with F = V Λ^½ = Σ_a^½ V: Fᵀ Σ_b F has the eigenvalues of Σ_a^½ Σ_b Σ_a^½.
-  const at::Tensor factor = vectors * values.sqrt();
-  const at::Tensor product = factor.t().mm(covariance_b.mm(factor));
-  const double cross = at::linalg_eigvalsh(product, "L").clamp_min(0).sqrt().sum().item<double>();
+  // With Σ_a = F Fᵀ and Σ_b = G Gᵀ the singular values of Fᵀ G are the eigenvalues of (Σ_a^½ Σ_b Σ_a^½)^½, without a
+  // root of rounded small numbers on the way.
+  const at::Tensor product = root_of(covariance_a).t().mm(root_of(covariance_b));
+  const double cross = at::linalg_svdvals(product).sum().item<double>();
   const double means = (a.mean() - b.mean()).square().sum().item<double>();
   return means + covariance_a.trace().item<double>() + covariance_b.trace().item<double>() - 2 * cross;
 }

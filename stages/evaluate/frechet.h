@@ -47,9 +47,10 @@ constexpr std::int64_t comparable_samples = 10000;  ///< fewer: the distance's b
 std::string sample_size_warning(std::int64_t samples);
 
 /// ‖μ_a - μ_b‖² + tr Σ_a + tr Σ_b - 2 tr (Σ_a^½ Σ_b Σ_a^½)^½  (Dowson and Landau 1982; Heusel et al. 2017 on Inception
-/// features). The roots are taken by symmetric eigen-decomposition, where eigenvalues below 0 are rounding and count as
-/// 0: nothing is complex and nothing (no "eps") is ever added to the diagonals. Refuses sets of different dimensions,
-/// and a set of fewer than dimension + 1 rows, whose covariance is singular.
+/// features). Roots by symmetric eigen-decomposition, eigenvalues within rounding (dimension · 2⁻⁵² of the largest) of
+/// 0 counting as 0; the last trace by singular values of Σ_a^½ Σ_b^½. Nothing is complex, nothing (no "eps") is ever
+/// added to the diagonals, and rounding changes the distance by no more than it changes the traces. Refuses sets of
+/// different dimensions, and a set of fewer than dimension + 1 rows, whose covariance is singular.
 double frechet_distance(const Moments& a, const Moments& b);
 
 /// Publishes moments as tensors "count" (int64 [1]), "sum" and "outer"; `metadata` says of what (network, its hash,

@@ -81,11 +81,14 @@ std::unique_ptr<ImageSet> open_npz_images(const fs::path& path) {
   const auto& sizes = array->shape();
   if (std::ranges::find(sizes, 0) != sizes.end())
     refuse("{}: arr_0 is {}: no images", path.string(), array->description());
-  if (array->type() != NumberType{'u', 1} || sizes.size() != 4 || (sizes[3] != 1 && sizes[3] != 3))
+  if (array->type() != NumberType{'u', 1})
     refuse(
         "{}: arr_0 is {}{}; expected uint8 [N, H, W, C] with C 1 or 3. How values become 8 bits is the maker's to say: "
         "from [-1, 1], (127.5 * x + 127.5).round().clip(0, 255).astype('uint8')",
         path.string(), array->description(), nonfinite_text(*array));
+  if (sizes.size() != 4 || (sizes[3] != 1 && sizes[3] != 3))
+    refuse("{}: arr_0 is {}; expected [N, H, W, C] with C 1 or 3, the channels last", path.string(),
+           array->description());
   return std::make_unique<NpzImages>(path, std::move(file), std::move(array));
 }
 
