@@ -20,23 +20,34 @@ std::vector<const ScoreCurve*> ranking(const Scores& scores, std::int64_t nfe) {
   return ranked;
 }
 
+/// The same scores at every NFE that both have.
+bool level(const ScoreCurve& curve, const ScoreCurve& other) {
+  const Comparison comparison = compare(curve, other);
+  return !comparison.ratio.empty() && comparison.won().empty() && comparison.lost().empty();
+}
+
 /// What the winner is set against.
 const ScoreCurve* opponent(const Scores& scores, const ScoreCurve& winner, const std::vector<std::int64_t>& won) {
   const auto baseline = std::ranges::find_if(
       scores.curves, [&](const ScoreCurve& curve) { return curve.noise == "fresh" && curve.run == winner.run; });
   const auto beaten = [](const Comparison& comparison) { return !comparison.won().empty(); };
   if (&*baseline != &winner && beaten(compare(winner, *baseline))) return &*baseline;
-  return ranking(scores, won.front()).at(1);
+  std::vector<const ScoreCurve*> ranked = ranking(scores, won.front());
+  std::erase(ranked, &winner);
+  const auto worse = std::ranges::find_if(ranked, [&](const ScoreCurve* curve) { return !level(winner, *curve); });
+  return worse != ranked.end() ? *worse : ranked.front();
 }
 
-/// "independent is best at NFE 8 and 31"
+/// "independent is best at NFE 8 and 31"; "soft: nf scores the same"
 std::string others_text(const Scores& scores, const std::map<const ScoreCurve*, std::vector<std::int64_t>>& best,
                         const ScoreCurve* winner) {
   std::string text;
   for (const ScoreCurve& curve : scores.curves) {
     const auto found = best.find(&curve);
-    if (found == best.end() || &curve == winner) continue;
-    text += fmt::format("{}{} is best at {}", text.empty() ? "" : "; ", curve.model(), nfe_list(found->second));
+    const bool same = curve.noise == "fresh" && level(*winner, curve);
+    if (&curve == winner || (found == best.end() && !same)) continue;
+    text += fmt::format("{}{} {}", text.empty() ? "" : "; ", curve.model(),
+                        same ? "scores the same" : "is best at " + nfe_list(found->second));
   }
   return text;
 }
@@ -71,11 +82,16 @@ Verdict find_verdict(const Scores& scores) {
   if (comparison.ratio.empty()) return verdict;
   const std::int64_t at = comparison.best();
   verdict.other = &other;
+  verdict.confidence = comparison.confidence();
+  if (level(*verdict.winner, other)) {
+    verdict.margin = "level";
+    verdict.margin_text = fmt::format("{} scores the same", other.model());
+    return verdict;
+  }
   verdict.margin = number_text(comparison.ratio.at(at)) + "×";
   verdict.margin_text =
       fmt::format("lower Fréchet distance than {} at NFE {}: {} against {}", other.model(), at,
                   number_text(verdict.winner->scores.at(at).mean), number_text(other.scores.at(at).mean));
-  verdict.confidence = comparison.confidence();
   return verdict;
 }
 

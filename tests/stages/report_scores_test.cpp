@@ -202,6 +202,27 @@ TEST(Verdict, TheBaselineCanWin) {
   EXPECT_EQ(verdict.margin, "1.32×");  // 5 against 3.8 at NFE 4
 }
 
+TEST(Verdict, EqualScoresAreNoWin) {
+  const auto scores_of = [](const std::vector<std::vector<double>>& couplings) {
+    nlohmann::json records = nlohmann::json::array();
+    const std::vector<std::string> names = {"independent", "twin", "nf"};
+    for (std::size_t i = 0; i < couplings.size(); ++i)
+      for (std::size_t k = 0; k < 2; ++k)
+        records.push_back(record(names[i], static_cast<std::int64_t>(k) + 1, couplings[i][k]));
+    return read_scores({{"records", records}});
+  };
+  const Scores three = scores_of({{4, 2}, {4, 2}, {5, 3}});
+  const Verdict verdict = find_verdict(three);
+  ASSERT_NE(verdict.winner, nullptr);
+  EXPECT_EQ(verdict.winner->coupling, "independent");
+  EXPECT_EQ(verdict.others, "twin scores the same");
+  EXPECT_EQ(verdict.margin, "1.50×");
+  EXPECT_EQ(verdict.margin_text, "lower Fréchet distance than nf at NFE 2: 2.00 against 3.00");
+  const Scores two = scores_of({{4, 2}, {4, 2}});
+  EXPECT_EQ(find_verdict(two).margin, "level");
+  EXPECT_EQ(find_verdict(two).margin_text, "twin scores the same");
+}
+
 TEST(Verdict, NeedsTwoCouplings) {
   EXPECT_EQ(find_verdict(read_scores({{"records", {record("nf", 1, 3)}}})).winner, nullptr);
   EXPECT_EQ(find_verdict(read_scores(nlohmann::json::object())).winner, nullptr);
