@@ -72,7 +72,7 @@ private:
     return ticks;
   }
   std::vector<double> linear_ticks() const {
-    const double rough = (high_ - low_) / 5, unit = std::pow(10, std::floor(std::log10(rough)));
+    const double rough = (high_ - low_) / 6, unit = std::pow(10, std::floor(std::log10(rough)));
     double step = 10 * unit;
     for (const double factor : {5.0, 2.0, 1.0}) {
       if (factor * unit >= rough) step = factor * unit;
