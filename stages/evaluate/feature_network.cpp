@@ -9,7 +9,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
-#include <ATen/Parallel.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <fmt/ranges.h>
 
@@ -20,21 +19,22 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t classifier_batch = 25;
+constexpr std::int64_t classifier_batch = 250;
 
-/// While it lives, convolutions are computed in full float32 precision (no TF32), repeatably.
-class FullConvolutions {
+/// While it lives, this thread computes in full float32 precision (no autocast, no TF32), repeatably and without
+/// gradients.
+class FullPrecision {
 public:
-  FullConvolutions() : convolution_(context_.float32Precision(cuda, convolution)) {
+  FullPrecision() : convolution_(context_.float32Precision(cuda, convolution)) {
     context_.setFloat32Precision(cuda, convolution, at::Float32Precision::IEEE);
     context_.setDeterministicCuDNN(true);
   }
-  ~FullConvolutions() {
+  ~FullPrecision() {
     context_.setFloat32Precision(cuda, convolution, convolution_);
     context_.setDeterministicCuDNN(deterministic_);
   }
-  FullConvolutions(const FullConvolutions&) = delete;
-  FullConvolutions& operator=(const FullConvolutions&) = delete;
+  FullPrecision(const FullPrecision&) = delete;
+  FullPrecision& operator=(const FullPrecision&) = delete;
 
 private:
   static constexpr auto cuda = at::Float32Backend::CUDA;
@@ -42,27 +42,10 @@ private:
   at::Context& context_ = at::globalContext();
   at::Float32Precision convolution_;
   bool deterministic_ = context_.deterministicCuDNN();
+  at::NoTF32Guard products_;
+  c10::impl::ExcludeDispatchKeyGuard autocast_{c10::autocast_dispatch_keyset};
+  at::NoGradGuard gradients_;
 };
-
-/// While it lives, this thread computes products in full float32 precision (no autocast, no TF32) and without
-/// gradients.
-struct FullProducts {
-  at::NoTF32Guard products;
-  c10::impl::ExcludeDispatchKeyGuard autocast{c10::autocast_dispatch_keyset};
-  at::NoGradGuard gradients;
-};
-
-/// Calls `work(i)` for i in [0, count): on the CPU each on one thread, several at once, so that what one computes does
-/// not depend on how many threads there are.
-void for_each_batch(std::int64_t count, c10::Device device, const std::function<void(std::int64_t)>& work) {
-  const auto some = [&](std::int64_t first, std::int64_t last) {
-    const FullProducts full_products;
-    for (std::int64_t i = first; i < std::min(last, count); ++i) work(i);
-  };
-  if (!device.is_cpu()) return some(0, count);
-  // A range of one would be computed outside a parallel region, by all threads.
-  at::parallel_for(0, std::max<std::int64_t>(count, 2), 1, some);
-}
 
 /// The first `count` rows on the CPU, as float32; undefined stays undefined.
 at::Tensor host_rows(const at::Tensor& values, std::int64_t count) {
@@ -92,7 +75,7 @@ public:
       refuse("{}: made for images of {}x{}x{}, given {}", name_, o.in_channels, o.image_size, o.image_size,
              fmt::join(images.sizes().slice(1), "x"));
     }
-    return describe_in_batches(images, classifier_batch, device_, [&](const at::Tensor& batch) {
+    return describe_in_batches(images, classifier_batch, [&](const at::Tensor& batch) {
       const at::Tensor features = classifier_->features(to_float(batch.to(device_)));
       return ImageFeatures{features, classifier_->logits(features), {}};
     });
@@ -109,21 +92,20 @@ private:
 
 }  // namespace
 
-ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, c10::Device device,
+ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch,
                                   const std::function<ImageFeatures(const at::Tensor&)>& network) {
   if (images.dim() != 4 || images.scalar_type() != at::kByte || images.size(0) < 1)
     fail("images to describe are {} [{}]; expected uint8 [n, C, H, W]", at::toString(images.scalar_type()),
          fmt::join(images.sizes(), ", "));
-  const FullConvolutions full_convolutions;
-  std::vector<ImageFeatures> parts(static_cast<std::size_t>((images.size(0) + batch - 1) / batch));
-  for_each_batch(std::ssize(parts), device, [&](std::int64_t i) {
-    const std::int64_t first = i * batch, count = std::min(batch, images.size(0) - first);
+  const FullPrecision full_precision;
+  std::vector<ImageFeatures> parts;
+  for (std::int64_t first = 0; first < images.size(0); first += batch) {
+    const std::int64_t count = std::min(batch, images.size(0) - first);
     at::Tensor rows = images.narrow(0, first, count);
     if (count < batch) rows = at::constant_pad_nd(rows, {0, 0, 0, 0, 0, 0, 0, batch - count});
     const ImageFeatures made = network(rows.contiguous());
-    parts[static_cast<std::size_t>(i)] = {host_rows(made.features, count), host_rows(made.logits, count),
-                                          host_rows(made.spatial, count)};
-  });
+    parts.push_back({host_rows(made.features, count), host_rows(made.logits, count), host_rows(made.spatial, count)});
+  }
   return {joined(parts, &ImageFeatures::features), joined(parts, &ImageFeatures::logits),
           joined(parts, &ImageFeatures::spatial)};
 }
