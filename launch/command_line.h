@@ -22,7 +22,7 @@ struct CommandSyntax {
   std::string name;       ///< "run"
   std::string arguments;  ///< "NAME", "RUN [STAGE]", "RUN..." or "": names, apart by a space, those that may be left
                           ///< out in []; of a last one with "..." there may be any number
-  std::string summary;  ///< one line
+  std::string summary;    ///< one line
   std::vector<Flag> flags;
   bool takes_keys = false;                     ///< --section.key VALUE too
   std::vector<std::string> further_keys = {};  ///< and these, which the help's notes tell of
