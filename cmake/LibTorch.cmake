@@ -30,7 +30,8 @@ target_link_options(torch_cpu INTERFACE
   -Wl,-rpath,${_wheel}/torch/lib
   # libtorch_cpu's own dependencies are found through its RPATH at run time, not through ours at link time.
   -Wl,--allow-shlib-undefined)
-target_link_libraries(torch_cpu INTERFACE ${_wheel}/torch/lib/libtorch_cpu.so ${_wheel}/torch/lib/libc10.so)
+target_link_libraries(torch_cpu INTERFACE ${_wheel}/torch/lib/libtorch_cpu.so ${_wheel}/torch/lib/libc10.so
+  ${_wheel}/torch/lib/libgomp.so.1)
 
 find_path(COUPLET_CUDA_INCLUDE cuda_runtime_api.h
   HINTS ${_wheel}/nvidia/cu13/include /usr/local/cuda/include ENV CUDA_HOME PATH_SUFFIXES include)

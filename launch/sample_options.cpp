@@ -133,7 +133,7 @@ CommandSyntax sample_syntax() {
       .notes =
           "FILE.npz holds arr_0, uint8 [N, H, W, C], and arr_1, the classes, as ADM's samplers write them; a folder\n"
           "holds 000000-class-3.png and so on. Both are written as samples are made: memory does not grow with N.\n"
-          "Ranks share the samples, with the same bytes at equal threads: mpirun -n N couplet sample ...\n"
+          "Ranks share the samples, with the same bytes: mpirun -n N couplet sample ...\n"
           "Samples that are not finite are written with those values black or white, counted and told; the exit\n"
           "status is then 1. docs/commands.md says more.\n"};
 }

@@ -1,6 +1,8 @@
 // Items made ahead of time on a background thread.
 #pragma once
 
+#include "pipeline/one_thread.h"
+
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -12,10 +14,6 @@
 #include <utility>
 
 namespace couplet {
-
-/// From now on tensor operations on the calling thread use that thread only. (at::set_num_threads would set the whole
-/// process.)
-void use_this_thread_only();
 
 /// Makes items number first … last - 1, in order, on one thread; at most `depth` are made or being made but not taken.
 /// An error while making one is thrown by the `next` that would have returned it. The destructor waits for the item
@@ -51,7 +49,7 @@ public:
 
 private:
   void work(std::int64_t first, std::int64_t last) {
-    use_this_thread_only();
+    const OneThread one_thread;
     try {
       for (std::int64_t number = first; number < last; ++number) {
         {

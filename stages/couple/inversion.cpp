@@ -4,6 +4,7 @@
 #include "pipeline/autocast.h"
 #include "pipeline/interruption.h"
 #include "pipeline/patches.h"
+#include "pipeline/row_chunks.h"
 #include "pipeline/weights.h"
 #include "stages/couple/round_trip.h"
 #include "stages/couple/shard_output.h"
@@ -65,15 +66,21 @@ Noise invert(const Slice& slice, const Inversion& table, const Config& config, T
   Noise noise;
   noise.x = noised_rows(slice.image, teacher_noise(config.teacher), static_cast<std::uint64_t>(config.pipeline.seed),
                         table.noise_purpose, slice.row);
-  TarFlowOutput output;
-  {
-    const Autocast autocast(config.couple.precision, device);
-    output = teacher->forward(noise.x.to(device), slice.label.to(device, torch::kInt64));
-  }
-  output.z = output.z.to(torch::kFloat32);
+  const at::Tensor x = noise.x.to(device), label = slice.label.to(device, torch::kInt64);
   const TarFlowOptions& options = teacher->options();
-  noise.nll = teacher->negative_log_likelihood(output).to(torch::kFloat32).cpu();
-  noise.f = unpatchify(teacher->standardised(output.z), options.in_channels, options.image_size, options.patch).cpu();
+  // [n, 1 + values]: the likelihood and the noise.
+  const at::Tensor made =
+      by_row_chunks(x.size(0), device, [&](std::int64_t first, std::int64_t count) {
+        const Autocast autocast(config.couple.precision, device);
+        TarFlowOutput output = teacher->forward(x.narrow(0, first, count), label.narrow(0, first, count));
+        output.z = output.z.to(torch::kFloat32);
+        const at::Tensor f =
+            unpatchify(teacher->standardised(output.z), options.in_channels, options.image_size, options.patch);
+        const at::Tensor nll = teacher->negative_log_likelihood(output).to(torch::kFloat32);
+        return at::cat({nll.unsqueeze(1), f.flatten(1)}, 1);
+      }).cpu();
+  noise.nll = made.select(1, 0).contiguous();
+  noise.f = made.narrow(1, 1, made.size(1) - 1).contiguous().view(x.sizes());
   return noise;
 }
 

@@ -1,6 +1,6 @@
 #include "stages/couple/shard_output.h"
 
-#include "pipeline/prefetch.h"
+#include "pipeline/one_thread.h"
 
 #include <ATen/core/TensorBody.h>
 
@@ -22,7 +22,7 @@ template <class Work>
 void ShardOutput::start(Work work) {
   wait();
   work_ = std::async(std::launch::async, [work = std::move(work)] {
-    use_this_thread_only();
+    const OneThread one_thread;
     work();
   });
 }

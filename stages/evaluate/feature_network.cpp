@@ -1,5 +1,6 @@
 #include "stages/evaluate/feature_network.h"
 
+#include "pipeline/one_thread.h"
 #include "pipeline/weights.h"
 #include "stages/evaluate/inception.h"
 #include "stages/evaluate/script_network.h"
@@ -19,7 +20,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t classifier_batch = 250;
+constexpr std::int64_t classifier_batch = 25;
 
 /// While it lives, this thread computes in full float32 precision (no autocast, no TF32), repeatably and without
 /// gradients.
@@ -75,7 +76,7 @@ public:
       refuse("{}: made for images of {}x{}x{}, given {}", name_, o.in_channels, o.image_size, o.image_size,
              fmt::join(images.sizes().slice(1), "x"));
     }
-    return describe_in_batches(images, classifier_batch, [&](const at::Tensor& batch) {
+    return describe_in_batches(images, classifier_batch, device_, [&](const at::Tensor& batch) {
       const at::Tensor features = classifier_->features(to_float(batch.to(device_)));
       return ImageFeatures{features, classifier_->logits(features), {}};
     });
@@ -92,20 +93,21 @@ private:
 
 }  // namespace
 
-ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch,
+ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, c10::Device device,
                                   const std::function<ImageFeatures(const at::Tensor&)>& network) {
   if (images.dim() != 4 || images.scalar_type() != at::kByte || images.size(0) < 1)
     fail("images to describe are {} [{}]; expected uint8 [n, C, H, W]", at::toString(images.scalar_type()),
          fmt::join(images.sizes(), ", "));
   const FullPrecision full_precision;
-  std::vector<ImageFeatures> parts;
-  for (std::int64_t first = 0; first < images.size(0); first += batch) {
-    const std::int64_t count = std::min(batch, images.size(0) - first);
+  std::vector<ImageFeatures> parts(static_cast<std::size_t>((images.size(0) + batch - 1) / batch));
+  each_on_one_thread(std::ssize(parts), device, [&](std::int64_t i) {
+    const std::int64_t first = i * batch, count = std::min(batch, images.size(0) - first);
     at::Tensor rows = images.narrow(0, first, count);
     if (count < batch) rows = at::constant_pad_nd(rows, {0, 0, 0, 0, 0, 0, 0, batch - count});
     const ImageFeatures made = network(rows.contiguous());
-    parts.push_back({host_rows(made.features, count), host_rows(made.logits, count), host_rows(made.spatial, count)});
-  }
+    parts[static_cast<std::size_t>(i)] = {host_rows(made.features, count), host_rows(made.logits, count),
+                                          host_rows(made.spatial, count)};
+  });
   return {joined(parts, &ImageFeatures::features), joined(parts, &ImageFeatures::logits),
           joined(parts, &ImageFeatures::spatial)};
 }

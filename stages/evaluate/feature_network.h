@@ -49,8 +49,10 @@ std::unique_ptr<FeatureNetwork> make_feature_network(Classifier classifier, cons
                                                      c10::Device device);
 
 /// What `network` says of images uint8 [n, C, H, W], asked for exactly `batch` at a time (zeros fill up the last
-/// batch), so that a row's digits do not depend on n; without gradients, autocast or TF32.
-ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch,
+/// batch), so that a row's digits do not depend on n; without gradients, autocast or TF32. On the CPU (`device`: where
+/// the network is) each batch is computed by one thread and several at once: digits do not depend on the number of
+/// threads, and `network` is called by several.
+ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, c10::Device device,
                                   const std::function<ImageFeatures(const at::Tensor&)>& network);
 /// Grey images [n, 1, H, W] as RGB, the channel three times; others as they are.
 at::Tensor as_rgb(const at::Tensor& images);

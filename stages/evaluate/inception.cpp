@@ -140,7 +140,7 @@ public:
       refuse("{}: takes RGB or grey images [n, 3 or 1, H, W], given [{}]", name_, fmt::join(images.sizes(), ", "));
     if (channels == 1 && !std::exchange(told_, true))
       say("{}: grey images are given to it as RGB, the channel three times", name_);
-    return describe_in_batches(images, batch_rows, [&](const at::Tensor& batch) {
+    return describe_in_batches(images, batch_rows, device_, [&](const at::Tensor& batch) {
       const at::Tensor values = as_rgb(batch).to(device_, at::kFloat);
       return network_->forward((resize_as_tensorflow(values, InceptionImpl::side) - 128) / 128);
     });

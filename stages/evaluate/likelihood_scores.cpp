@@ -1,6 +1,7 @@
 #include "stages/evaluate/likelihood_scores.h"
 
 #include "pipeline/log.h"
+#include "pipeline/row_chunks.h"
 #include "stages/evaluate/likelihood.h"
 #include "stages/evaluate/row_sums.h"
 #include "stages/evaluate/student_field.h"
@@ -85,8 +86,11 @@ void measure_teacher_likelihood(const StageContext& context, Records& records, c
   const at::Tensor sums = sums_over_rows(context, metric, rows, figures, [&](std::int64_t first, std::int64_t count) {
     const Images read = read_images(images, rows, first, count);
     const at::Tensor x = noised_rows(read.image, noise, seed, Purpose::likelihood_noise, read.numbers);
-    const TarFlowOutput output = teacher->forward(x.to(context.device), read.label.to(context.device));
-    const at::Tensor nats = teacher->negative_log_likelihood(output).to(torch::kFloat64).cpu();
+    const at::Tensor there = x.to(context.device), labels = read.label.to(context.device);
+    const at::Tensor nats = by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
+      const TarFlowOutput output = teacher->forward(there.narrow(0, from, n), labels.narrow(0, from, n));
+      return teacher->negative_log_likelihood(output).to(torch::kFloat64).cpu();
+    });
     return figures_of(nats / std::numbers::ln2 + 7, 0);
   });
   nlohmann::json details{{"image_noise", config.noise}};
@@ -110,12 +114,16 @@ void measure_student_likelihood(const StageContext& context, Records& records, c
       sums_over_rows(context, "bits_per_dim", rows, figures, [&](std::int64_t first, std::int64_t count) {
         const Images read = read_images(images, rows, first, count);
         const at::Tensor x = dequantised(read.image, seed, read.numbers).to(context.device);
+        const at::Tensor labels = read.label.to(context.device);
         at::Tensor probes;
         if (config.likelihood_probes > 0)
           probes = rademacher_probes(config.likelihood_probes, x.sizes().slice(1).vec(), seed, read.numbers);
-        const VelocityField field = student_field(student, read.label.to(context.device), {}, "float32");
-        const FlowLikelihood found = flow_likelihood(field, x, {config.atol, config.rtol}, probes);
-        return figures_of(student_bits(found.nats, x.numel() / x.size(0)), found.nfe);
+        return by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
+          const VelocityField field = student_field(student, labels.narrow(0, from, n), {}, "float32");
+          const FlowLikelihood found = flow_likelihood(field, x.narrow(0, from, n), {config.atol, config.rtol},
+                                                       probes.defined() ? probes.narrow(1, from, n) : probes);
+          return figures_of(student_bits(found.nats, x.numel() / count), found.nfe);
+        });
       });
   keep(context, records, key, "bits_per_dim", sums, rows,
        {{"image_noise", "uniform"},

@@ -176,7 +176,7 @@ public:
 
   ImageFeatures describe(const at::Tensor& images) override {
     if (images.dim() == 4 && images.size(0) > 0 && images.sizes().slice(1) != at::IntArrayRef(known_)) probe(images);
-    return describe_in_batches(images, batch_rows, [&](const at::Tensor& batch) { return run(batch); });
+    return describe_in_batches(images, batch_rows, device_, [&](const at::Tensor& batch) { return run(batch); });
   }
   const std::string& name() const override { return name_; }
   const std::string& hash() const override { return hash_; }
@@ -196,7 +196,7 @@ private:
     const at::Tensor first = images.narrow(0, 0, 1);
     const at::Tensor pair = at::cat({first, 255 - first}), twice = at::cat({first, first});
     const auto row = [&](const at::Tensor& rows) {
-      return describe_in_batches(rows, 2, [&](const at::Tensor& batch) { return run(batch); }).features[0];
+      return describe_in_batches(rows, 2, device_, [&](const at::Tensor& batch) { return run(batch); }).features[0];
     };
     at::Tensor alone;
     rgb_ = false;

@@ -1,6 +1,7 @@
 #include "stages/evaluate/student_field.h"
 
 #include "pipeline/autocast.h"
+#include "pipeline/row_chunks.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -22,8 +23,11 @@ VelocityField student_field(const SiT& student, const at::Tensor& labels, const 
                             const std::string& precision) {
   return [model = student, labels, guidance, precision](const at::Tensor& x, double t) mutable {
     const Autocast autocast(precision, x.device());
-    const at::Tensor times = at::full({x.size(0)}, t, x.options());
-    return model->guided_velocity(x, times, labels, guidance.acts_at(t) ? guidance.scale : 1);
+    return by_row_chunks(x.size(0), x.device(), [&](std::int64_t first, std::int64_t count) {
+      const at::Tensor times = at::full({count}, t, x.options());
+      return model->guided_velocity(x.narrow(0, first, count), times, labels.narrow(0, first, count),
+                                    guidance.acts_at(t) ? guidance.scale : 1);
+    });
   };
 }
 

@@ -3,6 +3,7 @@
 #include "pipeline/flops.h"
 #include "pipeline/patches.h"
 #include "pipeline/recompute.h"
+#include "pipeline/row_chunks.h"
 #include "pipeline/transformer_ops.h"
 #include "storage/error.h"
 
@@ -192,12 +193,15 @@ NamedTensors export_tarflow(const NamedTensors& tensors, const TarFlowOptions& o
 }
 
 at::Tensor denoise(TarFlow& model, const at::Tensor& x_noisy, const at::Tensor& y, double noise_std) {
-  const at::AutoGradMode with_grad(true);
-  const auto x = x_noisy.detach().clone().requires_grad_();
-  const auto values = static_cast<double>(x.size(1) * x.size(2) * x.size(3));
-  const auto log_density = model->negative_log_likelihood(model(x, y)).sum() * -values;
-  const auto gradient = torch::autograd::grad({log_density}, {x}).front();
-  return x.detach() + noise_std * noise_std * gradient;
+  return by_row_chunks(x_noisy.size(0), x_noisy.device(), [&](std::int64_t first, std::int64_t count) {
+    const at::AutoGradMode with_grad(true);
+    const auto x = x_noisy.narrow(0, first, count).detach().clone().requires_grad_();
+    const auto labels = y.defined() ? y.narrow(0, first, count) : y;
+    const auto values = static_cast<double>(x.size(1) * x.size(2) * x.size(3));
+    const auto log_density = model->negative_log_likelihood(model(x, labels)).sum() * -values;
+    const auto gradient = torch::autograd::grad({log_density}, {x}).front();
+    return x.detach() + noise_std * noise_std * gradient;
+  });
 }
 
 }  // namespace couplet

@@ -2,6 +2,7 @@
 // guidance: §3.3). The reference concatenates its cache at every token, which costs a copy of it each time; here it is
 // written in place.
 #include "pipeline/patches.h"
+#include "pipeline/row_chunks.h"
 #include "pipeline/transformer_ops.h"
 #include "stages/teacher/tarflow.h"
 
@@ -148,12 +149,12 @@ at::ScalarType product_type(const at::Tensor& z) {
   return at::autocast::is_autocast_enabled(device) ? at::autocast::get_autocast_dtype(device) : z.scalar_type();
 }
 
-/// On a CPU, as many rows as keep the cache of keys and values in the processor's own; elsewhere all.
-std::int64_t rows_at_once(const TarFlowOptions& o, const at::Tensor& z) {
-  if (!z.is_cpu()) return std::max<std::int64_t>(z.size(0), 1);
-  constexpr std::int64_t cache_bytes = 16 << 20, fewest = 32;
-  const auto bytes_of_row = 2 * o.layers * o.channels * (o.tokens() - 1) * static_cast<std::int64_t>(z.element_size());
-  return std::max(cache_bytes / bytes_of_row, fewest);
+/// Rows for one thread to sample together: as many as keep the cache of keys and values in the processor's own, and few
+/// enough for many threads to share a batch.
+std::int64_t rows_at_once(const TarFlowOptions& o, at::ScalarType type) {
+  constexpr std::int64_t cache_bytes = 12 << 20, fewest = 16, most = 32;
+  const auto element = static_cast<std::int64_t>(at::elementSize(type));
+  return std::clamp(cache_bytes / (2 * o.layers * o.channels * (o.tokens() - 1) * element), fewest, most);
 }
 
 }  // namespace
@@ -162,20 +163,17 @@ at::Tensor TarFlowImpl::reverse(const at::Tensor& z, const at::Tensor& y, const 
   const at::NoGradGuard no_grad;
   const auto type = product_type(z);
   const c10::impl::ExcludeDispatchKeyGuard types_are_chosen_here(c10::autocast_dispatch_keyset);
-  const auto n = z.size(0), slice = rows_at_once(options_, z);
-  std::vector<at::Tensor> images;
-  for (std::int64_t first = 0; first < n; first += slice) {
-    const auto rows = std::min(slice, n - first);
+  const bool guided = sampling.guidance > 0;
+  const auto some = [&](std::int64_t first, std::int64_t rows) {
     const auto labels = y.defined() ? y.narrow(0, first, rows) : y;
     const auto tokens = (z.narrow(0, first, rows) * var_.sqrt()).transpose(0, 1).contiguous();
-    const bool guided = sampling.guidance > 0;
     Cache cache(options_, guided ? 2 * rows : rows, z.options().dtype(type));
     for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
       Inversion(*block, sampling, cache, labels, guided, type).run(tokens);
     }
-    images.push_back(unpatchify(tokens.transpose(0, 1), options_.in_channels, options_.image_size, options_.patch));
-  }
-  return images.size() == 1 ? images.front() : at::cat(images);
+    return unpatchify(tokens.transpose(0, 1), options_.in_channels, options_.image_size, options_.patch);
+  };
+  return by_row_chunks(z.size(0), z.device(), some, rows_at_once(options_, type));
 }
 
 }  // namespace couplet

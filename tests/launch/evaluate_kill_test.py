@@ -28,7 +28,7 @@ KEYS = {
     "evaluate.times": "0 0.1 0.4 1", "evaluate.dopri5": "true", "evaluate.atol": "1e-3", "evaluate.rtol": "1e-3",
     "evaluate.guidance": "1.5", "evaluate.guidance-from": "0.2", "evaluate.guidance-to": "0.9",
     "evaluate.likelihood-rows": "40", "pipeline.timeout": "120",
-    "pipeline.threads": "1",  # the same on one rank and on two: products of other threads have other last bits
+    "pipeline.threads": "1",  # the same on one rank and on two: training with other threads ends in other last bits
 }
 
 

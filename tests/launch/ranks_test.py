@@ -2,7 +2,8 @@
 """One, two and three ranks: equal draws in training, equal shards and equal scores from equal weights.
 
 A first run is made on one rank. For the other counts, training stages are run anew in a run directory of their own and the digests of the tensors handed to the
-model compared; tables and scores are made anew from the first run's own weights (a copy of its directory) and compared byte for byte. One thread a rank.
+model compared; tables and scores are made anew from the first run's own weights (a copy of its directory) and compared byte for byte, at one thread a rank and
+at two on one rank.
 Standard library only.
 """
 
@@ -25,9 +26,9 @@ class Runner:
         self.couplet, self.config = arguments.couplet, arguments.config
         self.keys = arguments.key
 
-    def run(self, directory, ranks, *more):
+    def run(self, directory, ranks, *more, threads=1):
         command = [self.couplet, "run", "--config", self.config, "--run-dir", directory, "--ranks", str(ranks)]
-        command += ["--pipeline.threads", "1", *self.keys, *more]
+        command += ["--pipeline.threads", str(threads), *self.keys, *more]
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=600)
         if done.returncode != 0:
             fail(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
@@ -72,6 +73,24 @@ def compare_files(one, other, pattern, ranks):
     print(f"{one.name}: {len(names)} files {pattern} byte-equal on 1 and {ranks} ranks")
 
 
+def records_of(directory):
+    return json.loads((directory / "evaluate/results.json").read_text())["records"]
+
+
+def compare_threads(one, other, threads):
+    """Sums in float64 may end in other digits, samples and counts of them not."""
+    ours, theirs = records_of(one), records_of(other)
+    if [record.keys() for record in ours] != [record.keys() for record in theirs]:
+        fail(f"other records with {threads} threads than with 1")
+    for a, b in zip(ours, theirs):
+        for key, value in a.items():
+            equal = math.isclose(value, b[key], rel_tol=1e-10) if isinstance(value, float) else value == b[key]
+            if not equal:
+                fail(f"{a['metric']} of {a['model']}: {key} is {value} with 1 thread, {b[key]} with {threads}")
+    compare_files(one / "evaluate/pictures", other / "evaluate/pictures", "*.png", 1)
+    print(f"{len(ours)} scores with the same digits for 1 and {threads} threads")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--couplet", required=True)
@@ -99,12 +118,15 @@ def main():
         scores = arguments.work / f"scores-on-{ranks}"
         shutil.copytree(one, scores)
         runner.run(scores, ranks, "--redo", "evaluate")
-        ours = json.loads((one / "evaluate/results.json").read_text())["records"]
-        theirs = json.loads((scores / "evaluate/results.json").read_text())["records"]
+        ours, theirs = records_of(one), records_of(scores)
         if not ours or ours != theirs:
             fail(f"scores on {ranks} ranks differ from those on 1:\n{[(a, b) for a, b in zip(ours, theirs) if a != b][:2]}")
         print(f"{len(ours)} scores with the same digits on 1 and {ranks} ranks")
         compare_files(one / "evaluate/pictures", scores / "evaluate/pictures", "*.png", ranks)
+    threads = arguments.work / "two-threads"
+    shutil.copytree(one, threads)
+    runner.run(threads, 1, "--redo", "evaluate", threads=2)
+    compare_threads(one, threads, 2)
     print("passed")
 
 

@@ -43,8 +43,8 @@ class Run:
 
     def start(self, stage, *words, ranks=1, kill=None):
         """A job in a process group of its own; `kill`: NAME:POINT of the publication to die in."""
-        # Equal threads a rank: a condition of equal bytes.
-        command = [self.couplet, "stage", stage, *self.keys, "--pipeline.threads", "1", *words]
+        threads = "2" if ranks == 1 else "1"
+        command = [self.couplet, "stage", stage, *self.keys, "--pipeline.threads", threads, *words]
         if ranks > 1:
             command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks)] + command
         environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")

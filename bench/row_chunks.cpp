@@ -1,0 +1,66 @@
+// Rows in chunks, each on one thread (pipeline/row_chunks.h), against the same rows as one batch on all threads: what
+// evaluations and tables are computed by. student_velocity: a student's field; inversion: a teacher's forward pass;
+// classifier: the built-in features. Sizes of configs/fashion.ini, 250 rows, float32, random weights.
+#include "pipeline/row_chunks.h"
+#include "bench/comparison.h"
+#include "stages/evaluate/feature_network.h"
+#include "stages/evaluate/student_field.h"
+#include "stages/images.h"
+#include "stages/teacher/tarflow.h"
+
+#include <torch/torch.h>
+
+#include <functional>
+
+namespace couplet {
+namespace {
+
+constexpr std::int64_t rows = 250;
+
+/// Each side for at least a round's seconds, in turn.
+void compare(const std::string& name, const std::function<void()>& chunks, const std::function<void()>& batch) {
+  const double once = std::max(seconds_of(batch), 1e-4);
+  const int calls = std::max(1, static_cast<int>(bench_seconds() / once));
+  const auto repeated = [calls](const std::function<void()>& work) {
+    return [&work, calls] {
+      for (int call = 0; call < calls; ++call) work();
+    };
+  };
+  compare_rates(name, "rows/s", static_cast<double>(rows) * calls, bench_rounds(), repeated(chunks), repeated(batch));
+}
+
+void run() {
+  const torch::NoGradGuard no_grad;
+  const at::Tensor x = torch::randn({rows, 1, 28, 28}), labels = torch::arange(rows).remainder(10);
+
+  SiT student = make_sit({}, 0);
+  const VelocityField field = student_field(student, labels, {}, "float32");
+  const at::Tensor times = torch::full({rows}, 0.5);
+  compare(
+      "student_velocity", [&] { field(x, 0.5); }, [&] { student->forward(x, times, labels); });
+
+  TarFlow teacher = make_tarflow({.image_size = 28, .num_classes = 10}, 0);
+  compare(
+      "inversion",
+      [&] {
+        by_row_chunks(rows, at::kCPU, [&](std::int64_t first, std::int64_t count) {
+          return teacher->forward(x.narrow(0, first, count), labels.narrow(0, first, count)).z;
+        });
+      },
+      [&] { teacher->forward(x, labels); });
+
+  Classifier classifier = make_classifier({}, 0);
+  classifier->eval();
+  const auto network = make_feature_network(classifier, "classifier", at::kCPU);
+  const at::Tensor images = (torch::rand({rows, 1, 28, 28}) * 255).to(torch::kUInt8);
+  compare(
+      "classifier", [&] { network->describe(images); },
+      [&] { classifier->logits(classifier->features(to_float(images))); });
+}
+
+}  // namespace
+}  // namespace couplet
+
+int main() {
+  couplet::run();
+}

@@ -1,0 +1,131 @@
+// What models compute for evaluations and tables is the same for any number of threads, bit for bit.
+#include "pipeline/one_thread.h"
+#include "pipeline/patches.h"
+#include "pipeline/row_chunks.h"
+#include "stages/evaluate/feature_network.h"
+#include "stages/evaluate/likelihood.h"
+#include "stages/evaluate/student_field.h"
+#include "stages/features/classifier.h"
+#include "stages/teacher/tarflow.h"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <thread>
+
+namespace couplet {
+namespace {
+
+/// As launch/main.cpp has it, before the first product.
+[[maybe_unused]] const int products_are_reproducible = ::setenv("MKL_CBWR", "AUTO,STRICT", 0);
+
+constexpr std::int64_t rows = 53;  // not whole chunks
+
+void perturb(torch::nn::Module& model) {
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : model.parameters()) parameter.add_(torch::randn_like(parameter), 0.05);
+  model.eval();
+}
+
+/// The same bits for 1, 2, 3 and 5 threads, and no trivial ones.
+void expect_equal(const std::function<at::Tensor()>& compute) {
+  const int before = at::get_num_threads();
+  at::Tensor first;
+  for (const int threads : {1, 2, 3, 5}) {
+    at::set_num_threads(threads);
+    const at::Tensor made = compute();
+    EXPECT_EQ(at::get_num_threads(), threads) << "afterwards";
+    if (!first.defined()) first = made;
+    EXPECT_TRUE(made.equal(first)) << threads << " threads: up to " << (made - first).abs().max().item<double>();
+  }
+  at::set_num_threads(before);
+  EXPECT_TRUE(first.isfinite().all().item<bool>());
+  EXPECT_GT((first[0] - first[rows - 1]).abs().max().item<double>(), 0);
+}
+
+class Threads : public ::testing::Test {
+protected:
+  void SetUp() override {
+    torch::manual_seed(1);
+    x = torch::randn({rows, 1, 28, 28});
+    y = torch::arange(rows).remainder(10);
+  }
+  at::Tensor x, y;
+};
+
+TEST_F(Threads, TeachersSamples) {
+  TarFlow teacher = make_tarflow({.image_size = 28, .channels = 64, .blocks = 2, .num_classes = 10}, 1);
+  perturb(*teacher);
+  expect_equal([&] { return teacher->reverse(patchify(x, teacher->options().patch), y, {.guidance = 1.5}); });
+  expect_equal([&] { return denoise(teacher, x, y, 0.3); });
+}
+
+TEST_F(Threads, StudentsVelocity) {
+  SiT student = make_sit({.channels = 64, .depth = 2}, 1);
+  perturb(*student);
+  const torch::NoGradGuard no_grad;
+  for (const char* precision : {"float32", "bfloat16"})
+    expect_equal([&] { return student_field(student, y, {.scale = 2}, precision)(x, 0.4).to(torch::kFloat32); });
+}
+
+TEST_F(Threads, StudentsLikelihood) {
+  SiT student = make_sit({.channels = 32, .depth = 1}, 1);
+  perturb(*student);
+  const at::Tensor probes = torch::randn({1, rows, 1, 28, 28}).sign();
+  expect_equal([&] {
+    return by_row_chunks(rows, at::kCPU, [&](std::int64_t first, std::int64_t n) {
+      const VelocityField field = student_field(student, y.narrow(0, first, n), {}, "float32");
+      return flow_likelihood(field, x.narrow(0, first, n), {1e-2, 1e-2}, probes.narrow(1, first, n)).nats;
+    });
+  });
+}
+
+TEST_F(Threads, Features) {
+  const auto network = make_feature_network(make_classifier({}, 1), "classifier", at::kCPU);
+  const at::Tensor images = (torch::rand({rows, 1, 28, 28}) * 255).to(torch::kUInt8);
+  expect_equal([&] { return network->describe(images).features; });
+}
+
+TEST_F(Threads, EachCallIsOnOneThreadWithTheCallersModes) {
+  at::set_num_threads(3);
+  const torch::NoGradGuard no_grad;
+  std::atomic<int> wrong = 0, calls[40] = {};
+  std::mutex mutex;
+  std::set<std::thread::id> threads;
+  each_on_one_thread(40, at::kCPU, [&](std::int64_t i) {
+    ++calls[i];
+    if (at::get_num_threads() != 1 || at::GradMode::is_enabled()) ++wrong;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    const std::scoped_lock lock(mutex);
+    threads.insert(std::this_thread::get_id());
+  });
+  for (const auto& count : calls) EXPECT_EQ(count, 1);
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(threads.size(), 3u) << "several at once";
+  EXPECT_EQ(at::get_num_threads(), 3);
+}
+
+TEST_F(Threads, AnErrorIsThrownOn) {
+  at::set_num_threads(2);
+  EXPECT_THROW(each_on_one_thread(10, at::kCPU,
+                                  [](std::int64_t i) {
+                                    if (i == 7) throw std::runtime_error("seven");
+                                  }),
+               std::runtime_error);
+  EXPECT_EQ(at::get_num_threads(), 2);
+}
+
+TEST_F(Threads, NoRowsAreRows) {
+  EXPECT_EQ(by_row_chunks(0, at::kCPU, [](auto, auto n) { return torch::zeros({n, 2}); }).size(0), 0);
+}
+
+}  // namespace
+}  // namespace couplet
