@@ -33,7 +33,7 @@ void run() {
   const torch::NoGradGuard no_grad;
   const at::Tensor x = torch::randn({rows, 1, 28, 28}), labels = torch::arange(rows).remainder(10);
 
-  SiT student = make_sit({}, 0);
+  SiT student = make_sit({.heads = 3}, 0);
   const VelocityField field = student_field(student, labels, {}, "float32");
   const at::Tensor times = torch::full({rows}, 0.5);
   compare(

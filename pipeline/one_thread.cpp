@@ -40,7 +40,8 @@ void each_on_one_thread(std::int64_t count, c10::Device device, const std::funct
   const at::ThreadLocalState callers;
   std::exception_ptr error;
   std::atomic<bool> failed = false;
-#pragma omp parallel num_threads(at::get_num_threads())
+  at::get_num_threads();  // sets this thread's count of threads, where it is its first use of LibTorch
+#pragma omp parallel
   {
     const at::ThreadLocalStateGuard as_caller(callers);
     const OneThread one_thread;

@@ -14,7 +14,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <functional>
 #include <mutex>
 #include <set>
@@ -23,9 +22,6 @@
 
 namespace couplet {
 namespace {
-
-/// As launch/main.cpp has it, before the first product.
-[[maybe_unused]] const int products_are_reproducible = ::setenv("MKL_CBWR", "AUTO,STRICT", 0);
 
 constexpr std::int64_t rows = 53;  // not whole chunks
 
