@@ -16,6 +16,7 @@
 #include "stages/evaluate/scorer.h"
 #include "stages/evaluate/starts.h"
 #include "stages/evaluate/student_field.h"
+#include "stages/features/model.h"
 #include "stages/student/model.h"
 #include "stages/teacher/model.h"
 #include "storage/atomic_file.h"

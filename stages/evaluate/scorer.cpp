@@ -1,6 +1,7 @@
 #include "stages/evaluate/scorer.h"
 
 #include "pipeline/slices.h"
+#include "stages/images.h"
 
 #include <torch/torch.h>
 

@@ -5,7 +5,7 @@
 #include "pipeline/slices.h"
 #include "stages/evaluate/feature_comparison.h"
 #include "stages/evaluate/feature_network.h"
-#include "stages/features/model.h"
+#include "stages/features/classifier.h"
 
 #include <c10/core/Device.h>
 
