@@ -1,5 +1,6 @@
 #include "pipeline/agreement.h"
 
+#include "pipeline/interruption.h"
 #include "storage/error.h"
 #include "storage/hash.h"
 
@@ -48,6 +49,19 @@ void require_agreement(Communicator& communicator, const std::string& what, cons
       differences.push_back(std::move(difference));
   refuse("the ranks disagree about {}: {}. Start all of them with the same program, configuration and files", what,
          fmt::join(differences, "; "));
+}
+
+bool agree_to_stop(Communicator& communicator) {
+  return communicator.maximum(stop_requested() ? 1 : 0) != 0;
+}
+
+std::string reason_of_failure(const std::function<void()>& work) {
+  try {
+    work();
+    return "";
+  } catch (const std::exception& error) {
+    return std::string(error.what()).empty() ? "unknown error" : error.what();
+  }
 }
 
 }  // namespace couplet

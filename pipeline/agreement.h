@@ -1,10 +1,10 @@
-// What all ranks must have in common before they work together.
+// What ranks agree on: what they must have in common before they work together, whether to stop, and what failed.
 #pragma once
 
 #include "pipeline/communicator.h"
 
+#include <functional>
 #include <nlohmann/json.hpp>
-
 #include <string>
 
 namespace couplet {
@@ -12,5 +12,9 @@ namespace couplet {
 /// Collective. `facts` is a JSON object, nested as one likes. If it is not the same on all ranks, throws on each of
 /// them (status 2): `what` they disagree about, and for every key that differs the values and which ranks have them.
 void require_agreement(Communicator& communicator, const std::string& what, const nlohmann::json& facts);
+/// True on every rank if any rank was asked to stop. Collective.
+bool agree_to_stop(Communicator& communicator);
+/// Calls `work` here; returns why it failed, or "".
+std::string reason_of_failure(const std::function<void()>& work);
 
 }  // namespace couplet

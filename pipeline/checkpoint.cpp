@@ -1,6 +1,7 @@
 #include "pipeline/checkpoint.h"
 
 #include "pipeline/activity.h"
+#include "pipeline/agreement.h"
 #include "pipeline/log.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
@@ -11,7 +12,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <functional>
 #include <sstream>
 #include <string_view>
 #include <system_error>
@@ -95,15 +95,6 @@ std::string provenance_difference(const nlohmann::json& then, const nlohmann::js
 }
 
 }  // namespace
-
-std::string reason_of_failure(const std::function<void()>& work) {
-  try {
-    work();
-    return "";
-  } catch (const std::exception& error) {
-    return std::string(error.what()).empty() ? "unknown error" : error.what();
-  }
-}
 
 std::string checkpoint_name(std::int64_t step) {
   return fmt::format("{}{:08}", name_prefix, step);

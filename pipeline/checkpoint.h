@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -65,8 +64,6 @@ private:
   Communicator& communicator_;
 };
 
-/// Calls `work` here; returns why it failed, or "".
-std::string reason_of_failure(const std::function<void()>& work);
 /// "step-00001200": eight digits at least.
 std::string checkpoint_name(std::int64_t step);
 /// Steps of the checkpoints in a directory, newest first.

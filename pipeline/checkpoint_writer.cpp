@@ -1,6 +1,7 @@
 #include "pipeline/checkpoint_writer.h"
 
 #include "pipeline/activity.h"
+#include "pipeline/agreement.h"
 #include "storage/error.h"
 
 #include <chrono>

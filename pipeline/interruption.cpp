@@ -78,10 +78,6 @@ bool time_limit_over() {
   return requested == 0 && limit != 0 && ticks(Clock::now()) >= limit;
 }
 
-bool agree_to_stop(Communicator& communicator) {
-  return communicator.maximum(stop_requested() ? 1 : 0) != 0;
-}
-
 void end_with_parent() {
   const pid_t parent = getppid();
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail("cannot tie this process to its parent: {}", std::strerror(errno));

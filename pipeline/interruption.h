@@ -1,8 +1,9 @@
-// Requests to stop: signals set a flag, ranks agree on it at a step boundary.
+// Requests to stop: signals set a flag, which ranks agree on at a step boundary (pipeline/agreement.h).
 #pragma once
 
-#include "pipeline/communicator.h"
 #include "storage/error.h"
+
+#include <string>
 
 namespace couplet {
 
@@ -30,8 +31,6 @@ void set_time_limit(double seconds);
 bool stop_requested();
 /// That it was not a signal.
 bool time_limit_over();
-/// True on every rank if any rank was asked to stop. Collective.
-bool agree_to_stop(Communicator& communicator);
 /// The process ends (SIGKILL) when the process that started it does: no orphan rank goes on publishing.
 void end_with_parent();
 

@@ -1,5 +1,6 @@
 #include "pipeline/slices.h"
 
+#include "pipeline/agreement.h"
 #include "pipeline/interruption.h"
 #include "pipeline/log.h"
 #include "storage/row_journal.h"

@@ -1,6 +1,7 @@
 #include "stages/couple/couple.h"
 
 #include "pipeline/activity.h"
+#include "pipeline/agreement.h"
 #include "pipeline/interruption.h"
 #include "pipeline/log.h"
 #include "stages/couple/inversion.h"

@@ -1,5 +1,6 @@
 #include "stages/evaluate/sample_stream.h"
 
+#include "pipeline/agreement.h"
 #include "pipeline/interruption.h"
 #include "stages/images.h"
 

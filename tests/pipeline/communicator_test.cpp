@@ -1,5 +1,6 @@
 #include "pipeline/communicator.h"
 
+#include "pipeline/agreement.h"
 #include "pipeline/interruption.h"
 #include "pipeline/mpi_communicator.h"
 #include "ranks.h"
