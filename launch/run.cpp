@@ -10,6 +10,7 @@
 #include "pipeline/lock.h"
 #include "pipeline/log.h"
 #include "pipeline/stage_record.h"
+#include "pipeline/validation.h"
 #include "stages/report/score_table.h"
 #include "storage/atomic_file.h"
 

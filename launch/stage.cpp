@@ -11,6 +11,7 @@
 #include "pipeline/lock.h"
 #include "pipeline/log.h"
 #include "pipeline/stage_record.h"
+#include "pipeline/validation.h"
 #include "pipeline/watchdog.h"
 #include "stages/couple/couple.h"
 #include "stages/stages.h"

@@ -6,7 +6,6 @@
 
 #include <bit>
 #include <cstdint>
-#include <string>
 
 namespace couplet {
 
@@ -28,11 +27,5 @@ struct BatchSplit {
 /// Refuses slices and ranks that do not go together.
 BatchSplit split_batch(const TrainingTask& task, const TrainingPlan& plan, const PipelineConfig& pipeline,
                        const Communicator& communicator);
-
-/// With pipeline.reproducible: refuses a number of slices that is no power of two, and a number of ranks that does not
-/// divide it, naming those that do.
-void require_slices(const PipelineConfig& pipeline, std::int64_t ranks);
-/// With pipeline.reproducible: refuses a global batch that does not divide by the slices. `section`: "teacher".
-void require_sliceable(const PipelineConfig& pipeline, const std::string& section, std::int64_t batch);
 
 }  // namespace couplet

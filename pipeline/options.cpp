@@ -1,5 +1,6 @@
 #include "pipeline/options.h"
 
+#include "pipeline/validation.h"
 #include "storage/error.h"
 
 #include <fmt/format.h>
@@ -156,6 +157,12 @@ Config default_config() {
 void set_value(Config& config, const Setting& setting) {
   const Option& option = find_option(setting.key);
   std::visit([&](auto* value) { parse_into(*value, option, setting, setting.text); }, field_of(option, config));
+}
+
+std::vector<Setting> read_settings(const std::filesystem::path& file) {
+  std::vector<std::string> keys;
+  for (const auto& option : options()) keys.push_back(option.key);
+  return read_ini(file, keys, "`couplet config` prints all");
 }
 
 Config resolve_config(const std::filesystem::path& file, const std::vector<Setting>& command_line) {

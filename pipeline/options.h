@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pipeline/config.h"
+#include "pipeline/ini_file.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -48,20 +49,11 @@ const Option& find_option(const std::string& key);
 /// Of `candidates`, the one at the smallest edit distance.
 std::string nearest_name(const std::string& name, const std::vector<std::string>& candidates);
 
-/// A key with its text, and where it was given ("configs/fashion.ini:12", "command line") for messages.
-struct Setting {
-  std::string key, text, where;
-};
-
 /// All defaults.
 Config default_config();
 /// Sets one key; a value of the wrong type or out of range is refused naming key, value and what is allowed.
 void set_value(Config& config, const Setting& setting);
-/// The settings of an INI file that may hold `keys` ("section.key"). Unknown, repeated and malformed lines are refused
-/// with file and line; `hint` says where the user finds all keys.
-std::vector<Setting> read_ini(const std::filesystem::path& file, const std::vector<std::string>& keys,
-                              const std::string& hint);
-/// Those of a configuration file.
+/// The settings of a configuration file.
 std::vector<Setting> read_settings(const std::filesystem::path& file);
 /// Defaults, then the file (none if empty), then the command line. Checked with `validate`.
 Config resolve_config(const std::filesystem::path& file, const std::vector<Setting>& command_line);
@@ -70,10 +62,5 @@ Config resolve_config(const std::filesystem::path& file, const std::vector<Setti
 std::string value_text(const Config& config, const std::string& key);
 /// The whole configuration as an INI file that reads back equal, with each key's help as a comment unless `brief`.
 std::string to_ini(const Config& config, bool brief = false);
-
-/// What keys must fulfil together; refused naming the keys and the nearest valid values.
-void validate(const Config& config);
-/// The global batch of each model must divide by the number of ranks; with a `kind` of stage ("teacher"), that stage's.
-void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind = "");
 
 }  // namespace couplet

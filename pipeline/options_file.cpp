@@ -1,4 +1,5 @@
-// INI files: Boost.Program_options parses them; we add the place to what is refused.
+#include "pipeline/ini_file.h"
+
 #include "pipeline/options.h"
 #include "storage/error.h"
 
@@ -77,12 +78,6 @@ std::vector<Setting> read_ini(const std::filesystem::path& file, const std::vect
            error.tokens());
   }
   return settings;
-}
-
-std::vector<Setting> read_settings(const std::filesystem::path& file) {
-  std::vector<std::string> keys;
-  for (const auto& option : options()) keys.push_back(option.key);
-  return read_ini(file, keys, "`couplet config` prints all");
 }
 
 }  // namespace couplet

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pipeline/config.h"
-#include "pipeline/options.h"
+#include "pipeline/ini_file.h"
 
 #include <cstdint>
 #include <filesystem>

@@ -1,5 +1,6 @@
 #include "pipeline/options.h"
 
+#include "pipeline/validation.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>
