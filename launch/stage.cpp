@@ -268,7 +268,8 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
   const auto nodes = select_nodes(line.argument(), graph);
   for (const auto& node : nodes) validate_ranks(config, communicator.size(), node.kind);
   require_agreement(communicator, "what they are to do", facts_of(line, config));
-  const Watchdog watchdog(communicator, run.log() / "ranks", board_name(line), config.pipeline.timeout);
+  const Watchdog watchdog(make_board(communicator, run.log() / "ranks", board_name(line)), communicator.rank(),
+                          communicator.size(), config.pipeline.timeout);
   const auto threads = line.has("launched") ? resolve_threads(config.pipeline, local_ranks())
                                             : resolve_task_threads(config.pipeline, local_ranks());
   at::set_num_threads(static_cast<int>(threads));

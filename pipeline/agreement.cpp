@@ -5,8 +5,12 @@
 #include "storage/hash.h"
 
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
 #include <map>
 #include <set>
 #include <vector>
@@ -14,6 +18,7 @@
 namespace couplet {
 namespace {
 
+namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 /// "teacher.channels is "64" on rank 1, "128" on ranks 0, 2"; empty where all are equal.
@@ -29,6 +34,11 @@ std::string difference_text(const std::string& key, const std::vector<Json>& ran
   for (const auto& [value, on] : values)
     texts.push_back(fmt::format("{} on {} {}", value, on.size() == 1 ? "rank" : "ranks", fmt::join(on, ", ")));
   return fmt::format("{} is {}", key.starts_with('/') ? key.substr(1) : key, fmt::join(texts, ", "));
+}
+
+std::string unique_job() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  return fmt::format("{:x}-{:x}", now, ::getpid());
 }
 
 }  // namespace
@@ -53,6 +63,26 @@ void require_agreement(Communicator& communicator, const std::string& what, cons
 
 bool agree_to_stop(Communicator& communicator) {
   return communicator.maximum(stop_requested() ? 1 : 0) != 0;
+}
+
+RankBoard make_board(Communicator& communicator, const fs::path& directory, const std::string& name) {
+  const RankBoard board(directory, name, communicator.broadcast_text(communicator.is_root() ? unique_job() : "", 0));
+  std::string failure;
+  if (communicator.is_root()) {
+    try {
+      board.clear();
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+  }
+  failure = communicator.broadcast_text(failure, 0);
+  if (failure.empty() && !board.write(RankRecord::own(communicator.rank(), 0)))
+    failure =
+        fmt::format("it cannot write to {} ({}), which all ranks must share", directory.string(), std::strerror(errno));
+  const std::vector<std::string> failures = communicator.gather_text(failure);
+  const auto first = std::ranges::find_if(failures, [](const auto& text) { return !text.empty(); });
+  if (first != failures.end()) fail("rank {} has no place to note what it does: {}", first - failures.begin(), *first);
+  return board;
 }
 
 std::string reason_of_failure(const std::function<void()>& work) {

@@ -1,8 +1,11 @@
-// What ranks agree on: what they must have in common before they work together, whether to stop, and what failed.
+// What ranks agree on: what they must have in common before they work together, whether to stop, where each
+// notes what it does, and what failed.
 #pragma once
 
 #include "pipeline/communicator.h"
+#include "pipeline/rank_board.h"
 
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,6 +17,9 @@ namespace couplet {
 void require_agreement(Communicator& communicator, const std::string& what, const nlohmann::json& facts);
 /// True on every rank if any rank was asked to stop. Collective.
 bool agree_to_stop(Communicator& communicator);
+/// A board in `directory`, which all ranks share and which is made, where every rank has noted what it does. An error
+/// that names a rank which cannot. Collective.
+RankBoard make_board(Communicator& communicator, const std::filesystem::path& directory, const std::string& name);
 /// Calls `work` here; returns why it failed, or "".
 std::string reason_of_failure(const std::function<void()>& work);
 

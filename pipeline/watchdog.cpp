@@ -7,46 +7,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
+#include <utility>
 
 namespace couplet {
-namespace {
 
-namespace fs = std::filesystem;
-
-std::string unique_job() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
-  return fmt::format("{:x}-{:x}", now, ::getpid());
-}
-
-/// Collective: every rank has noted something on it.
-RankBoard make_board(Communicator& communicator, const fs::path& directory, const std::string& name) {
-  const RankBoard board(directory, name, communicator.broadcast_text(communicator.is_root() ? unique_job() : "", 0));
-  std::string failure;
-  if (communicator.is_root()) {
-    try {
-      board.clear();
-    } catch (const std::exception& error) {
-      failure = error.what();
-    }
-  }
-  failure = communicator.broadcast_text(failure, 0);
-  if (failure.empty() && !board.write(RankRecord::own(communicator.rank(), 0)))
-    failure =
-        fmt::format("it cannot write to {} ({}), which all ranks must share", directory.string(), std::strerror(errno));
-  const std::vector<std::string> failures = communicator.gather_text(failure);
-  const auto first = std::ranges::find_if(failures, [](const auto& text) { return !text.empty(); });
-  if (first != failures.end()) fail("rank {} has no place to note what it does: {}", first - failures.begin(), *first);
-  return board;
-}
-
-}  // namespace
-
-Watchdog::Watchdog(Communicator& communicator, const fs::path& directory, const std::string& name, double timeout)
-    : board_(make_board(communicator, directory, name)), rank_(communicator.rank()), patience_{timeout} {
-  for (int other = 0; other < communicator.size(); ++other)
+Watchdog::Watchdog(RankBoard board, int rank, int ranks, double timeout)
+    : board_(std::move(board)), rank_(rank), patience_{timeout} {
+  for (int other = 0; other < ranks; ++other)
     if (other != rank_) others_.push_back({other, std::nullopt, 0});
   changed_.assign(others_.size(), Clock::time_point{});
   thread_ = std::thread([this] { watch(); });

@@ -2,11 +2,10 @@
 #pragma once
 
 #include "pipeline/absence.h"
-#include "pipeline/communicator.h"
+#include "pipeline/rank_board.h"
 
 #include <chrono>
 #include <condition_variable>
-#include <filesystem>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -20,8 +19,8 @@ namespace couplet {
 /// destructors, no MPI calls (the stuck thread may be inside one), so that the launcher ends what is left.
 class Watchdog {
 public:
-  /// Collective. `directory` is one that all ranks share; it is made. A rank that is alone only notes what it does.
-  Watchdog(Communicator& communicator, const std::filesystem::path& directory, const std::string& name, double timeout);
+  /// `board` is one that all of the `ranks` ranks note on (make_board). A rank that is alone only notes what it does.
+  Watchdog(RankBoard board, int rank, int ranks, double timeout);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;

@@ -1,6 +1,7 @@
 // Ranks of which one meets an end, while the others wait for it: failing_rank END [DIRECTORY TIMEOUT]. Started by
 // abort_test under mpirun; with a directory a watchdog looks on.
 #include "pipeline/activity.h"
+#include "pipeline/agreement.h"
 #include "pipeline/communicator.h"
 #include "pipeline/watchdog.h"
 #include "storage/error.h"
@@ -74,7 +75,9 @@ int main(int count, char** words) {
     const auto communicator = make_communicator("cpu");
     const double timeout = count > 3 ? std::atof(words[3]) : 0;
     std::optional<Watchdog> watchdog;
-    if (count > 3) watchdog.emplace(*communicator, words[2], "test", timeout);
+    if (count > 3)
+      watchdog.emplace(make_board(*communicator, words[2], "test"), communicator->rank(), communicator->size(),
+                       timeout);
     return work(*communicator, count > 1 ? words[1] : "", timeout);
   } catch (const Error& error) {
     fmt::print(stderr, "{}\n", error.what());
