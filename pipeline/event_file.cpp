@@ -1,7 +1,6 @@
 #include "pipeline/event_file.h"
 
 #include "pipeline/event_record.h"
-#include "pipeline/log.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
 
@@ -48,13 +47,13 @@ std::filesystem::path file_of(const std::filesystem::path& directory, std::int64
 }
 
 /// The records of steps below `first_step`: all of them stand before the others.
-std::string kept(const std::filesystem::path& path, std::int64_t first_step) {
+std::string kept(const std::filesystem::path& path, std::int64_t first_step,
+                 const std::function<void(const std::string&)>& warn) {
   const std::string bytes = read_file(path);
   std::size_t end = 0;
   while (end < bytes.size()) {
     const auto record = read_event_record(std::string_view(bytes).substr(end));
-    if (!record)
-      warn_line(fmt::format("{}: no whole record at byte {}; the curves begin anew there", path.string(), end));
+    if (!record) warn(fmt::format("{}: no whole record at byte {}; the curves begin anew there", path.string(), end));
     if (!record || record->step >= first_step) break;
     end += record->bytes;
   }
@@ -63,11 +62,12 @@ std::string kept(const std::filesystem::path& path, std::int64_t first_step) {
 
 }  // namespace
 
-EventFile::EventFile(const std::filesystem::path& directory, std::int64_t first_step) {
+EventFile::EventFile(const std::filesystem::path& directory, std::int64_t first_step,
+                     const std::function<void(const std::string&)>& warn) {
   std::filesystem::create_directories(directory);
   remove_leftovers(directory);
   const std::vector<std::int64_t> earlier = files_in(directory);
-  std::string bytes = earlier.empty() ? "" : kept(file_of(directory, earlier.back()), first_step);
+  std::string bytes = earlier.empty() ? "" : kept(file_of(directory, earlier.back()), first_step, warn);
   if (bytes.empty()) bytes = event_header(unix_time());
   // Readers take the files of a directory in the order of their names.
   const std::int64_t after = earlier.empty() ? 0 : earlier.back() + 1;

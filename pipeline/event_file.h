@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -18,8 +19,10 @@ class EventFile {
 public:
   /// Begins a new file with what the last one holds of steps below `first_step`, then empties that one. (A reader that
   /// follows it could not go on from the middle of a record if it were cut, nor find the next file if it were removed.)
-  /// A record that a kill tore, and what stands behind it, is left out with a warning.
-  EventFile(const std::filesystem::path& directory, std::int64_t first_step);
+  /// A record that a kill tore, and what stands behind it, is left out; `warn` is told, a line.
+  EventFile(
+      const std::filesystem::path& directory, std::int64_t first_step,
+      const std::function<void(const std::string&)>& warn = [](const std::string&) {});
 
   const std::filesystem::path& path() const { return path_; }
   /// Values by tag.

@@ -108,7 +108,7 @@ TrainingRecord::TrainingRecord(const std::filesystem::path& directory, bool resu
   interval_.first = first_step;
   if (!communicator.is_root()) return;
   metrics_.emplace(directory_ / metrics_name, first_step);
-  curves_.emplace(directory_ / curves_name, first_step);
+  curves_.emplace(directory_ / curves_name, first_step, warn_line);
   remove_previews(directory_, first_step);
   append_event(directory_, resumed ? "resume" : "start", first_step, metrics_->lost_steps(), ranks_);
   if (resumed) say("resuming at step {} of {}", first_step, steps_);
