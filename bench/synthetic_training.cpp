@@ -1,5 +1,6 @@
 #include "bench/synthetic_training.h"
 
+#include "stages/images.h"
 #include "stages/student/model.h"
 #include "stages/teacher/model.h"
 #include "storage/error.h"

@@ -4,7 +4,7 @@
 
 #include "pipeline/config.h"
 #include "pipeline/trainer.h"
-#include "stages/images.h"
+#include "stages/dataset.h"
 
 #include <filesystem>
 #include <memory>

@@ -6,6 +6,7 @@
 #include "pipeline/options.h"
 #include "pipeline/patches.h"
 #include "pipeline/weights.h"
+#include "stages/dataset.h"
 #include "stages/images.h"
 #include "stages/teacher/model.h"
 #include "storage/error.h"

@@ -1,6 +1,6 @@
 #include "launch/table_difference.h"
 
-#include "stages/images.h"
+#include "stages/table_rows.h"
 #include "storage/error.h"
 #include "storage/row_table.h"
 

@@ -1,7 +1,7 @@
 #include "stages/held_out.h"
 
 #include "pipeline/slices.h"
-#include "stages/images.h"
+#include "stages/table_rows.h"
 
 #include <torch/torch.h>
 

@@ -4,6 +4,7 @@
 #include "pipeline/slices.h"
 #include "pipeline/stage_record.h"
 #include "stages/features/model.h"
+#include "stages/images.h"
 
 #include <torch/torch.h>
 

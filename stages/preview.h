@@ -3,9 +3,9 @@
 
 #include "pipeline/stage.h"
 #include "pipeline/trainer.h"
+#include "stages/dataset.h"
 #include "stages/evaluate/scorer.h"
 #include "stages/evaluate/starts.h"
-#include "stages/images.h"
 
 #include <cstdint>
 #include <functional>

@@ -3,7 +3,7 @@
 
 #include "pipeline/config.h"
 #include "pipeline/run_directory.h"
-#include "stages/images.h"
+#include "stages/dataset.h"
 
 #include <cstdint>
 

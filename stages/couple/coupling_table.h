@@ -1,7 +1,7 @@
 // What a row of a coupling table is. docs/coupling-table.md specifies the format.
 #pragma once
 
-#include "stages/images.h"
+#include "stages/dataset.h"
 #include "storage/row_table.h"
 
 #include <cstdint>

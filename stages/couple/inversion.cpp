@@ -8,6 +8,7 @@
 #include "pipeline/weights.h"
 #include "stages/couple/round_trip.h"
 #include "stages/couple/shard_output.h"
+#include "stages/table_rows.h"
 #include "stages/teacher/model.h"
 #include "storage/filenames.h"
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pipeline/config.h"
+#include "pipeline/random.h"
 #include "stages/couple/coupling_table.h"
 #include "stages/teacher/tarflow.h"
 

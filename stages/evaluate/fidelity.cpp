@@ -8,6 +8,8 @@
 #include "stages/evaluate/paths.h"
 #include "stages/evaluate/row_sums.h"
 #include "stages/evaluate/starts.h"
+#include "stages/images.h"
+#include "stages/table_rows.h"
 #include "stages/teacher/model.h"
 #include "storage/picture.h"
 

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "pipeline/stage.h"
+#include "stages/dataset.h"
 #include "stages/evaluate/results.h"
 #include "stages/evaluate/solver.h"
-#include "stages/images.h"
 #include "storage/row_table.h"
 
 #include <functional>

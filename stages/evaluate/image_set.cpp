@@ -1,6 +1,6 @@
 #include "stages/evaluate/image_set.h"
 
-#include "stages/images.h"
+#include "stages/table_rows.h"
 #include "storage/error.h"
 #include "storage/filenames.h"
 #include "storage/foreign_array.h"

@@ -5,6 +5,7 @@
 #include "stages/evaluate/likelihood.h"
 #include "stages/evaluate/row_sums.h"
 #include "stages/evaluate/student_field.h"
+#include "stages/table_rows.h"
 #include "stages/teacher/model.h"
 
 #include <torch/torch.h>

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "pipeline/stage.h"
+#include "stages/dataset.h"
 #include "stages/evaluate/results.h"
-#include "stages/images.h"
 #include "stages/student/sit.h"
 #include "storage/row_table.h"
 

@@ -1,6 +1,7 @@
 #include "stages/evaluate/nearest_picture.h"
 
 #include "stages/images.h"
+#include "stages/table_rows.h"
 #include "storage/picture.h"
 
 #include <ATen/ATen.h>

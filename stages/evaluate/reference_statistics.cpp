@@ -2,7 +2,8 @@
 
 #include "pipeline/slices.h"
 #include "pipeline/weights.h"
-#include "stages/images.h"
+#include "stages/dataset.h"
+#include "stages/table_rows.h"
 #include "storage/error.h"
 #include "storage/foreign_array.h"
 #include "storage/npz.h"

@@ -2,10 +2,11 @@
 
 #include "pipeline/activity.h"
 #include "pipeline/log.h"
+#include "stages/dataset.h"
 #include "stages/evaluate/image_set.h"
 #include "stages/evaluate/reference_statistics.h"
 #include "stages/features/model.h"
-#include "stages/images.h"
+#include "stages/table_rows.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
 #include "storage/hash.h"

@@ -3,9 +3,9 @@
 
 #include "pipeline/config.h"
 #include "pipeline/run_directory.h"
+#include "stages/dataset.h"
 #include "stages/evaluate/integration.h"
 #include "stages/evaluate/student_field.h"
-#include "stages/images.h"
 #include "stages/teacher/tarflow.h"
 
 #include <c10/core/Device.h>

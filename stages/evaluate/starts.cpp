@@ -1,5 +1,8 @@
 #include "stages/evaluate/starts.h"
 
+#include "stages/noise.h"
+#include "stages/table_rows.h"
+
 #include <torch/torch.h>
 
 #include <cmath>

@@ -1,7 +1,7 @@
 // What samples start from: a noise and a label for each sample index.
 #pragma once
 
-#include "stages/images.h"
+#include "stages/dataset.h"
 #include "storage/row_table.h"
 
 #include <ATen/core/Tensor.h>

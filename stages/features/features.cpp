@@ -6,10 +6,12 @@
 #include "pipeline/row_stream.h"
 #include "pipeline/slices.h"
 #include "pipeline/trainer.h"
+#include "stages/dataset.h"
 #include "stages/evaluate/frechet.h"
 #include "stages/features/model.h"
 #include "stages/held_out.h"
 #include "stages/images.h"
+#include "stages/table_rows.h"
 #include "storage/atomic_file.h"
 
 #include <torch/torch.h>

@@ -3,8 +3,8 @@
 
 #include "pipeline/config.h"
 #include "pipeline/run_directory.h"
+#include "stages/dataset.h"
 #include "stages/features/classifier.h"
-#include "stages/images.h"
 
 #include <c10/core/Device.h>
 

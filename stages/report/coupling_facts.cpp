@@ -3,6 +3,7 @@
 #include "stages/couple/coupling_statistics.h"
 #include "stages/couple/coupling_table.h"
 #include "stages/images.h"
+#include "stages/table_rows.h"
 #include "storage/error.h"
 #include "storage/filenames.h"
 #include "storage/picture.h"

@@ -3,7 +3,7 @@
 
 #include "pipeline/config.h"
 #include "pipeline/run_directory.h"
-#include "stages/images.h"
+#include "stages/dataset.h"
 #include "stages/student/sit.h"
 
 #include <c10/core/Device.h>

@@ -9,6 +9,8 @@
 #include "stages/couple/coupling_table.h"
 #include "stages/evaluate/solver.h"
 #include "stages/held_out.h"
+#include "stages/images.h"
+#include "stages/noise.h"
 #include "stages/preview.h"
 #include "stages/student/model.h"
 #include "storage/atomic_file.h"

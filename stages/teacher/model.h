@@ -3,7 +3,8 @@
 
 #include "pipeline/config.h"
 #include "pipeline/run_directory.h"
-#include "stages/images.h"
+#include "stages/dataset.h"
+#include "stages/noise.h"
 #include "stages/teacher/tarflow.h"
 
 #include <c10/core/Device.h>
