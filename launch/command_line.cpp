@@ -1,5 +1,7 @@
 #include "launch/command_line.h"
 
+#include "storage/text.h"
+
 #include <boost/program_options.hpp>
 
 #include <fmt/ranges.h>

@@ -1,5 +1,7 @@
 #include "launch/commands.h"
 
+#include "storage/text.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <exception>

@@ -5,8 +5,9 @@
 #include "launch/run_status.h"
 #include "launch/stage_logs.h"
 
-#include "pipeline/log.h"
+#include "storage/text.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 
 #include <algorithm>

@@ -2,6 +2,7 @@
 
 #include "pipeline/log.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <fcntl.h>
 #include <poll.h>

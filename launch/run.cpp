@@ -13,6 +13,7 @@
 #include "pipeline/validation.h"
 #include "stages/report/score_table.h"
 #include "storage/atomic_file.h"
+#include "storage/text.h"
 
 #include <unistd.h>
 #include <chrono>

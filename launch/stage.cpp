@@ -16,6 +16,7 @@
 #include "stages/couple/couple.h"
 #include "stages/stages.h"
 #include "storage/atomic_file.h"
+#include "storage/text.h"
 
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>

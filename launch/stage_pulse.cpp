@@ -1,7 +1,8 @@
 #include "launch/stage_pulse.h"
 
-#include "pipeline/log.h"
+#include "storage/text.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include "launch/stage_standing.h"
 
-#include "pipeline/log.h"
+#include "storage/text.h"
 
 #include <fmt/ranges.h>
 

@@ -1,7 +1,8 @@
 #include "launch/status_table.h"
 
-#include "pipeline/log.h"
+#include "storage/text.h"
 
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 

@@ -1,6 +1,8 @@
 #include "pipeline/absence.h"
 
-#include "pipeline/log.h"
+#include "storage/text.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <functional>

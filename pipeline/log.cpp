@@ -2,12 +2,12 @@
 
 #include "storage/atomic_file.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cmath>
 #include <cstdio>
 #include <mutex>
 #include <string_view>
@@ -106,15 +106,6 @@ void warn_line(const std::string& line) {
   text += "warning: " + line + "\n";
   print(stderr, text);
   if (to.file >= 0) write_whole(to.file, text);
-}
-
-std::string duration_text(double seconds) {
-  if (!std::isfinite(seconds)) return "unknown";
-  const auto whole = static_cast<std::int64_t>(std::llround(std::fmax(seconds, 0)));
-  if (whole < 60) return fmt::format("{} s", whole);
-  if (whole < 3600) return fmt::format("{}m {:02}s", whole / 60, whole % 60);
-  const std::int64_t minutes = (whole + 30) / 60;
-  return fmt::format("{}h {:02}m", minutes / 60, minutes % 60);
 }
 
 Progress::Progress(std::int64_t done, std::int64_t total, double interval_seconds)

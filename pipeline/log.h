@@ -27,9 +27,6 @@ void say(fmt::format_string<Args...> format, Args&&... args) {
 /// To stderr from any rank, with the rank in front when there are several.
 void warn_line(const std::string& line);
 
-/// "1h 02m", "3m 10s", "42 s".
-std::string duration_text(double seconds);
-
 /// Rate and remaining time of counted work; `due` is true when a line should be printed (first, last, every few
 /// seconds).
 class Progress {

@@ -4,6 +4,7 @@
 #include "pipeline/available_memory.h"
 #include "pipeline/cuda_library.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -222,14 +223,6 @@ void explain_exhaustion(const TrainingTask& task, const TrainingPlan& plan, cons
          dynamic_cast<const c10::Error*>(&error) ? static_cast<const c10::Error&>(error).what_without_backtrace()
                                                  : error.what());
   }
-}
-
-std::string bytes_text(std::int64_t bytes) {
-  constexpr std::array units = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-  auto number = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  for (; number >= 1023.5 && unit + 1 < units.size(); ++unit) number /= 1024;
-  return fmt::format("{:.{}f} {}", number, unit > 0 && number < 9.95 ? 1 : 0, units[unit]);
 }
 
 }  // namespace couplet

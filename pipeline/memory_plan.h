@@ -56,7 +56,4 @@ MemoryPlan plan_memory(const TrainingTask& task, torch::nn::Module& model, const
 void explain_exhaustion(const TrainingTask& task, const TrainingPlan& plan, const MemoryPlan& memory, std::int64_t step,
                         std::int64_t micro_rows, const std::function<void()>& work);
 
-/// "1.3 MiB"
-std::string bytes_text(std::int64_t bytes);
-
 }  // namespace couplet

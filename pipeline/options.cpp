@@ -2,15 +2,14 @@
 
 #include "pipeline/validation.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
-#include <numeric>
 #include <type_traits>
-#include <utility>
 
 namespace couplet {
 
@@ -90,20 +89,6 @@ void parse_into(std::vector<T>& values, const Option& option, const Setting& set
   }
 }
 
-std::int64_t edit_distance(const std::string& from, const std::string& to) {
-  std::vector<std::int64_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    std::int64_t diagonal = std::exchange(row[0], static_cast<std::int64_t>(i) + 1);
-    for (std::size_t j = 0; j < to.size(); ++j) {
-      const std::int64_t substituted = diagonal + (from[i] == to[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({substituted, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 Field field_of(const Option& option, Config& config) {
   return option.field(config);
 }
@@ -132,11 +117,6 @@ std::string Option::range_text() const {
   const bool whole =
       std::holds_alternative<std::int64_t*>(value) || std::holds_alternative<std::vector<std::int64_t>*>(value);
   return fmt::format("{}number{} {} … {}", whole ? "whole " : "", is_list() ? "s" : "", minimum, maximum);
-}
-
-std::string nearest_name(const std::string& name, const std::vector<std::string>& candidates) {
-  if (candidates.empty()) fail("no name to compare \"{}\" with", name);
-  return *std::ranges::min_element(candidates, {}, [&](const auto& other) { return edit_distance(name, other); });
 }
 
 const Option& find_option(const std::string& key) {

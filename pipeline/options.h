@@ -46,8 +46,6 @@ struct Option {
 const std::vector<Option>& options();
 /// The option of that name; an unknown one is refused with the nearest valid name.
 const Option& find_option(const std::string& key);
-/// Of `candidates`, the one at the smallest edit distance.
-std::string nearest_name(const std::string& name, const std::vector<std::string>& candidates);
 
 /// All defaults.
 Config default_config();

@@ -1,7 +1,7 @@
 #include "pipeline/ini_file.h"
 
-#include "pipeline/options.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <boost/algorithm/string/trim.hpp>
 #include <boost/program_options.hpp>

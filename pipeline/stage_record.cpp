@@ -3,6 +3,7 @@
 #include "pipeline/options.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

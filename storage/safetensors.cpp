@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/file_handle.h"
+#include "storage/text.h"
 
 #include <algorithm>
 #include <array>
@@ -153,21 +154,6 @@ void check_ranges(const std::filesystem::path& path, const std::map<std::string,
     fail("{}: {} bytes of data, but the tensors end at byte {}: no tensor owns the rest", path.string(), data.size(),
          expected);
   }
-}
-
-/// Number of single-character edits between two names.
-std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-    }
-  }
-  return row.back();
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include "launch/slurm/estimate_table.h"
 
 #include "pipeline/flops.h"
-#include "pipeline/log.h"
+#include "storage/text.h"
+
+#include <fmt/format.h>
 
 #include <array>
 
@@ -24,11 +26,11 @@ std::string speed_text(const DeviceSpeed& speed, const char* device) {
                      flops_text(speed.bfloat16), flops_text(speed.float32), device);
 }
 
-std::string disk_text(const DiskEstimate& disk) {
+std::string disk_line(const DiskEstimate& disk) {
   return fmt::format(
       "disk: {} in all: data set {}, coupling table {}, weights {}, checkpoints {} (until couplet clean)\n",
-      bytes_text(disk.all()), bytes_text(disk.dataset), bytes_text(disk.coupling), bytes_text(disk.weights),
-      bytes_text(disk.checkpoints));
+      disk_text(disk.all()), disk_text(disk.dataset), disk_text(disk.coupling), disk_text(disk.weights),
+      disk_text(disk.checkpoints));
 }
 
 }  // namespace
@@ -43,7 +45,7 @@ double device_seconds(const Flops& flops, const DeviceSpeed& speed) {
   return (flops.bfloat16 / speed.bfloat16 + flops.float32 / speed.float32) / speed.utilisation;
 }
 
-std::string bytes_text(double bytes) {
+std::string disk_text(double bytes) {
   constexpr std::array units{"B", "kB", "MB", "GB", "TB", "PB"};
   std::size_t unit = 0;
   for (; bytes >= 999.5 && unit + 1 < units.size(); ++unit) bytes /= 1000;
@@ -77,7 +79,7 @@ std::string estimate_text(const Estimate& estimate,
     if (used[gpus])
       text += fmt::format(row, "all", "", gpus == used[1] ? flops_text(flops) : "",
                           device_time_text(seconds[gpus], gpus), "", "");
-  text += disk_text(estimate.disk);
+  text += disk_line(estimate.disk);
   for (const bool gpus : {true, false})
     if (used[gpus]) text += fmt::format("assumed: {}\n", speed_text(speeds[gpus], gpus ? "a GPU" : "a core"));
   text +=

@@ -27,7 +27,7 @@ DeviceSpeed assumed_speed(bool gpus, const DeviceSpeed& given);
 double device_seconds(const Flops& flops, const DeviceSpeed& speed);
 
 /// "1.42 GB"
-std::string bytes_text(double bytes);
+std::string disk_text(double bytes);
 
 /// The table that `submit --dry-run` prints, whole lines: a row a stage, then disk and what is assumed. `devices_of`:
 /// by kind of stage. `gpu`, `core`: speeds that are known (a value of 0 is not).

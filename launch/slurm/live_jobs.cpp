@@ -1,8 +1,8 @@
 #include "launch/slurm/live_jobs.h"
 
-#include "pipeline/log.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <fmt/chrono.h>
 #include <fmt/ranges.h>

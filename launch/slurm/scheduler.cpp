@@ -1,8 +1,8 @@
 #include "launch/slurm/scheduler.h"
 
 #include "launch/slurm/captured_command.h"
-#include "pipeline/log.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <fmt/ranges.h>
 

@@ -1,5 +1,7 @@
 #include "stages/report/comparison.h"
 
+#include "storage/text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -7,6 +7,7 @@
 #include "storage/error.h"
 #include "storage/filenames.h"
 #include "storage/picture.h"
+#include "storage/text.h"
 
 #include <fmt/format.h>
 #include <torch/torch.h>

@@ -3,6 +3,7 @@
 #include "stages/report/markup.h"
 #include "stages/report/plot.h"
 #include "stages/report/sections.h"
+#include "storage/text.h"
 
 #include <fmt/format.h>
 

@@ -1,6 +1,7 @@
 #include "stages/report/facts.h"
 
 #include "stages/report/likelihood.h"
+#include "storage/text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,7 +1,7 @@
 #include "stages/report/plot.h"
 
 #include "stages/report/markup.h"
-#include "stages/report/scores.h"
+#include "storage/text.h"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,7 @@
 #include "stages/report/scores.h"
 
+#include "storage/text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -192,14 +194,6 @@ Scores read_all_scores(const std::vector<RunResults>& runs) {
   }
   scores.columns.assign(counts.begin(), counts.end());
   return scores;
-}
-
-std::string number_text(double value) {
-  const double size = std::abs(value);
-  if (value == 0) return "0";
-  if (size < 1e-4 || size >= 1e6) return fmt::format("{:.2e}", value);
-  const int before = static_cast<int>(std::floor(std::log10(size)));
-  return fmt::format("{:.{}f}", value, std::max(0, 2 - before));
 }
 
 std::string score_text(const ScoreSummary& score) {

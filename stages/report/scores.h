@@ -88,8 +88,6 @@ Scores read_scores(const nlohmann::json& results);
 /// Of several, which are told apart by their names.
 Scores read_all_scores(const std::vector<RunResults>& runs);
 
-/// Three significant digits without an exponent where one is not needed: "15.8", "0.0386".
-std::string number_text(double value);
 /// "15.8 ± 0.3" over training seeds, "15.8 ± 0.3 [0.1]" over sampling seeds besides, "15.8 [0.1]" over those alone.
 std::string score_text(const ScoreSummary& score);
 /// "mean ± standard deviation over 3 training seeds; in [ ]: standard deviation over 5 sampling seeds of one model";

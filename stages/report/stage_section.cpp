@@ -1,6 +1,6 @@
-#include "pipeline/log.h"
 #include "stages/report/markup.h"
 #include "stages/report/sections.h"
+#include "storage/text.h"
 
 #include <algorithm>
 #include <map>

@@ -1,5 +1,7 @@
 #include "stages/report/verdict.h"
 
+#include "storage/text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>

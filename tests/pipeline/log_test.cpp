@@ -58,18 +58,6 @@ TEST(Log, ThreadsDoNotMixLines) {
   EXPECT_EQ(count, 400);
 }
 
-TEST(DurationText, IsShort) {
-  EXPECT_EQ(duration_text(0.4), "0 s");
-  EXPECT_EQ(duration_text(42), "42 s");
-  EXPECT_EQ(duration_text(59.6), "1m 00s");
-  EXPECT_EQ(duration_text(190), "3m 10s");
-  EXPECT_EQ(duration_text(3599), "59m 59s");
-  EXPECT_EQ(duration_text(3720), "1h 02m");
-  EXPECT_EQ(duration_text(7199), "2h 00m");
-  EXPECT_EQ(duration_text(360000), "100h 00m");
-  EXPECT_EQ(duration_text(std::numeric_limits<double>::infinity()), "unknown");
-}
-
 TEST(Progress, IsDueFirstLastAndAtIntervals) {
   Progress progress(10, 100, 3600);
   EXPECT_TRUE(progress.due(11));

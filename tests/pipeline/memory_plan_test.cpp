@@ -203,13 +203,5 @@ TEST(AvailableMemory, OfThisMachineIsKnown) {
   EXPECT_NEAR(static_cast<double>(*own), 100.0 * mebibyte, 10.0 * mebibyte);
 }
 
-TEST(BytesText, HasTwoOrThreeDigits) {
-  EXPECT_EQ(bytes_text(0), "0 bytes");
-  EXPECT_EQ(bytes_text(1023), "1023 bytes");
-  EXPECT_EQ(bytes_text(1365 * 1024), "1.3 MiB");
-  EXPECT_EQ(bytes_text(42 * mebibyte), "42 MiB");
-  EXPECT_EQ(bytes_text(20480 * mebibyte), "20 GiB");
-}
-
 }  // namespace
 }  // namespace couplet

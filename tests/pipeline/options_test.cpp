@@ -152,11 +152,5 @@ TEST(Options, BatchesDivideByTheRanks) {
   EXPECT_SAYS(message, "1, 2, 4, 8, 16, 32");
 }
 
-TEST(Options, NearestName) {
-  EXPECT_EQ(nearest_name("teacher.chanels", {"student.channels", "teacher.channels", "teacher.blocks"}),
-            "teacher.channels");
-  EXPECT_EQ(nearest_name("", {"abc", "d"}), "d");
-}
-
 }  // namespace
 }  // namespace couplet

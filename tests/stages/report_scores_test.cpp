@@ -120,14 +120,6 @@ TEST(ScoreTable, RefusesOtherFiles) {
   std::filesystem::remove(path);
 }
 
-TEST(Numbers, ThreeDigits) {
-  EXPECT_EQ(number_text(15.83), "15.8");
-  EXPECT_EQ(number_text(0.0386), "0.0386");
-  EXPECT_EQ(number_text(1234.5), "1234");
-  EXPECT_EQ(number_text(0), "0");
-  EXPECT_EQ(number_text(1e-7), "1.00e-07");
-}
-
 // Training seeds 0 and 1, sampling seeds 0 and 1: means 2 and 6, variances within 2 and 2.
 TEST(Spread, TrainingAndSamplingAreToldApart) {
   nlohmann::json records = nlohmann::json::array();

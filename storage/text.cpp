@@ -1,0 +1,57 @@
+#include "storage/text.h"
+
+#include "storage/error.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace couplet {
+
+std::string duration_text(double seconds) {
+  if (!std::isfinite(seconds)) return "unknown";
+  const auto whole = static_cast<std::int64_t>(std::llround(std::fmax(seconds, 0)));
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{}m {:02}s", whole / 60, whole % 60);
+  const std::int64_t minutes = (whole + 30) / 60;
+  return fmt::format("{}h {:02}m", minutes / 60, minutes % 60);
+}
+
+std::string bytes_text(std::int64_t bytes) {
+  constexpr std::array units = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+  auto number = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; number >= 1023.5 && unit + 1 < units.size(); ++unit) number /= 1024;
+  return fmt::format("{:.{}f} {}", number, unit > 0 && number < 9.95 ? 1 : 0, units[unit]);
+}
+
+std::string number_text(double value) {
+  const double size = std::abs(value);
+  if (value == 0) return "0";
+  if (size < 1e-4 || size >= 1e6) return fmt::format("{:.2e}", value);
+  const int before = static_cast<int>(std::floor(std::log10(size)));
+  return fmt::format("{:.{}f}", value, std::max(0, 2 - before));
+}
+
+std::int64_t edit_distance(const std::string& from, const std::string& to) {
+  std::vector<std::int64_t> row(to.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    std::int64_t diagonal = std::exchange(row[0], static_cast<std::int64_t>(i) + 1);
+    for (std::size_t j = 0; j < to.size(); ++j) {
+      const std::int64_t substituted = diagonal + (from[i] == to[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({substituted, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string nearest_name(const std::string& name, const std::vector<std::string>& candidates) {
+  if (candidates.empty()) fail("no name to compare \"{}\" with", name);
+  return *std::ranges::min_element(candidates, {}, [&](const auto& other) { return edit_distance(name, other); });
+}
+
+}  // namespace couplet

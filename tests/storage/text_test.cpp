@@ -1,0 +1,45 @@
+#include "storage/text.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace couplet {
+namespace {
+
+TEST(DurationText, IsShort) {
+  EXPECT_EQ(duration_text(0.4), "0 s");
+  EXPECT_EQ(duration_text(42), "42 s");
+  EXPECT_EQ(duration_text(59.6), "1m 00s");
+  EXPECT_EQ(duration_text(190), "3m 10s");
+  EXPECT_EQ(duration_text(3599), "59m 59s");
+  EXPECT_EQ(duration_text(3720), "1h 02m");
+  EXPECT_EQ(duration_text(7199), "2h 00m");
+  EXPECT_EQ(duration_text(360000), "100h 00m");
+  EXPECT_EQ(duration_text(std::numeric_limits<double>::infinity()), "unknown");
+}
+
+TEST(BytesText, HasTwoOrThreeDigits) {
+  EXPECT_EQ(bytes_text(0), "0 bytes");
+  EXPECT_EQ(bytes_text(1023), "1023 bytes");
+  EXPECT_EQ(bytes_text(1365 * 1024), "1.3 MiB");
+  EXPECT_EQ(bytes_text(std::int64_t{42} << 20), "42 MiB");
+  EXPECT_EQ(bytes_text(std::int64_t{20} << 30), "20 GiB");
+}
+
+TEST(NumberText, HasThreeDigits) {
+  EXPECT_EQ(number_text(15.83), "15.8");
+  EXPECT_EQ(number_text(0.0386), "0.0386");
+  EXPECT_EQ(number_text(1234.5), "1234");
+  EXPECT_EQ(number_text(0), "0");
+  EXPECT_EQ(number_text(1e-7), "1.00e-07");
+}
+
+TEST(NearestName, IsAtTheSmallestDistance) {
+  EXPECT_EQ(nearest_name("teacher.chanels", {"student.channels", "teacher.channels", "teacher.blocks"}),
+            "teacher.channels");
+  EXPECT_EQ(nearest_name("", {"abc", "d"}), "d");
+}
+
+}  // namespace
+}  // namespace couplet
