@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pipeline/config.h"
-#include "pipeline/trainer.h"
+#include "pipeline/task.h"
 #include "stages/dataset.h"
 
 #include <filesystem>

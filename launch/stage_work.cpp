@@ -2,7 +2,7 @@
 
 #include "launch/text_tail.h"
 #include "pipeline/checkpoint.h"
-#include "pipeline/trainer.h"
+#include "pipeline/schedule.h"
 #include "stages/evaluate/samplings.h"
 #include "storage/atomic_file.h"
 #include "storage/filenames.h"

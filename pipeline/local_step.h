@@ -7,7 +7,7 @@
 #include "pipeline/gradient_tree.h"
 #include "pipeline/prefetch.h"
 #include "pipeline/step_report.h"
-#include "pipeline/trainer.h"
+#include "pipeline/task.h"
 #include "pipeline/training_plan.h"
 
 #include <cstdint>

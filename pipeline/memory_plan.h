@@ -2,10 +2,11 @@
 #pragma once
 
 #include "pipeline/communicator.h"
-#include "pipeline/trainer.h"
+#include "pipeline/task.h"
 #include "pipeline/training_plan.h"
 
 #include <c10/core/Device.h>
+#include <torch/nn/module.h>
 
 #include <cstdint>
 #include <functional>

@@ -2,8 +2,10 @@
 // training.
 #pragma once
 
-#include "pipeline/trainer.h"
+#include "pipeline/task.h"
 #include "storage/picture.h"
+
+#include <torch/nn/module.h>
 
 #include <nlohmann/json.hpp>
 #include <optional>

@@ -16,6 +16,7 @@
 #include "pipeline/observation.h"
 #include "pipeline/optimizer.h"
 #include "pipeline/prefetch.h"
+#include "pipeline/schedule.h"
 #include "pipeline/trained_state.h"
 #include "pipeline/training_plan.h"
 #include "pipeline/training_record.h"

@@ -4,6 +4,7 @@
 #include "storage/atomic_file.h"
 #include "storage/error.h"
 
+#include <ATen/Parallel.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -95,6 +96,23 @@ double loss_of(const nlohmann::json& line) {
 }
 
 }  // namespace
+
+void say_plan(const TrainingTask& task, const TrainingPlan& plan, std::int64_t micro_rows, std::int64_t parameters,
+              const TrainingFlops& flops, const MemoryPlan& memory, const Communicator& communicator) {
+  if (!communicator.is_root()) return;
+  const auto plural = [](std::int64_t count, const char* noun) {
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+  };
+  say("plan: {:.2f} M parameters; {} of {} images ({} on each of {}, {} at once), {} images in all; {}, {} a rank",
+      static_cast<double>(parameters) / 1e6, plural(plan.steps, "step"), plan.batch, plan.rows,
+      plural(communicator.size(), "rank"), micro_rows, plan.steps * plan.batch, task.training.precision,
+      plural(at::get_num_threads(), "thread"));
+  if (flops.per_image > 0) {
+    say("plan: {} an image (forward and backward), {} in all; matrix products reach {}/s", flops_text(flops.per_image),
+        flops_text(flops.per_image * static_cast<double>(plan.steps * plan.batch)), flops_text(flops.matmul_peak));
+  }
+  say("plan: memory a rank: {}", memory.text(micro_rows));
+}
 
 TrainingRecord::TrainingRecord(const std::filesystem::path& directory, bool resumed, std::int64_t first_step,
                                const TrainingPlan& plan, const TrainingFlops& flops, double interval_seconds,

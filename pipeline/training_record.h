@@ -1,12 +1,14 @@
 // What a training run leaves behind besides its result: metrics.jsonl (a line a step), events.jsonl (a line a start and
-// an end), tensorboard/ (curves and pictures), previews/ (pictures), progress on stdout.
+// an end), tensorboard/ (curves and pictures), previews/ (pictures), plan and progress on stdout.
 #pragma once
 
 #include "pipeline/communicator.h"
 #include "pipeline/event_file.h"
 #include "pipeline/flops.h"
 #include "pipeline/log.h"
+#include "pipeline/memory_plan.h"
 #include "pipeline/observation.h"
+#include "pipeline/task.h"
 #include "pipeline/training_plan.h"
 
 #include <chrono>
@@ -17,6 +19,11 @@
 #include <string>
 
 namespace couplet {
+
+/// Lines before the first step, on rank 0: parameters, steps, batch and its division, precision, threads; what the
+/// images cost and what the ranks compute; memory.
+void say_plan(const TrainingTask& task, const TrainingPlan& plan, std::int64_t micro_rows, std::int64_t parameters,
+              const TrainingFlops& flops, const MemoryPlan& memory, const Communicator& communicator);
 
 /// Writes on rank 0; on the others its calls do nothing.
 class TrainingRecord {

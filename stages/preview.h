@@ -2,7 +2,7 @@
 #pragma once
 
 #include "pipeline/stage.h"
-#include "pipeline/trainer.h"
+#include "pipeline/task.h"
 #include "stages/dataset.h"
 #include "stages/evaluate/scorer.h"
 #include "stages/evaluate/starts.h"

@@ -1,7 +1,7 @@
 #include "launch/slurm/estimate.h"
 
 #include "pipeline/flops.h"
-#include "pipeline/training_plan.h"
+#include "pipeline/schedule.h"
 #include "stages/couple/coupling_table.h"
 #include "stages/evaluate/samplings.h"
 #include "stages/features/model.h"

@@ -3,7 +3,9 @@
 // first ones), batches.safetensors (what the model was handed: tensor k of every step's batch, stacked, as "k") and
 // metrics.jsonl, with the losses.
 #include "bench/synthetic_training.h"
+#include "pipeline/communicator.h"
 #include "pipeline/options.h"
+#include "pipeline/schedule.h"
 #include "storage/atomic_file.h"
 #include "storage/error.h"
 

@@ -1,7 +1,8 @@
 // The regression's training by formula, in double precision, from the whole batch.
 #pragma once
 
-#include "pipeline/trainer.h"
+#include "pipeline/schedule.h"
+#include "pipeline/task.h"
 #include "regression_task.h"
 
 #include <ATen/ATen.h>

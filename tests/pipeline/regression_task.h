@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pipeline/random.h"
-#include "pipeline/trainer.h"
+#include "pipeline/task.h"
 
 #include <ATen/ATen.h>
 #include <torch/nn/module.h>

@@ -1,3 +1,4 @@
+#include "pipeline/schedule.h"
 #include "pipeline/trainer.h"
 
 #include "regression_reference.h"

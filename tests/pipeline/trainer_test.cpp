@@ -1,4 +1,5 @@
 #include "pipeline/trainer.h"
+#include "pipeline/schedule.h"
 
 #include "pipeline/checkpoint.h"
 #include "pipeline/digest.h"

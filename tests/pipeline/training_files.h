@@ -1,7 +1,7 @@
 // What the trainer's tests read back: a directory shared by the ranks, JSON lines, tensors bit by bit.
 #pragma once
 
-#include "pipeline/trainer.h"
+#include "pipeline/task.h"
 #include "ranks.h"
 #include "storage/atomic_file.h"
 

@@ -5,6 +5,7 @@
 #include "network_task.h"
 #include "pipeline/communicator.h"
 #include "pipeline/interruption.h"
+#include "pipeline/trainer.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
