@@ -5,6 +5,7 @@
 #include "pipeline/communicator.h"
 #include "pipeline/device.h"
 #include "pipeline/log.h"
+#include "pipeline/make_communicator.h"
 #include "stages/evaluate/reference_statistics.h"
 
 #include <ATen/Parallel.h>

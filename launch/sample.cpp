@@ -8,6 +8,7 @@
 #include "pipeline/device.h"
 #include "pipeline/interruption.h"
 #include "pipeline/log.h"
+#include "pipeline/make_communicator.h"
 #include "stages/evaluate/sample_output.h"
 
 #include <ATen/Parallel.h>

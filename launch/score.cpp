@@ -5,6 +5,7 @@
 #include "pipeline/communicator.h"
 #include "pipeline/device.h"
 #include "pipeline/log.h"
+#include "pipeline/make_communicator.h"
 #include "pipeline/run_directory.h"
 #include "stages/evaluate/image_score.h"
 #include "stages/features/model.h"

@@ -10,6 +10,7 @@
 #include "pipeline/interruption.h"
 #include "pipeline/lock.h"
 #include "pipeline/log.h"
+#include "pipeline/make_communicator.h"
 #include "pipeline/stage_record.h"
 #include "pipeline/validation.h"
 #include "pipeline/watchdog.h"

@@ -3,6 +3,7 @@
 #include "launch/table_difference.h"
 
 #include "pipeline/communicator.h"
+#include "pipeline/make_communicator.h"
 #include "stages/couple/coupling_check.h"
 #include "storage/table_check.h"
 

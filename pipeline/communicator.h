@@ -57,11 +57,6 @@ std::unique_ptr<Communicator> make_mpi_communicator();
 /// says what is missing.
 std::unique_ptr<Communicator> make_nccl_communicator();
 
-/// What this process was started as: MPI if mpirun or srun started it (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK), else
-/// single. `device` is "cpu", "cuda" or "auto" (resolve_device in pipeline/device.h). With CUDA and more ranks than
-/// GPUs on a host: MPI through host memory, and it says so.
-std::unique_ptr<Communicator> make_communicator(const std::string& device);
-
 /// Ends this process with `status` and, under MPI, all others within a bounded time: for a rank that cannot go on while
 /// the others wait for it. Flushes the standard streams and prints nothing; destructors do not run.
 [[noreturn]] void abort_all(int status);

@@ -1,6 +1,7 @@
 #include "pipeline/device.h"
 
 #include "pipeline/cuda_library.h"
+#include "pipeline/make_communicator.h"
 #include "ranks.h"
 #include "storage/error.h"
 

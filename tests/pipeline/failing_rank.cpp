@@ -3,6 +3,7 @@
 #include "pipeline/activity.h"
 #include "pipeline/agreement.h"
 #include "pipeline/communicator.h"
+#include "pipeline/make_communicator.h"
 #include "pipeline/watchdog.h"
 #include "storage/error.h"
 

@@ -2,6 +2,7 @@
 
 #include "pipeline/cuda_library.h"
 #include "pipeline/device.h"
+#include "pipeline/make_communicator.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

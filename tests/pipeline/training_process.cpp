@@ -5,6 +5,7 @@
 #include "network_task.h"
 #include "pipeline/communicator.h"
 #include "pipeline/interruption.h"
+#include "pipeline/make_communicator.h"
 #include "pipeline/trainer.h"
 
 #include <fmt/format.h>
