@@ -3,7 +3,7 @@
 // classifier: the built-in features. Sizes of configs/fashion.ini, 250 rows, float32, random weights.
 #include "pipeline/row_chunks.h"
 #include "bench/comparison.h"
-#include "stages/evaluate/feature_network.h"
+#include "stages/evaluate/open_network.h"
 #include "stages/evaluate/student_field.h"
 #include "stages/images.h"
 #include "stages/teacher/tarflow.h"

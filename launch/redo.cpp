@@ -2,7 +2,7 @@
 
 #include "pipeline/lock.h"
 #include "pipeline/log.h"
-#include "stages/evaluate/feature_network.h"
+#include "stages/evaluate/open_network.h"
 
 #include <fmt/ranges.h>
 

@@ -6,6 +6,7 @@
 #include "pipeline/device.h"
 #include "pipeline/log.h"
 #include "pipeline/make_communicator.h"
+#include "stages/evaluate/open_network.h"
 #include "stages/evaluate/reference_statistics.h"
 
 #include <ATen/Parallel.h>

@@ -8,6 +8,7 @@
 #include "pipeline/make_communicator.h"
 #include "pipeline/run_directory.h"
 #include "stages/evaluate/image_score.h"
+#include "stages/evaluate/open_network.h"
 #include "stages/features/model.h"
 
 #include <ATen/Parallel.h>

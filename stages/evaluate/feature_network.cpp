@@ -1,12 +1,7 @@
 #include "stages/evaluate/feature_network.h"
 
 #include "pipeline/one_thread.h"
-#include "pipeline/weights.h"
-#include "stages/evaluate/inception.h"
-#include "stages/evaluate/script_network.h"
-#include "stages/images.h"
 #include "storage/error.h"
-#include "storage/file_handle.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -14,13 +9,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
-#include <span>
 
 namespace couplet {
 namespace {
-
-constexpr std::int64_t classifier_batch = 25;
 
 /// While it lives, this thread computes in full float32 precision (no autocast, no TF32), repeatably and without
 /// gradients.
@@ -59,38 +50,6 @@ at::Tensor joined(const std::vector<ImageFeatures>& parts, at::Tensor ImageFeatu
   return tensors.front().defined() ? at::cat(tensors) : at::Tensor();
 }
 
-class ClassifierNetwork : public FeatureNetwork {
-public:
-  ClassifierNetwork(Classifier classifier, const std::string& name, c10::Device device)
-      : classifier_(std::move(classifier)),
-        name_(name),
-        hash_(tensors_hash(named_tensors(*classifier_))),
-        device_(device) {
-    classifier_->eval();
-  }
-
-  ImageFeatures describe(const at::Tensor& images) override {
-    const ClassifierOptions& o = classifier_->options();
-    if (images.dim() != 4 || images.size(1) != o.in_channels || images.size(2) != o.image_size ||
-        images.size(3) != o.image_size) {
-      refuse("{}: made for images of {}x{}x{}, given {}", name_, o.in_channels, o.image_size, o.image_size,
-             fmt::join(images.sizes().slice(1), "x"));
-    }
-    return describe_in_batches(images, classifier_batch, device_, [&](const at::Tensor& batch) {
-      const at::Tensor features = classifier_->features(to_float(batch.to(device_)));
-      return ImageFeatures{features, classifier_->logits(features), {}};
-    });
-  }
-  const std::string& name() const override { return name_; }
-  const std::string& hash() const override { return hash_; }
-  const std::string& resize() const override { return resize_; }
-
-private:
-  Classifier classifier_;
-  std::string name_, hash_, resize_ = "none";
-  c10::Device device_;
-};
-
 }  // namespace
 
 ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, c10::Device device,
@@ -114,27 +73,6 @@ ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, 
 
 at::Tensor as_rgb(const at::Tensor& images) {
   return images.size(1) == 1 ? images.expand({-1, 3, -1, -1}) : images;
-}
-
-std::unique_ptr<FeatureNetwork> make_feature_network(Classifier classifier, const std::string& name,
-                                                     c10::Device device) {
-  return std::make_unique<ClassifierNetwork>(std::move(classifier), name, device);
-}
-
-std::unique_ptr<FeatureNetwork> make_feature_network(const NetworkFile& file, c10::Device device) {
-  if (!std::filesystem::is_regular_file(file.path))
-    refuse("{}: there is no such file of a network", file.path.string());
-  std::array<char, 2> start{};
-  FileHandle::open_to_read(file.path).read_some(std::as_writable_bytes(std::span(start)), 0);
-  if (start == std::array{'P', 'K'}) return make_script_network(file, device);
-  if (file.path.extension() != ".safetensors")
-    refuse(
-        "{}: is neither a TorchScript program (torch.jit.save) nor safetensors of the FID Inception network's weights",
-        file.path.string());
-  if (!file.arguments.empty())
-    refuse("{}: the Inception network takes no arguments; given {}", file.path.string(),
-           fmt::join(file.arguments, " "));
-  return make_inception_network(file.path, device);
 }
 
 }  // namespace couplet

@@ -1,15 +1,12 @@
 // Networks whose features images are compared by.
 #pragma once
 
-#include "stages/features/classifier.h"
-
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -41,12 +38,6 @@ struct NetworkFile {
   std::filesystem::path path;          ///< a TorchScript program, or safetensors of the FID Inception network's weights
   std::vector<std::string> arguments;  ///< of a TorchScript program besides the images: "return_features=True", "3"
 };
-
-/// The network of a file, on `device`. A file that is neither is refused.
-std::unique_ptr<FeatureNetwork> make_feature_network(const NetworkFile& file, c10::Device device);
-/// The built-in classifier, already on `device`.
-std::unique_ptr<FeatureNetwork> make_feature_network(Classifier classifier, const std::string& name,
-                                                     c10::Device device);
 
 /// What `network` says of images uint8 [n, C, H, W], asked for exactly `batch` at a time (zeros fill up the last
 /// batch), so that a row's digits do not depend on n; without gradients, autocast or TF32. On the CPU (`device`: where

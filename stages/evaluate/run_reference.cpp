@@ -4,6 +4,7 @@
 #include "pipeline/log.h"
 #include "stages/dataset.h"
 #include "stages/evaluate/image_set.h"
+#include "stages/evaluate/open_network.h"
 #include "stages/evaluate/reference_statistics.h"
 #include "stages/features/model.h"
 #include "stages/table_rows.h"

@@ -3,6 +3,7 @@
 
 #include "pipeline/weights.h"
 #include "reference.h"
+#include "stages/evaluate/open_network.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 // TorchScript programs as feature networks.
 #include "stages/evaluate/script_network.h"
+#include "stages/evaluate/open_network.h"
 
 #include "storage/atomic_file.h"
 #include "storage/error.h"
