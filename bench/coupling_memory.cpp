@@ -4,6 +4,7 @@
 #include "bench/memory.h"
 #include "bench/shards.h"
 #include "pipeline/row_stream.h"
+#include "storage/row_shard_writer.h"
 
 #include <fmt/format.h>
 

@@ -6,6 +6,7 @@
 #include "storage/atomic_file.h"
 #include "storage/error.h"
 #include "storage/filenames.h"
+#include "storage/row_shard_writer.h"
 
 #include <ATen/ATen.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // Figures over a column's values, added up as its rows are read.
 #pragma once
 
-#include "storage/row_shard.h"
+#include "storage/row_shard_layout.h"
 
 #include <cstdint>
 #include <map>

@@ -5,6 +5,7 @@
 #include "storage/xxh3.h"
 
 #include <memory>
+#include <new>
 #include <vector>
 
 namespace couplet {
@@ -35,6 +36,27 @@ std::string hash_file(const std::filesystem::path& path) {
     offset += n;
   }
   return hash.text();
+}
+
+BlockHash::BlockHash() : state_(XXH3_createState()) {
+  if (!state_) throw std::bad_alloc();
+  reset();
+}
+
+void BlockHash::reset() {
+  XXH3_64bits_reset(state_.get());
+}
+
+void BlockHash::add(std::span<const std::byte> bytes) {
+  XXH3_64bits_update(state_.get(), bytes.data(), bytes.size());
+}
+
+std::uint64_t BlockHash::value() const {
+  return XXH3_64bits_digest(state_.get());
+}
+
+void BlockHash::Free::operator()(XXH3_state_s* state) const {
+  XXH3_freeState(state);
 }
 
 struct ContentHash::State {

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+struct XXH3_state_s;
+
 namespace couplet {
 
 /// 64-bit XXH3 of the bytes; the checksum of blocks of rows and the digest of batches.
@@ -17,7 +19,23 @@ std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed = 0);
 std::string hash_text(std::string_view text);
 std::string hash_file(const std::filesystem::path& path);
 
-/// The same 128-bit hash of bytes that come in pieces.
+/// The 64-bit hash of bytes that come in pieces.
+class BlockHash {
+public:
+  BlockHash();
+  void reset();
+  void add(std::span<const std::byte> bytes);
+  /// Of all bytes since the last reset.
+  std::uint64_t value() const;
+
+private:
+  struct Free {
+    void operator()(XXH3_state_s* state) const;
+  };
+  std::unique_ptr<XXH3_state_s, Free> state_;
+};
+
+/// The 128-bit hash of bytes that come in pieces.
 class ContentHash {
 public:
   ContentHash();

@@ -4,7 +4,6 @@
 #include "storage/file_handle.h"
 #include "storage/hash.h"
 #include "storage/hdf5_access.h"
-#include "storage/row_shard_layout.h"
 
 #include <fcntl.h>
 
@@ -335,12 +334,6 @@ void RowShard::Impl::check_range(std::size_t column, std::int64_t first, std::in
     fail("{}: column '{}': cannot read {} rows from row {}; it has {} rows", path.string(), columns[column].name, count,
          first, header.rows);
   }
-}
-
-std::size_t Column::row_bytes() const {
-  std::size_t bytes = element_size(type);
-  for (const std::int64_t extent : shape) bytes *= static_cast<std::size_t>(extent);
-  return bytes;
 }
 
 RowShard::RowShard(const std::filesystem::path& path, const std::string& expected_format, bool verify)

@@ -3,8 +3,8 @@
 // The format is specified in docs/row-shards.md.
 #pragma once
 
-#include "storage/element_type.h"
 #include "storage/file_handle.h"
+#include "storage/row_shard_layout.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -16,45 +16,6 @@
 #include <vector>
 
 namespace couplet {
-
-/// One data set of a shard: `shape` is that of one row, so that the data set has shape [rows, shape...].
-struct Column {
-  std::string name;
-  ElementType type = ElementType::float32;
-  std::vector<std::int64_t> shape;
-  std::string meaning;  ///< one phrase, stored as the data set's attribute "meaning" (unit included)
-
-  std::size_t row_bytes() const;
-  bool operator==(const Column&) const = default;
-};
-
-/// What a shard is, stored as attributes of its root group.
-struct ShardHeader {
-  std::string format;  ///< "couplet-dataset" or "couplet-coupling"
-  int format_version = 1;
-  std::int64_t first_row = 0;  ///< of the table's global row numbers
-  std::int64_t rows = 0;
-  std::int64_t block_rows = 0;  ///< rows a checksum covers
-  nlohmann::json provenance;    ///< what the rows were made from; equal in all shards of a table
-};
-
-/// Writes a shard under `path` (a temporary name: publish it with Pending). Equal rows give equal bytes: no times
-/// stored.
-class RowShardWriter {
-public:
-  RowShardWriter(const std::filesystem::path& path, ShardHeader header, std::vector<Column> columns);
-  ~RowShardWriter();
-  /// Rows [first, first + rows) of the shard (counted from its own start), whole rows of column `column`.
-  /// Each column's rows are written in order, without holes.
-  void write(std::size_t column, std::int64_t first, std::span<const std::byte> bytes);
-  /// Stores the checksums and `summary` (per-shard sums and counts; attribute "summary", JSON) and closes the file.
-  /// Fails if a row of any column was not written.
-  void finish(const nlohmann::json& summary);
-
-private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
 
 /// A shard open for reading. Every byte that `read` and `scatter` return was checked against its block's checksum,
 /// unless the shard was opened not to.

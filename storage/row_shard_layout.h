@@ -1,14 +1,37 @@
-// Names and numbers of the row shard format that its reader and writer share. docs/row-shards.md specifies them.
+// What a row shard holds, and the names and numbers of its format that its reader and writer share. docs/row-shards.md
+// specifies them.
 #pragma once
 
-#include "storage/row_shard.h"
-#include "storage/xxh3.h"
+#include "storage/element_type.h"
 
+#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 namespace couplet {
+
+/// One data set of a shard: `shape` is that of one row, so that the data set has shape [rows, shape...].
+struct Column {
+  std::string name;
+  ElementType type = ElementType::float32;
+  std::vector<std::int64_t> shape;
+  std::string meaning;  ///< one phrase, stored as the data set's attribute "meaning" (unit included)
+
+  std::size_t row_bytes() const;
+  bool operator==(const Column&) const = default;
+};
+
+/// What a shard is, stored as attributes of its root group.
+struct ShardHeader {
+  std::string format;  ///< "couplet-dataset" or "couplet-coupling"
+  int format_version = 1;
+  std::int64_t first_row = 0;  ///< of the table's global row numbers
+  std::int64_t rows = 0;
+  std::int64_t block_rows = 0;  ///< rows a checksum covers
+  nlohmann::json provenance;    ///< what the rows were made from; equal in all shards of a table
+};
 
 /// The newest format version this program writes and reads.
 inline constexpr int newest_shard_version = 1;
@@ -18,22 +41,10 @@ inline std::int64_t block_count(const ShardHeader& header) {
   return (header.rows + header.block_rows - 1) / header.block_rows;
 }
 
-/// XXH3-64 of bytes that come in pieces.
-class BlockHash {
-public:
-  BlockHash() : state_(XXH3_createState()) {
-    if (!state_) throw std::bad_alloc();
-    reset();
-  }
-  void reset() { XXH3_64bits_reset(state_.get()); }
-  void add(std::span<const std::byte> bytes) { XXH3_64bits_update(state_.get(), bytes.data(), bytes.size()); }
-  std::uint64_t value() const { return XXH3_64bits_digest(state_.get()); }
-
-private:
-  struct Free {
-    void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
-  };
-  std::unique_ptr<XXH3_state_t, Free> state_;
-};
+inline std::size_t Column::row_bytes() const {
+  std::size_t bytes = element_size(type);
+  for (const std::int64_t extent : shape) bytes *= static_cast<std::size_t>(extent);
+  return bytes;
+}
 
 }  // namespace couplet

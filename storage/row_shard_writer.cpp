@@ -1,9 +1,9 @@
+#include "storage/row_shard_writer.h"
+
 #include "storage/error.h"
 #include "storage/file_handle.h"
 #include "storage/hash.h"
 #include "storage/hdf5_access.h"
-#include "storage/row_shard.h"
-#include "storage/row_shard_layout.h"
 
 #include <sys/mman.h>
 

@@ -77,23 +77,6 @@ void allow_open_files() {
 
 }  // namespace
 
-bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
-                       const ShardHeader& expected, const std::vector<Column>& columns, std::string& why) {
-  const std::filesystem::path path = directory / shard_name(index, plan.shards());
-  why.clear();
-  if (!fs::exists(path)) {
-    why = "missing";
-    return false;
-  }
-  try {
-    const RowShard shard(path, expected.format);
-    why = difference(shard_facts(shard.header(), shard.columns()), shard_facts(expected, columns));
-  } catch (const Error& error) {
-    why = error.what();
-  }
-  return why.empty();
-}
-
 RowTable::RowTable(const std::filesystem::path& directory, const std::string& expected_format,
                    const ReadOptions& options)
     : directory_(directory), manifest_(load_manifest(directory, expected_format)) {

@@ -14,11 +14,6 @@
 
 namespace couplet {
 
-/// True if `directory` holds a whole shard `index` under its final name with this header (rows, provenance) and these
-/// columns. Otherwise false, with the reason in `why` ("missing", "made from another teacher: ...", "truncated").
-bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
-                       const ShardHeader& expected, const std::vector<Column>& columns, std::string& why);
-
 /// A finished table open for reading by global row number. All shards are opened and checked once, here; with a cache,
 /// those that are not in it yet are copied first.
 class RowTable {

@@ -1,7 +1,6 @@
 #include "storage/shard_scan.h"
 
 #include "storage/hash.h"
-#include "storage/row_shard_layout.h"
 
 #include <algorithm>
 #include <cstring>

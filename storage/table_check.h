@@ -1,6 +1,7 @@
 // What is wrong with a table: every file against its own checksums and against the manifest. Nothing is changed.
 #pragma once
 
+#include "storage/row_shard.h"
 #include "storage/table_manifest.h"
 
 #include <cstdint>

@@ -4,7 +4,7 @@
 #include "storage/error.h"
 #include "storage/filenames.h"
 #include "storage/hash.h"
-#include "storage/row_table.h"
+#include "storage/row_shard.h"
 
 #include <algorithm>
 #include <set>
@@ -134,6 +134,23 @@ nlohmann::json listed_facts(const nlohmann::json& manifest, std::int64_t index) 
           {"first_row", plan.first_row(index)},      {"rows", plan.rows_of(index)},
           {"block_rows", manifest.at("block_rows")}, {"provenance", manifest.at("provenance")},
           {"columns", manifest.at("columns")}};
+}
+
+bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
+                       const ShardHeader& expected, const std::vector<Column>& columns, std::string& why) {
+  const std::filesystem::path path = directory / shard_name(index, plan.shards());
+  why.clear();
+  if (!fs::exists(path)) {
+    why = "missing";
+    return false;
+  }
+  try {
+    const RowShard shard(path, expected.format);
+    why = difference(shard_facts(shard.header(), shard.columns()), shard_facts(expected, columns));
+  } catch (const Error& error) {
+    why = error.what();
+  }
+  return why.empty();
 }
 
 void publish_manifest(const std::filesystem::path& directory, const ShardPlan& plan, const std::string& format,

@@ -1,7 +1,7 @@
 // manifest.json of a table: written last, checked by every reader. docs/row-shards.md specifies it.
 #pragma once
 
-#include "storage/row_shard.h"
+#include "storage/row_shard_layout.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -27,6 +27,11 @@ struct ShardPlan {
 std::string difference(const nlohmann::json& found, const nlohmann::json& expected);
 /// Everything about a shard that is the same in all shards of a table, and its place.
 nlohmann::json shard_facts(const ShardHeader& header, const std::vector<Column>& columns);
+
+/// True if `directory` holds a whole shard `index` under its final name with this header (rows, provenance) and these
+/// columns. Otherwise false, with the reason in `why` ("missing", "made from another teacher: ...", "truncated").
+bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
+                       const ShardHeader& expected, const std::vector<Column>& columns, std::string& why);
 
 /// The manifest of a table. Refuses, with the reason: none, another format than `expected_format` ("": any), a newer
 /// version, a damaged or edited one, one whose rows and shards contradict each other.

@@ -4,7 +4,7 @@
 
 #include "stages/couple/central_moments.h"
 #include "stages/couple/normality.h"
-#include "storage/row_shard.h"
+#include "storage/row_shard_layout.h"
 
 #include <cstdint>
 #include <nlohmann/json.hpp>

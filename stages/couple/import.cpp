@@ -6,6 +6,7 @@
 #include "storage/error.h"
 #include "storage/filenames.h"
 #include "storage/hash.h"
+#include "storage/row_shard_writer.h"
 
 #include <fmt/ranges.h>
 

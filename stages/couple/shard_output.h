@@ -2,7 +2,7 @@
 #pragma once
 
 #include "storage/atomic_file.h"
-#include "storage/row_shard.h"
+#include "storage/row_shard_writer.h"
 
 #include <ATen/core/Tensor.h>
 

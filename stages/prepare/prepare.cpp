@@ -7,6 +7,7 @@
 #include "storage/filenames.h"
 #include "storage/hash.h"
 #include "storage/idx.h"
+#include "storage/row_shard_writer.h"
 #include "storage/row_table.h"
 
 #include <algorithm>

@@ -4,6 +4,7 @@
 #include "stages/couple/coupling_table.h"
 #include "storage/filenames.h"
 #include "storage/picture.h"
+#include "storage/row_shard_writer.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -2,6 +2,7 @@
 
 #include "shard_samples.h"
 #include "storage/hash.h"
+#include "storage/row_shard_writer.h"
 #include "storage_testing.h"
 
 #include <H5Cpp.h>

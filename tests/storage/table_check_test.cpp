@@ -3,6 +3,7 @@
 #include "shard_samples.h"
 #include "storage/filenames.h"
 #include "storage/hash.h"
+#include "storage/row_shard_writer.h"
 #include "storage/row_table.h"
 #include "storage/shard_scan.h"
 #include "storage_testing.h"
