@@ -3,7 +3,6 @@
 #include "launch/column_statistics.h"
 #include "stages/couple/coupling_statistics.h"
 #include "stages/couple/coupling_table.h"
-#include "stages/couple/round_trip.h"
 #include "stages/couple/scalar_statistics.h"
 
 #include <fmt/ranges.h>

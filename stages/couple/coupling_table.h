@@ -10,6 +10,7 @@
 namespace couplet {
 
 inline constexpr char coupling_format[] = "couplet-coupling";
+inline constexpr float not_measured = -1;  ///< in the column `round_trip`
 
 struct CouplingRow {
   std::int64_t sample = 0;     ///< row of the data set

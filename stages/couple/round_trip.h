@@ -11,8 +11,6 @@
 
 namespace couplet {
 
-inline constexpr float not_measured = -1;  ///< in the column `round_trip`
-
 /// ‖f⁻¹(z as stored) - x‖ of every k-th row of a shard, x the noised image that f saw: Euclidean norm, in units of
 /// images on [-1, 1]. The inverse runs in float32. (method of NFM: what rounding to the stored type and the precision
 /// of the inversion cost.)

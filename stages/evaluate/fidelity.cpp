@@ -19,6 +19,7 @@
 #include <cmath>
 #include <filesystem>
 #include <utility>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -104,19 +105,20 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
   keep(task, key, "ssim", mean[4].item<double>(), rows);
 }
 
-/// The first samples on their way from noise to image: a row each, the state at t = 1, 7/8 ... 0 from left to right.
-void publish_trajectory(const FidelityTask& task, std::uint64_t seed) {
+/// The first samples on their way from noise to image: at t = 1, 7/8 ... 0.
+std::vector<at::Tensor> first_trajectories(const FidelityTask& task, std::uint64_t seed) {
   constexpr std::int64_t rows = 6, parts = 8;
   const StageContext& context = task.context;
-  if (!context.communicator.is_root()) return;
   const Starts starts = fresh_starts(task.shape, seed, 0, rows);
-  const std::vector<at::Tensor> states =
-      trajectory(task.velocity(starts.labels.to(context.device)), starts.z.to(context.device),
-                 context.config.evaluate.curvature_steps, parts);
+  return trajectory(task.velocity(starts.labels.to(context.device)), starts.z.to(context.device),
+                    context.config.evaluate.curvature_steps, parts);
+}
+
+/// Images [n, C, H, W] at each time: a row each image, its states from left to right.
+void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states) {
   const at::Tensor images = torch::stack(states, 1).flatten(0, 1);
-  std::filesystem::create_directories(context.run.pictures());
-  write_png(context.run.pictures() / fmt::format("{}-{}-trajectory.png", context.node.coupling, context.node.seed),
-            picture_of(to_uint8(images).cpu(), parts + 1));
+  std::filesystem::create_directories(path.parent_path());
+  write_png(path, picture_of(to_uint8(images).cpu(), std::ssize(states)));
 }
 
 }  // namespace
@@ -142,7 +144,11 @@ void measure_paths(const FidelityTask& task) {
       });
   const at::Tensor along = means.narrow(0, 3, figures - 3).contiguous();
   const std::vector<double> deviation(along.data_ptr<double>(), along.data_ptr<double>() + along.numel());
-  publish_trajectory(task, seed);
+  if (const StageContext& context = task.context; context.communicator.is_root()) {
+    publish_trajectory(
+        context.run.pictures() / fmt::format("{}-{}-trajectory.png", context.node.coupling, context.node.seed),
+        first_trajectories(task, seed));
+  }
   keep(task, key, "curvature", means[0].item<double>(), config.curvature_samples,
        {{"times", times}, {"deviation", deviation}});
   keep(task, key, "straightness", means[1].item<double>(), config.curvature_samples);
