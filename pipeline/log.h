@@ -1,5 +1,4 @@
-// What a user reads while a stage runs: whole lines from one rank on stdout and in the stage's log, metrics as JSON
-// lines.
+// What a user reads while a stage runs: whole lines from one rank on stdout and in the stage's log.
 #pragma once
 
 #include <fmt/format.h>
@@ -8,8 +7,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <string>
 
 namespace couplet {
@@ -40,26 +37,6 @@ private:
   std::int64_t first_, total_;
   double interval_;
   std::chrono::steady_clock::time_point start_, last_;
-};
-
-/// Append-only JSON lines, one whole line a write. Opening cuts lines whose "step" is at or beyond `first_step` (they
-/// will be made again).
-class Metrics {
-public:
-  Metrics(const std::filesystem::path& path, std::int64_t first_step);
-  /// Steps that stood beyond `first_step` and were cut: work lost to an interruption.
-  std::int64_t lost_steps() const { return lost_; }
-  void write(const nlohmann::json& line);
-
-private:
-  std::filesystem::path path_;
-  int file_ = -1;
-  std::int64_t lost_ = 0;
-
-public:
-  ~Metrics();
-  Metrics(const Metrics&) = delete;
-  Metrics& operator=(const Metrics&) = delete;
 };
 
 }  // namespace couplet

@@ -7,6 +7,7 @@
 #include "pipeline/flops.h"
 #include "pipeline/log.h"
 #include "pipeline/memory_plan.h"
+#include "pipeline/metrics_log.h"
 #include "pipeline/observation.h"
 #include "pipeline/task.h"
 #include "pipeline/training_plan.h"

@@ -8,11 +8,17 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace couplet {
 
 /// "No space left on device (errno 28)": the text of an errno value.
 std::string errno_text(int error);
+
+/// Opens, or makes, a file that every write goes to the end of; the descriptor is the caller's to close.
+int open_to_append(const std::filesystem::path& path);
+/// Writes all of `text` in as few writes as the kernel allows; false, with errno set, if it cannot.
+bool write_whole(int file, std::string_view text);
 
 /// An open file. Moved-from and default-made ones are closed. Reads and writes go on until all bytes are through.
 class FileHandle {
