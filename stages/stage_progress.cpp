@@ -111,13 +111,6 @@ double unix_now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-double changed_at(const std::filesystem::path& path) {
-  std::error_code error;
-  const auto time = std::filesystem::last_write_time(path, error);
-  if (error) return 0;
-  return std::chrono::duration<double>(std::chrono::file_clock::to_sys(time).time_since_epoch()).count();
-}
-
 StageWork work_of(const StageNode& node, const Config& config, const RunDirectory& run) {
   const auto directory = run.stage(node.name);
   if (node.kind == "features") return training_work(directory, config.features.training);

@@ -26,7 +26,5 @@ StageWork work_of(const StageNode& node, const Config& config, const RunDirector
 
 /// Unix time, in seconds.
 double unix_now();
-/// Unix time of a file's last change; 0 if there is no such file.
-double changed_at(const std::filesystem::path& path);
 
 }  // namespace couplet
