@@ -1,6 +1,5 @@
 #include "storage/formats/tensorboard.h"
 
-#include "storage/formats/event_record.h"
 #include "training_files.h"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 #include "pipeline/training/training_record.h"
 
 #include "pipeline/training/memory_plan.h"
-#include "storage/formats/event_record.h"
+#include "storage/formats/tensorboard.h"
 #include "training_files.h"
 
 #include <ATen/Parallel.h>
