@@ -32,6 +32,8 @@ Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config
 
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape);
 ImageNoise teacher_noise(const TeacherConfig& config);
+/// η of the denoising step that a teacher's samples end with; 0 where it is not trained on Gaussian noise and has none.
+double denoising_std(const TeacherConfig& config);
 /// The published teacher with its EMA weights, in evaluation mode on `device`.
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device);
