@@ -3,6 +3,7 @@
 #include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/optimizer/schedule.h"
 #include "stages/evaluate/sampling_settings.h"
+#include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/text_tail.h"
 #include "storage/tables/filenames.h"
@@ -91,7 +92,7 @@ StageWork shard_work(const std::filesystem::path& directory) {
 
 StageWork score_work(const StageNode& node, const Config& config, const std::filesystem::path& directory) {
   StageWork work{0, 0, "scores", 0, -1};
-  const bool denoises = config.teacher.noise == "gaussian" && config.teacher.noise_std > 0;
+  const bool denoises = denoising_std(config.teacher) > 0;
   const auto seeds = static_cast<std::int64_t>(config.evaluate.sampling_seeds.size());
   work.total = node.coupling.empty() ? 1 + seeds * (denoises ? 2 : 1)
                                      : static_cast<std::int64_t>(samplings(config.evaluate, node.coupling).size());

@@ -2,14 +2,13 @@
 
 #include "method/couplings/coupling_table.h"
 #include "method/data/images.h"
-#include "method/models/patches.h"
 #include "method/sampling/guided_field.h"
 #include "method/sampling/starts.h"
+#include "method/sampling/teacher_sampler.h"
 #include "method/scoring/scorer.h"
 #include "method/solvers/integration.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/autocast.h"
 #include "pipeline/tensor/weights.h"
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/likelihood_scores.h"
@@ -18,9 +17,7 @@
 #include "stages/evaluate/run_reference.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/results/results.h"
-#include "stages/trained/classifier_model.h"
 #include "stages/trained/models.h"
-#include "stages/trained/student_model.h"
 #include "storage/files/atomic_file.h"
 #include "storage/formats/picture.h"
 
@@ -115,7 +112,10 @@ void score_teacher(Evaluation& run, std::int64_t sampling_seed) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
   const TeacherConfig& teacher_config = context.config.teacher;
-  const bool denoises = teacher_config.noise == "gaussian" && teacher_config.noise_std > 0;
+  const TeacherSampling sampling{{config.teacher_guidance, config.teacher_annealed, config.teacher_temperature},
+                                 denoising_std(teacher_config),
+                                 config.precision};
+  const bool denoises = sampling.denoising_std > 0;
   RecordKey key{.model = "teacher",
                 .seed = context.config.pipeline.seed,
                 .solver = "autoregressive",
@@ -125,17 +125,12 @@ void score_teacher(Evaluation& run, std::int64_t sampling_seed) {
                 .denoised = denoises};
   if (run.records.has(key, "frechet_distance")) return;  // the last one kept
   TarFlow teacher = load_teacher(context.run, teacher_config, run.shape, context.device);
-  const TarFlowSampling sampling{config.teacher_guidance, config.teacher_annealed, config.teacher_temperature};
   const std::vector<SampleScore> scores = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
         const Starts starts = fresh_starts(run.shape, static_cast<std::uint64_t>(sampling_seed), first, count);
-        const at::Tensor labels = starts.labels.to(context.device);
-        const Autocast autocast(config.precision, context.device);
-        const at::Tensor raw =
-            teacher->reverse(patchify(starts.z, teacher->options().patch).to(context.device), labels, sampling)
-                .to(torch::kFloat32);
-        Generated made{{raw}, starts.labels};
-        if (denoises) made.variants.push_back(denoise(teacher, raw, labels, teacher_config.noise_std));
+        const TeacherSamples samples = sample_teacher(teacher, starts.z, {starts.labels, {}}, sampling);
+        Generated made{{samples.raw}, starts.labels};
+        if (denoises) made.variants.push_back(samples.denoised);
         return made;
       },
       denoises ? 2 : 1, config.samples, run.journal(fmt::format("teacher, sampling seed {}", sampling_seed)));

@@ -4,8 +4,8 @@
 #include "method/data/images.h"
 #include "method/metrics/image_similarity.h"
 #include "method/metrics/pairing.h"
-#include "method/models/patches.h"
 #include "method/sampling/starts.h"
+#include "method/sampling/teacher_sampler.h"
 #include "method/solvers/trajectory.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
@@ -167,14 +167,13 @@ void measure_teacher_distance(const FidelityTask& task) {
       task.records.has(key, "teacher_distance"))
     return;
   TarFlow teacher = load_teacher(task.context.run, config.teacher, task.shape, task.context.device);
-  const bool denoises = config.teacher.noise == "gaussian" && config.teacher.noise_std > 0;
+  const TeacherSampling sampling{{}, denoising_std(config.teacher)};
   const auto seed = static_cast<std::uint64_t>(key.sampling_seed);
   const at::Tensor mean = mean_over_rows(
       task, "teacher distance", config.evaluate.pairing_rows, 1, [&](std::int64_t first, std::int64_t count) {
         const Starts starts = fresh_starts(task.shape, seed, first, count);
         const at::Tensor z = starts.z.to(task.context.device), labels = starts.labels.to(task.context.device);
-        at::Tensor theirs = teacher->reverse(patchify(z, teacher->options().patch), labels);
-        if (denoises) theirs = denoise(teacher, theirs, labels, config.teacher.noise_std);
+        const at::Tensor theirs = sample_teacher(teacher, z, {labels, {}}, sampling).images();
         const at::Tensor ours =
             solve(task.velocity(labels), z, Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
         return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
