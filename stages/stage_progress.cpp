@@ -2,6 +2,7 @@
 
 #include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/optimizer/schedule.h"
+#include "pipeline/process/host.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/text_tail.h"
@@ -106,10 +107,6 @@ StageWork score_work(const StageNode& node, const Config& config, const std::fil
 }
 
 }  // namespace
-
-double unix_now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 double changed_at(const std::filesystem::path& path) {
   std::error_code error;
