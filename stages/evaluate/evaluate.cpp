@@ -167,7 +167,7 @@ nlohmann::json adaptive_details(const Tolerance& tolerance, const SampleScore& s
           {"nfe_max", score.nfe_most}};
 }
 
-void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& held_out, const Sampling& sampling,
+void score_student(Evaluation& run, const StudentFlow& flow, const RowTable& held_out, const Sampling& sampling,
                    bool shows_nearest) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
@@ -180,8 +180,9 @@ void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& 
       [&](std::int64_t first, std::int64_t count) {
         const Starts starts = sampling.table ? table_starts(held_out, sigma_f, first, count)
                                              : fresh_starts(run.shape, seed, first, count);
+        const Condition condition{starts.labels.to(context.device), {}};
         const Integrated made =
-            integrate(velocity(starts.labels.to(context.device)), starts.z.to(context.device), integration);
+            integrate(flow.velocity(condition), flow.start(starts.z.to(context.device)), integration);
         return Generated{{made.x}, starts.labels, made.nfe};
       },
       1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples,
@@ -225,21 +226,19 @@ void compare_noise(Evaluation& run, const Sampling& sampling) {
 void evaluate_student(Evaluation& run) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
-  const SiT model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed,
-                                 run.shape, context.device);
+  const StudentModel model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed,
+                                          run.shape, context.device);
   const RowTable held_out(context.run.coupling_test(), coupling_format);
   const Guidance guidance{config.guidance, config.guidance_from, config.guidance_to};
-  const VelocityOf velocity = [&](const at::Tensor& labels) {
-    return student_field(model, labels, guidance, config.precision);
-  };
-  const std::vector<Sampling> all = samplings(config, context.node.coupling);
+  const StudentFlow flow(model, guidance, config.precision);
+  const std::vector<Sampling> all = samplings(config, student_coupling(context.config.student, context.node.coupling));
   // The best samples of fresh noise: those of the most evaluations.
   const auto finest = std::ranges::max_element(all, {}, [](const Sampling& one) { return one.integration.nfe(); });
   for (const Sampling& sampling : all) {
-    score_student(run, velocity, held_out, sampling, &sampling == &*finest);
+    score_student(run, flow, held_out, sampling, &sampling == &*finest);
     if (sampling.table) compare_noise(run, sampling);
   }
-  const FidelityTask task{context, run.train, run.test, run.shape, velocity, run.records};
+  const FidelityTask task{context, run.train, run.test, run.shape, flow, run.records};
   measure_paths(task);
   measure_pairing(task);
   measure_teacher_distance(task);

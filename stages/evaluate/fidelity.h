@@ -2,17 +2,12 @@
 #pragma once
 
 #include "method/data/dataset.h"
-#include "method/solvers/fixed_step.h"
+#include "method/sampling/guided_field.h"
 #include "pipeline/run/stage.h"
 #include "stages/results/score_record.h"
 #include "storage/tables/row_table.h"
 
-#include <functional>
-
 namespace couplet {
-
-/// A student's field for rows of these labels (int64 [n], on the model's device).
-using VelocityOf = std::function<VelocityField(const at::Tensor& labels)>;
 
 /// What these measurements share. Each keeps its records (skipping those already there) and is collective; the digits
 /// are the same on any number of ranks.
@@ -21,7 +16,7 @@ struct FidelityTask {
   const RowTable& train;
   const RowTable& test;
   const DatasetShape& shape;
-  VelocityOf velocity;
+  const StudentFlow& flow;
   Records& records;
 };
 

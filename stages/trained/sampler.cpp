@@ -45,9 +45,10 @@ Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
 Sampler::Maker Sampler::student_maker(const RunDirectory& run, const Config& config, const std::string& coupling,
                                       std::int64_t seed) const {
   check(request_.guidance);
-  const SiT student = load_student(run, config.student, coupling, seed, shape_, device_);
-  return [=, request = request_, precision = config.evaluate.precision](const at::Tensor& z, const at::Tensor& labels) {
-    return integrate(student_field(student, labels, request.guidance, precision), z, request.integration);
+  const StudentFlow flow(load_student(run, config.student, coupling, seed, shape_, device_), request_.guidance,
+                         config.evaluate.precision);
+  return [flow, integration = request_.integration](const at::Tensor& z, const at::Tensor& labels) {
+    return integrate(flow.velocity({labels, {}}), flow.start(z), integration);
   };
 }
 
