@@ -78,7 +78,8 @@ Evaluation start_evaluation(StageContext& context) {
   const std::shared_ptr<const RealFeatures> real = basis.reference.real;
   Classifier classifier = load_classifier(context.run, context.config.features, shape, context.device);
   const ScoreNetwork of_accuracy{network_name(context.config), tensors_hash(named_tensors(*classifier)), "none"};
-  Scorer scorer(std::move(classifier), std::move(basis), config.slice_rows, config.grid_rows * shape.labels(),
+  Scorer scorer(std::move(classifier), shape.codec, std::move(basis), config.slice_rows,
+                config.grid_rows * shape.labels(),
                 "evaluation stopped; finished scores and the samples counted so far are kept", context.communicator,
                 context.device);
   Records records(context.directory());
@@ -98,7 +99,7 @@ void score_real(Evaluation& run) {
       [&](std::int64_t first, std::int64_t count) {
         const std::int64_t there = std::min(count, run.test.rows() - first);
         const at::Tensor rows = torch::arange(count).clamp_max(there - 1);
-        return Generated{{to_float(read_rows(run.test, "image", first, there)).index_select(0, rows)},
+        return Generated{{run.shape.codec->encode(read_rows(run.test, "image", first, there)).index_select(0, rows)},
                          read_rows(run.test, "label", first, there).to(torch::kInt64).index_select(0, rows)};
       },
       1, run.test.rows(), run.journal("real"))[0];

@@ -56,9 +56,9 @@ void keep(const FidelityTask& task, const RecordKey& key, const std::string& met
 
 /// Float64 [rows, 5]: both figures of pairing fidelity; PSNR of samples and their rows' images, 0 where they are equal,
 /// and whether they differ; SSIM (NaN for images smaller than its window).
-at::Tensor pairing_figures(const PairingInput& input) {
+at::Tensor pairing_figures(const PairingInput& input, const Codec& codec) {
   const PairingFidelity pairing = pairing_fidelity(input);
-  const at::Tensor made = to_uint8(input.generated), images = to_uint8(input.images);
+  const at::Tensor made = codec.decode(input.generated), images = codec.decode(input.images);
   const bool has_windows = std::min(images.size(2), images.size(3)) >= ssim_window;
   const at::Tensor likeness = has_windows ? ssim(made, images) : torch::full_like(pairing.ratio, std::nan(""));
   const at::Tensor ratio = psnr(made, images), differ = ratio.isfinite();
@@ -73,8 +73,9 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
   const EvaluateConfig& config = task.context.config.evaluate;
   const RecordKey key = student_key(task, config.pairing_nfe, "table", split);
   if (config.pairing_rows == 0 || task.records.has(key, "ssim")) return;
+  const Codec& codec = *task.shape.codec;
   const std::int64_t pool = std::min(pool_rows, images.rows());
-  const at::Tensor pool_images = to_float(read_rows(images, "image", 0, pool));
+  const at::Tensor pool_images = codec.encode(read_rows(images, "image", 0, pool));
   const at::Tensor pool_labels = read_rows(images, "label", 0, pool).to(torch::kInt64);
   // Samples stand in order in a table, so its first rows are those of the pool: rows at even distances among them.
   const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
@@ -87,7 +88,7 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
           const Starts start = table_starts(table, sigma_f, row, 1);
           z.push_back(start.z);
           labels.push_back(start.labels);
-          x.push_back(to_float(read_rows(table, "image", row, 1)));
+          x.push_back(codec.encode(read_rows(table, "image", row, 1)));
           own.push_back(read_rows(table, "sample", row, 1));
         }
         const at::Tensor label = torch::cat(labels);
@@ -95,7 +96,7 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
             solve(task.velocity(label.to(task.context.device)), torch::cat(z).to(task.context.device), Solver::euler,
                   Grid::uniform, config.pairing_nfe)
                 .cpu();
-        return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
+        return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)}, codec);
       });
   keep(task, key, "pairing_distance_ratio", mean[0].item<double>(), rows);
   keep(task, key, "pairing_nearest_rate", mean[1].item<double>(), rows);
@@ -115,10 +116,10 @@ std::vector<at::Tensor> first_trajectories(const FidelityTask& task, std::uint64
 }
 
 /// Images [n, C, H, W] at each time: a row each image, its states from left to right.
-void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states) {
+void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states, const Codec& codec) {
   const at::Tensor images = torch::stack(states, 1).flatten(0, 1);
   std::filesystem::create_directories(path.parent_path());
-  write_png(path, picture_of(to_uint8(images).cpu(), std::ssize(states)));
+  write_png(path, picture_of(codec.decode(images).cpu(), std::ssize(states)));
 }
 
 }  // namespace
@@ -147,7 +148,7 @@ void measure_paths(const FidelityTask& task) {
   if (const StageContext& context = task.context; context.communicator.is_root()) {
     publish_trajectory(
         context.run.pictures() / fmt::format("{}-{}-trajectory.png", context.node.coupling, context.node.seed),
-        first_trajectories(task, seed));
+        first_trajectories(task, seed), *task.shape.codec);
   }
   keep(task, key, "curvature", means[0].item<double>(), config.curvature_samples,
        {{"times", times}, {"deviation", deviation}});

@@ -1,5 +1,6 @@
 #include "stages/evaluate/pictures.h"
 
+#include "method/data/codec.h"
 #include "method/data/images.h"
 #include "pipeline/loader/table_rows.h"
 #include "storage/formats/picture.h"
@@ -36,8 +37,9 @@ void publish_nearest_picture(const std::filesystem::path& path, const SampleScor
   std::vector<at::Tensor> nearest;
   for (std::int64_t i = 0; i < shown; ++i)
     nearest.push_back(read_rows(train, "image", rows[i].item<std::int64_t>() * train.rows() / real.rows(), 1));
+  const at::Tensor pixels = codec_of(train.provenance())->pixels(at::cat(nearest));
   std::filesystem::create_directories(path.parent_path());
-  write_png(path, picture_of(interleaved(score.pictures.narrow(0, 0, shown), at::cat(nearest), width), width));
+  write_png(path, picture_of(interleaved(score.pictures.narrow(0, 0, shown), pixels, width), width));
 }
 
 }  // namespace couplet
