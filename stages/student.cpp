@@ -78,13 +78,13 @@ double validate(SiT& model, const HeldOut& held_out, const StageContext& context
 }
 
 /// Samples by a few Euler steps.
-at::Tensor sample(SiT& model, const Starts& starts, const std::string& precision, torch::Device device) {
-  const at::Tensor labels = starts.labels.to(device);
+at::Tensor sample(SiT& model, const InitialNoise& noise, const std::string& precision, torch::Device device) {
+  const InitialNoise initial = noise.to(device);
   const VelocityField velocity = [&](const at::Tensor& x, double t) {
     const Autocast autocast(precision, device);
-    return model->forward(x, torch::full({x.size(0)}, t, x.options()), labels);
+    return model->forward(x, torch::full({x.size(0)}, t, x.options()), initial.condition.labels);
   };
-  return solve(velocity, starts.z.to(device), Solver::euler, Grid::uniform, preview_nfe);
+  return solve(velocity, initial.z, Solver::euler, Grid::uniform, preview_nfe);
 }
 
 /// The table, the teacher and the data set of a run belong together.
@@ -147,8 +147,9 @@ void student(StageContext& context) {
   task.best_of = "test_loss";
   Previewer previewer(context, shape, config.student.preview);
   task.preview = [&] {
-    return previewer.make(
-        [&](const Starts& starts) { return sample(model, starts, config.student.training.precision, context.device); });
+    return previewer.make([&](const InitialNoise& noise) {
+      return sample(model, noise, config.student.training.precision, context.device);
+    });
   };
   task.preview_every = config.student.preview.every;
   task.flops_per_image = forward_passes_a_training_image * forward_flops(options);

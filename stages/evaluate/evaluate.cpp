@@ -3,7 +3,7 @@
 #include "method/couplings/coupling_table.h"
 #include "method/data/images.h"
 #include "method/sampling/guided_field.h"
-#include "method/sampling/starts.h"
+#include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
 #include "method/scoring/scorer.h"
 #include "method/solvers/integration.h"
@@ -128,9 +128,9 @@ void score_teacher(Evaluation& run, std::int64_t sampling_seed) {
   TarFlow teacher = load_teacher(context.run, teacher_config, run.shape, context.device);
   const std::vector<SampleScore> scores = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = fresh_starts(run.shape, static_cast<std::uint64_t>(sampling_seed), first, count);
-        const TeacherSamples samples = sample_teacher(teacher, starts.z, {starts.labels, {}}, sampling);
-        Generated made{{samples.raw}, starts.labels};
+        const InitialNoise initial = fresh_noise(run.shape, static_cast<std::uint64_t>(sampling_seed), first, count);
+        const TeacherSamples samples = sample_teacher(teacher, initial.z, initial.condition, sampling);
+        Generated made{{samples.raw}, initial.condition.labels};
         if (denoises) made.variants.push_back(samples.denoised);
         return made;
       },
@@ -186,11 +186,11 @@ void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& 
   const double sigma_f = sampling.table ? coupling_sigma(context.run) : 1;
   const SampleScore score = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = sampling.table ? table_starts(held_out, sigma_f, first, count)
-                                             : fresh_starts(run.shape, seed, first, count);
-        const Integrated made =
-            integrate(velocity(starts.labels.to(context.device)), starts.z.to(context.device), integration);
-        return Generated{{made.x}, starts.labels, made.nfe};
+        const InitialNoise initial =
+            (sampling.table ? table_noise(held_out, sigma_f, first, count) : fresh_noise(run.shape, seed, first, count))
+                .to(context.device);
+        const Integrated made = integrate(velocity(initial.condition), initial.z, integration);
+        return Generated{{made.x}, initial.condition.labels, made.nfe};
       },
       1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples,
       run.journal(fmt::format("{} {} {}", key.noise, sampling.seed, integration.text())))[0];
@@ -237,8 +237,8 @@ void evaluate_student(Evaluation& run) {
                                  run.shape, context.device);
   const RowTable held_out(context.run.coupling_test(), coupling_format);
   const Guidance guidance{config.guidance, config.guidance_from, config.guidance_to};
-  const VelocityOf velocity = [&](const at::Tensor& labels) {
-    return student_field(model, labels, guidance, config.precision);
+  const VelocityOf velocity = [&](const Condition& condition) {
+    return student_field(model, condition.labels, guidance, config.precision);
   };
   const std::vector<Sampling> all = samplings(config, context.node.coupling);
   // The best samples of fresh noise: those of the most evaluations.

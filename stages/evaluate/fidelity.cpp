@@ -4,7 +4,7 @@
 #include "method/data/images.h"
 #include "method/metrics/image_similarity.h"
 #include "method/metrics/pairing.h"
-#include "method/sampling/starts.h"
+#include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
 #include "method/solvers/trajectory.h"
 #include "pipeline/loader/table_rows.h"
@@ -85,16 +85,16 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
         std::vector<at::Tensor> z, x, labels, own;
         for (std::int64_t i = 0; i < count; ++i) {
           const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
-          const Starts start = table_starts(table, sigma_f, row, 1);
-          z.push_back(start.z);
-          labels.push_back(start.labels);
+          const InitialNoise initial = table_noise(table, sigma_f, row, 1);
+          z.push_back(initial.z);
+          labels.push_back(initial.condition.labels);
           x.push_back(codec.encode(read_rows(table, "image", row, 1)));
           own.push_back(read_rows(table, "sample", row, 1));
         }
         const at::Tensor label = torch::cat(labels);
         const at::Tensor made =
-            solve(task.velocity(label.to(task.context.device)), torch::cat(z).to(task.context.device), Solver::euler,
-                  Grid::uniform, config.pairing_nfe)
+            solve(task.velocity({label.to(task.context.device), {}}), torch::cat(z).to(task.context.device),
+                  Solver::euler, Grid::uniform, config.pairing_nfe)
                 .cpu();
         return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)}, codec);
       });
@@ -110,9 +110,8 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
 std::vector<at::Tensor> first_trajectories(const FidelityTask& task, std::uint64_t seed) {
   constexpr std::int64_t rows = 6, parts = 8;
   const StageContext& context = task.context;
-  const Starts starts = fresh_starts(task.shape, seed, 0, rows);
-  return trajectory(task.velocity(starts.labels.to(context.device)), starts.z.to(context.device),
-                    context.config.evaluate.curvature_steps, parts);
+  const InitialNoise initial = fresh_noise(task.shape, seed, 0, rows).to(context.device);
+  return trajectory(task.velocity(initial.condition), initial.z, context.config.evaluate.curvature_steps, parts);
 }
 
 /// Images [n, C, H, W] at each time: a row each image, its states from left to right.
@@ -137,9 +136,8 @@ void measure_paths(const FidelityTask& task) {
   const auto figures = 3 + static_cast<std::int64_t>(times.size());
   const at::Tensor means =
       mean_over_rows(task, "paths", config.curvature_samples, figures, [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = fresh_starts(task.shape, seed, first, count);
-        const PathShape shape = path_shape(task.velocity(starts.labels.to(task.context.device)),
-                                           starts.z.to(task.context.device), config.curvature_steps);
+        const InitialNoise initial = fresh_noise(task.shape, seed, first, count).to(task.context.device);
+        const PathShape shape = path_shape(task.velocity(initial.condition), initial.z, config.curvature_steps);
         return torch::cat({torch::stack({shape.curvature, shape.straightness, shape.transport}, 1), shape.deviation},
                           1);
       });
@@ -172,11 +170,10 @@ void measure_teacher_distance(const FidelityTask& task) {
   const auto seed = static_cast<std::uint64_t>(key.sampling_seed);
   const at::Tensor mean = mean_over_rows(
       task, "teacher distance", config.evaluate.pairing_rows, 1, [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = fresh_starts(task.shape, seed, first, count);
-        const at::Tensor z = starts.z.to(task.context.device), labels = starts.labels.to(task.context.device);
-        const at::Tensor theirs = sample_teacher(teacher, z, {labels, {}}, sampling).images();
-        const at::Tensor ours =
-            solve(task.velocity(labels), z, Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
+        const InitialNoise initial = fresh_noise(task.shape, seed, first, count).to(task.context.device);
+        const at::Tensor theirs = sample_teacher(teacher, initial.z, initial.condition, sampling).images();
+        const at::Tensor ours = solve(task.velocity(initial.condition), initial.z, Solver::euler, Grid::uniform,
+                                      config.evaluate.pairing_nfe);
         return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
       });
   keep(task, key, "teacher_distance", mean.item<double>(), config.evaluate.pairing_rows);

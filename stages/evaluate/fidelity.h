@@ -1,6 +1,7 @@
 // How straight a student's paths are and how well it keeps the pairs it was trained on (method.md §1).
 #pragma once
 
+#include "method/data/condition.h"
 #include "method/data/dataset.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/run/stage.h"
@@ -11,8 +12,8 @@
 
 namespace couplet {
 
-/// A student's field for rows of these labels (int64 [n], on the model's device).
-using VelocityOf = std::function<VelocityField(const at::Tensor& labels)>;
+/// A student's field for rows of this condition, which lies on the model's device.
+using VelocityOf = std::function<VelocityField(const Condition& condition)>;
 
 /// What these measurements share. Each keeps its records (skipping those already there) and is collective; the digits
 /// are the same on any number of ranks.
