@@ -2,6 +2,7 @@
 
 #include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/optimizer/schedule.h"
+#include "pipeline/process/host.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
@@ -107,10 +108,6 @@ StageWork score_work(const StageNode& node, const Config& config, const std::fil
 }
 
 }  // namespace
-
-double unix_now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 StageWork work_of(const StageNode& node, const Config& config, const RunDirectory& run) {
   const auto directory = run.stage(node.name);

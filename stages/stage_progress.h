@@ -24,7 +24,4 @@ struct StageWork {
 /// Reads names and the ends of files only, however large the stage is.
 StageWork work_of(const StageNode& node, const Config& config, const RunDirectory& run);
 
-/// Unix time, in seconds.
-double unix_now();
-
 }  // namespace couplet

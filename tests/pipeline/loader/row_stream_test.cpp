@@ -1,3 +1,4 @@
+#include "pipeline/loader/row_order.h"
 #include "pipeline/loader/row_stream.h"
 
 #include "storage/files/atomic_file.h"
