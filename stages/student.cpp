@@ -118,7 +118,7 @@ void student(StageContext& context) {
   const Config& config = context.config;
   const std::string& coupling = context.node.coupling;
   const std::uint64_t seed = student_seed(config.pipeline.seed, context.node.seed);
-  const RowTable table = open_for_training(context.run.coupling(), coupling_format, config.storage);
+  const RowTable table = open_for_training(context.run.coupling(), coupling_format, training_reads(config.storage));
   check_provenance(table, context.run);
   const RowTable images(context.run.train_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(images);

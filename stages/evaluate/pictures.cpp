@@ -12,7 +12,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t columns = 10, most_rows = 4;
+constexpr std::int64_t most_columns = 10, most_rows = 4;
 
 /// [n, C, H, W] and as many under them, as rows of `width` images in turn.
 at::Tensor interleaved(const at::Tensor& above, const at::Tensor& below, std::int64_t width) {
@@ -37,9 +37,9 @@ void publish_nearest_picture(const std::filesystem::path& path, const SampleScor
                              const RowTable& train, Communicator& communicator) {
   // Rank 0 has the pictures.
   const std::int64_t pictured = communicator.maximum(score.pictures.defined() ? score.pictures.size(0) : 0);
-  const std::int64_t there = std::min({pictured, score.features.size(0), columns * most_rows});
+  const std::int64_t there = std::min({pictured, score.features.size(0), most_columns * most_rows});
   if (there < 1) return;
-  const std::int64_t width = std::min(there, columns), shown = there - there % width;
+  const std::int64_t width = std::min(there, most_columns), shown = there - there % width;
   const at::Tensor rows = real.nearest(score.features.narrow(0, 0, shown), communicator);
   if (!communicator.is_root()) return;
   std::vector<at::Tensor> nearest;
