@@ -36,18 +36,21 @@ MAY_INCLUDE = {
     "pipeline/run": ["distributed", "config"],
     "method": [],
     "method/data": [],
+    "method/data/sources": ["data"],
+    "method/data/codecs": ["data"],
     "method/models": ["data"],
     "method/models/fields": ["models", "data"],
     "method/paths": [],
     "method/objectives": ["paths", "models", "data"],
-    "method/statistics": [],
+    "method/statistics": ["data"],
     "method/solvers": [],
     "method/couplings": ["statistics", "data", "solvers"],
     "method/sampling": ["objectives", "paths", "solvers", "models", "data"],
     "method/features": ["models", "data"],
     "method/metrics": [],
     "method/scoring": ["features", "metrics", "models", "data"],
-    "stages": ["trained", "couple", "evaluate", "results", "report"],
+    "stages": ["data", "trained", "couple", "evaluate", "results", "report"],
+    "stages/data": [],
     "stages/trained": [],
     "stages/couple": ["trained"],
     "stages/results": [],
@@ -56,7 +59,7 @@ MAY_INCLUDE = {
     "stages/report/data": ["results"],
     "stages/report/sections": ["report/data", "report/html", "results"],
     "stages/report/html": [],
-    "stages/cost": ["evaluate", "trained"],
+    "stages/cost": ["data", "evaluate", "trained"],
     "launch": ["commands"],
     "launch/commands": ["local", "slurm", "status", "inspect"],
     "launch/local": [],
@@ -68,8 +71,7 @@ MAY_INCLUDE = {
 NOT_BY_METHOD = ["pipeline/config", "pipeline/run", "pipeline/checkpoint", "pipeline/optimizer", "pipeline/training"]
 MOST_UNITS = 25  # of a folder; a unit is a .cpp with its .h, or one alone
 
-# The list of a registry's members holds names alone: the registry includes it from the folder of what it lies above.
-INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)(?<!members\.list)"')
+INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')
 
 
 def layer(folder):

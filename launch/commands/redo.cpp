@@ -2,6 +2,7 @@
 
 #include "method/features/open_network.h"
 #include "pipeline/process/log.h"
+#include "stages/data/run_source.h"
 #include "storage/files/file_lock.h"
 
 #include <fmt/ranges.h>
@@ -21,14 +22,7 @@ void require_file(const char* key, const std::filesystem::path& path) {
 }
 
 void require_files(const StageNode& node, const Config& config) {
-  if (node.kind == "prepare") {
-    const PrepareConfig& prepare = config.prepare;
-    const std::filesystem::path source = prepare.source;
-    require_file("prepare.train-images", source / prepare.train_images);
-    require_file("prepare.train-labels", source / prepare.train_labels);
-    require_file("prepare.test-images", source / prepare.test_images);
-    require_file("prepare.test-labels", source / prepare.test_labels);
-  }
+  if (node.kind == "prepare") require_source(config.prepare);
   if (node.kind == "teacher") require_file("teacher.init", config.teacher.init);
   if (node.kind == "student") require_file("student.init", config.student.init);
   if (node.kind == "evaluate") require_file("evaluate.reference", config.evaluate.reference);

@@ -85,8 +85,8 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   const Sampler sampler(run, config, request, pick_device(device, *communicator));
   const DatasetShape& shape = sampler.shape();
   SampleStream stream(
-      request.count, rows_at_once(line, config, request), {shape.channels, shape.size, shape.size},
-      [&](std::int64_t first, std::int64_t count) { return sampler.make(first, count); }, *communicator);
+      request.count, rows_at_once(line, config, request), shape.pixel_shape(),
+      [&](std::int64_t first, std::int64_t count) { return sampler.make(first, count); }, shape.codec, *communicator);
   if (!communicator->is_root()) {
     while (!stream.done()) stream.next();
     return exit_ok;
@@ -94,7 +94,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   const auto columns = static_cast<std::int64_t>(request.labels.classes.size());
   output.write(
       stream, [&](std::int64_t first, std::int64_t count) { return sampler.labels(first, count); },
-      columns > 0 ? columns : shape.classes);
+      columns > 0 ? columns : shape.labels());
   return tell(request, stream.tally(), output.path());
 }
 

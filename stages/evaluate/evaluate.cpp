@@ -3,7 +3,7 @@
 #include "method/couplings/coupling_table.h"
 #include "method/data/images.h"
 #include "method/sampling/guided_field.h"
-#include "method/sampling/starts.h"
+#include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
 #include "method/scoring/scorer.h"
 #include "method/solvers/integration.h"
@@ -71,7 +71,8 @@ Evaluation start_evaluation(StageContext& context) {
   const std::shared_ptr<const RealFeatures> real = basis.reference.real;
   Classifier classifier = load_classifier(context.run, context.config.features, shape, context.device);
   const ScoreNetwork of_accuracy{network_name(context.config), tensors_hash(named_tensors(*classifier)), "none"};
-  Scorer scorer(std::move(classifier), std::move(basis), config.slice_rows, config.grid_rows * shape.classes,
+  Scorer scorer(std::move(classifier), shape.codec, std::move(basis), config.slice_rows,
+                config.grid_rows * shape.labels(),
                 "evaluation stopped; finished scores and the samples counted so far are kept", context.communicator,
                 context.device);
   Records records(context.directory());
@@ -91,7 +92,7 @@ void score_real(Evaluation& run) {
       [&](std::int64_t first, std::int64_t count) {
         const std::int64_t there = std::min(count, run.test.rows() - first);
         const at::Tensor rows = torch::arange(count).clamp_max(there - 1);
-        return Generated{{to_float(read_rows(run.test, "image", first, there)).index_select(0, rows)},
+        return Generated{{run.shape.codec->encode(read_rows(run.test, "image", first, there)).index_select(0, rows)},
                          read_rows(run.test, "label", first, there).to(torch::kInt64).index_select(0, rows)};
       },
       1, run.test.rows(), run.journal("real"))[0];
@@ -120,9 +121,9 @@ void score_teacher(Evaluation& run, std::int64_t sampling_seed) {
   TarFlow teacher = load_teacher(context.run, teacher_config, run.shape, context.device);
   const std::vector<SampleScore> scores = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = fresh_starts(run.shape, static_cast<std::uint64_t>(sampling_seed), first, count);
-        const TeacherSamples samples = sample_teacher(teacher, starts.z, {starts.labels, {}}, sampling);
-        Generated made{{samples.raw}, starts.labels};
+        const InitialNoise initial = fresh_noise(run.shape, static_cast<std::uint64_t>(sampling_seed), first, count);
+        const TeacherSamples samples = sample_teacher(teacher, initial.z, initial.condition, sampling);
+        Generated made{{samples.raw}, initial.condition.labels};
         if (denoises) made.variants.push_back(samples.denoised);
         return made;
       },
@@ -132,7 +133,7 @@ void score_teacher(Evaluation& run, std::int64_t sampling_seed) {
     const bool is_pictured = sampling_seed == config.sampling_seeds.front();
     if (context.communicator.is_root() && is_pictured) {
       publish_pictures(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
-                       scores[variant].pictures, run.shape.classes);
+                       scores[variant].pictures, run.shape.labels());
     }
     if (is_pictured && variant + 1 == scores.size()) run.show_nearest("teacher", scores[variant]);
     if (!run.records.has(key, "frechet_distance")) run.keep(key, scores[variant]);
@@ -178,19 +179,18 @@ void score_student(Evaluation& run, const StudentFlow& flow, const RowTable& hel
   const double sigma_f = sampling.table ? coupling_sigma(context.run) : 1;
   const SampleScore score = run.scorer.score(
       [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = sampling.table ? table_starts(held_out, sigma_f, first, count)
-                                             : fresh_starts(run.shape, seed, first, count);
-        const Condition condition{starts.labels.to(context.device), {}};
-        const Integrated made =
-            integrate(flow.velocity(condition), flow.start(starts.z.to(context.device)), integration);
-        return Generated{{made.x}, starts.labels, made.nfe};
+        const InitialNoise initial =
+            (sampling.table ? table_noise(held_out, sigma_f, first, count) : fresh_noise(run.shape, seed, first, count))
+                .to(context.device);
+        const Integrated made = integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
+        return Generated{{made.x}, initial.condition.labels, made.nfe};
       },
       1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples,
       run.journal(fmt::format("{} {} {}", key.noise, sampling.seed, integration.text())))[0];
   if (context.communicator.is_root() && (sampling.table || sampling.seed == config.sampling_seeds.front())) {
     publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}.png", context.node.coupling, context.node.seed,
                                                           key.noise, sampling.file_name()),
-                     score.pictures, run.shape.classes);
+                     score.pictures, run.shape.labels());
   }
   if (shows_nearest) run.show_nearest(fmt::format("{}-{}", context.node.coupling, context.node.seed), score);
   if (integration.adaptive()) {

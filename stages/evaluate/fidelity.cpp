@@ -4,7 +4,7 @@
 #include "method/data/images.h"
 #include "method/metrics/image_similarity.h"
 #include "method/metrics/pairing.h"
-#include "method/sampling/starts.h"
+#include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
 #include "method/solvers/fixed_step.h"
 #include "method/solvers/trajectory.h"
@@ -56,9 +56,9 @@ void keep(const FidelityTask& task, const RecordKey& key, const std::string& met
 
 /// Float64 [rows, 5]: both figures of pairing fidelity; PSNR of samples and their rows' images, 0 where they are equal,
 /// and whether they differ; SSIM (NaN for images smaller than its window).
-at::Tensor pairing_figures(const PairingInput& input) {
+at::Tensor pairing_figures(const PairingInput& input, const Codec& codec) {
   const PairingFidelity pairing = pairing_fidelity(input);
-  const at::Tensor made = to_uint8(input.generated), images = to_uint8(input.images);
+  const at::Tensor made = codec.decode(input.generated), images = codec.decode(input.images);
   const bool has_windows = std::min(images.size(2), images.size(3)) >= ssim_window;
   const at::Tensor likeness = has_windows ? ssim(made, images) : torch::full_like(pairing.ratio, std::nan(""));
   const at::Tensor ratio = psnr(made, images), differ = ratio.isfinite();
@@ -73,8 +73,9 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
   const EvaluateConfig& config = task.context.config.evaluate;
   const RecordKey key = student_key(task, config.pairing_nfe, "table", split);
   if (config.pairing_rows == 0 || task.records.has(key, "ssim")) return;
+  const Codec& codec = *task.shape.codec;
   const std::int64_t pool = std::min(pool_rows, images.rows());
-  const at::Tensor pool_images = to_float(read_rows(images, "image", 0, pool));
+  const at::Tensor pool_images = codec.encode(read_rows(images, "image", 0, pool));
   const at::Tensor pool_labels = read_rows(images, "label", 0, pool).to(torch::kInt64);
   // Samples stand in order in a table, so its first rows are those of the pool: rows at even distances among them.
   const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
@@ -84,10 +85,10 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
         std::vector<at::Tensor> z, x, labels, own;
         for (std::int64_t i = 0; i < count; ++i) {
           const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
-          const Starts start = table_starts(table, sigma_f, row, 1);
-          z.push_back(start.z);
-          labels.push_back(start.labels);
-          x.push_back(to_float(read_rows(table, "image", row, 1)));
+          const InitialNoise initial = table_noise(table, sigma_f, row, 1);
+          z.push_back(initial.z);
+          labels.push_back(initial.condition.labels);
+          x.push_back(codec.encode(read_rows(table, "image", row, 1)));
           own.push_back(read_rows(table, "sample", row, 1));
         }
         const at::Tensor label = torch::cat(labels);
@@ -95,7 +96,7 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
                                       task.flow.start(torch::cat(z).to(task.context.device)), Solver::euler,
                                       Grid::uniform, config.pairing_nfe)
                                     .cpu();
-        return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
+        return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)}, codec);
       });
   keep(task, key, "pairing_distance_ratio", mean[0].item<double>(), rows);
   keep(task, key, "pairing_nearest_rate", mean[1].item<double>(), rows);
@@ -109,9 +110,9 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
 std::vector<at::Tensor> first_trajectories(const FidelityTask& task, std::uint64_t seed) {
   constexpr std::int64_t rows = 6, parts = 8;
   const StageContext& context = task.context;
-  const Starts starts = fresh_starts(task.shape, seed, 0, rows);
-  return trajectory(task.flow.velocity({starts.labels.to(context.device), {}}),
-                    task.flow.start(starts.z.to(context.device)), context.config.evaluate.curvature_steps, parts);
+  const InitialNoise initial = fresh_noise(task.shape, seed, 0, rows).to(context.device);
+  return trajectory(task.flow.velocity(initial.condition), task.flow.start(initial.z),
+                    context.config.evaluate.curvature_steps, parts);
 }
 
 }  // namespace
@@ -129,9 +130,9 @@ void measure_paths(const FidelityTask& task) {
   const auto figures = 3 + static_cast<std::int64_t>(times.size());
   const at::Tensor means =
       mean_over_rows(task, "paths", config.curvature_samples, figures, [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = fresh_starts(task.shape, seed, first, count);
-        const PathShape shape = path_shape(task.flow.velocity({starts.labels.to(task.context.device), {}}),
-                                           task.flow.start(starts.z.to(task.context.device)), config.curvature_steps);
+        const InitialNoise initial = fresh_noise(task.shape, seed, first, count).to(task.context.device);
+        const PathShape shape =
+            path_shape(task.flow.velocity(initial.condition), task.flow.start(initial.z), config.curvature_steps);
         return torch::cat({torch::stack({shape.curvature, shape.straightness, shape.transport}, 1), shape.deviation},
                           1);
       });
@@ -140,7 +141,7 @@ void measure_paths(const FidelityTask& task) {
   if (const StageContext& context = task.context; context.communicator.is_root()) {
     publish_trajectory(
         context.run.pictures() / fmt::format("{}-{}-trajectory.png", context.node.coupling, context.node.seed),
-        first_trajectories(task, seed));
+        first_trajectories(task, seed), *task.shape.codec);
   }
   keep(task, key, "curvature", means[0].item<double>(), config.curvature_samples,
        {{"times", times}, {"deviation", deviation}});
@@ -164,10 +165,9 @@ void measure_teacher_distance(const FidelityTask& task) {
   const auto seed = static_cast<std::uint64_t>(key.sampling_seed);
   const at::Tensor mean = mean_over_rows(
       task, "teacher distance", config.evaluate.pairing_rows, 1, [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = fresh_starts(task.shape, seed, first, count);
-        const at::Tensor z = starts.z.to(task.context.device), labels = starts.labels.to(task.context.device);
-        const at::Tensor theirs = sample_teacher(teacher, z, {labels, {}}, sampling).images();
-        const at::Tensor ours = solve(task.flow.velocity({labels, {}}), task.flow.start(z), Solver::euler,
+        const InitialNoise initial = fresh_noise(task.shape, seed, first, count).to(task.context.device);
+        const at::Tensor theirs = sample_teacher(teacher, initial.z, initial.condition, sampling).images();
+        const at::Tensor ours = solve(task.flow.velocity(initial.condition), task.flow.start(initial.z), Solver::euler,
                                       Grid::uniform, config.evaluate.pairing_nfe);
         return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
       });

@@ -1,6 +1,7 @@
 // How straight a student's paths are and how well it keeps the pairs it was trained on (method.md §1).
 #pragma once
 
+#include "method/data/condition.h"
 #include "method/data/dataset.h"
 #include "method/sampling/guided_field.h"
 #include "pipeline/run/stage.h"

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <memory>
 #include <numbers>
 
 namespace couplet {
@@ -86,7 +87,7 @@ void measure_teacher_likelihood(const StageContext& context, Records& records, c
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums = sums_over_rows(context, metric, rows, figures, [&](std::int64_t first, std::int64_t count) {
     const Images read = read_images(images, rows, first, count);
-    const at::Tensor x = noised_rows(read.image, noise, seed, Purpose::likelihood_noise, read.numbers);
+    const at::Tensor x = noised_rows(read.image, *shape.codec, noise, seed, Purpose::likelihood_noise, read.numbers);
     const at::Tensor there = x.to(context.device), labels = read.label.to(context.device);
     const at::Tensor nats = by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
       const TarFlowOutput output = teacher->forward(there.narrow(0, from, n), labels.narrow(0, from, n));
@@ -109,13 +110,14 @@ void measure_student_likelihood(const StageContext& context, Records& records, c
                       .split = "test",
                       .guidance = 1};
   const std::int64_t rows = rows_of(context, images);
-  if (rows == 0 || records.has(key, "bits_per_dim")) return;
+  const std::shared_ptr<const Codec> codec = codec_of(images.provenance());
+  if (rows == 0 || codec->levels() == 0 || records.has(key, "bits_per_dim")) return;
   const StudentFlow flow(student, {}, "float32");
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums =
       sums_over_rows(context, "bits_per_dim", rows, figures, [&](std::int64_t first, std::int64_t count) {
         const Images read = read_images(images, rows, first, count);
-        const at::Tensor x = dequantised(read.image, seed, read.numbers).to(context.device);
+        const at::Tensor x = dequantised(read.image, *codec, seed, read.numbers).to(context.device);
         const at::Tensor labels = read.label.to(context.device);
         at::Tensor probes;
         if (config.likelihood_probes > 0)
@@ -125,7 +127,7 @@ void measure_student_likelihood(const StageContext& context, Records& records, c
           const FlowLikelihood found =
               flow_likelihood(field, x.narrow(0, from, n), {config.atol, config.rtol},
                               probes.defined() ? probes.narrow(1, from, n) : probes, flow.prior_scale());
-          return figures_of(student_bits(found.nats, x.numel() / count), found.nfe);
+          return figures_of(student_bits(found.nats, x.numel() / count, *codec), found.nfe);
         });
       });
   keep(context, records, key, "bits_per_dim", sums, rows,

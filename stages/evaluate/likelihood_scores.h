@@ -17,7 +17,7 @@ namespace couplet {
 void measure_teacher_likelihood(const StageContext& context, Records& records, const RowTable& images,
                                 const DatasetShape& shape);
 /// "bits_per_dim" of a student without guidance, given the images' labels: its probability-flow ODE on images with
-/// uniform noise of one grey level (`dequantised`).
+/// uniform noise of one grey level (`dequantised`); none where the data set's codec stores no levels.
 void measure_student_likelihood(const StageContext& context, Records& records, const RowTable& images,
                                 const StudentModel& student);
 

@@ -33,12 +33,13 @@ StageNode trained_model(const RunDirectory& run, const Config& config, const std
 }
 
 ClassifierOptions classifier_options(const FeaturesConfig& config, const DatasetShape& shape) {
+  const std::vector<std::int64_t> pixels = shape.pixel_shape();
   ClassifierOptions options;
-  options.in_channels = shape.channels;
-  options.image_size = shape.size;
+  options.in_channels = pixels[0];
+  options.image_size = pixels[1];
   options.channels = config.channels;
   options.dimension = config.dimension;
-  options.num_classes = shape.classes;
+  options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   return options;
 }
@@ -61,7 +62,7 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   options.blocks = config.blocks;
   options.layers = config.layers;
   options.head_size = config.head_size;
-  options.num_classes = shape.classes;
+  options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   options.nvp = config.variant == "nvp";
   check(options);
@@ -89,7 +90,7 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
   options.channels = config.channels;
   options.depth = config.depth;
   options.heads = config.heads;
-  options.classes = shape.classes;
+  options.classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   find_field(config.field).check(options);
   return options;

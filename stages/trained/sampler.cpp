@@ -1,6 +1,5 @@
 #include "stages/trained/sampler.h"
 
-#include "method/sampling/starts.h"
 #include "method/sampling/teacher_sampler.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
@@ -13,8 +12,9 @@ namespace {
 
 void require_labels(const LabelChoice& labels, const DatasetShape& shape) {
   for (const std::int64_t label : labels.classes) {
-    if (label < 0 || label >= shape.classes)
-      refuse("label {}: the data set has classes 0 to {}", label, shape.classes - 1);
+    if (label >= 0 && label < shape.labels()) continue;
+    if (!shape.has_classes()) refuse("label {}: the data set has no classes to choose from; leave --labels out", label);
+    refuse("label {}: the data set has classes 0 to {}", label, shape.labels() - 1);
   }
 }
 
@@ -29,17 +29,18 @@ Sampler::Sampler(const RunDirectory& run, const Config& config, const SampleRequ
 }
 
 at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
-  if (request_.labels.as_data) return fresh_starts(shape_, request_.seed, first, count).labels;
+  if (request_.labels.as_data) return fresh_noise(shape_, request_.seed, first, count).condition.labels;
   const at::Tensor samples = at::arange(first, first + count, at::kLong);
-  if (request_.labels.classes.empty()) return samples.remainder(shape_.classes);
+  if (request_.labels.classes.empty()) return samples.remainder(shape_.labels());
   const at::Tensor classes = at::tensor(request_.labels.classes, at::kLong);
   return classes.index_select(0, samples.remainder(classes.size(0)));
 }
 
 Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
   const at::NoGradGuard no_grad;
-  const at::Tensor z = fresh_starts(shape_, request_.seed, first, count).z;
-  return maker_(z.to(device_), labels(first, count).to(device_));
+  InitialNoise initial = fresh_noise(shape_, request_.seed, first, count);
+  initial.condition.labels = labels(first, count);
+  return maker_(initial.to(device_));
 }
 
 Sampler::Maker Sampler::student_maker(const RunDirectory& run, const Config& config, const std::string& coupling,
@@ -47,8 +48,8 @@ Sampler::Maker Sampler::student_maker(const RunDirectory& run, const Config& con
   check(request_.guidance);
   const StudentFlow flow(load_student(run, config.student, coupling, seed, shape_, device_), request_.guidance,
                          config.evaluate.precision);
-  return [flow, integration = request_.integration](const at::Tensor& z, const at::Tensor& labels) {
-    return integrate(flow.velocity({labels, {}}), flow.start(z), integration);
+  return [flow, integration = request_.integration](const InitialNoise& initial) {
+    return integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
   };
 }
 
@@ -58,9 +59,8 @@ Sampler::Maker Sampler::teacher_maker(const RunDirectory& run, const Config& con
     refuse("the teacher of {} has no denoising step to leave out: it was trained without Gaussian noise",
            run.root().string());
   const TeacherSampling sampling{request_.teacher, request_.denoise ? noise_std : 0, config.evaluate.precision};
-  return [sampling, teacher = load_teacher(run, config.teacher, shape_, device_)](const at::Tensor& z,
-                                                                                  const at::Tensor& labels) mutable {
-    return Integrated{sample_teacher(teacher, z, {labels, {}}, sampling).images()};
+  return [sampling, teacher = load_teacher(run, config.teacher, shape_, device_)](const InitialNoise& initial) mutable {
+    return Integrated{sample_teacher(teacher, initial.z, initial.condition, sampling).images()};
   };
 }
 
