@@ -1,50 +1,48 @@
-// What a stage is given, and the record it leaves: which stages there are, what each depends on, when its result may be
-// reused.
+// The graph of a run: its stages, what each is made from, and what its result depends on.
 #pragma once
 
-#include "pipeline/communicator.h"
-#include "pipeline/config.h"
-#include "pipeline/run_directory.h"
-
-#include <c10/core/Device.h>
-
-#include <filesystem>
+#include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 namespace couplet {
 
-/// One node of the graph: a stage instance. "student/nf-0" is the student of coupling nf and seed 0.
+/// One node of the graph: a stage instance. "student/nf-0" trains the student nf of seed 0.
 struct StageNode {
-  std::string name;      ///< also its directory under the run: prepare, features, teacher, coupling, student/nf-0,
-                         ///< evaluate/nf-0, report
-  std::string kind;      ///< prepare, features, teacher, couple, student, evaluate, report
-  std::string coupling;  ///< students and their evaluations; "" for evaluate/teacher
+  std::string name;     ///< also its directory under the run: prepare, features, teacher, coupling/nf, student/nf-0,
+                        ///< evaluate/nf-0, report
+  std::string kind;     ///< prepare, features, teacher, couple, student, evaluate, report
+  std::string student;  ///< name of the student that it trains or scores
   std::int64_t seed = 0;
-  std::vector<std::string> inputs;  ///< names of nodes
+  std::string table;  ///< name of the coupling table that it fills
+  /// Names of the nodes whose results it is made from: it runs after them, and their fingerprints enter its own.
+  std::vector<std::string> inputs;
+  /// Names of nodes that it runs after besides. What their results mean for its own is its own matter: a score records
+  /// the fingerprints of what it was made with.
+  std::vector<std::string> after;
+  /// The keys that its result depends on itself: "teacher.channels" → "128". Of a path the hash of what lies there.
+  std::map<std::string, std::string> keys;
+  std::string fingerprint;  ///< hash of kind, keys and the inputs' fingerprints
+
+  /// In names of files: "student-nf-0".
+  std::string flat() const;
+  bool runs_after(const std::string& other) const;
 };
 
-/// The graph of a configuration in an order in which it can run: prepare, features, teacher, couple, evaluate/teacher,
-/// then a student and its evaluation for each seed and coupling, then report. The stage names on the command line
-/// ("couple", "student") select all nodes of that kind or one by name.
-std::vector<StageNode> stage_graph(const Config& config);
+/// In an order in which the stages can run.
+using StageGraph = std::vector<StageNode>;
 
-/// The result keys a node depends on itself (not through its inputs), "teacher.channels" → "128".
-std::map<std::string, std::string> stage_keys(const StageNode& node, const Config& config);
-/// Hash of the node's keys and its inputs' fingerprints.
-std::string fingerprint(const StageNode& node, const std::vector<StageNode>& graph, const Config& config);
+/// Sets the fingerprint of every node from its kind, keys and inputs, which stand before it.
+void set_fingerprints(StageGraph& graph);
 
-/// Everything a stage function works with.
-struct StageContext {
-  const StageNode& node;
-  const Config& config;
-  const RunDirectory& run;
-  Communicator& communicator;
-  c10::Device device;
-  std::string fingerprint;
-  std::filesystem::path directory() const { return run.stage(node.name); }
-};
+/// The node of that name; none: a null pointer.
+const StageNode* look_for_node(const StageGraph& graph, const std::string& name);
+const StageNode& find_node(const StageGraph& graph, const std::string& name);
+
+/// The nodes that a name selects: one node, or all of a kind ("student"). An unknown name is refused with the nearest.
+std::vector<StageNode> select_nodes(const std::string& name, const StageGraph& graph);
+/// The selected nodes and all that are made from them, in the graph's order.
+std::vector<StageNode> with_dependants(const std::vector<StageNode>& selected, const StageGraph& graph);
 
 }  // namespace couplet

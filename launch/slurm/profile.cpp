@@ -178,6 +178,14 @@ void set(StageProfile& profile, const Rule& rule, bool StageProfile::*field, con
   profile.*field = setting.text == "true";
 }
 
+/// Why a profile has no such key; "" if it has.
+std::string key_trouble(const std::string& key) {
+  const std::vector<std::string> names = profile_names();
+  if (std::ranges::find(names, key) != names.end()) return "";
+  return fmt::format("unknown key {}; the nearest is {} (`couplet submit --help` lists all)", key,
+                     nearest_name(key, names));
+}
+
 }  // namespace
 
 const std::vector<ProfileKey>& profile_keys() {
@@ -199,8 +207,7 @@ std::vector<std::string> profile_names() {
 
 Profile::Profile(const std::filesystem::path& file, const std::vector<Setting>& command_line) {
   if (!file.empty())
-    for (const Setting& setting : read_ini(file, profile_names(), "`couplet submit --help` lists all"))
-      settings_[setting.key] = setting;
+    for (const Setting& setting : read_ini(file, key_trouble)) settings_[setting.key] = setting;
   for (const Setting& setting : command_line) settings_[setting.key] = setting;
   for (const char* kind : kinds) stage(kind);
 }
