@@ -1,7 +1,7 @@
 // A directory of a benchmark's own.
 #pragma once
 
-#include "storage/atomic_file.h"
+#include "storage/files/atomic_file.h"
 
 #include <fmt/format.h>
 #include <unistd.h>

@@ -5,7 +5,7 @@
 // start is not counted.
 #include "bench/comparison.h"
 #include "bench/shards.h"
-#include "pipeline/row_stream.h"
+#include "pipeline/loader/row_stream.h"
 
 #include <cstdio>
 #include <cstdlib>

@@ -3,8 +3,8 @@
 // depend on the table's size. Each figure is of a process of its own.
 #include "bench/memory.h"
 #include "bench/shards.h"
-#include "pipeline/row_stream.h"
-#include "storage/row_shard_writer.h"
+#include "pipeline/loader/row_stream.h"
+#include "storage/tables/row_shard_writer.h"
 
 #include <fmt/format.h>
 

@@ -6,7 +6,7 @@
 #include "bench/comparison.h"
 #include "bench/memory.h"
 #include "bench/peer.h"
-#include "stages/evaluate/frechet.h"
+#include "method/metrics/frechet.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>

@@ -1,8 +1,8 @@
 // What a process's memory grows by, measured in a process of its own.
 #pragma once
 
-#include "storage/atomic_file.h"
 #include "storage/error.h"
+#include "storage/files/atomic_file.h"
 
 #include <fmt/format.h>
 

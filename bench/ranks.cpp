@@ -4,7 +4,7 @@
 // without. The share of the waiting for communication that overlap hides is printed, too.
 #include "bench/memory.h"
 #include "bench/training_round.h"
-#include "pipeline/make_communicator.h"
+#include "pipeline/distributed/make_communicator.h"
 
 #include <cmath>
 #include <future>

@@ -1,12 +1,12 @@
-// Rows in chunks, each on one thread (pipeline/row_chunks.h), against the same rows as one batch on all threads: what
-// evaluations and tables are computed by. student_velocity: a student's field; inversion: a teacher's forward pass;
-// classifier: the built-in features. Sizes of configs/fashion.ini, 250 rows, float32, random weights.
-#include "pipeline/row_chunks.h"
+// Rows in chunks, each on one thread (pipeline/tensor/row_chunks.h), against the same rows as one batch on all threads:
+// what evaluations and tables are computed by. student_velocity: a student's field; inversion: a teacher's forward
+// pass; classifier: the built-in features. Sizes of configs/fashion.ini, 250 rows, float32, random weights.
+#include "pipeline/tensor/row_chunks.h"
 #include "bench/comparison.h"
-#include "stages/evaluate/open_network.h"
-#include "stages/evaluate/student_field.h"
-#include "stages/images.h"
-#include "stages/teacher/tarflow.h"
+#include "method/data/images.h"
+#include "method/features/open_network.h"
+#include "method/models/tarflow.h"
+#include "method/sampling/guided_field.h"
 
 #include <torch/torch.h>
 

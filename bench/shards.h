@@ -2,11 +2,11 @@
 #pragma once
 
 #include "bench/bench_directory.h"
-#include "stages/couple/coupling_table.h"
-#include "storage/atomic_file.h"
+#include "method/couplings/coupling_table.h"
 #include "storage/error.h"
-#include "storage/filenames.h"
-#include "storage/row_shard_writer.h"
+#include "storage/files/atomic_file.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/row_shard_writer.h"
 
 #include <ATen/ATen.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 #include "bench/synthetic_training.h"
 
-#include "stages/images.h"
-#include "stages/student/model.h"
-#include "stages/teacher/model.h"
+#include "method/data/images.h"
+#include "stages/trained/models.h"
+#include "stages/trained/student_model.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>

@@ -2,9 +2,9 @@
 // that what is measured or compared is the training itself.
 #pragma once
 
-#include "pipeline/config.h"
-#include "pipeline/task.h"
-#include "stages/dataset.h"
+#include "method/data/dataset.h"
+#include "pipeline/config/config.h"
+#include "pipeline/training/task.h"
 
 #include <filesystem>
 #include <memory>

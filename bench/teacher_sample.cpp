@@ -5,7 +5,7 @@
 #include "bench/comparison.h"
 #include "bench/memory.h"
 #include "bench/peer.h"
-#include "stages/teacher/tarflow.h"
+#include "method/models/tarflow.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>

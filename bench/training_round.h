@@ -4,10 +4,10 @@
 #include "bench/bench_directory.h"
 #include "bench/comparison.h"
 #include "bench/synthetic_training.h"
-#include "pipeline/communicator.h"
-#include "pipeline/log.h"
-#include "pipeline/options.h"
-#include "storage/atomic_file.h"
+#include "pipeline/config/options.h"
+#include "pipeline/distributed/communicator.h"
+#include "pipeline/process/log.h"
+#include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>
 

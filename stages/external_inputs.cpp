@@ -1,7 +1,7 @@
 #include "stages/external_inputs.h"
 
-#include "pipeline/activity.h"
-#include "pipeline/options.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/config/options.h"
 #include "stages/cost/dataset_size.h"
 #include "storage/error.h"
 #include "storage/files/file_hashes.h"

@@ -2,9 +2,9 @@
 // what they hold, not by where they lie.
 #pragma once
 
-#include "pipeline/communicator.h"
-#include "pipeline/config.h"
-#include "pipeline/run_directory.h"
+#include "pipeline/distributed/communicator.h"
+#include "pipeline/config/config.h"
+#include "pipeline/run/run_directory.h"
 
 #include <map>
 #include <string>

@@ -1,7 +1,7 @@
 #include "stages/graph.h"
 
 #include "method/couplings/coupling.h"
-#include "pipeline/options.h"
+#include "pipeline/config/options.h"
 
 #include <fmt/format.h>
 

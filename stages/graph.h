@@ -1,8 +1,8 @@
 // Which stages a run has: its students ask for what they need, and nothing else is made.
 #pragma once
 
-#include "pipeline/config.h"
-#include "pipeline/stage.h"
+#include "pipeline/config/config.h"
+#include "pipeline/run/stage_graph.h"
 #include "stages/external_inputs.h"
 
 #include <string>

@@ -1,8 +1,8 @@
 // The kinds of stages there are: one table, which is asked by whatever needs to know of them.
 #pragma once
 
-#include "pipeline/stage_context.h"
-#include "pipeline/stage_record.h"
+#include "pipeline/run/stage_context.h"
+#include "pipeline/run/stage_record.h"
 #include "stages/cost/stage_cost.h"
 #include "stages/stage_progress.h"
 

@@ -1,8 +1,8 @@
 #include "stages/plan.h"
 
-#include "pipeline/lock.h"
-#include "pipeline/log.h"
-#include "pipeline/validation.h"
+#include "storage/files/file_lock.h"
+#include "pipeline/process/log.h"
+#include "pipeline/config/validation.h"
 #include "stages/kinds.h"
 
 #include <fmt/ranges.h>

@@ -1,8 +1,8 @@
 // What is to be done with every stage of a run: the same for `couplet run`, for a stage on its own and for a submission.
 #pragma once
 
-#include "pipeline/stage_context.h"
-#include "pipeline/stage_record.h"
+#include "pipeline/run/stage_context.h"
+#include "pipeline/run/stage_record.h"
 
 #include <string>
 #include <vector>

@@ -2,11 +2,11 @@
 
 #include "stages/couple/couple.h"
 #include "stages/evaluate/evaluate.h"
-#include "stages/features/features.h"
-#include "stages/prepare/prepare.h"
+#include "stages/features.h"
+#include "stages/prepare.h"
 #include "stages/report/report.h"
-#include "stages/student/student.h"
-#include "stages/teacher/teacher.h"
+#include "stages/student.h"
+#include "stages/teacher.h"
 #include "storage/error.h"
 
 namespace couplet {

@@ -1,7 +1,7 @@
 // The stages by kind.
 #pragma once
 
-#include "pipeline/stage.h"
+#include "pipeline/run/stage_graph.h"
 
 namespace couplet {
 

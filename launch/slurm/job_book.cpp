@@ -1,7 +1,7 @@
 #include "launch/slurm/job_book.h"
 
-#include "launch/stage_work.h"
-#include "launch/text_tail.h"
+#include "stages/stage_progress.h"
+#include "storage/files/text_tail.h"
 
 #include <fmt/ranges.h>
 

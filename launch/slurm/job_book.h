@@ -3,7 +3,7 @@
 
 #include "launch/slurm/scheduler.h"
 #include "launch/slurm/submission.h"
-#include "pipeline/run_directory.h"
+#include "pipeline/run/run_directory.h"
 
 #include <cstdint>
 #include <filesystem>

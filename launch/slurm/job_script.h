@@ -4,7 +4,7 @@
 #include "launch/slurm/profile.h"
 #include "launch/slurm/submission.h"
 
-#include "pipeline/stage_record.h"
+#include "pipeline/run/stage_record.h"
 
 #include <cstdint>
 #include <filesystem>

@@ -1,7 +1,7 @@
 #include "launch/slurm/live_jobs.h"
 
-#include "storage/atomic_file.h"
 #include "storage/error.h"
+#include "storage/files/atomic_file.h"
 #include "storage/text.h"
 
 #include <fmt/chrono.h>

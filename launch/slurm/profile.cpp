@@ -1,6 +1,6 @@
 #include "launch/slurm/profile.h"
 
-#include "pipeline/validation.h"
+#include "pipeline/config/validation.h"
 #include "storage/error.h"
 
 #include <fmt/ranges.h>

@@ -2,8 +2,8 @@
 // all stages, [slurm.student] and the like for those of one kind; each key is also a flag, `--slurm.student.time`.
 #pragma once
 
-#include "pipeline/config.h"
-#include "pipeline/ini_file.h"
+#include "pipeline/config/config.h"
+#include "pipeline/config/ini_file.h"
 
 #include <cstdint>
 #include <filesystem>

@@ -1,6 +1,6 @@
 #include "launch/slurm/scheduler.h"
 
-#include "launch/slurm/captured_command.h"
+#include "launch/local/captured_command.h"
 #include "storage/error.h"
 #include "storage/text.h"
 

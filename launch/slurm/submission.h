@@ -2,7 +2,7 @@
 // the job scripts count and explain.
 #pragma once
 
-#include "pipeline/run_directory.h"
+#include "pipeline/run/run_directory.h"
 
 #include <cstdint>
 #include <filesystem>

@@ -1,14 +1,14 @@
 #include "stages/couple/couple.h"
 
-#include "pipeline/activity.h"
-#include "pipeline/agreement.h"
-#include "pipeline/interruption.h"
-#include "pipeline/log.h"
+#include "pipeline/distributed/agreement.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/process/interruption.h"
+#include "pipeline/process/log.h"
 #include "stages/couple/inversion.h"
-#include "stages/teacher/model.h"
-#include "storage/atomic_file.h"
-#include "storage/filenames.h"
-#include "storage/hash.h"
+#include "stages/trained/models.h"
+#include "storage/files/atomic_file.h"
+#include "storage/files/hash.h"
+#include "storage/tables/filenames.h"
 
 #include <cmath>
 #include <regex>

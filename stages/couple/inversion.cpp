@@ -1,16 +1,16 @@
 #include "stages/couple/inversion.h"
 
-#include "pipeline/activity.h"
-#include "pipeline/autocast.h"
-#include "pipeline/interruption.h"
-#include "pipeline/patches.h"
-#include "pipeline/row_chunks.h"
-#include "pipeline/weights.h"
+#include "method/models/patches.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/loader/table_rows.h"
+#include "pipeline/process/interruption.h"
+#include "pipeline/tensor/autocast.h"
+#include "pipeline/tensor/row_chunks.h"
+#include "pipeline/tensor/weights.h"
 #include "stages/couple/round_trip.h"
 #include "stages/couple/shard_output.h"
-#include "stages/table_rows.h"
-#include "stages/teacher/model.h"
-#include "storage/filenames.h"
+#include "stages/trained/models.h"
+#include "storage/tables/filenames.h"
 
 #include <fmt/ranges.h>
 #include <torch/torch.h>

@@ -1,10 +1,10 @@
 // The rows of a coupling table's shards, computed by the teacher.
 #pragma once
 
-#include "pipeline/config.h"
-#include "pipeline/random.h"
-#include "stages/couple/coupling_table.h"
-#include "stages/teacher/tarflow.h"
+#include "method/couplings/coupling_table.h"
+#include "method/models/tarflow.h"
+#include "pipeline/config/config.h"
+#include "pipeline/tensor/random.h"
 
 #include <c10/core/Device.h>
 

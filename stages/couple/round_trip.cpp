@@ -1,7 +1,7 @@
 #include "stages/couple/round_trip.h"
 
-#include "pipeline/patches.h"
-#include "stages/couple/coupling_table.h"
+#include "method/couplings/coupling_table.h"
+#include "method/models/patches.h"
 
 #include <torch/torch.h>
 

@@ -1,7 +1,7 @@
 // How exactly stored noise leads back to the image it came from.
 #pragma once
 
-#include "stages/teacher/tarflow.h"
+#include "method/models/tarflow.h"
 
 #include <c10/core/Device.h>
 

@@ -1,6 +1,6 @@
 #include "stages/couple/shard_output.h"
 
-#include "pipeline/one_thread.h"
+#include "pipeline/tensor/one_thread.h"
 
 #include <ATen/core/TensorBody.h>
 

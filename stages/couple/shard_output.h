@@ -1,8 +1,8 @@
 // A shard that is written while the rows behind it are computed.
 #pragma once
 
-#include "storage/atomic_file.h"
-#include "storage/row_shard_writer.h"
+#include "storage/files/atomic_file.h"
+#include "storage/tables/row_shard_writer.h"
 
 #include <ATen/core/Tensor.h>
 

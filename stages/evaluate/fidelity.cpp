@@ -1,17 +1,17 @@
 #include "stages/evaluate/fidelity.h"
 
-#include "pipeline/log.h"
-#include "pipeline/patches.h"
-#include "stages/couple/coupling_table.h"
-#include "stages/evaluate/image_similarity.h"
-#include "stages/evaluate/pairing.h"
-#include "stages/evaluate/paths.h"
+#include "method/couplings/coupling_table.h"
+#include "method/data/images.h"
+#include "method/metrics/image_similarity.h"
+#include "method/metrics/pairing.h"
+#include "method/models/patches.h"
+#include "method/sampling/starts.h"
+#include "method/solvers/trajectory.h"
+#include "pipeline/loader/table_rows.h"
+#include "pipeline/process/log.h"
 #include "stages/evaluate/row_sums.h"
-#include "stages/evaluate/starts.h"
-#include "stages/images.h"
-#include "stages/table_rows.h"
-#include "stages/teacher/model.h"
-#include "storage/picture.h"
+#include "stages/trained/models.h"
+#include "storage/formats/picture.h"
 
 #include <torch/torch.h>
 

@@ -1,11 +1,11 @@
 // How straight a student's paths are and how well it keeps the pairs it was trained on (method.md §1).
 #pragma once
 
-#include "pipeline/stage.h"
-#include "stages/dataset.h"
-#include "stages/evaluate/results.h"
-#include "stages/evaluate/solver.h"
-#include "storage/row_table.h"
+#include "method/data/dataset.h"
+#include "method/solvers/fixed_step.h"
+#include "pipeline/run/stage_graph.h"
+#include "stages/results/results.h"
+#include "storage/tables/row_table.h"
 
 #include <functional>
 

@@ -1,12 +1,12 @@
 #include "stages/evaluate/likelihood_scores.h"
 
-#include "pipeline/log.h"
-#include "pipeline/row_chunks.h"
-#include "stages/evaluate/likelihood.h"
+#include "method/sampling/guided_field.h"
+#include "method/solvers/likelihood.h"
+#include "pipeline/loader/table_rows.h"
+#include "pipeline/process/log.h"
+#include "pipeline/tensor/row_chunks.h"
 #include "stages/evaluate/row_sums.h"
-#include "stages/evaluate/student_field.h"
-#include "stages/table_rows.h"
-#include "stages/teacher/model.h"
+#include "stages/trained/models.h"
 
 #include <torch/torch.h>
 

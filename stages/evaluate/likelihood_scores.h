@@ -1,11 +1,11 @@
 // Likelihoods of held-out images as records.
 #pragma once
 
-#include "pipeline/stage.h"
-#include "stages/dataset.h"
-#include "stages/evaluate/results.h"
-#include "stages/student/sit.h"
-#include "storage/row_table.h"
+#include "method/data/dataset.h"
+#include "method/models/sit.h"
+#include "pipeline/run/stage_graph.h"
+#include "stages/results/results.h"
+#include "storage/tables/row_table.h"
 
 namespace couplet {
 

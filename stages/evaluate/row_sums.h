@@ -1,8 +1,8 @@
 // Sums over rows of an evaluation, which an interrupted one goes on with.
 #pragma once
 
-#include "pipeline/slices.h"
-#include "pipeline/stage.h"
+#include "pipeline/distributed/slices.h"
+#include "pipeline/run/stage_graph.h"
 
 #include <ATen/core/Tensor.h>
 

@@ -1,16 +1,16 @@
 #include "stages/evaluate/run_reference.h"
 
-#include "pipeline/activity.h"
-#include "pipeline/log.h"
-#include "stages/dataset.h"
-#include "stages/evaluate/image_set.h"
-#include "stages/evaluate/open_network.h"
-#include "stages/evaluate/reference_statistics.h"
-#include "stages/features/model.h"
-#include "stages/table_rows.h"
-#include "storage/atomic_file.h"
+#include "method/data/dataset.h"
+#include "method/data/image_set.h"
+#include "method/features/open_network.h"
+#include "method/scoring/reference_statistics.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/loader/table_rows.h"
+#include "pipeline/process/log.h"
+#include "stages/trained/classifier_model.h"
 #include "storage/error.h"
-#include "storage/hash.h"
+#include "storage/files/atomic_file.h"
+#include "storage/files/hash.h"
 
 #include <algorithm>
 #include <utility>

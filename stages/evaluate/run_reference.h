@@ -1,9 +1,9 @@
 // What a run's samples are compared by: a feature network, with its statistics and features of the training images.
 #pragma once
 
-#include "pipeline/stage.h"
-#include "stages/evaluate/scorer.h"
-#include "storage/row_table.h"
+#include "method/scoring/scorer.h"
+#include "pipeline/run/stage_graph.h"
+#include "storage/tables/row_table.h"
 
 namespace couplet {
 

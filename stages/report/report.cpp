@@ -1,11 +1,11 @@
 #include "stages/report/report.h"
 
-#include "pipeline/activity.h"
-#include "pipeline/log.h"
-#include "stages/report/report_data.h"
-#include "stages/report/report_page.h"
-#include "storage/atomic_file.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/process/log.h"
+#include "stages/report/data/run_report.h"
+#include "stages/report/sections/page.h"
 #include "storage/error.h"
+#include "storage/files/atomic_file.h"
 
 namespace couplet {
 

@@ -1,7 +1,7 @@
 // The self-contained report.
 #pragma once
 
-#include "pipeline/stage.h"
+#include "pipeline/run/stage_graph.h"
 
 namespace couplet {
 

@@ -1,8 +1,8 @@
 #include "storage/files/file_hashes.h"
 
-#include "storage/atomic_file.h"
+#include "storage/files/atomic_file.h"
 #include "storage/error.h"
-#include "storage/hash.h"
+#include "storage/files/hash.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,4 +1,4 @@
-#include "launch/slurm/estimate_table.h"
+#include "stages/cost/estimate_table.h"
 
 #include "storage/error.h"
 

@@ -40,7 +40,7 @@ def read_columns(shards):
 
 
 def sample_rows(rows, most):
-    """The rows that RowSample (stages/couple/normality.h) takes."""
+    """The rows that RowSample (method/statistics/normality.h) takes."""
     n = min(rows, most)
     start = [i * rows // n for i in range(n + 1)]
     turn = [(i + 0.5) * 0.6180339887498949 for i in range(n)]

@@ -1,5 +1,5 @@
 // How many ranks share a host and how many threads each has, from what Slurm and mpirun tell a rank.
-#include "launch/ranks.h"
+#include "launch/local/ranks.h"
 
 #include <gtest/gtest.h>
 

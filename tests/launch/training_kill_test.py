@@ -23,7 +23,7 @@ KEYS = f"""
 --teacher.images {48 * STEPS} --teacher.batch 48 --teacher.validate-every 100000
 --pipeline.checkpoint-every {INTERVAL} --pipeline.threads 1
 """.split()
-POINTS = ("written", "synced", "renamed", "published")  # of storage/atomic_file.cpp
+POINTS = ("written", "synced", "renamed", "published")  # of storage/files/atomic_file.cpp
 END_SECONDS = 60  # within which a killed start has ended
 
 

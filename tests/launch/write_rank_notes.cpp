@@ -1,6 +1,6 @@
 // For tests in Python: what ranks might have noted some time ago, each from a line of stdin, fields apart by tabs:
 //   NAME RANK AGE STATE SECONDS WHAT STEP HOST PROCESS
-#include "pipeline/rank_board.h"
+#include "pipeline/liveness/rank_board.h"
 
 #include <chrono>
 #include <cstdio>

@@ -1,14 +1,14 @@
 // model_samples RUN MODEL COUNT NFE FILE: samples of a run's model as `couplet sample` makes them from its seed 0,
 // before they become pixels (and a teacher's before it denoises them), into a safetensors file: z, labels, samples.
-#include "pipeline/options.h"
-#include "pipeline/patches.h"
-#include "pipeline/trained_model.h"
-#include "stages/evaluate/solver.h"
-#include "stages/evaluate/starts.h"
-#include "stages/student/model.h"
-#include "stages/teacher/model.h"
+#include "method/models/patches.h"
+#include "method/sampling/starts.h"
+#include "method/solvers/fixed_step.h"
+#include "pipeline/config/options.h"
+#include "stages/trained/models.h"
+#include "stages/trained/student_model.h"
+#include "stages/trained/trained_model.h"
 #include "storage/error.h"
-#include "storage/row_table.h"
+#include "storage/tables/row_table.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

@@ -3,11 +3,11 @@
 // first ones), batches.safetensors (what the model was handed: tensor k of every step's batch, stacked, as "k") and
 // metrics.jsonl, with the losses.
 #include "bench/synthetic_training.h"
-#include "pipeline/communicator.h"
-#include "pipeline/options.h"
-#include "pipeline/schedule.h"
-#include "storage/atomic_file.h"
+#include "pipeline/config/options.h"
+#include "pipeline/distributed/communicator.h"
+#include "pipeline/optimizer/schedule.h"
 #include "storage/error.h"
+#include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

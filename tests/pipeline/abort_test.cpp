@@ -1,6 +1,6 @@
 // However one rank ends or hangs, all end, soon; the launcher's status tells, and a message says who.
-#include "storage/atomic_file.h"
 #include "storage/error.h"
+#include "storage/files/atomic_file.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

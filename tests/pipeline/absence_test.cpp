@@ -1,4 +1,4 @@
-#include "pipeline/absence.h"
+#include "pipeline/liveness/absence.h"
 
 #include <gtest/gtest.h>
 

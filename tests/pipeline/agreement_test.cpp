@@ -1,4 +1,4 @@
-#include "pipeline/agreement.h"
+#include "pipeline/distributed/agreement.h"
 
 #include "ranks.h"
 #include "storage/error.h"

@@ -1,4 +1,4 @@
-#include "pipeline/checkpoint_writer.h"
+#include "pipeline/checkpoint/checkpoint_writer.h"
 
 #include "storage/error.h"
 #include "training_files.h"

@@ -1,8 +1,8 @@
-#include "pipeline/communicator.h"
+#include "pipeline/distributed/communicator.h"
 
-#include "pipeline/agreement.h"
-#include "pipeline/interruption.h"
-#include "pipeline/mpi_communicator.h"
+#include "pipeline/distributed/agreement.h"
+#include "pipeline/distributed/mpi_communicator.h"
+#include "pipeline/process/interruption.h"
 #include "ranks.h"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
-#include "pipeline/device.h"
+#include "pipeline/distributed/device.h"
 
-#include "pipeline/cuda_library.h"
-#include "pipeline/make_communicator.h"
+#include "pipeline/distributed/cuda_library.h"
+#include "pipeline/distributed/make_communicator.h"
 #include "ranks.h"
 #include "storage/error.h"
 

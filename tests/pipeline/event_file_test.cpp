@@ -1,6 +1,6 @@
-#include "pipeline/event_file.h"
+#include "storage/formats/tensorboard.h"
 
-#include "pipeline/event_record.h"
+#include "storage/formats/event_record.h"
 #include "training_files.h"
 
 #include <algorithm>

@@ -1,10 +1,10 @@
 // Ranks of which one meets an end, while the others wait for it: failing_rank END [DIRECTORY TIMEOUT]. Started by
 // abort_test under mpirun; with a directory a watchdog looks on.
-#include "pipeline/activity.h"
-#include "pipeline/agreement.h"
-#include "pipeline/communicator.h"
-#include "pipeline/make_communicator.h"
-#include "pipeline/watchdog.h"
+#include "pipeline/distributed/agreement.h"
+#include "pipeline/distributed/communicator.h"
+#include "pipeline/distributed/make_communicator.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/liveness/watchdog.h"
 #include "storage/error.h"
 
 #include <torch/types.h>

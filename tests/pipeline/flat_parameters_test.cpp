@@ -1,6 +1,6 @@
-#include "pipeline/flat_parameters.h"
+#include "pipeline/optimizer/flat_parameters.h"
 
-#include "pipeline/share.h"
+#include "pipeline/optimizer/share.h"
 #include "training_files.h"
 
 #include <ATen/ATen.h>

@@ -1,4 +1,4 @@
-#include "pipeline/gradient_reduction.h"
+#include "pipeline/optimizer/gradient_reduction.h"
 
 #include "training_files.h"
 

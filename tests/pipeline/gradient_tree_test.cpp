@@ -1,4 +1,4 @@
-#include "pipeline/gradient_tree.h"
+#include "pipeline/optimizer/gradient_tree.h"
 
 #include "training_files.h"
 

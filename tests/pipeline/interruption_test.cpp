@@ -1,6 +1,6 @@
-#include "pipeline/interruption.h"
+#include "pipeline/process/interruption.h"
 
-#include "pipeline/transformer_ops.h"
+#include "pipeline/tensor/transformer_ops.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "pipeline/lock.h"
+#include "storage/files/file_lock.h"
 
 #include "storage/error.h"
 

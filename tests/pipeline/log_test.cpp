@@ -1,6 +1,6 @@
-#include "pipeline/log.h"
+#include "pipeline/process/log.h"
 
-#include "pipeline/metrics_log.h"
+#include "pipeline/training/metrics_log.h"
 #include "training_files.h"
 
 #include <cmath>

@@ -1,7 +1,7 @@
-#include "pipeline/memory_plan.h"
+#include "pipeline/training/memory_plan.h"
 
-#include "pipeline/available_memory.h"
-#include "pipeline/trainer.h"
+#include "pipeline/process/host.h"
+#include "pipeline/training/trainer.h"
 #include "regression_task.h"
 #include "storage/error.h"
 #include "training_files.h"

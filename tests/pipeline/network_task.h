@@ -2,7 +2,7 @@
 // mean of a figure over the batch.
 #pragma once
 
-#include "pipeline/transformer_ops.h"
+#include "pipeline/tensor/transformer_ops.h"
 #include "regression_task.h"
 
 #include <torch/nn/modules/linear.h>

@@ -1,6 +1,6 @@
-#include "pipeline/options.h"
+#include "pipeline/config/options.h"
 
-#include "pipeline/validation.h"
+#include "pipeline/config/validation.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>

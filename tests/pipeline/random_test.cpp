@@ -1,4 +1,4 @@
-#include "pipeline/random.h"
+#include "pipeline/tensor/random.h"
 
 #include "storage/error.h"
 

@@ -1,6 +1,6 @@
-#include "pipeline/rank_board.h"
+#include "pipeline/liveness/rank_board.h"
 
-#include "storage/atomic_file.h"
+#include "storage/files/atomic_file.h"
 
 #include <gtest/gtest.h>
 #include <torch/types.h>

@@ -1,8 +1,8 @@
 #include "ranks.h"
 
-#include "pipeline/cuda_library.h"
-#include "pipeline/device.h"
-#include "pipeline/make_communicator.h"
+#include "pipeline/distributed/cuda_library.h"
+#include "pipeline/distributed/device.h"
+#include "pipeline/distributed/make_communicator.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

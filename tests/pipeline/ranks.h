@@ -1,7 +1,7 @@
 // The ranks a test runs on: one process alone, or as many as mpirun started.
 #pragma once
 
-#include "pipeline/communicator.h"
+#include "pipeline/distributed/communicator.h"
 
 #include <c10/core/Device.h>
 

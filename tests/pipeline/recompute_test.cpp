@@ -1,8 +1,8 @@
-#include "pipeline/recompute.h"
+#include "method/models/recompute.h"
 
 #include "memory_peak.h"
-#include "pipeline/autocast.h"
-#include "pipeline/transformer_ops.h"
+#include "pipeline/tensor/autocast.h"
+#include "pipeline/tensor/transformer_ops.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -1,8 +1,8 @@
 // The regression's training by formula, in double precision, from the whole batch.
 #pragma once
 
-#include "pipeline/schedule.h"
-#include "pipeline/task.h"
+#include "pipeline/optimizer/schedule.h"
+#include "pipeline/training/task.h"
 #include "regression_task.h"
 
 #include <ATen/ATen.h>

@@ -2,8 +2,8 @@
 // the run.
 #pragma once
 
-#include "pipeline/random.h"
-#include "pipeline/task.h"
+#include "pipeline/tensor/random.h"
+#include "pipeline/training/task.h"
 
 #include <ATen/ATen.h>
 #include <torch/nn/module.h>

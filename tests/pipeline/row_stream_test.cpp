@@ -1,7 +1,7 @@
-#include "pipeline/row_stream.h"
+#include "pipeline/loader/row_stream.h"
 
-#include "storage/filenames.h"
-#include "storage/row_shard_writer.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/row_shard_writer.h"
 #include "training_files.h"
 
 #include <ATen/ATen.h>

@@ -1,4 +1,4 @@
-#include "pipeline/slices.h"
+#include "pipeline/distributed/slices.h"
 
 #include "ranks.h"
 

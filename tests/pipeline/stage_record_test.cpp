@@ -1,8 +1,8 @@
-#include "pipeline/stage_record.h"
+#include "pipeline/run/stage_record.h"
 
-#include "pipeline/options.h"
-#include "storage/atomic_file.h"
+#include "pipeline/config/options.h"
 #include "storage/error.h"
+#include "storage/files/atomic_file.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "pipeline/interruption.h"
+#include "pipeline/process/interruption.h"
 #include "regression_task.h"
 #include "training_files.h"
 

@@ -1,5 +1,5 @@
-#include "pipeline/schedule.h"
-#include "pipeline/trainer.h"
+#include "pipeline/optimizer/schedule.h"
+#include "pipeline/training/trainer.h"
 
 #include "regression_reference.h"
 #include "regression_task.h"

@@ -1,4 +1,4 @@
-#include "pipeline/trainer.h"
+#include "pipeline/training/trainer.h"
 
 #include "regression_reference.h"
 #include "regression_task.h"

@@ -1,12 +1,12 @@
-#include "pipeline/trainer.h"
-#include "pipeline/schedule.h"
+#include "pipeline/training/trainer.h"
+#include "pipeline/optimizer/schedule.h"
 
-#include "pipeline/checkpoint.h"
-#include "pipeline/digest.h"
-#include "pipeline/ema.h"
+#include "pipeline/checkpoint/checkpoint.h"
+#include "pipeline/optimizer/ema.h"
+#include "pipeline/training/digest.h"
 #include "regression_task.h"
 #include "storage/error.h"
-#include "storage/hash.h"
+#include "storage/files/hash.h"
 #include "training_files.h"
 
 #include <algorithm>

@@ -1,9 +1,9 @@
 // What the trainer's tests read back: a directory shared by the ranks, JSON lines, tensors bit by bit.
 #pragma once
 
-#include "pipeline/task.h"
+#include "pipeline/training/task.h"
 #include "ranks.h"
-#include "storage/atomic_file.h"
+#include "storage/files/atomic_file.h"
 
 #include <gtest/gtest.h>
 

@@ -3,10 +3,10 @@
 // last rank asks for a stop, or kills itself after the update; micro-batch; and of the pipeline: reproducible, slices,
 // shard-optimizer, overlap, bucket-size, checkpoint-every.
 #include "network_task.h"
-#include "pipeline/communicator.h"
-#include "pipeline/interruption.h"
-#include "pipeline/make_communicator.h"
-#include "pipeline/trainer.h"
+#include "pipeline/distributed/communicator.h"
+#include "pipeline/distributed/make_communicator.h"
+#include "pipeline/process/interruption.h"
+#include "pipeline/training/trainer.h"
 
 #include <fmt/format.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
-#include "pipeline/training_record.h"
+#include "pipeline/training/training_record.h"
 
-#include "pipeline/event_record.h"
-#include "pipeline/memory_plan.h"
+#include "pipeline/training/memory_plan.h"
+#include "storage/formats/event_record.h"
 #include "training_files.h"
 
 #include <ATen/Parallel.h>

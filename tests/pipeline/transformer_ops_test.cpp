@@ -1,4 +1,4 @@
-#include "pipeline/transformer_ops.h"
+#include "pipeline/tensor/transformer_ops.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

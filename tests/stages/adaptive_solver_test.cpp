@@ -1,4 +1,4 @@
-#include "stages/evaluate/adaptive_solver.h"
+#include "method/solvers/dopri5.h"
 
 #include "storage/error.h"
 

@@ -1,6 +1,6 @@
-#include "stages/features/classifier.h"
+#include "method/models/classifier.h"
 
-#include "pipeline/weights.h"
+#include "pipeline/tensor/weights.h"
 #include "reference.h"
 
 #include <gtest/gtest.h>

@@ -1,10 +1,10 @@
 // What the report reads of a coupling table, against figures found by hand.
-#include "stages/report/coupling_facts.h"
+#include "stages/report/data/coupling_facts.h"
 
-#include "stages/couple/coupling_table.h"
-#include "storage/filenames.h"
-#include "storage/picture.h"
-#include "storage/row_shard_writer.h"
+#include "method/couplings/coupling_table.h"
+#include "storage/formats/picture.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/row_shard_writer.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -1,8 +1,8 @@
 // Figures over couplings against loops in double, closed forms and values of SciPy.
-#include "stages/couple/coupling_statistics.h"
+#include "method/statistics/coupling_statistics.h"
 
-#include "pipeline/random.h"
-#include "stages/couple/scalar_statistics.h"
+#include "method/statistics/scalar_statistics.h"
+#include "pipeline/tensor/random.h"
 
 #include <gtest/gtest.h>
 

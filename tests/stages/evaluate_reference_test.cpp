@@ -1,14 +1,14 @@
 // Solvers and metrics against other people's implementations.
-#include "pipeline/communicator.h"
+#include "method/metrics/coverage.h"
+#include "method/metrics/frechet.h"
+#include "method/metrics/inception_score.h"
+#include "method/metrics/kernel_distance.h"
+#include "method/models/sit.h"
+#include "method/solvers/dopri5.h"
+#include "method/solvers/fixed_step.h"
+#include "pipeline/distributed/communicator.h"
 #include "reference.h"
-#include "stages/evaluate/adaptive_solver.h"
-#include "stages/evaluate/coverage.h"
-#include "stages/evaluate/frechet.h"
-#include "stages/evaluate/inception_score.h"
-#include "stages/evaluate/kernel_distance.h"
-#include "stages/evaluate/solver.h"
-#include "stages/student/sit.h"
-#include "storage/atomic_file.h"
+#include "storage/files/atomic_file.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

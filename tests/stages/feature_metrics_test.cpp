@@ -1,14 +1,14 @@
 // Kernel distance, coverage, inception score and nearest images against brute force; the same digits on any number of
 // ranks.
+#include "method/metrics/coverage.h"
+#include "method/metrics/distances.h"
+#include "method/metrics/frechet.h"
+#include "method/metrics/inception_score.h"
+#include "method/metrics/kernel_distance.h"
+#include "method/metrics/nearest_images.h"
+#include "method/metrics/numpy_random.h"
+#include "method/scoring/feature_comparison.h"
 #include "ranks.h"
-#include "stages/evaluate/coverage.h"
-#include "stages/evaluate/distances.h"
-#include "stages/evaluate/feature_comparison.h"
-#include "stages/evaluate/frechet.h"
-#include "stages/evaluate/inception_score.h"
-#include "stages/evaluate/kernel_distance.h"
-#include "stages/evaluate/nearest_images.h"
-#include "stages/evaluate/random_state.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>

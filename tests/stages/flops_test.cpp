@@ -1,8 +1,8 @@
-#include "pipeline/flops.h"
+#include "pipeline/tensor/flops.h"
 
-#include "stages/features/classifier.h"
-#include "stages/student/sit.h"
-#include "stages/teacher/tarflow.h"
+#include "method/models/classifier.h"
+#include "method/models/sit.h"
+#include "method/models/tarflow.h"
 
 #include <ATen/record_function.h>
 #include <gtest/gtest.h>

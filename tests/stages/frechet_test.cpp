@@ -1,5 +1,5 @@
 // Fréchet distance and moments against closed forms and brute force.
-#include "stages/evaluate/frechet.h"
+#include "method/metrics/frechet.h"
 
 #include "memory_peak.h"
 #include "storage/error.h"

@@ -1,5 +1,5 @@
 // PSNR and SSIM against closed forms and a window-by-window computation.
-#include "stages/evaluate/image_similarity.h"
+#include "method/metrics/image_similarity.h"
 
 #include "storage/error.h"
 

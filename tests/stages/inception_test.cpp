@@ -1,9 +1,9 @@
 // The FID Inception network against torch-fidelity's, with random weights (inception_reference.py made the values).
-#include "stages/evaluate/inception.h"
+#include "method/features/inception.h"
 
-#include "pipeline/weights.h"
+#include "method/features/open_network.h"
+#include "pipeline/tensor/weights.h"
 #include "reference.h"
-#include "stages/evaluate/open_network.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "stages/evaluate/likelihood.h"
+#include "method/solvers/likelihood.h"
 
 #include "storage/error.h"
 

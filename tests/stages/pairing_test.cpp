@@ -1,5 +1,5 @@
 // Pairing fidelity against loops over all pairs.
-#include "stages/evaluate/pairing.h"
+#include "method/metrics/pairing.h"
 
 #include "storage/error.h"
 

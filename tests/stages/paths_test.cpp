@@ -1,4 +1,4 @@
-#include "stages/evaluate/paths.h"
+#include "method/solvers/trajectory.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

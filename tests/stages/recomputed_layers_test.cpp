@@ -1,8 +1,8 @@
 // The models with X.checkpoint-activations: the same gradients bit for bit, in less memory.
-#include "pipeline/autocast.h"
-#include "stages/features/classifier.h"
-#include "stages/student/sit.h"
-#include "stages/teacher/tarflow.h"
+#include "method/models/classifier.h"
+#include "method/models/sit.h"
+#include "method/models/tarflow.h"
+#include "pipeline/tensor/autocast.h"
 #include "tests/pipeline/memory_peak.h"
 
 #include <ATen/ATen.h>

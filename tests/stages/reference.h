@@ -2,9 +2,9 @@
 // names).
 #pragma once
 
-#include "pipeline/weights.h"
+#include "pipeline/tensor/weights.h"
 #include "storage/error.h"
-#include "storage/safetensors.h"
+#include "storage/formats/safetensors.h"
 
 #include <ATen/ATen.h>
 

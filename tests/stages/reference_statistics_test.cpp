@@ -1,10 +1,10 @@
 // Statistics of a network's features over a set of images: files of ours and of others.
-#include "stages/evaluate/reference_statistics.h"
+#include "method/scoring/reference_statistics.h"
 
-#include "stages/evaluate/results.h"
-#include "storage/atomic_file.h"
+#include "stages/results/results.h"
 #include "storage/error.h"
-#include "storage/npz.h"
+#include "storage/files/atomic_file.h"
+#include "storage/formats/npz.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>

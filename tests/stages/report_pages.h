@@ -3,8 +3,8 @@
 
 #include "report_testing.h"
 
-#include "stages/report/report_page.h"
-#include "storage/picture.h"
+#include "stages/report/sections/page.h"
+#include "storage/formats/picture.h"
 
 #include <cmath>
 #include <filesystem>

@@ -1,11 +1,11 @@
 // What the report says of scores: spreads, comparisons, the verdict, the table of the terminal, what may be compared.
 #include "report_testing.h"
 
-#include "stages/report/comparison.h"
-#include "stages/report/likelihood.h"
-#include "stages/report/score_basis.h"
-#include "stages/report/score_table.h"
-#include "stages/report/verdict.h"
+#include "stages/results/comparison.h"
+#include "stages/results/likelihood.h"
+#include "stages/results/score_basis.h"
+#include "stages/results/score_table.h"
+#include "stages/results/verdict.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>

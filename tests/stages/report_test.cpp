@@ -1,8 +1,8 @@
 // The report for results made up here: whole pages, plots.
 #include "report_pages.h"
 
-#include "stages/report/markup.h"
-#include "stages/report/plot.h"
+#include "stages/report/html/markup.h"
+#include "stages/report/html/plot.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 #include "stages/couple/round_trip.h"
 
-#include "pipeline/patches.h"
+#include "method/models/patches.h"
 
 #include <gtest/gtest.h>
 #include <torch/utils.h>

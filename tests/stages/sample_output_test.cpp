@@ -1,9 +1,9 @@
 // Streams of samples that are known beforehand, written in every form and read back by NumPy and by libpng.
-#include "stages/evaluate/sample_output.h"
+#include "method/sampling/sample_output.h"
 
 #include "../storage/storage_testing.h"
 
-#include "storage/picture.h"
+#include "storage/formats/picture.h"
 
 #include <ATen/ATen.h>
 

@@ -1,9 +1,9 @@
 // TorchScript programs as feature networks.
-#include "stages/evaluate/script_network.h"
-#include "stages/evaluate/open_network.h"
+#include "method/features/script_network.h"
+#include "method/features/open_network.h"
 
-#include "storage/atomic_file.h"
 #include "storage/error.h"
+#include "storage/files/atomic_file.h"
 
 #include <gtest/gtest.h>
 #include <torch/script.h>

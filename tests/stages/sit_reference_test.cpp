@@ -1,6 +1,6 @@
 // SiT against willisma/SiT, for every size that the reference files say.
+#include "method/models/sit.h"
 #include "reference.h"
-#include "stages/student/sit.h"
 
 #include <gtest/gtest.h>
 

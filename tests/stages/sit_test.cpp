@@ -1,4 +1,4 @@
-#include "stages/student/sit.h"
+#include "method/models/sit.h"
 
 #include "reference.h"
 

@@ -1,6 +1,6 @@
 // Solvers against closed forms: fields whose flow is known, evaluations counted.
-#include "stages/evaluate/solver.h"
-#include "stages/evaluate/integration.h"
+#include "method/solvers/fixed_step.h"
+#include "method/solvers/integration.h"
 
 #include "storage/error.h"
 

@@ -1,4 +1,4 @@
-#include "stages/evaluate/student_field.h"
+#include "method/sampling/guided_field.h"
 
 #include "storage/error.h"
 

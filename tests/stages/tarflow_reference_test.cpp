@@ -1,6 +1,6 @@
 // TarFlow against apple/ml-tarflow, for every size that the reference files say.
+#include "method/models/tarflow.h"
 #include "reference.h"
-#include "stages/teacher/tarflow.h"
 
 #include <gtest/gtest.h>
 

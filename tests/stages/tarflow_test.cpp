@@ -1,4 +1,4 @@
-#include "stages/teacher/tarflow.h"
+#include "method/models/tarflow.h"
 
 #include "reference.h"
 

@@ -1,12 +1,12 @@
 // What models compute for evaluations and tables is the same for any number of threads, bit for bit.
-#include "pipeline/one_thread.h"
-#include "pipeline/patches.h"
-#include "pipeline/row_chunks.h"
-#include "stages/evaluate/likelihood.h"
-#include "stages/evaluate/open_network.h"
-#include "stages/evaluate/student_field.h"
-#include "stages/features/classifier.h"
-#include "stages/teacher/tarflow.h"
+#include "method/features/open_network.h"
+#include "method/models/classifier.h"
+#include "method/models/patches.h"
+#include "method/models/tarflow.h"
+#include "method/sampling/guided_field.h"
+#include "method/solvers/likelihood.h"
+#include "pipeline/tensor/one_thread.h"
+#include "pipeline/tensor/row_chunks.h"
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
-#include "pipeline/weights.h"
+#include "pipeline/tensor/weights.h"
 
+#include "method/models/tarflow.h"
 #include "reference.h"
-#include "stages/teacher/tarflow.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

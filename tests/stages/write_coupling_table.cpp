@@ -1,10 +1,10 @@
 // write_coupling_table DIRECTORY: a finished coupling table of 80 rows (40 samples and their mirror images) in shards
 // of 32, whose values are functions of row and position; coupling_readers_test.py has the same functions.
-#include "stages/couple/coupling_table.h"
-#include "storage/atomic_file.h"
+#include "method/couplings/coupling_table.h"
 #include "storage/error.h"
-#include "storage/filenames.h"
-#include "storage/row_shard_writer.h"
+#include "storage/files/atomic_file.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/row_shard_writer.h"
 
 #include <ATen/ATen.h>
 

@@ -1,7 +1,7 @@
 // Writes reports of made-up runs for a browser to show: write_reports DIRECTORY
 #include "report_pages.h"
 
-#include "storage/atomic_file.h"
+#include "storage/files/atomic_file.h"
 
 #include <filesystem>
 #include <fstream>

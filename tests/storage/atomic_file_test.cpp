@@ -1,4 +1,4 @@
-#include "storage/atomic_file.h"
+#include "storage/files/atomic_file.h"
 
 #include "storage_testing.h"
 

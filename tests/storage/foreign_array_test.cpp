@@ -1,6 +1,6 @@
 // .npz files to and from NumPy, and HDF5 files from h5py: what Debian's python3-numpy and python3-h5py write and read.
-#include "storage/foreign_array.h"
-#include "storage/npz.h"
+#include "storage/formats/foreign_array.h"
+#include "storage/formats/npz.h"
 
 #include "storage_testing.h"
 

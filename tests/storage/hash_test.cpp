@@ -1,7 +1,7 @@
-#include "storage/hash.h"
+#include "storage/files/hash.h"
 
-#include "storage/element_type.h"
-#include "storage/filenames.h"
+#include "storage/formats/element_type.h"
+#include "storage/tables/filenames.h"
 #include "storage_testing.h"
 
 namespace couplet::testing {

@@ -1,4 +1,4 @@
-#include "storage/idx.h"
+#include "storage/formats/idx.h"
 
 #include "storage_testing.h"
 

@@ -1,4 +1,4 @@
-#include "storage/picture.h"
+#include "storage/formats/picture.h"
 
 #include "storage_testing.h"
 

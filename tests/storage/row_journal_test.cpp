@@ -1,4 +1,4 @@
-#include "storage/row_journal.h"
+#include "storage/files/row_journal.h"
 
 #include "storage_testing.h"
 

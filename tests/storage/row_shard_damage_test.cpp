@@ -1,7 +1,7 @@
 // What a reader says about damaged, foreign and newer shards, and what a killed or starved writer leaves.
 #include "shard_samples.h"
-#include "storage/atomic_file.h"
-#include "storage/row_shard_writer.h"
+#include "storage/files/atomic_file.h"
+#include "storage/tables/row_shard_writer.h"
 #include "storage_testing.h"
 
 #include <H5Cpp.h>

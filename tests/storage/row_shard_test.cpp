@@ -1,8 +1,8 @@
-#include "storage/row_shard.h"
+#include "storage/tables/row_shard.h"
 
 #include "shard_samples.h"
-#include "storage/hash.h"
-#include "storage/row_shard_writer.h"
+#include "storage/files/hash.h"
+#include "storage/tables/row_shard_writer.h"
 #include "storage_testing.h"
 
 #include <H5Cpp.h>

@@ -1,9 +1,9 @@
-#include "storage/row_table.h"
+#include "storage/tables/row_table.h"
 
 #include "shard_samples.h"
-#include "storage/filenames.h"
-#include "storage/hash.h"
-#include "storage/table_check.h"
+#include "storage/files/hash.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/table_check.h"
 #include "storage_testing.h"
 
 namespace couplet::testing {

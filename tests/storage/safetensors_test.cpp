@@ -1,4 +1,4 @@
-#include "storage/safetensors.h"
+#include "storage/formats/safetensors.h"
 
 #include "storage_testing.h"
 

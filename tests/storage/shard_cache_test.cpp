@@ -1,10 +1,10 @@
 // Tables read through a local cache of their shards.
-#include "storage/shard_cache.h"
+#include "storage/tables/shard_cache.h"
 
 #include "shard_samples.h"
-#include "storage/filenames.h"
-#include "storage/hash.h"
-#include "storage/row_table.h"
+#include "storage/files/hash.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/row_table.h"
 #include "storage_testing.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 #include "shard_samples.h"
-#include "storage/row_shard_writer.h"
+#include "storage/tables/row_shard_writer.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // A small shard with every element type, whose values are a function of row and position.
 #pragma once
 
-#include "storage/row_shard.h"
+#include "storage/tables/row_shard.h"
 
 #include <cstddef>
 #include <filesystem>

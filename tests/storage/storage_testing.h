@@ -1,8 +1,8 @@
 // What the storage tests share: a folder that goes away, expected errors, files changed on purpose, other programs.
 #pragma once
 
-#include "storage/atomic_file.h"
 #include "storage/error.h"
+#include "storage/files/atomic_file.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

@@ -1,11 +1,11 @@
 // Damage of every kind to a finished table: the check names the right shard, and readers never return a wrong value.
-#include "storage/table_check.h"
+#include "storage/tables/table_check.h"
 #include "shard_samples.h"
-#include "storage/filenames.h"
-#include "storage/hash.h"
-#include "storage/row_shard_writer.h"
-#include "storage/row_table.h"
-#include "storage/shard_scan.h"
+#include "storage/files/hash.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/row_shard_writer.h"
+#include "storage/tables/row_table.h"
+#include "storage/tables/shard_scan.h"
 #include "storage_testing.h"
 
 #include <H5Cpp.h>

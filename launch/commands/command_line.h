@@ -1,0 +1,66 @@
+// The command line of one command: its own flags, and every key of the configuration as a flag.
+#pragma once
+
+#include "pipeline/config/options.h"
+#include "storage/error.h"
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// A flag of a command. `value` is what stands for the value in the help; "" for a switch. `letter`: -f for --follow.
+struct Flag {
+  std::string name, value, help;
+  bool repeated = false;
+  char letter = 0;
+};
+
+struct CommandSyntax {
+  std::string name;       ///< "run"
+  std::string arguments;  ///< "NAME", "RUN [STAGE]", "RUN..." or "": names, apart by a space, those that may be left
+                          ///< out in []; of a last one with "..." there may be any number
+  std::string summary;    ///< one line
+  std::vector<Flag> flags;
+  bool takes_keys = false;                     ///< --section.key VALUE too
+  std::vector<std::string> further_keys = {};  ///< and these, which the help's notes tell of
+  std::string notes;                           ///< more help, whole lines
+};
+
+/// What was given. Unknown flags are refused with the nearest name; so are repeated ones and a missing argument.
+class CommandLine {
+public:
+  CommandLine(const CommandSyntax& syntax, const std::vector<std::string>& words);
+
+  bool help() const { return has("help"); }
+  bool has(const std::string& flag) const { return flags_.contains(flag); }
+  /// The flag's value, or `otherwise`.
+  std::string get(const std::string& flag, const std::string& otherwise = "") const;
+  std::vector<std::string> all(const std::string& flag) const;
+  /// The flag's value as a number; a text that is none, or below `minimum`, is refused.
+  std::int64_t integer(const std::string& flag, std::int64_t otherwise, std::int64_t minimum) const;
+  double number(const std::string& flag, double otherwise) const;
+  /// The flag's value; a command line without it is refused.
+  std::string required(const std::string& flag) const;
+
+  /// The argument at a position; "" for one that may be left out and is.
+  std::string argument(std::size_t position = 0) const {
+    return position < arguments_.size() ? arguments_[position] : "";
+  }
+  const std::vector<std::string>& arguments() const { return arguments_; }
+  /// Keys of the configuration, in the order given.
+  const std::vector<Setting>& settings() const { return settings_; }
+
+private:
+  std::string command_;
+  std::map<std::string, std::vector<std::string>> flags_;
+  std::vector<std::string> arguments_;
+  std::vector<Setting> settings_;
+};
+
+/// What `couplet NAME --help` prints.
+std::string help_text(const CommandSyntax& syntax);
+
+}  // namespace couplet

@@ -1,0 +1,40 @@
+// The commands. Each takes the words behind its name and returns the exit status; what is refused or fails is thrown.
+#pragma once
+
+#include "launch/commands/command_line.h"
+
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+int run_command(const std::vector<std::string>& words);
+int stage_command(const std::vector<std::string>& words);
+int submit_command(const std::vector<std::string>& words);
+int cancel_command(const std::vector<std::string>& words);
+int simulate_preempt_command(const std::vector<std::string>& words);
+int status_command(const std::vector<std::string>& words);
+int logs_command(const std::vector<std::string>& words);
+int inspect_command(const std::vector<std::string>& words);
+int verify_command(const std::vector<std::string>& words);
+int repair_command(const std::vector<std::string>& words);
+int clean_command(const std::vector<std::string>& words);
+int import_command(const std::vector<std::string>& words);
+int export_command(const std::vector<std::string>& words);
+int reference_command(const std::vector<std::string>& words);
+int sample_command(const std::vector<std::string>& words);
+int score_command(const std::vector<std::string>& words);
+int compare_command(const std::vector<std::string>& words);
+int config_command(const std::vector<std::string>& words);
+int version_command(const std::vector<std::string>& words);
+
+struct Command {
+  std::string name, summary;
+  int (*function)(const std::vector<std::string>& words);
+};
+/// All of them, in the order in which `couplet help` lists them.
+const std::vector<Command>& commands();
+/// Picks the command that `words` name and runs it; a message for what it throws goes to stderr.
+int run_program(const std::vector<std::string>& words);
+
+}  // namespace couplet

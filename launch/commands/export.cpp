@@ -1,0 +1,154 @@
+// couplet export: a trained model's weights as the programs that published its architecture load them.
+#include "launch/commands/commands.h"
+
+#include "pipeline/run/stage_record.h"
+#include "pipeline/tensor/torch_file.h"
+#include "stages/trained/models.h"
+#include "stages/trained/student_model.h"
+#include "stages/trained/trained_model.h"
+#include "storage/files/atomic_file.h"
+#include "storage/tables/row_table.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace couplet {
+
+namespace {
+
+CommandSyntax export_syntax() {
+  return {.name = "export",
+          .arguments = "",
+          .summary = "write a trained model's weights for apple/ml-tarflow or willisma/SiT",
+          .flags = {{"run-dir", "DIR", "the run directory"},
+                    {"model", "NAME", "teacher, or a student: nf-0, independent-0"},
+                    {"raw", "", "the weights as trained, instead of their moving average (EMA)"},
+                    {"output", "FILE", "file to write, .safetensors or .pt; it must not exist"}},
+          .takes_keys = false,
+          .notes =
+              "A teacher is written for ml-tarflow's transformer_flow.Model, a student for SiT's models.SiT, which "
+              "then runs\n"
+              "from noise at t = 0 to data at t = 1: time and sign are folded into the weights. torch.load reads a .pt "
+              "file\n"
+              "with weights_only = True; load_state_dict takes either strictly. The arguments to construct the model "
+              "with are\n"
+              "printed; they stand in a .safetensors file's metadata, and beside a .pt file in FILE.json.\n"};
+}
+
+/// A model in its publishers' terms.
+struct PeerModel {
+  std::string repository, constructor;
+  std::vector<std::pair<std::string, std::string>> arguments;  ///< in Python's notation
+  NamedTensors tensors;
+  std::map<std::string, std::string> remarks;  ///< what else a user of the weights has to know
+};
+
+std::string text(std::int64_t number) {
+  return std::to_string(number);
+}
+
+PeerModel teacher_for_peer(const Config& config, const DatasetShape& shape, const std::filesystem::path& weights) {
+  const TarFlowOptions o = teacher_options(config.teacher, shape);
+  constexpr std::int64_t peer_head_size = 64;
+  if (o.head_size != peer_head_size)
+    refuse(
+        "teacher.head-size = {}: ml-tarflow's Model has attention heads of {} channels and would compute another map",
+        o.head_size, peer_head_size);
+  const ImageNoise noise = teacher_noise(config.teacher);
+  return {"apple/ml-tarflow",
+          "transformer_flow.Model",
+          {{"in_channels", text(o.in_channels)},
+           {"img_size", text(o.image_size)},
+           {"patch_size", text(o.patch)},
+           {"channels", text(o.channels)},
+           {"num_blocks", text(o.blocks)},
+           {"layers_per_block", text(o.layers)},
+           {"nvp", o.nvp ? "True" : "False"},
+           {"num_classes", text(o.num_classes)}},
+          export_tarflow(read_tensors(weights), o),
+          {{"noise", noise.uniform ? "uniform, of one grey level"
+                                   : fmt::format("Gaussian, of standard deviation {}", noise.standard_deviation)}}};
+}
+
+PeerModel student_for_peer(const Config& config, const DatasetShape& shape, const std::filesystem::path& weights) {
+  const SiTOptions o = student_options(config.student, shape);
+  return {"willisma/SiT",
+          "models.SiT",
+          {{"input_size", text(o.image_size)},
+           {"patch_size", text(o.patch)},
+           {"in_channels", text(o.in_channels)},
+           {"hidden_size", text(o.channels)},
+           {"depth", text(o.depth)},
+           {"num_heads", text(o.heads)},
+           {"num_classes", text(o.num_classes)},
+           {"learn_sigma", "False"}},
+          reverse_time(read_tensors(weights)),
+          {{"time", "0 noise, 1 data; the field points to data"}}};
+}
+
+std::string construction(const PeerModel& model) {
+  std::vector<std::string> words;
+  for (const auto& [name, value] : model.arguments) words.push_back(name + "=" + value);
+  return fmt::format("{}({})", model.constructor, fmt::join(words, ", "));
+}
+
+std::map<std::string, std::string> metadata(const PeerModel& model, const StageRecord& record, bool raw) {
+  auto all = model.remarks;
+  for (const auto& [name, value] : model.arguments) all[name] = value;
+  all["peer"] = model.repository;
+  all["construct"] = construction(model);
+  all["program"] = fmt::format("couplet {}", COUPLET_VERSION);
+  all["stage"] = record.stage;
+  all["fingerprint"] = record.fingerprint;
+  all["weights"] = raw ? "raw" : "EMA";
+  return all;
+}
+
+std::filesystem::path parse_output(const CommandLine& line) {
+  const std::filesystem::path output = line.required("output");
+  if (output.extension() != ".safetensors" && output.extension() != ".pt")
+    refuse("--output {}: the name ends in .safetensors or .pt", output.string());
+  std::vector<std::string> files{output.string()};
+  if (output.extension() == ".pt") files.push_back(output.string() + ".json");
+  for (const std::string& file : files)
+    if (std::filesystem::exists(file))
+      refuse("{} exists and is not overwritten; remove it or choose another name", file);
+  return output;
+}
+
+}  // namespace
+
+int export_command(const std::vector<std::string>& words) {
+  const CommandLine line(export_syntax(), words);
+  if (line.help()) {
+    fmt::print("{}", help_text(export_syntax()));
+    return exit_ok;
+  }
+  const RunDirectory run(line.required("run-dir"));
+  const std::string name = line.required("model");
+  const std::filesystem::path output = parse_output(line);
+  if (!std::filesystem::exists(run.config()))
+    refuse("{} is no run directory: it has no config.ini", run.root().string());
+  const Config config = resolve_config(run.config(), {});
+  const StageNode node = trained_model(run, config, name);
+  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+  const bool raw = line.has("raw");
+  const auto weights = run.stage(node.name) / (raw ? "weights.safetensors" : "ema.safetensors");
+  const PeerModel model =
+      node.kind == "teacher" ? teacher_for_peer(config, shape, weights) : student_for_peer(config, shape, weights);
+  const auto facts = metadata(model, read_record(run.stage(node.name)).value(), raw);
+  if (output.extension() == ".pt") {
+    publish_file(output.string() + ".json", nlohmann::json(facts).dump(2) + "\n");
+    publish_torch_file(output, model.tensors);
+  } else {
+    publish_tensors(output, model.tensors, facts);
+  }
+  fmt::print("{}: {} ({} weights) for {}:\n{}\n", output.string(), name, facts.at("weights"), model.repository,
+             construction(model));
+  for (const auto& [what, remark] : model.remarks) fmt::print("{}: {}\n", what, remark);
+  return exit_ok;
+}
+
+}  // namespace couplet

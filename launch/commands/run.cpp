@@ -1,0 +1,186 @@
+// couplet run: every stage of the graph in order on this machine, each by mpirun or, with one rank, a process of its
+// own.
+#include "launch/commands/commands.h"
+#include "launch/commands/redo.h"
+#include "launch/local/process.h"
+#include "launch/local/ranks.h"
+#include "launch/slurm/live_jobs.h"
+
+#include "pipeline/config/validation.h"
+#include "pipeline/process/interruption.h"
+#include "pipeline/process/log.h"
+#include "pipeline/run/stage_record.h"
+#include "stages/results/score_table.h"
+#include "storage/files/atomic_file.h"
+#include "storage/files/file_lock.h"
+#include "storage/text.h"
+
+#include <unistd.h>
+#include <chrono>
+#include <cstdlib>
+
+namespace couplet {
+
+namespace {
+
+CommandSyntax run_syntax() {
+  return {.name = "run",
+          .arguments = "",
+          .summary = "run the whole pipeline on this machine, or what is left of it",
+          .flags = {{"run-dir", "DIR", "where everything of the run is kept; made if it does not exist"},
+                    {"config", "FILE", "INI file; without it the run's own config.ini, if there is one"},
+                    {"ranks", "N", "short for --pipeline.ranks"},
+                    redo_flag()},
+          .takes_keys = true,
+          .notes =
+              "Stopped by Ctrl-C, SIGTERM or anything else, the same command goes on: complete stages are skipped,\n"
+              "training resumes from its last checkpoint, tables from their last shard.\n"
+              "A second Ctrl-C or SIGTERM does not wait for the checkpoint.\n"};
+}
+
+using Clock = std::chrono::steady_clock;
+
+/// When `pipeline.time-limit`, counted from now, is over.
+Clock::time_point end_of_time(double limit) {
+  if (limit <= 0) return Clock::time_point::max();
+  return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(limit));
+}
+
+struct Run {
+  Config config;
+  RunDirectory directory;
+  std::vector<StageNode> graph;
+  std::int64_t ranks = 1, threads = 1;
+};
+
+Run resolve_run(const CommandLine& line) {
+  const RunDirectory directory(std::filesystem::path(line.required("run-dir")).lexically_normal());
+  std::vector<Setting> settings = line.settings();
+  if (line.has("ranks")) settings.push_back({"pipeline.ranks", line.get("ranks"), "--ranks"});
+  std::filesystem::path file = line.get("config");
+  if (file.empty() && std::filesystem::exists(directory.config())) file = directory.config();
+  Run run{resolve_config(file, settings), directory, {}, 1, 1};
+  run.graph = stage_graph(run.config);
+  run.ranks = resolve_ranks(run.config.pipeline);
+  run.threads = resolve_threads(run.config.pipeline, run.ranks);
+  validate_ranks(run.config, run.ranks);
+  return run;
+}
+
+/// The command that runs one stage on all ranks.
+std::vector<std::string> stage_words(const Run& run, const StageNode& node) {
+  std::vector<std::string> words;
+  if (run.ranks > 1)
+    words = {find_program("mpirun", "install Open MPI, or run with --ranks 1").string(),
+             "--quiet",
+             "--oversubscribe",
+             "--bind-to",
+             "none",
+             "-n",
+             fmt::format("{}", run.ranks)};
+  const auto& root = run.directory.root();
+  words.insert(words.end(), {std::filesystem::read_symlink("/proc/self/exe").string(), "stage", node.name, "--launched",
+                             "--run-dir", root.string(), "--config", run.directory.config().string()});
+  return words;
+}
+
+/// What the stages inherit.
+void set_environment(const Run& run) {
+  ::setenv("OMP_NUM_THREADS", fmt::format("{}", run.threads).c_str(), 1);
+  if (::geteuid() == 0) {
+    ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+  }
+}
+
+[[noreturn]] void stop(const std::string& when) {
+  throw Interrupted(fmt::format("stopped {}; the same command goes on from there", when));
+}
+
+void run_stage_processes(const Run& run, const StageNode& node, Clock::time_point stop_at, SignalReader& signals) {
+  const auto log = run.directory.stage_log(node.name);
+  const ProcessEnd end = run_process({stage_words(run, node), log, run.config.pipeline.stop_grace, stop_at}, signals);
+  if (end.status == exit_ok) {
+    if (end.stop_requested && node.name != run.graph.back().name) stop("after " + node.name);
+    return;
+  }
+  // A rank that was not ready for the signal died of it: nothing was lost that the last checkpoint does not hold.
+  const bool by_signal = end.status > 128;
+  if (end.killed) stop(fmt::format("in {}, without waiting for its checkpoint", node.name));
+  if (end.status == exit_interrupted || (end.stop_requested && by_signal)) stop("in " + node.name);
+  throw Error(fmt::format("stage {} failed ({}); its log: {}", node.name,
+                          by_signal ? fmt::format("ended by signal {}", end.status - 128)
+                                    : fmt::format("exit status {}", end.status),
+                          log.string()),
+              end.status == exit_usage ? exit_usage : exit_failed);
+}
+
+void run_stages(const Run& run, Clock::time_point stop_at, SignalReader& signals) {
+  for (const auto& node : run.graph) {
+    if (signals.take().stop) stop("before " + node.name);
+    if (Clock::now() >= stop_at) stop("before " + node.name + ", at pipeline.time-limit");
+    const Decision decision = decide(node, run.graph, run.config, run.directory);
+    if (decision.action == Action::skip) {
+      say("{}: skipped: {}", node.name, decision.reason);
+      continue;
+    }
+    run_stage_processes(run, node, stop_at, signals);
+  }
+}
+
+/// The jobs that `couplet submit` queued would run the same stages, at the latest when this has ended.
+void require_no_submitted_jobs(const RunDirectory& directory) {
+  const SlurmFiles files(directory);
+  if (!std::filesystem::exists(files.jobs())) return;
+  const FileLock lock(files.lock(), LockMode::exclusive, "the job list of " + directory.root().string());
+  Scheduler scheduler;
+  if (scheduler.installed())
+    require_no_jobs(live_jobs(files, scheduler), files);
+  else
+    say("{} was submitted as jobs once; Slurm is not here to say whether some are left", directory.root().string());
+}
+
+void show_results(const RunDirectory& directory) {
+  say("\n{}", score_table(directory.results()));
+  say("report:   {}", directory.report().string());
+  say("pictures: {}", directory.pictures().string());
+}
+
+void create_directories(const RunDirectory& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory.log(), error);
+  if (error) fail("cannot make the run directory {}: {}", directory.root().string(), error.message());
+}
+
+}  // namespace
+
+int run_command(const std::vector<std::string>& words) {
+  const CommandLine line(run_syntax(), words);
+  if (line.help()) {
+    fmt::print("{}", help_text(run_syntax()));
+    return exit_ok;
+  }
+  const auto start = Clock::now();
+  const Run run = resolve_run(line);
+  const Clock::time_point stop_at = end_of_time(run.config.pipeline.time_limit);
+  const std::vector<StageNode> redone = nodes_to_redo(line.all("redo"), run.graph);
+  create_directories(run.directory);
+  SignalReader signals;
+  const FileLock lock(run.directory.lock(), LockMode::exclusive, "run directory " + run.directory.root().string());
+  require_no_submitted_jobs(run.directory);
+  check_stages(run.graph, redone, run.config, run.directory);
+  const std::string text = to_ini(run.config, true);
+  say("{}", text);
+  say("{} ranks of {} threads in {}", run.ranks, run.threads, run.directory.root().string());
+  remove_leftovers(run.directory.root());
+  publish_file(run.directory.config(), text);
+  delete_stages(redone, run.directory);
+  set_environment(run);
+  run_stages(run, stop_at, signals);
+  const std::chrono::duration<double> seconds = Clock::now() - start;
+  show_results(run.directory);
+  say("done in {}", duration_text(seconds.count()));
+  return exit_ok;
+}
+
+}  // namespace couplet

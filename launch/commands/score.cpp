@@ -1,0 +1,136 @@
+// couplet score: all metrics for images made by anybody.
+#include "launch/commands/commands.h"
+#include "launch/local/ranks.h"
+
+#include "method/features/open_network.h"
+#include "method/scoring/image_score.h"
+#include "pipeline/distributed/communicator.h"
+#include "pipeline/distributed/device.h"
+#include "pipeline/distributed/make_communicator.h"
+#include "pipeline/process/log.h"
+#include "pipeline/run/run_directory.h"
+#include "stages/trained/classifier_model.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace couplet {
+
+namespace {
+
+CommandSyntax score_syntax() {
+  return {
+      .name = "score",
+      .arguments = "",
+      .summary = "score images made by anybody against others, or against statistics of them",
+      .flags = {{"samples", "PATH", "the images: .npz, folder of PNG files, or a data set's directory"},
+                {"reference", "PATH", "what to compare with: the same, or statistics (.npz, .safetensors)"},
+                {"network", "FILE", "a TorchScript program, or safetensors of the FID Inception network"},
+                {"network-args", "LIST", "arguments of a TorchScript program besides the images"},
+                {"run-dir", "DIR", "take the network that this run's evaluations use"},
+                {"held-out", "PATH",
+                 "images of the reference's kind that nothing was trained on, to tell memorisation"},
+                {"companion-images", "N",
+                 "of each set, compared one by one, in memory; 0: Fréchet distance alone (10000)"},
+                {"paired", "", "sample i is to be image i of the reference: PSNR and SSIM"},
+                {"nearest", "K", "the K images of the reference nearest to each sample, by pixels"},
+                {"json", "", "print one JSON object"},
+                {"device", "NAME", "auto, cpu or cuda (auto)"}},
+      .takes_keys = false,
+      .notes =
+          "An .npz file has the images as arr_0, uint8 [N, H, W, C]; statistics are mu and sigma, or what `couplet\n"
+          "reference` writes. With a network: Fréchet distance, kernel distance, precision, recall, density, "
+          "coverage,\n"
+          "inception score where it gives class scores, sFID where it gives spatial features; docs/metrics.md says "
+          "how\n"
+          "each is computed. Without one: --paired and --nearest alone. Warnings go to stderr. Ranks share the "
+          "images,\n"
+          "with the same digits: mpirun -n N couplet score ...\n"};
+}
+
+ImageScoreRequest parse_request(const CommandLine& line) {
+  return {.samples = line.required("samples"),
+          .reference = line.required("reference"),
+          .held_out = line.get("held-out"),
+          .companion_images = line.integer("companion-images", 10000, 0),
+          .paired = line.has("paired"),
+          .nearest = line.has("nearest") ? line.integer("nearest", 1, 1) : 0};
+}
+
+/// The network of --network, or of a run; none where only pixels are compared.
+std::unique_ptr<FeatureNetwork> open_network(const CommandLine& line, const ImageScoreRequest& request,
+                                             c10::Device device) {
+  if (line.has("network") && line.has("run-dir")) refuse("--network and --run-dir both name a network; give one");
+  if (!line.has("network") && line.has("network-args")) refuse("--network-args are given without --network");
+  if (line.has("network")) {
+    Config config = default_config();
+    set_value(config, {"evaluate.network-args", line.get("network-args"), "--network-args"});
+    return make_feature_network({line.get("network"), config.evaluate.network_args}, device);
+  }
+  if (!line.has("run-dir")) {
+    if (request.paired || request.nearest > 0) return nullptr;
+    refuse("couplet score compares the features of a network: give --network FILE, or --run-dir DIR for a run's");
+  }
+  const RunDirectory run(line.get("run-dir"));
+  if (!std::filesystem::exists(run.config()))
+    refuse("{} is no run directory: it has no config.ini", run.root().string());
+  const Config config = resolve_config(run.config(), {});
+  if (!config.evaluate.network.empty())
+    return make_feature_network({config.evaluate.network, config.evaluate.network_args}, device);
+  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+  return make_feature_network(load_classifier(run, config.features, shape, device), network_name(config), device);
+}
+
+void print_scores(const nlohmann::ordered_json& scores) {
+  if (scores.contains("network"))
+    fmt::print("network: {}, resize: {}\n", scores["network"]["name"].get<std::string>(),
+               scores["network"]["resize"].get<std::string>());
+  for (const auto& score : scores["scores"]) {
+    const auto& value = score["value"];
+    fmt::print("{:<25} {:<14} {} samples\n", score["metric"].get<std::string>(),
+               value.is_null() ? "none" : fmt::format("{:.8g}", value.get<double>()), score["samples"].dump());
+  }
+  for (const auto& row : scores.value("nearest", nlohmann::ordered_json::array()))
+    fmt::print("sample {}: nearest images {}, distances {}\n", row["sample"].dump(), row["images"].dump(),
+               row["distances"].dump());
+}
+
+void score_on_ranks(const CommandLine& line, const std::string& device, Communicator& communicator) {
+  const ImageScoreRequest request = parse_request(line);
+  const auto network = open_network(line, request, pick_device(device, communicator));
+  const nlohmann::ordered_json scores = score_images(request, network.get(), communicator);
+  if (!communicator.is_root()) return;
+  for (const auto& warning : scores["warnings"]) warn_line(warning.get<std::string>());
+  if (line.has("json"))
+    fmt::print("{}\n", scores.dump(1));
+  else
+    print_scores(scores);
+}
+
+}  // namespace
+
+int score_command(const std::vector<std::string>& words) {
+  const CommandLine line(score_syntax(), words);
+  if (line.help()) {
+    fmt::print("{}", help_text(score_syntax()));
+    return exit_ok;
+  }
+  const std::string device = resolve_device(line.get("device", "auto"));
+  // Features are gathered on the CPU.
+  const auto communicator = make_communicator("cpu");
+  // Standard output is for the scores.
+  open_log("", "", communicator->rank(), communicator->size(), stderr);
+  at::set_num_threads(static_cast<int>(std::max<std::int64_t>(1, usable_cores() / communicator->size())));
+  try {
+    score_on_ranks(line, device, *communicator);
+  } catch (const Error& error) {
+    // What every rank meets is told once.
+    if (communicator->is_root()) throw;
+    return error.status();
+  }
+  return exit_ok;
+}
+
+}  // namespace couplet

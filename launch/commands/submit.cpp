@@ -1,0 +1,272 @@
+// couplet submit: every stage that is not complete as a Slurm job, chained by what it needs.
+#include "launch/commands/commands.h"
+#include "launch/commands/redo.h"
+#include "launch/slurm/job_script.h"
+#include "launch/slurm/live_jobs.h"
+#include "stages/cost/estimate_table.h"
+
+#include "pipeline/process/log.h"
+#include "storage/files/atomic_file.h"
+#include "storage/files/file_lock.h"
+
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <regex>
+
+namespace couplet {
+
+namespace {
+
+constexpr double end_seconds = 180;    // within which cancelled jobs are gone: Slurm's KillWait, and time to spare
+constexpr double orphan_seconds = 30;  // within which their ranks are
+
+std::string profile_help() {
+  std::string text =
+      "\nThe cluster profile: keys of [slurm] for all stages, of [slurm.student] and the like for those of one kind\n"
+      "(prepare, features, teacher, couple, student, evaluate, report). Each is a flag too: --slurm.time 12:00:00,\n"
+      "--slurm.student.time 2-00:00:00. Without --slurm.profile, the one that the run was submitted with before.\n\n";
+  for (const ProfileKey& key : profile_keys())
+    text += fmt::format("  slurm.{:<34} {}{}\n", key.name + " " + key.value, key.help,
+                        key.default_text.empty() ? "" : fmt::format(" (default {})", key.default_text));
+  return text;
+}
+
+CommandSyntax submit_syntax() {
+  return {
+      .name = "submit",
+      .arguments = "",
+      .summary = "run the whole pipeline as Slurm jobs, or what is left of it",
+      .flags = {{"run-dir", "DIR", "where everything of the run is kept; on a file system that all nodes share"},
+                {"config", "FILE", "INI file; without it the run's own config.ini, if there is one"},
+                {"slurm.profile", "FILE", "what the cluster wants (slurm/*.ini), see below"},
+                {"dry-run", "", "print plan, reasons and scripts; needs no Slurm and writes nothing"},
+                {"replace", "", "cancel this run's jobs that wait or run, and take over when they are gone"},
+                redo_flag()},
+      .takes_keys = true,
+      .further_keys = profile_names(),
+      .notes =
+          "A job a stage: those that are complete are left out, the others start when what they need has\n"
+          "succeeded. At a time limit or preemption a job saves and queues itself again; `couplet status` shows\n"
+          "what runs, `couplet cancel` ends it. Jobs that were lost: submit again, it goes on from what is saved.\n" +
+          profile_help()};
+}
+
+struct SkippedStage {
+  std::string name, reason;
+};
+
+/// What is to be submitted, checked.
+struct Plan {
+  Config config;
+  RunDirectory run;
+  Profile profile;
+  std::vector<StageNode> redone;
+  std::vector<StageJob> jobs;
+  std::vector<SkippedStage> skipped;
+  std::string job_template;
+
+  SlurmFiles files() const { return SlurmFiles(run); }
+  /// Which of the jobs this one waits for.
+  std::vector<std::string> needs(const StageJob& job) const {
+    std::vector<std::string> names;
+    for (const StageJob& other : jobs)
+      if (std::ranges::find(job.node.inputs, other.node.name) != job.node.inputs.end())
+        names.push_back(other.node.name);
+    return names;
+  }
+  std::string script(const StageJob& job) const {
+    return job_script(job_template, job, run, std::filesystem::current_path());
+  }
+};
+
+Profile read_profile(const CommandLine& line, const std::vector<Setting>& settings, const SlurmFiles& files) {
+  std::filesystem::path file = line.get("slurm.profile");
+  if (file.empty() && std::filesystem::exists(files.profile())) file = files.profile();
+  return {file, settings};
+}
+
+Plan make_plan(const CommandLine& line) {
+  const RunDirectory run(std::filesystem::absolute(line.required("run-dir")).lexically_normal());
+  std::vector<Setting> of_config, of_profile;
+  for (const Setting& setting : line.settings())
+    (setting.key.starts_with("slurm.") ? of_profile : of_config).push_back(setting);
+  std::filesystem::path file = line.get("config");
+  if (file.empty() && std::filesystem::exists(run.config())) file = run.config();
+  Plan plan{resolve_config(file, of_config), run, read_profile(line, of_profile, SlurmFiles(run)), {}, {}, {},
+            read_file(find_job_template())};
+  const auto graph = stage_graph(plan.config);
+  plan.redone = nodes_to_redo(line.all("redo"), graph);
+  check_stages(graph, plan.redone, plan.config, run);
+  for (const StageNode& node : graph) {
+    const Decision decision = decide_anew(node, graph, plan.redone, plan.config, run);
+    if (decision.action == Action::skip) {
+      plan.skipped.push_back({node.name, decision.reason});
+      continue;
+    }
+    check_profile(plan.profile, node.kind, plan.config);
+    const std::int64_t array = node.kind == "couple" ? plan.config.couple.array : 0;
+    plan.jobs.push_back({node, decision.reason, plan.profile.stage(node.kind), array});
+  }
+  return plan;
+}
+
+/// "2 x 4 ranks, 12:00:00"
+std::string size_text(const StageJob& job) {
+  const StageProfile& profile = job.profile;
+  return fmt::format("{}{} x {} ranks{}{}", job.array > 0 ? fmt::format("{} jobs of ", job.array) : "", profile.nodes,
+                     profile.tasks_per_node, profile.time.empty() ? "" : ", ", profile.time);
+}
+
+void print_plan(const Plan& plan) {
+  constexpr const char* row = "{:<26} {:<26} {:<40} {}\n";
+  fmt::print(fmt::runtime(row), "stage", "nodes x ranks, limit", "why", "after");
+  for (const SkippedStage& stage : plan.skipped) fmt::print(fmt::runtime(row), stage.name, "no job", stage.reason, "");
+  for (const StageJob& job : plan.jobs)
+    fmt::print(fmt::runtime(row), job.node.name, size_text(job), job.reason, fmt::join(plan.needs(job), ", "));
+}
+
+/// The GPUs of a job, or its cores where it has none.
+StageDevices devices_of(const StageProfile& profile) {
+  if (const std::string& gpus = profile.gpus_per_node; !gpus.empty())
+    return {true, profile.nodes * std::stoll(gpus.substr(gpus.rfind(':') + 1))};
+  return {false, profile.ranks() * std::max<std::int64_t>(1, profile.cpus_per_task)};
+}
+
+void print_estimate(const Plan& plan) {
+  const auto devices = [&](const std::string& kind) { return devices_of(plan.profile.stage(kind)); };
+  try {
+    fmt::print("\n{}", estimate_text(estimate_run(plan.config, dataset_size(plan.config, plan.run)), devices));
+  } catch (const Error& error) {
+    fmt::print("\nno estimate of hours and disk: {}\n", error.what());  // the plan holds without
+  }
+}
+
+void print_scripts(const Plan& plan) {
+  for (const StageJob& job : plan.jobs)
+    fmt::print("\n==> {} <==\n{}", plan.files().script(job.flat()).string(), plan.script(job));
+}
+
+/// Makes room: no job of this run is left when this returns.
+void make_room(const Plan& plan, bool replace, Scheduler& scheduler) {
+  const auto live = live_jobs(plan.files(), scheduler);
+  if (live.empty()) return;
+  if (!replace) require_no_jobs(live, plan.files(), ", or add --replace");
+  say("cancelling: {}", jobs_text(live));
+  cancel_jobs(live, plan.files(), scheduler, "couplet submit --replace");
+  wait_for_end(plan.files(), scheduler, end_seconds);
+}
+
+/// What an earlier submission counted and noted, also by tasks of an array, does not count for this one.
+void forget(const StageJob& job, const SlurmFiles& files) {
+  const std::regex name(job.flat() + (job.node.kind == "couple" ? "(-[0-9]+)?" : "") +
+                        "\\.(requeues|retries|reason|note|cancelled)");
+  std::vector<std::filesystem::path> old;
+  for (const auto& entry : std::filesystem::directory_iterator(files.directory()))
+    if (std::regex_match(entry.path().filename().string(), name)) old.push_back(entry.path());
+  for (const auto& path : old) std::filesystem::remove(path);
+}
+
+/// Configuration, profile and scripts.
+void publish_run(const Plan& plan) {
+  const SlurmFiles files = plan.files();
+  const FileLock lock(plan.run.lock(), LockMode::exclusive, "run directory " + plan.run.root().string(),
+                      orphan_seconds);
+  remove_leftovers(plan.run.root());
+  remove_leftovers(files.directory());
+  publish_file(plan.run.config(), to_ini(plan.config, true));
+  publish_file(files.profile(), plan.profile.to_ini());
+  delete_stages(plan.redone, plan.run);
+  for (const StageJob& job : plan.jobs) {
+    forget(job, files);
+    publish_file(files.script(job.flat()), plan.script(job));
+    std::filesystem::permissions(files.script(job.flat()), std::filesystem::perms::owner_exec,
+                                 std::filesystem::perm_options::add);
+  }
+}
+
+SubmittedJob submit_job(const Plan& plan, const StageJob& job, const std::map<std::string, std::string>& ids,
+                        Scheduler& scheduler) {
+  const SlurmFiles files = plan.files();
+  SubmittedJob submitted;
+  submitted.stage = job.node.name;
+  submitted.array = job.array;
+  submitted.script = files.script(job.flat()).string();
+  submitted.output = files.output(job.flat(), job.array > 0);
+  submitted.launcher = job.profile.launcher;
+  for (const std::string& name : plan.needs(job)) submitted.after.push_back(ids.at(name));
+  std::vector<std::string> words;
+  if (!submitted.after.empty())
+    words = {fmt::format("--dependency=afterok:{}", fmt::join(submitted.after, ":")), "--kill-on-invalid-dep=yes"};
+  words.push_back(submitted.script);
+  submitted.job = scheduler.submit(words);
+  submitted.time = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return submitted;
+}
+
+/// All jobs or none: what was queued before one is refused is cancelled.
+void submit_jobs(const Plan& plan, Scheduler& scheduler) {
+  std::int64_t submission = 0;
+  for (const SubmittedJob& job : read_jobs(plan.files())) submission = std::max(submission, job.submission);
+  std::map<std::string, std::string> ids;
+  std::vector<LiveJob> queued;
+  for (const StageJob& job : plan.jobs) {
+    try {
+      LiveJob live{submit_job(plan, job, ids, scheduler), {}};
+      live.submitted.submission = submission + 1;
+      queued.push_back(live);
+      append_job(plan.files(), live.submitted);
+      ids[job.node.name] = live.submitted.job;
+      say("{}: job {}", job.node.name, live.submitted.job);
+    } catch (const Error& error) {
+      if (queued.empty()) throw;
+      say("cancelling the {} jobs that are queued already", queued.size());
+      cancel_jobs(queued, plan.files(), scheduler, "couplet submit, which failed half-way");
+      fail("stage {}: {}; the {} jobs that were queued before it are cancelled", job.node.name, error.what(),
+           queued.size());
+    }
+  }
+}
+
+void submit(const Plan& plan, bool replace) {
+  Scheduler scheduler(30);
+  if (!scheduler.installed())
+    fail(
+        "sbatch and squeue were not found in PATH; submit on a cluster's login node, or look at the plan with "
+        "--dry-run");
+  std::error_code error;
+  for (const auto& path : {plan.files().directory(), plan.run.log()})
+    if (std::filesystem::create_directories(path, error); error)
+      fail("cannot make {}: {}", path.string(), error.message());
+  const FileLock lock(plan.files().lock(), LockMode::exclusive, "the job list of " + plan.run.root().string());
+  make_room(plan, replace, scheduler);
+  publish_run(plan);
+  submit_jobs(plan, scheduler);
+  say("{} jobs; couplet status {} shows them", plan.jobs.size(), plan.run.root().string());
+}
+
+}  // namespace
+
+int submit_command(const std::vector<std::string>& words) {
+  const CommandLine line(submit_syntax(), words);
+  if (line.help()) {
+    fmt::print("{}", help_text(submit_syntax()));
+    return exit_ok;
+  }
+  const Plan plan = make_plan(line);
+  print_plan(plan);
+  if (line.has("dry-run")) {
+    print_estimate(plan);
+    print_scripts(plan);
+  } else if (plan.jobs.empty()) {
+    say("everything is complete: no job is needed");
+  } else {
+    submit(plan, line.has("replace"));
+  }
+  return exit_ok;
+}
+
+}  // namespace couplet

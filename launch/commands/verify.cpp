@@ -1,0 +1,130 @@
+// couplet verify: is a table, a data set or a shard what it claims to be?
+#include "launch/commands/commands.h"
+#include "launch/inspect/table_difference.h"
+
+#include "method/couplings/coupling_check.h"
+#include "pipeline/distributed/communicator.h"
+#include "pipeline/distributed/make_communicator.h"
+#include "storage/tables/table_check.h"
+
+#include <nlohmann/json.hpp>
+
+namespace couplet {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+CommandSyntax verify_syntax() {
+  return {.name = "verify",
+          .arguments = "PATH",
+          .summary = "check every byte and every row of a table or a shard",
+          .flags = {{"quick", "", "headers, sizes, names and the manifest only: no rows are read"},
+                    {"against", "OTHER", "compare with another table, row by row"},
+                    {"tolerance", "X", "largest difference of noise and NLL that --against accepts (default 0)"},
+                    {"json", "", "as JSON"}},
+          .takes_keys = false,
+          .notes =
+              "PATH is a shard (.h5) or a directory of shards, such as RUN/coupling. Every problem is listed with its\n"
+              "file and rows: damaged blocks, holes, duplicates, wrong order, NaN, shards of another table, a stale\n"
+              "manifest. Exit status 0: sound; 1: not. Ranks share the shards: mpirun -n N couplet verify PATH.\n"};
+}
+
+Json to_json(const std::vector<Problem>& problems) {
+  Json list = Json::array();
+  for (const Problem& problem : problems) list.push_back({{"file", problem.file}, {"what", problem.what}});
+  return list;
+}
+
+/// The problems of all shards in the table's order, those of each rank's shards put together on every rank.
+Json check_shards(const TableSurvey& survey, bool quick, Communicator& communicator) {
+  Json mine = Json::object();
+  for (std::int64_t index = communicator.rank(); index < survey.shards; index += communicator.size())
+    mine[std::to_string(index)] = to_json(check_shard(survey, index, quick, check_coupling_rows));
+  std::vector<Json> all;
+  for (const std::string& text : communicator.gather_text(mine.dump())) all.push_back(Json::parse(text));
+  Json list = Json::array();
+  for (std::int64_t index = 0; index < survey.shards; ++index) {
+    const Json& from = all[static_cast<std::size_t>(index % communicator.size())];
+    for (const Json& problem : from.at(std::to_string(index))) list.push_back(problem);
+  }
+  return list;
+}
+
+/// {"path", "shards", "rows", "problems"} of a directory or a file.
+Json verify(const std::filesystem::path& path, bool quick, Communicator& communicator) {
+  if (!std::filesystem::is_directory(path)) {
+    return {{"path", path.string()}, {"problems", to_json(check_file(path, quick, check_coupling_rows))}};
+  }
+  const TableSurvey survey = survey_table(path);
+  Json problems = to_json(survey.problems);
+  for (const Json& problem : check_shards(survey, quick, communicator)) problems.push_back(problem);
+  Json json{{"path", path.string()}, {"shards", survey.shards}};
+  if (survey.manifest) json["rows"] = manifest_plan(*survey.manifest).rows;
+  json["problems"] = std::move(problems);
+  return json;
+}
+
+void print_text(const Json& json, bool quick) {
+  const auto path = json.at("path").get<std::string>();
+  std::string what = path;
+  if (json.contains("rows"))
+    what += fmt::format(": {} rows in {} shards", json["rows"].get<std::int64_t>(), json["shards"].get<std::int64_t>());
+  for (const Json& problem : json.at("problems"))
+    fmt::print("{}: {}\n", problem["file"].get<std::string>(), problem["what"].get<std::string>());
+  if (json.contains("differences")) {
+    for (const Json& column : json["differences"])
+      fmt::print("{}: {} rows differ, largest difference {:.6g}\n", column["column"].get<std::string>(),
+                 column["rows"].get<std::int64_t>(), column["largest"].get<double>());
+  }
+  const std::size_t count = json["problems"].size();
+  if (count > 0)
+    fmt::print("{}: {} problem{}; `couplet repair` drops damaged shards so that they can be made again\n", what, count,
+               count == 1 ? "" : "s");
+  else
+    fmt::print("{}: sound{}\n", what, quick ? " as far as can be seen without reading the rows" : "");
+}
+
+int verify_on_ranks(const CommandLine& line, Communicator& communicator) {
+  const std::filesystem::path path = line.argument();
+  if (!std::filesystem::exists(path)) refuse("{} does not exist", path.string());
+  const bool quick = line.has("quick");
+  Json json = verify(path, quick, communicator);
+  bool sound = json["problems"].empty();
+  if (line.has("against") && sound) {
+    const std::vector<ColumnDifference> differences = compare_tables(path, line.get("against"), communicator);
+    json["against"] = line.get("against");
+    json["differences"] = Json::array();
+    for (const ColumnDifference& column : differences) {
+      json["differences"].push_back({{"column", column.name}, {"rows", column.rows}, {"largest", column.largest}});
+      sound = sound && column.largest <= (column.exact ? 0 : line.number("tolerance", 0));
+    }
+  }
+  if (!communicator.is_root()) return exit_ok;
+  json["sound"] = sound;
+  if (line.has("json"))
+    fmt::print("{}\n", json.dump(2));
+  else
+    print_text(json, quick);
+  return sound ? exit_ok : exit_failed;
+}
+
+}  // namespace
+
+int verify_command(const std::vector<std::string>& words) {
+  const CommandLine line(verify_syntax(), words);
+  if (line.help()) {
+    fmt::print("{}", help_text(verify_syntax()));
+    return exit_ok;
+  }
+  const auto communicator = make_communicator("cpu");
+  try {
+    return verify_on_ranks(line, *communicator);
+  } catch (const Error& error) {
+    // What every rank meets is told once.
+    if (communicator->is_root()) throw;
+    return error.status();
+  }
+}
+
+}  // namespace couplet

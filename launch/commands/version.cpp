@@ -1,0 +1,53 @@
+// couplet version: the program's version and those of the libraries that it runs with.
+#include "launch/commands/commands.h"
+
+#include "pipeline/distributed/cuda_library.h"
+
+#include <H5public.h>
+#include <fmt/format.h>
+#include <mpi.h>
+#include <torch/version.h>
+
+namespace couplet {
+
+namespace {
+
+std::string mpi_version() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+  int length = 0;
+  MPI_Get_library_version(text, &length);
+  const std::string whole(text, static_cast<std::size_t>(length));
+  return whole.substr(0, whole.find(','));  // "Open MPI v4.1.4, package: ..."
+}
+
+std::string cuda_state() {
+#ifdef COUPLET_CUDA
+  const Cuda& cuda = find_cuda();
+  return cuda.library ? fmt::format("built; {} GPUs", cuda.devices) : "built; not usable: " + cuda.missing;
+#else
+  return "not built (no CUDA and NCCL headers were found)";
+#endif
+}
+
+}  // namespace
+
+int version_command(const std::vector<std::string>& words) {
+  const CommandSyntax syntax{.name = "version",
+                             .arguments = "",
+                             .summary = "print the versions of the program and of its libraries",
+                             .flags = {},
+                             .takes_keys = false,
+                             .notes = ""};
+  const CommandLine line(syntax, words);
+  if (line.help()) {
+    fmt::print("{}", help_text(syntax));
+    return exit_ok;
+  }
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  fmt::print("couplet {}\nLibTorch {}\nHDF5 {}.{}.{}\nMPI {}\nCUDA {}\n", COUPLET_VERSION, TORCH_VERSION, major, minor,
+             release, mpi_version(), cuda_state());
+  return exit_ok;
+}
+
+}  // namespace couplet

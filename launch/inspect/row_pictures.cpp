@@ -1,0 +1,110 @@
+#include "launch/inspect/row_pictures.h"
+
+#include "launch/local/ranks.h"
+
+#include "method/data/dataset.h"
+#include "method/data/images.h"
+#include "method/models/patches.h"
+#include "pipeline/config/options.h"
+#include "pipeline/distributed/device.h"
+#include "pipeline/tensor/weights.h"
+#include "stages/trained/models.h"
+#include "storage/error.h"
+#include "storage/files/hash.h"
+#include "storage/formats/picture.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/ranges.h>
+#include <torch/torch.h>
+
+namespace couplet {
+
+namespace {
+
+constexpr std::int64_t rows_a_line = 8;
+constexpr std::int64_t reversed_at_once = 64;
+
+at::Tensor read_tensor(const RowSource& source, const std::string& name, const RowSpan& rows) {
+  const auto index = source.find(name);
+  if (!index) refuse("{}: has no column '{}' to draw", source.path().string(), name);
+  const Column& column = source.columns()[*index];
+  std::vector<std::int64_t> sizes{rows.count()};
+  sizes.insert(sizes.end(), column.shape.begin(), column.shape.end());
+  at::Tensor values = torch::empty(sizes, scalar_type(column.type));
+  source.read(*index, rows.first, rows.count(),
+              {static_cast<std::byte*>(values.data_ptr()), static_cast<std::size_t>(values.nbytes())});
+  return values;
+}
+
+/// Why the rows' images cannot be made again from their noise; empty if they can.
+std::string why_not_regenerated(const RowSource& source, const std::optional<RunDirectory>& run) {
+  if (!source.find("noise")) return "these rows hold no noise";
+  if (!source.provenance().contains("teacher")) return "the provenance names no teacher: image and noise only";
+  if (!run) return "no run directory of these rows was found (--run-dir): image and noise only";
+  if (!std::filesystem::exists(run->teacher_ema()))
+    return fmt::format("{} does not exist: image and noise only", run->teacher_ema().string());
+  return {};
+}
+
+/// The images that the teacher makes of noise as stored: uint8 [N, C, H, W].
+at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at::Tensor& noise,
+                      const at::Tensor& labels) {
+  const std::string found = hash_file(run.teacher_ema());
+  const auto expected = source.provenance().at("teacher").get<std::string>();
+  if (found != expected)
+    refuse("{} was made with teacher {}, but {} is {}: give the run directory of that teacher (--run-dir)",
+           source.path().string(), expected, run.teacher_ema().string(), found);
+  const Config config = resolve_config(run.config(), {});
+  const auto communicator = make_single_communicator();
+  at::set_num_threads(static_cast<int>(resolve_threads(config.pipeline, 1)));
+  const c10::Device device = pick_device(config.pipeline.device, *communicator);
+  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+  TarFlow teacher = load_teacher(run, config.teacher, shape, device);
+  std::vector<at::Tensor> made;
+  for (std::int64_t first = 0; first < noise.size(0); first += reversed_at_once) {
+    const std::int64_t count = std::min(reversed_at_once, noise.size(0) - first);
+    const at::Tensor z = patchify(noise.narrow(0, first, count).to(device), teacher->options().patch);
+    made.push_back(to_uint8(teacher->reverse(z, labels.narrow(0, first, count).to(device))).cpu());
+  }
+  return torch::cat(made);
+}
+
+double noise_scale(const RowSource& source, const at::Tensor& noise) {
+  const auto sigma = source.sigma_f();
+  return sigma ? *sigma : noise.to(torch::kFloat64).square().nanmean().sqrt().item<double>();
+}
+
+}  // namespace
+
+std::optional<RunDirectory> run_of(const std::filesystem::path& path) {
+  for (auto at = std::filesystem::weakly_canonical(path); at.has_relative_path(); at = at.parent_path()) {
+    const RunDirectory run(at.parent_path());
+    if (at == run.coupling() && std::filesystem::exists(run.config())) return run;
+  }
+  return std::nullopt;
+}
+
+std::string draw_rows(const RowSource& source, const RowSpan& rows, const std::optional<RunDirectory>& run,
+                      const std::filesystem::path& path) {
+  const torch::NoGradGuard no_grad;
+  const at::Tensor image = read_tensor(source, "image", rows);
+  if (image.dim() != 4 || image.scalar_type() != torch::kUInt8 || (image.size(1) != 1 && image.size(1) != 3))
+    refuse("{}: images {} [{}] cannot be drawn; expected uint8 [1 or 3, height, width]", source.path().string(),
+           element_name(source.columns()[*source.find("image")].type),
+           fmt::join(source.columns()[*source.find("image")].shape, ", "));
+  std::vector<at::Tensor> panels{image};
+  const std::string why = why_not_regenerated(source, run);
+  if (source.find("noise")) {
+    const at::Tensor noise = read_tensor(source, "noise", rows).to(torch::kFloat32);
+    panels.push_back(noise_picture(noise / noise_scale(source, noise)));
+    if (why.empty())
+      panels.push_back(regenerate(source, *run, noise, read_tensor(source, "label", rows).to(torch::kInt64)));
+  }
+  const at::Tensor all = torch::stack(panels, 1).flatten(0, 1).contiguous();
+  const auto* pixels = all.data_ptr<std::uint8_t>();
+  write_png(path, picture_grid({pixels, pixels + all.numel()}, all.size(0), all.size(1), all.size(2), all.size(3),
+                               rows_a_line * static_cast<std::int64_t>(panels.size())));
+  return why;
+}
+
+}  // namespace couplet

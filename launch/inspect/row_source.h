@@ -1,0 +1,57 @@
+// The rows at a path that a user names: those of one shard, or of a finished table.
+#pragma once
+
+#include "storage/tables/row_table.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace couplet {
+
+/// First and last row, both inclusive.
+struct RowSpan {
+  std::int64_t first = 0, last = 0;
+  std::int64_t count() const { return last - first + 1; }
+};
+
+/// Rows are numbered from 0, in a shard by its own numbers. A shard needs neither manifest nor configuration.
+class RowSource {
+public:
+  /// Refuses a path that is not there; fails where there is neither a shard nor a finished table of ours.
+  explicit RowSource(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  bool is_table() const { return table_.has_value(); }
+  const RowTable& table() const { return table_.value(); }
+  /// The shard that holds a row, and the row's number in it.
+  const RowShard& shard_of(std::int64_t row) const;
+  std::int64_t row_in_shard(std::int64_t row) const;
+
+  const std::string& format() const { return shard_of(0).header().format; }
+  std::int64_t rows() const;
+  std::int64_t first_row() const;  ///< number, in the whole table, of row 0
+  std::int64_t block_rows() const { return shard_of(0).header().block_rows; }
+  const nlohmann::json& provenance() const { return shard_of(0).header().provenance; }
+  const nlohmann::json& summary() const;
+  const std::vector<Column>& columns() const { return shard_of(0).columns(); }
+  std::optional<std::size_t> find(const std::string& column) const;
+
+  void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
+  /// A number of rows to read at once: whole blocks, of all columns together some 16 MiB.
+  std::int64_t rows_at_once() const;
+  /// Root of the mean square of the noise: a table's as its manifest says, a shard's from its own summary. Nothing
+  /// where neither says it.
+  std::optional<double> sigma_f() const;
+
+private:
+  std::filesystem::path path_;
+  std::optional<RowTable> table_;
+  std::optional<RowShard> shard_;
+};
+
+/// "A-B" or "A"; another text and rows that are not there are refused, naming the range there is.
+RowSpan parse_rows(const std::string& flag, const std::string& text, const RowSource& source);
+
+}  // namespace couplet

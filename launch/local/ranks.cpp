@@ -1,0 +1,64 @@
+#include "launch/local/ranks.h"
+
+#include "pipeline/distributed/cuda_library.h"
+#include "pipeline/distributed/device.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <regex>
+#include <string>
+#include <thread>
+
+namespace couplet {
+
+namespace {
+
+/// "2(x3),1": two tasks on each of three nodes, one on the next.
+std::int64_t tasks_of_node(const std::string& text, std::int64_t node) {
+  static const std::regex group("([0-9]+)(?:\\(x([0-9]+)\\))?");
+  std::int64_t tasks = 1;
+  for (std::sregex_iterator match(text.begin(), text.end(), group), end; match != end && node >= 0; ++match) {
+    tasks = std::stoll((*match)[1]);
+    node -= (*match)[2].matched ? std::stoll((*match)[2]) : 1;
+  }
+  return std::max<std::int64_t>(1, tasks);
+}
+
+}  // namespace
+
+std::int64_t usable_cores() {
+  cpu_set_t allowed;
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
+  return std::max<std::int64_t>(1, std::thread::hardware_concurrency());  // more cores than a cpu_set_t holds
+}
+
+std::int64_t resolve_ranks(const PipelineConfig& pipeline) {
+  if (pipeline.ranks > 0) return pipeline.ranks;
+  if (resolve_device(pipeline.device) == "cuda") return std::max(1, find_cuda().devices);
+  return std::min<std::int64_t>(2, usable_cores());
+}
+
+std::int64_t resolve_threads(const PipelineConfig& pipeline, std::int64_t local_ranks) {
+  if (pipeline.threads > 0) return pipeline.threads;
+  return std::max<std::int64_t>(1, usable_cores() / local_ranks);
+}
+
+std::int64_t local_ranks() {
+  if (const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE")) return std::max(1, std::atoi(text));
+  const char* tasks = std::getenv("SLURM_STEP_TASKS_PER_NODE");
+  const char* node = std::getenv("SLURM_NODEID");
+  // Only srun's own tasks have a rank of PMI.
+  const bool by_srun = std::getenv("PMIX_RANK") || std::getenv("PMI_RANK");
+  return by_srun && tasks && node ? tasks_of_node(tasks, std::atoll(node)) : 1;
+}
+
+std::int64_t resolve_task_threads(const PipelineConfig& pipeline, std::int64_t local_ranks) {
+  const char* text = std::getenv("SLURM_CPUS_PER_TASK");
+  const std::int64_t given = text ? std::atoll(text) : 0;
+  if (pipeline.threads > 0 || given <= 0) return resolve_threads(pipeline, local_ranks);
+  return given;
+}
+
+}  // namespace couplet

@@ -1,0 +1,157 @@
+#include "launch/status/run_status.h"
+
+#include "launch/status/stage_logs.h"
+#include "pipeline/config/options.h"
+#include "storage/error.h"
+#include "storage/files/file_lock.h"
+#include "storage/files/text_tail.h"
+
+#include <algorithm>
+
+namespace couplet {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+using Boards = std::map<std::string, std::vector<RankRecord>>;
+
+/// What a stage's processes said last.
+struct Words {
+  fs::path log;
+  std::string last, error;
+};
+
+Words read_words(const StageNode& node, const RunDirectory& run) {
+  Words words{newest_log(run, node), "", ""};
+  const std::string prefix = (node.kind == "couple" ? words.log.stem().string() : node.name) + ": ";
+  constexpr std::string_view program = "couplet: ";
+  for (const std::string& line : last_lines(words.log)) {
+    words.last = line;
+    while (words.last.starts_with(prefix)) words.last.erase(0, prefix.size());
+    if (line.starts_with(prefix)) words.error.clear();
+    if (line.starts_with(program)) words.error = line.substr(program.size());
+  }
+  return words;
+}
+
+std::map<std::string, std::string> fingerprints_of(const std::vector<StageNode>& graph, const Config& config) {
+  std::map<std::string, std::string> found;
+  for (const StageNode& node : graph) found[node.name] = fingerprint(node, graph, config);
+  return found;
+}
+
+class Gathering {
+public:
+  Gathering(const RunDirectory& run, Scheduler* scheduler)
+      : run_(run),
+        config_(resolve_config(run.config(), {})),
+        graph_(stage_graph(config_)),
+        fingerprints_(fingerprints_of(graph_, config_)),
+        book_(run, scheduler, [this](const std::string& stage) { return is_unfinished(stage); }) {
+    for (const StageNode& node : graph_)
+      if (is_unfinished(node.name)) unfinished_.push_back(&node);
+    boards_ = RankBoard::read_all(run.log() / "ranks", [this](const std::string& name) {
+      return std::ranges::any_of(unfinished_, [&](const StageNode* node) { return is_board_of(name, *node); });
+    });
+  }
+
+  RunStatus status() const;
+
+private:
+  bool is_unfinished(const std::string& stage) const;
+  StageFacts facts_of(const StageNode& node) const;
+  StageStatus status_of(const StageNode& node, const std::map<std::string, Standing>& standings) const;
+
+  const RunDirectory& run_;
+  Config config_;
+  std::vector<StageNode> graph_;
+  std::map<std::string, std::string> fingerprints_;
+  JobBook book_;
+  std::vector<const StageNode*> unfinished_;
+  Boards boards_;
+};
+
+bool Gathering::is_unfinished(const std::string& stage) const {
+  const auto fingerprint = fingerprints_.find(stage);
+  if (fingerprint == fingerprints_.end()) return false;  // of a configuration before this one
+  const auto record = read_record(run_.stage(stage));
+  return !record || record->state != StageState::complete || record->fingerprint != fingerprint->second;
+}
+
+StageFacts Gathering::facts_of(const StageNode& node) const {
+  StageFacts facts{.node = node,
+                   .record = read_record(run_.stage(node.name)),
+                   .current = false,
+                   .holder = FileLock::holder(run_.stage_lock(node.name)),
+                   .work = {},
+                   .pulses = {},
+                   .job = book_.of(node.name),
+                   .outputs = {},
+                   .last_line = "",
+                   .last_error = "",
+                   .log = {},
+                   .timeout = config_.pipeline.timeout};
+  if (facts.holder.empty() && node.kind == "couple") facts.holder = FileLock::holder(run_.parts_lock(node.name));
+  if (facts.record) facts.current = facts.record->fingerprint == fingerprints_.at(node.name);
+  if (facts.record) facts.work = work_of(node, config_, run_);
+  for (const auto& [name, ranks] : boards_)
+    if (is_board_of(name, node)) facts.pulses[name] = {ranks};
+  // The name of a kind stands for whichever of its stages is at work.
+  if (node.kind != "couple" && facts.pulses.size() > 1) facts.pulses.erase(node.kind);
+  if (facts.holder.empty() && node.kind != "couple" && node.kind != node.name) facts.pulses.erase(node.kind);
+  if (facts.job && is_unfinished(node.name)) facts.outputs = submission_outputs(run_, facts.job->submitted);
+  const Words words = read_words(node, run_);
+  facts.last_line = words.last;
+  facts.last_error = words.error;
+  facts.log = words.log;
+  return facts;
+}
+
+StageStatus Gathering::status_of(const StageNode& node, const std::map<std::string, Standing>& standings) const {
+  const StageFacts facts = facts_of(node);
+  const double now = unix_now();
+  StageStatus status;
+  status.name = node.name;
+  status.verdict = judge(facts, book_, standings, now);
+  status.work = facts.work;
+  status.holder = facts.holder;
+  if (facts.job) status.job = *facts.job;
+  const bool works = status.verdict.standing == Standing::running || status.verdict.standing == Standing::stuck;
+  if (!works) status.work.rate = 0;
+  if (!facts.record) return status;
+  status.attempts = facts.record->attempts;
+  status.ranks = facts.record->ranks;
+  status.seconds = facts.record->seconds;
+  if (works && facts.record->running_since > 0) status.seconds += now - facts.record->running_since;
+  return status;
+}
+
+RunStatus Gathering::status() const {
+  RunStatus status{run_.root().string(), FileLock::holder(run_.lock()), book_.silence(), {}};
+  std::map<std::string, Standing> standings;
+  for (const StageNode& node : graph_) {
+    status.stages.push_back(status_of(node, standings));
+    standings[node.name] = status.stages.back().verdict.standing;
+  }
+  return status;
+}
+
+}  // namespace
+
+bool RunStatus::at_rest() const {
+  return holder.empty() &&
+         std::ranges::none_of(stages, [](const StageStatus& stage) { return is_under_way(stage.verdict.standing); });
+}
+
+bool RunStatus::is_complete() const {
+  return std::ranges::all_of(stages,
+                             [](const StageStatus& stage) { return stage.verdict.standing == Standing::complete; });
+}
+
+RunStatus run_status(const RunDirectory& run, Scheduler* scheduler) {
+  if (!fs::exists(run.config())) refuse("{} is no run directory: it has no config.ini", run.root().string());
+  return Gathering(run, scheduler).status();
+}
+
+}  // namespace couplet

@@ -1,0 +1,41 @@
+// Where the words of a stage's ranks are: rank 0 speaks into the stage's log; what other ranks, the launcher and the
+// job script say is in the job's output, or in the log where `couplet run` was the launcher.
+#pragma once
+
+#include "pipeline/liveness/rank_board.h"
+#include "pipeline/run/run_directory.h"
+#include "pipeline/run/stage_graph.h"
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// Whether `name` is what a stage's log or the notes of its ranks are called: the stage's flat name, or that with the
+/// numbers of a part of the coupling table (coupling-3, coupling-0-63).
+bool is_name_of(const std::string& name, const StageNode& node);
+/// The same for the notes of its ranks, which may bear the name of its kind, too.
+bool is_board_of(const std::string& board, const StageNode& node);
+
+/// The logs of a stage and of its parts, then the outputs of its jobs over all submissions; each oldest first.
+std::vector<std::filesystem::path> log_files(const RunDirectory& run, const StageNode& node);
+/// The one of the stage's own logs that was written to last.
+std::filesystem::path newest_log(const RunDirectory& run, const StageNode& node);
+
+/// Picks lines of these files.
+class LineFilter {
+public:
+  /// `rank`: only this one's; none: all.
+  LineFilter(StageNode node, std::optional<std::int64_t> rank) : node_(std::move(node)), rank_(rank) {}
+  /// Each line once: what rank 0 says stands in the stage's log, and again in the job's output.
+  bool picks(const std::filesystem::path& file, const std::string& line) const;
+
+private:
+  StageNode node_;
+  std::optional<std::int64_t> rank_;
+};
+
+}  // namespace couplet

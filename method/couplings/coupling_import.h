@@ -1,0 +1,70 @@
+// Couplings made elsewhere: arrays of noise, images and labels become a coupling table of kind "imported".
+#pragma once
+
+#include "method/couplings/coupling_table.h"
+#include "storage/formats/foreign_array.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// Rows of an import, as a table stores them.
+struct ImportedRows {
+  std::vector<std::byte> noise;  ///< of the source's noise_type
+  std::vector<std::byte> image;
+  std::vector<std::int32_t> label;
+};
+
+/// An .npz or HDF5 file with the arrays noise [N, C, S, S] (float16, float32, or float64, which becomes float32), image
+/// [N, C, S, S] (uint8) and perhaps label [N] (integers); or a directory with a coupling table. Other types and shapes
+/// are refused, naming source, array, what was found and what was expected.
+class ImportSource {
+public:
+  explicit ImportSource(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  std::int64_t rows() const { return noise_->shape()[0]; }
+  std::int64_t channels() const { return noise_->shape()[1]; }
+  std::int64_t size() const { return noise_->shape()[2]; }
+  ElementType noise_type() const;
+  /// noise, image, label, sample, flip, replicate; likelihood and round trip are not known.
+  std::vector<Column> columns() const;
+  /// {"kind": "imported", "source", "source_hash", "flips", "replicates"}: of a file its name and content hash; of a
+  /// table that was imported, what its own provenance says.
+  const nlohmann::json& provenance() const { return provenance_; }
+  /// What was assumed or converted, a line each.
+  std::vector<std::string> notes() const;
+
+  /// The next `count` rows. Noise that is not finite, labels below 0 and labels of `classes` and above are errors that
+  /// name the row.
+  ImportedRows next(std::int64_t count, std::int64_t classes);
+
+private:
+  void check_arrays();
+  std::vector<std::byte> next_noise(std::int64_t count);
+  std::vector<std::int32_t> next_labels(std::int64_t count, std::int64_t classes);
+  std::string what(const std::string& array) const;
+
+  std::filesystem::path path_;
+  std::unique_ptr<ForeignFile> file_;
+  std::unique_ptr<ForeignArray> noise_, image_, label_;  ///< label_: none where the source has no labels
+  nlohmann::json provenance_;
+  std::int64_t row_ = 0;  ///< the next one
+};
+
+struct ImportLayout {
+  std::int64_t shard_rows = 8192, block_rows = 256;
+  std::int64_t classes = std::int64_t{1} << 31;  ///< labels lie below
+};
+
+/// Writes all rows of a source from which nothing was taken yet as a table into a directory that is there: shards that
+/// are published one by one, then the manifest. Returns σ_f. Memory: some 16 MiB of rows.
+double import_coupling(ImportSource& source, const std::filesystem::path& directory, const ImportLayout& layout);
+
+}  // namespace couplet

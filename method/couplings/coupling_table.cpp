@@ -1,0 +1,21 @@
+#include "method/couplings/coupling_table.h"
+
+namespace couplet {
+
+std::vector<Column> coupling_columns(const DatasetShape& shape, ElementType noise_type) {
+  const std::vector<std::int64_t> image = {shape.channels, shape.size, shape.size};
+  return {{"noise", noise_type, image,
+           "f(x + noise, label) as the teacher gives it; divide by the manifest's sigma_f for unit variance"},
+          {"image", ElementType::uint8, image, "the image before noise, mirrored where flip is 1, grey values 0-255"},
+          {"label", ElementType::int32, {}, "class, from 0"},
+          {"sample", ElementType::int64, {}, "row of the data set"},
+          {"flip", ElementType::uint8, {}, "1: mirrored left to right"},
+          {"replicate", ElementType::int32, {}, "which draw of the teacher's noise, from 0"},
+          {"nll", ElementType::float32, {}, "negative log-likelihood of the noised image, nats a value"},
+          {"round_trip",
+           ElementType::float32,
+           {},
+           "norm of (image from the stored noise - noised image); -1: not measured"}};
+}
+
+}  // namespace couplet

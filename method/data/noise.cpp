@@ -1,0 +1,45 @@
+#include "method/data/noise.h"
+
+#include "method/data/images.h"
+
+#include <torch/torch.h>
+
+#include <span>
+
+namespace couplet {
+
+at::Tensor noised(const at::Tensor& image, const ImageNoise& noise, std::uint64_t seed, Purpose purpose,
+                  std::uint64_t index) {
+  at::Tensor draw = torch::empty(image.sizes(), torch::kFloat32);
+  const std::span<float> values(draw.data_ptr<float>(), static_cast<std::size_t>(draw.numel()));
+  if (noise.uniform) {
+    fill_uniform(values, seed, purpose, index);
+    return draw.add_(image.to(torch::kFloat32)).div_(128.0).sub_(1.0);
+  }
+  fill_normal(values, seed, purpose, index);
+  return draw.mul_(noise.standard_deviation).add_(to_float(image));
+}
+
+at::Tensor noised_rows(const at::Tensor& images, const ImageNoise& noise, std::uint64_t seed, Purpose purpose,
+                       const std::vector<std::int64_t>& indices) {
+  at::Tensor out = torch::empty(images.sizes(), torch::kFloat32);
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    const auto row = static_cast<std::int64_t>(i);
+    out[row].copy_(noised(images[row], noise, seed, purpose, static_cast<std::uint64_t>(indices[i])));
+  }
+  return out;
+}
+
+at::Tensor normal_rows(const std::vector<std::int64_t>& shape, std::uint64_t seed, Purpose purpose,
+                       const std::vector<std::int64_t>& indices) {
+  std::vector<std::int64_t> sizes{static_cast<std::int64_t>(indices.size())};
+  sizes.insert(sizes.end(), shape.begin(), shape.end());
+  at::Tensor out = torch::empty(sizes, torch::kFloat32);
+  const std::size_t values = indices.empty() ? 0 : static_cast<std::size_t>(out.numel()) / indices.size();
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    fill_normal({out.data_ptr<float>() + i * values, values}, seed, purpose, static_cast<std::uint64_t>(indices[i]));
+  }
+  return out;
+}
+
+}  // namespace couplet

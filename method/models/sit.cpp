@@ -1,0 +1,254 @@
+#include "method/models/sit.h"
+
+#include "method/models/patches.h"
+#include "method/models/recompute.h"
+#include "pipeline/tensor/flops.h"
+#include "pipeline/tensor/transformer_ops.h"
+#include "storage/error.h"
+
+#include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
+#include <torch/nn/init.h>
+#include <torch/utils.h>
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace couplet {
+namespace {
+
+constexpr std::int64_t frequency_count = 128;  ///< of the time embedding: cosines, then sines
+constexpr double largest_period = 10000;
+constexpr double norm_eps = 1e-6;
+constexpr double embedding_std = 0.02;
+
+/// A module that only lends its name to what is registered in it ("attn" in "attn.qkv.weight").
+torch::nn::Module& add_scope(torch::nn::Module& parent, const std::string& name) {
+  return *parent.register_module(name, std::make_shared<torch::nn::Module>());
+}
+
+/// layer_norm(x)·(1 + scale) + shift, with one shift and scale a row. x: [N, T, channels]; shift, scale: [N, channels].
+at::Tensor modulated(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale) {
+  const auto normed = at::layer_norm(x, {x.size(-1)}, {}, {}, norm_eps);
+  return at::addcmul(shift.unsqueeze(1), normed, (1 + scale).unsqueeze(1));
+}
+
+/// ω_k = 10000^(-k/128), in radians a unit of time (models.py, timestep_embedding).
+at::Tensor time_frequencies(const at::TensorOptions& options) {
+  return at::exp(at::arange(frequency_count, options) * (-std::log(largest_period) / frequency_count));
+}
+
+std::int64_t mlp_channels(const SiTOptions& o) {
+  return static_cast<std::int64_t>(static_cast<double>(o.channels) * o.mlp_ratio);
+}
+
+at::Tensor& tensor_of(NamedTensors& tensors, const std::string& name) {
+  const auto found = tensors.find(name);
+  if (found == tensors.end()) fail("these are no SiT weights: {} is missing", name);
+  return found->second;
+}
+
+}  // namespace
+
+void check(const SiTOptions& o) {
+  for (const auto& [name, value] :
+       {std::pair{"patch", o.patch}, {"channels", o.channels}, {"depth", o.depth}, {"heads", o.heads}}) {
+    if (value < 1) refuse("student.{} = {}: must be at least 1", name, value);
+  }
+  if (o.num_classes < 0) refuse("a student of {} classes: must be at least 0", o.num_classes);
+  if (o.channels % o.heads != 0) {
+    refuse("student.channels = {} is not a multiple of student.heads = {}", o.channels, o.heads);
+  }
+  if (o.channels % 4 != 0) {
+    refuse("student.channels = {} is not a multiple of 4, as its sine-cosine positions need", o.channels);
+  }
+  if (o.image_size % o.patch != 0) {
+    refuse("student.patch = {} does not cut images of {}x{} into whole patches", o.patch, o.image_size, o.image_size);
+  }
+}
+
+double forward_flops(const SiTOptions& o) {
+  const auto side = o.image_size / o.patch, tokens = side * side, pixels = o.patch * o.patch * o.in_channels;
+  const double in = product_flops(tokens, pixels, o.channels);
+  const double time = product_flops(1, 2 * frequency_count, o.channels) + product_flops(1, o.channels, o.channels);
+  const double block =
+      transformer_layer_flops(tokens, o.channels, mlp_channels(o)) + product_flops(1, o.channels, 6 * o.channels);
+  const double out = product_flops(1, o.channels, 2 * o.channels) +
+                     product_flops(tokens, o.channels, o.learn_sigma ? 2 * pixels : pixels);
+  return in + time + static_cast<double>(o.depth) * block + out;
+}
+
+std::int64_t parameter_count(const SiTOptions& o) {
+  const auto c = o.channels, pixels = o.in_channels * o.patch * o.patch, hidden = mlp_channels(o);
+  const auto product = [](std::int64_t in, std::int64_t out) { return in * out + out; };
+  const auto embeddings =
+      product(pixels, c) + product(2 * frequency_count, c) + product(c, c) + (o.num_classes + 1) * c;
+  const auto block = product(c, 3 * c) + product(c, c) + product(c, hidden) + product(hidden, c) + product(c, 6 * c);
+  return embeddings + o.depth * block + product(c, 2 * c) + product(c, o.learn_sigma ? 2 * pixels : pixels);
+}
+
+SiTBlockImpl::SiTBlockImpl(const SiTOptions& o) : heads(o.heads) {
+  using torch::nn::Linear;
+  const auto hidden = mlp_channels(o);
+  auto& attention = add_scope(*this, "attn");
+  qkv = attention.register_module("qkv", Linear(o.channels, 3 * o.channels));
+  proj = attention.register_module("proj", Linear(o.channels, o.channels));
+  auto& mlp = add_scope(*this, "mlp");
+  mlp_in = mlp.register_module("fc1", Linear(o.channels, hidden));
+  mlp_out = mlp.register_module("fc2", Linear(hidden, o.channels));
+  modulation = add_scope(*this, "adaLN_modulation").register_module("1", Linear(o.channels, 6 * o.channels));
+}
+
+at::Tensor SiTBlockImpl::forward(const at::Tensor& x, const at::Tensor& condition) {
+  const auto rows = x.size(0), tokens = x.size(1), channels = x.size(2);
+  // In order: shift, scale and gate of attention, then of the MLP.
+  const auto m = linear(condition, modulation).chunk(6, 1);
+  const auto parts =
+      linear(modulated(x, m[0], m[1]), qkv).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
+  const auto mixed = attention(parts[0], parts[1], parts[2], /*causal=*/false);
+  const auto attended =
+      at::addcmul(x, m[2].unsqueeze(1), linear(mixed.transpose(1, 2).reshape({rows, tokens, channels}), proj));
+  const auto hidden = at::gelu(linear(modulated(attended, m[3], m[4]), mlp_in), "tanh");
+  return at::addcmul(attended, m[5].unsqueeze(1), linear(hidden, mlp_out));
+}
+
+SiTImpl::SiTImpl(const SiTOptions& o) : options_(o) {
+  using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::Embedding, torch::nn::Linear;
+  check(o);
+  x_embedder_ = add_scope(*this, "x_embedder")
+                    .register_module("proj", Conv2d(Conv2dOptions(o.in_channels, o.channels, o.patch).stride(o.patch)));
+  auto& time = add_scope(add_scope(*this, "t_embedder"), "mlp");
+  time_in_ = time.register_module("0", Linear(2 * frequency_count, o.channels));
+  time_out_ = time.register_module("2", Linear(o.channels, o.channels));
+  label_table_ =
+      add_scope(*this, "y_embedder").register_module("embedding_table", Embedding(o.num_classes + 1, o.channels));
+  pos_embed_ = register_buffer("pos_embed", sincos_positions(o.channels, o.image_size / o.patch));
+  auto& list = add_scope(*this, "blocks");
+  for (std::int64_t i = 0; i < o.depth; ++i) {
+    blocks_.push_back(list.register_module(std::to_string(i), SiTBlock(o)));
+  }
+  auto& final_layer = add_scope(*this, "final_layer");
+  final_linear_ = final_layer.register_module(
+      "linear", Linear(o.channels, o.patch * o.patch * o.in_channels * (o.learn_sigma ? 2 : 1)));
+  final_modulation_ =
+      add_scope(final_layer, "adaLN_modulation").register_module("1", Linear(o.channels, 2 * o.channels));
+  initialize();
+}
+
+/// models.py, initialize_weights.
+void SiTImpl::initialize() {
+  namespace init = torch::nn::init;
+  const at::NoGradGuard no_grad;
+  for (const auto& module : modules(/*include_self=*/false)) {
+    if (auto* linear = module->as<torch::nn::Linear>()) {
+      init::xavier_uniform_(linear->weight);
+      init::zeros_(linear->bias);
+    }
+  }
+  init::xavier_uniform_(x_embedder_->weight.view({options_.channels, -1}));
+  init::zeros_(x_embedder_->bias);
+  init::normal_(label_table_->weight, 0, embedding_std);
+  init::normal_(time_in_->weight, 0, embedding_std);
+  init::normal_(time_out_->weight, 0, embedding_std);
+  for (auto& block : blocks_) init::zeros_(block->modulation->weight);
+  init::zeros_(final_modulation_->weight);
+  init::zeros_(final_linear_->weight);
+}
+
+/// SiLU of the sum of time and label embedding: the form in which every block takes it. [N, channels]
+at::Tensor SiTImpl::condition(const at::Tensor& t, const at::Tensor& y) {
+  const auto angles = t.to(at::kFloat).unsqueeze(1) * time_frequencies(t.options().dtype(at::kFloat));
+  const auto waves = at::cat({angles.cos(), angles.sin()}, 1).to(time_in_->weight.scalar_type());
+  const auto time = time_out_(at::silu(time_in_(waves)));
+  return at::silu(time + label_table_(at::where(y < 0, options_.num_classes, y)));
+}
+
+at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const at::Tensor& y) {
+  const auto rows = x.size(0), side = options_.image_size / options_.patch, patch = options_.patch;
+  const auto c = condition(t, y);
+  // A convolution whose stride is its kernel is a linear layer on patches.
+  auto tokens =
+      at::linear(patchify(x, patch), x_embedder_->weight.view({options_.channels, -1}), x_embedder_->bias) + pos_embed_;
+  for (auto& block : blocks_) tokens = layer_output(options_.recompute, block, tokens, c);
+  const auto m = linear(c, final_modulation_).chunk(2, 1);
+  const auto output = linear(modulated(tokens, m[0], m[1]), final_linear_).to(x.scalar_type());
+  // Its values come in (p, p, C) order, unlike the input's.
+  const auto images =
+      output.view({rows, side, side, patch, patch, -1}).permute({0, 5, 1, 3, 2, 4}).narrow(1, 0, options_.in_channels);
+  return images.reshape({rows, options_.in_channels, options_.image_size, options_.image_size});
+}
+
+at::Tensor SiTImpl::guided_velocity(const at::Tensor& x, const at::Tensor& t, const at::Tensor& y, double scale) {
+  if (scale == 1) return forward(x, t, y);
+  const auto none = at::full_like(y, options_.num_classes);
+  const auto both = forward(at::cat({x, x}), at::cat({t, t}), at::cat({y, none})).chunk(2);
+  return at::lerp(both[1], both[0], scale);
+}
+
+SiT make_sit(const SiTOptions& options, std::uint64_t seed) {
+  torch::manual_seed(seed);
+  return SiT(options);
+}
+
+at::Tensor flow_matching_loss(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                              const at::Tensor& y) {
+  const auto velocity = model->forward(at::lerp(x, z, t.view({-1, 1, 1, 1})), t, y);
+  return at::mse_loss(velocity.to(at::kFloat), z - x);
+}
+
+at::Tensor flow_matching_errors(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                                const at::Tensor& y) {
+  const auto velocity = model->forward(at::lerp(x, z, t.view({-1, 1, 1, 1})), t, y);
+  return at::mse_loss(velocity.to(at::kFloat), z - x, at::Reduction::None).flatten(1).mean(1);
+}
+
+at::Tensor sincos_positions(std::int64_t channels, std::int64_t side) {
+  const auto exact = at::TensorOptions().dtype(at::kDouble);
+  const auto quarter = channels / 4;
+  const auto omega = at::pow(largest_period, at::arange(quarter, exact) / -static_cast<double>(quarter));
+  const auto angles = at::arange(side, exact).unsqueeze(1) * omega;
+  const auto line = at::cat({angles.sin(), angles.cos()}, 1);  // [side, channels / 2]
+  const auto columns = line.unsqueeze(0).expand({side, side, 2 * quarter});
+  const auto rows = line.unsqueeze(1).expand({side, side, 2 * quarter});
+  return at::cat({columns, rows}, 2).reshape({1, side * side, 4 * quarter}).to(at::kFloat);
+}
+
+NamedTensors reverse_time(const NamedTensors& tensors) {
+  const at::NoGradGuard no_grad;
+  auto reversed = tensors;
+  for (const auto* name : {"final_layer.linear.weight", "final_layer.linear.bias"}) {
+    auto& tensor = tensor_of(reversed, name);
+    tensor = -tensor;
+  }
+  // cos ω(1-t) = cos ω cos ωt + sin ω sin ωt and sin ω(1-t) = sin ω cos ωt - cos ω sin ωt, for the weights of the
+  // waves.
+  auto& weight = tensor_of(reversed, "t_embedder.mlp.0.weight");
+  if (weight.dim() != 2 || weight.size(1) != 2 * frequency_count) {
+    fail("these are no SiT weights: t_embedder.mlp.0.weight takes {} waves, not {}", weight.size(-1),
+         2 * frequency_count);
+  }
+  const auto omega = time_frequencies(weight.options().dtype(at::kFloat)).to(at::kDouble);
+  const auto parts = weight.to(at::kDouble).chunk(2, 1);
+  const auto cosines = parts[0] * omega.cos() + parts[1] * omega.sin();
+  const auto sines = parts[0] * omega.sin() - parts[1] * omega.cos();
+  weight = at::cat({cosines, sines}, 1).to(weight.scalar_type());
+  return reversed;
+}
+
+NamedTensors import_sit(const NamedTensors& published) {
+  auto tensors = reverse_time(published);
+  const auto patch_weight = tensor_of(tensors, "x_embedder.proj.weight");  // [width, C, p, p]
+  const auto channels = patch_weight.size(1), pixels = patch_weight.size(2) * patch_weight.size(3);
+  for (const auto* name : {"final_layer.linear.weight", "final_layer.linear.bias"}) {
+    auto& tensor = tensor_of(tensors, name);
+    if (tensor.size(0) != 2 * channels * pixels) continue;
+    auto shape = tensor.sizes().vec();
+    shape[0] = channels * pixels;
+    tensor = tensor.unflatten(0, {pixels, 2 * channels}).narrow(1, 0, channels).reshape(shape);
+  }
+  return tensors;
+}
+
+}  // namespace couplet

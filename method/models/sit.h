@@ -1,0 +1,101 @@
+// SiT, the student: a transformer over image patches that gives the velocity dx/dt of a flow (Ma et al., arXiv
+// 2401.08740; DiT, arXiv 2212.09748). Parameter names are those of the reference (willisma/SiT, models.py). Its time is
+// ours: t = 0 is data, t = 1 noise, the velocity points from data to noise; files of the reference's time come in
+// through `import_sit`.
+#pragma once
+
+#include "pipeline/tensor/weights.h"
+
+#include <ATen/core/Tensor.h>
+#include <torch/nn/module.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/embedding.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/pimpl.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace couplet {
+
+struct SiTOptions {
+  std::int64_t in_channels = 1;
+  std::int64_t image_size = 28;
+  std::int64_t patch = 4;
+  std::int64_t channels = 96;
+  std::int64_t depth = 4;
+  std::int64_t heads = 4;
+  std::int64_t num_classes = 10;  ///< the label table has one more row, for "no label"
+  double mlp_ratio = 4;
+  bool learn_sigma = false;  ///< the network has 2C outputs, of which the first C are the velocity
+  bool recompute = false;    ///< blocks are computed again in the backward pass instead of kept
+};
+
+/// Refuses sizes that do not fit together, naming the configuration keys.
+void check(const SiTOptions& options);
+/// Floating-point operations of the matrix products in one image's forward pass.
+double forward_flops(const SiTOptions& options);
+/// Trained numbers of such a model, without making one.
+std::int64_t parameter_count(const SiTOptions& options);
+
+/// One transformer block with adaLN-Zero conditioning.
+class SiTBlockImpl : public torch::nn::Module {
+public:
+  explicit SiTBlockImpl(const SiTOptions& options);
+  /// x: [N, T, channels]; condition: [N, channels], after SiLU.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& condition);
+
+  std::int64_t heads;
+  torch::nn::Linear qkv{nullptr}, proj{nullptr}, mlp_in{nullptr}, mlp_out{nullptr}, modulation{nullptr};
+};
+TORCH_MODULE(SiTBlock);
+
+class SiTImpl : public torch::nn::Module {
+public:
+  explicit SiTImpl(const SiTOptions& options);
+
+  /// The velocity [N, C, H, W] at x [N, C, H, W], t [N] in [0, 1]. y: int64 [N]; num_classes or a negative number: no
+  /// label.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& t, const at::Tensor& y);
+  /// Classifier-free guidance over all channels: v_unlabelled + scale (v_labelled - v_unlabelled), in one batch of
+  /// twice the rows; scale 1 costs no more than `forward`.
+  at::Tensor guided_velocity(const at::Tensor& x, const at::Tensor& t, const at::Tensor& y, double scale);
+
+  const SiTOptions& options() const { return options_; }
+
+private:
+  void initialize();
+  at::Tensor condition(const at::Tensor& t, const at::Tensor& y);
+
+  SiTOptions options_;
+  torch::nn::Conv2d x_embedder_{nullptr};
+  torch::nn::Linear time_in_{nullptr}, time_out_{nullptr}, final_modulation_{nullptr}, final_linear_{nullptr};
+  torch::nn::Embedding label_table_{nullptr};
+  std::vector<SiTBlock> blocks_;
+  at::Tensor pos_embed_;  ///< [1, T, channels], fixed
+};
+TORCH_MODULE(SiT);
+
+/// A model with the reference's initial weights, a function of options and seed. Seeds torch's global generator.
+SiT make_sit(const SiTOptions& options, std::uint64_t seed);
+
+/// What a student is trained by (method of NFM): ‖f(x_t, t, y) - (z - x)‖², mean over values, x_t = (1 - t) x + t z.
+/// x: images [N, C, H, W], z: noise of the same shape, t: [N], y as for `forward`.
+at::Tensor flow_matching_loss(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                              const at::Tensor& y);
+/// [N]: the same of each row.
+at::Tensor flow_matching_errors(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                                const at::Tensor& y);
+
+/// Fixed 2-D sine-cosine positions [1, side², channels] in reading order (models.py, get_2d_sincos_pos_embed): the
+/// first half of the channels encodes the column, the second the row.
+at::Tensor sincos_positions(std::int64_t channels, std::int64_t side);
+
+/// SiT's weights with time turned round: a network f(x, t) becomes -f(x, 1 - t), exactly. Its own inverse, so the same
+/// for import and export: between our files and the reference's, whose t = 1 is data and whose field points to data.
+NamedTensors reverse_time(const NamedTensors& tensors);
+/// Published SiT (or DiT-shaped) weights as ours: time turned round; of learn_sigma's 2C output channels, the first C
+/// kept.
+NamedTensors import_sit(const NamedTensors& published);
+
+}  // namespace couplet

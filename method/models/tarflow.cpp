@@ -1,0 +1,207 @@
+#include "method/models/tarflow.h"
+
+#include "method/models/patches.h"
+#include "method/models/recompute.h"
+#include "pipeline/tensor/flops.h"
+#include "pipeline/tensor/row_chunks.h"
+#include "pipeline/tensor/transformer_ops.h"
+#include "storage/error.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/variable.h>
+#include <torch/utils.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numbers>
+#include <string>
+
+namespace couplet {
+namespace {
+
+constexpr std::int64_t mlp_expansion = 4;
+constexpr double embedding_std = 1e-2;
+constexpr double prior_rate = 0.1;
+
+/// A module that only lends its name to what is registered in it ("attention" in "attention.qkv.weight").
+torch::nn::Module& add_scope(torch::nn::Module& parent, const std::string& name) {
+  return *parent.register_module(name, std::make_shared<torch::nn::Module>());
+}
+
+}  // namespace
+
+void check(const TarFlowOptions& o) {
+  for (const auto& [name, value] : {std::pair{"patch", o.patch},
+                                    {"channels", o.channels},
+                                    {"blocks", o.blocks},
+                                    {"layers", o.layers},
+                                    {"head-size", o.head_size}}) {
+    if (value < 1) refuse("teacher.{} = {}: must be at least 1", name, value);
+  }
+  if (o.channels % o.head_size != 0) {
+    const auto above = (o.channels / o.head_size + 1) * o.head_size;
+    refuse("teacher.channels = {} is not a multiple of teacher.head-size = {}: the next one is {}", o.channels,
+           o.head_size, above);
+  }
+  if (o.image_size % o.patch != 0 || o.image_size <= o.patch) {
+    refuse("teacher.patch = {} does not cut images of {}x{} into two or more whole patches", o.patch, o.image_size,
+           o.image_size);
+  }
+}
+
+double forward_flops(const TarFlowOptions& o) {
+  const auto context = o.tokens() - 1;  // the last token does not enter the transformer
+  const double in = product_flops(context, o.token_size(), o.channels);
+  const double layers =
+      static_cast<double>(o.layers) * transformer_layer_flops(context, o.channels, mlp_expansion * o.channels);
+  const double out = product_flops(context, o.channels, o.token_size() * (o.nvp ? 2 : 1));
+  return static_cast<double>(o.blocks) * (in + layers + out);
+}
+
+std::int64_t parameter_count(const TarFlowOptions& o) {
+  const auto c = o.channels, outputs = o.token_size() * (o.nvp ? 2 : 1);
+  // Two norms, query, key and value, output, the MLP's two layers; weights and biases.
+  const auto layer = 4 * c + (4 + 2 * mlp_expansion) * c * c + (5 + mlp_expansion) * c;
+  const auto embeddings = (o.tokens() + o.num_classes) * c;
+  return o.blocks * (o.token_size() * c + c + embeddings + o.layers * layer + c * outputs + outputs);
+}
+
+TarFlowLayerImpl::TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size) : heads(channels / head_size) {
+  using torch::nn::LayerNorm, torch::nn::LayerNormOptions, torch::nn::Linear;
+  auto& attention = add_scope(*this, "attention");
+  attention_norm = attention.register_module("norm", LayerNorm(LayerNormOptions({channels})));
+  qkv = attention.register_module("qkv", Linear(channels, 3 * channels));
+  proj = attention.register_module("proj", Linear(channels, channels));
+  auto& mlp = add_scope(*this, "mlp");
+  mlp_norm = mlp.register_module("norm", LayerNorm(LayerNormOptions({channels})));
+  auto& main = add_scope(mlp, "main");
+  mlp_in = main.register_module("0", Linear(channels, mlp_expansion * channels));
+  mlp_out = main.register_module("2", Linear(mlp_expansion * channels, channels));
+}
+
+at::Tensor TarFlowLayerImpl::forward(const at::Tensor& x) {
+  const auto rows = x.size(0), tokens = x.size(1), channels = x.size(2);
+  const auto parts =
+      linear(attention_norm(x), qkv).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
+  const auto mixed = attention(parts[0], parts[1], parts[2], /*causal=*/true);
+  const auto attended = x + linear(mixed.transpose(1, 2).reshape({rows, tokens, channels}), proj);
+  return attended + linear(at::gelu(linear(mlp_norm(attended), mlp_in)), mlp_out);
+}
+
+TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, bool reads_backwards)
+    : nvp(o.nvp), recompute(o.recompute), backwards(reads_backwards) {
+  using torch::nn::Linear;
+  proj_in = register_module("proj_in", Linear(o.token_size(), o.channels));
+  pos_embed = register_parameter("pos_embed", at::randn({o.tokens(), o.channels}) * embedding_std);
+  if (o.num_classes > 0) {
+    class_embed = register_parameter("class_embed", at::randn({o.num_classes, 1, o.channels}) * embedding_std);
+  }
+  auto& list = add_scope(*this, "attn_blocks");
+  for (std::int64_t i = 0; i < o.layers; ++i) {
+    layers.push_back(list.register_module(std::to_string(i), TarFlowLayer(o.channels, o.head_size)));
+  }
+  proj_out = register_module("proj_out", Linear(o.channels, o.token_size() * (o.nvp ? 2 : 1)));
+  const at::NoGradGuard no_grad;
+  proj_out->weight.zero_();
+}
+
+at::Tensor TarFlowBlockImpl::label_rows(const at::Tensor& y) const {
+  if (!class_embed.defined()) return {};
+  const auto classes = class_embed.size(0);
+  const auto table = class_embed.squeeze(1);
+  const auto mean = table.mean(0, /*keepdim=*/true);
+  if (!y.defined()) return mean;
+  // The mean as one more row: no look at the labels' values, so no wait for the device.
+  return at::embedding(at::cat({table, mean}), at::where(y < 0, classes, y));
+}
+
+TarFlowOutput TarFlowBlockImpl::forward(const at::Tensor& image_order, const at::Tensor& y) {
+  const auto tokens = backwards ? image_order.flip({1}) : image_order;
+  const auto places = backwards ? pos_embed.flip({0}) : pos_embed;
+  const auto rows = tokens.size(0), count = tokens.size(1), size = tokens.size(2);
+  // The last token conditions none, so it does not enter the transformer; the first is left as it is.
+  const auto context = count - 1;
+  auto x = linear(tokens.narrow(1, 0, context), proj_in) + places.narrow(0, 0, context);
+  if (const auto labels = label_rows(y); labels.defined()) x = x + labels.unsqueeze(1);
+  for (auto& layer : layers) x = layer_output(recompute, layer, x);
+  const auto affine = linear(x, proj_out).to(tokens.scalar_type());
+
+  const auto first = tokens.narrow(1, 0, 1), rest = tokens.narrow(1, 1, context);
+  at::Tensor moved, logdet;
+  if (nvp) {
+    const auto a = affine.narrow(2, 0, size), b = affine.narrow(2, size, size);
+    moved = (rest - b) * at::exp(-a);
+    logdet = a.sum({1, 2}) * (-1.0 / static_cast<double>(count * size));
+  } else {
+    moved = rest - affine;
+    logdet = at::zeros({rows}, tokens.options());
+  }
+  const auto z = at::cat({first, moved}, 1);
+  return {backwards ? z.flip({1}) : z, logdet};
+}
+
+TarFlowImpl::TarFlowImpl(const TarFlowOptions& options) : options_(options) {
+  check(options);
+  auto& list = add_scope(*this, "blocks");
+  for (std::int64_t i = 0; i < options.blocks; ++i) {
+    blocks_.push_back(list.register_module(std::to_string(i), TarFlowBlock(options, i % 2 == 1)));
+  }
+  var_ = register_buffer("var", at::ones({options.tokens(), options.token_size()}));
+}
+
+TarFlowOutput TarFlowImpl::forward(const at::Tensor& x, const at::Tensor& y) {
+  TarFlowOutput output{patchify(x, options_.patch), at::zeros({x.size(0)}, x.options())};
+  for (auto& block : blocks_) {
+    const auto step = block(output.z, y);
+    output = {step.z, output.logdet + step.logdet};
+  }
+  return output;
+}
+
+at::Tensor TarFlowImpl::loss(const TarFlowOutput& output) const {
+  return 0.5 * output.z.square().mean() - output.logdet.mean();
+}
+
+at::Tensor TarFlowImpl::negative_log_likelihood(const TarFlowOutput& output) const {
+  const auto log_normal = 0.5 * (output.z.square() / var_ + var_.log()).mean({1, 2});
+  return log_normal + 0.5 * std::log(2 * std::numbers::pi) - output.logdet;
+}
+
+at::Tensor TarFlowImpl::standardised(const at::Tensor& z) const {
+  return options_.nvp ? z : z / var_.sqrt();
+}
+
+void TarFlowImpl::update_prior(const at::Tensor& mean_square) {
+  if (options_.nvp) return;
+  const at::NoGradGuard no_grad;
+  var_.lerp_(mean_square.detach(), prior_rate);
+}
+
+TarFlow make_tarflow(const TarFlowOptions& options, std::uint64_t seed) {
+  torch::manual_seed(seed);
+  return TarFlow(options);
+}
+
+NamedTensors export_tarflow(const NamedTensors& tensors, const TarFlowOptions& options) {
+  auto exported = tensors;
+  for (std::int64_t i = 0; i < options.blocks; ++i) {
+    exported["blocks." + std::to_string(i) + ".attn_mask"] = at::ones({options.tokens(), options.tokens()}).tril();
+  }
+  return exported;
+}
+
+at::Tensor denoise(TarFlow& model, const at::Tensor& x_noisy, const at::Tensor& y, double noise_std) {
+  return by_row_chunks(x_noisy.size(0), x_noisy.device(), [&](std::int64_t first, std::int64_t count) {
+    const at::AutoGradMode with_grad(true);
+    const auto x = x_noisy.narrow(0, first, count).detach().clone().requires_grad_();
+    const auto labels = y.defined() ? y.narrow(0, first, count) : y;
+    const auto values = static_cast<double>(x.size(1) * x.size(2) * x.size(3));
+    const auto log_density = model->negative_log_likelihood(model(x, labels)).sum() * -values;
+    const auto gradient = torch::autograd::grad({log_density}, {x}).front();
+    return x.detach() + noise_std * noise_std * gradient;
+  });
+}
+
+}  // namespace couplet

@@ -1,0 +1,47 @@
+#include "method/sampling/starts.h"
+
+#include "method/data/noise.h"
+#include "pipeline/loader/table_rows.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+#include <numeric>
+
+namespace couplet {
+namespace {
+
+std::int64_t class_at(const DatasetShape& shape, double quantile) {
+  const auto rows =
+      static_cast<double>(std::accumulate(shape.class_counts.begin(), shape.class_counts.end(), std::int64_t{0}));
+  double below = 0;
+  for (std::size_t label = 0; label < shape.class_counts.size(); ++label) {
+    below += static_cast<double>(shape.class_counts[label]);
+    if (quantile * rows < below) return static_cast<std::int64_t>(label);
+  }
+  return shape.classes - 1;
+}
+
+}  // namespace
+
+Starts fresh_starts(const DatasetShape& shape, std::uint64_t seed, std::int64_t first, std::int64_t count) {
+  constexpr double golden = 0.61803398874989485;
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(count)), labels;
+  std::iota(indices.begin(), indices.end(), first);
+  for (const std::int64_t index : indices) {
+    const double turn = (static_cast<double>(index) + 0.5) * golden;
+    labels.push_back(class_at(shape, turn - std::floor(turn)));
+  }
+  return {normal_rows({shape.channels, shape.size, shape.size}, seed, Purpose::evaluation_noise, indices),
+          torch::tensor(labels, torch::kInt64)};
+}
+
+Starts table_starts(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count) {
+  const std::int64_t there = std::max<std::int64_t>(1, std::min(count, table.rows() - first));
+  const std::int64_t start = std::min(first, table.rows() - 1);
+  const at::Tensor rows = torch::arange(count).clamp_max(there - 1);
+  return {read_rows(table, "noise", start, there).to(torch::kFloat32).div_(sigma_f).index_select(0, rows),
+          read_rows(table, "label", start, there).to(torch::kInt64).index_select(0, rows)};
+}
+
+}  // namespace couplet

@@ -1,0 +1,60 @@
+// What a network says of a set of images.
+#pragma once
+
+#include "method/data/image_set.h"
+#include "method/features/feature_network.h"
+#include "method/metrics/frechet.h"
+#include "method/metrics/inception_score.h"
+#include "pipeline/distributed/communicator.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace couplet {
+
+/// Values that a network gives of an image.
+struct FeatureWidths {
+  std::int64_t features = 0;
+  std::int64_t spatial = 0, classes = 0;  ///< 0: none, or not wanted
+
+  std::int64_t all() const { return features + spatial + classes; }
+};
+
+FeatureWidths widths_of(const ImageFeatures& made);
+/// What of it has a width: float32 [n, widths.all()], features first.
+at::Tensor joined(const ImageFeatures& made, const FeatureWidths& widths);
+
+/// Images are added in their order; kept are sums, and the features of the first images.
+class DescribedImages {
+public:
+  /// `images` in all, of which the first `kept` keep their features. There is an inception score where there are class
+  /// scores of ten images or more.
+  DescribedImages(const FeatureWidths& widths, std::int64_t images, std::int64_t kept);
+  /// The next images: [n, widths.all()], of any floating type that holds float32.
+  void add(const at::Tensor& values);
+
+  const at::Tensor& features() const { return features_; }  ///< float32 [kept, widths.features]
+  const Moments& moments() const { return moments_; }
+  const std::optional<Moments>& spatial() const { return spatial_; }
+  const std::optional<InceptionScore>& inception() const { return inception_; }
+
+private:
+  FeatureWidths widths_;
+  std::int64_t added_ = 0;
+  at::Tensor features_;
+  Moments moments_;
+  std::optional<Moments> spatial_;
+  std::optional<InceptionScore> inception_;
+};
+
+/// All images of a set, the features of the first `kept` of them kept (of all without it), in slices of 250 images that
+/// the ranks take in turn: the same digits on any number of ranks, equal on all of them. Collective: an error of one
+/// rank (an image that cannot be read) is thrown on every one. `stopped`: the message of Interrupted when a stop is
+/// asked for; empty: all are described.
+DescribedImages describe_images(FeatureNetwork& network, ImageSet& images, const std::string& stopped,
+                                Communicator& communicator, std::optional<std::int64_t> kept = std::nullopt);
+
+}  // namespace couplet

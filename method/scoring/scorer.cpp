@@ -1,0 +1,103 @@
+#include "method/scoring/scorer.h"
+
+#include "method/data/images.h"
+#include "pipeline/distributed/slices.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace couplet {
+
+namespace {
+
+/// What stands behind a sample's features.
+enum Extra : std::int64_t { right_class, finite, evaluations, extras };
+
+void add_extras(SampleScore& score, const at::Tensor& columns) {
+  const at::Tensor sums = columns.sum(0);
+  const at::Tensor nfe = columns.select(1, evaluations);
+  const auto least = nfe.min().item<std::int64_t>(), most = nfe.max().item<std::int64_t>();
+  score.nfe_least = score.samples == 0 ? least : std::min(score.nfe_least, least);
+  score.nfe_most = std::max(score.nfe_most, most);
+  score.nfe_mean += sums[evaluations].item<double>();
+  score.class_accuracy += sums[right_class].item<double>();
+  score.nonfinite += columns.size(0) - sums[finite].item<std::int64_t>();
+  score.samples += columns.size(0);
+}
+
+}  // namespace
+
+Scorer::Scorer(Classifier classifier, ScorerReference basis, std::int64_t slice_rows, std::int64_t pictures,
+               std::string stopped, Communicator& communicator, c10::Device device)
+    : classifier_(std::move(classifier)),
+      basis_(std::move(basis)),
+      slice_rows_(slice_rows),
+      pictures_(pictures),
+      stopped_(std::move(stopped)),
+      communicator_(communicator),
+      device_(device) {}
+
+/// [rows, widths + extras]: what the network says, then what `Extra` names.
+at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe) {
+  const at::Tensor is_finite = images.flatten(1).isfinite().all(1).to(torch::kFloat32).cpu();
+  const at::Tensor pixels = to_uint8(images);
+  const at::Tensor features = classifier_->features(to_float(pixels).to(device_));
+  const at::Tensor right = classifier_->logits(features).argmax(1).cpu().eq(labels.cpu()).to(torch::kFloat32);
+  const at::Tensor described = basis_.network ? joined(basis_.network->describe(pixels), basis_.widths) : features;
+  const at::Tensor made = torch::full_like(right, static_cast<double>(nfe));
+  return torch::cat({described.to(torch::kFloat32).cpu(), torch::stack({right, is_finite, made}, 1)}, 1);
+}
+
+std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples,
+                                       const SliceJournal& journal) {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t described = basis_.widths.all(), width = described + extras;
+  std::vector<DescribedImages> images;
+  for (std::size_t variant = 0; variant < variants; ++variant)
+    images.emplace_back(basis_.widths, samples, basis_.compared_images);
+  std::vector<SampleScore> scores(variants);
+  // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape.
+  const auto make = [&](std::int64_t first) {
+    const Generated made = generate(first, slice_rows_);
+    std::vector<at::Tensor> parts;
+    for (std::size_t variant = 0; variant < variants; ++variant) {
+      const at::Tensor& those = made.variants.at(variant);
+      parts.push_back(describe(those, made.labels, made.nfe));
+      if (first > 0) continue;  // the first slice is the root's
+      scores[variant].pictures = to_uint8(those.narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
+    }
+    return torch::cat(parts, 1);
+  };
+  const auto add = [&](const at::Tensor& values) {
+    for (std::size_t variant = 0; variant < variants; ++variant) {
+      const at::Tensor part = values.narrow(1, static_cast<std::int64_t>(variant) * width, width);
+      images[variant].add(part.narrow(1, 0, described));
+      add_extras(scores[variant], part.narrow(1, described, extras));
+    }
+  };
+  for_each_slice(communicator_,
+                 {.rows = samples,
+                  .slice_rows = slice_rows_,
+                  .columns = static_cast<std::int64_t>(variants) * width,
+                  .stopped = stopped_,
+                  .type = torch::kFloat32,
+                  .journal = journal},
+                 make, add);
+  // The journal keeps no images: the first slice is made once more for its pictures.
+  if (communicator_.is_root() && !scores.front().pictures.defined()) make(0);
+  for (std::size_t variant = 0; variant < variants; ++variant) finish(scores[variant], images[variant]);
+  return scores;
+}
+
+void Scorer::finish(SampleScore& score, const DescribedImages& images) {
+  const auto count = static_cast<double>(score.samples);
+  score.class_accuracy /= count;
+  score.nfe_mean /= count;
+  score.features = images.features();
+  score.comparison = compare_features(images, basis_.reference, communicator_);
+  score.frechet_distance = score.comparison.front().value;
+}
+
+}  // namespace couplet

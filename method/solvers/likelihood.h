@@ -1,0 +1,35 @@
+// Likelihood of images under the flow that a velocity field generates, by the probability-flow ODE.
+#pragma once
+
+#include "method/solvers/dopri5.h"
+#include "method/solvers/velocity_field.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace couplet {
+
+struct FlowLikelihood {
+  at::Tensor nats;       ///< float64 [rows] on the CPU: log p_0(x)
+  std::int64_t nfe = 0;  ///< evaluations of the field with its trace, of the batch
+};
+
+/// log p_0(x) = log N(x_1; 0, I) + ∫₀¹ Tr(∂v/∂x)(x_t, t) dt along the path from x at t = 0, by dopri5 over path and
+/// integral together (float64; the field is asked in x's type, with gradients). The error norm is the larger of the
+/// two's root mean squares. Without `probes` the trace is exact: a backward pass for each value of an image, so for
+/// few values only. With probes [count, rows, shape of a row] of ±1 it is Hutchinson's estimate, mean of εᵀ(∂v/∂x)ε,
+/// unbiased in the integral as ε stays the same along a path: a backward pass a probe.
+FlowLikelihood flow_likelihood(const VelocityField& field, const at::Tensor& x, const Tolerance& tolerance,
+                               const at::Tensor& probes = {});
+
+/// [count, rows.size(), shape...] of ±1, float32: a function of (seed, row, number of the probe).
+at::Tensor rademacher_probes(std::int64_t count, const std::vector<std::int64_t>& shape, std::uint64_t seed,
+                             const std::vector<std::int64_t>& rows);
+
+/// uint8 images [N, C, H, W] with uniform noise of one grey level: (g + u - ½) / 127.5 - 1, u in [0, 1) a function of
+/// (seed, row). The cell of grey value g lies around the value that g has for a student.
+at::Tensor dequantised(const at::Tensor& images, std::uint64_t seed, const std::vector<std::int64_t>& rows);
+/// Bits a value of 8-bit images, of densities in nats an image of `values` values, on the scale of `dequantised`.
+at::Tensor student_bits(const at::Tensor& nats, std::int64_t values);
+
+}  // namespace couplet

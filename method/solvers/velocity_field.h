@@ -1,0 +1,38 @@
+// The field whose paths lead from noise to data, and one whose evaluations are counted and whose answers are checked.
+#pragma once
+
+#include "storage/error.h"
+
+#include <ATen/core/Tensor.h>
+#include <fmt/ranges.h>
+
+#include <cstdint>
+#include <functional>
+
+namespace couplet {
+
+/// dx/dt at (x, t): a tensor of x's shape (converted to x's type where a network answers in another). x is [rows, ...];
+/// t is the same for all rows.
+using VelocityField = std::function<at::Tensor(const at::Tensor& x, double t)>;
+
+/// Lives no longer than the field. An answer of another shape than the state is an error.
+class CountedField {
+public:
+  explicit CountedField(const VelocityField& field) : field_(field) {}
+  at::Tensor operator()(const at::Tensor& x, double t) {
+    ++count_;
+    at::Tensor velocity = field_(x, t);
+    if (velocity.sizes() != x.sizes()) {
+      fail("the velocity field answered shape {} for a state of shape {} at t = {}", fmt::join(velocity.sizes(), "x"),
+           fmt::join(x.sizes(), "x"), t);
+    }
+    return velocity.to(x.scalar_type());
+  }
+  std::int64_t count() const { return count_; }
+
+private:
+  const VelocityField& field_;
+  std::int64_t count_ = 0;
+};
+
+}  // namespace couplet

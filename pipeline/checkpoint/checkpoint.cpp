@@ -1,0 +1,224 @@
+#include "pipeline/checkpoint/checkpoint.h"
+
+#include "pipeline/distributed/agreement.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/process/log.h"
+#include "storage/error.h"
+#include "storage/files/atomic_file.h"
+#include "storage/files/hash.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace couplet {
+namespace {
+
+constexpr char format_name[] = "couplet-checkpoint";
+constexpr int format_version = 1;
+constexpr char state_name[] = "state.json";
+constexpr char latest_name[] = "latest";
+constexpr char best_name[] = "best";
+constexpr std::string_view name_prefix = "step-";
+
+std::uint64_t bytes_of(const Checkpoint& checkpoint) {
+  std::uint64_t bytes = 0;
+  for (const auto& [file, tensors] : checkpoint.files) {
+    for (const auto& [name, tensor] : tensors) bytes += tensor.nbytes();
+  }
+  return bytes;
+}
+
+/// The hash of a state.json's content, which stands in it under "hash".
+std::string state_hash(nlohmann::json state) {
+  state.erase("hash");
+  return hash_text(state.dump());
+}
+
+/// state.json, checked to be whole and ours.
+nlohmann::json read_state(const fs::path& directory, std::int64_t step) {
+  const auto path = directory / state_name;
+  const auto state = nlohmann::json::parse(read_file(path), nullptr, false);
+  if (!state.is_object()) fail("{}: is no JSON object", path.string());
+  if (state.value("format", "") != format_name) fail("{}: format is not '{}'", path.string(), format_name);
+  if (const int version = state.value("format_version", 0); version > format_version) {
+    fail("{}: format version {} is newer than this program's {} ({}); use the program that wrote it ({})",
+         path.string(), version, format_version, COUPLET_VERSION, state.value("program_version", "unknown"));
+  }
+  if (state.value("hash", "") != state_hash(state))
+    fail("{}: content hash differs: the file is damaged", path.string());
+  if (state.at("step") != step)
+    fail("{}: is of step {}, the directory of {}", path.string(), state["step"].dump(), step);
+  return state;
+}
+
+/// Every file checked against its hash, then read.
+Checkpoint read_checkpoint(const fs::path& directory, const nlohmann::json& state) {
+  Checkpoint checkpoint;
+  checkpoint.step = state.at("step");
+  checkpoint.last = state.at("last");
+  if (state.contains("best")) checkpoint.best = BestStep{state["best"].at("step"), state["best"].at("figure")};
+  for (const auto& [file, expected] : state.at("files").items()) {
+    const auto path = directory / file;
+    const std::string found = hash_file(path);
+    if (found != expected.get<std::string>())
+      fail("{}: content hash is {}, {} was written: the file is damaged", path.string(), found, expected.dump());
+    checkpoint.files[file] = read_tensors(path);
+  }
+  return checkpoint;
+}
+
+/// "teacher.channels is 64 in the checkpoint, 128 now; …"; empty if they are equal.
+std::string provenance_difference(const nlohmann::json& then, const nlohmann::json& now) {
+  std::string text;
+  const auto old_keys = then.flatten(), new_keys = now.flatten();
+  const auto add = [&](const std::string& key, const std::string& before, const std::string& after) {
+    const std::string name = key.starts_with('/') ? key.substr(1) : key;
+    text += fmt::format("{}{} is {} in the checkpoint, {} now", text.empty() ? "" : "; ", name, before, after);
+  };
+  for (const auto& [key, value] : old_keys.items()) {
+    if (!new_keys.contains(key))
+      add(key, value.dump(), "absent");
+    else if (new_keys[key] != value)
+      add(key, value.dump(), new_keys[key].dump());
+  }
+  for (const auto& [key, value] : new_keys.items()) {
+    if (!old_keys.contains(key)) add(key, "absent", value.dump());
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string checkpoint_name(std::int64_t step) {
+  return fmt::format("{}{:08}", name_prefix, step);
+}
+
+std::vector<std::int64_t> checkpoint_steps(const fs::path& directory) {
+  std::vector<std::int64_t> steps;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    std::int64_t step = -1;
+    if (!name.starts_with(name_prefix)) continue;
+    std::from_chars(name.data() + name_prefix.size(), name.data() + name.size(), step);
+    if (step >= 0 && name == checkpoint_name(step)) steps.push_back(step);
+  }
+  std::sort(steps.rbegin(), steps.rend());
+  return steps;
+}
+
+CheckpointStore::CheckpointStore(fs::path directory, std::int64_t keep, nlohmann::json provenance,
+                                 Communicator& communicator)
+    : directory_(std::move(directory)), keep_(keep), provenance_(std::move(provenance)), communicator_(communicator) {
+  if (keep < 2)
+    refuse("pipeline.keep-checkpoints = {}: at least 2 are kept, so that one damaged on disk loses little", keep);
+  std::string reason;
+  if (communicator_.is_root()) {
+    reason = reason_of_failure([&] {
+      fs::create_directories(directory_);
+      remove_leftovers(directory_);
+    });
+  }
+  reason = communicator_.broadcast_text(reason, 0);
+  if (!reason.empty()) fail("{}", reason);
+}
+
+const NamedTensors& Checkpoint::file(const std::string& name) const {
+  const auto found = files.find(name);
+  if (found == files.end()) fail("checkpoint {} has no {}", checkpoint_name(step), name);
+  return found->second;
+}
+
+void CheckpointStore::write(const Checkpoint& checkpoint) const {
+  const std::string name = checkpoint_name(checkpoint.step);
+  require_free_space(directory_, bytes_of(checkpoint) + (1 << 20), "checkpoint " + name);
+  Pending pending(directory_ / name);
+  fs::create_directory(pending.path());
+  nlohmann::json state = {
+      {"format", format_name},   {"format_version", format_version}, {"program_version", COUPLET_VERSION},
+      {"step", checkpoint.step}, {"provenance", provenance_},        {"last", checkpoint.last}};
+  if (checkpoint.best) state["best"] = {{"step", checkpoint.best->step}, {"figure", checkpoint.best->figure}};
+  for (const auto& [file, tensors] : checkpoint.files) {
+    write_tensors(pending.path() / file, tensors);
+    state["files"][file] = hash_file(pending.path() / file);
+  }
+  state["hash"] = state_hash(state);
+  publish_file(pending.path() / state_name, state.dump(2) + "\n");
+  pending.commit(/*replace=*/true);
+  publish_file(directory_ / latest_name, name + "\n");
+  if (checkpoint.best) {
+    publish_file(directory_ / best_name, checkpoint_name(checkpoint.best->step) + "\n");
+  } else {
+    fs::remove(directory_ / best_name);  // it named a later step, which training has not come to again
+  }
+  delete_old(checkpoint);
+}
+
+void CheckpointStore::delete_old(const Checkpoint& newest) const {
+  std::int64_t kept = 0;
+  for (const auto step : checkpoint_steps(directory_)) {
+    if (step <= newest.step && kept++ < keep_) continue;
+    if (newest.best && step == newest.best->step) continue;
+    // Renamed away first: a kill while its files are being deleted must not leave half a checkpoint under its name.
+    const Pending trash(directory_ / checkpoint_name(step));
+    fs::rename(directory_ / checkpoint_name(step), trash.path());
+  }
+}
+
+std::optional<Checkpoint> CheckpointStore::load_newest() {
+  std::string list;
+  if (communicator_.is_root()) list = fmt::format("{}", fmt::join(checkpoint_steps(directory_), " "));
+  std::istringstream steps(communicator_.broadcast_text(list, 0));
+  std::int64_t step = 0, tried = 0;
+  for (; steps >> step; ++tried) {
+    const auto directory = directory_ / checkpoint_name(step);
+    nlohmann::json state;
+    Checkpoint checkpoint;
+    const auto reasons = communicator_.gather_text(reason_of_failure([&] {
+      const Busy busy("reading " + checkpoint_name(step));
+      state = read_state(directory, step);
+      checkpoint = read_checkpoint(directory, state);
+    }));
+    const auto bad = std::find_if(reasons.begin(), reasons.end(), [](const auto& reason) { return !reason.empty(); });
+    if (bad != reasons.end()) {
+      if (communicator_.is_root())
+        warn_line(fmt::format("checkpoint {} is not used: {}; trying the one before", checkpoint_name(step), *bad));
+      continue;
+    }
+    if (const auto difference = provenance_difference(state.at("provenance"), provenance_); !difference.empty()) {
+      refuse(
+          "{}: was made with another configuration or from other inputs: {}. Set it back, or remove {} to train anew",
+          directory.string(), difference, directory_.string());
+    }
+    if (const std::string version = state.at("program_version");
+        version != COUPLET_VERSION && communicator_.is_root()) {
+      warn_line(fmt::format("checkpoint {} was written by version {}, this is {}: training may not go on bit for bit",
+                            checkpoint_name(step), version, COUPLET_VERSION));
+    }
+    return checkpoint;
+  }
+  if (tried > 0)
+    fail("{}: none of the {} checkpoints is whole; remove the directory to train anew", directory_.string(), tried);
+  return std::nullopt;
+}
+
+void restore_tensors(const NamedTensors& into, const NamedTensors& from, const std::string& source) {
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : into) {
+    const auto found = from.find(name);
+    if (found == from.end()) fail("{}: holds no tensor {}", source, name);
+    if (found->second.sizes() != tensor.sizes()) {
+      fail("{}: {} has {} values in another shape, {} are expected", source, name, found->second.numel(),
+           tensor.numel());
+    }
+    tensor.copy_(found->second);
+  }
+}
+
+}  // namespace couplet

@@ -1,0 +1,34 @@
+#include "pipeline/checkpoint/checkpoint_writer.h"
+
+#include "pipeline/distributed/agreement.h"
+#include "pipeline/liveness/activity.h"
+#include "storage/error.h"
+
+#include <chrono>
+#include <utility>
+
+namespace couplet {
+
+void CheckpointWriter::finish() {
+  std::string reason;
+  if (writing_.valid()) {
+    const Busy busy("writing a checkpoint");
+    reason = reason_of_failure([&] { writing_.get(); });
+  }
+  reason = communicator_.broadcast_text(reason, 0);
+  if (!reason.empty()) fail("{}", reason);
+}
+
+void CheckpointWriter::start(Checkpoint checkpoint, std::function<void()> first) {
+  if (!communicator_.is_root()) return;
+  writing_ = std::async(std::launch::async, [this, checkpoint = std::move(checkpoint), first = std::move(first)] {
+    first();
+    store_.write(checkpoint);
+  });
+}
+
+void CheckpointWriter::rethrow_failure() {
+  if (writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready) writing_.get();
+}
+
+}  // namespace couplet

@@ -1,0 +1,189 @@
+#include "pipeline/config/validation.h"
+
+#include "pipeline/config/options.h"
+#include "storage/error.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <functional>
+#include <set>
+
+namespace couplet {
+
+namespace {
+
+bool is_power_of_two(std::int64_t number) {
+  return number > 0 && std::has_single_bit(static_cast<std::uint64_t>(number));
+}
+
+std::string powers_up_to(std::int64_t last) {
+  std::string text;
+  for (std::int64_t power = 1; power <= last; power *= 2) text += fmt::format("{}{}", text.empty() ? "" : ", ", power);
+  return text;
+}
+
+/// The multiples of `unit` on both sides of `value`.
+std::string nearest_multiples(std::int64_t value, std::int64_t unit) {
+  const std::int64_t below = value / unit * unit;
+  return below == 0 ? fmt::format("{}", unit) : fmt::format("{} or {}", below, below + unit);
+}
+
+void require_multiple(const std::string& key, std::int64_t value, const std::string& of_key, std::int64_t of) {
+  if (value % of != 0)
+    refuse("{} = {} is not a multiple of {} = {}; the nearest valid: {}", key, value, of_key, of,
+           nearest_multiples(value, of));
+}
+
+template <class T>
+void require_distinct(const std::string& key, const std::vector<T>& values) {
+  std::set<T> seen;
+  for (const auto& value : values)
+    if (!seen.insert(value).second) refuse("{} lists {} twice", key, value);
+  if (values.empty()) refuse("{} is empty; give at least one", key);
+}
+
+void check_training(const std::string& section, const TrainingConfig& training, const PipelineConfig& pipeline) {
+  require_distinct(section + ".ema", training.ema);
+  require_sliceable(pipeline, section, training.batch);
+  if (training.final_learning_rate > training.learning_rate)
+    refuse("{0}.final-learning-rate = {1} is above {0}.learning-rate = {2}", section, training.final_learning_rate,
+           training.learning_rate);
+}
+
+void check_times(const std::vector<double>& times) {
+  if (times.empty()) return;
+  const bool ascending = std::ranges::adjacent_find(times, std::greater_equal<>()) == times.end();
+  if (times.size() < 2 || !ascending || times.front() != 0 || times.back() != 1)
+    refuse("evaluate.times = {}: times ascend strictly from 0 to 1", fmt::join(times, " "));
+}
+
+void check_guidance(const EvaluateConfig& evaluate) {
+  const double from = evaluate.guidance_from, to = evaluate.guidance_to;
+  if (from >= to) refuse("evaluate.guidance-from = {} is not below evaluate.guidance-to = {}", from, to);
+  require_distinct("evaluate.guidance", evaluate.guidance);
+  const bool guides = std::ranges::any_of(evaluate.guidance, [](double scale) { return scale != 1; });
+  if (!guides && (from > 0 || to < 1))
+    refuse(
+        "evaluate.guidance-from = {} and evaluate.guidance-to = {} with evaluate.guidance = 1, which is none: give a "
+        "scale or leave the interval out",
+        from, to);
+}
+
+/// Images that each have a fifth neighbour.
+constexpr std::int64_t fewest_compared = 6;
+
+/// A solver whose steps take `step` evaluations.
+void check_evaluations(const char* key, const std::vector<std::int64_t>& counts, std::int64_t step) {
+  if (!counts.empty()) require_distinct(key, counts);
+  for (const std::int64_t nfe : counts)
+    if (nfe % step != 0)
+      refuse("{} = {}: every step takes {} evaluations; the nearest valid: {}", key, nfe, step,
+             nearest_multiples(nfe, step));
+}
+
+void check_evaluate(const EvaluateConfig& evaluate) {
+  if (evaluate.companion_images > 0 && evaluate.companion_images < fewest_compared)
+    refuse("evaluate.companion-images = {}: give 0, for none, or at least {}", evaluate.companion_images,
+           fewest_compared);
+  require_distinct("evaluate.euler-nfe", evaluate.euler_nfe);
+  require_distinct("evaluate.heun-nfe", evaluate.heun_nfe);
+  require_distinct("evaluate.grids", evaluate.grids);
+  for (const std::int64_t nfe : evaluate.heun_nfe)
+    if (nfe % 2 == 0)
+      refuse("evaluate.heun-nfe = {} is even; Heun steps with a last Euler step take 2n - 1 evaluations: {} or {}", nfe,
+             nfe - 1, nfe + 1);
+  check_evaluations("evaluate.midpoint-nfe", evaluate.midpoint_nfe, 2);
+  check_evaluations("evaluate.rk4-nfe", evaluate.rk4_nfe, 4);
+  check_times(evaluate.times);
+  check_guidance(evaluate);
+}
+
+/// What a student's keys are called in messages: by its own section where it has one.
+std::string section_of(const Config& config, const std::string& student) {
+  return config.student_sections.contains(student) ? "student." + student : "student";
+}
+
+void check_student(const Config& config, const std::string& name) {
+  const StudentConfig student = student_config(config, name);
+  const std::string section = section_of(config, name);
+  check_training(section, student.training, config.pipeline);
+  require_multiple(section + ".channels", student.channels, section + ".heads", student.heads);
+  if (student.channels % 4 != 0)
+    refuse("{}.channels = {} is not a multiple of 4, which the sine and cosine positions need; the nearest valid: {}",
+           section, student.channels, nearest_multiples(student.channels, 4));
+  require_distinct(section + ".seeds", student.seeds);
+  for (const double rate : config.evaluate.ema)
+    if (rate != 0 && std::ranges::find(student.training.ema, rate) == student.training.ema.end())
+      refuse("evaluate.ema lists the rate {}, of which the student {} keeps no average: {}.ema = {}", rate, name, section,
+             fmt::join(student.training.ema, " "));
+}
+
+void check_batch(const std::string& section, std::int64_t batch, std::int64_t ranks) {
+  if (batch % ranks == 0) return;
+  std::vector<std::int64_t> valid;
+  for (std::int64_t count = 1; count <= std::min<std::int64_t>(batch, 64); ++count)
+    if (batch % count == 0) valid.push_back(count);
+  refuse("{}.batch = {} does not divide by {} ranks; the nearest valid batch: {}; ranks that divide {}: {}", section,
+         batch, ranks, nearest_multiples(batch, ranks), batch, fmt::join(valid, ", "));
+}
+
+}  // namespace
+
+void require_slices(const PipelineConfig& pipeline, std::int64_t ranks) {
+  if (!pipeline.reproducible) return;
+  if (!is_power_of_two(pipeline.slices)) {
+    const auto below = std::bit_floor(static_cast<std::uint64_t>(std::max<std::int64_t>(pipeline.slices, 1)));
+    refuse("pipeline.slices = {} is no power of two; the nearest are {} and {}", pipeline.slices, below, 2 * below);
+  }
+  if (!is_power_of_two(ranks) || ranks > pipeline.slices) {
+    refuse(
+        "pipeline.reproducible: {} ranks cannot share {} slices of the batch equally; the numbers of ranks that can: "
+        "{} "
+        "(pipeline.slices = {})",
+        ranks, pipeline.slices, powers_up_to(pipeline.slices), pipeline.slices);
+  }
+}
+
+void require_sliceable(const PipelineConfig& pipeline, const std::string& section, std::int64_t batch) {
+  if (!pipeline.reproducible || pipeline.slices < 1 || batch % pipeline.slices == 0) return;
+  const std::int64_t below = batch / pipeline.slices * pipeline.slices, above = below + pipeline.slices;
+  refuse("{}.batch = {} does not divide into pipeline.slices = {} equal slices; the nearest valid: {}", section, batch,
+         pipeline.slices, below > 0 ? fmt::format("{}, {}", below, above) : fmt::format("{}", above));
+}
+
+void validate(const Config& config) {
+  require_slices(config.pipeline, 1);
+  check_training("features", config.features.training, config.pipeline);
+  check_training("teacher", config.teacher.training, config.pipeline);
+
+  require_multiple("teacher.channels", config.teacher.channels, "teacher.head-size", config.teacher.head_size);
+  require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
+  require_multiple("couple.shard-rows", config.couple.shard_rows, "couple.block-rows", config.couple.block_rows);
+
+  if (config.evaluate.network.empty() && !config.evaluate.network_args.empty())
+    refuse("evaluate.network-args are given without evaluate.network, whose arguments they are");
+  if (config.evaluate.network.empty() && !config.evaluate.reference.empty())
+    refuse(
+        "evaluate.reference is given without evaluate.network: the built-in classifier is trained anew in every run");
+
+  require_distinct("student.compare", config.compare);
+  for (const std::string& name : config.compare) check_student(config, name);
+  require_distinct("evaluate.sampling-seeds", config.evaluate.sampling_seeds);
+  if (!config.evaluate.ema.empty()) require_distinct("evaluate.ema", config.evaluate.ema);
+  check_evaluate(config.evaluate);
+}
+
+void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind, const std::string& student) {
+  const auto check = [&](const std::string& section, const TrainingConfig& training) {
+    require_slices(config.pipeline, ranks);
+    check_batch(section, training.batch, ranks);
+  };
+  if (kind == "features") check(kind, config.features.training);
+  if (kind == "teacher") check(kind, config.teacher.training);
+  if (kind == "student") check(section_of(config, student), student_config(config, student).training);
+}
+
+}  // namespace couplet

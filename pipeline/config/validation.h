@@ -1,0 +1,22 @@
+// What keys must fulfil together.
+#pragma once
+
+#include "pipeline/config/config.h"
+
+#include <cstdint>
+#include <string>
+
+namespace couplet {
+
+/// What keys must fulfil together; refused naming the keys and the nearest valid values.
+void validate(const Config& config);
+/// The global batch of a stage that trains must divide by the number of ranks. `kind`: of the stage, "teacher";
+/// `student`: the name of the one that it trains.
+void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind, const std::string& student = "");
+/// With pipeline.reproducible: refuses a number of slices that is no power of two, and a number of ranks that does not
+/// divide it, naming those that do.
+void require_slices(const PipelineConfig& pipeline, std::int64_t ranks);
+/// With pipeline.reproducible: refuses a global batch that does not divide by the slices. `section`: "teacher".
+void require_sliceable(const PipelineConfig& pipeline, const std::string& section, std::int64_t batch);
+
+}  // namespace couplet

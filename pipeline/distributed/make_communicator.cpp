@@ -1,0 +1,76 @@
+#include "pipeline/distributed/make_communicator.h"
+
+#include "pipeline/distributed/cuda_library.h"
+#include "pipeline/distributed/device.h"
+#include "pipeline/distributed/mpi_communicator.h"
+#include "pipeline/distributed/nccl_communicator.h"
+#include "storage/error.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+namespace couplet {
+namespace {
+
+bool started_by_mpi() {
+  const auto set = [](const char* name) { return std::getenv(name) != nullptr; };
+  return set("OMPI_COMM_WORLD_SIZE") || set("PMIX_RANK") || set("PMI_RANK");
+}
+
+/// srun started several tasks that know nothing of each other: each would do all of the work.
+void refuse_lone_tasks() {
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (tasks && std::atoi(tasks) > 1)
+    refuse("srun started {} tasks but no MPI among them; use srun --mpi=pmix (srun --mpi=list shows what there is)",
+           tasks);
+}
+
+void say_once(const Communicator& communicator, const std::string& line) {
+  if (communicator.is_root()) fmt::print(stderr, "{}\n", line);
+}
+
+/// How the ranks of a job on GPUs talk: NCCL needs a GPU for each.
+std::unique_ptr<Communicator> choose_for_cuda(std::unique_ptr<MpiCommunicator> mpi) {
+  if (mpi->size() == 1) return mpi;
+  const int devices = find_cuda().devices;
+  const std::int64_t crowded = mpi->maximum(mpi->local_size() > devices ? mpi->local_size() : 0);
+  if (crowded == 0) return make_nccl_communicator(std::move(mpi));
+  say_once(
+      *mpi,
+      fmt::format(
+          "{} ranks on a host with fewer GPUs ({} here): they share them and exchange tensors through host memory, not "
+          "NCCL; slower than a rank a GPU",
+          crowded, devices));
+  return mpi;
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_communicator(const std::string& device) {
+  // Before MPI: a rank that refuses here ends, and its launcher ends the others.
+  const bool cuda = resolve_device(device) == "cuda";
+  std::unique_ptr<Communicator> communicator;
+  if (!started_by_mpi()) {
+    refuse_lone_tasks();
+    communicator = make_single_communicator();
+  } else {
+    auto mpi = std::make_unique<MpiCommunicator>();
+    const bool some_cuda = mpi->maximum(cuda ? 1 : 0) != 0, some_cpu = mpi->maximum(cuda ? 0 : 1) != 0;
+    if (some_cuda && some_cpu) {
+      refuse(
+          "pipeline.device = {}: some ranks can use a GPU and others cannot (rank {}: {}); set pipeline.device = cpu",
+          device, mpi->rank(), cuda ? "it can" : find_cuda().missing);
+    }
+    communicator = cuda ? choose_for_cuda(std::move(mpi)) : std::move(mpi);
+  }
+  if (device == "auto" && !cuda && find_cuda().driver) {
+    say_once(*communicator,
+             fmt::format("computing on the CPU although there is an NVIDIA driver: {}", find_cuda().missing));
+  }
+  return communicator;
+}
+
+}  // namespace couplet

@@ -1,0 +1,40 @@
+// Non-blocking MPI operations on one tensor's memory.
+#pragma once
+
+#include "pipeline/distributed/pending_collective.h"
+#include "pipeline/liveness/activity.h"
+
+#include <ATen/core/Tensor.h>
+#include <mpi.h>
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace couplet {
+
+class MpiTransfer final : public PendingCollective {
+public:
+  /// `buffers`: what MPI reads and writes meanwhile. `finish` is called when all has arrived there, by `wait`.
+  MpiTransfer(CollectiveCall call, std::vector<at::Tensor> buffers, std::function<void()> finish, int rank)
+      : call_(std::move(call)), buffers_(std::move(buffers)), finish_(std::move(finish)), rank_(rank) {}
+  ~MpiTransfer() override;
+  MpiTransfer(const MpiTransfer&) = delete;
+  MpiTransfer& operator=(const MpiTransfer&) = delete;
+
+  /// For one more non-blocking MPI call, all of which are made before the first `test`.
+  MPI_Request* add_request();
+  bool test() override;
+  void wait() override;
+
+private:
+  CollectiveCall call_;
+  std::vector<at::Tensor> buffers_;
+  std::function<void()> finish_;
+  std::vector<MPI_Request> requests_;
+  int rank_;
+  bool arrived_ = false;
+  bool done_ = false;
+};
+
+}  // namespace couplet

@@ -1,0 +1,49 @@
+// The communicator over MPI. CUDA tensors pass through pinned host memory.
+#pragma once
+
+#include "pipeline/distributed/communicator.h"
+#include "pipeline/liveness/activity.h"
+
+#include <string>
+
+namespace couplet {
+
+class MpiCommunicator final : public Communicator {
+public:
+  MpiCommunicator();
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  int local_rank() const override { return local_rank_; }
+  /// Ranks on this host.
+  int local_size() const { return local_size_; }
+
+  void all_reduce(at::Tensor& tensor) override;
+  std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override;
+  std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor tensor) override;
+  void all_gather_parts(at::Tensor& tensor) override;
+  void broadcast(at::Tensor& tensor, int root) override;
+  at::Tensor all_gather(const at::Tensor& tensor) override;
+  void barrier() override;
+
+  /// Agrees on a reduction before it is made, for the first `checked_reductions` of them: a program that repeats its
+  /// steps differs there or never. Later ones are only remembered, without a message, and checked by the next `agree`.
+  void agree_on_reduction(const CollectiveCall& call);
+  static constexpr std::int64_t checked_reductions = 1000;
+  /// Throws on every rank if this call, or one noted before it, is not the same on all: one message of 16 bytes. Also a
+  /// barrier.
+  void agree(const CollectiveCall& call);
+
+private:
+  void mix(std::int64_t value);
+  void mix(const CollectiveCall& call);
+  /// [size, ...] in host memory: row r reaches all from rank r.
+  void gather_rows(const at::Tensor& host, const char* operation);
+  [[noreturn]] void report_difference(const std::string& call);
+
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  std::uint64_t history_ = 0;    ///< hash of all calls made; equal on all ranks
+  std::int64_t reductions_ = 0;  ///< made in all
+  std::int64_t unchecked_ = 0;   ///< made since the last agreement
+};
+
+}  // namespace couplet

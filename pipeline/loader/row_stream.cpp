@@ -1,0 +1,272 @@
+#include "pipeline/loader/row_stream.h"
+
+#include "pipeline/liveness/activity.h"
+#include "pipeline/process/log.h"
+#include "pipeline/tensor/random.h"
+#include "pipeline/tensor/weights.h"
+#include "storage/error.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstring>
+#include <future>
+#include <iterator>
+#include <span>
+#include <utility>
+
+namespace couplet {
+namespace {
+
+bool holds(const RowOrder::Window& window, std::int64_t position) {
+  return position >= window.first_position &&
+         position < window.first_position + static_cast<std::int64_t>(window.rows.size());
+}
+
+/// Draws of an epoch: number 0 is the order of its blocks, number 1 + w that of window w's rows.
+std::uint64_t draw_index(std::int64_t epoch, std::int64_t number) {
+  return (static_cast<std::uint64_t>(epoch) << 32) | static_cast<std::uint64_t>(number);
+}
+
+}  // namespace
+
+RowOrder::RowOrder(std::int64_t rows, std::int64_t block_rows, std::int64_t window_blocks, std::uint64_t seed)
+    : rows_(rows), block_rows_(block_rows), window_blocks_(window_blocks), seed_(seed) {
+  if (rows < 1) fail("a table without rows cannot be put in an order");
+  if (block_rows < 1) fail("blocks of {} rows: a block has at least one", block_rows);
+  if (window_blocks < 1) fail("windows of {} blocks: a window has at least one", window_blocks);
+}
+
+std::vector<std::int64_t> RowOrder::block_order(std::int64_t epoch) const {
+  const std::int64_t blocks = (rows_ + block_rows_ - 1) / block_rows_;
+  return permutation(blocks, seed_, Purpose::row_order, draw_index(epoch, 0));
+}
+
+std::int64_t RowOrder::rows_in(const std::vector<std::int64_t>& blocks) const {
+  std::int64_t count = 0;
+  for (const auto block : blocks) count += std::min(block_rows_, rows_ - block * block_rows_);
+  return count;
+}
+
+RowOrder::Window RowOrder::window(std::int64_t position) const {
+  if (position < 0) fail("position {} of a training run: positions start at 0", position);
+  Window window;
+  window.epoch = position / rows_;
+  const std::int64_t within = position % rows_;
+  const auto order = block_order(window.epoch);
+  const auto blocks = static_cast<std::int64_t>(order.size());
+
+  // All windows before the one with the table's short last block are of full size; those behind it start earlier by
+  // what is missing.
+  const std::int64_t missing = blocks * block_rows_ - rows_;
+  const std::int64_t full = window_blocks_ * block_rows_;
+  const auto short_window = (std::find(order.begin(), order.end(), blocks - 1) - order.begin()) / window_blocks_;
+  const bool behind = within >= (short_window + 1) * full - missing;
+  window.index = (within + (behind ? missing : 0)) / full;
+  window.first_position = window.epoch * rows_ + window.index * full - (window.index > short_window ? missing : 0);
+
+  const auto first_block = window.index * window_blocks_;
+  window.blocks.assign(order.begin() + first_block, order.begin() + std::min(blocks, first_block + window_blocks_));
+  std::vector<std::int64_t> unshuffled;
+  unshuffled.reserve(static_cast<std::size_t>(rows_in(window.blocks)));
+  for (const auto block : window.blocks) {
+    const std::int64_t end = std::min(rows_, (block + 1) * block_rows_);
+    for (std::int64_t row = block * block_rows_; row < end; ++row) unshuffled.push_back(row);
+  }
+  window.rows = permutation(static_cast<std::int64_t>(unshuffled.size()), seed_, Purpose::row_order,
+                            draw_index(window.epoch, 1 + window.index));
+  for (auto& row : window.rows) row = unshuffled[static_cast<std::size_t>(row)];
+  return window;
+}
+
+std::vector<std::int64_t> RowOrder::at(std::int64_t first, std::int64_t count) {
+  std::vector<std::int64_t> rows;
+  rows.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t position = first; position < first + count;) {
+    if (!holds(last_, position)) last_ = window(position);
+    const auto begin = last_.rows.begin() + (position - last_.first_position);
+    const auto take = std::min<std::int64_t>(first + count - position, last_.rows.end() - begin);
+    rows.insert(rows.end(), begin, begin + take);
+    position += take;
+  }
+  return rows;
+}
+
+namespace {
+
+/// A window and its rows of the chosen columns, [rows or more, shape...]: in the window's order, or in the table's
+/// where the window is the whole table, which is then read once.
+struct LoadedWindow {
+  RowOrder::Window order;
+  std::vector<at::Tensor> columns;
+};
+
+std::byte* bytes_of(at::Tensor& tensor, std::int64_t row, std::size_t row_bytes) {
+  return static_cast<std::byte*>(tensor.mutable_data_ptr()) + static_cast<std::size_t>(row) * row_bytes;
+}
+
+at::Tensor empty_rows(const Column& column, std::int64_t rows) {
+  std::vector<std::int64_t> shape{rows};
+  shape.insert(shape.end(), column.shape.begin(), column.shape.end());
+  return at::empty(shape, at::TensorOptions().dtype(scalar_type(column.type)));
+}
+
+}  // namespace
+
+struct RowStream::Impl {
+  const RowTable& table;
+  std::vector<std::size_t> columns;
+  std::int64_t window_rows;  ///< of a full window
+  RowOrder order;
+  LoadedWindow current;
+  std::future<LoadedWindow> next;  ///< being read on a thread; an error there is thrown by get()
+
+  const Column& column(std::size_t index) const { return table.columns()[columns[index]]; }
+  bool whole_table() const { return window_rows == table.rows(); }
+
+  std::vector<at::Tensor> new_columns() const {
+    std::vector<at::Tensor> made;
+    for (std::size_t i = 0; i < columns.size(); ++i) made.push_back(empty_rows(column(i), window_rows));
+    return made;
+  }
+
+  std::vector<at::Tensor> read_table() const {
+    std::vector<at::Tensor> rows = new_columns();
+    for (std::size_t i = 0; i < columns.size(); ++i)
+      table.read(columns[i], 0, table.rows(), {bytes_of(rows[i], 0, 0), rows[i].nbytes()});
+    return rows;
+  }
+
+  /// Reads the blocks of a window in the table's order, each row straight to its place in the window's.
+  void read_window(const RowOrder::Window& window, std::vector<at::Tensor>& out) const {
+    std::vector<std::pair<std::int64_t, std::int64_t>> rows;  // row of the table, position in the window
+    for (const std::int64_t row : window.rows) rows.emplace_back(row, std::ssize(rows));
+    std::sort(rows.begin(), rows.end());
+    std::vector<std::byte*> places(rows.size());
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      for (std::size_t k = 0; k < rows.size(); ++k) places[k] = bytes_of(out[i], rows[k].second, column(i).row_bytes());
+      // Neighbouring blocks are one read.
+      for (std::size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
+        for (end = begin + 1; end < rows.size() && rows[end].first == rows[end - 1].first + 1;) ++end;
+        table.scatter(columns[i], rows[begin].first, std::span(places).subspan(begin, end - begin));
+      }
+    }
+  }
+
+  /// `memory`: tensors of an earlier window that may be written over, or none.
+  LoadedWindow load(std::int64_t position, std::vector<at::Tensor> memory) const {
+    LoadedWindow window{order.window(position), std::move(memory)};
+    if (whole_table()) {
+      if (window.columns.empty()) window.columns = read_table();
+    } else {
+      if (window.columns.empty()) window.columns = new_columns();
+      read_window(window.order, window.columns);
+    }
+    return window;
+  }
+
+  /// What the next window may use of one that is left: a whole table stays; else its memory, if nobody holds rows of
+  /// it.
+  std::vector<at::Tensor> reusable(std::vector<at::Tensor> left) const {
+    const auto is_free = [](const at::Tensor& tensor) { return tensor.storage().use_count() == 1; };
+    if (!whole_table() && !std::all_of(left.begin(), left.end(), is_free)) left.clear();
+    return left;
+  }
+
+  /// Makes the window of `position` the current one and starts reading the one behind it. Never holds more than two.
+  void enter(std::int64_t position) {
+    if (holds(current.order, position)) return;
+    LoadedWindow window;
+    if (next.valid()) window = next.get();
+    std::vector<at::Tensor> left = std::move(current.columns);
+    current = {};
+    if (!holds(window.order, position)) {
+      window.columns.clear();
+      window = load(position, reusable(std::exchange(left, {})));
+    }
+    current = std::move(window);
+    const std::int64_t behind = current.order.first_position + std::ssize(current.order.rows);
+    std::vector<at::Tensor> memory = whole_table() ? current.columns : reusable(std::move(left));
+    next = std::async(std::launch::async,
+                      [this, behind, memory = std::move(memory)]() mutable { return load(behind, std::move(memory)); });
+  }
+
+  /// Copies positions [first, first + count), all in the current window, to rows [at, at + count) of `out`.
+  void copy_rows(std::int64_t first, std::int64_t count, std::int64_t at, std::vector<at::Tensor>& out) {
+    const std::int64_t within = first - current.order.first_position;
+    const std::int64_t* rows = current.order.rows.data() + within;
+    for (std::size_t c = 0; c < columns.size(); ++c) {
+      const std::size_t row_bytes = column(c).row_bytes();
+      std::byte* to = bytes_of(out[c], at, row_bytes);
+      if (!whole_table()) {
+        std::memcpy(to, bytes_of(current.columns[c], within, row_bytes), static_cast<std::size_t>(count) * row_bytes);
+        continue;
+      }
+      for (std::int64_t i = 0; i < count; ++i)
+        std::memcpy(to + static_cast<std::size_t>(i) * row_bytes, bytes_of(current.columns[c], rows[i], row_bytes),
+                    row_bytes);
+    }
+  }
+
+  bool in_current(std::int64_t first, std::int64_t count) const {
+    return count > 0 && holds(current.order, first) && holds(current.order, first + count - 1);
+  }
+};
+
+RowStream::RowStream(const RowTable& table, const std::vector<std::string>& columns, std::int64_t window_blocks,
+                     std::uint64_t seed)
+    : impl_(new Impl{table,
+                     {},
+                     std::min(table.rows(), window_blocks * table.block_rows()),
+                     RowOrder(table.rows(), table.block_rows(), window_blocks, seed),
+                     {},
+                     {}}) {
+  for (const auto& name : columns) impl_->columns.push_back(table.column(name));
+}
+
+RowStream::~RowStream() = default;  // waits for the thread: the future's destructor does
+
+std::vector<at::Tensor> RowStream::read(std::int64_t first, std::int64_t count) {
+  if (count > 0) impl_->enter(first);
+  std::vector<at::Tensor> out;
+  const bool shared = impl_->in_current(first, count) && !impl_->whole_table();
+  for (std::size_t i = 0; i < impl_->columns.size(); ++i) {
+    const std::int64_t within = first - impl_->current.order.first_position;
+    out.push_back(shared ? impl_->current.columns[i].narrow(0, within, count) : empty_rows(impl_->column(i), count));
+  }
+  at::Tensor numbers = at::empty({count}, at::TensorOptions().dtype(at::kLong));
+  for (std::int64_t position = first; position < first + count;) {
+    impl_->enter(position);
+    const auto& window = impl_->current.order;
+    const std::int64_t end = window.first_position + std::ssize(window.rows);
+    const std::int64_t take = std::min(first + count, end) - position;
+    if (!shared) impl_->copy_rows(position, take, position - first, out);
+    std::copy_n(window.rows.begin() + (position - window.first_position), take,
+                numbers.mutable_data_ptr<std::int64_t>() + (position - first));
+    position += take;
+  }
+  out.push_back(std::move(numbers));
+  return out;
+}
+
+std::int64_t RowStream::window_bytes() const {
+  std::size_t row_bytes = 0;
+  for (std::size_t i = 0; i < impl_->columns.size(); ++i) row_bytes += impl_->column(i).row_bytes();
+  // A window that is the whole table stays, and is not read again.
+  return (impl_->whole_table() ? 1 : 2) * impl_->window_rows * static_cast<std::int64_t>(row_bytes);
+}
+
+ReadOptions training_reads(const StorageConfig& config) {
+  return {.verify = config.verify_reads,
+          .cache_dir = config.cache_dir,
+          .cache_bytes = static_cast<std::uint64_t>(config.cache_size * 0x1p30),
+          .note = [](const std::string& text) { say("{}", text); }};
+}
+
+RowTable open_for_training(const std::filesystem::path& directory, const std::string& format,
+                           const StorageConfig& config) {
+  const Busy busy(fmt::format("opening {}", directory.string()));
+  return RowTable(directory, format, training_reads(config));
+}
+
+}  // namespace couplet

@@ -1,0 +1,21 @@
+#include "pipeline/loader/table_rows.h"
+
+#include "pipeline/tensor/weights.h"
+
+#include <torch/torch.h>
+
+#include <vector>
+
+namespace couplet {
+
+at::Tensor read_rows(const RowTable& table, const std::string& column, std::int64_t first, std::int64_t count) {
+  const std::size_t index = table.column(column);
+  const Column& described = table.columns().at(index);
+  std::vector<std::int64_t> sizes{count};
+  sizes.insert(sizes.end(), described.shape.begin(), described.shape.end());
+  at::Tensor out = torch::empty(sizes, scalar_type(described.type));
+  table.read(index, first, count, {static_cast<std::byte*>(out.data_ptr()), static_cast<std::size_t>(out.nbytes())});
+  return out;
+}
+
+}  // namespace couplet

@@ -1,0 +1,61 @@
+// One rank's part of a training step, before the ranks meet: its rows through the model and back.
+#pragma once
+
+#include "pipeline/loader/prefetch.h"
+#include "pipeline/optimizer/flat_parameters.h"
+#include "pipeline/optimizer/gradient_reduction.h"
+#include "pipeline/optimizer/gradient_tree.h"
+#include "pipeline/training/batch_split.h"
+#include "pipeline/training/plan.h"
+#include "pipeline/training/step_report.h"
+#include "pipeline/training/task.h"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+namespace couplet {
+
+/// One rank's part of a step's batch, as the background thread leaves it: in pinned memory if `pin`.
+struct PreparedBatch {
+  Batch tensors;
+  std::uint64_t digest = 0;
+};
+PreparedBatch prepare_batch(const TrainingTask& task, const TrainingPlan& plan, std::int64_t step, bool pin);
+
+struct LocalStep {
+  StepReport report;
+  Batch batch;                    ///< on the model's device
+  double data_stall = 0;          ///< seconds it waited for the batch
+  std::int64_t rows = 0;          ///< handed to the loss
+  std::vector<at::Tensor> means;  ///< of the task's batch mean, if it has one: over each slice, float64
+};
+
+/// Computes steps: the gradients of this rank's slices, summed over all ranks, lie in the parameters' gradients
+/// afterwards (this rank's share of them, where the reduction gives no more).
+class StepComputation {
+public:
+  StepComputation(const TrainingTask& task, const BatchSplit& split, FlatParameters& parameters,
+                  GradientReduction& reduction, torch::Device device);
+  /// Collective, whatever fails here: an error stands in the report. What takes memory is called through `within`,
+  /// which may put an error into words.
+  LocalStep run(Prefetch<PreparedBatch>& batches, const std::function<void(const std::function<void()>&)>& within);
+
+private:
+  void run_slice(LocalStep& mine, std::int64_t slice);
+  Batch rows_of(const Batch& batch, std::int64_t first, std::int64_t rows) const;
+  std::vector<double> squares() const;
+
+  const TrainingTask& task_;
+  BatchSplit split_;
+  FlatParameters& parameters_;
+  GradientReduction& reduction_;
+  std::optional<GradientTree> tree_;
+  torch::Device device_;
+};
+
+/// The mean over the slices of all ranks, summed in their order. Collective.
+at::Tensor mean_over_slices(const std::vector<at::Tensor>& own, Communicator& communicator);
+
+}  // namespace couplet

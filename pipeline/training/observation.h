@@ -1,0 +1,27 @@
+// What a user sees of a model while it trains: validation figures and pictures of samples, made without a trace in the
+// training.
+#pragma once
+
+#include "pipeline/training/task.h"
+#include "storage/formats/picture.h"
+
+#include <torch/nn/module.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+namespace couplet {
+
+struct Observation {
+  nlohmann::json figures = nlohmann::json::object();  ///< for the step's metrics line; the same on all ranks
+  std::optional<Picture> picture;                     ///< on rank 0
+};
+
+/// What is due after `done` of `steps` steps: validation with the averaged weights, under the figures' own names, and
+/// with the raw weights, under "raw_" and the name; a preview with the averaged weights; "observation_pause", the
+/// seconds it all took. Nothing is due: no figures. The model is in evaluation mode meanwhile, and afterwards as it
+/// was, bit for bit. Collective.
+Observation observe(const TrainingTask& task, torch::nn::Module& model, const NamedTensors& averages, std::int64_t done,
+                    std::int64_t steps);
+
+}  // namespace couplet

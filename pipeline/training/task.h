@@ -1,0 +1,88 @@
+// What the training loop is given and what it gives back: a loss over a batch, a source of batches, what is measured of
+// the model meanwhile; the weights.
+#pragma once
+
+#include "pipeline/config/config.h"
+#include "pipeline/tensor/weights.h"
+#include "storage/formats/picture.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// The tensors handed to the model, rows on axis 0 of each: exactly what the digest covers.
+using Batch = std::vector<at::Tensor>;
+
+/// This rank's rows of the global batch of one step.
+struct BatchRange {
+  std::int64_t step = 0;
+  std::int64_t first = 0;  ///< position in the training run: step · global batch + rank · rows
+  std::int64_t rows = 0;
+};
+
+/// A figure of the rows besides the loss that the gradient-free part of a model learns from (vp prior).
+struct BatchMean {
+  /// Called after each `loss`: the figure's mean over the rows that `loss` was called with, on the model's device.
+  std::function<at::Tensor()> of_rows;
+  /// Called after the optimizer step with the mean over the global batch, float64: of the same bits on all ranks, and
+  /// with pipeline.reproducible on any number of ranks.
+  std::function<void(const at::Tensor&)> use;
+};
+
+/// Samples of a model in training.
+struct Preview {
+  std::optional<Picture> picture;  ///< on rank 0
+  nlohmann::json figures = nlohmann::json::object();
+};
+
+struct TrainingTask {
+  std::string name;                 ///< of the stage instance, for messages
+  std::filesystem::path directory;  ///< of the stage: checkpoints/, metrics.jsonl
+  TrainingConfig training;
+  nlohmann::json provenance;  ///< written into every checkpoint and checked on resuming: result keys, input hashes
+  /// Makes this rank's part of a batch (CPU tensors); called ahead of time on another thread, so it must not touch
+  /// the model.
+  std::function<Batch(const BatchRange&)> batch;
+  /// Mean loss over the rows it is called with: this rank's of the step, or a part of them at a time (micro-batches,
+  /// slices); on the model's device, under autocast if so configured.
+  std::function<at::Tensor(const Batch&)> loss;
+  std::optional<BatchMean> batch_mean;
+  /// Optional: after the optimizer step, with this rank's rows. Not called for a step that is skipped. Collective.
+  std::function<void(const Batch&)> after_step;
+  /// Optional: figures of the model as it stands, on data that it is not trained on; every `validate_every` steps and
+  /// at the end. Called for the averaged weights and for the raw ones, in evaluation mode. The same on any number of
+  /// ranks. Collective.
+  std::function<nlohmann::json()> validate;
+  std::int64_t validate_every = 0;
+  /// Optional: the figure of `validate` by which checkpoints are compared, lower is better; the best one is kept.
+  std::string best_of;
+  /// Optional: samples of the model as it stands, every `preview_every` steps (0: never), with the averaged weights.
+  /// The same on any number of ranks. Collective.
+  std::function<Preview()> preview;
+  std::int64_t preview_every = 0;
+  /// Floating-point operations of the matrix products that a training image costs, forward and backward; 0: unknown.
+  double flops_per_image = 0;
+};
+
+/// The average of one rate.
+struct AveragedWeights {
+  double rate = 0;
+  std::string file;      ///< "ema.safetensors", or "ema-0.9999.safetensors" for a further rate
+  NamedTensors tensors;  ///< buffers as in the raw weights
+};
+
+struct TrainingResult {
+  NamedTensors weights;  ///< raw
+  NamedTensors ema;      ///< exponential moving average of parameters, of the first rate; buffers as in `weights`
+  std::vector<AveragedWeights> emas;  ///< of every rate; the first is `ema`
+  std::int64_t steps = 0;
+  nlohmann::json last;  ///< last metrics line
+};
+
+}  // namespace couplet

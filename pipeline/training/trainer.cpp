@@ -1,0 +1,240 @@
+#include "pipeline/training/trainer.h"
+
+#include "pipeline/checkpoint/checkpoint_writer.h"
+#include "pipeline/checkpoint/trained_state.h"
+#include "pipeline/distributed/agreement.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/loader/prefetch.h"
+#include "pipeline/optimizer/adamw.h"
+#include "pipeline/optimizer/ema.h"
+#include "pipeline/optimizer/flat_parameters.h"
+#include "pipeline/optimizer/gradient_reduction.h"
+#include "pipeline/optimizer/schedule.h"
+#include "pipeline/process/interruption.h"
+#include "pipeline/process/log.h"
+#include "pipeline/training/batch_split.h"
+#include "pipeline/training/digest.h"
+#include "pipeline/training/local_step.h"
+#include "pipeline/training/matmul_peak.h"
+#include "pipeline/training/memory_plan.h"
+#include "pipeline/training/observation.h"
+#include "pipeline/training/plan.h"
+#include "pipeline/training/training_record.h"
+#include "storage/error.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+namespace couplet {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// Every rank starts from rank 0's weights, however it made its own.
+void share_weights(const torch::nn::Module& model, Communicator& communicator) {
+  const at::NoGradGuard no_grad;
+  for (auto& [name, tensor] : named_tensors(model)) {
+    auto values = tensor.detach();
+    communicator.broadcast(values, 0);
+  }
+}
+
+std::vector<Ema> averages_of(const FlatParameters& parameters, const TrainingTask& task) {
+  if (task.training.ema.empty()) refuse("{}.ema is empty; give at least one rate", section_of(task));
+  std::vector<Ema> emas;
+  for (const double rate : task.training.ema) emas.emplace_back(parameters, rate);
+  return emas;
+}
+
+/// Where training is: after so many steps, of which some changed nothing.
+struct Progression {
+  bool resumed = false;
+  std::int64_t step = 0;     ///< the next one
+  std::int64_t skipped = 0;  ///< steps so far
+  nlohmann::json line;       ///< metrics of the step before
+  std::optional<BestStep> best;
+
+  /// Number of the next update.
+  std::int64_t update() const { return step - skipped; }
+};
+
+/// Takes the newest whole checkpoint up, if there is one.
+Progression go_on(TrainedState& state, CheckpointStore& checkpoints) {
+  const auto checkpoint = checkpoints.load_newest();
+  if (!checkpoint) return {};
+  state.restore(*checkpoint);
+  const std::int64_t skipped = checkpoint->last.value("skipped", std::int64_t{0});
+  return {true, checkpoint->step, skipped, checkpoint->last, checkpoint->best};
+}
+
+/// What every gradient is divided by: from the sum over slices to the mean, and down to `clip` where its norm is
+/// larger.
+double gradient_divisor(double slices, double mean_norm, double clip) {
+  return clip > 0 && mean_norm > clip ? slices * mean_norm / clip : slices;
+}
+
+/// Counts a step whose numbers are not finite: nothing has been spoilt by it. Too many end training.
+void skip(const TrainingTask& task, const PipelineConfig& pipeline, const AgreedStep& agreed, Progression& at,
+          const Communicator& communicator) {
+  const std::string what = agreed.nonfinite_rank >= 0 ? fmt::format("the loss of step {} is {} on rank {}", at.step,
+                                                                    agreed.loss, agreed.nonfinite_rank)
+                                                      : fmt::format(
+                                                            "the norm of the gradient of step {} is {}, summed "
+                                                            "over all ranks from losses that are finite",
+                                                            at.step, agreed.gradient_norm);
+  if (++at.skipped > pipeline.max_skipped) {
+    fail(
+        "{0}: {1}: {2} steps are more than pipeline.max-skipped = {3}; training has stopped before the update and the "
+        "last checkpoint is intact; a lower {4}.learning-rate, a longer {4}.warmup or {4}.precision = float32 may help",
+        task.name, what, at.skipped, pipeline.max_skipped, section_of(task));
+  }
+  if (communicator.is_root())
+    warn_line(fmt::format("{}; it is skipped: {} of at most {}", what, at.skipped, pipeline.max_skipped));
+}
+
+/// True if what was seen after this step gave the best figure so far; the same on every rank, as the figures are.
+bool note_best(const TrainingTask& task, const Observation& seen, Progression& at) {
+  const auto found = seen.figures.find(task.best_of);
+  if (found == seen.figures.end() || !found->is_number()) return false;
+  const double figure = *found;
+  if (!std::isfinite(figure) || (at.best && figure >= at.best->figure)) return false;
+  at.best = BestStep{at.step, figure};
+  return true;
+}
+
+/// The parameters that each rank has updated its share of, whole on every rank. Returns the seconds it took.
+double gather_values(const FlatParameters& parameters, Communicator& communicator) {
+  const auto start = Clock::now();
+  for (const auto& bucket : parameters.buckets()) {
+    at::Tensor values = bucket.values;
+    communicator.all_gather_parts(values);
+  }
+  return seconds_since(start);
+}
+
+/// What the task does with its model after the optimizer.
+void finish_step(const TrainingTask& task, const LocalStep& mine, Communicator& communicator) {
+  const at::NoGradGuard no_grad;
+  if (task.batch_mean) task.batch_mean->use(mean_over_slices(mine.means, communicator));
+  if (task.after_step) task.after_step(mine.batch);
+}
+
+/// Copies the state, which is the pause in training, and leaves the writing to the background. Returns the seconds.
+double save(TrainedState& state, CheckpointWriter& writer, const Progression& at, const TrainingRecord& record) {
+  const auto start = Clock::now();
+  writer.finish();
+  writer.start({at.step, state.host_copy(), at.line, at.best}, [&record] { record.sync(); });
+  return seconds_since(start);
+}
+
+TrainingResult result_of(const torch::nn::Module& model, const TrainedState& state, const FlatParameters& parameters,
+                         const std::vector<Ema>& emas, const Progression& at) {
+  TrainingResult result{host_copies(named_tensors(model)), {}, {}, at.step, at.line};
+  const NamedTensors untrained = host_copies(state.untrained());
+  for (std::size_t i = 0; i < emas.size(); ++i) {
+    NamedTensors tensors = host_copies(parameters.named(emas[i].averages()));
+    tensors.insert(untrained.begin(), untrained.end());
+    result.emas.push_back({emas[i].rate(), ema_file(i, emas[i].rate()), std::move(tensors)});
+  }
+  result.ema = result.emas.front().tensors;
+  return result;
+}
+
+}  // namespace
+
+TrainingResult train(TrainingTask& task, torch::nn::Module& model, const PipelineConfig& pipeline,
+                     Communicator& communicator, torch::Device device) {
+  const TrainingPlan plan = plan_training(task, communicator);
+  const BatchSplit split = split_batch(task, plan, pipeline, communicator);
+  const Share share = pipeline.shard_optimizer ? Share{communicator.rank(), communicator.size()} : Share{};
+  model.to(device);
+  model.train();
+  share_weights(model, communicator);
+  const MemoryPlan memory = plan_memory(
+      task, model, plan,
+      {static_cast<std::int64_t>(task.training.ema.size()), share.count, split.micro_rows, split.gradient_copies()},
+      communicator, device);
+  TrainingFlops flops{task.flops_per_image};
+  if (flops.per_image > 0) flops.matmul_peak = measure_matmul_peak(task.training.precision, device, communicator);
+  say_plan(task, plan, split.micro_rows, parameter_count(model), flops, memory, communicator);
+
+  FlatParameters parameters(model, {static_cast<std::int64_t>(pipeline.bucket_size * 0x1p20), split.slices});
+  GradientReduction reduction(parameters, {share, pipeline.overlap, split.reproducible}, communicator);
+  AdamW optimizer(parameters, {.weight_decay = task.training.weight_decay}, share);
+  std::vector<Ema> emas = averages_of(parameters, task);
+  TrainedState state(model, parameters, optimizer, emas, communicator);
+
+  require_agreement(communicator, "what " + task.name + " is trained on", task.provenance);
+  CheckpointStore checkpoints(task.directory / "checkpoints", pipeline.keep_checkpoints, task.provenance, communicator);
+  Progression at = go_on(state, checkpoints);
+  require_agreement(communicator, "where " + task.name + " goes on", {{"step", at.step}});
+  TrainingRecord record(task.directory, at.resumed, at.step, plan, flops, static_cast<double>(pipeline.log_every),
+                        communicator);
+  CheckpointWriter writer(checkpoints, communicator);
+  StepComputation computation(task, split, parameters, reduction, device);
+  Prefetch<PreparedBatch> batches(at.step, plan.steps,
+                                  [&](std::int64_t step) { return prepare_batch(task, plan, step, device.is_cuda()); });
+
+  for (double pause = 0; at.step < plan.steps;) {
+    const auto start = Clock::now();
+    note_progress(fmt::format("step {} of {}", at.step, plan.steps));
+    LocalStep mine = computation.run(batches, [&](const std::function<void()>& work) {
+      explain_exhaustion(task, plan, memory, at.step, split.micro_rows, work);
+    });
+    if (!mine.report.error) mine.report.run([&] { writer.rethrow_failure(); });
+    const AgreedStep agreed = agree(mine.report, task.name, at.step, communicator);
+    const double norm = agreed.gradient_norm / static_cast<double>(split.slices);
+    const double rate = learning_rate(task.training, at.step);
+    ReductionTimes communication = reduction.times();
+
+    if (std::isfinite(agreed.loss) && std::isfinite(norm)) {
+      optimizer.update(at.update(), rate,
+                       gradient_divisor(static_cast<double>(split.slices), norm, task.training.clip));
+      if (!share.is_whole()) communication.add(gather_values(parameters, communicator));
+      finish_step(task, mine, communicator);
+      for (Ema& ema : emas) ema.update(at.update());
+    } else {
+      skip(task, pipeline, agreed, at, communicator);
+    }
+
+    at.line = {{"step", at.step},
+               {"loss", agreed.loss},
+               {"grad_norm", norm},
+               {"lr", rate},
+               {"images", (at.step + 1) * plan.batch},
+               {"digest", digest_text(agreed.digest)},
+               {"rows", mine.rows},
+               {"skipped", at.skipped},
+               {"seconds", seconds_since(start)},
+               {"data_stall", mine.data_stall},
+               {"communication", communication.under_way},
+               {"communication_stall", communication.stall},
+               {"checkpoint_pause", std::exchange(pause, 0.0)}};
+    ++at.step;
+    const Observation seen = observe(task, model, parameters.named(emas.front().averages()), at.step, plan.steps);
+    at.line.update(seen.figures);
+    const bool best = note_best(task, seen, at);
+    record.step(at.line, seen);
+    const bool due = pipeline.checkpoint_every > 0 && at.step % pipeline.checkpoint_every == 0 && at.step < plan.steps;
+    if (agreed.stop || best || due) pause = save(state, writer, at, record);
+    if (agreed.stop) {
+      writer.finish();
+      record.event("interrupted", at.step);
+      throw Interrupted(fmt::format(
+          "{}: stopped on request after step {} of {}; its checkpoint is saved and the same command goes on from there",
+          task.name, at.step, plan.steps));
+    }
+  }
+  writer.finish();
+  record.event("finished", plan.steps);
+  return result_of(model, state, parameters, emas, at);
+}
+
+}  // namespace couplet

@@ -1,0 +1,43 @@
+#include "stages/evaluate/pictures.h"
+
+#include "method/data/images.h"
+#include "pipeline/loader/table_rows.h"
+#include "storage/formats/picture.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+constexpr std::int64_t columns = 10, most_rows = 4;
+
+/// [n, C, H, W] and as many under them, as rows of `width` images in turn.
+at::Tensor interleaved(const at::Tensor& above, const at::Tensor& below, std::int64_t width) {
+  std::vector<at::Tensor> rows;
+  for (std::int64_t first = 0; first < above.size(0); first += width)
+    for (const at::Tensor& images : {above, below}) rows.push_back(images.narrow(0, first, width));
+  return at::cat(rows);
+}
+
+}  // namespace
+
+void publish_nearest_picture(const std::filesystem::path& path, const SampleScore& score, const RealFeatures& real,
+                             const RowTable& train, Communicator& communicator) {
+  // Rank 0 has the pictures.
+  const std::int64_t pictured = communicator.maximum(score.pictures.defined() ? score.pictures.size(0) : 0);
+  const std::int64_t there = std::min({pictured, score.features.size(0), columns * most_rows});
+  if (there < 1) return;
+  const std::int64_t width = std::min(there, columns), shown = there - there % width;
+  const at::Tensor rows = real.nearest(score.features.narrow(0, 0, shown), communicator);
+  if (!communicator.is_root()) return;
+  std::vector<at::Tensor> nearest;
+  for (std::int64_t i = 0; i < shown; ++i)
+    nearest.push_back(read_rows(train, "image", rows[i].item<std::int64_t>() * train.rows() / real.rows(), 1));
+  std::filesystem::create_directories(path.parent_path());
+  write_png(path, picture_of(interleaved(score.pictures.narrow(0, 0, shown), at::cat(nearest), width), width));
+}
+
+}  // namespace couplet

@@ -1,0 +1,47 @@
+#include "stages/evaluate/sampling_settings.h"
+
+#include <fmt/format.h>
+
+#include <cstddef>
+
+namespace couplet {
+
+std::string Sampling::file_name() const {
+  if (integration.adaptive()) return "dopri5";
+  const std::string grid = integration.grid.find(' ') == std::string::npos ? integration.grid : "times";
+  return fmt::format("{}-{}-nfe-{:02d}", integration.name(), grid, integration.nfe());
+}
+
+namespace {
+
+std::vector<Integration> integrations(const EvaluateConfig& config) {
+  std::vector<Integration> all;
+  for (std::size_t i = 0; i < config.grids.size(); ++i) {
+    const Grid grid = parse_grid(config.grids[i]);
+    const auto add = [&](Solver solver, std::int64_t nfe) { all.push_back(fixed_integration(solver, grid, nfe)); };
+    for (const std::int64_t nfe : config.euler_nfe)
+      if (nfe > 1 || i == 0) add(Solver::euler, nfe);
+    for (const std::int64_t nfe : config.heun_nfe)
+      if (nfe > 1) add(Solver::heun, nfe);
+    for (const std::int64_t nfe : config.midpoint_nfe) add(Solver::midpoint, nfe);
+    for (const std::int64_t nfe : config.rk4_nfe) add(Solver::rk4, nfe);
+  }
+  if (!config.times.empty())
+    for (const Solver solver : {Solver::euler, Solver::heun}) all.push_back(timed_integration(solver, config.times));
+  if (config.dopri5) all.push_back(adaptive_integration({config.atol, config.rtol}));
+  return all;
+}
+
+}  // namespace
+
+std::vector<Sampling> samplings(const EvaluateConfig& config, const std::string& coupling) {
+  std::vector<Sampling> all;
+  for (const std::int64_t seed : config.sampling_seeds)
+    for (const Integration& integration : integrations(config)) all.push_back({integration, seed});
+  if (coupling != "nf") return all;
+  for (const std::int64_t nfe : config.euler_nfe)
+    all.push_back({fixed_integration(Solver::euler, parse_grid(config.grids[0]), nfe), 0, true});
+  return all;
+}
+
+}  // namespace couplet

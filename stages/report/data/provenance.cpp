@@ -1,0 +1,76 @@
+#include "stages/report/data/provenance.h"
+
+#include "stages/results/score_basis.h"
+#include "stages/results/score_record.h"
+#include "storage/files/hash.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/version.h>
+
+#include <set>
+#include <string>
+
+namespace couplet {
+
+namespace {
+
+template <class Values>
+std::string list(const Values& values) {
+  return fmt::format("{}", fmt::join(values, ", "));
+}
+
+/// The networks of the scores: name, hash, resize.
+std::set<std::string> networks(const std::vector<ScoreRecord>& records) {
+  std::set<std::string> all;
+  for (const ScoreRecord& record : records) {
+    if (record.metric != "frechet_distance") continue;
+    std::string text = record.network;
+    if (!record.network_hash.empty()) text += ", hash " + record.network_hash;
+    if (!record.resize.empty()) text += ", resize: " + record.resize;
+    all.insert(text);
+  }
+  return all;
+}
+
+/// Versions of the program that made the stages.
+std::set<std::string> programs(const std::vector<nlohmann::json>& stages) {
+  std::set<std::string> versions;
+  for (const nlohmann::json& stage : stages) {
+    if (stage.contains("program") && stage["program"].is_string()) versions.insert(stage["program"].get<std::string>());
+  }
+  return versions;
+}
+
+}  // namespace
+
+std::vector<Fact> provenance(const RunDirectory& run, const Config& config, const nlohmann::json& results,
+                             const std::vector<nlohmann::json>& stages) {
+  std::vector<Fact> facts;
+  const auto add = [&](const std::string& name, const std::string& text) {
+    if (!text.empty()) facts.push_back({name, text});
+  };
+  const auto add_file = [&](const std::string& name, const std::filesystem::path& file) {
+    if (std::filesystem::exists(file)) add(name, hash_file(file));
+  };
+  const auto version = programs(stages);
+  add("made by", version.empty() ? "" : "couplet " + list(version));
+  add("LibTorch of what wrote this page", TORCH_VERSION);
+  add("training images, " + config.prepare.name, table_hash(run.train_images()));
+  add("held-out images", table_hash(run.test_images()));
+  add("feature network", list(networks(read_records(results))));
+  add("samples are compared with",
+      config.evaluate.reference.empty() ? "the training images" : config.evaluate.reference);
+  add_file("built-in classifier", run.classifier());
+  add_file("teacher", run.teacher_ema());
+  add("coupling table", table_hash(run.coupling()));
+  add("coupling table, held-out", table_hash(run.coupling_test()));
+  for (const std::string& coupling : config.student.couplings)
+    for (const std::int64_t seed : config.student.seeds)
+      add_file(fmt::format("student {}-{}", coupling, seed), run.student(coupling, seed) / "ema.safetensors");
+  add("seeds", fmt::format("run {}, students {}", config.pipeline.seed, list(config.student.seeds)));
+  add("ranks", std::to_string(config.pipeline.ranks));
+  return facts;
+}
+
+}  // namespace couplet

@@ -1,0 +1,18 @@
+// What a run was made from and with.
+#pragma once
+
+#include "pipeline/config/config.h"
+#include "pipeline/run/run_directory.h"
+#include "stages/results/facts.h"
+
+#include <nlohmann/json.hpp>
+#include <vector>
+
+namespace couplet {
+
+/// Content hashes of data set, coupling tables and weights; feature network with hash and resize, reference; seeds,
+/// samples, ranks, program versions. What is not there is left out.
+std::vector<Fact> provenance(const RunDirectory& run, const Config& config, const nlohmann::json& results,
+                             const std::vector<nlohmann::json>& stages);
+
+}  // namespace couplet

@@ -1,0 +1,120 @@
+#include "stages/report/html/markup.h"
+#include "stages/report/sections/sections.h"
+#include "stages/results/metric_names.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace couplet {
+
+namespace {
+
+/// The metrics of samples that there are: those known in their order, then others.
+std::vector<MetricName> metrics_of(const Scores& scores) {
+  std::vector<MetricName> found;
+  const auto has = [&](const std::string& metric) {
+    return std::ranges::any_of(scores.records, [&](const ScoreRecord& record) { return record.metric == metric; });
+  };
+  for (const MetricName& name : sample_metrics()) {
+    if (has(name.metric)) found.push_back(name);
+  }
+  const auto known = [&](const std::string& metric) {
+    const auto is = [&](const MetricName& name) { return name.metric == metric; };
+    return std::ranges::any_of(found, is) || std::ranges::any_of(model_metrics(), is);
+  };
+  for (const ScoreRecord& record : scores.records) {
+    if (!known(record.metric)) found.push_back(metric_name(record.metric));
+  }
+  return found;
+}
+
+std::string with_uncertainty(const ScoreSummary& score) {
+  std::string text = score_text(score);
+  if (score.uncertainty > 0 && score.seeds < 2 && score.sampling_seeds < 2)
+    text += fmt::format(" ({:.2g})", score.uncertainty);
+  return text;
+}
+
+/// A curve's scores in the settings where its Fréchet distance was best, by NFE.
+std::vector<std::optional<ScoreSummary>> curve_scores(const Scores& scores, const ScoreCurve& curve,
+                                                      const std::string& metric) {
+  std::vector<std::optional<ScoreSummary>> found;
+  for (const std::int64_t nfe : scores.columns) {
+    const auto setting = curve.scores.find(nfe);
+    found.push_back(setting == curve.scores.end() ? std::nullopt
+                                                  : scores.in_setting(curve, nfe, setting->second, metric));
+  }
+  return found;
+}
+
+/// The best mean of each column among curves from fresh noise; nothing where a metric has no better, or nobody to
+/// compare with.
+std::vector<std::optional<double>> best_means(const Scores& scores, const MetricName& metric) {
+  std::vector<std::vector<double>> means(scores.columns.size());
+  for (const ScoreCurve& curve : scores.curves) {
+    if (curve.noise != "fresh") continue;
+    const auto found = curve_scores(scores, curve, metric.metric);
+    for (std::size_t i = 0; i < found.size(); ++i)
+      if (found[i]) means[i].push_back(found[i]->mean);
+  }
+  std::vector<std::optional<double>> best(means.size());
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    if (means[i].size() < 2 || metric.better == Better::neither) continue;
+    const auto [lowest, highest] = std::ranges::minmax(means[i]);
+    best[i] = metric.better == Better::lower ? lowest : highest;
+  }
+  return best;
+}
+
+/// Teacher and real images, which have no NFE: "teacher 0.012, real test images 0.001".
+std::string levels_text(const Scores& scores, const std::string& metric) {
+  std::string text;
+  for (const ScoreLevels& levels : scores.levels) {
+    for (const auto& [model, denoised, name] : {std::tuple{"teacher", false, "teacher"},
+                                                {"teacher", true, "teacher, denoised"},
+                                                {"real", false, "real test images"}}) {
+      const auto found = scores.summary([&, m = std::string(model), d = denoised](const ScoreRecord& record) {
+        return record.metric == metric && record.run == levels.run && record.model == m && record.denoised == d;
+      });
+      if (found) text += (text.empty() ? "" : "; ") + levels.name(name) + " " + with_uncertainty(*found);
+    }
+  }
+  return text;
+}
+
+void add_metric(Table& table, const Scores& scores, const MetricName& metric) {
+  std::string heading = "<strong>" + escaped(metric.title) + "</strong>";
+  for (const std::string& part : {metric.direction(), metric.meaning, levels_text(scores, metric.metric)})
+    if (!part.empty()) heading += "<small>" + escaped(part) + "</small>";
+  table.group("<div>" + heading + "</div>", scores.columns.size() + 1);
+  const auto best_mean = best_means(scores, metric);
+  for (const ScoreCurve& curve : scores.curves) {
+    const auto found = curve_scores(scores, curve, metric.metric);
+    if (std::ranges::none_of(found, [](const auto& score) { return score.has_value(); })) continue;
+    std::vector<Cell> cells;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const bool best = found[i] && curve.noise == "fresh" && best_mean[i] == found[i]->mean;
+      cells.push_back({found[i] ? escaped(with_uncertainty(*found[i])) : "–", best ? "best" : ""});
+    }
+    table.row(curve.label(), cells);
+  }
+}
+
+}  // namespace
+
+std::string companion_section(const Page& page) {
+  const std::vector<MetricName> metrics = metrics_of(page.scores);
+  if (metrics.empty()) return "";
+  Table table("rows companions", "Other metrics by NFE, in the settings with the best Fréchet distance");
+  std::vector<std::string> columns{"NFE"};
+  for (const std::int64_t nfe : page.scores.columns) columns.push_back(std::to_string(nfe));
+  table.header(columns);
+  for (const MetricName& metric : metrics) add_metric(table, page.scores, metric);
+  return table.html() +
+         paragraph("In brackets: standard deviation over subsets or splits of the samples, where a metric has one.",
+                   "soft");
+}
+
+}  // namespace couplet

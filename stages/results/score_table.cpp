@@ -1,0 +1,120 @@
+#include "stages/results/score_table.h"
+
+#include "stages/results/comparison.h"
+#include "stages/results/facts.h"
+#include "storage/error.h"
+#include "storage/files/atomic_file.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace couplet {
+
+namespace {
+
+constexpr const char* legend = "E Euler, H Heun with an Euler last step, F Heun; u uniform, s squared time grid";
+
+/// A row's name and its cells by NFE.
+struct Row {
+  std::string name;
+  std::map<std::int64_t, std::string> cells;
+};
+
+/// Characters, not bytes: what a UTF-8 terminal shows.
+std::size_t width(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+}
+
+std::string padded(const std::string& text, std::size_t to, bool left) {
+  const std::string space(to > width(text) ? to - width(text) : 0, ' ');
+  return left ? text + space : space + text;
+}
+
+std::vector<Row> table_rows(const Scores& scores, const std::vector<Comparison>& comparisons) {
+  std::vector<Row> rows;
+  for (const ScoreCurve& curve : scores.curves) {
+    Row row{curve.label(), {}};
+    for (const auto& [nfe, score] : curve.scores) row.cells[nfe] = score_text(score) + " " + setting_letters(score);
+    rows.push_back(std::move(row));
+  }
+  for (const Comparison& comparison : comparisons) {
+    Row row{fmt::format("ratio {} / {}", comparison.baseline->model(), comparison.curve->model()), {}};
+    for (const auto& [nfe, ratio] : comparison.ratio) row.cells[nfe] = fmt::format("{:.2f}   ", ratio);
+    rows.push_back(std::move(row));
+  }
+  for (const ScoreCurve& curve : scores.curves) {
+    Row row{"class accuracy, " + curve.label(), {}};
+    for (const auto& [nfe, score] : curve.scores) {
+      const auto accuracy = scores.in_setting(curve, nfe, score, "class_accuracy");
+      if (accuracy) row.cells[nfe] = fmt::format("{:.3f}   ", accuracy->mean);
+    }
+    if (!row.cells.empty()) rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::string layout(const std::vector<Row>& rows, const std::vector<std::int64_t>& nfe) {
+  std::size_t first = 4;
+  for (const Row& row : rows) first = std::max(first, width(row.name));
+  std::string header = padded("NFE", first, true);
+  std::vector<std::string> lines;
+  for (const Row& row : rows) lines.push_back(padded(row.name, first, true));
+  for (const std::int64_t count : nfe) {
+    std::size_t column = std::to_string(count).size() + 3;
+    for (const Row& row : rows) {
+      const auto cell = row.cells.find(count);
+      if (cell != row.cells.end()) column = std::max(column, width(cell->second));
+    }
+    header += "  " + padded(fmt::format("{}   ", count), column, false);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto cell = rows[i].cells.find(count);
+      lines[i] += "  " + padded(cell == rows[i].cells.end() ? "-   " : cell->second, column, false);
+    }
+  }
+  std::string text = header + "\n";
+  for (const std::string& line : lines) text += line + "\n";
+  return text;
+}
+
+}  // namespace
+
+std::string setting_letters(const ScoreSummary& score) {
+  const auto letter = [](const std::string& name, const std::map<std::string, std::string>& known) {
+    const auto found = known.find(name);
+    return found == known.end() ? name : found->second;
+  };
+  return letter(score.solver, {{"euler", "E"}, {"heun", "H"}, {"heun-full", "F"}}) +
+         letter(score.grid, {{"uniform", "u"}, {"squared", "s"}});
+}
+
+std::string score_table(const Scores& scores) {
+  const std::vector<Comparison> comparisons = compare(scores);
+  std::string text;
+  if (!scores.curves.empty()) {
+    text = frechet_title(scores) + " (lower is better), each model's best solver and grid for each NFE\n";
+    text += layout(table_rows(scores, comparisons), scores.columns) + fmt::format("({})\n", legend);
+  } else if (std::ranges::any_of(scores.levels, [](const auto& of) { return of.teacher || of.real; })) {
+    text = frechet_title(scores) + " (lower is better)\n";
+  }
+  std::int64_t samples = 0;
+  for (const ScoreCurve& curve : scores.curves) {
+    for (const auto& [nfe, score] : curve.scores) samples = std::max(samples, score.samples);
+  }
+  const std::string spread = spread_text(scores);
+  if (!spread.empty()) text += spread + "\n";
+  if (samples > 0) text += fmt::format("{} samples a score\n", samples);
+  for (const Comparison& comparison : comparisons) text += comparison.crossing_text() + "\n";
+  for (const Fact& fact : score_facts(scores)) text += fmt::format("{}: {}\n", fact.name, fact.text);
+  return text;
+}
+
+std::string score_table(const std::filesystem::path& results_json) {
+  const std::string text = read_file(results_json);
+  const nlohmann::json results = nlohmann::json::parse(text, nullptr, false);
+  if (results.is_discarded() || !results.is_object()) fail("{}: no JSON object", results_json.string());
+  return score_table(read_scores(results));
+}
+
+}  // namespace couplet

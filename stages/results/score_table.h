@@ -1,0 +1,21 @@
+// The table of scores that a run ends with on the terminal.
+#pragma once
+
+#include "stages/results/scores.h"
+
+#include <filesystem>
+#include <string>
+
+namespace couplet {
+
+/// Rows: couplings, those from held-out table z, ratios to the baseline, class accuracy; columns: NFE, each cell the
+/// best of the solvers and grids scored there. Below: teacher, real split, crossing, prior mismatch, curvature, pairing
+/// fidelity. Parts that are not there (an unfinished run) are left out. A file that cannot be read or is no JSON is an
+/// error that names it.
+std::string score_table(const std::filesystem::path& results_json);
+std::string score_table(const Scores& scores);
+
+/// "Eu", "Hs": the letters under which a cell names its solver and grid.
+std::string setting_letters(const ScoreSummary& score);
+
+}  // namespace couplet

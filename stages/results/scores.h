@@ -1,0 +1,101 @@
+// The records of one run's results, or of several, put in the order in which a reader asks for them.
+#pragma once
+
+#include "stages/results/score_record.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// What one setting scored over its training seeds and, of each, over its sampling seeds. The two spreads are told
+/// apart: training again gives another model, sampling again other samples of the same one.
+struct ScoreSummary {
+  double mean = 0;  ///< over training seeds, of each one's mean over sampling seeds
+  double sd = 0;    ///< sample standard deviation over training seeds (of those means); 0 for one seed
+  std::int64_t seeds = 0;
+  double sampling_sd = 0;  ///< over sampling seeds of one model: root of the mean variance within training seeds
+  std::int64_t sampling_seeds = 1;  ///< the most that a training seed has
+  std::int64_t samples = 0;
+  std::int64_t nfe = 0;  ///< of an adaptive solver the mean, rounded
+  std::string solver, grid;
+  double guidance = 1, guidance_from = 0, guidance_to = 1;
+  double atol = 0, rtol = 0;
+  double uncertainty = 0;  ///< mean of the records' own (ScoreRecord)
+
+  /// What the mean may be off by when everything is done again: the larger of the two spreads.
+  double spread() const { return sd > sampling_sd ? sd : sampling_sd; }
+};
+
+/// A student's scores against NFE, each with the solver and grid that were best there: one row of the table, one line
+/// of the plot.
+struct ScoreCurve {
+  std::string run;
+  std::string coupling;
+  std::string noise;
+  std::map<std::int64_t, ScoreSummary> scores;  ///< by NFE
+
+  std::string model() const;  ///< "nf"; "sigma-0.1: nf" where several runs are shown
+  std::string label() const;  ///< "nf", "nf, from held-out table z"
+};
+
+/// What a run's students are measured against: Fréchet distances that do not depend on NFE.
+struct ScoreLevels {
+  std::string run;
+  std::optional<ScoreSummary> teacher, teacher_denoised, real;
+
+  /// "teacher", "sigma-0.1: teacher".
+  std::string name(const std::string& what) const { return run.empty() ? what : run + ": " + what; }
+};
+
+/// All that was measured, of however much of a run is finished.
+struct Scores {
+  std::vector<ScoreRecord> records;  ///< those with a finite value
+  std::int64_t not_finite = 0;       ///< records without one: reported, never shown as a score
+  std::int64_t bad_samples = 0;      ///< samples with NaN or infinite values behind the Fréchet distances
+  std::vector<std::string> networks;
+  std::vector<ScoreCurve> curves;     ///< run by run; independent first, then in order of appearance; a coupling's
+                                      ///< table-z curve follows its own
+  std::vector<std::int64_t> columns;  ///< NFE of any curve, ascending
+  std::vector<ScoreLevels> levels;    ///< a run each
+
+  const ScoreCurve* curve(const std::string& coupling, const std::string& noise, const std::string& run = "") const;
+  /// Over the records that `wanted` accepts (one a training and sampling seed; of several the last counts); nothing if
+  /// there are none.
+  std::optional<ScoreSummary> summary(const std::function<bool(const ScoreRecord&)>& wanted) const;
+  /// A metric of the curve's students, whatever the setting.
+  std::optional<ScoreSummary> of_curve(const ScoreCurve& curve, const std::string& metric,
+                                       const std::string& split = "") const;
+  /// A metric of the curve's students at one NFE with the solver, grid and guidance of `setting`: another metric where
+  /// the distance was best, or fresh noise in the setting of table noise.
+  std::optional<ScoreSummary> in_setting(const ScoreCurve& curve, std::int64_t nfe, const ScoreSummary& setting,
+                                         const std::string& metric) const;
+};
+
+/// A results.json object and the name of its run.
+struct RunResults {
+  std::string run;
+  nlohmann::json results;
+};
+
+/// Of one run; curves and levels carry no run's name.
+Scores read_scores(const nlohmann::json& results);
+/// Of several, which are told apart by their names.
+Scores read_all_scores(const std::vector<RunResults>& runs);
+
+/// "15.8 ± 0.3" over training seeds, "15.8 ± 0.3 [0.1]" over sampling seeds besides, "15.8 [0.1]" over those alone.
+std::string score_text(const ScoreSummary& score);
+/// "mean ± standard deviation over 3 training seeds; in [ ]: standard deviation over 5 sampling seeds of one model";
+/// empty if there are none.
+std::string spread_text(const Scores& scores);
+/// "Fréchet distance, Fashion-MNIST classifier features": the network is named as recorded.
+std::string frechet_title(const Scores& scores);
+/// "euler, uniform", "heun, squared, guidance 1.5", "dopri5, atol 1e-05, rtol 1e-05".
+std::string setting_text(const ScoreSummary& score);
+
+}  // namespace couplet

@@ -1,0 +1,91 @@
+#include "stages/trained/preview.h"
+
+#include "method/data/images.h"
+#include "pipeline/distributed/slices.h"
+#include "pipeline/process/log.h"
+#include "pipeline/run/stage_record.h"
+#include "stages/trained/classifier_model.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+constexpr std::int64_t columns = 10, grid_rows = 8;
+constexpr std::int64_t scored_slice_rows = 125, pictured_slice_rows = 20;
+constexpr char never_stopped[] = "";
+
+/// As rank 0 sees it: another job may complete the stage at this moment. Collective.
+bool features_are_complete(const StageContext& context) {
+  bool complete = false;
+  if (context.communicator.is_root()) {
+    const auto graph = stage_graph(context.config);
+    const auto features = std::ranges::find(graph, "features", &StageNode::kind);
+    const auto record = read_record(context.run.stage(features->name));
+    complete = record && record->state == StageState::complete &&
+               record->fingerprint == fingerprint(*features, graph, context.config);
+  }
+  return context.communicator.maximum(complete ? 1 : 0) != 0;
+}
+
+}  // namespace
+
+Previewer::Previewer(const StageContext& context, const DatasetShape& shape, const PreviewConfig& config)
+    : context_(context), shape_(shape), samples_(config.samples) {
+  if (config.every > 0 && config.samples > 0) prepare_scores();
+}
+
+void Previewer::prepare_scores() {
+  if (!features_are_complete(context_)) return say("samples get no quick score: the features stage is not complete");
+  Moments reference = load_moments(context_.run.reference_statistics());
+  if (samples_ <= reference.dimension()) {
+    return say("samples get no quick score: {} samples are too few for {} features", samples_, reference.dimension());
+  }
+  ScorerReference basis{.widths = {.features = reference.dimension()}, .reference = {std::move(reference)}};
+  scorer_.emplace(load_classifier(context_.run, context_.config.features, shape_, context_.device), std::move(basis),
+                  scored_slice_rows, columns * grid_rows, never_stopped, context_.communicator, context_.device);
+}
+
+Preview Previewer::make(const SampleMaker& sample) {
+  const auto seed = static_cast<std::uint64_t>(context_.config.pipeline.seed);
+  Preview preview;
+  at::Tensor made;
+  if (scorer_) {
+    const SampleScore score = scorer_->score(
+        [&](std::int64_t first, std::int64_t count) {
+          const Starts starts = fresh_starts(shape_, seed, first, count);
+          return Generated{{sample(starts)}, starts.labels};
+        },
+        1, samples_)[0];
+    preview.figures = {{"quick_frechet_distance", score.frechet_distance},
+                       {"quick_class_accuracy", score.class_accuracy}};
+    if (score.nonfinite > 0) preview.figures["quick_nonfinite_samples"] = score.nonfinite;
+    made = score.pictures;
+  } else {
+    made = pictures(sample);
+  }
+  if (context_.communicator.is_root()) preview.picture = picture_of(made, columns);
+  return preview;
+}
+
+/// uint8 [80, C, H, W].
+at::Tensor Previewer::pictures(const SampleMaker& sample) {
+  const auto seed = static_cast<std::uint64_t>(context_.config.pipeline.seed);
+  std::vector<at::Tensor> parts;
+  for_each_slice(
+      context_.communicator,
+      {.rows = columns * grid_rows,
+       .slice_rows = pictured_slice_rows,
+       .columns = shape_.channels * shape_.size * shape_.size,
+       .stopped = never_stopped},
+      [&](std::int64_t first) {
+        return to_uint8(sample(fresh_starts(shape_, seed, first, pictured_slice_rows))).flatten(1).cpu();
+      },
+      [&](const at::Tensor& values) { parts.push_back(values.to(torch::kUInt8)); });
+  return torch::cat(parts).view({-1, shape_.channels, shape_.size, shape_.size});
+}
+
+}  // namespace couplet

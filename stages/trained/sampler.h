@@ -1,0 +1,64 @@
+// Samples on request, from any trained model of a run (`couplet sample`).
+#pragma once
+
+#include "method/data/dataset.h"
+#include "method/models/tarflow.h"
+#include "method/sampling/guided_field.h"
+#include "method/solvers/integration.h"
+#include "pipeline/config/config.h"
+#include "pipeline/run/run_directory.h"
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// The classes that samples are asked for.
+struct LabelChoice {
+  std::vector<std::int64_t> classes;  ///< used in turn; empty: every class
+  bool as_data = false;               ///< instead: those that evaluations ask for, as often as in the training images
+};
+
+struct SampleRequest {
+  std::string model = "nf-0";  ///< "teacher", or a student: coupling-seed
+  std::int64_t count = 100;
+  LabelChoice labels;
+  std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
+  Integration integration = fixed_integration(Solver::euler, Grid::uniform, 4);  ///< of a student
+  Guidance guidance;                                                             ///< of a student
+  TarFlowSampling teacher;
+  bool denoise = true;  ///< teacher trained with Gaussian noise: with its final denoising step
+};
+
+/// A trained model at work on a request. Sample i is a function of the request without its count, of the precision and
+/// of the number of rows made at once.
+class Sampler {
+public:
+  /// A model that is not trained yet, or unknown, is refused with those there are; so is a label that the data set
+  /// lacks, and `denoise` switched off where the teacher has no such step.
+  Sampler(const RunDirectory& run, const Config& config, const SampleRequest& request, c10::Device device);
+
+  const DatasetShape& shape() const { return shape_; }
+  /// The classes asked for, int64 [count].
+  at::Tensor labels(std::int64_t first, std::int64_t count) const;
+  /// Images on [-1, 1] of samples [first, first + count), and the evaluations made for a student's (a teacher's: 0).
+  Integrated make(std::int64_t first, std::int64_t count) const;
+
+private:
+  using Maker = std::function<Integrated(const at::Tensor& z, const at::Tensor& labels)>;
+
+  Maker student_maker(const RunDirectory& run, const Config& config, const std::string& coupling,
+                      std::int64_t seed) const;
+  Maker teacher_maker(const RunDirectory& run, const Config& config) const;
+
+  SampleRequest request_;
+  c10::Device device_;
+  DatasetShape shape_;
+  Maker maker_;
+};
+
+}  // namespace couplet

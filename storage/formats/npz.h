@@ -1,0 +1,33 @@
+// NumPy's .npz files: a zip archive (libzip) of arrays in NumPy's .npy format, version 1.0
+// (numpy.org/doc/stable/reference/generated/numpy.lib.format.html). Nothing is held whole in memory.
+#pragma once
+
+#include "storage/formats/element_type.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// An array [rows, row_shape...] to be written. Its rows are asked for in order, at most `rows_at_once` a call.
+struct NpzArray {
+  std::string name;
+  ElementType type = ElementType::float32;  ///< not bfloat16, which NumPy lacks
+  std::int64_t rows = 0;
+  std::vector<std::int64_t> row_shape;
+  std::int64_t rows_at_once = 1;
+  /// Fills `out` with rows [first, first + count).
+  std::function<void(std::int64_t first, std::int64_t count, std::span<std::byte> out)> read;
+};
+
+/// Publishes the arrays as an .npz file that numpy.load reads: stored, not compressed, without times, so that equal
+/// rows give equal bytes. Memory: `rows_at_once` rows of one array. An error of `read` is thrown on.
+void write_npz(const std::filesystem::path& path, const std::vector<NpzArray>& arrays);
+
+}  // namespace couplet

@@ -1,0 +1,164 @@
+#include "storage/formats/picture.h"
+
+#include "storage/error.h"
+#include "storage/files/atomic_file.h"
+
+#include <png.h>
+
+#include <algorithm>
+#include <array>
+#include <csetjmp>
+#include <cstring>
+#include <fstream>
+
+namespace couplet {
+namespace {
+
+constexpr std::size_t most_pixels_bytes = std::size_t{1} << 31;
+
+/// What libpng's callbacks reach: the bytes not yet read, and where the error text goes.
+struct PngInput {
+  const std::string& bytes;
+  std::size_t position = 0;
+  char error[200] = {};
+};
+
+void keep_error(png_structp png, png_const_charp message) {
+  auto* input = static_cast<PngInput*>(png_get_error_ptr(png));
+  std::strncpy(input->error, message, sizeof input->error - 1);
+  png_longjmp(png, 1);
+}
+
+void ignore_warning(png_structp, png_const_charp) {}
+
+void read_input(png_structp png, png_bytep out, png_size_t count) {
+  auto* input = static_cast<PngInput*>(png_get_io_ptr(png));
+  if (count > input->bytes.size() - input->position) png_error(png, "the file ends too early");
+  std::memcpy(out, input->bytes.data() + input->position, count);
+  input->position += count;
+}
+
+/// Asks libpng for 8-bit grey or RGB whatever the file holds; alpha is dropped and gamma left alone.
+void read_header(png_structp png, png_infop info, Picture& picture) {
+  png_read_info(png, info);
+  png_set_expand(png);
+  png_set_scale_16(png);
+  png_set_strip_alpha(png);
+  png_set_interlace_handling(png);
+  png_read_update_info(png, info);
+  picture.height = png_get_image_height(png, info);
+  picture.width = png_get_image_width(png, info);
+  picture.channels = png_get_channels(png, info);
+}
+
+/// False, with the reason in `input.error`, if libpng refuses the file. Nothing here needs a destructor: libpng's
+/// errors are long jumps.
+bool decode(png_structp png, png_infop info, PngInput& input, Picture& picture, std::vector<png_bytep>& rows) {
+  if (setjmp(png_jmpbuf(png))) return false;
+  png_set_read_fn(png, &input, read_input);
+  read_header(png, info, picture);
+  const std::size_t stride = png_get_rowbytes(png, info);
+  if (stride * static_cast<std::size_t>(picture.height) > most_pixels_bytes) png_error(png, "the picture is too large");
+  picture.pixels.resize(stride * static_cast<std::size_t>(picture.height));
+  rows.resize(static_cast<std::size_t>(picture.height));
+  for (std::size_t y = 0; y < rows.size(); ++y) rows[y] = picture.pixels.data() + y * stride;
+  png_read_image(png, rows.data());
+  png_read_end(png, nullptr);
+  return true;
+}
+
+/// Owns libpng's read structures.
+struct PngReader {
+  png_structp png = nullptr;
+  png_infop info = nullptr;
+  explicit PngReader(PngInput& input)
+      : png(png_create_read_struct(PNG_LIBPNG_VER_STRING, &input, keep_error, ignore_warning)),
+        info(png ? png_create_info_struct(png) : nullptr) {}
+  ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
+  PngReader(const PngReader&) = delete;
+  PngReader& operator=(const PngReader&) = delete;
+};
+
+void check_picture(const Picture& picture) {
+  const std::int64_t expected = picture.height * picture.width * picture.channels;
+  if (picture.height < 1 || picture.width < 1 || (picture.channels != 1 && picture.channels != 3) ||
+      picture.pixels.size() != static_cast<std::size_t>(expected)) {
+    fail(
+        "a picture of {} x {} pixels with {} channels and {} bytes cannot be written as PNG; expected 1 or 3 channels "
+        "and {} bytes",
+        picture.height, picture.width, picture.channels, picture.pixels.size(), expected);
+  }
+}
+
+}  // namespace
+
+std::string encode_png(const Picture& picture) {
+  check_picture(picture);
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  image.width = static_cast<png_uint_32>(picture.width);
+  image.height = static_cast<png_uint_32>(picture.height);
+  image.format = picture.channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
+  png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
+  std::string bytes(size, '\0');
+  if (!png_image_write_to_memory(&image, bytes.data(), &size, 0, picture.pixels.data(), 0, nullptr)) {
+    fail("a picture of {} x {} pixels cannot be written as PNG: {}", picture.height, picture.width, image.message);
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+void write_png(const std::filesystem::path& path, const Picture& picture) {
+  publish_file(path, encode_png(picture));
+}
+
+Picture read_png(const std::filesystem::path& path) {
+  const std::string bytes = read_file(path);
+  PngInput input{bytes};
+  const PngReader reader(input);
+  if (!reader.info) throw std::bad_alloc();
+  Picture picture;
+  std::vector<png_bytep> rows;
+  if (!decode(reader.png, reader.info, input, picture, rows)) {
+    fail("{}: is no PNG file that can be read: {}", path.string(), input.error);
+  }
+  return picture;
+}
+
+Picture read_png_header(const std::filesystem::path& path) {
+  // Signature, length and name of the first chunk, then width, height, bit depth, colour type.
+  std::array<unsigned char, 26> start{};
+  std::ifstream file(path, std::ios::binary);
+  file.read(reinterpret_cast<char*>(start.data()), start.size());
+  if (!file || png_sig_cmp(start.data(), 0, 8) != 0 || std::memcmp(start.data() + 12, "IHDR", 4) != 0)
+    fail("{}: is no PNG file", path.string());
+  const bool colour = (start[25] & PNG_COLOR_MASK_COLOR) != 0;
+  return {png_get_uint_32(start.data() + 20), png_get_uint_32(start.data() + 16), colour ? 3 : 1, {}};
+}
+
+Picture picture_grid(const std::vector<std::uint8_t>& images, std::int64_t count, std::int64_t channels,
+                     std::int64_t height, std::int64_t width, std::int64_t columns, std::int64_t gap) {
+  if (count < 1 || height < 1 || width < 1 || columns < 1 || gap < 0 || (channels != 1 && channels != 3) ||
+      images.size() != static_cast<std::size_t>(count * channels * height * width)) {
+    fail("a grid of {} images of [{}, {}, {}] in {} columns cannot be drawn from {} bytes", count, channels, height,
+         width, columns, images.size());
+  }
+  columns = std::min(columns, count);
+  const std::int64_t lines = (count + columns - 1) / columns;
+  Picture grid{lines * height + (lines - 1) * gap, columns * width + (columns - 1) * gap, channels, {}};
+  grid.pixels.assign(static_cast<std::size_t>(grid.height * grid.width * channels), 255);
+  const std::uint8_t* source = images.data();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t top = i / columns * (height + gap);
+    const std::int64_t left = i % columns * (width + gap);
+    for (std::int64_t c = 0; c < channels; ++c) {
+      for (std::int64_t y = 0; y < height; ++y) {
+        std::uint8_t* target = grid.pixels.data() + ((top + y) * grid.width + left) * channels + c;
+        for (std::int64_t x = 0; x < width; ++x) target[x * channels] = *source++;
+      }
+    }
+  }
+  return grid;
+}
+
+}  // namespace couplet

@@ -1,0 +1,48 @@
+// safetensors files (https://github.com/huggingface/safetensors): an 8-byte header length, a JSON header, raw tensors.
+#pragma once
+
+#include "storage/formats/element_type.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// A tensor's bytes, row-major, little-endian; `bytes` is owned by the caller while writing and by the file when read.
+struct TensorView {
+  ElementType type = ElementType::float32;
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte> bytes;
+};
+
+/// Writes the tensors by name (sorted: equal content gives equal bytes) to `path` directly; publish with Pending.
+void write_safetensors(const std::filesystem::path& path, const std::map<std::string, TensorView>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+/// A safetensors file read whole. A truncated file, overlapping or missing ranges, a type we do not read, or a header
+/// that is no JSON are errors that name the file and the tensor.
+class Safetensors {
+public:
+  explicit Safetensors(const std::filesystem::path& path);
+  // The views point into bytes_: moving keeps them, a copy would not.
+  Safetensors(Safetensors&&) noexcept = default;
+  Safetensors& operator=(Safetensors&&) noexcept = default;
+
+  const std::map<std::string, TensorView>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  /// The tensor of that name; an error names the file and the nearest names it does hold.
+  const TensorView& at(const std::string& name) const;
+
+private:
+  std::filesystem::path path_;
+  std::vector<std::byte> bytes_;
+  std::map<std::string, TensorView> tensors_;
+  std::map<std::string, std::string> metadata_;
+};
+
+}  // namespace couplet

@@ -1,0 +1,418 @@
+#include "storage/tables/row_shard.h"
+
+#include "storage/error.h"
+#include "storage/files/file_handle.h"
+#include "storage/files/hash.h"
+#include "storage/formats/hdf5_access.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+static_assert(std::endian::native == std::endian::little, "row shards are read as little-endian memory");
+
+namespace couplet {
+namespace {
+
+/// Read and hashed piece by piece, so that the hash finds the bytes still in the processor's cache.
+constexpr std::size_t piece_bytes = std::size_t{1} << 18;
+
+/// Smaller rows are read together and then moved: a system call's list of places is not free.
+constexpr std::size_t smallest_scattered_row = 1024;
+
+/// The superblock (version 2 or 3) that every shard begins with.
+struct Superblock {
+  static constexpr std::size_t bytes = 48;
+  static constexpr std::string_view signature{"\x89HDF\r\n\x1a\n", 8};
+  std::array<char, bytes> content{};
+
+  bool is_hdf5() const { return std::string_view(content.data(), 8) == signature; }
+  /// Eight-byte offsets and lengths, and no user block in front.
+  bool is_ours() const {
+    std::uint64_t base = 0;
+    std::memcpy(&base, content.data() + 12, sizeof base);
+    return (content[8] == 2 || content[8] == 3) && content[9] == 8 && content[10] == 8 && base == 0;
+  }
+  std::uint64_t file_size() const {
+    std::uint64_t size = 0;
+    std::memcpy(&size, content.data() + 28, sizeof size);
+    return size;
+  }
+};
+
+/// Tells what is no shard from what is a damaged one before HDF5 looks at the file.
+void check_superblock(const std::filesystem::path& path) {
+  const FileHandle file = FileHandle::open_to_read(path);
+  const std::uint64_t size = file.size();
+  Superblock block;
+  const std::size_t read = file.read_some(std::as_writable_bytes(std::span(block.content)), 0);
+  if (size == 0) fail("{}: truncated: the file is empty", path.string());
+  if (!block.is_hdf5())
+    fail("{}: is no HDF5 file, or a shard whose writer did not finish, or its first bytes are damaged", path.string());
+  if (read < Superblock::bytes) fail("{}: truncated: {} bytes", path.string(), size);
+  if (!block.is_ours()) {
+    fail("{}: is an HDF5 file that Couplet did not write (superblock version {}, expected 2 or 3), or is damaged",
+         path.string(), static_cast<int>(block.content[8]));
+  }
+  if (size != block.file_size()) {
+    fail("{}: {}: {} bytes, expected {}; delete it and make or fetch it again", path.string(),
+         size < block.file_size() ? "truncated" : "has trailing bytes", size, block.file_size());
+  }
+}
+
+/// Where the rows and checksums of a column lie in the file.
+struct ColumnPlace {
+  std::uint64_t offset = 0;
+  std::vector<std::uint64_t> checksums;
+};
+
+/// A JSON attribute of the root group, checked against the hash that stands beside it.
+nlohmann::json read_guarded_json(const std::filesystem::path& path, const H5::Group& root, const std::string& owner,
+                                 const std::string& name) {
+  const std::string text = read_text_attribute(path, root, owner, name);
+  const std::string expected = read_text_attribute(path, root, owner, name + "_hash");
+  if (hash_text(text) != expected) {
+    fail("{}: attribute '{}' is damaged: hash {}, expected {}; delete the shard and make or fetch it again",
+         path.string(), name, hash_text(text), expected);
+  }
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: attribute '{}' is no JSON: {}", path.string(), name, error.what());
+  }
+}
+
+}  // namespace
+
+struct RowShard::Impl {
+  std::filesystem::path path;
+  bool verify = true;
+  FileHandle file;
+  std::uint64_t file_bytes = 0;
+  ShardHeader header;
+  nlohmann::json summary;
+  std::vector<Column> columns;
+  std::vector<ColumnPlace> places;
+
+  void load(const std::string& expected_format);
+  void load_header(const H5::Group& root, const std::string& expected_format);
+  void load_column(const H5::H5File& hdf5, const std::string& name);
+  std::uint64_t locate(const H5::DataSet& set, const std::string& name, std::uint64_t bytes) const;
+  std::vector<std::string> column_names(const H5::Group& root) const;
+  std::pair<std::int64_t, std::int64_t> block_range(std::int64_t block) const;
+  std::uint64_t row_offset(std::size_t column, std::int64_t row) const;
+  void check_range(std::size_t column, std::int64_t first, std::int64_t count) const;
+  void check_block(std::size_t column, std::int64_t block, std::uint64_t found) const;
+  void read_block(std::size_t column, std::int64_t block, std::span<std::byte> out) const;
+  void read_part(std::size_t column, std::int64_t block, std::int64_t first, std::span<std::byte> out) const;
+  void scatter_block(std::size_t column, std::int64_t block, std::int64_t first,
+                     std::span<std::byte* const> rows) const;
+  template <class Work>
+  void for_each_block(std::int64_t first, std::int64_t count, Work work) const;
+};
+
+void RowShard::Impl::load_header(const H5::Group& root, const std::string& expected_format) {
+  const std::string owner = "the root group";
+  header.format = read_text_attribute(path, root, owner, "format");
+  if (expected_format.empty() ? !header.format.starts_with("couplet-") : header.format != expected_format) {
+    fail("{}: has format '{}', expected '{}'", path.string(), header.format,
+         expected_format.empty() ? "couplet-..." : expected_format);
+  }
+  const std::int64_t version = read_integer_attribute(path, root, owner, "format_version");
+  if (version < 1 || version > newest_shard_version) {
+    fail(
+        "{}: has format version {} (written by Couplet {}), but this is Couplet {}, which reads up to version {}; "
+        "use a newer Couplet",
+        path.string(), version, read_text_attribute(path, root, owner, "program_version"), COUPLET_VERSION,
+        newest_shard_version);
+  }
+  header.format_version = static_cast<int>(version);
+  header.first_row = read_integer_attribute(path, root, owner, "first_row");
+  header.rows = read_integer_attribute(path, root, owner, "rows");
+  header.block_rows = read_integer_attribute(path, root, owner, "block_rows");
+  if (header.first_row < 0 || header.rows < 1 || header.block_rows < 1) {
+    fail("{}: claims {} rows from row {} in blocks of {}; expected positive numbers", path.string(), header.rows,
+         header.first_row, header.block_rows);
+  }
+  header.provenance = read_guarded_json(path, root, owner, "provenance");
+  summary = read_guarded_json(path, root, owner, "summary");
+}
+
+/// Names of the root's data sets, in the order in which they were made where the file keeps it.
+std::vector<std::string> RowShard::Impl::column_names(const H5::Group& root) const {
+  unsigned order = 0;
+  const hid_t creation = H5Gget_create_plist(root.getId());
+  H5Pget_link_creation_order(creation, &order);
+  H5Pclose(creation);
+  const H5_index_t index = order & H5P_CRT_ORDER_INDEXED ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME;
+  std::vector<std::string> names;
+  for (hsize_t i = 0; i < root.getNumObjs(); ++i) {
+    H5L_info_t link;
+    if (H5Lget_info_by_idx(root.getId(), ".", index, H5_ITER_INC, i, &link, H5P_DEFAULT) < 0) {
+      throw H5::GroupIException("H5Lget_info_by_idx", "failed");
+    }
+    const ssize_t size = H5Lget_name_by_idx(root.getId(), ".", index, H5_ITER_INC, i, nullptr, 0, H5P_DEFAULT);
+    if (size < 0) throw H5::GroupIException("H5Lget_name_by_idx", "failed");
+    std::string name(static_cast<std::size_t>(size), '\0');
+    H5Lget_name_by_idx(root.getId(), ".", index, H5_ITER_INC, i, name.data(), name.size() + 1, H5P_DEFAULT);
+    if (link.type != H5L_TYPE_HARD) fail("{}: '{}' is a link to elsewhere, expected a data set", path.string(), name);
+    if (name != checksum_group) names.push_back(name);
+  }
+  if (names.empty()) fail("{}: holds no columns", path.string());
+  return names;
+}
+
+/// The file offset of a data set that must be contiguous, whole inside the file, and of `bytes` bytes.
+std::uint64_t RowShard::Impl::locate(const H5::DataSet& set, const std::string& name, std::uint64_t bytes) const {
+  const H5::DSetCreatPropList creation = set.getCreatePlist();
+  if (creation.getLayout() != H5D_CONTIGUOUS || creation.getExternalCount() != 0) {
+    fail("{}: data set '{}' is chunked, compact or external; expected a contiguous one", path.string(), name);
+  }
+  const haddr_t offset = H5Dget_offset(set.getId());
+  std::uint64_t end = 0;
+  if (offset == HADDR_UNDEF || __builtin_add_overflow(offset, bytes, &end) || end > file_bytes) {
+    fail("{}: data set '{}' of {} bytes does not lie inside the file of {} bytes", path.string(), name, bytes,
+         file_bytes);
+  }
+  return offset;
+}
+
+std::vector<hsize_t> extents_of(const H5::DataSet& set) {
+  const H5::DataSpace space = set.getSpace();
+  std::vector<hsize_t> extents(static_cast<std::size_t>(std::max(space.getSimpleExtentNdims(), 0)));
+  if (!extents.empty()) space.getSimpleExtentDims(extents.data());
+  return extents;
+}
+
+void RowShard::Impl::load_column(const H5::H5File& hdf5, const std::string& name) {
+  if (hdf5.childObjType(name) != H5O_TYPE_DATASET) fail("{}: '{}' is no data set", path.string(), name);
+  const H5::DataSet set = hdf5.openDataSet(name);
+  const std::vector<hsize_t> extents = extents_of(set);
+  if (extents.empty() || extents[0] != static_cast<hsize_t>(header.rows)) {
+    fail("{}: data set '{}' has shape [{}], expected {} rows first", path.string(), name, fmt::join(extents, ", "),
+         header.rows);
+  }
+  const auto type = element_type_of(set.getDataType());
+  if (!type) {
+    fail(
+        "{}: data set '{}' has an element type that is not read; expected little-endian uint8, int32, int64, float16, "
+        "float32 or float64",
+        path.string(), name);
+  }
+  std::uint64_t bytes = element_size(*type);
+  for (const hsize_t extent : extents) {
+    if (extent == 0 || __builtin_mul_overflow(bytes, extent, &bytes)) {
+      fail("{}: data set '{}' has the impossible shape [{}]", path.string(), name, fmt::join(extents, ", "));
+    }
+  }
+  ColumnPlace place;
+  place.offset = locate(set, name, bytes);
+  const std::string checksum_name = fmt::format("{}/{}", checksum_group, name);
+  if (!hdf5.nameExists(checksum_group) || !hdf5.nameExists(checksum_name)) {
+    fail("{}: data set '{}' is missing", path.string(), checksum_name);
+  }
+  const H5::DataSet checksums = hdf5.openDataSet(checksum_name);
+  const auto blocks = static_cast<hsize_t>(block_count(header));
+  if (extents_of(checksums) != std::vector<hsize_t>{blocks} || checksums.getDataType() != H5::PredType::STD_U64LE) {
+    fail("{}: data set '{}' has shape [{}], expected [{}] of uint64", path.string(), checksum_name,
+         fmt::join(extents_of(checksums), ", "), blocks);
+  }
+  const std::uint64_t checksum_offset = locate(checksums, checksum_name, blocks * sizeof(std::uint64_t));
+  place.checksums.resize(blocks);
+  file.read_at(std::as_writable_bytes(std::span(place.checksums)), checksum_offset);
+  columns.push_back(
+      {name, *type, {extents.begin() + 1, extents.end()}, read_text_attribute(path, set, name, "meaning")});
+  places.push_back(std::move(place));
+}
+
+void RowShard::Impl::load(const std::string& expected_format) {
+  const H5::H5File hdf5(path.string(), H5F_ACC_RDONLY, H5::FileCreatPropList::DEFAULT, shard_file_access());
+  // The rows are read through the very file that HDF5 opened, even if another is renamed over it meanwhile.
+  void* handle = nullptr;
+  hdf5.getVFDHandle(&handle);
+  const int descriptor = ::fcntl(*static_cast<int*>(handle), F_DUPFD_CLOEXEC, 0);
+  if (descriptor < 0) fail("{}: cannot open to read: {}", path.string(), errno_text(errno));
+  file = FileHandle(path, descriptor);
+  file_bytes = file.size();
+  const H5::Group root = hdf5.openGroup("/");
+  load_header(root, expected_format);
+  for (const std::string& name : column_names(root)) load_column(hdf5, name);
+}
+
+/// First row and number of rows of a block.
+std::pair<std::int64_t, std::int64_t> RowShard::Impl::block_range(std::int64_t block) const {
+  const std::int64_t first = block * header.block_rows;
+  return {first, std::min(header.block_rows, header.rows - first)};
+}
+
+std::uint64_t RowShard::Impl::row_offset(std::size_t column, std::int64_t row) const {
+  return places[column].offset + static_cast<std::uint64_t>(row) * columns[column].row_bytes();
+}
+
+void RowShard::Impl::check_block(std::size_t column, std::int64_t block, std::uint64_t found) const {
+  const std::uint64_t expected = places[column].checksums[static_cast<std::size_t>(block)];
+  if (found == expected) return;
+  const auto [first, rows] = block_range(block);
+  fail(
+      "{}: column '{}' is damaged in rows {} to {} (block {}): checksum {:016x}, expected {:016x}; "
+      "delete the shard and make or fetch it again",
+      path.string(), columns[column].name, first, first + rows - 1, block, found, expected);
+}
+
+/// Reads a whole block into `out` and checks it.
+void RowShard::Impl::read_block(std::size_t column, std::int64_t block, std::span<std::byte> out) const {
+  thread_local BlockHash hash;
+  hash.reset();
+  const std::uint64_t offset = row_offset(column, block_range(block).first);
+  for (std::size_t done = 0; done < out.size();) {
+    const auto piece = out.subspan(done, std::min(piece_bytes, out.size() - done));
+    file.read_at(piece, offset + done);
+    hash.add(piece);
+    done += piece.size();
+  }
+  check_block(column, block, hash.value());
+}
+
+/// Reads some rows of a block into `out`, which has exactly their size.
+void RowShard::Impl::read_part(std::size_t column, std::int64_t block, std::int64_t first,
+                               std::span<std::byte> out) const {
+  thread_local std::vector<std::byte> whole_block;
+  const auto [block_first, block_rows] = block_range(block);
+  const std::size_t row_bytes = columns[column].row_bytes();
+  if (!verify) {
+    file.read_at(out, row_offset(column, first));
+  } else if (out.size() == static_cast<std::size_t>(block_rows) * row_bytes) {
+    read_block(column, block, out);
+  } else {
+    whole_block.resize(static_cast<std::size_t>(block_rows) * row_bytes);
+    read_block(column, block, whole_block);
+    std::memcpy(out.data(), whole_block.data() + static_cast<std::size_t>(first - block_first) * row_bytes, out.size());
+  }
+}
+
+/// Reads large rows of a block from row `first` on, each straight to its place: the whole block, if it is to be
+/// checked.
+void RowShard::Impl::scatter_block(std::size_t column, std::int64_t block, std::int64_t first,
+                                   std::span<std::byte* const> rows) const {
+  thread_local BlockHash hash;
+  hash.reset();
+  const std::size_t row_bytes = columns[column].row_bytes();
+  const std::size_t rows_at_once = std::max<std::size_t>(1, piece_bytes / row_bytes);
+  std::array<iovec, piece_bytes / smallest_scattered_row> parts;
+  std::uint64_t offset = row_offset(column, first);
+  for (std::size_t done = 0; done < rows.size();) {
+    const auto some = rows.subspan(done, std::min(rows_at_once, rows.size() - done));
+    for (std::size_t i = 0; i < some.size(); ++i) parts[i] = {some[i], row_bytes};
+    file.read_parts(std::span(parts).first(some.size()), offset);
+    if (verify)
+      for (const std::byte* row : some) hash.add({row, row_bytes});
+    offset += some.size() * row_bytes;
+    done += some.size();
+  }
+  if (verify) check_block(column, block, hash.value());
+}
+
+/// Calls work(block, first row, rows) for each part of rows [first, first + count) that lies in one block.
+template <class Work>
+void RowShard::Impl::for_each_block(std::int64_t first, std::int64_t count, Work work) const {
+  for (std::int64_t row = first; row < first + count;) {
+    const std::int64_t block = row / header.block_rows;
+    const auto [block_first, block_rows] = block_range(block);
+    const std::int64_t rows = std::min(first + count, block_first + block_rows) - row;
+    work(block, row, rows);
+    row += rows;
+  }
+}
+
+void RowShard::Impl::check_range(std::size_t column, std::int64_t first, std::int64_t count) const {
+  if (column >= columns.size()) fail("{}: has no column number {}", path.string(), column);
+  if (first < 0 || count < 0 || count > header.rows - first) {
+    fail("{}: column '{}': cannot read {} rows from row {}; it has {} rows", path.string(), columns[column].name, count,
+         first, header.rows);
+  }
+}
+
+RowShard::RowShard(const std::filesystem::path& path, const std::string& expected_format, bool verify)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->path = path;
+  impl_->verify = verify;
+  check_superblock(path);
+  with_hdf5(path, "read the shard's metadata", [&] { impl_->load(expected_format); });
+}
+
+RowShard::~RowShard() = default;
+RowShard::RowShard(RowShard&&) noexcept = default;
+RowShard& RowShard::operator=(RowShard&&) noexcept = default;
+
+const std::filesystem::path& RowShard::path() const {
+  return impl_->path;
+}
+const ShardHeader& RowShard::header() const {
+  return impl_->header;
+}
+const nlohmann::json& RowShard::summary() const {
+  return impl_->summary;
+}
+const std::vector<Column>& RowShard::columns() const {
+  return impl_->columns;
+}
+
+std::uint64_t RowShard::offset(std::size_t column) const {
+  return impl_->places.at(column).offset;
+}
+std::span<const std::uint64_t> RowShard::checksums(std::size_t column) const {
+  return impl_->places.at(column).checksums;
+}
+const FileHandle& RowShard::file() const {
+  return impl_->file;
+}
+
+std::size_t RowShard::column(const std::string& name) const {
+  std::string known;
+  for (std::size_t i = 0; i < impl_->columns.size(); ++i) {
+    if (impl_->columns[i].name == name) return i;
+    known += (i ? ", " : "") + impl_->columns[i].name;
+  }
+  fail("{}: has no column '{}'; its columns are {}", impl_->path.string(), name, known);
+}
+
+void RowShard::read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const {
+  const Impl& shard = *impl_;
+  shard.check_range(column, first, count);
+  const std::size_t row_bytes = shard.columns[column].row_bytes();
+  if (out.size() != static_cast<std::size_t>(count) * row_bytes) {
+    fail("{}: column '{}': cannot read {} rows of {} bytes into {} bytes", shard.path.string(),
+         shard.columns[column].name, count, row_bytes, out.size());
+  }
+  shard.for_each_block(first, count, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
+    shard.read_part(
+        column, block, row,
+        out.subspan(static_cast<std::size_t>(row - first) * row_bytes, static_cast<std::size_t>(rows) * row_bytes));
+  });
+}
+
+void RowShard::scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> rows) const {
+  const Impl& shard = *impl_;
+  shard.check_range(column, first, static_cast<std::int64_t>(rows.size()));
+  const std::size_t row_bytes = shard.columns[column].row_bytes();
+  thread_local std::vector<std::byte> together;
+  shard.for_each_block(
+      first, static_cast<std::int64_t>(rows.size()), [&](std::int64_t block, std::int64_t row, std::int64_t count) {
+        const auto places = rows.subspan(static_cast<std::size_t>(row - first), static_cast<std::size_t>(count));
+        const bool whole = count == shard.block_range(block).second;
+        if (row_bytes >= smallest_scattered_row && (whole || !shard.verify)) {
+          shard.scatter_block(column, block, row, places);
+          return;
+        }
+        together.resize(places.size() * row_bytes);
+        shard.read_part(column, block, row, together);
+        for (std::size_t i = 0; i < places.size(); ++i)
+          std::memcpy(places[i], together.data() + i * row_bytes, row_bytes);
+      });
+}
+
+}  // namespace couplet

@@ -1,0 +1,58 @@
+// One HDF5 file of rows: a few plain contiguous data sets ("columns") with the row on axis 0, a checksum for every
+// block of rows, attributes that say where the rows come from. Data-set shards and coupling shards are both row shards.
+// The format is specified in docs/row-shards.md.
+#pragma once
+
+#include "storage/files/file_handle.h"
+#include "storage/tables/row_shard_layout.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// A shard open for reading. Every byte that `read` and `scatter` return was checked against its block's checksum,
+/// unless the shard was opened not to.
+class RowShard {
+public:
+  /// Opens and checks format, version, shapes. A newer format version, a truncated or foreign file is an error that
+  /// says so.
+  explicit RowShard(const std::filesystem::path& path, const std::string& expected_format, bool verify = true);
+  ~RowShard();
+  RowShard(RowShard&&) noexcept;
+  RowShard& operator=(RowShard&&) noexcept;
+
+  const std::filesystem::path& path() const;
+  const ShardHeader& header() const;
+  const nlohmann::json& summary() const;
+  const std::vector<Column>& columns() const;
+  /// Index of a column; an error names the file and the columns there are.
+  std::size_t column(const std::string& name) const;
+
+  /// Reads rows [first, first + count) of the shard (its own numbers) into `out`, which has exactly their size.
+  /// A block whose checksum differs is an error that names file, column and rows. Reads whole blocks; calls that cover
+  /// whole blocks copy nothing besides. Safe to call from several threads.
+  void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
+
+  /// The same, each row to a place of its own: row first + i to rows[i].
+  void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> rows) const;
+
+  /// Byte of the file at which a column's row 0 lies; the rows follow each other.
+  std::uint64_t offset(std::size_t column) const;
+  /// The stored checksum of each block of a column.
+  std::span<const std::uint64_t> checksums(std::size_t column) const;
+  /// The open file itself, for reading past rows and checks. Lives as long as the shard.
+  const FileHandle& file() const;
+
+private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace couplet

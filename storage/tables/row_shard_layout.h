@@ -1,0 +1,50 @@
+// What a row shard holds, and the names and numbers of its format that its reader and writer share. docs/row-shards.md
+// specifies them.
+#pragma once
+
+#include "storage/formats/element_type.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// One data set of a shard: `shape` is that of one row, so that the data set has shape [rows, shape...].
+struct Column {
+  std::string name;
+  ElementType type = ElementType::float32;
+  std::vector<std::int64_t> shape;
+  std::string meaning;  ///< one phrase, stored as the data set's attribute "meaning" (unit included)
+
+  std::size_t row_bytes() const;
+  bool operator==(const Column&) const = default;
+};
+
+/// What a shard is, stored as attributes of its root group.
+struct ShardHeader {
+  std::string format;  ///< "couplet-dataset" or "couplet-coupling"
+  int format_version = 1;
+  std::int64_t first_row = 0;  ///< of the table's global row numbers
+  std::int64_t rows = 0;
+  std::int64_t block_rows = 0;  ///< rows a checksum covers
+  nlohmann::json provenance;    ///< what the rows were made from; equal in all shards of a table
+};
+
+/// The newest format version this program writes and reads.
+inline constexpr int newest_shard_version = 1;
+inline constexpr const char* checksum_group = "checksums";
+
+inline std::int64_t block_count(const ShardHeader& header) {
+  return (header.rows + header.block_rows - 1) / header.block_rows;
+}
+
+inline std::size_t Column::row_bytes() const {
+  std::size_t bytes = element_size(type);
+  for (const std::int64_t extent : shape) bytes *= static_cast<std::size_t>(extent);
+  return bytes;
+}
+
+}  // namespace couplet

@@ -1,0 +1,57 @@
+// A directory of row shards with a manifest: data sets and coupling tables. The manifest is published last, so a
+// directory without one is a table that is not finished.
+#pragma once
+
+#include "storage/tables/read_options.h"
+#include "storage/tables/row_shard.h"
+#include "storage/tables/table_manifest.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// A finished table open for reading by global row number. All shards are opened and checked once, here; with a cache,
+/// those that are not in it yet are copied first.
+class RowTable {
+public:
+  /// Refuses, naming both sides: no manifest, another format, a newer version, shards that are missing or of another
+  /// provenance.
+  RowTable(const std::filesystem::path& directory, const std::string& expected_format, const ReadOptions& options = {});
+
+  const std::filesystem::path& path() const { return directory_; }
+  const nlohmann::json& manifest() const { return manifest_; }
+  const nlohmann::json& provenance() const { return manifest_.at("provenance"); }
+  const nlohmann::json& summary() const { return manifest_.at("summary"); }
+  std::int64_t rows() const { return plan_.rows; }
+  std::int64_t block_rows() const { return block_rows_; }
+  const ShardPlan& plan() const { return plan_; }
+  const std::vector<Column>& columns() const { return shards_.front().columns(); }
+  std::size_t column(const std::string& name) const { return shards_.front().column(name); }
+  const RowShard& shard(std::int64_t index) const { return shards_.at(static_cast<std::size_t>(index)); }
+  /// Content hash of the table: of its shards' hashes in order.
+  std::string content_hash() const;
+
+  /// Rows [first, first + count) by global number, across shards.
+  void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
+
+  /// The same, each row to a place of its own: row first + i to rows[i].
+  void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> rows) const;
+
+private:
+  void check_range(std::size_t column, std::int64_t first, std::int64_t count) const;
+  /// Calls work(shard, its first row, rows done before, rows) for each shard's part of rows [first, first + count).
+  template <class Work>
+  void for_each_shard(std::int64_t first, std::int64_t count, Work work) const;
+
+  std::filesystem::path directory_;
+  nlohmann::json manifest_;
+  ShardPlan plan_;
+  std::int64_t block_rows_ = 0;
+  std::vector<RowShard> shards_;
+};
+
+}  // namespace couplet

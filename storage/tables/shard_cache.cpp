@@ -1,0 +1,153 @@
+#include "storage/tables/shard_cache.h"
+
+#include "storage/error.h"
+#include "storage/files/atomic_file.h"
+#include "storage/files/hash.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+constexpr const char* extension = ".h5";
+constexpr std::size_t piece_bytes = std::size_t{1} << 20;
+
+/// The turn of one process; the kernel ends it when the process dies.
+class Turn {
+public:
+  explicit Turn(const FileHandle& lock) : descriptor_(lock.descriptor()) {
+    while (::flock(descriptor_, LOCK_EX) != 0)
+      if (errno != EINTR) fail("storage.cache-dir: its lock cannot be taken: {}", errno_text(errno));
+  }
+  ~Turn() { ::flock(descriptor_, LOCK_UN); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+private:
+  int descriptor_;
+};
+
+FileHandle open_lock(const fs::path& directory) {
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) fail("{}: cannot be made for storage.cache-dir: {}", directory.string(), error.message());
+  const fs::path path = directory / ".lock";
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor < 0) {
+    fail(
+        "{}: cannot be written to, so it cannot be storage.cache-dir: {}; choose another directory or leave the key "
+        "empty",
+        directory.string(), errno_text(errno));
+  }
+  return {path, descriptor};
+}
+
+struct Copy {
+  fs::path path;
+  std::uint64_t bytes = 0;
+  fs::file_time_type used;
+};
+
+std::vector<Copy> copies_in(const fs::path& directory) {
+  std::vector<Copy> copies;
+  for (const auto& entry : fs::directory_iterator(directory))
+    if (entry.path().extension() == extension && !entry.path().filename().string().starts_with("."))
+      copies.push_back({entry.path(), entry.file_size(), entry.last_write_time()});
+  std::ranges::sort(copies, {}, &Copy::used);
+  return copies;
+}
+
+}  // namespace
+
+ShardCache::ShardCache(std::filesystem::path directory, std::uint64_t bytes, std::set<std::string> table, Note note)
+    : directory_(std::move(directory)),
+      bytes_(bytes),
+      table_(std::move(table)),
+      note_(std::move(note)),
+      lock_(open_lock(directory_)) {
+  const Turn turn(lock_);
+  remove_leftovers(directory_);
+}
+
+std::filesystem::path ShardCache::copy_of(const std::filesystem::path& shard, const std::string& hash,
+                                          std::uint64_t bytes, bool check) {
+  const fs::path kept = directory_ / (hash + extension);
+  const Turn turn(lock_);
+  try {
+    if (fs::exists(kept)) {
+      if (fs::file_size(kept) == bytes && (!check || hash_file(kept) == hash)) {
+        fs::last_write_time(kept, fs::file_time_type::clock::now());
+        return kept;
+      }
+      drop(kept, "it is not the shard that its name says");
+    }
+    if (full_) return shard;
+    if (!make_room(bytes)) {
+      full_ = true;
+      note_(fmt::format(
+          "{}: {} and what is not there yet do not fit into storage.cache-size and are read from their place",
+          directory_.string(), shard.filename().string()));
+      return shard;
+    }
+    copy(shard, kept, hash);
+    return kept;
+  } catch (const std::exception& error) {
+    full_ = true;
+    note_(fmt::format("{}; {} and what is not in the cache yet are read from their place", error.what(),
+                      shard.filename().string()));
+    return shard;
+  }
+}
+
+void ShardCache::drop(const std::filesystem::path& copy, const std::string& why) {
+  fs::remove(copy);
+  note_(fmt::format("{}: removed from the cache: {}", copy.string(), why));
+}
+
+/// Removes the copies of other tables that were not used for the longest time until there is room.
+bool ShardCache::make_room(std::uint64_t bytes) const {
+  const std::vector<Copy> copies = copies_in(directory_);
+  std::uint64_t taken = 0, can_go = 0;
+  for (const Copy& copy : copies) {
+    taken += copy.bytes;
+    if (!table_.contains(copy.path.stem().string())) can_go += copy.bytes;
+  }
+  if (taken - can_go + bytes > bytes_) return false;
+  for (const Copy& copy : copies) {
+    if (taken + bytes <= bytes_) break;
+    if (table_.contains(copy.path.stem().string())) continue;
+    fs::remove(copy.path);
+    taken -= copy.bytes;
+  }
+  return true;
+}
+
+void ShardCache::copy(const std::filesystem::path& shard, const std::filesystem::path& to,
+                      const std::string& hash) const {
+  const FileHandle from = FileHandle::open_to_read(shard);
+  Pending pending(to);
+  FileHandle file = FileHandle::create(pending.path());
+  ContentHash found;
+  std::vector<std::byte> piece(piece_bytes);
+  std::uint64_t offset = 0;
+  while (const std::size_t n = from.read_some(piece, offset)) {
+    const auto bytes = std::span(piece).first(n);
+    found.add(bytes);
+    file.write_at(bytes, offset);
+    offset += n;
+  }
+  file.close();
+  if (found.text() != hash) {
+    fail("{}: has content hash {}, its manifest lists {}; `couplet verify` says what is damaged", shard.string(),
+         found.text(), hash);
+  }
+  pending.commit();
+}
+
+}  // namespace couplet

@@ -1,0 +1,28 @@
+// One pass over every byte of a shard: its content hash, its checksums, its values.
+#pragma once
+
+#include "storage/tables/row_shard.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// Rows [first, last] of a column, in the shard's own numbers.
+struct RowRange {
+  std::size_t column = 0;
+  std::int64_t first = 0, last = 0;
+};
+
+struct ShardScan {
+  std::string content_hash;         ///< of the whole file, as hash_file gives it
+  std::vector<RowRange> damaged;    ///< blocks that do not have their checksum, in the file's order
+  std::vector<RowRange> nonfinite;  ///< rows with NaN or infinite values, neighbours joined
+};
+
+/// Reads the file once, in the order of its bytes; memory: one piece of 256 KiB. Damage is reported, not thrown; a file
+/// that cannot be read is an error.
+ShardScan scan_shard(const RowShard& shard);
+
+}  // namespace couplet

@@ -1,0 +1,42 @@
+// What is wrong with a table: every file against its own checksums and against the manifest. Nothing is changed.
+#pragma once
+
+#include "storage/tables/row_shard.h"
+#include "storage/tables/table_manifest.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+struct Problem {
+  std::string file;  ///< its name in the table's directory
+  std::string what;  ///< with the rows, where it is about rows
+};
+
+/// What a directory holds, as against what it should.
+struct TableSurvey {
+  std::filesystem::path directory;
+  std::optional<nlohmann::json> manifest;  ///< nothing where it is missing or damaged
+  std::int64_t shards = 0;                 ///< as the manifest says; without one, as the files' names do
+  std::vector<Problem> problems;           ///< manifest, missing shards, files that do not belong there
+};
+
+/// Looks at the manifest and the names. Refuses a directory that holds neither a manifest nor a shard.
+TableSurvey survey_table(const std::filesystem::path& directory);
+
+/// What a shard's rows must be beyond their checksums (numbering, labels): the problems of a shard whose bytes are
+/// sound.
+using RowRules = std::function<std::vector<std::string>(const RowShard& shard)>;
+
+/// All problems of shard `index`; none if its file is missing (the survey says so). Without a manifest, shards are
+/// held against the first one that can be read. `quick`: header, size and place only, no rows are read.
+std::vector<Problem> check_shard(const TableSurvey& survey, std::int64_t index, bool quick, const RowRules& rules);
+/// All problems of one file that stands alone, without a manifest.
+std::vector<Problem> check_file(const std::filesystem::path& path, bool quick, const RowRules& rules);
+
+}  // namespace couplet

@@ -1,0 +1,192 @@
+#include "storage/tables/table_manifest.h"
+
+#include "storage/error.h"
+#include "storage/files/atomic_file.h"
+#include "storage/files/hash.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/row_shard.h"
+
+#include <algorithm>
+#include <set>
+
+namespace couplet {
+namespace {
+
+using nlohmann::json;
+
+constexpr int newest_manifest_version = 1;
+
+json column_to_json(const Column& column) {
+  return {
+      {"name", column.name}, {"type", element_name(column.type)}, {"shape", column.shape}, {"meaning", column.meaning}};
+}
+
+json columns_to_json(const std::vector<Column>& columns) {
+  json list = json::array();
+  for (const Column& column : columns) list.push_back(column_to_json(column));
+  return list;
+}
+
+void check_plan(const std::filesystem::path& directory, const ShardPlan& plan) {
+  if (plan.rows < 1 || plan.shard_rows < 1) {
+    fail("{}: a table of {} rows in shards of {} is impossible", directory.string(), plan.rows, plan.shard_rows);
+  }
+}
+
+/// The hash that guards the manifest: of its text without blanks and without the key "hash".
+std::string manifest_hash(json manifest) {
+  manifest.erase("hash");
+  return hash_text(manifest.dump());
+}
+
+}  // namespace
+
+std::int64_t ShardPlan::rows_of(std::int64_t shard) const {
+  return std::min(shard_rows, rows - first_row(shard));
+}
+
+std::string difference(const json& found, const json& expected) {
+  if (found == expected) return {};
+  const json left = json{{"", found}}.flatten();
+  const json right = json{{"", expected}}.flatten();
+  std::set<std::string> keys;
+  for (const auto& [key, value] : left.items()) keys.insert(key);
+  for (const auto& [key, value] : right.items()) keys.insert(key);
+  constexpr int most = 5;
+  int count = 0;
+  std::string text;
+  for (const std::string& key : keys) {
+    const bool here = left.contains(key);
+    const bool there = right.contains(key);
+    if (here && there && left[key] == right[key]) continue;
+    if (++count > most) continue;
+    std::string name = key.size() > 2 ? key.substr(2) : "value";
+    std::ranges::replace(name, '/', '.');
+    text += fmt::format("{}{} is {}, expected {}", count > 1 ? "; " : "", name, here ? left[key].dump() : "absent",
+                        there ? right[key].dump() : "absent");
+  }
+  if (count > most) text += fmt::format("; and {} more", count - most);
+  return text;
+}
+
+nlohmann::json shard_facts(const ShardHeader& header, const std::vector<Column>& columns) {
+  // Through text, as files keep it: numbers that JSON cannot hold compare as what they become.
+  return json::parse(json{{"format", header.format},
+                          {"format_version", header.format_version},
+                          {"first_row", header.first_row},
+                          {"rows", header.rows},
+                          {"block_rows", header.block_rows},
+                          {"provenance", header.provenance},
+                          {"columns", columns_to_json(columns)}}
+                         .dump());
+}
+
+nlohmann::json load_manifest(const std::filesystem::path& directory, const std::string& expected_format) {
+  const std::filesystem::path path = directory / manifest_name;
+  if (!fs::exists(path)) {
+    fail("{}: does not exist: the table is not finished, or this is no table; finish or resume the stage that makes it",
+         path.string());
+  }
+  try {
+    json manifest = json::parse(read_file(path));
+    const auto format = manifest.at("format").get<std::string>();
+    if (!expected_format.empty() && format != expected_format) {
+      fail("{}: is a table of format '{}', expected '{}'", path.string(), format, expected_format);
+    }
+    const auto version = manifest.at("format_version").get<std::int64_t>();
+    if (version < 1 || version > newest_manifest_version) {
+      fail(
+          "{}: has format version {} (written by Couplet {}), but this is Couplet {}, which reads up to version {}; "
+          "use a newer Couplet",
+          path.string(), version, manifest.at("program_version").get<std::string>(), COUPLET_VERSION,
+          newest_manifest_version);
+    }
+    if (manifest.at("hash") != manifest_hash(manifest)) {
+      fail("{}: was damaged or edited: its hash is {}, its content has {}", path.string(), manifest.at("hash").dump(),
+           manifest_hash(manifest));
+    }
+    const ShardPlan plan = manifest_plan(manifest);
+    check_plan(directory, plan);
+    const json& shards = manifest.at("shards");
+    if (static_cast<std::size_t>(plan.shards()) != shards.size()) {
+      fail("{}: lists {} shards, expected {} for {} rows", path.string(), shards.size(), plan.shards(), plan.rows);
+    }
+    for (std::int64_t index = 0; index < plan.shards(); ++index) {
+      const json& name = shards.at(static_cast<std::size_t>(index)).at("name");
+      if (name != shard_name(index, plan.shards())) {
+        fail("{}: lists {} as shard {}, expected {}", path.string(), name.dump(), index,
+             shard_name(index, plan.shards()));
+      }
+    }
+    return manifest;
+  } catch (const json::exception& error) {
+    fail("{}: is no manifest of a table, incomplete or damaged: {}", path.string(), error.what());
+  }
+}
+
+ShardPlan manifest_plan(const nlohmann::json& manifest) {
+  return {manifest.at("rows").get<std::int64_t>(), manifest.at("shard_rows").get<std::int64_t>()};
+}
+
+nlohmann::json listed_facts(const nlohmann::json& manifest, std::int64_t index) {
+  const ShardPlan plan = manifest_plan(manifest);
+  return {{"format", manifest.at("format")},         {"format_version", manifest.at("shard_format_version")},
+          {"first_row", plan.first_row(index)},      {"rows", plan.rows_of(index)},
+          {"block_rows", manifest.at("block_rows")}, {"provenance", manifest.at("provenance")},
+          {"columns", manifest.at("columns")}};
+}
+
+bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
+                       const ShardHeader& expected, const std::vector<Column>& columns, std::string& why) {
+  const std::filesystem::path path = directory / shard_name(index, plan.shards());
+  why.clear();
+  if (!fs::exists(path)) {
+    why = "missing";
+    return false;
+  }
+  try {
+    const RowShard shard(path, expected.format);
+    why = difference(shard_facts(shard.header(), shard.columns()), shard_facts(expected, columns));
+  } catch (const Error& error) {
+    why = error.what();
+  }
+  return why.empty();
+}
+
+void publish_manifest(const std::filesystem::path& directory, const ShardPlan& plan, const std::string& format,
+                      const nlohmann::json& summary) {
+  check_plan(directory, plan);
+  const RowShard first(directory / shard_name(0, plan.shards()), format);
+  json list = json::array();
+  for (std::int64_t index = 0; index < plan.shards(); ++index) {
+    ShardHeader expected = first.header();
+    expected.first_row = plan.first_row(index);
+    expected.rows = plan.rows_of(index);
+    std::string why;
+    if (!shard_is_complete(directory, plan, index, expected, first.columns(), why)) {
+      fail("{}: the table cannot be closed: {} against {}: {}", directory.string(), shard_name(index, plan.shards()),
+           shard_name(0, plan.shards()), why);
+    }
+    const std::filesystem::path path = directory / shard_name(index, plan.shards());
+    list.push_back({{"name", shard_name(index, plan.shards())},
+                    {"first_row", expected.first_row},
+                    {"rows", expected.rows},
+                    {"bytes", fs::file_size(path)},
+                    {"hash", hash_file(path)}});
+  }
+  json manifest = {{"format", format},
+                   {"format_version", newest_manifest_version},
+                   {"shard_format_version", first.header().format_version},
+                   {"program_version", COUPLET_VERSION},
+                   {"rows", plan.rows},
+                   {"shard_rows", plan.shard_rows},
+                   {"block_rows", first.header().block_rows},
+                   {"columns", columns_to_json(first.columns())},
+                   {"provenance", first.header().provenance},
+                   {"summary", summary},
+                   {"shards", std::move(list)}};
+  manifest["hash"] = manifest_hash(manifest);
+  publish_file(directory / manifest_name, manifest.dump(2) + "\n");
+}
+
+}  // namespace couplet

@@ -1,0 +1,49 @@
+// manifest.json of a table: written last, checked by every reader. docs/row-shards.md specifies it.
+#pragma once
+
+#include "storage/tables/row_shard_layout.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// Fixed row ranges: `rows` split into shards of `shard_rows` (the last one may be shorter), whatever the number of
+/// ranks.
+struct ShardPlan {
+  std::int64_t rows = 0;
+  std::int64_t shard_rows = 0;
+
+  std::int64_t shards() const { return (rows + shard_rows - 1) / shard_rows; }
+  std::int64_t first_row(std::int64_t shard) const { return shard * shard_rows; }
+  std::int64_t rows_of(std::int64_t shard) const;
+};
+
+/// "teacher.hash is "a", expected "b"" for each key, at most five, in which two JSON values differ; empty if they are
+/// equal.
+std::string difference(const nlohmann::json& found, const nlohmann::json& expected);
+/// Everything about a shard that is the same in all shards of a table, and its place.
+nlohmann::json shard_facts(const ShardHeader& header, const std::vector<Column>& columns);
+
+/// True if `directory` holds a whole shard `index` under its final name with this header (rows, provenance) and these
+/// columns. Otherwise false, with the reason in `why` ("missing", "made from another teacher: ...", "truncated").
+bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
+                       const ShardHeader& expected, const std::vector<Column>& columns, std::string& why);
+
+/// The manifest of a table. Refuses, with the reason: none, another format than `expected_format` ("": any), a newer
+/// version, a damaged or edited one, one whose rows and shards contradict each other.
+nlohmann::json load_manifest(const std::filesystem::path& directory, const std::string& expected_format);
+ShardPlan manifest_plan(const nlohmann::json& manifest);
+/// What shard_facts must give for a shard that a manifest lists.
+nlohmann::json listed_facts(const nlohmann::json& manifest, std::int64_t index);
+
+/// Closes a table: opens every shard, checks that they belong together, writes manifest.json (last). The manifest holds
+/// format, version, rows, shard_rows, block_rows, columns, provenance, `summary`, and name, rows and content hash of
+/// every shard.
+void publish_manifest(const std::filesystem::path& directory, const ShardPlan& plan, const std::string& format,
+                      const nlohmann::json& summary);
+
+}  // namespace couplet
