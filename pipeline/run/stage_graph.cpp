@@ -1,14 +1,7 @@
-<<<<<<< HEAD:pipeline/stage_graph.cpp
 #include "pipeline/run/stage_graph.h"
 #include "storage/error.h"
 #include "storage/files/hash.h"
 #include "storage/text.h"
-=======
-#include "pipeline/config/options.h"
-#include "pipeline/run/stage_graph.h"
-#include "storage/error.h"
-#include "storage/files/hash.h"
->>>>>>> 49dfde3:pipeline/run/stage_graph.cpp
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

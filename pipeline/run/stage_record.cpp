@@ -1,10 +1,5 @@
 #include "pipeline/run/stage_record.h"
 
-<<<<<<< HEAD:pipeline/stage_record.cpp
-#include "storage/files/atomic_file.h"
-=======
-#include "pipeline/config/options.h"
->>>>>>> 49dfde3:pipeline/run/stage_record.cpp
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/text.h"

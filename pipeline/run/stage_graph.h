@@ -1,17 +1,7 @@
 // The graph of a run: its stages, what each is made from, and what its result depends on.
 #pragma once
 
-<<<<<<< HEAD:pipeline/stage.h
 #include <cstdint>
-=======
-#include "pipeline/config/config.h"
-#include "pipeline/distributed/communicator.h"
-#include "pipeline/run/run_directory.h"
-
-#include <c10/core/Device.h>
-
-#include <filesystem>
->>>>>>> 49dfde3:pipeline/run/stage.h
 #include <map>
 #include <string>
 #include <vector>
