@@ -1,7 +1,7 @@
 // From the data set's own files to data-set shards.
 #pragma once
 
-#include "pipeline/run/stage_graph.h"
+#include "pipeline/run/stage_context.h"
 
 namespace couplet {
 

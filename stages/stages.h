@@ -1,7 +1,7 @@
 // The stages by kind.
 #pragma once
 
-#include "pipeline/run/stage_graph.h"
+#include "pipeline/run/stage_context.h"
 
 namespace couplet {
 

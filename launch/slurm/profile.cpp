@@ -1,7 +1,9 @@
 #include "launch/slurm/profile.h"
 
 #include "pipeline/config/validation.h"
+#include "stages/kinds.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <fmt/ranges.h>
 
@@ -15,7 +17,6 @@ namespace couplet {
 
 namespace {
 
-constexpr std::array kinds{"prepare", "features", "teacher", "couple", "student", "evaluate", "report"};
 
 using Target = std::variant<std::string StageProfile::*, std::int64_t StageProfile::*, bool StageProfile::*>;
 
@@ -200,8 +201,8 @@ const std::vector<ProfileKey>& profile_keys() {
 std::vector<std::string> profile_names() {
   std::vector<std::string> names;
   for (const ProfileKey& key : profile_keys()) names.push_back("slurm." + key.name);
-  for (const char* kind : kinds)
-    for (const ProfileKey& key : profile_keys()) names.push_back(fmt::format("slurm.{}.{}", kind, key.name));
+  for (const StageKind& kind : stage_kinds())
+    for (const ProfileKey& key : profile_keys()) names.push_back(fmt::format("slurm.{}.{}", kind.name, key.name));
   return names;
 }
 
@@ -209,7 +210,7 @@ Profile::Profile(const std::filesystem::path& file, const std::vector<Setting>& 
   if (!file.empty())
     for (const Setting& setting : read_ini(file, key_trouble)) settings_[setting.key] = setting;
   for (const Setting& setting : command_line) settings_[setting.key] = setting;
-  for (const char* kind : kinds) stage(kind);
+  for (const StageKind& kind : stage_kinds()) stage(kind.name);
 }
 
 StageProfile Profile::stage(const std::string& kind) const {
@@ -236,11 +237,12 @@ std::string Profile::to_ini() const {
     if (!lines.empty()) text += fmt::format("\n[{}]\n{}", section, lines);
   };
   add("slurm", true);
-  for (const char* kind : kinds) add(fmt::format("slurm.{}", kind), false);
+  for (const StageKind& kind : stage_kinds()) add(fmt::format("slurm.{}", kind.name), false);
   return text;
 }
 
-void check_profile(const Profile& profile, const std::string& kind, const Config& config) {
+void check_profile(const Profile& profile, const StageNode& node, const Config& config) {
+  const std::string& kind = node.kind;
   const StageProfile stage = profile.stage(kind);
   const std::int64_t limit = parse_slurm_time(stage.time).value_or(0);
   if (limit > 0 && stage.signal_lead >= limit)
@@ -249,7 +251,7 @@ void check_profile(const Profile& profile, const std::string& kind, const Config
         "they start; give them more time, or set slurm.{}.signal-lead",
         stage.signal_lead, stage.time, limit, kind, kind);
   try {
-    validate_ranks(config, stage.ranks(), kind);
+    validate_ranks(config, stage.ranks(), kind, node.student);
   } catch (const Error& error) {
     refuse("{} jobs of {} nodes x {} tasks (slurm.nodes, slurm.tasks-per-node): {}", kind, stage.nodes,
            stage.tasks_per_node, error.what());

@@ -11,12 +11,6 @@
 
 namespace couplet {
 
-std::string StageNode::flat() const {
-  std::string text = name;
-  std::ranges::replace(text, '/', '-');
-  return text;
-}
-
 bool StageNode::runs_after(const std::string& other) const {
   return std::ranges::find(inputs, other) != inputs.end() || std::ranges::find(after, other) != after.end();
 }

@@ -25,8 +25,6 @@ struct StageNode {
   std::map<std::string, std::string> keys;
   std::string fingerprint;  ///< hash of kind, keys and the inputs' fingerprints
 
-  /// In names of files: "student-nf-0".
-  std::string flat() const;
   bool runs_after(const std::string& other) const;
 };
 

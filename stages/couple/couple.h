@@ -1,7 +1,7 @@
 // The coupling table: every training image carried to its noise by the teacher.
 #pragma once
 
-#include "pipeline/run/stage_graph.h"
+#include "pipeline/run/stage_context.h"
 
 #include <cstdint>
 #include <string>

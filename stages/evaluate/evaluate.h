@@ -1,7 +1,7 @@
 // Scores of students, teacher and held-out images.
 #pragma once
 
-#include "pipeline/run/stage_graph.h"
+#include "pipeline/run/stage_context.h"
 
 namespace couplet {
 

@@ -3,7 +3,7 @@
 
 #include "method/data/dataset.h"
 #include "method/solvers/fixed_step.h"
-#include "pipeline/run/stage_graph.h"
+#include "pipeline/run/stage_context.h"
 #include "stages/results/results.h"
 #include "storage/tables/row_table.h"
 

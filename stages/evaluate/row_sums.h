@@ -2,7 +2,7 @@
 #pragma once
 
 #include "pipeline/distributed/slices.h"
-#include "pipeline/run/stage_graph.h"
+#include "pipeline/run/stage_context.h"
 
 #include <ATen/core/Tensor.h>
 

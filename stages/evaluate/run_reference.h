@@ -2,7 +2,7 @@
 #pragma once
 
 #include "method/scoring/scorer.h"
-#include "pipeline/run/stage_graph.h"
+#include "pipeline/run/stage_context.h"
 #include "storage/tables/row_table.h"
 
 namespace couplet {

@@ -4,7 +4,7 @@
 #include "method/data/dataset.h"
 #include "method/sampling/starts.h"
 #include "method/scoring/scorer.h"
-#include "pipeline/run/stage_graph.h"
+#include "pipeline/run/stage_context.h"
 #include "pipeline/training/task.h"
 
 #include <cstdint>
