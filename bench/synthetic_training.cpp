@@ -2,7 +2,6 @@
 
 #include "method/data/images.h"
 #include "stages/trained/models.h"
-#include "stages/trained/student_model.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>

@@ -11,7 +11,7 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
-#include "stages/trained/classifier_model.h"
+#include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 
 #include <torch/torch.h>

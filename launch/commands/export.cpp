@@ -4,8 +4,6 @@
 #include "pipeline/run/stage_record.h"
 #include "pipeline/tensor/torch_file.h"
 #include "stages/trained/models.h"
-#include "stages/trained/student_model.h"
-#include "stages/trained/trained_model.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/row_table.h"
 

@@ -4,9 +4,7 @@
 #include "pipeline/optimizer/schedule.h"
 #include "pipeline/tensor/flops.h"
 #include "stages/evaluate/sampling_settings.h"
-#include "stages/trained/classifier_model.h"
 #include "stages/trained/models.h"
-#include "stages/trained/student_model.h"
 
 #include <fmt/format.h>
 

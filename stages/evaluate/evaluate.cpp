@@ -17,10 +17,8 @@
 #include "stages/evaluate/row_sums.h"
 #include "stages/evaluate/run_reference.h"
 #include "stages/evaluate/sampling_settings.h"
-#include "stages/results/results.h"
-#include "stages/trained/classifier_model.h"
+#include "stages/results/score_record.h"
 #include "stages/trained/models.h"
-#include "stages/trained/student_model.h"
 #include "storage/files/atomic_file.h"
 #include "storage/formats/picture.h"
 

@@ -4,7 +4,7 @@
 #include "method/data/dataset.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/run/stage_context.h"
-#include "stages/results/results.h"
+#include "stages/results/score_record.h"
 #include "storage/tables/row_table.h"
 
 #include <functional>

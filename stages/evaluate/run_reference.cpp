@@ -7,7 +7,7 @@
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
-#include "stages/trained/classifier_model.h"
+#include "stages/trained/models.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"

@@ -1,8 +1,55 @@
 #include "stages/trained/models.h"
 
+#include "pipeline/run/stage_record.h"
 #include "pipeline/tensor/weights.h"
+#include "storage/error.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <optional>
+#include <vector>
 
 namespace couplet {
+
+StageNode trained_model(const RunDirectory& run, const Config& config, const std::string& model) {
+  std::vector<std::string> trained;
+  std::optional<StageNode> unfinished;
+  for (const StageNode& node : stage_graph(config)) {
+    if (node.kind != "teacher" && node.kind != "student") continue;
+    const std::string name = node.kind == "teacher" ? "teacher" : fmt::format("{}-{}", node.coupling, node.seed);
+    const auto record = read_record(run.stage(node.name));
+    const bool complete = record && record->state == StageState::complete;
+    if (complete && name == model) return node;
+    if (complete) trained.push_back(name);
+    if (name == model) unfinished = node;
+  }
+  const std::string there =
+      trained.empty() ? "no model is trained yet" : fmt::format("there are {}", fmt::join(trained, ", "));
+  if (!unfinished) refuse("{}: no trained model '{}'; {}", run.root().string(), model, there);
+  refuse("{}: the stage {} is not complete (couplet run or couplet stage goes on with it); {}", run.root().string(),
+         unfinished->name, there);
+}
+
+ClassifierOptions classifier_options(const FeaturesConfig& config, const DatasetShape& shape) {
+  ClassifierOptions options;
+  options.in_channels = shape.channels;
+  options.image_size = shape.size;
+  options.channels = config.channels;
+  options.dimension = config.dimension;
+  options.num_classes = shape.classes;
+  options.recompute = config.training.checkpoint_activations;
+  return options;
+}
+
+std::string network_name(const Config& config) {
+  return config.prepare.name + " classifier features";
+}
+
+Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
+                           c10::Device device) {
+  return with_weights(make_classifier(classifier_options(config, shape), 0), run.classifier(), device);
+}
 
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape) {
   TarFlowOptions options;
@@ -27,6 +74,30 @@ ImageNoise teacher_noise(const TeacherConfig& config) {
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device) {
   return with_weights(make_tarflow(teacher_options(config, shape), 0), run.teacher_ema(), device);
+}
+
+SiTOptions student_options(const StudentConfig& config, const DatasetShape& shape) {
+  SiTOptions options;
+  options.in_channels = shape.channels;
+  options.image_size = shape.size;
+  options.patch = config.patch;
+  options.channels = config.channels;
+  options.depth = config.depth;
+  options.heads = config.heads;
+  options.num_classes = shape.classes;
+  options.recompute = config.training.checkpoint_activations;
+  check(options);
+  return options;
+}
+
+std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
+  return static_cast<std::uint64_t>(run_seed) + (static_cast<std::uint64_t>(student_seed + 1) << 32);
+}
+
+SiT load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling, std::int64_t seed,
+                 const DatasetShape& shape, c10::Device device) {
+  return with_weights(make_sit(student_options(config, shape), 0), run.student(coupling, seed) / "ema.safetensors",
+                      device);
 }
 
 }  // namespace couplet

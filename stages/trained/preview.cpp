@@ -4,7 +4,7 @@
 #include "pipeline/distributed/slices.h"
 #include "pipeline/process/log.h"
 #include "pipeline/run/stage_record.h"
-#include "stages/trained/classifier_model.h"
+#include "stages/trained/models.h"
 
 #include <torch/torch.h>
 

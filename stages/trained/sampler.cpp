@@ -4,8 +4,6 @@
 #include "method/sampling/starts.h"
 #include "pipeline/tensor/autocast.h"
 #include "stages/trained/models.h"
-#include "stages/trained/student_model.h"
-#include "stages/trained/trained_model.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
