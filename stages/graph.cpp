@@ -32,10 +32,10 @@ private:
                  std::vector<std::string> after = {});
   void add_keys(StageNode& node, const std::string& section) const;
   void add_training_keys(StageNode& node) const;
-  void add_value(StageNode& node, const std::string& key, const std::string& value) const;
+  std::string fingerprint_text(const std::string& key, const std::string& value) const;
   void add_tables();
   void add_student(const std::string& name, std::int64_t seed);
-  void add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after);
+  StageNode& add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after);
 
   const Config& config_;
   const ExternalInputs& inputs_;
@@ -54,16 +54,16 @@ StageNode& GraphBuilder::add(const std::string& name, const std::string& kind, s
   return graph_.back();
 }
 
-/// The value as it enters the fingerprint: of a path what lies there.
-void GraphBuilder::add_value(StageNode& node, const std::string& key, const std::string& value) const {
+/// The value as it enters a fingerprint: of a path what lies there.
+std::string GraphBuilder::fingerprint_text(const std::string& key, const std::string& value) const {
   const auto hash = inputs_.hashes.find(value);
-  node.keys[key] = find_option(key).is_path && hash != inputs_.hashes.end() ? hash->second : value;
+  return find_option(key).is_path && hash != inputs_.hashes.end() ? hash->second : value;
 }
 
 void GraphBuilder::add_keys(StageNode& node, const std::string& section) const {
   for (const Option& option : options())
     if (option.kind == OptionKind::result && option.section() == section)
-      add_value(node, option.key, value_text(config_, option.key));
+      node.keys[option.key] = fingerprint_text(option.key, value_text(config_, option.key));
 }
 
 /// Every stage that trains draws random numbers, and its result depends on the order in which a batch is added up.
@@ -91,12 +91,17 @@ void GraphBuilder::add_tables() {
   }
 }
 
-/// The scores say themselves what they were made with: an evaluation has no keys.
-void GraphBuilder::add_evaluation(const std::string& name, std::vector<std::string> inputs,
-                                  std::vector<std::string> after) {
+/// A score says itself what it was made with: an evaluation has settings, and no keys.
+StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std::string> inputs,
+                                        std::vector<std::string> after) {
   if (has_classifier()) after.push_back("features");
-  add("evaluate/" + name, "evaluate", std::move(inputs), std::move(after));
-  evaluations_.push_back("evaluate/" + name);
+  StageNode& node = add("evaluate/" + name, "evaluate", std::move(inputs), std::move(after));
+  node.settings["pipeline.seed"] = value_text(config_, "pipeline.seed");
+  for (const Option& option : options())
+    if (option.kind == OptionKind::result && option.section() == "evaluate")
+      node.settings[option.key] = fingerprint_text(option.key, value_text(config_, option.key));
+  evaluations_.push_back(node.name);
+  return node;
 }
 
 void GraphBuilder::add_student(const std::string& name, std::int64_t seed) {
@@ -107,7 +112,7 @@ void GraphBuilder::add_student(const std::string& name, std::int64_t seed) {
   node.seed = seed;
   for (const Option& option : options())
     if (option.kind == OptionKind::result && option.section() == "student")
-      add_value(node, option.key, value_text(student, option.key));
+      node.keys[option.key] = fingerprint_text(option.key, value_text(student, option.key));
   node.keys["student.seed"] = fmt::format("{}", seed);
   add_training_keys(node);
   if (table.empty())
@@ -139,9 +144,9 @@ StageGraph GraphBuilder::build() {
       const std::string model = model_name(name, seed);
       std::vector<std::string> after = tables_;  // on whose rows its pairs are measured
       if (has_teacher()) after.push_back("teacher");
-      add_evaluation(model, {"prepare", "student/" + model}, std::move(after));
-      graph_.back().student = name;
-      graph_.back().seed = seed;
+      StageNode& evaluation = add_evaluation(model, {"prepare", "student/" + model}, std::move(after));
+      evaluation.student = name;
+      evaluation.seed = seed;
     }
   add("report", "report", {}, evaluations_);
   set_fingerprints(graph_);

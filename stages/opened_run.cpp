@@ -33,10 +33,15 @@ void refuse_earlier_form(const RunDirectory& run) {
       has_one_table ? "its coupling table lies in coupling/, not in coupling/nf/" : "its config.ini sets student.couplings");
 }
 
+void require_run_directory(const RunDirectory& run) {
+  if (!std::filesystem::exists(run.config()))
+    refuse("{} is no run directory: it has no config.ini", run.root().string());
+  refuse_earlier_form(run);
+}
+
 OpenedRun open_run(const std::filesystem::path& root) {
   RunDirectory run(root);
-  if (!std::filesystem::exists(run.config())) refuse("{} is no run directory: it has no config.ini", root.string());
-  refuse_earlier_form(run);
+  require_run_directory(run);
   Config config = resolve_config(run.config(), {});
   ExternalInputs inputs = look_at_inputs(config, run);
   StageGraph graph = stage_graph(config, inputs);

@@ -20,8 +20,10 @@ struct OpenedRun {
   RunView view() const { return {config, directory, graph}; }
 };
 
-/// Refuses a folder without a config.ini, and a run directory of an earlier form.
+/// Refuses a folder that is no run directory, and one of an earlier form. By one process.
 OpenedRun open_run(const std::filesystem::path& root);
+/// Refuses a folder without a config.ini, and a run directory of an earlier form.
+void require_run_directory(const RunDirectory& run);
 
 /// Refuses the run directory that a program before 0.2 made: its one coupling table lies in RUN/coupling itself, and its
 /// configuration lists student.couplings. A folder that is no run directory yet is none of these.

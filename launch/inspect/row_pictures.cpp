@@ -79,7 +79,7 @@ double noise_scale(const RowSource& source, const at::Tensor& noise) {
 std::optional<RunDirectory> run_of(const std::filesystem::path& path) {
   for (auto at = std::filesystem::weakly_canonical(path); at.has_relative_path(); at = at.parent_path()) {
     const RunDirectory run(at.parent_path());
-    if (at == run.coupling() && std::filesystem::exists(run.config())) return run;
+    if (at == run.tables() && std::filesystem::exists(run.config())) return run;
   }
   return std::nullopt;
 }

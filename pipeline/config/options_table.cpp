@@ -377,7 +377,7 @@ void add_evaluate(std::vector<Option>& table) {
         "held-out images whose likelihood is measured, at even distances; 0: not measured", 0, many},
        {"evaluate.likelihood-probes", result, FIELD(evaluate.likelihood_probes), "1", "probes",
         "of Hutchinson's estimate of the trace, a student's likelihood; 0: the exact trace, for small images", 0, 1000},
-       {"evaluate.grid-rows", result, FIELD(evaluate.grid_rows), "8", "rows", "rows of the sample pictures", 1, 100},
+       {"evaluate.grid-rows", execution, FIELD(evaluate.grid_rows), "8", "rows", "rows of the sample pictures", 1, 100},
        {"evaluate.precision",
         result,
         FIELD(evaluate.precision),

@@ -33,9 +33,10 @@ public:
   std::filesystem::path reference_statistics() const { return root_ / "features" / "statistics.safetensors"; }
   std::filesystem::path teacher_weights() const { return root_ / "teacher" / "weights.safetensors"; }
   std::filesystem::path teacher_ema() const { return root_ / "teacher" / "ema.safetensors"; }
+  std::filesystem::path tables() const { return root_ / "coupling"; }
   /// The table of that name: rows of the training images ("train"), or of the held-out ones ("test").
   std::filesystem::path table(const std::string& name, const std::string& split) const {
-    return root_ / "coupling" / name / split;
+    return tables() / name / split;
   }
   std::filesystem::path student(const std::string& name, std::int64_t seed) const {
     return root_ / "student" / (name + "-" + std::to_string(seed));

@@ -23,6 +23,9 @@ struct StageNode {
   std::vector<std::string> after;
   /// The keys that its result depends on itself: "teacher.channels" → "128". Of a path the hash of what lies there.
   std::map<std::string, std::string> keys;
+  /// What parts of its result depend on besides, each recording the values it was made with: a part made with others is
+  /// made anew, and the rest stays.
+  std::map<std::string, std::string> settings;
   std::string fingerprint;  ///< hash of kind, keys and the inputs' fingerprints
 
   bool runs_after(const std::string& other) const;

@@ -12,12 +12,13 @@
 
 namespace couplet {
 
-StageNode trained_model(const RunDirectory& run, const Config& config, const std::string& model) {
+StageNode trained_model(const RunView& view, const std::string& model) {
+  const RunDirectory& run = view.run;
   std::vector<std::string> trained;
   std::optional<StageNode> unfinished;
-  for (const StageNode& node : stage_graph(config)) {
+  for (const StageNode& node : view.graph) {
     if (node.kind != "teacher" && node.kind != "student") continue;
-    const std::string name = node.kind == "teacher" ? "teacher" : fmt::format("{}-{}", node.coupling, node.seed);
+    const std::string name = node.kind == "teacher" ? "teacher" : model_name(node.student, node.seed);
     const auto record = read_record(run.stage(node.name));
     const bool complete = record && record->state == StageState::complete;
     if (complete && name == model) return node;
@@ -94,10 +95,21 @@ std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
   return static_cast<std::uint64_t>(run_seed) + (static_cast<std::uint64_t>(student_seed + 1) << 32);
 }
 
-SiT load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling, std::int64_t seed,
-                 const DatasetShape& shape, c10::Device device) {
-  return with_weights(make_sit(student_options(config, shape), 0), run.student(coupling, seed) / "ema.safetensors",
-                      device);
+std::filesystem::path student_weights(const RunDirectory& run, const StudentConfig& config, const std::string& name,
+                                      std::int64_t seed, double ema) {
+  const std::filesystem::path directory = run.student(name, seed);
+  if (ema == 0) return directory / "weights.safetensors";
+  const std::vector<double>& rates = config.training.ema;
+  const auto found = std::ranges::find(rates, ema);
+  if (found == rates.end())
+    refuse("{}: there is no average of rate {}; the student {} was trained with student.ema = {}", directory.string(), ema,
+           name, fmt::join(rates, " "));
+  return directory / ema_file(static_cast<std::size_t>(found - rates.begin()), ema);
+}
+
+SiT load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
+                 c10::Device device) {
+  return with_weights(make_sit(student_options(config, shape), 0), weights, device);
 }
 
 }  // namespace couplet

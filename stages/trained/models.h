@@ -9,18 +9,19 @@
 #include "method/models/tarflow.h"
 #include "pipeline/config/config.h"
 #include "pipeline/run/run_directory.h"
-#include "pipeline/run/stage_graph.h"
+#include "pipeline/run/stage_context.h"
 
 #include <c10/core/Device.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 namespace couplet {
 
-/// The stage that trained a model: "teacher", or a student by coupling and seed ("nf-0"). A name that is no model of
-/// the run's configuration, or one whose stage is not complete, is refused with the models that can be had.
-StageNode trained_model(const RunDirectory& run, const Config& config, const std::string& model);
+/// The stage that trained a model: "teacher", or a student by name and seed ("nf-0"). A name that is no model of the
+/// run's configuration, or one whose stage is not complete, is refused with the models that can be had.
+StageNode trained_model(const RunView& view, const std::string& model);
 
 ClassifierOptions classifier_options(const FeaturesConfig& config, const DatasetShape& shape);
 /// How results name the built-in feature network: "Fashion-MNIST classifier features". Never FID, which means Inception
@@ -39,8 +40,12 @@ TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const
 SiTOptions student_options(const StudentConfig& config, const DatasetShape& shape);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
-/// A published student with its EMA weights, in evaluation mode on `device`.
-SiT load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling, std::int64_t seed,
-                 const DatasetShape& shape, c10::Device device);
+/// The file of a student's weights, averaged at the EMA rate; 0: the raw ones. A rate that the student has no average of
+/// is refused.
+std::filesystem::path student_weights(const RunDirectory& run, const StudentConfig& config, const std::string& name,
+                                      std::int64_t seed, double ema);
+/// A published student with these weights, in evaluation mode on `device`. `config`: its own (`student_config`).
+SiT load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
+                 c10::Device device);
 
 }  // namespace couplet
