@@ -20,7 +20,6 @@
 #include "stages/results/score_record.h"
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
-#include "storage/formats/picture.h"
 
 #include <torch/torch.h>
 
@@ -30,12 +29,6 @@
 
 namespace couplet {
 namespace {
-
-/// Publishes the first samples as a picture, `columns` a row.
-void publish_pictures(const fs::path& path, const at::Tensor& images, std::int64_t columns) {
-  fs::create_directories(path.parent_path());
-  write_png(path, picture_of(images, columns));
-}
 
 /// What the scoring of one node shares.
 struct Evaluation {

@@ -9,15 +9,14 @@
 #include "method/solvers/trajectory.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
+#include "stages/evaluate/pictures.h"
 #include "stages/evaluate/row_sums.h"
 #include "stages/trained/models.h"
-#include "storage/formats/picture.h"
 
 #include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -112,13 +111,6 @@ std::vector<at::Tensor> first_trajectories(const FidelityTask& task, std::uint64
   const Starts starts = fresh_starts(task.shape, seed, 0, rows);
   return trajectory(task.velocity(starts.labels.to(context.device)), starts.z.to(context.device),
                     context.config.evaluate.curvature_steps, parts);
-}
-
-/// Images [n, C, H, W] at each time: a row each image, its states from left to right.
-void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states) {
-  const at::Tensor images = torch::stack(states, 1).flatten(0, 1);
-  std::filesystem::create_directories(path.parent_path());
-  write_png(path, picture_of(to_uint8(images).cpu(), std::ssize(states)));
 }
 
 }  // namespace

@@ -24,6 +24,15 @@ at::Tensor interleaved(const at::Tensor& above, const at::Tensor& below, std::in
 
 }  // namespace
 
+void publish_pictures(const std::filesystem::path& path, const at::Tensor& images, std::int64_t columns) {
+  std::filesystem::create_directories(path.parent_path());
+  write_png(path, picture_of(images, columns));
+}
+
+void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states) {
+  publish_pictures(path, to_uint8(at::stack(states, 1).flatten(0, 1)).cpu(), std::ssize(states));
+}
+
 void publish_nearest_picture(const std::filesystem::path& path, const SampleScore& score, const RealFeatures& real,
                              const RowTable& train, Communicator& communicator) {
   // Rank 0 has the pictures.
@@ -36,8 +45,7 @@ void publish_nearest_picture(const std::filesystem::path& path, const SampleScor
   std::vector<at::Tensor> nearest;
   for (std::int64_t i = 0; i < shown; ++i)
     nearest.push_back(read_rows(train, "image", rows[i].item<std::int64_t>() * train.rows() / real.rows(), 1));
-  std::filesystem::create_directories(path.parent_path());
-  write_png(path, picture_of(interleaved(score.pictures.narrow(0, 0, shown), at::cat(nearest), width), width));
+  publish_pictures(path, interleaved(score.pictures.narrow(0, 0, shown), at::cat(nearest), width), width);
 }
 
 }  // namespace couplet
