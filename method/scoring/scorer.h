@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,10 +28,10 @@ struct Generated {
 using Generator = std::function<Generated(std::int64_t first, std::int64_t count)>;
 
 struct SampleScore {
-  double frechet_distance = 0;
-  std::vector<FeatureScore> comparison;  ///< that distance and its companions (compare_features)
+  double frechet_distance = 0;           ///< 0 where nothing is compared
+  std::vector<FeatureScore> comparison;  ///< that distance and its companions (compare_features); empty: no network
   at::Tensor features;                   ///< float32 [n, dimension]: of the first samples, those that it keeps
-  double class_accuracy = 0;             ///< share of samples that the classifier gives the label they were asked for
+  std::optional<double> class_accuracy;  ///< share of samples that the classifier gives the label they were asked for
   std::int64_t samples = 0;
   std::int64_t nonfinite =
       0;                ///< samples with NaN or infinite values: scored with those values at 0, never drawn again
@@ -41,7 +42,7 @@ struct SampleScore {
 
 /// What a scorer compares samples by and with.
 struct ScorerReference {
-  std::shared_ptr<FeatureNetwork> network = {};  ///< none: the classifier's features
+  std::shared_ptr<FeatureNetwork> network = {};  ///< none: the classifier's features, or no comparison without one
   FeatureWidths widths = {};                     ///< what is taken of it
   std::int64_t compared_images = 0;              ///< samples of a score whose features are kept
   FeatureReference reference;
@@ -49,8 +50,9 @@ struct ScorerReference {
 
 class Scorer {
 public:
-  /// `stopped`: the message of Interrupted when a stop is asked for between slices; empty: all slices are computed.
-  Scorer(Classifier classifier, ScorerReference basis, std::int64_t slice_rows, std::int64_t pictures,
+  /// `classifier`: of class accuracy; none: it is not counted. `stopped`: the message of Interrupted when a stop is asked
+  /// for between slices; empty: all slices are computed.
+  Scorer(std::optional<Classifier> classifier, ScorerReference basis, std::int64_t slice_rows, std::int64_t pictures,
          std::string stopped, Communicator& communicator, c10::Device device);
   /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits
   /// first. Goes on with the samples that the journal holds.
@@ -61,7 +63,7 @@ private:
   at::Tensor describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe);
   void finish(SampleScore& score, const DescribedImages& images);
 
-  Classifier classifier_;
+  std::optional<Classifier> classifier_;
   ScorerReference basis_;
   std::int64_t slice_rows_, pictures_;
   std::string stopped_;

@@ -156,6 +156,12 @@ void Records::publish() const {
   publish_records(path_, records_);
 }
 
+std::string identity_text(const ScoreKey& key, const std::string& metric, const MadeWith& with) {
+  nlohmann::json fields = key_fields(key, metric);
+  fields["made_with"] = with;
+  return fields.dump();
+}
+
 MadeWith settings_now(const StageNode& node, const StageGraph& graph) {
   MadeWith now = node.settings;
   for (const auto& names : {node.inputs, node.after})

@@ -70,6 +70,9 @@ private:
   nlohmann::json records_ = nlohmann::json::array();
 };
 
+/// What tells a score from every other, in one line.
+std::string identity_text(const ScoreKey& key, const std::string& metric, const MadeWith& with);
+
 /// What a score of the node would be made with now, of all that any of its scores may be made with.
 MadeWith settings_now(const StageNode& node, const StageGraph& graph);
 /// The records of all evaluations of the graph, in its order, that were made with what holds now. Null where no

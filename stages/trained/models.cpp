@@ -72,6 +72,10 @@ ImageNoise teacher_noise(const TeacherConfig& config) {
   return {config.noise == "uniform", config.noise_std};
 }
 
+bool denoises(const TeacherConfig& config) {
+  return config.noise == "gaussian" && config.noise_std > 0;
+}
+
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device) {
   return with_weights(make_tarflow(teacher_options(config, shape), 0), run.teacher_ema(), device);
