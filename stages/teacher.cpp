@@ -1,11 +1,10 @@
 #include "stages/teacher.h"
 
-#include "method/models/patches.h"
+#include "method/sampling/teacher_sampler.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/held_out.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/autocast.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
 #include "stages/trained/models.h"
@@ -51,16 +50,6 @@ double validate(TarFlow& model, const HeldOut& images, const Config& config, Com
     const at::Tensor y = rows.columns[1].to(torch::kInt64);
     return model->negative_log_likelihood(model->forward(x.to(device), y.to(device))).unsqueeze(1);
   })[0];
-}
-
-/// Samples as they come, denoised where the teacher is trained on Gaussian noise.
-at::Tensor sample(TarFlow& model, const Starts& starts, const TeacherConfig& config, torch::Device device) {
-  const Autocast autocast(config.training.precision, device);
-  const at::Tensor labels = starts.labels.to(device);
-  const at::Tensor raw =
-      model->reverse(patchify(starts.z, model->options().patch).to(device), labels).to(torch::kFloat32);
-  const bool denoises = config.noise == "gaussian" && config.noise_std > 0;
-  return denoises ? denoise(model, raw, labels, config.noise_std) : raw;
 }
 
 nlohmann::json likelihood(double nats, const TeacherConfig& config) {
@@ -127,9 +116,12 @@ void teacher(StageContext& context) {
   };
   task.validate_every = config.teacher.training.validate_every;
   task.best_of = "test_nats_per_value";
+  const TeacherSampling sampling{{}, denoising_std(config.teacher), config.teacher.training.precision};
   Previewer previewer(context, shape, config.teacher.preview);
   task.preview = [&] {
-    return previewer.make([&](const Starts& starts) { return sample(model, starts, config.teacher, context.device); });
+    return previewer.make([&](const Starts& starts) {
+      return sample_teacher(model, starts.z, {starts.labels, {}}, sampling).images();
+    });
   };
   task.preview_every = config.teacher.preview.every;
   task.flops_per_image = forward_passes_a_training_image * forward_flops(options);

@@ -4,7 +4,7 @@
 
 #include "method/data/dataset.h"
 #include "method/data/images.h"
-#include "method/models/patches.h"
+#include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/device.h"
 #include "pipeline/tensor/weights.h"
@@ -63,8 +63,8 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
   std::vector<at::Tensor> made;
   for (std::int64_t first = 0; first < noise.size(0); first += reversed_at_once) {
     const std::int64_t count = std::min(reversed_at_once, noise.size(0) - first);
-    const at::Tensor z = patchify(noise.narrow(0, first, count).to(device), teacher->options().patch);
-    made.push_back(to_uint8(teacher->reverse(z, labels.narrow(0, first, count).to(device))).cpu());
+    const Condition condition{labels.narrow(0, first, count), {}};
+    made.push_back(to_uint8(sample_teacher(teacher, noise.narrow(0, first, count), condition, {}).images()).cpu());
   }
   return torch::cat(made);
 }

@@ -66,7 +66,7 @@ private:
   Flops previews(const PreviewConfig& preview, const TrainingConfig& training, double sample) const;
   /// One sample of the teacher, with guidance where it is asked for, and denoised.
   double teacher_sample(double guidance) const;
-  bool denoises() const { return config_.teacher.noise == "gaussian" && config_.teacher.noise_std > 0; }
+  bool denoises() const { return denoising_std(config_.teacher) > 0; }
   Flops couple() const;
   Flops evaluate_teacher() const;
   Flops evaluate_student(const std::string& coupling) const;

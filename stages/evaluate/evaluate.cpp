@@ -1,11 +1,10 @@
 #include "stages/evaluate/evaluate.h"
 
 #include "method/data/images.h"
-#include "method/models/patches.h"
 #include "method/sampling/starts.h"
+#include "method/sampling/teacher_sampler.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/autocast.h"
 #include "stages/evaluate/evaluation.h"
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/likelihood_scores.h"
@@ -56,24 +55,21 @@ void score_real(Evaluation& evaluation, const ScoreRequest& request) {
 void score_teacher(Evaluation& evaluation, const ScoreRequest& request) {
   StageContext& context = evaluation.context;
   const EvaluateConfig& config = evaluation.config();
-  const TeacherConfig& teacher_config = context.config.teacher;
-  const bool with_denoising = request.key.denoised, is_pictured = request.key.sampling_seed == config.sampling_seeds[0];
-  TarFlow teacher = load_teacher(context.run, teacher_config, evaluation.shape, context.device);
-  const TarFlowSampling sampling{config.teacher_guidance, config.teacher_annealed, config.teacher_temperature};
+  const bool is_pictured = request.key.sampling_seed == config.sampling_seeds[0];
+  TarFlow teacher = load_teacher(context.run, context.config.teacher, evaluation.shape, context.device);
+  const TeacherSampling sampling{{config.teacher_guidance, config.teacher_annealed, config.teacher_temperature},
+                                 denoising_std(context.config.teacher),
+                                 config.precision};
   const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
   const std::vector<SampleScore> scores = evaluation.scorer().score(
       [&](std::int64_t first, std::int64_t count) {
         const Starts starts = fresh_starts(evaluation.shape, seed, first, count);
-        const at::Tensor labels = starts.labels.to(context.device);
-        const Autocast autocast(config.precision, context.device);
-        const at::Tensor raw =
-            teacher->reverse(patchify(starts.z, teacher->options().patch).to(context.device), labels, sampling)
-                .to(torch::kFloat32);
-        Generated made{{raw}, starts.labels};
-        if (with_denoising) made.variants.push_back(denoise(teacher, raw, labels, teacher_config.noise_std));
+        const TeacherSamples samples = sample_teacher(teacher, starts.z, {starts.labels, {}}, sampling);
+        Generated made{{samples.raw}, starts.labels};
+        if (request.key.denoised) made.variants.push_back(samples.denoised);
         return made;
       },
-      with_denoising ? 2 : 1, config.samples, evaluation.journal(request));
+      request.key.denoised ? 2 : 1, config.samples, evaluation.journal(request));
   for (std::size_t variant = 0; variant < scores.size(); ++variant) {
     ScoreKey key = request.key;
     key.denoised = variant == 1;

@@ -3,8 +3,8 @@
 #include "method/data/images.h"
 #include "method/metrics/image_similarity.h"
 #include "method/metrics/pairing.h"
-#include "method/models/patches.h"
 #include "method/sampling/starts.h"
+#include "method/sampling/teacher_sampler.h"
 #include "method/solvers/trajectory.h"
 #include "pipeline/loader/table_rows.h"
 #include "stages/evaluate/pictures.h"
@@ -130,13 +130,13 @@ void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& reques
   const c10::Device device = evaluation.context.device;
   const VelocityOf velocity = evaluation.velocity(field_of(request.key));
   TarFlow teacher = load_teacher(evaluation.context.run, config.teacher, evaluation.shape, device);
+  const TeacherSampling sampling{{}, denoising_std(config.teacher)};
   const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
   const std::int64_t rows = config.evaluate.pairing_rows;
   const at::Tensor mean = mean_over_rows(evaluation, request, rows, 1, [&](std::int64_t first, std::int64_t count) {
     const Starts starts = fresh_starts(evaluation.shape, seed, first, count);
     const at::Tensor z = starts.z.to(device), labels = starts.labels.to(device);
-    at::Tensor theirs = teacher->reverse(patchify(z, teacher->options().patch), labels);
-    if (denoises(config.teacher)) theirs = denoise(teacher, theirs, labels, config.teacher.noise_std);
+    const at::Tensor theirs = sample_teacher(teacher, z, {labels, {}}, sampling).images();
     const at::Tensor ours =
         solve(velocity(labels), z, Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
     return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);

@@ -86,7 +86,7 @@ std::vector<ScoreRequest> Requests::of_teacher() {
                  .noise = "fresh",
                  .sampling_seed = seed,
                  .guidance = config_.teacher_guidance,
-                 .denoised = denoises(view_.config.teacher)},
+                 .denoised = denoising_std(view_.config.teacher) > 0},
                 of_teacher_samples);
   if (config_.likelihood_rows > 0)
     add(Measurement::likelihood, {.model = "teacher", .seed = view_.config.pipeline.seed, .split = "test"}, of_likelihood,

@@ -72,8 +72,8 @@ ImageNoise teacher_noise(const TeacherConfig& config) {
   return {config.noise == "uniform", config.noise_std};
 }
 
-bool denoises(const TeacherConfig& config) {
-  return config.noise == "gaussian" && config.noise_std > 0;
+double denoising_std(const TeacherConfig& config) {
+  return config.noise == "gaussian" ? config.noise_std : 0;
 }
 
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,

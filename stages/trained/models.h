@@ -33,8 +33,8 @@ Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config
 
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape);
 ImageNoise teacher_noise(const TeacherConfig& config);
-/// A teacher that was trained with Gaussian noise samples noisy images, which a last step denoises.
-bool denoises(const TeacherConfig& config);
+/// η of the denoising step that ends a teacher's sampling; 0: it has none, as it was not trained with Gaussian noise.
+double denoising_std(const TeacherConfig& config);
 /// The published teacher with its EMA weights, in evaluation mode on `device`.
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device);

@@ -1,9 +1,8 @@
 #include "stages/trained/sampler.h"
 
-#include "method/models/patches.h"
 #include "method/sampling/starts.h"
+#include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
-#include "pipeline/tensor/autocast.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 
@@ -56,18 +55,14 @@ Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node
 }
 
 Sampler::Maker Sampler::teacher_maker(const RunDirectory& run, const Config& config) const {
-  const bool noisy = config.teacher.noise == "gaussian" && config.teacher.noise_std > 0;
-  if (!request_.denoise && !noisy)
+  const double noise_std = denoising_std(config.teacher);
+  if (!request_.denoise && noise_std == 0)
     refuse("the teacher of {} has no denoising step to leave out: it was trained without Gaussian noise",
            run.root().string());
-  const TarFlow teacher = load_teacher(run, config.teacher, shape_, device_);
-  const bool denoises = noisy && request_.denoise;
-  return [=, sampling = request_.teacher, precision = config.evaluate.precision, noise_std = config.teacher.noise_std](
-             const at::Tensor& z, const at::Tensor& labels) {
-    TarFlow model = teacher;
-    const Autocast autocast(precision, z.device());
-    const at::Tensor raw = model->reverse(patchify(z, model->options().patch), labels, sampling).to(at::kFloat);
-    return Integrated{denoises ? denoise(model, raw, labels, noise_std) : raw};
+  const TeacherSampling sampling{request_.teacher, request_.denoise ? noise_std : 0, config.evaluate.precision};
+  return [sampling, teacher = load_teacher(run, config.teacher, shape_, device_)](const at::Tensor& z,
+                                                                                  const at::Tensor& labels) mutable {
+    return Integrated{sample_teacher(teacher, z, {labels, {}}, sampling).images()};
   };
 }
 
