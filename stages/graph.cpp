@@ -35,6 +35,7 @@ private:
   std::string fingerprint_text(const std::string& key, const std::string& value) const;
   void add_tables();
   void add_student(const std::string& name, std::int64_t seed);
+  std::vector<std::string> compared_with(const std::string& student) const;
   StageNode& add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after);
 
   const Config& config_;
@@ -121,6 +122,18 @@ void GraphBuilder::add_student(const std::string& name, std::int64_t seed) {
     node.inputs.push_back("coupling/" + table);
 }
 
+/// What a student is scored with besides the data: noise of its table; pairs of every table of the run; samples of the
+/// teacher, if that filled its table.
+std::vector<std::string> GraphBuilder::compared_with(const std::string& student) const {
+  const bool measures_pairs = config_.evaluate.pairing_rows > 0;
+  const std::string table = find_coupling(student_config(config_, student).coupling).table;
+  std::vector<std::string> nodes;
+  if (measures_pairs) nodes = tables_;
+  else if (!table.empty()) nodes.push_back("coupling/" + table);
+  if (measures_pairs && !table.empty()) nodes.push_back("teacher");
+  return nodes;
+}
+
 StageGraph GraphBuilder::build() {
   add_keys(add("prepare", "prepare", {}), "prepare");
   if (has_classifier()) {
@@ -142,9 +155,7 @@ StageGraph GraphBuilder::build() {
       if (std::ranges::find(own, seed) == own.end()) continue;
       add_student(name, seed);
       const std::string model = model_name(name, seed);
-      std::vector<std::string> after = tables_;  // on whose rows its pairs are measured
-      if (has_teacher()) after.push_back("teacher");
-      StageNode& evaluation = add_evaluation(model, {"prepare", "student/" + model}, std::move(after));
+      StageNode& evaluation = add_evaluation(model, {"prepare", "student/" + model}, compared_with(name));
       evaluation.student = name;
       evaluation.seed = seed;
     }

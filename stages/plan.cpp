@@ -59,10 +59,13 @@ std::vector<StageNode> nodes_to_redo(const std::vector<std::string>& names, cons
 }
 
 void require_stages(const std::vector<PlannedStage>& plan, const RunView& view, std::int64_t ranks) {
-  for (const PlannedStage& stage : plan) {
-    if (stage.decision.action == Action::skip) continue;
-    if (ranks > 0) validate_ranks(view.config, ranks, stage.node.kind, stage.node.student);
-    if (const auto require = kind_of(stage.node).require; require != nullptr) require(stage.node, view);
+  for (const StageKind& kind : stage_kinds()) {
+    std::vector<StageNode> nodes;
+    for (const PlannedStage& stage : plan)
+      if (stage.node.kind == kind.name && stage.decision.action != Action::skip) nodes.push_back(stage.node);
+    for (const StageNode& node : nodes)
+      if (ranks > 0) validate_ranks(view.config, ranks, node.kind, node.student);
+    if (!nodes.empty() && kind.require != nullptr) kind.require(nodes, view);
   }
 }
 

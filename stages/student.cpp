@@ -132,7 +132,7 @@ void student(StageContext& context) {
   task.name = context.node.name;
   task.directory = context.directory();
   task.training = config.student.training;
-  task.provenance = {{"stage", context.fingerprint},
+  task.provenance = {{"stage", context.node.fingerprint},
                      {"table", table.content_hash()},
                      {"init", config.student.init.empty() ? "" : hash_file(config.student.init)}};
   task.batch = [&](const BatchRange& range) {
