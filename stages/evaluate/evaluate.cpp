@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace couplet {
 namespace {
@@ -95,19 +96,20 @@ SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) 
   const bool from_table = !sampling.table.empty();
   const c10::Device device = evaluation.context.device;
   const VelocityOf velocity = evaluation.velocity(sampling.field);
-  const RowTable held_out = from_table ? evaluation.table(sampling.table, "test") : evaluation.test;
+  std::optional<RowTable> held_out;
+  if (from_table) held_out.emplace(evaluation.table(sampling.table, "test"));
   const double sigma_f = from_table ? evaluation.sigma_f(sampling.table) : 1;
   const auto seed = static_cast<std::uint64_t>(sampling.seed);
   const std::int64_t samples = evaluation.config().samples;
   return evaluation.scorer().score(
       [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = from_table ? table_starts(held_out, sigma_f, first, count)
+        const Starts starts = from_table ? table_starts(*held_out, sigma_f, first, count)
                                          : fresh_starts(evaluation.shape, seed, first, count);
         const Integrated made =
             integrate(velocity(starts.labels.to(device)), starts.z.to(device), sampling.integration);
         return Generated{{made.x}, starts.labels, made.nfe};
       },
-      1, from_table ? std::min(samples, held_out.rows()) : samples, evaluation.journal(request))[0];
+      1, from_table ? std::min(samples, held_out->rows()) : samples, evaluation.journal(request))[0];
 }
 
 void score_student(Evaluation& evaluation, const ScoreRequest& request, bool shows_nearest) {
