@@ -2,6 +2,7 @@
 
 #include "method/couplings/coupling.h"
 #include "pipeline/config/options.h"
+#include "stages/trained/models.h"
 
 #include <fmt/format.h>
 
@@ -168,10 +169,6 @@ StageGraph GraphBuilder::build() {
 
 StageGraph stage_graph(const Config& config, const ExternalInputs& inputs) {
   return GraphBuilder(config, inputs).build();
-}
-
-std::string model_name(const std::string& student, std::int64_t seed) {
-  return fmt::format("{}-{}", student, seed);
 }
 
 }  // namespace couplet

@@ -5,8 +5,6 @@
 #include "pipeline/run/stage_graph.h"
 #include "stages/external_inputs.h"
 
-#include <string>
-
 namespace couplet {
 
 /// The graph of a configuration:
@@ -17,8 +15,5 @@ namespace couplet {
 ///  - student/NAME-SEED and evaluate/NAME-SEED for each seed and name in student.compare;
 ///  - report.
 StageGraph stage_graph(const Config& config, const ExternalInputs& inputs);
-
-/// A student's folder under student/ and evaluate/, and its name for commands: "nf-0".
-std::string model_name(const std::string& student, std::int64_t seed);
 
 }  // namespace couplet

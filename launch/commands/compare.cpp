@@ -2,6 +2,7 @@
 #include "launch/commands/commands.h"
 
 #include "pipeline/run/run_directory.h"
+#include "stages/opened_run.h"
 #include "stages/report/data/run_report.h"
 #include "stages/report/sections/page.h"
 #include "stages/results/score_basis.h"

@@ -9,6 +9,7 @@
 #include "pipeline/distributed/make_communicator.h"
 #include "pipeline/process/log.h"
 #include "pipeline/run/run_directory.h"
+#include "stages/opened_run.h"
 #include "stages/trained/models.h"
 
 #include <ATen/Parallel.h>

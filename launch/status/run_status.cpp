@@ -1,7 +1,8 @@
 #include "launch/status/run_status.h"
 
 #include "launch/status/stage_logs.h"
-#include "pipeline/config/options.h"
+#include "stages/kinds.h"
+#include "stages/opened_run.h"
 #include "storage/error.h"
 #include "storage/files/file_lock.h"
 #include "storage/files/text_tail.h"

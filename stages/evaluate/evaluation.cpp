@@ -5,7 +5,6 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/weights.h"
 #include "stages/evaluate/run_reference.h"
-#include "stages/graph.h"
 #include "stages/trained/models.h"
 
 #include <torch/torch.h>

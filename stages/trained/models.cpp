@@ -1,5 +1,6 @@
 #include "stages/trained/models.h"
 
+#include "pipeline/optimizer/ema.h"
 #include "pipeline/run/stage_record.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
@@ -7,10 +8,15 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
 namespace couplet {
+
+std::string model_name(const std::string& student, std::int64_t seed) {
+  return fmt::format("{}-{}", student, seed);
+}
 
 StageNode trained_model(const RunView& view, const std::string& model) {
   const RunDirectory& run = view.run;

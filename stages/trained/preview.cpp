@@ -59,7 +59,7 @@ Preview Previewer::make(const SampleMaker& sample) {
         },
         1, samples_)[0];
     preview.figures = {{"quick_frechet_distance", score.frechet_distance},
-                       {"quick_class_accuracy", score.class_accuracy}};
+                       {"quick_class_accuracy", score.class_accuracy.value()}};
     if (score.nonfinite > 0) preview.figures["quick_nonfinite_samples"] = score.nonfinite;
     made = score.pictures;
   } else {

@@ -1,8 +1,8 @@
 #include "stages/report/data/provenance.h"
 
-#include "stages/graph.h"
 #include "stages/results/score_basis.h"
 #include "stages/results/score_record.h"
+#include "stages/trained/models.h"
 #include "storage/files/hash.h"
 
 #include <fmt/format.h>
