@@ -109,7 +109,7 @@ std::string comment_of(const Option& option) {
 
 /// Keys that have another name now.
 struct RenamedKey {
-  const char *old_name, *new_name;
+  std::string_view old_name, new_name;
 };
 constexpr std::array renamed_keys{RenamedKey{"student.couplings", "student.compare"}};
 
@@ -186,6 +186,11 @@ std::optional<StudentKey> parse_student_key(const std::string& key) {
   return StudentKey{key.substr(first + 1, last - first - 1), fmt::format("{}{}", student_section, key.substr(last))};
 }
 
+std::string renamed_key(const std::string& key) {
+  const auto found = std::ranges::find(renamed_keys, key, &RenamedKey::old_name);
+  return found == renamed_keys.end() ? "" : std::string(found->new_name);
+}
+
 namespace {
 
 /// Why there is no such key; "" if there is.
@@ -195,9 +200,8 @@ std::string key_trouble(const std::string& key) {
   const auto& table = options();
   const bool exists = std::ranges::find(table, name, &Option::key) != table.end();
   if (exists && !(student && name == compare_key)) return "";
-  for (const RenamedKey& renamed : renamed_keys)
-    if (name == renamed.old_name)
-      return fmt::format("{} is called {} now (`couplet config` prints all keys)", key, renamed.new_name);
+  if (const std::string now = renamed_key(name); !now.empty())
+    return fmt::format("{} is called {} now (`couplet config` prints all keys)", key, now);
   std::vector<std::string> keys;
   for (const auto& option : table) {
     if (!student)

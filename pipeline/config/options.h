@@ -59,6 +59,9 @@ void offer_choices(const std::string& key, std::vector<Choice> choices);
 /// valid name, one that has been renamed with its new name.
 const Option& find_option(const std::string& key);
 
+/// The name that a key of earlier versions has now; "" for any other key.
+std::string renamed_key(const std::string& key);
+
 /// A key of one student: "student.wide.channels".
 struct StudentKey {
   std::string student;  ///< "wide"
