@@ -1,6 +1,6 @@
 #include "pipeline/training/observation.h"
 
-#include "pipeline/optimizer/with_ema.h"
+#include "pipeline/optimizer/ema.h"
 
 #include <ATen/core/grad_mode.h>
 

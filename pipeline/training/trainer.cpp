@@ -12,7 +12,6 @@
 #include "pipeline/optimizer/schedule.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
-#include "pipeline/training/batch_split.h"
 #include "pipeline/training/digest.h"
 #include "pipeline/training/local_step.h"
 #include "pipeline/training/matmul_peak.h"

@@ -1,6 +1,6 @@
 #include "pipeline/training/observation.h"
 
-#include "pipeline/optimizer/with_ema.h"
+#include "pipeline/optimizer/ema.h"
 #include "regression_task.h"
 #include "storage/error.h"
 #include "training_files.h"
