@@ -108,13 +108,6 @@ StageWork score_work(const StageNode& node, const Config& config, const std::fil
 
 }  // namespace
 
-double changed_at(const std::filesystem::path& path) {
-  std::error_code error;
-  const auto time = std::filesystem::last_write_time(path, error);
-  if (error) return 0;
-  return std::chrono::duration<double>(std::chrono::file_clock::to_sys(time).time_since_epoch()).count();
-}
-
 StageWork work_of(const StageNode& node, const Config& config, const RunDirectory& run) {
   const auto directory = run.stage(node.name);
   if (node.kind == "features") return training_work(directory, config.features.training);

@@ -24,7 +24,4 @@ struct StageWork {
 /// Reads names and the ends of files only, however large the stage is.
 StageWork work_of(const StageNode& node, const Config& config, const RunDirectory& run);
 
-/// Unix time of a file's last change; 0 if there is no such file.
-double changed_at(const std::filesystem::path& path);
-
 }  // namespace couplet

@@ -4,7 +4,7 @@
 #include "launch/status/run_status.h"
 #include "launch/status/stage_logs.h"
 #include "pipeline/process/host.h"
-#include "storage/files/growing_file.h"
+#include "storage/files/text_tail.h"
 
 #include "storage/text.h"
 
