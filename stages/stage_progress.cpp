@@ -2,8 +2,8 @@
 
 #include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/optimizer/schedule.h"
-#include "pipeline/process/host.h"
 #include "stages/evaluate/sampling_settings.h"
+#include "storage/clock.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/text_tail.h"
 #include "storage/tables/filenames.h"

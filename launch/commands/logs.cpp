@@ -3,7 +3,7 @@
 #include "launch/local/process.h"
 #include "launch/status/run_status.h"
 #include "launch/status/stage_logs.h"
-#include "pipeline/process/host.h"
+#include "storage/clock.h"
 #include "storage/files/text_tail.h"
 
 #include "storage/text.h"

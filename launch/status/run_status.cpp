@@ -2,7 +2,7 @@
 
 #include "launch/status/stage_logs.h"
 #include "pipeline/config/options.h"
-#include "pipeline/process/host.h"
+#include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/files/file_lock.h"
 #include "storage/files/text_tail.h"

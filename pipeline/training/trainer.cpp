@@ -19,6 +19,7 @@
 #include "pipeline/training/observation.h"
 #include "pipeline/training/plan.h"
 #include "pipeline/training/training_record.h"
+#include "storage/clock.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -31,10 +32,6 @@ namespace couplet {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// Every rank starts from rank 0's weights, however it made its own.
 void share_weights(const torch::nn::Module& model, Communicator& communicator) {
