@@ -2,6 +2,7 @@
 
 #include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/optimizer/schedule.h"
+#include "storage/clock.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/text_tail.h"
 #include "storage/tables/filenames.h"

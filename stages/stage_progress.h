@@ -32,9 +32,4 @@ StageWork table_work(const StageNode& node, const RunView& view);
 /// Scores, of which `records` is the file.
 StageWork score_work(const std::filesystem::path& records, std::int64_t done, std::int64_t total);
 
-/// Unix time, in seconds.
-double unix_now();
-/// Unix time of a file's last change; 0 if there is no such file.
-double changed_at(const std::filesystem::path& path);
-
 }  // namespace couplet

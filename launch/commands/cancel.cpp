@@ -6,6 +6,7 @@
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
 #include "storage/files/file_lock.h"
+#include "storage/host_name.h"
 
 #include <fmt/ranges.h>
 #include <unistd.h>
@@ -32,10 +33,8 @@ CommandSyntax cancel_syntax() {
 
 /// "user@host"
 std::string own_name() {
-  char host[256] = "unknown";
-  ::gethostname(host, sizeof host - 1);
   const char* user = std::getenv("USER");
-  return fmt::format("couplet cancel ({}@{})", user ? user : fmt::format("{}", ::getuid()), host);
+  return fmt::format("couplet cancel ({}@{})", user ? user : fmt::format("{}", ::getuid()), host_name());
 }
 
 /// Those of the stages that the user named; all without a name.

@@ -5,7 +5,8 @@
 #include "launch/status/stage_logs.h"
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
-#include "storage/files/growing_file.h"
+#include "storage/clock.h"
+#include "storage/files/text_tail.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>

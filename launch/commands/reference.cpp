@@ -1,12 +1,12 @@
 // couplet reference: statistics of a data set's images, for Fréchet distances to them.
 #include "launch/commands/commands.h"
-#include "launch/local/ranks.h"
 
 #include "method/features/open_network.h"
 #include "method/scoring/reference_statistics.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/distributed/device.h"
 #include "pipeline/distributed/make_communicator.h"
+#include "pipeline/process/host.h"
 #include "pipeline/process/log.h"
 
 #include <ATen/Parallel.h>

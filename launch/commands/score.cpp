@@ -1,12 +1,12 @@
 // couplet score: all metrics for images made by anybody.
 #include "launch/commands/commands.h"
-#include "launch/local/ranks.h"
 
 #include "method/features/open_network.h"
 #include "method/scoring/image_score.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/distributed/device.h"
 #include "pipeline/distributed/make_communicator.h"
+#include "pipeline/process/host.h"
 #include "pipeline/process/log.h"
 #include "pipeline/run/run_directory.h"
 #include "stages/opened_run.h"

@@ -9,6 +9,7 @@
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
 #include "stages/plan.h"
+#include "storage/clock.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
 
@@ -16,7 +17,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <regex>
 
@@ -210,7 +210,7 @@ SubmittedJob submit_job(const Plan& plan, const StageJob& job, const std::map<st
     words = {fmt::format("--dependency=afterok:{}", fmt::join(submitted.after, ":")), "--kill-on-invalid-dep=yes"};
   words.push_back(submitted.script);
   submitted.job = scheduler.submit(words);
-  submitted.time = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  submitted.time = unix_now();
   return submitted;
 }
 

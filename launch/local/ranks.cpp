@@ -2,14 +2,12 @@
 
 #include "pipeline/distributed/cuda_library.h"
 #include "pipeline/distributed/device.h"
-
-#include <sched.h>
+#include "pipeline/process/host.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <regex>
 #include <string>
-#include <thread>
 
 namespace couplet {
 
@@ -27,12 +25,6 @@ std::int64_t tasks_of_node(const std::string& text, std::int64_t node) {
 }
 
 }  // namespace
-
-std::int64_t usable_cores() {
-  cpu_set_t allowed;
-  if (::sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
-  return std::max<std::int64_t>(1, std::thread::hardware_concurrency());  // more cores than a cpu_set_t holds
-}
 
 std::int64_t resolve_ranks(const PipelineConfig& pipeline) {
   if (pipeline.ranks > 0) return pipeline.ranks;

@@ -7,8 +7,6 @@
 
 namespace couplet {
 
-/// CPU cores this process may use (its affinity, which Slurm and containers set).
-std::int64_t usable_cores();
 /// pipeline.ranks; for 0: a rank a GPU where there are GPUs, else two, or one where there is one core.
 std::int64_t resolve_ranks(const PipelineConfig& pipeline);
 /// Ranks on this host, as mpirun or srun tells this process; without them, this one.

@@ -1,6 +1,5 @@
 #include "launch/slurm/job_book.h"
 
-#include "stages/stage_progress.h"
 #include "storage/files/text_tail.h"
 
 #include <fmt/ranges.h>

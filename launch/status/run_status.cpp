@@ -3,6 +3,7 @@
 #include "launch/status/stage_logs.h"
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
+#include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/files/file_lock.h"
 #include "storage/files/text_tail.h"

@@ -1,7 +1,7 @@
 #include "launch/status/stage_logs.h"
 
 #include "launch/slurm/job_book.h"
-#include "stages/stage_progress.h"
+#include "storage/files/text_tail.h"
 
 #include <algorithm>
 #include <cctype>

@@ -2,7 +2,7 @@
 
 #include "pipeline/loader/table_rows.h"
 #include "storage/error.h"
-#include "storage/formats/foreign_array.h"
+#include "storage/formats/npz.h"
 #include "storage/formats/picture.h"
 #include "storage/tables/filenames.h"
 

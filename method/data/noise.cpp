@@ -4,9 +4,16 @@
 
 #include <torch/torch.h>
 
+#include <cmath>
+#include <numbers>
 #include <span>
 
 namespace couplet {
+namespace {
+
+constexpr double half_range = 127.5;  ///< grey levels in one unit of images on [-1, 1]
+
+}  // namespace
 
 at::Tensor noised(const at::Tensor& image, const ImageNoise& noise, std::uint64_t seed, Purpose purpose,
                   std::uint64_t index) {
@@ -40,6 +47,20 @@ at::Tensor normal_rows(const std::vector<std::int64_t>& shape, std::uint64_t see
     fill_normal({out.data_ptr<float>() + i * values, values}, seed, purpose, static_cast<std::uint64_t>(indices[i]));
   }
   return out;
+}
+
+at::Tensor dequantised(const at::Tensor& images, std::uint64_t seed, const std::vector<std::int64_t>& rows) {
+  at::Tensor x = at::empty(images.sizes(), at::kFloat);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    at::Tensor row = x[static_cast<std::int64_t>(i)];
+    fill_uniform({row.data_ptr<float>(), static_cast<std::size_t>(row.numel())}, seed, Purpose::likelihood_noise,
+                 static_cast<std::uint64_t>(rows[i]));
+  }
+  return x.add_(images.to(at::kFloat)).sub_(0.5).div_(half_range).sub_(1.0);
+}
+
+at::Tensor student_bits(const at::Tensor& nats, std::int64_t values) {
+  return nats / (-static_cast<double>(values) * std::numbers::ln2) + std::log2(half_range);
 }
 
 }  // namespace couplet

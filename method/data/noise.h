@@ -26,4 +26,10 @@ at::Tensor noised_rows(const at::Tensor& images, const ImageNoise& noise, std::u
 at::Tensor normal_rows(const std::vector<std::int64_t>& shape, std::uint64_t seed, Purpose purpose,
                        const std::vector<std::int64_t>& indices);
 
+/// uint8 images [N, C, H, W] with uniform noise of one grey level: (g + u - ½) / 127.5 - 1, u in [0, 1) a function of
+/// (seed, row). The cell of grey value g lies around the value that g has for a student.
+at::Tensor dequantised(const at::Tensor& images, std::uint64_t seed, const std::vector<std::int64_t>& rows);
+/// Bits a value of 8-bit images, of densities in nats an image of `values` values, on the scale of `dequantised`.
+at::Tensor student_bits(const at::Tensor& nats, std::int64_t values);
+
 }  // namespace couplet

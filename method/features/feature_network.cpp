@@ -1,6 +1,6 @@
 #include "method/features/feature_network.h"
 
-#include "pipeline/tensor/one_thread.h"
+#include "pipeline/tensor/row_chunks.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>

@@ -6,7 +6,7 @@
 #include "method/scoring/feature_comparison.h"
 #include "method/scoring/reference_statistics.h"
 #include "storage/error.h"
-#include "storage/formats/foreign_array.h"
+#include "storage/formats/npz.h"
 
 #include <ATen/ATen.h>
 

@@ -5,7 +5,6 @@
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
-#include "storage/formats/foreign_array.h"
 #include "storage/formats/npz.h"
 
 #include <ATen/ATen.h>

@@ -15,8 +15,6 @@
 namespace couplet {
 namespace {
 
-constexpr double half_range = 127.5;  ///< grey levels in one unit of images on [-1, 1]
-
 /// Σ over values of `output` · `weight`, differentiated by `input`.
 at::Tensor pulled_back(const at::Tensor& output, const at::Tensor& weight, const at::Tensor& input, bool keep_graph) {
   const auto gradients = torch::autograd::grad({output}, {input}, {weight}, keep_graph, /*create_graph=*/false,
@@ -99,20 +97,6 @@ at::Tensor rademacher_probes(std::int64_t count, const std::vector<std::int64_t>
     }
   }
   return signs;
-}
-
-at::Tensor dequantised(const at::Tensor& images, std::uint64_t seed, const std::vector<std::int64_t>& rows) {
-  at::Tensor x = at::empty(images.sizes(), at::kFloat);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    at::Tensor row = x[static_cast<std::int64_t>(i)];
-    fill_uniform({row.data_ptr<float>(), static_cast<std::size_t>(row.numel())}, seed, Purpose::likelihood_noise,
-                 static_cast<std::uint64_t>(rows[i]));
-  }
-  return x.add_(images.to(at::kFloat)).sub_(0.5).div_(half_range).sub_(1.0);
-}
-
-at::Tensor student_bits(const at::Tensor& nats, std::int64_t values) {
-  return nats / (-static_cast<double>(values) * std::numbers::ln2) + std::log2(half_range);
 }
 
 }  // namespace couplet

@@ -2,6 +2,7 @@
 
 #include "pipeline/process/interruption.h"
 #include "storage/error.h"
+#include "storage/files/file_handle.h"
 #include "storage/files/hash.h"
 
 #include <fmt/ranges.h>
@@ -10,7 +11,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <map>
 #include <set>
 #include <vector>
@@ -78,7 +78,7 @@ RankBoard make_board(Communicator& communicator, const fs::path& directory, cons
   failure = communicator.broadcast_text(failure, 0);
   if (failure.empty() && !board.write(RankRecord::own(communicator.rank(), 0)))
     failure =
-        fmt::format("it cannot write to {} ({}), which all ranks must share", directory.string(), std::strerror(errno));
+        fmt::format("it cannot write to {} ({}), which all ranks must share", directory.string(), errno_text(errno));
   const std::vector<std::string> failures = communicator.gather_text(failure);
   const auto first = std::ranges::find_if(failures, [](const auto& text) { return !text.empty(); });
   if (first != failures.end()) fail("rank {} has no place to note what it does: {}", first - failures.begin(), *first);

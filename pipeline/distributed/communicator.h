@@ -1,8 +1,6 @@
 // Collectives between the ranks of a stage. Tensors in, tensors out: never a pointer and a count.
 #pragma once
 
-#include "pipeline/distributed/pending_collective.h"
-
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -11,6 +9,18 @@
 #include <vector>
 
 namespace couplet {
+
+/// A collective that goes on while its caller computes. The tensor must stay untouched until `wait` returns. Dropping
+/// it before waits, except while an exception unwinds the stack: the other ranks may never come then, and the buffers
+/// are left to the transfer.
+class PendingCollective {
+public:
+  virtual ~PendingCollective() = default;
+  /// Lets it progress (MPI moves data only inside calls); true when it is done.
+  virtual bool test() = 0;
+  /// Returns when the tensor holds its result (CUDA: the current stream waits for it, the host goes on).
+  virtual void wait() = 0;
+};
 
 /// Every call is collective: all ranks make it, in the same order, with tensors of equal shape and type. A call that
 /// fails (MPI or NCCL error, a shape that differs) throws Error naming the operation and the rank. "Parts": a
@@ -56,6 +66,16 @@ std::unique_ptr<Communicator> make_mpi_communicator();
 /// CUDA tensors go through NCCL (id broadcast over MPI), CPU tensors through MPI. Loads libcouplet_cuda.so; an error
 /// says what is missing.
 std::unique_ptr<Communicator> make_nccl_communicator();
+
+// What every back end asks of its arguments, checked on each rank alone, before any message:
+
+/// Refuses a tensor that cannot be summed in place: undefined, not contiguous, another element type.
+void check_reducible(const at::Tensor& tensor, bool bfloat16, const char* operation, int rank);
+/// Refuses a tensor that has no `size` parts of equal length, or whose parts are not contiguous.
+void check_parts(const at::Tensor& tensor, int size, const char* operation, int rank);
+/// Refuses an undefined or sparse tensor.
+void check_dense(const at::Tensor& tensor, const char* operation, int rank);
+void check_root(int root, int size, const char* operation, int rank);
 
 /// Ends this process with `status` and, under MPI, all others within a bounded time: for a rank that cannot go on while
 /// the others wait for it. Flushes the standard streams and prints nothing; destructors do not run.

@@ -2,7 +2,7 @@
 // GPU.
 #pragma once
 
-#include "pipeline/distributed/pending_collective.h"
+#include "pipeline/distributed/communicator.h"
 
 #include <ATen/core/Tensor.h>
 

@@ -1,7 +1,8 @@
-// Non-blocking MPI operations on one tensor's memory.
+// MPI as a resource of the process (initialised once, finalised once at exit, every return code looked at), and its
+// non-blocking operations on one tensor's memory.
 #pragma once
 
-#include "pipeline/distributed/pending_collective.h"
+#include "pipeline/distributed/communicator.h"
 #include "pipeline/liveness/activity.h"
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +13,12 @@
 #include <vector>
 
 namespace couplet {
+
+/// Initialises MPI on the first call; finalised when the program exits (abort_all does not finalise).
+void start_mpi();
+
+/// Throws Error with MPI's text if `code` is not MPI_SUCCESS; `operation` and `rank` are named in it.
+void check_mpi(int code, const char* operation, int rank);
 
 class MpiTransfer final : public PendingCollective {
 public:

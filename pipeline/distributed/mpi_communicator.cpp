@@ -1,8 +1,6 @@
 #include "pipeline/distributed/mpi_communicator.h"
 
-#include "pipeline/distributed/collective_checks.h"
 #include "pipeline/distributed/mpi.h"
-#include "pipeline/distributed/mpi_session.h"
 #include "storage/error.h"
 
 #include <ATen/core/grad_mode.h>

@@ -1,6 +1,5 @@
 #include "pipeline/distributed/nccl_communicator.h"
 
-#include "pipeline/distributed/collective_checks.h"
 #include "pipeline/distributed/cuda_library.h"
 #include "pipeline/distributed/device.h"
 #include "storage/error.h"

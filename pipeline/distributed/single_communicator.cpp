@@ -1,4 +1,3 @@
-#include "pipeline/distributed/collective_checks.h"
 #include "pipeline/distributed/communicator.h"
 
 namespace couplet {

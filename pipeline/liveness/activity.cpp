@@ -1,5 +1,7 @@
 #include "pipeline/liveness/activity.h"
 
+#include "storage/clock.h"
+
 #include <fmt/ranges.h>
 
 #include <chrono>
@@ -41,10 +43,6 @@ struct Monitor {
 Monitor& monitor() {
   static auto* const monitor = new Monitor;
   return *monitor;
-}
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 template <class Change>

@@ -1,7 +1,9 @@
 #include "pipeline/liveness/rank_board.h"
 
+#include "storage/clock.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
+#include "storage/host_name.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -11,7 +13,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string_view>
@@ -29,11 +30,6 @@ constexpr std::array state_names{"computing", "busy", "waiting", "ended"};
 
 std::string hash_of(std::string_view text) {
   return fmt::format("{:016x}", hash64(std::as_bytes(std::span(text.data(), text.size()))));
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
 }
 
 /// "HASH {json}", filled up with spaces; the hash tells a record that was read while it was written.
@@ -99,8 +95,7 @@ std::string read_text(const fs::path& path, double& changed) {
 
 RankRecord RankRecord::own(int rank, std::int64_t beat) {
   static const std::string host = host_name();
-  const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
-  return {rank, host, ::getpid(), beat, now.count(), current_activity()};
+  return {rank, host, ::getpid(), beat, unix_now(), current_activity()};
 }
 
 void RankBoard::clear() const {

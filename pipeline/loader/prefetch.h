@@ -1,7 +1,7 @@
 // Items made ahead of time on a background thread.
 #pragma once
 
-#include "pipeline/tensor/one_thread.h"
+#include "pipeline/tensor/row_chunks.h"
 
 #include <condition_variable>
 #include <cstddef>

@@ -1,10 +1,9 @@
 #include "pipeline/loader/row_stream.h"
 
 #include "pipeline/liveness/activity.h"
+#include "pipeline/loader/row_order.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/random.h"
 #include "pipeline/tensor/weights.h"
-#include "storage/error.h"
 
 #include <ATen/ATen.h>
 
@@ -16,82 +15,6 @@
 #include <utility>
 
 namespace couplet {
-namespace {
-
-bool holds(const RowOrder::Window& window, std::int64_t position) {
-  return position >= window.first_position &&
-         position < window.first_position + static_cast<std::int64_t>(window.rows.size());
-}
-
-/// Draws of an epoch: number 0 is the order of its blocks, number 1 + w that of window w's rows.
-std::uint64_t draw_index(std::int64_t epoch, std::int64_t number) {
-  return (static_cast<std::uint64_t>(epoch) << 32) | static_cast<std::uint64_t>(number);
-}
-
-}  // namespace
-
-RowOrder::RowOrder(std::int64_t rows, std::int64_t block_rows, std::int64_t window_blocks, std::uint64_t seed)
-    : rows_(rows), block_rows_(block_rows), window_blocks_(window_blocks), seed_(seed) {
-  if (rows < 1) fail("a table without rows cannot be put in an order");
-  if (block_rows < 1) fail("blocks of {} rows: a block has at least one", block_rows);
-  if (window_blocks < 1) fail("windows of {} blocks: a window has at least one", window_blocks);
-}
-
-std::vector<std::int64_t> RowOrder::block_order(std::int64_t epoch) const {
-  const std::int64_t blocks = (rows_ + block_rows_ - 1) / block_rows_;
-  return permutation(blocks, seed_, Purpose::row_order, draw_index(epoch, 0));
-}
-
-std::int64_t RowOrder::rows_in(const std::vector<std::int64_t>& blocks) const {
-  std::int64_t count = 0;
-  for (const auto block : blocks) count += std::min(block_rows_, rows_ - block * block_rows_);
-  return count;
-}
-
-RowOrder::Window RowOrder::window(std::int64_t position) const {
-  if (position < 0) fail("position {} of a training run: positions start at 0", position);
-  Window window;
-  window.epoch = position / rows_;
-  const std::int64_t within = position % rows_;
-  const auto order = block_order(window.epoch);
-  const auto blocks = static_cast<std::int64_t>(order.size());
-
-  // All windows before the one with the table's short last block are of full size; those behind it start earlier by
-  // what is missing.
-  const std::int64_t missing = blocks * block_rows_ - rows_;
-  const std::int64_t full = window_blocks_ * block_rows_;
-  const auto short_window = (std::find(order.begin(), order.end(), blocks - 1) - order.begin()) / window_blocks_;
-  const bool behind = within >= (short_window + 1) * full - missing;
-  window.index = (within + (behind ? missing : 0)) / full;
-  window.first_position = window.epoch * rows_ + window.index * full - (window.index > short_window ? missing : 0);
-
-  const auto first_block = window.index * window_blocks_;
-  window.blocks.assign(order.begin() + first_block, order.begin() + std::min(blocks, first_block + window_blocks_));
-  std::vector<std::int64_t> unshuffled;
-  unshuffled.reserve(static_cast<std::size_t>(rows_in(window.blocks)));
-  for (const auto block : window.blocks) {
-    const std::int64_t end = std::min(rows_, (block + 1) * block_rows_);
-    for (std::int64_t row = block * block_rows_; row < end; ++row) unshuffled.push_back(row);
-  }
-  window.rows = permutation(static_cast<std::int64_t>(unshuffled.size()), seed_, Purpose::row_order,
-                            draw_index(window.epoch, 1 + window.index));
-  for (auto& row : window.rows) row = unshuffled[static_cast<std::size_t>(row)];
-  return window;
-}
-
-std::vector<std::int64_t> RowOrder::at(std::int64_t first, std::int64_t count) {
-  std::vector<std::int64_t> rows;
-  rows.reserve(static_cast<std::size_t>(count));
-  for (std::int64_t position = first; position < first + count;) {
-    if (!holds(last_, position)) last_ = window(position);
-    const auto begin = last_.rows.begin() + (position - last_.first_position);
-    const auto take = std::min<std::int64_t>(first + count - position, last_.rows.end() - begin);
-    rows.insert(rows.end(), begin, begin + take);
-    position += take;
-  }
-  return rows;
-}
-
 namespace {
 
 /// A window and its rows of the chosen columns, [rows or more, shape...]: in the window's order, or in the table's
@@ -175,12 +98,12 @@ struct RowStream::Impl {
 
   /// Makes the window of `position` the current one and starts reading the one behind it. Never holds more than two.
   void enter(std::int64_t position) {
-    if (holds(current.order, position)) return;
+    if (current.order.holds(position)) return;
     LoadedWindow window;
     if (next.valid()) window = next.get();
     std::vector<at::Tensor> left = std::move(current.columns);
     current = {};
-    if (!holds(window.order, position)) {
+    if (!window.order.holds(position)) {
       window.columns.clear();
       window = load(position, reusable(std::exchange(left, {})));
     }
@@ -209,7 +132,7 @@ struct RowStream::Impl {
   }
 
   bool in_current(std::int64_t first, std::int64_t count) const {
-    return count > 0 && holds(current.order, first) && holds(current.order, first + count - 1);
+    return count > 0 && current.order.holds(first) && current.order.holds(first + count - 1);
   }
 };
 

@@ -1,5 +1,4 @@
-// Rows of a table in a shuffled order that any step can be entered at: which row stands at which position of a training
-// run depends on (seed, table size, block size, window) only.
+// Rows of a table in the order of pipeline/loader/row_order.h, read ahead of the step that asks for them.
 #pragma once
 
 #include "pipeline/config/config.h"
@@ -14,33 +13,6 @@
 #include <vector>
 
 namespace couplet {
-
-/// The order: each epoch visits the table's blocks in a random order, `window_blocks` at a time, and the rows of a
-/// window in a random order. Position p belongs to epoch p / rows; every epoch visits every row once.
-class RowOrder {
-public:
-  RowOrder(std::int64_t rows, std::int64_t block_rows, std::int64_t window_blocks, std::uint64_t seed);
-  std::int64_t rows() const { return rows_; }
-  /// Row at each position of [first, first + count), across windows and epochs.
-  std::vector<std::int64_t> at(std::int64_t first, std::int64_t count);
-
-  struct Window {
-    std::int64_t epoch = 0, index = 0;
-    std::int64_t first_position = 0;   ///< in the training run
-    std::vector<std::int64_t> blocks;  ///< table blocks, in the order drawn
-    std::vector<std::int64_t> rows;    ///< row at each position of the window
-  };
-  /// The window that holds a position.
-  Window window(std::int64_t position) const;
-
-private:
-  std::vector<std::int64_t> block_order(std::int64_t epoch) const;
-  std::int64_t rows_in(const std::vector<std::int64_t>& blocks) const;
-
-  std::int64_t rows_, block_rows_, window_blocks_;
-  std::uint64_t seed_;
-  Window last_;  ///< the window `at` used last
-};
 
 /// Reads windows of a table and hands out rows by position. Whole blocks are read in order of their place in the file,
 /// checked, each row put straight to its place in the window's order; the next window is read on a thread meanwhile.

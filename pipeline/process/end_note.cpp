@@ -1,6 +1,7 @@
 #include "pipeline/process/end_note.h"
 
 #include "storage/error.h"
+#include "storage/files/file_handle.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,7 +10,6 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <string_view>
 #include <tuple>
 
@@ -33,7 +33,7 @@ std::string_view line_of(int signal) {
 
 void open_end_note(const std::filesystem::path& path) {
   file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (file < 0) fail("cannot write to {}: {}", path.string(), std::strerror(errno));
+  if (file < 0) fail("cannot write to {}: {}", path.string(), errno_text(errno));
   if (first_signal != 0) write_line(line_of(first_signal));
 }
 

@@ -1,5 +1,6 @@
 #include "pipeline/process/host.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <thread>
 
 namespace couplet {
 namespace {
@@ -86,6 +88,12 @@ std::optional<std::int64_t> left_in_cgroups(const fs::path& root) {
 }
 
 }  // namespace
+
+std::int64_t usable_cores() {
+  cpu_set_t allowed;
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
+  return std::max<std::int64_t>(1, std::thread::hardware_concurrency());  // more cores than a cpu_set_t holds
+}
 
 std::optional<std::int64_t> available_host_memory(const fs::path& root) {
   std::optional<std::int64_t> available = number_after(text_of(root / "proc/meminfo"), "MemAvailable:");

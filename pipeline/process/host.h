@@ -1,4 +1,4 @@
-// How much memory a process can still take.
+// What this process finds on its host: cores and memory.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,9 @@
 #include <optional>
 
 namespace couplet {
+
+/// CPU cores that this process may use (its affinity, which Slurm and containers set).
+std::int64_t usable_cores();
 
 /// Bytes of host memory that all processes here together can still take: what the kernel could give without swapping
 /// (MemAvailable), and what the limits of this process's cgroups (version 1 or 2) leave, cached files not counted as

@@ -1,5 +1,6 @@
 #include "pipeline/process/log.h"
 
+#include "storage/clock.h"
 #include "storage/files/file_handle.h"
 #include "storage/text.h"
 
@@ -75,7 +76,7 @@ bool Progress::due(std::int64_t done) {
 }
 
 double Progress::rate(std::int64_t done) const {
-  const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  const double elapsed = seconds_since(start_);
   return elapsed > 0 ? static_cast<double>(done - first_) / elapsed : 0;
 }
 

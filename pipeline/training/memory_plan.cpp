@@ -4,14 +4,13 @@
 #include "pipeline/process/host.h"
 #include "pipeline/tensor/autocast.h"
 #include "storage/error.h"
+#include "storage/host_name.h"
 #include "storage/text.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/util/Exception.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -123,9 +122,8 @@ std::array<std::int64_t, 2> measure_on_all(const TrainingTask& task, const torch
 
 /// Ranks that share this host's memory. Collective.
 std::int64_t ranks_on_host(Communicator& communicator) {
-  char name[256] = {};
-  ::gethostname(name, sizeof name - 1);
-  return std::ranges::count(communicator.gather_text(name), std::string(name));
+  const std::string own = host_name();
+  return std::ranges::count(communicator.gather_text(own), own);
 }
 
 std::optional<std::int64_t> available_to_rank(Communicator& communicator, c10::Device device) {

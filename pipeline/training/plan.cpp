@@ -1,7 +1,10 @@
 #include "pipeline/training/plan.h"
 
+#include "pipeline/config/validation.h"
 #include "pipeline/optimizer/schedule.h"
 #include "storage/error.h"
+
+#include <algorithm>
 
 namespace couplet {
 namespace {
@@ -39,6 +42,22 @@ TrainingPlan plan_training(const TrainingTask& task, const Communicator& communi
     refuse("{}.precision = '{}' is neither float32 nor bfloat16", section, task.training.precision);
   }
   return {training_steps(task.training), batch, batch / ranks, communicator.rank()};
+}
+
+BatchSplit split_batch(const TrainingTask& task, const TrainingPlan& plan, const PipelineConfig& pipeline,
+                       const Communicator& communicator) {
+  const std::int64_t ranks = communicator.size();
+  require_slices(pipeline, ranks);
+  require_sliceable(pipeline, section_of(task), plan.batch);
+  BatchSplit split;
+  split.reproducible = pipeline.reproducible;
+  split.slices = pipeline.reproducible ? pipeline.slices : ranks;
+  split.own_slices = split.slices / ranks;
+  split.first_slice = split.own_slices * communicator.rank();
+  split.slice_rows = plan.batch / split.slices;
+  const std::int64_t micro = task.training.micro_batch;
+  split.micro_rows = micro > 0 ? std::min(micro, split.slice_rows) : split.slice_rows;
+  return split;
 }
 
 }  // namespace couplet

@@ -1,6 +1,6 @@
 #include "stages/couple/shard_output.h"
 
-#include "pipeline/tensor/one_thread.h"
+#include "pipeline/tensor/row_chunks.h"
 
 #include <ATen/core/TensorBody.h>
 

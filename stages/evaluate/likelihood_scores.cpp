@@ -1,5 +1,6 @@
 #include "stages/evaluate/likelihood_scores.h"
 
+#include "method/data/noise.h"
 #include "method/sampling/guided_field.h"
 #include "method/solvers/likelihood.h"
 #include "pipeline/loader/table_rows.h"

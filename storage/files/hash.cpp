@@ -2,11 +2,16 @@
 
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
-#include "storage/files/xxh3.h"
 
 #include <memory>
 #include <new>
 #include <vector>
+
+// XXH3; where the library offers it, in the variant for the processor it runs on (about four times as fast).
+#include <xxhash.h>
+#ifdef COUPLET_XXHASH_DISPATCH
+#include <xxh_x86dispatch.h>
+#endif
 
 namespace couplet {
 namespace {

@@ -1,7 +1,8 @@
-// The ends of text files that may be large: logs, metrics.
+// Text files that may be large and grow, read from their ends: logs, metrics.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -13,5 +14,27 @@ namespace couplet {
 std::vector<std::string> last_lines(const std::filesystem::path& path, std::size_t bytes = 1 << 16);
 /// The first line; "" if there is none.
 std::string first_line(const std::filesystem::path& path);
+
+/// Unix time of a file's last change; 0 if there is no such file.
+double changed_at(const std::filesystem::path& path);
+
+/// A text file that others append to, read as it grows.
+class GrowingFile {
+public:
+  /// Reading begins with the first whole line within the last `bytes`.
+  explicit GrowingFile(std::filesystem::path path, std::size_t bytes = 1 << 20);
+
+  const std::filesystem::path& path() const { return path_; }
+  /// The lines that were finished since the last call. A file that has become shorter is read from its start.
+  std::vector<std::string> new_lines();
+  /// What stands behind the last line break, taken as a line; "" if nothing does.
+  std::string unfinished_line();
+
+private:
+  std::filesystem::path path_;
+  std::uintmax_t read_ = 0;
+  bool skips_ = false;  ///< the rest of a line that began before the place where reading began
+  std::string unfinished_;
+};
 
 }  // namespace couplet

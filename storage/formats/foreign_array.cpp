@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
+#include "storage/formats/npz.h"
 
 #include <fmt/ranges.h>
 

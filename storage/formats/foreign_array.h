@@ -61,8 +61,6 @@ public:
 
 /// An .npz or HDF5 file, told apart by its first bytes; other files are refused.
 std::unique_ptr<ForeignFile> open_foreign_file(const std::filesystem::path& path);
-/// NumPy's .npz, compressed or not.
-std::unique_ptr<ForeignFile> open_npz(const std::filesystem::path& path);
 /// The data sets in the root group of an HDF5 file, of any layout with filters that the HDF5 library has.
 std::unique_ptr<ForeignFile> open_hdf5(const std::filesystem::path& path);
 

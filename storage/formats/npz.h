@@ -3,6 +3,7 @@
 #pragma once
 
 #include "storage/formats/element_type.h"
+#include "storage/formats/foreign_array.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +15,9 @@
 #include <vector>
 
 namespace couplet {
+
+/// An archive open for reading, compressed or not; another file is an error.
+std::unique_ptr<ForeignFile> open_npz(const std::filesystem::path& path);
 
 /// An array [rows, row_shape...] to be written. Its rows are asked for in order, at most `rows_at_once` a call.
 struct NpzArray {

@@ -2,17 +2,25 @@
 // directory without one is a table that is not finished.
 #pragma once
 
-#include "storage/tables/read_options.h"
 #include "storage/tables/row_shard.h"
 #include "storage/tables/table_manifest.h"
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 namespace couplet {
+
+/// How a table is read.
+struct ReadOptions {
+  bool verify = true;               ///< compare the checksum of every block that rows are read from
+  std::filesystem::path cache_dir;  ///< shards are copied here before they are read; empty: read where they lie
+  std::uint64_t cache_bytes = 0;    ///< that the copies may take
+  std::function<void(const std::string&)> note = [](const std::string&) {};  ///< what a user should know, a line
+};
 
 /// A finished table open for reading by global row number. All shards are opened and checked once, here; with a cache,
 /// those that are not in it yet are copied first.

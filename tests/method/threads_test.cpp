@@ -5,7 +5,6 @@
 #include "method/models/tarflow.h"
 #include "method/sampling/guided_field.h"
 #include "method/solvers/likelihood.h"
-#include "pipeline/tensor/one_thread.h"
 #include "pipeline/tensor/row_chunks.h"
 
 #include <ATen/Parallel.h>

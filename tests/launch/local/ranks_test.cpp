@@ -1,5 +1,6 @@
 // How many ranks share a host and how many threads each has, from what Slurm and mpirun tell a rank.
 #include "launch/local/ranks.h"
+#include "pipeline/process/host.h"
 
 #include <gtest/gtest.h>
 

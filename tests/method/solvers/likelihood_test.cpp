@@ -1,5 +1,6 @@
 #include "method/solvers/likelihood.h"
 
+#include "method/data/noise.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+#include "pipeline/loader/row_order.h"
 #include "pipeline/loader/row_stream.h"
 
 #include "storage/files/atomic_file.h"
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <numeric>
 #include <set>
 #include <span>

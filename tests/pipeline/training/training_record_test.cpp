@@ -2,7 +2,7 @@
 
 #include "pipeline/training/memory_plan.h"
 #include "storage/files/atomic_file.h"
-#include "storage/formats/event_record.h"
+#include "storage/formats/tensorboard.h"
 #include "tests/pipeline/training/training_files.h"
 
 #include <ATen/Parallel.h>

@@ -1,7 +1,6 @@
 #include "storage/formats/tensorboard.h"
 
 #include "storage/files/atomic_file.h"
-#include "storage/formats/event_record.h"
 #include "tests/storage/storage_testing.h"
 
 #include <algorithm>
