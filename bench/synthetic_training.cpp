@@ -71,7 +71,7 @@ SyntheticTraining student(const Config& config, const SyntheticRows& rows) {
     const auto index = rows_at(positions, rows.images.size(0));
     return Batch{to_float(rows.images.index_select(0, index)), rows.noise.index_select(0, index).to(at::kFloat),
                  logit_normal_times(positions, seed, student),
-                 dropped(rows.labels.index_select(0, index), positions, seed, student.label_drop, rows.shape.classes)};
+                 dropped(rows.labels.index_select(0, index), positions, seed, student.label_drop, rows.shape.labels())};
   };
   task.loss = [model](const Batch& b) mutable { return flow_matching_loss(model, b[0], b[1], b[2], b[3]); };
   return {model.ptr(), task};

@@ -3,6 +3,7 @@
 #include "pipeline/liveness/activity.h"
 #include "pipeline/config/options.h"
 #include "stages/cost/dataset_size.h"
+#include "stages/data/run_source.h"
 #include "storage/error.h"
 #include "storage/files/file_hashes.h"
 
@@ -13,12 +14,6 @@
 namespace couplet {
 
 namespace {
-
-std::vector<std::filesystem::path> source_files(const PrepareConfig& prepare) {
-  const std::filesystem::path source = prepare.source;
-  return {source / prepare.train_images, source / prepare.train_labels, source / prepare.test_images,
-          source / prepare.test_labels};
-}
 
 /// The paths that result keys hold, the data set's source aside.
 std::vector<std::string> paths_of(const Config& config) {
@@ -46,7 +41,8 @@ bool has_classes(const Config& config, const RunDirectory& run) {
 ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run) {
   FileHashes files(run.file_hashes());
   ExternalInputs inputs;
-  inputs.hashes[config.prepare.source] = files.of(source_files(config.prepare)).hash;
+  if (const auto sources = source_files(config.prepare); !sources.empty())
+    inputs.hashes[config.prepare.source] = files.of(sources).hash;
   for (const std::string& path : paths_of(config))
     if (!path.empty()) inputs.hashes[path] = files.of(path).hash;
   if (std::filesystem::exists(run.root())) files.keep();

@@ -1,9 +1,11 @@
 #include "stages/kinds.h"
 
 #include "method/couplings/coupling.h"
+#include "method/data/image_source.h"
 #include "method/features/open_network.h"
 #include "pipeline/config/options.h"
 #include "stages/couple/couple.h"
+#include "stages/data/run_source.h"
 #include "stages/evaluate/evaluate.h"
 #include "stages/evaluate/score_requests.h"
 #include "stages/features.h"
@@ -30,13 +32,8 @@ void require_file(const char* key, const std::filesystem::path& path) {
   if (!path.empty() && !std::filesystem::exists(path)) refuse("{}: there is no file {}", key, path.string());
 }
 
-void require_source(const Nodes&, const RunView& view) {
-  const PrepareConfig& prepare = view.config.prepare;
-  const std::filesystem::path source = prepare.source;
-  require_file("prepare.train-images", source / prepare.train_images);
-  require_file("prepare.train-labels", source / prepare.train_labels);
-  require_file("prepare.test-images", source / prepare.test_images);
-  require_file("prepare.test-labels", source / prepare.test_labels);
+void require_prepare(const Nodes&, const RunView& view) {
+  require_source(view.config.prepare);
 }
 
 void require_teacher_init(const Nodes&, const RunView& view) {
@@ -96,7 +93,7 @@ const std::vector<StageKind>& stage_kinds() {
        .run = prepare,
        .progress = prepare_work,
        .cost = prepare_cost,
-       .require = require_source},
+       .require = require_prepare},
       {.name = "features",
        .what = "train the classifier whose features scores compare",
        .run = features,
@@ -160,6 +157,7 @@ Estimate estimate_run(const Config& config, const DatasetSize& dataset, const St
 }
 
 void offer_members() {
+  offer_choices("prepare.format", choices(source_kinds()));
   offer_choices("student.coupling", choices(coupling_kinds()));
 }
 

@@ -136,7 +136,7 @@ void student(StageContext& context) {
                      {"table", table.content_hash()},
                      {"init", config.student.init.empty() ? "" : hash_file(config.student.init)}};
   task.batch = [&](const BatchRange& range) {
-    return student_batch(rows, range, config.student, coupling, seed, sigma_f, shape.classes);
+    return student_batch(rows, range, config.student, coupling, seed, sigma_f, shape.labels());
   };
   task.loss = [&](const Batch& b) { return flow_matching_loss(model, b[0], b[1], b[2], b[3]); };
   const RowTable test_table(context.run.coupling_test(), coupling_format);

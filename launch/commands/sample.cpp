@@ -247,7 +247,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   const auto columns = static_cast<std::int64_t>(request.labels.classes.size());
   output.write(
       stream, [&](std::int64_t first, std::int64_t count) { return sampler.labels(first, count); },
-      columns > 0 ? columns : shape.classes);
+      columns > 0 ? columns : shape.labels());
   return tell(request, stream.tally(), output.path());
 }
 

@@ -3,6 +3,7 @@
 
 #include "storage/tables/row_table.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -10,9 +11,14 @@ namespace couplet {
 
 /// What every stage needs to know of a data set, from the provenance and summary of its table.
 struct DatasetShape {
-  std::int64_t channels = 0, size = 0;  ///< images are [channels, size, size]
-  std::int64_t classes = 0;
-  std::vector<std::int64_t> class_counts;  ///< rows of each class
+  std::int64_t channels = 0, size = 0;     ///< images are [channels, size, size]
+  std::int64_t classes = 0;                ///< 0: they have no labels (stored as label 0)
+  std::vector<std::int64_t> class_counts;  ///< rows of each label: one entry where there are no classes
+
+  /// There is something to tell apart: classes are learnt, asked for and scored.
+  bool has_classes() const { return classes >= 2; }
+  /// The labels that a model knows, one at least.
+  std::int64_t labels() const { return std::max<std::int64_t>(classes, 1); }
 };
 /// Refuses images that are not square.
 DatasetShape dataset_shape(const RowTable& table);

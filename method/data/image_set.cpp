@@ -179,6 +179,10 @@ private:
 
 }  // namespace
 
+std::string ImageSetShape::image_text() const {
+  return fmt::format("{} x {} x {}", channels, height, width);
+}
+
 std::string ImageSet::description() const {
   return fmt::format("{}: {} images of {}x{}x{}", name_, shape_.images, shape_.channels, shape_.height, shape_.width);
 }

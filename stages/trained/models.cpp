@@ -44,7 +44,7 @@ ClassifierOptions classifier_options(const FeaturesConfig& config, const Dataset
   options.image_size = shape.size;
   options.channels = config.channels;
   options.dimension = config.dimension;
-  options.num_classes = shape.classes;
+  options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   return options;
 }
@@ -67,7 +67,7 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   options.blocks = config.blocks;
   options.layers = config.layers;
   options.head_size = config.head_size;
-  options.num_classes = shape.classes;
+  options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   options.nvp = config.variant == "nvp";
   check(options);
@@ -95,7 +95,7 @@ SiTOptions student_options(const StudentConfig& config, const DatasetShape& shap
   options.channels = config.channels;
   options.depth = config.depth;
   options.heads = config.heads;
-  options.num_classes = shape.classes;
+  options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   check(options);
   return options;

@@ -14,8 +14,9 @@ namespace {
 
 void require_labels(const LabelChoice& labels, const DatasetShape& shape) {
   for (const std::int64_t label : labels.classes) {
-    if (label < 0 || label >= shape.classes)
-      refuse("label {}: the data set has classes 0 to {}", label, shape.classes - 1);
+    if (label >= 0 && label < shape.labels()) continue;
+    if (!shape.has_classes()) refuse("label {}: the data set has no classes to choose from; leave --labels out", label);
+    refuse("label {}: the data set has classes 0 to {}", label, shape.labels() - 1);
   }
 }
 
@@ -32,7 +33,7 @@ Sampler::Sampler(const RunView& view, const SampleRequest& request, c10::Device 
 at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
   if (request_.labels.as_data) return fresh_starts(shape_, request_.seed, first, count).labels;
   const at::Tensor samples = at::arange(first, first + count, at::kLong);
-  if (request_.labels.classes.empty()) return samples.remainder(shape_.classes);
+  if (request_.labels.classes.empty()) return samples.remainder(shape_.labels());
   const at::Tensor classes = at::tensor(request_.labels.classes, at::kLong);
   return classes.index_select(0, samples.remainder(classes.size(0)));
 }

@@ -1,6 +1,7 @@
 #include "stages/cost/estimate_table.h"
 
 #include "storage/error.h"
+#include "tests/method/data/idx_files.h"
 
 #include <gtest/gtest.h>
 
@@ -166,12 +167,13 @@ TEST(Estimate, IsPrintedByStage) {
   EXPECT_EQ(text.find("a core"), std::string::npos) << text;
 }
 
-class DatasetSizeTest : public testing::Test {
+class DatasetSizeTest : public ::testing::Test {
 protected:
   DatasetSizeTest() {
     std::string name = (std::filesystem::temp_directory_path() / "couplet-size-XXXXXX").string();
     if (!::mkdtemp(name.data())) fail("no temporary directory");
     folder_ = name;
+    config_.prepare.format = "idx";
     config_.prepare.source = name;
     config_.prepare.train_images = "a";
     config_.prepare.train_labels = "b";
@@ -182,29 +184,25 @@ protected:
   void write(const std::string& name, const std::string& bytes) const {
     std::ofstream(folder_ / name, std::ios::binary) << bytes;
   }
-  static std::string header(char rows, bool images) {
-    std::string bytes{0, 0, 8, static_cast<char>(images ? 3 : 1), 0, 0, 0, rows};
-    if (images) bytes += std::string{0, 0, 0, 4, 0, 0, 0, 4};
-    return bytes;
-  }
-
   std::filesystem::path folder_;
   Config config_;
 };
 
 TEST_F(DatasetSizeTest, IsReadFromTheHeadersOfTheSourceFiles) {
-  write("a", header(9, true));  // the pixels are not looked at
-  write("b", header(3, false) + std::string{0, 4, 1});
-  write("c", header(2, true));
-  write("d", header(2, false) + std::string{5, 0});
+  write("a", testing::idx_pixels(3, 4, 4));
+  write("b", testing::idx_text({3}, std::string{0, 4, 1}));
+  testing::write_packed(folder_ / "c", testing::idx_pixels(2, 4, 4).substr(0, 20));  // its pixels are not looked at
+  write("d", testing::idx_text({2}, std::string{5, 0}));
   const RunDirectory run(folder_ / "run");
   DatasetSize size = dataset_size(config_, run);
-  EXPECT_EQ(size.train_rows, 9);
+  EXPECT_EQ(size.train_rows, 3);
   EXPECT_EQ(size.test_rows, 2);
   EXPECT_EQ(size.shape.size, 4);
   EXPECT_EQ(size.shape.classes, 6);
-  config_.prepare.train_rows = 5;
-  EXPECT_EQ(dataset_size(config_, run).train_rows, 5);
+  config_.prepare.train_rows = 2;
+  EXPECT_EQ(dataset_size(config_, run).train_rows, 2);
+  config_.prepare.train_labels = config_.prepare.test_labels = "";
+  EXPECT_FALSE(dataset_size(config_, run).shape.has_classes());
 }
 
 TEST_F(DatasetSizeTest, NamesTheFileThatIsMissing) {
