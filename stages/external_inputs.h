@@ -13,7 +13,7 @@ namespace couplet {
 
 struct ExternalInputs {
   /// By path as the configuration has it: the hash of the content; "" for what is not there and never was.
-  std::map<std::string, std::string> hashes;
+  std::map<std::string, std::string> hashes = {};
   /// The images of the data set are of two classes or more: a classifier can be trained on them. True while the data
   /// set cannot be read, which its stage will say.
   bool has_classes = true;
