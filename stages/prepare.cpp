@@ -1,5 +1,6 @@
 #include "stages/prepare.h"
 
+#include "method/data/codec.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/log.h"
 #include "stages/data/run_source.h"
@@ -63,13 +64,14 @@ SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t
           .directory = directory,
           .plan = {rows, config.shard_rows},
           .columns = {{"image",
-                       ElementType::uint8,
+                       pixel_codec()->stored_type(),
                        {shape.channels, shape.height, shape.width},
                        shape.channels == 1 ? "grey values 0-255" : "red, green and blue values 0-255"},
                       {"label", ElementType::int32, {}, "class, from 0"}},
           .provenance = {{"dataset", config.name},
                          {"split", name},
                          {"classes", classes},
+                         {"codec", pixel_codec()->name()},
                          {"content", content_hash(images, communicator)}}};
 }
 

@@ -24,7 +24,8 @@ namespace {
 
 /// {noised images [n, C, H, W], labels int64 [n] with -1 where dropped}: what the model sees of the rows at these
 /// positions of the run.
-Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfig& config, std::uint64_t seed) {
+Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfig& config, const Codec& codec,
+                    std::uint64_t seed) {
   std::vector<at::Tensor> read = rows.read(range.first, range.rows);
   at::Tensor images = read[0].clone();  // some are mirrored in place
   at::Tensor labels = read[1].to(torch::kInt64);
@@ -36,17 +37,17 @@ Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfi
     if (config.flips && Draws(seed, Purpose::flip, position).uniform() < 0.5) images[i] = images[i].flip({2}).clone();
     if (Draws(seed, Purpose::label_drop, position).uniform() < config.label_drop) label[i] = -1;
   }
-  return {noised_rows(images, teacher_noise(config), seed, Purpose::teacher_noise, positions), labels};
+  return {noised_rows(images, codec, teacher_noise(config), seed, Purpose::teacher_noise, positions), labels};
 }
 
 /// Mean negative log-likelihood of held-out images {image, label} under the model as it stands, in nats a value.
 /// Collective.
-double validate(TarFlow& model, const HeldOut& images, const Config& config, Communicator& communicator,
-                torch::Device device) {
+double validate(TarFlow& model, const HeldOut& images, const Config& config, const Codec& codec,
+                Communicator& communicator, torch::Device device) {
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   return images.mean(1, communicator, [&](const HeldOut::Rows& rows) {
-    const at::Tensor x =
-        noised_rows(rows.columns[0], teacher_noise(config.teacher), seed, Purpose::validation_noise, rows.numbers);
+    const at::Tensor x = noised_rows(rows.columns[0], codec, teacher_noise(config.teacher), seed,
+                                     Purpose::validation_noise, rows.numbers);
     const at::Tensor y = rows.columns[1].to(torch::kInt64);
     return model->negative_log_likelihood(model->forward(x.to(device), y.to(device))).unsqueeze(1);
   })[0];
@@ -99,7 +100,7 @@ void teacher(StageContext& context) {
   task.provenance = {{"stage", context.node.fingerprint},
                      {"dataset", train_table.content_hash()},
                      {"init", config.teacher.init.empty() ? "" : hash_file(config.teacher.init)}};
-  task.batch = [&](const BatchRange& range) { return teacher_batch(rows, range, config.teacher, seed); };
+  task.batch = [&](const BatchRange& range) { return teacher_batch(rows, range, config.teacher, *shape.codec, seed); };
   task.loss = [&](const Batch& batch) {
     const TarFlowOutput output = model->forward(batch[0], batch[1]);
     if (!options.nvp) mean_square = output.z.detach().to(torch::kFloat32).square().mean(0);
@@ -112,7 +113,7 @@ void teacher(StageContext& context) {
   const HeldOut held_out(test_table, {"image", "label"}, config.teacher.training.validate_rows);
   task.validate = [&] {
     return nlohmann::json{
-        {"test_nats_per_value", validate(model, held_out, config, context.communicator, context.device)}};
+        {"test_nats_per_value", validate(model, held_out, config, *shape.codec, context.communicator, context.device)}};
   };
   task.validate_every = config.teacher.training.validate_every;
   task.best_of = "test_nats_per_value";
@@ -129,7 +130,7 @@ void teacher(StageContext& context) {
 
   load_tensors(*model, result.ema, "EMA weights");
   const HeldOut all_held_out(test_table, {"image", "label"}, 0);
-  const double nats = validate(model, all_held_out, config, context.communicator, context.device);
+  const double nats = validate(model, all_held_out, config, *shape.codec, context.communicator, context.device);
   if (!std::isfinite(nats)) fail("the likelihood of the test images under the trained teacher is {}", nats);
   if (!context.communicator.is_root()) return;
   const Busy busy("publishing the teacher");

@@ -37,8 +37,9 @@ MAY_INCLUDE = {
     "method": [],
     "method/data": [],
     "method/data/sources": ["data"],
+    "method/data/codecs": ["data"],
     "method/models": [],
-    "method/statistics": [],
+    "method/statistics": ["data"],
     "method/solvers": [],
     "method/couplings": ["statistics", "data", "solvers"],
     "method/sampling": ["solvers", "models", "data"],
@@ -67,8 +68,7 @@ MAY_INCLUDE = {
 NOT_BY_METHOD = ["pipeline/config", "pipeline/run", "pipeline/checkpoint", "pipeline/optimizer", "pipeline/training"]
 MOST_UNITS = 25  # of a folder; a unit is a .cpp with its .h, or one alone
 
-# The list of a registry's members holds names alone: the registry includes it from the folder of what it lies above.
-INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)(?<!members\.list)"')
+INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')
 
 
 def layer(folder):

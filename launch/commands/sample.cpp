@@ -238,8 +238,8 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   const Sampler sampler({config, run, graph}, request, pick_device(device, *communicator));
   const DatasetShape& shape = sampler.shape();
   SampleStream stream(
-      request.count, rows_at_once(line, config, request), {shape.channels, shape.size, shape.size},
-      [&](std::int64_t first, std::int64_t count) { return sampler.make(first, count); }, *communicator);
+      request.count, rows_at_once(line, config, request), shape.pixel_shape(),
+      [&](std::int64_t first, std::int64_t count) { return sampler.make(first, count); }, shape.codec, *communicator);
   if (!communicator->is_root()) {
     while (!stream.done()) stream.next();
     return exit_ok;

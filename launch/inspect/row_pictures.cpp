@@ -64,7 +64,8 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
   for (std::int64_t first = 0; first < noise.size(0); first += reversed_at_once) {
     const std::int64_t count = std::min(reversed_at_once, noise.size(0) - first);
     const Condition condition{labels.narrow(0, first, count), {}};
-    made.push_back(to_uint8(sample_teacher(teacher, noise.narrow(0, first, count), condition, {}).images()).cpu());
+    made.push_back(
+        shape.codec->decode(sample_teacher(teacher, noise.narrow(0, first, count), condition, {}).images()).cpu());
   }
   return torch::cat(made);
 }

@@ -15,7 +15,8 @@ DatasetShape dataset_shape(const RowTable& table) {
   }
   const auto counts = table.summary().at("class_counts").get<std::vector<std::int64_t>>();
   // Tables that do not say how many classes they have were made of labelled images.
-  return {image[0], image[1], table.provenance().value("classes", std::ssize(counts)), counts};
+  return {image[0], image[1], table.provenance().value("classes", std::ssize(counts)), counts,
+          codec_of(table.provenance())};
 }
 
 }  // namespace couplet

@@ -29,9 +29,12 @@ void add_extras(SampleScore& score, const at::Tensor& columns) {
 
 }  // namespace
 
-Scorer::Scorer(std::optional<Classifier> classifier, ScorerReference basis, std::int64_t slice_rows, std::int64_t pictures,
-               std::string stopped, Communicator& communicator, c10::Device device)
+Scorer::Scorer(std::optional<Classifier> classifier, std::shared_ptr<const Codec> codec, ScorerReference basis,
+               std::int64_t slice_rows, std::int64_t pictures, std::string stopped, Communicator& communicator,
+               c10::Device device)
     : classifier_(std::move(classifier)),
+      codec_(std::move(codec)),
+      codec_(std::move(codec)),
       basis_(std::move(basis)),
       slice_rows_(slice_rows),
       pictures_(pictures),
@@ -42,7 +45,7 @@ Scorer::Scorer(std::optional<Classifier> classifier, ScorerReference basis, std:
 /// [rows, widths + extras]: what the network says, then what `Extra` names.
 at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe) {
   const at::Tensor is_finite = images.flatten(1).isfinite().all(1).to(torch::kFloat32).cpu();
-  const at::Tensor pixels = to_uint8(images);
+  const at::Tensor pixels = codec_->decode(images);
   at::Tensor described = torch::empty({pixels.size(0), 0}), right = torch::zeros_like(is_finite);
   if (classifier_) {
     described = (*classifier_)->features(to_float(pixels).to(device_));
@@ -69,7 +72,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
       const at::Tensor& those = made.variants.at(variant);
       parts.push_back(describe(those, made.labels, made.nfe));
       if (first > 0) continue;  // the first slice is the root's
-      scores[variant].pictures = to_uint8(those.narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
+      scores[variant].pictures = codec_->decode(those.narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
     }
     return torch::cat(parts, 1);
   };

@@ -1,6 +1,7 @@
 // Scores of generated images against the training set, in fixed slices: the same digits on any number of ranks.
 #pragma once
 
+#include "method/data/codec.h"
 #include "method/features/feature_network.h"
 #include "method/models/classifier.h"
 #include "method/scoring/feature_comparison.h"
@@ -18,8 +19,8 @@
 
 namespace couplet {
 
-/// Images on [-1, 1] made for samples [first, first + count), and the labels they were asked for. One call may give
-/// several variants of the same samples.
+/// Images, as models see them, made for samples [first, first + count), and the labels they were asked for. One call
+/// may give several variants of the same samples.
 struct Generated {
   std::vector<at::Tensor> variants;  ///< each float [count, C, H, W]
   at::Tensor labels;                 ///< int64 [count]
@@ -50,12 +51,13 @@ struct ScorerReference {
 
 class Scorer {
 public:
-  /// `classifier`: of class accuracy; none: it is not counted. `stopped`: the message of Interrupted when a stop is asked
+  /// `classifier`: of class accuracy; none: it is not counted. `codec`: of the data set, which decodes samples. `stopped`: the message of Interrupted when a stop is asked
   /// for between slices; empty: all slices are computed.
-  Scorer(std::optional<Classifier> classifier, ScorerReference basis, std::int64_t slice_rows, std::int64_t pictures,
-         std::string stopped, Communicator& communicator, c10::Device device);
-  /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits
-  /// first. Goes on with the samples that the journal holds.
+  Scorer(std::optional<Classifier> classifier, std::shared_ptr<const Codec> codec, ScorerReference basis,
+         std::int64_t slice_rows, std::int64_t pictures, std::string stopped, Communicator& communicator,
+         c10::Device device);
+  /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are decoded to 8-bit
+  /// pixels first. Goes on with the samples that the journal holds.
   std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples,
                                  const SliceJournal& journal = {});
 
@@ -64,6 +66,7 @@ private:
   void finish(SampleScore& score, const DescribedImages& images);
 
   std::optional<Classifier> classifier_;
+  std::shared_ptr<const Codec> codec_;
   ScorerReference basis_;
   std::int64_t slice_rows_, pictures_;
   std::string stopped_;

@@ -58,7 +58,7 @@ private:
                                     {"round_trip", config.couple.round_trip}};
     tables.push_back({images, rows, purpose, context.run.table(context.node.table, split), split, provenance, config.couple.block_rows,
                       ShardPlan{rows.rows(), config.couple.shard_rows},
-                      coupling_columns(shape, parse_element_type(config.couple.noise_type))});
+                      coupling_columns(shape, parse_element_type(config.couple.noise_type)), shape.codec});
   }
 };
 

@@ -44,7 +44,7 @@ void score_real(Evaluation& evaluation, const ScoreRequest& request) {
       [&](std::int64_t first, std::int64_t count) {
         const std::int64_t there = std::min(count, test.rows() - first);
         const at::Tensor rows = torch::arange(count).clamp_max(there - 1);
-        return Generated{{to_float(read_rows(test, "image", first, there)).index_select(0, rows)},
+        return Generated{{evaluation.shape.codec->encode(read_rows(test, "image", first, there)).index_select(0, rows)},
                          read_rows(test, "label", first, there).to(torch::kInt64).index_select(0, rows)};
       },
       1, test.rows(), evaluation.journal(request))[0];
@@ -76,7 +76,7 @@ void score_teacher(Evaluation& evaluation, const ScoreRequest& request) {
     key.denoised = variant == 1;
     if (context.communicator.is_root() && is_pictured)
       publish_pictures(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
-                       scores[variant].pictures, evaluation.shape.classes);
+                       scores[variant].pictures, evaluation.shape.labels());
     if (is_pictured && variant + 1 == scores.size()) show_nearest(evaluation, scores[variant]);
     if (!evaluation.records.has(key, request.last_metric, request.with))
       evaluation.keep_samples(key, request.with, scores[variant]);
@@ -120,7 +120,7 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
   if (context.communicator.is_root() && is_pictured)
     publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}.png", evaluation.model_name(), request.key.noise,
                                                           sampling.file_name(evaluation.student().training.ema[0])),
-                     score.pictures, evaluation.shape.classes);
+                     score.pictures, evaluation.shape.labels());
   if (shows_nearest) show_nearest(evaluation, score);
   ScoreKey key = request.key;
   if (key.is_adaptive()) {

@@ -46,9 +46,8 @@ void Evaluation::open_network() {
     classifier = load_classifier(context.run, context.config.features, shape, context.device);
     classifier_ = {couplet::network_name(context.config), tensors_hash(named_tensors(**classifier)), "none"};
   }
-  const std::int64_t pictures = config().grid_rows * std::max<std::int64_t>(1, shape.classes);
-  scorer_.emplace(std::move(classifier), std::move(basis), config().slice_rows, pictures, stopped, context.communicator,
-                  context.device);
+  scorer_.emplace(std::move(classifier), shape.codec, std::move(basis), config().slice_rows,
+                  config().grid_rows * shape.labels(), stopped, context.communicator, context.device);
   const std::string warning = sample_size_warning(config().samples);
   if (!warning.empty() && context.communicator.is_root()) warn_line("evaluate.samples: " + warning);
   context.communicator.barrier();

@@ -35,9 +35,9 @@ FieldSetting field_of(const ScoreKey& key) {
 
 /// Float64 [rows, 5]: both figures of pairing fidelity; PSNR of samples and their rows' images, 0 where they are equal,
 /// and whether they differ; SSIM (NaN for images smaller than its window).
-at::Tensor pairing_figures(const PairingInput& input) {
+at::Tensor pairing_figures(const PairingInput& input, const Codec& codec) {
   const PairingFidelity pairing = pairing_fidelity(input);
-  const at::Tensor made = to_uint8(input.generated), images = to_uint8(input.images);
+  const at::Tensor made = codec.decode(input.generated), images = codec.decode(input.images);
   const bool has_windows = std::min(images.size(2), images.size(3)) >= ssim_window;
   const at::Tensor likeness = has_windows ? ssim(made, images) : torch::full_like(pairing.ratio, std::nan(""));
   const at::Tensor ratio = psnr(made, images), differ = ratio.isfinite();
@@ -92,7 +92,7 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
   const RowTable& images = key.split == "train" ? evaluation.train : evaluation.test;
   const VelocityOf velocity = evaluation.velocity(field_of(key));
   const std::int64_t pool = std::min(pool_rows, images.rows());
-  const at::Tensor pool_images = to_float(read_rows(images, "image", 0, pool));
+  const at::Tensor pool_images = codec.encode(read_rows(images, "image", 0, pool));
   const at::Tensor pool_labels = read_rows(images, "label", 0, pool).to(torch::kInt64);
   // Samples stand in order in a table, so its first rows are those of the pool: rows at even distances among them.
   const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
@@ -105,7 +105,7 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
           const Starts start = table_starts(table, sigma_f, row, 1);
           z.push_back(start.z);
           labels.push_back(start.labels);
-          x.push_back(to_float(read_rows(table, "image", row, 1)));
+          x.push_back(codec.encode(read_rows(table, "image", row, 1)));
           own.push_back(read_rows(table, "sample", row, 1));
         }
         const at::Tensor label = torch::cat(labels);

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <memory>
 #include <numbers>
 
 namespace couplet {
@@ -116,7 +117,7 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
           const VelocityField field = student_field(student, labels.narrow(0, from, n), {}, "float32");
           const FlowLikelihood found = flow_likelihood(field, x.narrow(0, from, n), {config.atol, config.rtol},
                                                        probes.defined() ? probes.narrow(1, from, n) : probes);
-          return figures_of(student_bits(found.nats, x.numel() / count), found.nfe);
+          return figures_of(student_bits(found.nats, x.numel() / count, *codec), found.nfe);
         });
       });
   keep(evaluation, request, sums, rows,

@@ -39,9 +39,10 @@ StageNode trained_model(const RunView& view, const std::string& model) {
 }
 
 ClassifierOptions classifier_options(const FeaturesConfig& config, const DatasetShape& shape) {
+  const std::vector<std::int64_t> pixels = shape.pixel_shape();
   ClassifierOptions options;
-  options.in_channels = shape.channels;
-  options.image_size = shape.size;
+  options.in_channels = pixels[0];
+  options.image_size = pixels[1];
   options.channels = config.channels;
   options.dimension = config.dimension;
   options.num_classes = shape.labels();
