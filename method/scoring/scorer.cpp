@@ -34,7 +34,6 @@ Scorer::Scorer(std::optional<Classifier> classifier, std::shared_ptr<const Codec
                c10::Device device)
     : classifier_(std::move(classifier)),
       codec_(std::move(codec)),
-      codec_(std::move(codec)),
       basis_(std::move(basis)),
       slice_rows_(slice_rows),
       pictures_(pictures),

@@ -1,6 +1,6 @@
 #include "stages/evaluate/fidelity.h"
 
-#include "method/data/images.h"
+#include "method/data/codec.h"
 #include "method/metrics/image_similarity.h"
 #include "method/metrics/pairing.h"
 #include "method/sampling/starts.h"
@@ -75,7 +75,7 @@ void measure_paths(Evaluation& evaluation, const ScoreRequest& request) {
   const std::vector<double> deviation(along.data_ptr<double>(), along.data_ptr<double>() + along.numel());
   if (context.communicator.is_root())
     publish_trajectory(context.run.pictures() / (evaluation.model_name() + "-trajectory.png"),
-                       first_trajectories(evaluation, velocity, seed));
+                       first_trajectories(evaluation, velocity, seed), *evaluation.shape.codec);
   const auto keep = [&](const char* metric, std::int64_t figure, const nlohmann::json& details) {
     evaluation.keep(request.key, request.with, metric, means[figure].item<double>(), config.curvature_samples, details);
   };
@@ -91,6 +91,7 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
   const RowTable table = evaluation.table(key.table, key.split);
   const RowTable& images = key.split == "train" ? evaluation.train : evaluation.test;
   const VelocityOf velocity = evaluation.velocity(field_of(key));
+  const Codec& codec = *evaluation.shape.codec;
   const std::int64_t pool = std::min(pool_rows, images.rows());
   const at::Tensor pool_images = codec.encode(read_rows(images, "image", 0, pool));
   const at::Tensor pool_labels = read_rows(images, "label", 0, pool).to(torch::kInt64);
@@ -112,7 +113,7 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
         const at::Tensor made = solve(velocity(label.to(device)), torch::cat(z).to(device), Solver::euler,
                                       Grid::uniform, config.pairing_nfe)
                                     .cpu();
-        return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)});
+        return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)}, codec);
       });
   const auto keep = [&](const char* metric, double value, const nlohmann::json& details = nlohmann::json::object()) {
     evaluation.keep(key, request.with, metric, value, rows, details);

@@ -86,7 +86,7 @@ void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& requ
   const at::Tensor sums =
       evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {
         const Images read = read_images(evaluation.test, rows, first, count);
-        const at::Tensor x = noised_rows(read.image, noise, seed, Purpose::likelihood_noise, read.numbers);
+        const at::Tensor x = noised_rows(read.image, *evaluation.shape.codec, noise, seed, Purpose::likelihood_noise, read.numbers);
         const at::Tensor there = x.to(context.device), labels = read.label.to(context.device);
         const at::Tensor nats = by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
           const TarFlowOutput output = teacher->forward(there.narrow(0, from, n), labels.narrow(0, from, n));
@@ -102,13 +102,16 @@ void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& requ
 void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& request) {
   const StageContext& context = evaluation.context;
   const EvaluateConfig& config = evaluation.config();
+  if (evaluation.shape.codec->levels() == 0)
+    return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
+                           {{"why", "the data set's codec stores no levels, so that there are no bits of them"}});
   const SiT student = evaluation.student_model(request.key.ema);
   const std::int64_t rows = rows_of(evaluation);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums =
       evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {
         const Images read = read_images(evaluation.test, rows, first, count);
-        const at::Tensor x = dequantised(read.image, seed, read.numbers).to(context.device);
+        const at::Tensor x = dequantised(read.image, *evaluation.shape.codec, seed, read.numbers).to(context.device);
         const at::Tensor labels = read.label.to(context.device);
         at::Tensor probes;
         if (config.likelihood_probes > 0)
@@ -117,7 +120,7 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
           const VelocityField field = student_field(student, labels.narrow(0, from, n), {}, "float32");
           const FlowLikelihood found = flow_likelihood(field, x.narrow(0, from, n), {config.atol, config.rtol},
                                                        probes.defined() ? probes.narrow(1, from, n) : probes);
-          return figures_of(student_bits(found.nats, x.numel() / count, *codec), found.nfe);
+          return figures_of(student_bits(found.nats, x.numel() / count, *evaluation.shape.codec), found.nfe);
         });
       });
   keep(evaluation, request, sums, rows,

@@ -13,7 +13,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t columns = 10, most_rows = 4;
+constexpr std::int64_t most_columns = 10, most_rows = 4;
 
 /// [n, C, H, W] and as many under them, as rows of `width` images in turn.
 at::Tensor interleaved(const at::Tensor& above, const at::Tensor& below, std::int64_t width) {
@@ -30,23 +30,24 @@ void publish_pictures(const std::filesystem::path& path, const at::Tensor& image
   write_png(path, picture_of(images, columns));
 }
 
-void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states) {
-  publish_pictures(path, to_uint8(at::stack(states, 1).flatten(0, 1)).cpu(), std::ssize(states));
+void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states, const Codec& codec) {
+  publish_pictures(path, codec.decode(at::stack(states, 1).flatten(0, 1)).cpu(), std::ssize(states));
 }
 
 void publish_nearest_picture(const std::filesystem::path& path, const SampleScore& score, const RealFeatures& real,
                              const RowTable& train, Communicator& communicator) {
   // Rank 0 has the pictures.
   const std::int64_t pictured = communicator.maximum(score.pictures.defined() ? score.pictures.size(0) : 0);
-  const std::int64_t there = std::min({pictured, score.features.size(0), columns * most_rows});
+  const std::int64_t there = std::min({pictured, score.features.size(0), most_columns * most_rows});
   if (there < 1) return;
-  const std::int64_t width = std::min(there, columns), shown = there - there % width;
+  const std::int64_t width = std::min(there, most_columns), shown = there - there % width;
   const at::Tensor rows = real.nearest(score.features.narrow(0, 0, shown), communicator);
   if (!communicator.is_root()) return;
   std::vector<at::Tensor> nearest;
   for (std::int64_t i = 0; i < shown; ++i)
     nearest.push_back(read_rows(train, "image", rows[i].item<std::int64_t>() * train.rows() / real.rows(), 1));
-  publish_pictures(path, interleaved(score.pictures.narrow(0, 0, shown), at::cat(nearest), width), width);
+  const at::Tensor pixels = codec_of(train.provenance())->pixels(at::cat(nearest));
+  publish_pictures(path, interleaved(score.pictures.narrow(0, 0, shown), pixels, width), width);
 }
 
 }  // namespace couplet
