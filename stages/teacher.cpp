@@ -85,7 +85,8 @@ TarFlow new_teacher(const StageContext& context, const DatasetShape& shape) {
 void teacher(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  const RowTable train_table = open_for_training(context.run.train_images(), "couplet-dataset", config.storage);
+  const RowTable train_table =
+      open_for_training(context.run.train_images(), "couplet-dataset", training_reads(config.storage));
   const RowTable test_table(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train_table);
   TarFlow model = new_teacher(context, shape);
