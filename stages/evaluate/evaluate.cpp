@@ -95,7 +95,7 @@ SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) 
   const SamplingSetting& sampling = *request.sampling;
   const bool from_table = !sampling.table.empty();
   const c10::Device device = evaluation.context.device;
-  const VelocityOf velocity = evaluation.velocity(sampling.field);
+  const StudentFlow flow = evaluation.flow(sampling.field);
   std::optional<RowTable> held_out;
   if (from_table) held_out.emplace(evaluation.table(sampling.table, "test"));
   const double sigma_f = from_table ? evaluation.sigma_f(sampling.table) : 1;
@@ -105,8 +105,8 @@ SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) 
       [&](std::int64_t first, std::int64_t count) {
         const Starts starts = from_table ? table_starts(*held_out, sigma_f, first, count)
                                          : fresh_starts(evaluation.shape, seed, first, count);
-        const Integrated made =
-            integrate(velocity(starts.labels.to(device)), starts.z.to(device), sampling.integration);
+        const Integrated made = integrate(flow.velocity({starts.labels.to(device), {}}),
+                                          flow.start(starts.z.to(device)), sampling.integration);
         return Generated{{made.x}, starts.labels, made.nfe};
       },
       1, from_table ? std::min(samples, held_out->rows()) : samples, evaluation.journal(request))[0];

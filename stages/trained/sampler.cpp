@@ -48,10 +48,11 @@ Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node
   check(request_.guidance);
   const StudentConfig config = student_config(view.config, node.student);
   const double ema = request_.ema.value_or(config.training.ema.front());
-  const SiT student = load_student(student_weights(view.run, config, node.student, node.seed, ema), config, shape_, device_);
-  return [=, request = request_, precision = view.config.evaluate.precision](const at::Tensor& z,
-                                                                            const at::Tensor& labels) {
-    return integrate(student_field(student, labels, request.guidance, precision), z, request.integration);
+  const StudentFlow flow(
+      load_student(student_weights(view.run, config, node.student, node.seed, ema), config, shape_, device_),
+      request_.guidance, view.config.evaluate.precision);
+  return [flow, integration = request_.integration](const at::Tensor& z, const at::Tensor& labels) {
+    return integrate(flow.velocity({labels, {}}), flow.start(z), integration);
   };
 }
 
