@@ -95,8 +95,10 @@ StageWork score_work(const StageNode& node, const Config& config, const std::fil
   StageWork work{0, 0, "scores", 0, -1};
   const bool denoises = denoising_std(config.teacher) > 0;
   const auto seeds = static_cast<std::int64_t>(config.evaluate.sampling_seeds.size());
-  work.total = node.coupling.empty() ? 1 + seeds * (denoises ? 2 : 1)
-                                     : static_cast<std::int64_t>(samplings(config.evaluate, node.coupling).size());
+  work.total = node.coupling.empty()
+                   ? 1 + seeds * (denoises ? 2 : 1)
+                   : static_cast<std::int64_t>(
+                         samplings(config.evaluate, student_coupling(config.student, node.coupling)).size());
   const auto path = directory / "records.json";
   if (!std::filesystem::exists(path)) return work;
   const auto file = nlohmann::json::parse(read_file(path), nullptr, false);

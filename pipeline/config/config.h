@@ -103,6 +103,8 @@ struct CoupleConfig {
 struct StudentConfig {
   TrainingConfig training;
   std::vector<std::string> couplings;
+  std::string coupling;                ///< "": the one that has the student's name
+  std::string field, path, objective;  ///< names of members of the registries in method/
   std::vector<std::int64_t> seeds;
   std::int64_t patch = 0, channels = 0, depth = 0, heads = 0;
   double label_drop = 0;

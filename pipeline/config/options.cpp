@@ -20,7 +20,7 @@ constexpr bool is_vector = false;
 template <class T>
 constexpr bool is_vector<std::vector<T>> = true;
 
-/// The type that a pointer in a Field points to.
+/// The type that a pointer in a ConfigField points to.
 template <class Pointer>
 using Pointee = std::remove_pointer_t<std::decay_t<Pointer>>;
 
@@ -89,7 +89,7 @@ void parse_into(std::vector<T>& values, const Option& option, const Setting& set
   }
 }
 
-Field field_of(const Option& option, Config& config) {
+ConfigField field_of(const Option& option, Config& config) {
   return option.field(config);
 }
 
@@ -110,7 +110,7 @@ bool Option::is_list() const {
 
 std::string Option::range_text() const {
   Config config;
-  const Field value = field_of(*this, config);
+  const ConfigField value = field_of(*this, config);
   if (std::holds_alternative<bool*>(value)) return "true or false";
   if (std::holds_alternative<std::string*>(value) || std::holds_alternative<std::vector<std::string>*>(value))
     return allowed.empty() ? "text" : fmt::format("{} {}", is_list() ? "some of" : "one of", fmt::join(allowed, ", "));

@@ -21,13 +21,13 @@ namespace couplet {
 enum class OptionKind { result, execution };
 
 /// The field of a Config that an option sets; its type is the option's type.
-using Field = std::variant<std::int64_t*, double*, bool*, std::string*, std::vector<std::string>*,
-                           std::vector<std::int64_t>*, std::vector<double>*>;
+using ConfigField = std::variant<std::int64_t*, double*, bool*, std::string*, std::vector<std::string>*,
+                                 std::vector<std::int64_t>*, std::vector<double>*>;
 
 struct Option {
   std::string key;  ///< "teacher.head-size"
   OptionKind kind = OptionKind::result;
-  std::function<Field(Config&)> field;
+  std::function<ConfigField(Config&)> field;
   std::string default_text;
   std::string unit;                                           ///< "" for pure numbers and names
   std::string help;                                           ///< one line

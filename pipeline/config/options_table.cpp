@@ -13,7 +13,7 @@ constexpr auto execution = OptionKind::execution;
 constexpr double many = 1e15;                        // no meaningful limit for counts
 constexpr double largest_seed = 9007199254740992.0;  // 2^53: exact in every reader's JSON
 
-#define FIELD(name) [](Config& config) -> Field { return &config.name; }
+#define FIELD(name) [](Config& config) -> ConfigField { return &config.name; }
 
 void add_pipeline(std::vector<Option>& table) {
   table.insert(
@@ -98,7 +98,7 @@ void add_prepare(std::vector<Option>& table) {
 void add_training(std::vector<Option>& table, const std::string& section, TrainingConfig& (*training)(Config&),
                   const TrainingConfig& defaults) {
   const auto field = [training](auto member) {
-    return [training, member](Config& config) -> Field { return &(training(config).*member); };
+    return [training, member](Config& config) -> ConfigField { return &(training(config).*member); };
   };
   const auto key = [&section](const char* name) { return section + "." + name; };
   const auto text = [](auto value) { return fmt::format("{}", value); };
@@ -143,7 +143,7 @@ void add_training(std::vector<Option>& table, const std::string& section, Traini
 /// The keys of every model that makes images.
 void add_preview(std::vector<Option>& table, const std::string& section, PreviewConfig& (*preview)(Config&)) {
   const auto field = [preview](auto member) {
-    return [preview, member](Config& config) -> Field { return &(preview(config).*member); };
+    return [preview, member](Config& config) -> ConfigField { return &(preview(config).*member); };
   };
   table.insert(table.end(),
                {{section + ".preview-every", execution, field(&PreviewConfig::every), "4000", "steps",
@@ -268,6 +268,11 @@ void add_student(std::vector<Option>& table) {
         0,
         0,
         {"nf", "independent"}},
+       {"student.coupling", result, FIELD(student.coupling), "", "",
+        "pairs of noise and image that a student is trained on; empty: the coupling of the student's name"},
+       {"student.field", result, FIELD(student.field), "sit", "", "network that a student is"},
+       {"student.path", result, FIELD(student.path), "linear", "", "path from image to noise that it is trained along"},
+       {"student.objective", result, FIELD(student.objective), "velocity", "", "what it learns to predict"},
        {"student.seeds", result, FIELD(student.seeds), "0", "", "seeds of the students", 0, largest_seed},
        {"student.patch", result, FIELD(student.patch), "4", "pixels", "side of a patch (one token)", 1, 256},
        {"student.channels", result, FIELD(student.channels), "96", "",

@@ -40,13 +40,15 @@ struct Models {
   Models(const Config& config, const DatasetShape& shape)
       : classifier(classifier_options(config.features, shape)),
         teacher(teacher_options(config.teacher, shape)),
-        student(student_options(config.student, shape)) {}
+        student(student_options(config.student, shape)),
+        field(find_field(config.student.field)) {}
   ClassifierOptions classifier;
   TarFlowOptions teacher;
-  SiTOptions student;
+  FieldOptions student;
+  const FieldKind& field;
   double scored() const { return forward_flops(classifier); }
   double inverted() const { return forward_flops(teacher); }
-  double velocity() const { return forward_flops(student); }
+  double velocity() const { return field.forward_flops(student); }
 };
 
 class Estimator {
@@ -69,7 +71,7 @@ private:
   bool denoises() const { return denoising_std(config_.teacher) > 0; }
   Flops couple() const;
   Flops evaluate_teacher() const;
-  Flops evaluate_student(const std::string& coupling) const;
+  Flops evaluate_student(const CouplingKind& coupling) const;
 
   const Config& config_;
   const DatasetSize& dataset_;
@@ -124,7 +126,7 @@ Flops Estimator::evaluate_teacher() const {
                       models_.inverted() * number(evaluate.likelihood_rows)};
 }
 
-Flops Estimator::evaluate_student(const std::string& coupling) const {
+Flops Estimator::evaluate_student(const CouplingKind& coupling) const {
   const EvaluateConfig& evaluate = config_.evaluate;
   double evaluations = number(evaluate.curvature_samples * evaluate.curvature_steps), scored = 0;
   for (const Sampling& sampling : samplings(evaluate, coupling)) {
@@ -133,7 +135,7 @@ Flops Estimator::evaluate_student(const std::string& coupling) const {
     scored += samples;
   }
   const double pairs = number(evaluate.pairing_rows);
-  const double compared = coupling == "nf" ? pairs : 0;  // with the teacher's samples of the same noise
+  const double compared = coupling.table_of_teacher ? pairs : 0;  // with the teacher's samples of the same noise
   evaluations += (2 * pairs + compared) * number(evaluate.pairing_nfe);
   const double guided = evaluate.guidance == 1 ? 1 : 2;
   const double traces = passes_a_gradient_of_the_image * number(evaluate.likelihood_probes);
@@ -164,7 +166,8 @@ StageEstimate Estimator::stage(const StageNode& node) const {
                   previews(config_.student.preview, config_.student.training, models_.velocity() * number(preview_nfe));
   } else if (node.kind == "evaluate") {
     stage.work = fmt::format("{} samples", config_.evaluate.samples);
-    stage.flops = node.coupling.empty() ? evaluate_teacher() : evaluate_student(node.coupling);
+    stage.flops =
+        node.coupling.empty() ? evaluate_teacher() : evaluate_student(student_coupling(config_.student, node.coupling));
   } else if (node.kind == "prepare") {
     stage.work = fmt::format("{} images", dataset_.train_rows + dataset_.test_rows);
   }
@@ -194,7 +197,7 @@ DiskEstimate Estimator::disk(const std::vector<StageNode>& graph) const {
   for (const StageNode& node : graph) {
     if (node.kind == "features") add(config_.features.training, parameter_count(models_.classifier));
     if (node.kind == "teacher") add(config_.teacher.training, parameter_count(models_.teacher));
-    if (node.kind == "student") add(config_.student.training, parameter_count(models_.student));
+    if (node.kind == "student") add(config_.student.training, models_.field.parameter_count(models_.student));
   }
   return disk;
 }

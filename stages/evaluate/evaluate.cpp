@@ -168,7 +168,7 @@ nlohmann::json adaptive_details(const Tolerance& tolerance, const SampleScore& s
           {"nfe_max", score.nfe_most}};
 }
 
-void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& held_out, const Sampling& sampling,
+void score_student(Evaluation& run, const StudentFlow& flow, const RowTable& held_out, const Sampling& sampling,
                    bool shows_nearest) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
@@ -182,7 +182,7 @@ void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& 
         const InitialNoise initial =
             (sampling.table ? table_noise(held_out, sigma_f, first, count) : fresh_noise(run.shape, seed, first, count))
                 .to(context.device);
-        const Integrated made = integrate(velocity(initial.condition), initial.z, integration);
+        const Integrated made = integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
         return Generated{{made.x}, initial.condition.labels, made.nfe};
       },
       1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples,
@@ -226,21 +226,19 @@ void compare_noise(Evaluation& run, const Sampling& sampling) {
 void evaluate_student(Evaluation& run) {
   StageContext& context = run.context;
   const EvaluateConfig& config = run.config();
-  const SiT model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed,
-                                 run.shape, context.device);
+  const StudentModel model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed,
+                                          run.shape, context.device);
   const RowTable held_out(context.run.coupling_test(), coupling_format);
   const Guidance guidance{config.guidance, config.guidance_from, config.guidance_to};
-  const VelocityOf velocity = [&](const Condition& condition) {
-    return student_field(model, condition.labels, guidance, config.precision);
-  };
-  const std::vector<Sampling> all = samplings(config, context.node.coupling);
+  const StudentFlow flow(model, guidance, config.precision);
+  const std::vector<Sampling> all = samplings(config, student_coupling(context.config.student, context.node.coupling));
   // The best samples of fresh noise: those of the most evaluations.
   const auto finest = std::ranges::max_element(all, {}, [](const Sampling& one) { return one.integration.nfe(); });
   for (const Sampling& sampling : all) {
-    score_student(run, velocity, held_out, sampling, &sampling == &*finest);
+    score_student(run, flow, held_out, sampling, &sampling == &*finest);
     if (sampling.table) compare_noise(run, sampling);
   }
-  const FidelityTask task{context, run.train, run.test, run.shape, velocity, run.records};
+  const FidelityTask task{context, run.train, run.test, run.shape, flow, run.records};
   measure_paths(task);
   measure_pairing(task);
   measure_teacher_distance(task);

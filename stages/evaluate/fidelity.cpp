@@ -6,6 +6,7 @@
 #include "method/metrics/pairing.h"
 #include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
+#include "method/solvers/fixed_step.h"
 #include "method/solvers/trajectory.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
@@ -91,10 +92,10 @@ void measure_pairing_of(const FidelityTask& task, const RowTable& table, const R
           own.push_back(read_rows(table, "sample", row, 1));
         }
         const at::Tensor label = torch::cat(labels);
-        const at::Tensor made =
-            solve(task.velocity({label.to(task.context.device), {}}), torch::cat(z).to(task.context.device),
-                  Solver::euler, Grid::uniform, config.pairing_nfe)
-                .cpu();
+        const at::Tensor made = solve(task.flow.velocity({label.to(task.context.device), {}}),
+                                      task.flow.start(torch::cat(z).to(task.context.device)), Solver::euler,
+                                      Grid::uniform, config.pairing_nfe)
+                                    .cpu();
         return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)}, codec);
       });
   keep(task, key, "pairing_distance_ratio", mean[0].item<double>(), rows);
@@ -110,7 +111,8 @@ std::vector<at::Tensor> first_trajectories(const FidelityTask& task, std::uint64
   constexpr std::int64_t rows = 6, parts = 8;
   const StageContext& context = task.context;
   const InitialNoise initial = fresh_noise(task.shape, seed, 0, rows).to(context.device);
-  return trajectory(task.velocity(initial.condition), initial.z, context.config.evaluate.curvature_steps, parts);
+  return trajectory(task.flow.velocity(initial.condition), task.flow.start(initial.z),
+                    context.config.evaluate.curvature_steps, parts);
 }
 
 }  // namespace
@@ -129,7 +131,8 @@ void measure_paths(const FidelityTask& task) {
   const at::Tensor means =
       mean_over_rows(task, "paths", config.curvature_samples, figures, [&](std::int64_t first, std::int64_t count) {
         const InitialNoise initial = fresh_noise(task.shape, seed, first, count).to(task.context.device);
-        const PathShape shape = path_shape(task.velocity(initial.condition), initial.z, config.curvature_steps);
+        const PathShape shape =
+            path_shape(task.flow.velocity(initial.condition), task.flow.start(initial.z), config.curvature_steps);
         return torch::cat({torch::stack({shape.curvature, shape.straightness, shape.transport}, 1), shape.deviation},
                           1);
       });
@@ -154,8 +157,8 @@ void measure_pairing(const FidelityTask& task) {
 void measure_teacher_distance(const FidelityTask& task) {
   const Config& config = task.context.config;
   const RecordKey key = student_key(task, config.evaluate.pairing_nfe, "fresh", "");
-  if (config.evaluate.pairing_rows == 0 || task.context.node.coupling != "nf" ||
-      task.records.has(key, "teacher_distance"))
+  const CouplingKind& coupling = student_coupling(config.student, task.context.node.coupling);
+  if (config.evaluate.pairing_rows == 0 || !coupling.table_of_teacher || task.records.has(key, "teacher_distance"))
     return;
   TarFlow teacher = load_teacher(task.context.run, config.teacher, task.shape, task.context.device);
   const TeacherSampling sampling{{}, denoising_std(config.teacher)};
@@ -164,8 +167,8 @@ void measure_teacher_distance(const FidelityTask& task) {
       task, "teacher distance", config.evaluate.pairing_rows, 1, [&](std::int64_t first, std::int64_t count) {
         const InitialNoise initial = fresh_noise(task.shape, seed, first, count).to(task.context.device);
         const at::Tensor theirs = sample_teacher(teacher, initial.z, initial.condition, sampling).images();
-        const at::Tensor ours = solve(task.velocity(initial.condition), initial.z, Solver::euler, Grid::uniform,
-                                      config.evaluate.pairing_nfe);
+        const at::Tensor ours = solve(task.flow.velocity(initial.condition), task.flow.start(initial.z), Solver::euler,
+                                      Grid::uniform, config.evaluate.pairing_nfe);
         return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
       });
   keep(task, key, "teacher_distance", mean.item<double>(), config.evaluate.pairing_rows);

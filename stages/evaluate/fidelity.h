@@ -3,17 +3,12 @@
 
 #include "method/data/condition.h"
 #include "method/data/dataset.h"
-#include "method/solvers/fixed_step.h"
+#include "method/sampling/guided_field.h"
 #include "pipeline/run/stage.h"
 #include "stages/results/score_record.h"
 #include "storage/tables/row_table.h"
 
-#include <functional>
-
 namespace couplet {
-
-/// A student's field for rows of this condition, which lies on the model's device.
-using VelocityOf = std::function<VelocityField(const Condition& condition)>;
 
 /// What these measurements share. Each keeps its records (skipping those already there) and is collective; the digits
 /// are the same on any number of ranks.
@@ -22,7 +17,7 @@ struct FidelityTask {
   const RowTable& train;
   const RowTable& test;
   const DatasetShape& shape;
-  VelocityOf velocity;
+  const StudentFlow& flow;
   Records& records;
 };
 

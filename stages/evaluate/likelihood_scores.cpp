@@ -1,7 +1,6 @@
 #include "stages/evaluate/likelihood_scores.h"
 
 #include "method/data/noise.h"
-#include "method/sampling/guided_field.h"
 #include "method/solvers/likelihood.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
@@ -102,7 +101,7 @@ void measure_teacher_likelihood(const StageContext& context, Records& records, c
 }
 
 void measure_student_likelihood(const StageContext& context, Records& records, const RowTable& images,
-                                const SiT& student) {
+                                const StudentModel& student) {
   const EvaluateConfig& config = context.config.evaluate;
   const RecordKey key{.model = "student",
                       .coupling = context.node.coupling,
@@ -113,6 +112,7 @@ void measure_student_likelihood(const StageContext& context, Records& records, c
   const std::int64_t rows = rows_of(context, images);
   const std::shared_ptr<const Codec> codec = codec_of(images.provenance());
   if (rows == 0 || codec->levels() == 0 || records.has(key, "bits_per_dim")) return;
+  const StudentFlow flow(student, {}, "float32");
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums =
       sums_over_rows(context, "bits_per_dim", rows, figures, [&](std::int64_t first, std::int64_t count) {
@@ -123,9 +123,10 @@ void measure_student_likelihood(const StageContext& context, Records& records, c
         if (config.likelihood_probes > 0)
           probes = rademacher_probes(config.likelihood_probes, x.sizes().slice(1).vec(), seed, read.numbers);
         return by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
-          const VelocityField field = student_field(student, labels.narrow(0, from, n), {}, "float32");
-          const FlowLikelihood found = flow_likelihood(field, x.narrow(0, from, n), {config.atol, config.rtol},
-                                                       probes.defined() ? probes.narrow(1, from, n) : probes);
+          const VelocityField field = flow.velocity({labels.narrow(0, from, n), {}});
+          const FlowLikelihood found =
+              flow_likelihood(field, x.narrow(0, from, n), {config.atol, config.rtol},
+                              probes.defined() ? probes.narrow(1, from, n) : probes, flow.prior_scale());
           return figures_of(student_bits(found.nats, x.numel() / count, *codec), found.nfe);
         });
       });

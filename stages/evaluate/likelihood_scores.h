@@ -2,7 +2,7 @@
 #pragma once
 
 #include "method/data/dataset.h"
-#include "method/models/sit.h"
+#include "method/sampling/guided_field.h"
 #include "pipeline/run/stage.h"
 #include "stages/results/score_record.h"
 #include "storage/tables/row_table.h"
@@ -19,6 +19,6 @@ void measure_teacher_likelihood(const StageContext& context, Records& records, c
 /// "bits_per_dim" of a student without guidance, given the images' labels: its probability-flow ODE on images with
 /// uniform noise of one grey level (`dequantised`); none where the data set's codec stores no levels.
 void measure_student_likelihood(const StageContext& context, Records& records, const RowTable& images,
-                                const SiT& student);
+                                const StudentModel& student);
 
 }  // namespace couplet

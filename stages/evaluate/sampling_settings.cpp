@@ -34,11 +34,11 @@ std::vector<Integration> integrations(const EvaluateConfig& config) {
 
 }  // namespace
 
-std::vector<Sampling> samplings(const EvaluateConfig& config, const std::string& coupling) {
+std::vector<Sampling> samplings(const EvaluateConfig& config, const CouplingKind& coupling) {
   std::vector<Sampling> all;
   for (const std::int64_t seed : config.sampling_seeds)
     for (const Integration& integration : integrations(config)) all.push_back({integration, seed});
-  if (coupling != "nf") return all;
+  if (!coupling.has_table()) return all;
   for (const std::int64_t nfe : config.euler_nfe)
     all.push_back({fixed_integration(Solver::euler, parse_grid(config.grids[0]), nfe), 0, true});
   return all;

@@ -1,6 +1,7 @@
 // The ways in which an evaluation samples a student.
 #pragma once
 
+#include "method/couplings/coupling.h"
 #include "method/solvers/integration.h"
 #include "pipeline/config/config.h"
 
@@ -20,8 +21,8 @@ struct Sampling {
 };
 
 /// Every solver with every grid at every NFE it was asked for, then times of the user's own, then dopri5. One step of
-/// Euler looks the same on every grid, and a first Heun step is one, so it is made once. From table noise (students of
-/// coupling "nf"): Euler on the first grid. All of one sampling seed come before those of the next.
-std::vector<Sampling> samplings(const EvaluateConfig& config, const std::string& coupling);
+/// Euler looks the same on every grid, and a first Heun step is one, so it is made once. From table noise (students
+/// whose coupling reads a table): Euler on the first grid. All of one sampling seed come before those of the next.
+std::vector<Sampling> samplings(const EvaluateConfig& config, const CouplingKind& coupling);
 
 }  // namespace couplet

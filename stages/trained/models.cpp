@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace couplet {
@@ -81,28 +82,38 @@ TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const
   return with_weights(make_tarflow(teacher_options(config, shape), 0), run.teacher_ema(), device);
 }
 
-SiTOptions student_options(const StudentConfig& config, const DatasetShape& shape) {
-  SiTOptions options;
-  options.in_channels = shape.channels;
+FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape) {
+  FieldOptions options;
+  options.image_channels = shape.channels;
   options.image_size = shape.size;
   options.patch = config.patch;
   options.channels = config.channels;
   options.depth = config.depth;
   options.heads = config.heads;
-  options.num_classes = shape.labels();
+  options.classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
-  check(options);
+  find_field(config.field).check(options);
   return options;
+}
+
+std::shared_ptr<const Objective> student_objective(const StudentConfig& config) {
+  const ObjectiveOptions options{config.time_mean, config.time_std};
+  return find_objective(config.objective).make(find_path(config.path).make(), options);
+}
+
+const CouplingKind& student_coupling(const StudentConfig& config, const std::string& student) {
+  return find_coupling(config.coupling.empty() ? student : config.coupling);
 }
 
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
   return static_cast<std::uint64_t>(run_seed) + (static_cast<std::uint64_t>(student_seed + 1) << 32);
 }
 
-SiT load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling, std::int64_t seed,
-                 const DatasetShape& shape, c10::Device device) {
-  return with_weights(make_sit(student_options(config, shape), 0), run.student(coupling, seed) / "ema.safetensors",
-                      device);
+StudentModel load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling,
+                          std::int64_t seed, const DatasetShape& shape, c10::Device device) {
+  std::shared_ptr<Field> field = find_field(config.field).make(student_options(config, shape), 0);
+  return {with_weights(std::move(field), run.student(coupling, seed) / "ema.safetensors", device),
+          student_objective(config)};
 }
 
 }  // namespace couplet

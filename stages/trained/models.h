@@ -2,11 +2,14 @@
 // weights from the run directory.
 #pragma once
 
+#include "method/couplings/coupling.h"
 #include "method/data/dataset.h"
 #include "method/data/noise.h"
 #include "method/models/classifier.h"
-#include "method/models/sit.h"
+#include "method/models/field.h"
 #include "method/models/tarflow.h"
+#include "method/objectives/objective.h"
+#include "method/sampling/guided_field.h"
 #include "pipeline/config/config.h"
 #include "pipeline/run/run_directory.h"
 #include "pipeline/run/stage.h"
@@ -14,6 +17,7 @@
 #include <c10/core/Device.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace couplet {
@@ -38,11 +42,16 @@ double denoising_std(const TeacherConfig& config);
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device);
 
-SiTOptions student_options(const StudentConfig& config, const DatasetShape& shape);
+/// Checked by the field that the configuration names.
+FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape);
+/// The objective of a student, along its path.
+std::shared_ptr<const Objective> student_objective(const StudentConfig& config);
+/// The coupling of a student of that name: the one that its configuration names, or else the one of its own name.
+const CouplingKind& student_coupling(const StudentConfig& config, const std::string& student);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
 /// A published student with its EMA weights, in evaluation mode on `device`.
-SiT load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling, std::int64_t seed,
-                 const DatasetShape& shape, c10::Device device);
+StudentModel load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling,
+                          std::int64_t seed, const DatasetShape& shape, c10::Device device);
 
 }  // namespace couplet

@@ -46,10 +46,10 @@ Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
 Sampler::Maker Sampler::student_maker(const RunDirectory& run, const Config& config, const std::string& coupling,
                                       std::int64_t seed) const {
   check(request_.guidance);
-  const SiT student = load_student(run, config.student, coupling, seed, shape_, device_);
-  return [=, request = request_, precision = config.evaluate.precision](const InitialNoise& initial) {
-    const VelocityField field = student_field(student, initial.condition.labels, request.guidance, precision);
-    return integrate(field, initial.z, request.integration);
+  const StudentFlow flow(load_student(run, config.student, coupling, seed, shape_, device_), request_.guidance,
+                         config.evaluate.precision);
+  return [flow, integration = request_.integration](const InitialNoise& initial) {
+    return integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
   };
 }
 

@@ -23,11 +23,8 @@ at::Tensor sample(const RunDirectory& run, const std::string& name, const Datase
     auto teacher = load_teacher(run, config.teacher, shape, at::kCPU);
     return teacher->reverse(patchify(z, teacher->options().patch), labels);
   }
-  auto student = load_student(run, config.student, node.coupling, node.seed, shape, at::kCPU);
-  const VelocityField velocity = [&](const at::Tensor& x, double t) {
-    return student->forward(x, at::full({x.size(0)}, t), labels);
-  };
-  return solve(velocity, z, Solver::euler, Grid::uniform, nfe);
+  const StudentFlow flow(load_student(run, config.student, node.coupling, node.seed, shape, at::kCPU), {}, "float32");
+  return solve(flow.velocity({labels, {}}), flow.start(z), Solver::euler, Grid::uniform, nfe);
 }
 
 }  // namespace
