@@ -69,7 +69,7 @@ SyntheticTraining student(const Config& config, const SyntheticRows& rows) {
     const auto positions = positions_of(range);
     const auto index = rows_at(positions, rows.images.size(0));
     return Batch{
-        to_float(rows.images.index_select(0, index)), rows.noise.index_select(0, index).to(at::kFloat),
+        rows.shape.codec->encode(rows.images.index_select(0, index)), rows.noise.index_select(0, index).to(at::kFloat),
         drawn_times(positions, seed, *model.objective),
         dropped(rows.labels.index_select(0, index), positions, seed, student.label_drop, model.field->no_label())};
   };

@@ -1,5 +1,6 @@
 #include "stages/student.h"
 
+#include "method/data/codec.h"
 #include "method/sampling/guided_field.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/config/options.h"
@@ -122,9 +123,8 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
 }
 
 /// Samples by a few Euler steps.
-at::Tensor sample(const StudentFlow& flow, const Starts& starts, torch::Device device) {
-  return solve(flow.velocity({starts.labels.to(device), {}}), flow.start(starts.z.to(device)), Solver::euler,
-               Grid::uniform, preview_nfe);
+at::Tensor sample(const StudentFlow& flow, const InitialNoise& initial) {
+  return solve(flow.velocity(initial.condition), flow.start(initial.z), Solver::euler, Grid::uniform, preview_nfe);
 }
 
 /// What the trainer is given; the previews are the caller's. Refers to `task` and `coupling`.
@@ -195,7 +195,7 @@ void student(StageContext& context) {
   const StudentFlow flow(student, {}, task.config.training.precision);
   Previewer previewer(context, task.shape, task.config.preview);
   training.preview = [&] {
-    return previewer.make([&](const Starts& starts) { return sample(flow, starts, context.device); });
+    return previewer.make([&](const InitialNoise& initial) { return sample(flow, initial.to(context.device)); });
   };
   training.preview_every = task.config.preview.every;
 

@@ -3,7 +3,7 @@
 #include "method/data/codec.h"
 #include "method/metrics/image_similarity.h"
 #include "method/metrics/pairing.h"
-#include "method/sampling/starts.h"
+#include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
 #include "method/solvers/fixed_step.h"
 #include "method/solvers/trajectory.h"
@@ -51,8 +51,8 @@ at::Tensor pairing_figures(const PairingInput& input, const Codec& codec) {
 std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const StudentFlow& flow, std::uint64_t seed) {
   constexpr std::int64_t rows = 6, parts = 8;
   const c10::Device device = evaluation.context.device;
-  const Starts starts = fresh_starts(evaluation.shape, seed, 0, rows);
-  return trajectory(flow.velocity({starts.labels.to(device), {}}), flow.start(starts.z.to(device)),
+  const InitialNoise initial = fresh_noise(evaluation.shape, seed, 0, rows).to(device);
+  return trajectory(flow.velocity(initial.condition), flow.start(initial.z),
                     evaluation.config().curvature_steps, parts);
 }
 
@@ -67,9 +67,9 @@ void measure_paths(Evaluation& evaluation, const ScoreRequest& request) {
   const auto figures = 3 + static_cast<std::int64_t>(times.size());
   const at::Tensor means = mean_over_rows(
       evaluation, request, config.curvature_samples, figures, [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = fresh_starts(evaluation.shape, seed, first, count);
-        const PathShape shape = path_shape(flow.velocity({starts.labels.to(context.device), {}}),
-                                           flow.start(starts.z.to(context.device)), config.curvature_steps);
+        const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count).to(context.device);
+        const PathShape shape =
+            path_shape(flow.velocity(initial.condition), flow.start(initial.z), config.curvature_steps);
         return torch::cat({torch::stack({shape.curvature, shape.straightness, shape.transport}, 1), shape.deviation},
                           1);
       });
@@ -105,9 +105,9 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
         std::vector<at::Tensor> z, x, labels, own;
         for (std::int64_t i = 0; i < count; ++i) {
           const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
-          const Starts start = table_starts(table, sigma_f, row, 1);
-          z.push_back(start.z);
-          labels.push_back(start.labels);
+          const InitialNoise initial = table_noise(table, sigma_f, row, 1);
+          z.push_back(initial.z);
+          labels.push_back(initial.condition.labels);
           x.push_back(codec.encode(read_rows(table, "image", row, 1)));
           own.push_back(read_rows(table, "sample", row, 1));
         }
@@ -137,10 +137,9 @@ void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& reques
   const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
   const std::int64_t rows = config.evaluate.pairing_rows;
   const at::Tensor mean = mean_over_rows(evaluation, request, rows, 1, [&](std::int64_t first, std::int64_t count) {
-    const Starts starts = fresh_starts(evaluation.shape, seed, first, count);
-    const at::Tensor z = starts.z.to(device), labels = starts.labels.to(device);
-    const at::Tensor theirs = sample_teacher(teacher, z, {labels, {}}, sampling).images();
-    const at::Tensor ours = solve(flow.velocity({labels, {}}), flow.start(z), Solver::euler, Grid::uniform,
+    const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count).to(device);
+    const at::Tensor theirs = sample_teacher(teacher, initial.z, initial.condition, sampling).images();
+    const at::Tensor ours = solve(flow.velocity(initial.condition), flow.start(initial.z), Solver::euler, Grid::uniform,
                                   config.evaluate.pairing_nfe);
     return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
   });
