@@ -3,22 +3,19 @@
 #include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/optimizer/schedule.h"
 #include "stages/evaluate/sampling_settings.h"
+#include "stages/rank_notes.h"
 #include "storage/clock.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/text_tail.h"
 #include "storage/tables/filenames.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 namespace couplet {
 
 namespace {
-
-constexpr double lately = 600;  // seconds for which a log that says a speed is believed
 
 double ago(const std::filesystem::path& path) {
   const double changed = changed_at(path);
@@ -51,25 +48,6 @@ StageWork training_work(const std::filesystem::path& directory, const TrainingCo
     if (const auto steps = checkpoint_steps(checkpoints); !steps.empty())
       work.saved_ago = ago(checkpoints / checkpoint_name(steps.front()));
   return work;
-}
-
-/// Shards a second, by what the processes that make them said last.
-double shard_rate(const RunDirectory& run, const std::string& name, std::int64_t shard_rows) {
-  static const std::regex progress(R"(shard \d+/\d+, (\d+) rows/s)");
-  double rows = 0;
-  if (!std::filesystem::exists(run.log())) return 0;
-  for (const auto& entry : std::filesystem::directory_iterator(run.log())) {
-    const std::string file = entry.path().filename().string();
-    if (!file.starts_with(name) || !file.ends_with(".log") || unix_now() - changed_at(entry.path()) > lately) continue;
-    std::smatch match;
-    const auto lines = last_lines(entry.path(), 4096);
-    for (auto line = lines.rbegin(); line != lines.rend(); ++line)
-      if (std::regex_search(*line, match, progress)) {
-        rows += std::stod(match[1]);
-        break;
-      }
-  }
-  return shard_rows > 0 ? rows / static_cast<double>(shard_rows) : 0;
 }
 
 /// Shards under a directory; how many there will be stands in their names.
@@ -116,7 +94,7 @@ StageWork work_of(const StageNode& node, const Config& config, const RunDirector
   if (node.kind == "evaluate") return score_work(node, config, directory);
   if (node.kind != "prepare" && node.kind != "couple") return {};
   StageWork work = shard_work(directory);
-  if (node.kind == "couple") work.rate = shard_rate(run, node.name, config.couple.shard_rows);
+  if (node.kind == "couple") work.rate = noted_rate(run, node);
   return work;
 }
 

@@ -3,6 +3,7 @@
 #include "launch/local/process.h"
 #include "launch/status/run_status.h"
 #include "launch/status/stage_logs.h"
+#include "stages/rank_notes.h"
 #include "storage/clock.h"
 #include "storage/files/text_tail.h"
 
@@ -119,7 +120,7 @@ bool print_notes(Printer& printer, const RunDirectory& run, const std::vector<St
   const auto wanted = [&](const std::string& name) {
     return std::ranges::any_of(nodes, [&](const StageNode& node) { return is_board_of(name, node); });
   };
-  const fs::path file = run.log() / "ranks";
+  const fs::path file = run.rank_notes();
   bool any = false;
   for (const auto& [board, records] : RankBoard::read_all(file, wanted)) {
     std::size_t printed = 0;

@@ -40,9 +40,8 @@ void read_notes(const SlurmFiles& files, StageJobView& view) {
     const bool in_queue = std::ranges::any_of(view.queued, [&](const QueuedJob& job) {
       return job.array_task.empty() || name == flat + "-" + job.array_task;
     });
-    const std::string reason = first_line(files.reason(name));
     // A task that goes on is no reason for the others' end.
-    if (!reason.empty() && (view.reason.empty() || !in_queue)) view.reason = reason;
+    if (auto end = read_job_end(files.reason(name)); end && (!view.end || !in_queue)) view.end = std::move(end);
   }
 }
 
