@@ -6,6 +6,7 @@
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
+#include "storage/json_difference.h"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -72,26 +73,6 @@ Checkpoint read_checkpoint(const fs::path& directory, const nlohmann::json& stat
     checkpoint.files[file] = read_tensors(path);
   }
   return checkpoint;
-}
-
-/// "teacher.channels is 64 in the checkpoint, 128 now; …"; empty if they are equal.
-std::string provenance_difference(const nlohmann::json& then, const nlohmann::json& now) {
-  std::string text;
-  const auto old_keys = then.flatten(), new_keys = now.flatten();
-  const auto add = [&](const std::string& key, const std::string& before, const std::string& after) {
-    const std::string name = key.starts_with('/') ? key.substr(1) : key;
-    text += fmt::format("{}{} is {} in the checkpoint, {} now", text.empty() ? "" : "; ", name, before, after);
-  };
-  for (const auto& [key, value] : old_keys.items()) {
-    if (!new_keys.contains(key))
-      add(key, value.dump(), "absent");
-    else if (new_keys[key] != value)
-      add(key, value.dump(), new_keys[key].dump());
-  }
-  for (const auto& [key, value] : new_keys.items()) {
-    if (!old_keys.contains(key)) add(key, "absent", value.dump());
-  }
-  return text;
 }
 
 }  // namespace
@@ -191,7 +172,9 @@ std::optional<Checkpoint> CheckpointStore::load_newest() {
         warn_line(fmt::format("checkpoint {} is not used: {}; trying the one before", checkpoint_name(step), *bad));
       continue;
     }
-    if (const auto difference = provenance_difference(state.at("provenance"), provenance_); !difference.empty()) {
+    if (const auto difference =
+            json_difference_text(state.at("provenance"), provenance_, "{} is {} in the checkpoint, {} now");
+        !difference.empty()) {
       refuse(
           "{}: was made with another configuration or from other inputs: {}. Set it back, or remove {} to train anew",
           directory.string(), difference, directory_.string());

@@ -22,7 +22,8 @@ RowShard open_listed_shard(const std::filesystem::path& path, const std::string&
                            std::int64_t index, bool verify) {
   const json& entry = manifest.at("shards").at(static_cast<std::size_t>(index));
   RowShard shard(path, manifest.at("format").get<std::string>(), verify);
-  const std::string text = difference(shard_facts(shard.header(), shard.columns()), listed_facts(manifest, index));
+  const std::string text =
+      facts_difference(shard_facts(shard.header(), shard.columns()), listed_facts(manifest, index));
   if (!text.empty()) fail("{}: does not belong to the table of {}: {}", path.string(), manifest_path, text);
   const auto bytes = entry.at("bytes").get<std::uint64_t>();
   if (const std::uint64_t size = shard.file().size(); size != bytes) {

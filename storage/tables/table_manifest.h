@@ -22,9 +22,9 @@ struct ShardPlan {
   std::int64_t rows_of(std::int64_t shard) const;
 };
 
-/// "teacher.hash is "a", expected "b"" for each key, at most five, in which two JSON values differ; empty if they are
+/// "teacher.hash is "a", expected "b"; ...": in what a shard's facts differ from what they should be; "" if they are
 /// equal.
-std::string difference(const nlohmann::json& found, const nlohmann::json& expected);
+std::string facts_difference(const nlohmann::json& found, const nlohmann::json& expected);
 /// Everything about a shard that is the same in all shards of a table, and its place.
 nlohmann::json shard_facts(const ShardHeader& header, const std::vector<Column>& columns);
 

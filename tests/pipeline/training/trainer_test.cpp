@@ -127,7 +127,7 @@ TEST(Trainer, AnotherProvenanceIsRefused) {
   TrainingTask task = regression_task(path, model, steps);
   task.provenance["teacher"]["channels"] = 128;
   const std::string message = error_of([&] { run(task, model); });
-  expect_contains(message, "teacher/channels is 64 in the checkpoint, 128 now");
+  expect_contains(message, "teacher.channels is 64 in the checkpoint, 128 now");
   EXPECT_EQ(message.find("dataset"), std::string::npos) << message;
 }
 
