@@ -99,15 +99,11 @@ CheckpointStore::CheckpointStore(fs::path directory, std::int64_t keep, nlohmann
     : directory_(std::move(directory)), keep_(keep), provenance_(std::move(provenance)), communicator_(communicator) {
   if (keep < 2)
     refuse("pipeline.keep-checkpoints = {}: at least 2 are kept, so that one damaged on disk loses little", keep);
-  std::string reason;
-  if (communicator_.is_root()) {
-    reason = reason_of_failure([&] {
-      fs::create_directories(directory_);
-      remove_leftovers(directory_);
-    });
-  }
-  reason = communicator_.broadcast_text(reason, 0);
-  if (!reason.empty()) fail("{}", reason);
+  run_on_all(communicator_, [&] {
+    if (!communicator_.is_root()) return;
+    fs::create_directories(directory_);
+    remove_leftovers(directory_);
+  });
 }
 
 const NamedTensors& Checkpoint::file(const std::string& name) const {
@@ -161,15 +157,15 @@ std::optional<Checkpoint> CheckpointStore::load_newest() {
     const auto directory = directory_ / checkpoint_name(step);
     nlohmann::json state;
     Checkpoint checkpoint;
-    const auto reasons = communicator_.gather_text(reason_of_failure([&] {
+    const auto failed = try_on_all(communicator_, [&] {
       const Busy busy("reading " + checkpoint_name(step));
       state = read_state(directory, step);
       checkpoint = read_checkpoint(directory, state);
-    }));
-    const auto bad = std::find_if(reasons.begin(), reasons.end(), [](const auto& reason) { return !reason.empty(); });
-    if (bad != reasons.end()) {
+    });
+    if (failed) {
       if (communicator_.is_root())
-        warn_line(fmt::format("checkpoint {} is not used: {}; trying the one before", checkpoint_name(step), *bad));
+        warn_line(
+            fmt::format("checkpoint {} is not used: {}; trying the one before", checkpoint_name(step), failed->reason));
       continue;
     }
     if (const auto difference =

@@ -59,31 +59,37 @@ bool agree_to_stop(Communicator& communicator) {
 
 RankBoard make_board(Communicator& communicator, const fs::path& directory, const std::string& name) {
   const RankBoard board(directory, name, communicator.broadcast_text(communicator.is_root() ? unique_job() : "", 0));
-  std::string failure;
-  if (communicator.is_root()) {
-    try {
-      board.clear();
-    } catch (const std::exception& error) {
-      failure = error.what();
-    }
-  }
-  failure = communicator.broadcast_text(failure, 0);
-  if (failure.empty() && !board.write(RankRecord::own(communicator.rank(), 0)))
-    failure =
-        fmt::format("it cannot write to {} ({}), which all ranks must share", directory.string(), errno_text(errno));
-  const std::vector<std::string> failures = communicator.gather_text(failure);
-  const auto first = std::ranges::find_if(failures, [](const auto& text) { return !text.empty(); });
-  if (first != failures.end()) fail("rank {} has no place to note what it does: {}", first - failures.begin(), *first);
+  const auto require = [&](const std::function<void()>& work) {
+    if (const auto failed = try_on_all(communicator, work))
+      fail("rank {} has no place to note what it does: {}", failed->rank, failed->reason);
+  };
+  require([&] {
+    if (communicator.is_root()) board.clear();
+  });
+  require([&] {
+    if (!board.write(RankRecord::own(communicator.rank(), 0)))
+      fail("it cannot write to {} ({}), which all ranks must share", directory.string(), errno_text(errno));
+  });
   return board;
 }
 
-std::string reason_of_failure(const std::function<void()>& work) {
+std::optional<FailedRank> try_on_all(Communicator& communicator, const std::function<void()>& work) {
+  std::string reason;
   try {
     work();
-    return "";
   } catch (const std::exception& error) {
-    return std::string(error.what()).empty() ? "unknown error" : error.what();
+    reason = error.what();
+    if (reason.empty()) reason = "unknown error";
   }
+  const std::vector<std::string> reasons = communicator.gather_text(reason);
+  for (int rank = 0; rank < communicator.size(); ++rank)
+    if (const std::string& theirs = reasons[static_cast<std::size_t>(rank)]; !theirs.empty())
+      return FailedRank{rank, theirs};
+  return std::nullopt;
+}
+
+void run_on_all(Communicator& communicator, const std::function<void()>& work) {
+  if (const auto failed = try_on_all(communicator, work)) throw Error(failed->reason);
 }
 
 }  // namespace couplet
