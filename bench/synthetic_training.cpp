@@ -1,8 +1,6 @@
 #include "bench/synthetic_training.h"
 
-#include "method/data/images.h"
 #include "stages/trained/models.h"
-#include "stages/trained/student_model.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -55,7 +53,8 @@ SyntheticTraining teacher(const Config& config, const SyntheticRows& rows) {
   task.batch = [=, drop = config.teacher.label_drop, noise = teacher_noise(config.teacher)](const BatchRange& range) {
     const auto positions = positions_of(range);
     const auto index = rows_at(positions, rows.images.size(0));
-    return Batch{noised_rows(rows.images.index_select(0, index), noise, seed, Purpose::teacher_noise, positions),
+    return Batch{noised_rows(rows.images.index_select(0, index), *rows.shape.codec, noise, seed, Purpose::teacher_noise,
+                             positions),
                  dropped(rows.labels.index_select(0, index), positions, seed, drop, -1)};
   };
   task.loss = [model](const Batch& batch) mutable { return model->loss(model->forward(batch[0], batch[1])); };
@@ -70,9 +69,9 @@ SyntheticTraining student(const Config& config, const SyntheticRows& rows) {
   task.batch = [=, student = config.student](const BatchRange& range) {
     const auto positions = positions_of(range);
     const auto index = rows_at(positions, rows.images.size(0));
-    return Batch{to_float(rows.images.index_select(0, index)), rows.noise.index_select(0, index).to(at::kFloat),
-                 logit_normal_times(positions, seed, student),
-                 dropped(rows.labels.index_select(0, index), positions, seed, student.label_drop, rows.shape.classes)};
+    return Batch{rows.shape.codec->encode(rows.images.index_select(0, index)),
+                 rows.noise.index_select(0, index).to(at::kFloat), logit_normal_times(positions, seed, student),
+                 dropped(rows.labels.index_select(0, index), positions, seed, student.label_drop, rows.shape.labels())};
   };
   task.loss = [model](const Batch& b) mutable { return flow_matching_loss(model, b[0], b[1], b[2], b[3]); };
   return {model.ptr(), task};

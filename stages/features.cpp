@@ -11,7 +11,7 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
-#include "stages/trained/classifier_model.h"
+#include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 
 #include <torch/torch.h>
@@ -27,14 +27,15 @@ struct TableFeatures {
   double accuracy = 0;
 };
 
-TableFeatures table_features(Classifier& classifier, const RowTable& table, std::int64_t dimension,
+TableFeatures table_features(Classifier& classifier, const RowTable& table, const Codec& codec, std::int64_t dimension,
                              Communicator& communicator, torch::Device device) {
   const torch::NoGradGuard no_grad;
   TableFeatures out{Moments(dimension)};
   double right = 0;
   const auto make = [&](std::int64_t first) {
     const std::int64_t count = std::min(slice_rows, table.rows() - first);
-    const at::Tensor features = classifier->features(to_float(read_rows(table, "image", first, count)).to(device));
+    const at::Tensor features =
+        classifier->features(to_float(codec.pixels(read_rows(table, "image", first, count))).to(device));
     const at::Tensor labels = read_rows(table, "label", first, count).to(torch::kInt64);
     const at::Tensor correct = classifier->logits(features).argmax(1).cpu().eq(labels);
     return torch::cat({features.to(torch::kCPU, torch::kFloat64), correct.to(torch::kFloat64).unsqueeze(1)}, 1);
@@ -54,11 +55,11 @@ TableFeatures table_features(Classifier& classifier, const RowTable& table, std:
 }
 
 /// Mean cross-entropy and share classified right of held-out rows {image, label}. Collective.
-nlohmann::json validate(Classifier& classifier, const HeldOut& held_out, Communicator& communicator,
+nlohmann::json validate(Classifier& classifier, const HeldOut& held_out, const Codec& codec, Communicator& communicator,
                         torch::Device device) {
   namespace F = torch::nn::functional;
   const std::vector<double> means = held_out.mean(2, communicator, [&](const HeldOut::Rows& rows) {
-    const at::Tensor scores = classifier->forward(to_float(rows.columns[0]).to(device));
+    const at::Tensor scores = classifier->forward(to_float(codec.pixels(rows.columns[0])).to(device));
     const at::Tensor labels = rows.columns[1].to(torch::kInt64).to(device);
     const at::Tensor losses = F::cross_entropy(scores, labels, F::CrossEntropyFuncOptions().reduction(torch::kNone));
     return torch::stack({losses, scores.argmax(1).eq(labels).to(losses.scalar_type())}, 1);
@@ -71,9 +72,11 @@ nlohmann::json validate(Classifier& classifier, const HeldOut& held_out, Communi
 void features(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  const RowTable train_table = open_for_training(context.run.train_images(), "couplet-dataset", config.storage);
+  const RowTable train_table =
+      open_for_training(context.run.train_images(), "couplet-dataset", training_reads(config.storage));
   const RowTable test_table(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train_table);
+  const Codec& codec = *shape.codec;
   Classifier classifier = make_classifier(classifier_options(config.features, shape), seed);
   classifier->to(context.device);
 
@@ -82,16 +85,16 @@ void features(StageContext& context) {
   task.name = context.node.name;
   task.directory = context.directory();
   task.training = config.features.training;
-  task.provenance = {{"stage", context.fingerprint}, {"dataset", train_table.content_hash()}};
+  task.provenance = {{"stage", context.node.fingerprint}, {"dataset", train_table.content_hash()}};
   task.batch = [&](const BatchRange& range) {
     std::vector<at::Tensor> read = rows.read(range.first, range.rows);
-    return Batch{to_float(read[0]), read[1].to(torch::kInt64)};
+    return Batch{to_float(codec.pixels(read[0])), read[1].to(torch::kInt64)};
   };
   task.loss = [&](const Batch& batch) {
     return torch::nn::functional::cross_entropy(classifier->forward(batch[0]), batch[1]);
   };
   const HeldOut held_out(test_table, {"image", "label"}, config.features.training.validate_rows);
-  task.validate = [&] { return validate(classifier, held_out, context.communicator, context.device); };
+  task.validate = [&] { return validate(classifier, held_out, codec, context.communicator, context.device); };
   task.validate_every = config.features.training.validate_every;
   task.best_of = "test_cross_entropy";
   task.flops_per_image = forward_passes_a_training_image * forward_flops(classifier->options());
@@ -100,9 +103,9 @@ void features(StageContext& context) {
   load_tensors(*classifier, result.ema, "EMA weights");
   classifier->eval();
   const TableFeatures train_features =
-      table_features(classifier, train_table, config.features.dimension, context.communicator, context.device);
+      table_features(classifier, train_table, codec, config.features.dimension, context.communicator, context.device);
   const TableFeatures test_features =
-      table_features(classifier, test_table, config.features.dimension, context.communicator, context.device);
+      table_features(classifier, test_table, codec, config.features.dimension, context.communicator, context.device);
   if (!context.communicator.is_root()) return;
   const Busy busy("publishing the classifier and its statistics");
   const std::string network = network_name(config);

@@ -1,112 +1,148 @@
 #include "stages/prepare.h"
 
+#include "method/data/codec.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/log.h"
+#include "stages/data/run_source.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
-#include "storage/files/hash.h"
-#include "storage/formats/idx.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
 #include "storage/tables/row_table.h"
 
+#include <ATen/core/Tensor.h>
+
 #include <algorithm>
+#include <span>
 
 namespace couplet {
 namespace {
 
 constexpr char dataset_format[] = "couplet-dataset";
+constexpr std::int64_t bytes_at_once = std::int64_t{16} << 20;  ///< of images in memory
 
-/// One split of the data set, in memory.
-struct Split {
-  IdxArray images, labels;
+/// A split of the source, and the table that it becomes.
+struct SplitTask {
+  SourceImages& images;
+  std::string name;
   std::int64_t rows = 0;
-  std::vector<std::int64_t> class_counts;
+  std::int64_t classes = 0;
+  std::filesystem::path directory;
+  ShardPlan plan;
+  std::vector<Column> columns;
+  nlohmann::json provenance;
+
+  ShardHeader header(std::int64_t shard, std::int64_t block_rows) const {
+    return {dataset_format, 1, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
+  }
 };
 
-Split read_split(const fs::path& source, const std::string& images_name, const std::string& labels_name,
-                 std::int64_t limit, const std::string& limit_key) {
-  const fs::path images_path = source / images_name, labels_path = source / labels_name;
-  Split split{read_idx(images_path), read_idx(labels_path), 0, {}};
-  if (split.images.shape.size() != 3) {
-    fail("{}: {} axes; images have 3 (items, height, width)", images_path.string(), split.images.shape.size());
-  }
-  if (split.labels.shape.size() != 1) {
-    fail("{}: {} axes; labels have 1 — were images and labels swapped?", labels_path.string(),
-         split.labels.shape.size());
-  }
-  if (split.images.shape[0] != split.labels.shape[0]) {
-    fail("{} holds {} images but {} holds {} labels: they are not of one data set", images_path.string(),
-         split.images.shape[0], labels_path.string(), split.labels.shape[0]);
-  }
-  split.rows = split.images.shape[0];
-  if (limit > split.rows) refuse("{} = {}, but {} holds {} images", limit_key, limit, images_path.string(), split.rows);
-  if (limit > 0) split.rows = limit;
-  const auto end = split.labels.values.begin() + split.rows;
-  split.class_counts.resize(split.rows == 0 ? 0 : std::size_t{*std::max_element(split.labels.values.begin(), end)} + 1);
-  std::for_each(split.labels.values.begin(), end, [&](std::uint8_t label) { ++split.class_counts[label]; });
-  return split;
+/// The rows that are used of a split: the first `limit`; 0: all.
+std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const char* limit_key) {
+  const std::int64_t there = images.shape().images;
+  if (limit > there) refuse("{} = {}, but {} holds {} images", limit_key, limit, images.name(), there);
+  return limit > 0 ? limit : there;
 }
 
-void write_split(StageContext& context, const Split& split, const std::string& name, std::int64_t classes,
-                 const fs::path& directory) {
-  const PrepareConfig& config = context.config.prepare;
-  const std::int64_t height = split.images.shape[1], width = split.images.shape[2];
-  const std::vector<Column> columns = {{"image", ElementType::uint8, {1, height, width}, "grey values 0-255"},
-                                       {"label", ElementType::int32, {}, "class, from 0"}};
-  const std::span<const std::uint8_t> pixels(split.images.values.data(),
-                                             static_cast<std::size_t>(split.rows * height * width));
-  const std::span<const std::uint8_t> label_bytes(split.labels.values.data(), static_cast<std::size_t>(split.rows));
-  const nlohmann::json provenance = {
-      {"dataset", config.name},
-      {"split", name},
-      {"content", fmt::format("{:016x}", hash64(std::as_bytes(pixels), hash64(std::as_bytes(label_bytes))))}};
-  const ShardPlan plan{split.rows, config.shard_rows};
-  fs::create_directories(directory);
-  if (context.communicator.is_root()) remove_leftovers(directory);
-  context.communicator.barrier();
-  for (std::int64_t index = context.communicator.rank(); index < plan.shards(); index += context.communicator.size()) {
-    note_progress(fmt::format("{}, shard {} of {}", name, index, plan.shards()));
-    const std::int64_t first = plan.first_row(index), rows = plan.rows_of(index);
-    const ShardHeader header{dataset_format, 1, first, rows, config.block_rows, provenance};
-    std::string why;
-    if (shard_is_complete(directory, plan, index, header, columns, why)) continue;
-    Pending pending(directory / shard_name(index, plan.shards()));
-    RowShardWriter writer(pending.path(), header, columns);
-    writer.write(0, 0,
-                 std::as_bytes(pixels.subspan(static_cast<std::size_t>(first * height * width),
-                                              static_cast<std::size_t>(rows * height * width))));
-    const std::vector<std::int32_t> labels(label_bytes.begin() + first, label_bytes.begin() + first + rows);
-    writer.write(1, 0, std::as_bytes(std::span(labels)));
-    writer.finish({});
-    pending.commit();
+/// Rank 0 reads the source's files for it, for all ranks.
+std::string content_hash(const SourceImages& images, Communicator& communicator) {
+  std::string hash;
+  if (communicator.is_root()) {
+    const Busy busy("hashing " + images.name());
+    hash = images.content_hash();
   }
-  context.communicator.barrier();
-  if (!context.communicator.is_root()) return;
+  return communicator.broadcast_text(hash, 0);
+}
+
+SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t rows, std::int64_t classes,
+                     const PrepareConfig& config, const std::filesystem::path& directory, Communicator& communicator) {
+  const ImageSetShape& shape = images.shape();
+  return {.images = images,
+          .name = name,
+          .rows = rows,
+          .classes = classes,
+          .directory = directory,
+          .plan = {rows, config.shard_rows},
+          .columns = {{"image",
+                       pixel_codec()->stored_type(),
+                       {shape.channels, shape.height, shape.width},
+                       shape.channels == 1 ? "grey values 0-255" : "red, green and blue values 0-255"},
+                      {"label", ElementType::int32, {}, "class, from 0"}},
+          .provenance = {{"dataset", config.name},
+                         {"split", name},
+                         {"classes", classes},
+                         {"codec", pixel_codec()->name()},
+                         {"content", content_hash(images, communicator)}}};
+}
+
+/// The class of an image as it is stored.
+std::int32_t stored_label(const SplitTask& split, std::int64_t image) {
+  const std::int64_t label = split.images.label(image);
+  if (label < 0 || label >= std::max<std::int64_t>(split.classes, 1)) {
+    fail("{} has class {}; the data set has {} classes", split.images.image_name(image), label, split.classes);
+  }
+  return static_cast<std::int32_t>(label);
+}
+
+void write_shard(const SplitTask& split, const ShardHeader& header, const std::filesystem::path& path) {
+  Pending pending(path);
+  RowShardWriter writer(pending.path(), header, split.columns);
+  const auto image_bytes = static_cast<std::int64_t>(split.columns.front().row_bytes());
+  const std::int64_t at_once = std::max<std::int64_t>(1, bytes_at_once / std::max<std::int64_t>(image_bytes, 1));
+  for (std::int64_t done = 0; done < header.rows; done += at_once) {
+    const std::int64_t count = std::min(at_once, header.rows - done);
+    const at::Tensor images = split.images.read(header.first_row + done, count);
+    writer.write(0, done, {static_cast<const std::byte*>(images.const_data_ptr()), images.nbytes()});
+  }
+  std::vector<std::int32_t> labels;
+  for (std::int64_t row = 0; row < header.rows; ++row) labels.push_back(stored_label(split, header.first_row + row));
+  writer.write(1, 0, std::as_bytes(std::span(labels)));
+  writer.finish({});
+  pending.commit();
+}
+
+void publish_split(const SplitTask& split, std::int64_t block_rows, Communicator& communicator) {
+  fs::create_directories(split.directory);
+  if (communicator.is_root()) remove_leftovers(split.directory);
+  communicator.barrier();
+  for (std::int64_t shard = communicator.rank(); shard < split.plan.shards(); shard += communicator.size()) {
+    note_progress(fmt::format("{}, shard {} of {}", split.name, shard, split.plan.shards()));
+    const ShardHeader header = split.header(shard, block_rows);
+    std::string why;
+    if (shard_is_complete(split.directory, split.plan, shard, header, split.columns, why)) continue;
+    write_shard(split, header, split.directory / shard_name(shard, split.plan.shards()));
+  }
+  communicator.barrier();
+  if (!communicator.is_root()) return;
   const Busy busy("hashing the data set");
-  std::vector<std::int64_t> counts = split.class_counts;
-  counts.resize(static_cast<std::size_t>(classes));
-  publish_manifest(directory, plan, dataset_format, {{"class_counts", counts}});
-  say("{}: {} images {} x {}, {} classes, {} shards in {}", name, split.rows, height, width, classes, plan.shards(),
-      directory.string());
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(std::max<std::int64_t>(split.classes, 1)));
+  for (std::int64_t row = 0; row < split.rows; ++row) ++counts[static_cast<std::size_t>(stored_label(split, row))];
+  publish_manifest(split.directory, split.plan, dataset_format, {{"class_counts", counts}});
+  say("{}: {} images of {}, {} classes, {} shards in {}", split.name, split.rows, split.images.shape().image_text(),
+      split.classes, split.plan.shards(), split.directory.string());
+}
+
+void require_equal_shapes(const SourceImages& train, const SourceImages& test) {
+  const std::string trained = train.shape().image_text(), held_out = test.shape().image_text();
+  if (trained != held_out)
+    fail("training images are {} ({}) but test images {} ({})", trained, train.name(), held_out, test.name());
 }
 
 }  // namespace
 
+void publish_dataset(const ImageSource& source, const PrepareConfig& config, const RunDirectory& run,
+                     Communicator& communicator) {
+  const std::int64_t train_rows = used_rows(*source.train, config.train_rows, "prepare.train-rows");
+  const std::int64_t test_rows = used_rows(*source.test, config.test_rows, "prepare.test-rows");
+  require_equal_shapes(*source.train, *source.test);
+  for (const SplitTask& split :
+       {split_task(*source.train, "train", train_rows, source.classes, config, run.train_images(), communicator),
+        split_task(*source.test, "test", test_rows, source.classes, config, run.test_images(), communicator)})
+    publish_split(split, config.block_rows, communicator);
+}
+
 void prepare(StageContext& context) {
-  const PrepareConfig& config = context.config.prepare;
-  const fs::path source = config.source;
-  const Split train =
-      read_split(source, config.train_images, config.train_labels, config.train_rows, "prepare.train-rows");
-  const Split test = read_split(source, config.test_images, config.test_labels, config.test_rows, "prepare.test-rows");
-  if (train.images.shape[1] != test.images.shape[1] || train.images.shape[2] != test.images.shape[2]) {
-    fail("training images are {} x {} ({}) but test images {} x {} ({})", train.images.shape[1], train.images.shape[2],
-         (source / config.train_images).string(), test.images.shape[1], test.images.shape[2],
-         (source / config.test_images).string());
-  }
-  const auto classes = static_cast<std::int64_t>(std::max(train.class_counts.size(), test.class_counts.size()));
-  write_split(context, train, "train", classes, context.run.train_images());
-  write_split(context, test, "test", classes, context.run.test_images());
+  publish_dataset(open_source(context.config.prepare), context.config.prepare, context.run, context.communicator);
 }
 
 }  // namespace couplet

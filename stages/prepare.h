@@ -1,13 +1,18 @@
 // From the data set's own files to data-set shards.
 #pragma once
 
-#include "pipeline/run/stage.h"
+#include "method/data/image_source.h"
+#include "pipeline/run/stage_context.h"
 
 namespace couplet {
 
-/// Reads the configured source files and publishes RUN/prepare/train and RUN/prepare/test: row tables of format
-/// "couplet-dataset" with columns image (uint8 [C, H, W]) and label (int32). Ranks take shards; whole shards are kept
-/// on a rerun. Truncated or mismatched files are errors that name them.
+/// Publishes RUN/prepare/train and RUN/prepare/test from the configured source: row tables of format "couplet-dataset"
+/// with columns image (uint8 [C, H, W]) and label (int32), the rows in the source's order. Ranks take shards in turn
+/// and read the rows of these alone; whole shards are kept on a rerun. Truncated or mismatched files are errors that
+/// name them.
 void prepare(StageContext& context);
+/// The same from a source that is open. Collective.
+void publish_dataset(const ImageSource& source, const PrepareConfig& config, const RunDirectory& run,
+                     Communicator& communicator);
 
 }  // namespace couplet

@@ -3,7 +3,7 @@
 
 #include "pipeline/process/end_note.h"
 #include "pipeline/run/run_directory.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_graph.h"
 
 #include <optional>
 #include <string>

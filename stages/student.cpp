@@ -1,7 +1,6 @@
 #include "stages/student.h"
 
 #include "method/couplings/coupling_table.h"
-#include "method/data/images.h"
 #include "method/data/noise.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/liveness/activity.h"
@@ -11,8 +10,8 @@
 #include "pipeline/tensor/autocast.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
+#include "stages/trained/models.h"
 #include "stages/trained/preview.h"
-#include "stages/trained/student_model.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
@@ -37,9 +36,9 @@ float logit_normal_time(const StudentConfig& config, std::uint64_t seed, Purpose
 /// {image [n, C, H, W] on [-1, 1], z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the run.
 /// Rows, times and label drops depend on (seed, position) only; the coupling decides z alone.
 Batch student_batch(RowStream& rows, const BatchRange& range, const StudentConfig& config, const std::string& coupling,
-                    std::uint64_t seed, double sigma_f, std::int64_t classes) {
+                    std::uint64_t seed, double sigma_f, const DatasetShape& shape) {
   const std::vector<at::Tensor> read = rows.read(range.first, range.rows);
-  const at::Tensor image = to_float(read[1]);
+  const at::Tensor image = shape.codec->encode(read[1]);
   at::Tensor z;
   if (coupling == "nf") {
     z = read[0].to(torch::kFloat32) / sigma_f;
@@ -54,18 +53,18 @@ Batch student_batch(RowStream& rows, const BatchRange& range, const StudentConfi
   for (std::int64_t i = 0; i < range.rows; ++i) {
     const auto position = static_cast<std::uint64_t>(range.first + i);
     time[i] = logit_normal_time(config, seed, Purpose::time, range.first + i);
-    if (Draws(seed, Purpose::label_drop, position).uniform() < config.label_drop) label[i] = classes;
+    if (Draws(seed, Purpose::label_drop, position).uniform() < config.label_drop) label[i] = shape.labels();
   }
   return {image, z, times, labels};
 }
 
 /// The flow-matching loss on held-out rows {noise, image, label} of the coupling table, at fixed times; an independent
 /// student's from fixed noise. Collective.
-double validate(SiT& model, const HeldOut& held_out, const StageContext& context, double sigma_f) {
+double validate(SiT& model, const HeldOut& held_out, const StageContext& context, const Codec& codec, double sigma_f) {
   const StudentConfig& config = context.config.student;
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   return held_out.mean(1, context.communicator, [&](const HeldOut::Rows& rows) {
-    const at::Tensor image = to_float(rows.columns[1]);
+    const at::Tensor image = codec.encode(rows.columns[1]);
     const at::Tensor z = context.node.coupling == "nf"
                              ? rows.columns[0].to(torch::kFloat32) / sigma_f
                              : normal_rows(image.sizes().slice(1).vec(), seed, Purpose::validation_start, rows.numbers);
@@ -132,16 +131,18 @@ void student(StageContext& context) {
   task.name = context.node.name;
   task.directory = context.directory();
   task.training = config.student.training;
-  task.provenance = {{"stage", context.fingerprint},
+  task.provenance = {{"stage", context.node.fingerprint},
                      {"table", table.content_hash()},
                      {"init", config.student.init.empty() ? "" : hash_file(config.student.init)}};
   task.batch = [&](const BatchRange& range) {
-    return student_batch(rows, range, config.student, coupling, seed, sigma_f, shape.classes);
+    return student_batch(rows, range, config.student, coupling, seed, sigma_f, shape);
   };
   task.loss = [&](const Batch& b) { return flow_matching_loss(model, b[0], b[1], b[2], b[3]); };
   const RowTable test_table(context.run.coupling_test(), coupling_format);
   const HeldOut held_out(test_table, {"noise", "image", "label"}, config.student.training.validate_rows);
-  task.validate = [&] { return nlohmann::json{{"test_loss", validate(model, held_out, context, sigma_f)}}; };
+  task.validate = [&] {
+    return nlohmann::json{{"test_loss", validate(model, held_out, context, *shape.codec, sigma_f)}};
+  };
   task.validate_every = config.student.training.validate_every;
   task.best_of = "test_loss";
   Previewer previewer(context, shape, config.student.preview);

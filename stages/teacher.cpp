@@ -1,11 +1,10 @@
 #include "stages/teacher.h"
 
-#include "method/models/patches.h"
+#include "method/sampling/teacher_sampler.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/held_out.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/autocast.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
 #include "stages/trained/models.h"
@@ -25,7 +24,8 @@ namespace {
 
 /// {noised images [n, C, H, W], labels int64 [n] with -1 where dropped}: what the model sees of the rows at these
 /// positions of the run.
-Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfig& config, std::uint64_t seed) {
+Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfig& config, const Codec& codec,
+                    std::uint64_t seed) {
   std::vector<at::Tensor> read = rows.read(range.first, range.rows);
   at::Tensor images = read[0].clone();  // some are mirrored in place
   at::Tensor labels = read[1].to(torch::kInt64);
@@ -37,30 +37,20 @@ Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfi
     if (config.flips && Draws(seed, Purpose::flip, position).uniform() < 0.5) images[i] = images[i].flip({2}).clone();
     if (Draws(seed, Purpose::label_drop, position).uniform() < config.label_drop) label[i] = -1;
   }
-  return {noised_rows(images, teacher_noise(config), seed, Purpose::teacher_noise, positions), labels};
+  return {noised_rows(images, codec, teacher_noise(config), seed, Purpose::teacher_noise, positions), labels};
 }
 
 /// Mean negative log-likelihood of held-out images {image, label} under the model as it stands, in nats a value.
 /// Collective.
-double validate(TarFlow& model, const HeldOut& images, const Config& config, Communicator& communicator,
-                torch::Device device) {
+double validate(TarFlow& model, const HeldOut& images, const Config& config, const Codec& codec,
+                Communicator& communicator, torch::Device device) {
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   return images.mean(1, communicator, [&](const HeldOut::Rows& rows) {
-    const at::Tensor x =
-        noised_rows(rows.columns[0], teacher_noise(config.teacher), seed, Purpose::validation_noise, rows.numbers);
+    const at::Tensor x = noised_rows(rows.columns[0], codec, teacher_noise(config.teacher), seed,
+                                     Purpose::validation_noise, rows.numbers);
     const at::Tensor y = rows.columns[1].to(torch::kInt64);
     return model->negative_log_likelihood(model->forward(x.to(device), y.to(device))).unsqueeze(1);
   })[0];
-}
-
-/// Samples as they come, denoised where the teacher is trained on Gaussian noise.
-at::Tensor sample(TarFlow& model, const Starts& starts, const TeacherConfig& config, torch::Device device) {
-  const Autocast autocast(config.training.precision, device);
-  const at::Tensor labels = starts.labels.to(device);
-  const at::Tensor raw =
-      model->reverse(patchify(starts.z, model->options().patch).to(device), labels).to(torch::kFloat32);
-  const bool denoises = config.noise == "gaussian" && config.noise_std > 0;
-  return denoises ? denoise(model, raw, labels, config.noise_std) : raw;
 }
 
 nlohmann::json likelihood(double nats, const TeacherConfig& config) {
@@ -95,7 +85,8 @@ TarFlow new_teacher(const StageContext& context, const DatasetShape& shape) {
 void teacher(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  const RowTable train_table = open_for_training(context.run.train_images(), "couplet-dataset", config.storage);
+  const RowTable train_table =
+      open_for_training(context.run.train_images(), "couplet-dataset", training_reads(config.storage));
   const RowTable test_table(context.run.test_images(), "couplet-dataset");
   const DatasetShape shape = dataset_shape(train_table);
   TarFlow model = new_teacher(context, shape);
@@ -107,10 +98,10 @@ void teacher(StageContext& context) {
   task.name = context.node.name;
   task.directory = context.directory();
   task.training = config.teacher.training;
-  task.provenance = {{"stage", context.fingerprint},
+  task.provenance = {{"stage", context.node.fingerprint},
                      {"dataset", train_table.content_hash()},
                      {"init", config.teacher.init.empty() ? "" : hash_file(config.teacher.init)}};
-  task.batch = [&](const BatchRange& range) { return teacher_batch(rows, range, config.teacher, seed); };
+  task.batch = [&](const BatchRange& range) { return teacher_batch(rows, range, config.teacher, *shape.codec, seed); };
   task.loss = [&](const Batch& batch) {
     const TarFlowOutput output = model->forward(batch[0], batch[1]);
     if (!options.nvp) mean_square = output.z.detach().to(torch::kFloat32).square().mean(0);
@@ -123,13 +114,16 @@ void teacher(StageContext& context) {
   const HeldOut held_out(test_table, {"image", "label"}, config.teacher.training.validate_rows);
   task.validate = [&] {
     return nlohmann::json{
-        {"test_nats_per_value", validate(model, held_out, config, context.communicator, context.device)}};
+        {"test_nats_per_value", validate(model, held_out, config, *shape.codec, context.communicator, context.device)}};
   };
   task.validate_every = config.teacher.training.validate_every;
   task.best_of = "test_nats_per_value";
+  const TeacherSampling sampling{{}, denoising_std(config.teacher), config.teacher.training.precision};
   Previewer previewer(context, shape, config.teacher.preview);
   task.preview = [&] {
-    return previewer.make([&](const Starts& starts) { return sample(model, starts, config.teacher, context.device); });
+    return previewer.make([&](const Starts& starts) {
+      return sample_teacher(model, starts.z, {starts.labels, {}}, sampling).images();
+    });
   };
   task.preview_every = config.teacher.preview.every;
   task.flops_per_image = forward_passes_a_training_image * forward_flops(options);
@@ -137,7 +131,7 @@ void teacher(StageContext& context) {
 
   load_tensors(*model, result.ema, "EMA weights");
   const HeldOut all_held_out(test_table, {"image", "label"}, 0);
-  const double nats = validate(model, all_held_out, config, context.communicator, context.device);
+  const double nats = validate(model, all_held_out, config, *shape.codec, context.communicator, context.device);
   if (!std::isfinite(nats)) fail("the likelihood of the test images under the trained teacher is {}", nats);
   if (!context.communicator.is_root()) return;
   const Busy busy("publishing the teacher");

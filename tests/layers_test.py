@@ -15,7 +15,8 @@ import tempfile
 
 LAYERS = ["storage", "pipeline", "method", "stages", "launch"]  # each uses those before it
 
-# By folder: the folders of the same layer that it includes. What lies in no folder of storage/ is below all of them.
+# By folder: the folders of the same layer that it includes. What lies in no folder of BELOW is below the layer's folders.
+BELOW = ["storage", "method"]
 MAY_INCLUDE = {
     "storage": [],
     "storage/files": [],
@@ -33,16 +34,20 @@ MAY_INCLUDE = {
     "pipeline/training": [
         "checkpoint", "optimizer", "loader", "distributed", "liveness", "process", "config", "tensor"],
     "pipeline/run": ["distributed", "config"],
+    "method": [],
     "method/data": [],
+    "method/data/sources": ["data"],
+    "method/data/codecs": ["data"],
     "method/models": [],
-    "method/statistics": [],
+    "method/statistics": ["data"],
     "method/solvers": [],
     "method/couplings": ["statistics", "data", "solvers"],
     "method/sampling": ["solvers", "models", "data"],
     "method/features": ["models", "data"],
     "method/metrics": [],
     "method/scoring": ["features", "metrics", "models", "data"],
-    "stages": ["trained", "couple", "evaluate", "results", "report"],
+    "stages": ["data", "trained", "couple", "evaluate", "results", "report"],
+    "stages/data": [],
     "stages/trained": [],
     "stages/couple": ["trained"],
     "stages/results": [],
@@ -51,7 +56,7 @@ MAY_INCLUDE = {
     "stages/report/data": ["results"],
     "stages/report/sections": ["report/data", "report/html", "results"],
     "stages/report/html": [],
-    "stages/cost": ["evaluate", "trained"],
+    "stages/cost": ["data", "evaluate", "trained"],
     "launch": ["commands"],
     "launch/commands": ["local", "slurm", "status", "inspect"],
     "launch/local": [],
@@ -77,7 +82,7 @@ def allowed(source, target):
     if layer(source) != layer(target):
         lower = LAYERS.index(layer(target)) < LAYERS.index(layer(source))
         return lower and not (layer(source) == "method" and target in NOT_BY_METHOD)
-    return target == "storage" or target in [f"{layer(source)}/{name}" for name in MAY_INCLUDE[source]]
+    return target in BELOW or target in [f"{layer(source)}/{name}" for name in MAY_INCLUDE[source]]
 
 
 def sources(root):

@@ -9,6 +9,7 @@
 #include "pipeline/distributed/make_communicator.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
+#include "stages/opened_run.h"
 #include "stages/trained/sampler.h"
 
 #include <ATen/Parallel.h>
@@ -222,8 +223,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   const SampleRequest request = parse_sample_request(line);
   const RunDirectory run(line.required("run-dir"));
   const SampleOutput output(line.required("output"), request.count, line.has("overwrite"));
-  if (!std::filesystem::exists(run.config()))
-    refuse("{} is no run directory: it has no config.ini", run.root().string());
+  require_run_directory(run);
   const Config config = resolve_config(run.config(), sample_settings(line));
   const std::string device = resolve_device(config.pipeline.device);
   // Samples come together on the CPU.
@@ -234,11 +234,12 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   at::set_num_threads(static_cast<int>(resolve_task_threads(config.pipeline, local_ranks())));
   if (communicator->is_root()) output.require_place();
 
-  const Sampler sampler(run, config, request, pick_device(device, *communicator));
+  const StageGraph graph = stage_graph(config, look_at_inputs(config, run, *communicator));
+  const Sampler sampler({config, run, graph}, request, pick_device(device, *communicator));
   const DatasetShape& shape = sampler.shape();
   SampleStream stream(
-      request.count, rows_at_once(line, config, request), {shape.channels, shape.size, shape.size},
-      [&](std::int64_t first, std::int64_t count) { return sampler.make(first, count); }, *communicator);
+      request.count, rows_at_once(line, config, request), shape.pixel_shape(),
+      [&](std::int64_t first, std::int64_t count) { return sampler.make(first, count); }, shape.codec, *communicator);
   if (!communicator->is_root()) {
     while (!stream.done()) stream.next();
     return exit_ok;
@@ -246,7 +247,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   const auto columns = static_cast<std::int64_t>(request.labels.classes.size());
   output.write(
       stream, [&](std::int64_t first, std::int64_t count) { return sampler.labels(first, count); },
-      columns > 0 ? columns : shape.classes);
+      columns > 0 ? columns : shape.labels());
   return tell(request, stream.tally(), output.path());
 }
 

@@ -4,7 +4,7 @@
 
 #include "method/data/dataset.h"
 #include "method/data/images.h"
-#include "method/models/patches.h"
+#include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/device.h"
 #include "pipeline/tensor/weights.h"
@@ -63,8 +63,9 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
   std::vector<at::Tensor> made;
   for (std::int64_t first = 0; first < noise.size(0); first += reversed_at_once) {
     const std::int64_t count = std::min(reversed_at_once, noise.size(0) - first);
-    const at::Tensor z = patchify(noise.narrow(0, first, count).to(device), teacher->options().patch);
-    made.push_back(to_uint8(teacher->reverse(z, labels.narrow(0, first, count).to(device))).cpu());
+    const Condition condition{labels.narrow(0, first, count), {}};
+    made.push_back(
+        shape.codec->decode(sample_teacher(teacher, noise.narrow(0, first, count), condition, {}).images()).cpu());
   }
   return torch::cat(made);
 }
@@ -79,7 +80,7 @@ double noise_scale(const RowSource& source, const at::Tensor& noise) {
 std::optional<RunDirectory> run_of(const std::filesystem::path& path) {
   for (auto at = std::filesystem::weakly_canonical(path); at.has_relative_path(); at = at.parent_path()) {
     const RunDirectory run(at.parent_path());
-    if (at == run.coupling() && std::filesystem::exists(run.config())) return run;
+    if (at == run.tables() && std::filesystem::exists(run.config())) return run;
   }
   return std::nullopt;
 }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pipeline/run/run_directory.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_graph.h"
 
 #include <filesystem>
 #include <map>

@@ -6,7 +6,8 @@ std::vector<Column> coupling_columns(const DatasetShape& shape, ElementType nois
   const std::vector<std::int64_t> image = {shape.channels, shape.size, shape.size};
   return {{"noise", noise_type, image,
            "f(x + noise, label) as the teacher gives it; divide by the manifest's sigma_f for unit variance"},
-          {"image", ElementType::uint8, image, "the image before noise, mirrored where flip is 1, grey values 0-255"},
+          {"image", shape.codec->stored_type(), image,
+           "the image before noise, mirrored where flip is 1, grey values 0-255"},
           {"label", ElementType::int32, {}, "class, from 0"},
           {"sample", ElementType::int64, {}, "row of the data set"},
           {"flip", ElementType::uint8, {}, "1: mirrored left to right"},

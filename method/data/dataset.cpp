@@ -13,8 +13,10 @@ DatasetShape dataset_shape(const RowTable& table) {
     fail("{}: images of shape [{}]; the models take square images [channels, size, size]", table.path().string(),
          fmt::join(image, ", "));
   }
-  const nlohmann::json& counts = table.summary().at("class_counts");
-  return {image[0], image[1], static_cast<std::int64_t>(counts.size()), counts.get<std::vector<std::int64_t>>()};
+  const auto counts = table.summary().at("class_counts").get<std::vector<std::int64_t>>();
+  // Tables that do not say how many classes they have were made of labelled images.
+  return {image[0], image[1], table.provenance().value("classes", std::ssize(counts)), counts,
+          codec_of(table.provenance())};
 }
 
 }  // namespace couplet

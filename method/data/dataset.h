@@ -1,18 +1,29 @@
 // A data set of images, as models see it.
 #pragma once
 
+#include "method/data/codec.h"
 #include "storage/tables/row_table.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace couplet {
 
 /// What every stage needs to know of a data set, from the provenance and summary of its table.
 struct DatasetShape {
-  std::int64_t channels = 0, size = 0;  ///< images are [channels, size, size]
-  std::int64_t classes = 0;
-  std::vector<std::int64_t> class_counts;  ///< rows of each class
+  std::int64_t channels = 0, size = 0;     ///< images are [channels, size, size]
+  std::int64_t classes = 0;                ///< 0: they have no labels (stored as label 0)
+  std::vector<std::int64_t> class_counts;  ///< rows of each label: one entry where there are no classes
+  std::shared_ptr<const Codec> codec = pixel_codec();
+
+  /// There is something to tell apart: classes are learnt, asked for and scored.
+  bool has_classes() const { return classes >= 2; }
+  /// The labels that a model knows, one at least.
+  std::int64_t labels() const { return std::max<std::int64_t>(classes, 1); }
+  /// [C, H, W] of its pixels.
+  std::vector<std::int64_t> pixel_shape() const { return codec->pixel_shape({channels, size, size}); }
 };
 /// Refuses images that are not square.
 DatasetShape dataset_shape(const RowTable& table);

@@ -1,5 +1,6 @@
 #include "method/data/image_set.h"
 
+#include "method/data/codec.h"
 #include "pipeline/loader/table_rows.h"
 #include "storage/error.h"
 #include "storage/formats/npz.h"
@@ -146,38 +147,50 @@ std::unique_ptr<ImageSet> open_png_folder(const fs::path& directory) {
 
 ImageSetShape shape_of(const RowTable& table, std::int64_t images) {
   const Column& column = table.columns().at(table.column("image"));
-  if (column.type != ElementType::uint8 || column.shape.size() != 3)
-    refuse("{}: its images are {} of [{}]; expected uint8 [C, H, W]", table.path().string(), element_name(column.type),
-           fmt::join(column.shape, ", "));
-  return {images, column.shape[0], column.shape[1], column.shape[2]};
+  const auto codec = codec_of(table.provenance());
+  if (column.type != codec->stored_type() || column.shape.size() != 3)
+    refuse("{}: its images are {} of [{}]; expected {} [C, H, W]", table.path().string(), element_name(column.type),
+           fmt::join(column.shape, ", "), element_name(codec->stored_type()));
+  const std::vector<std::int64_t> pixels = codec->pixel_shape(column.shape);
+  return {images, pixels[0], pixels[1], pixels[2]};
 }
 
 class TableImages : public ImageSet {
 public:
   explicit TableImages(std::unique_ptr<RowTable> table)
-      : ImageSet(table->path().string(), shape_of(*table, table->rows())), table_(std::move(table)) {}
-  at::Tensor read(std::int64_t first, std::int64_t count) override { return read_rows(*table_, "image", first, count); }
+      : ImageSet(table->path().string(), shape_of(*table, table->rows())),
+        table_(std::move(table)),
+        codec_(codec_of(table_->provenance())) {}
+  at::Tensor read(std::int64_t first, std::int64_t count) override {
+    return codec_->pixels(read_rows(*table_, "image", first, count));
+  }
 
 private:
   std::unique_ptr<RowTable> table_;
+  std::shared_ptr<const Codec> codec_;
 };
 
 class SpreadImages : public ImageSet {
 public:
   SpreadImages(const RowTable& table, std::int64_t images)
-      : ImageSet(table.path().string(), shape_of(table, images)), table_(table) {}
+      : ImageSet(table.path().string(), shape_of(table, images)), table_(table), codec_(codec_of(table.provenance())) {}
   at::Tensor read(std::int64_t first, std::int64_t count) override {
     std::vector<at::Tensor> rows;
     for (std::int64_t i = first; i < first + count; ++i)
       rows.push_back(read_rows(table_, "image", i * table_.rows() / shape().images, 1));
-    return at::cat(rows);
+    return codec_->pixels(at::cat(rows));
   }
 
 private:
   const RowTable& table_;
+  std::shared_ptr<const Codec> codec_;
 };
 
 }  // namespace
+
+std::string ImageSetShape::image_text() const {
+  return fmt::format("{} x {} x {}", channels, height, width);
+}
 
 std::string ImageSet::description() const {
   return fmt::format("{}: {} images of {}x{}x{}", name_, shape_.images, shape_.channels, shape_.height, shape_.width);

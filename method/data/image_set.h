@@ -14,6 +14,9 @@ namespace couplet {
 
 struct ImageSetShape {
   std::int64_t images = 0, channels = 0, height = 0, width = 0;
+
+  /// "1 x 28 x 28": of one image.
+  std::string image_text() const;
 };
 
 class ImageSet {
@@ -23,10 +26,12 @@ public:
   ImageSet& operator=(const ImageSet&) = delete;
 
   const ImageSetShape& shape() const { return shape_; }
+  /// What messages call the set: "images.npz".
+  const std::string& name() const { return name_; }
   /// "images.npz: 5000 images of 3x64x64"
   std::string description() const;
-  /// Images [first, first + count): uint8 [count, C, H, W]. Those in order of an .npz file are cheap; going back reads
-  /// it from its start.
+  /// Images [first, first + count): uint8 [count, C, H, W] on the CPU. Those in order are cheap; going back may read a
+  /// packed file from its start.
   virtual at::Tensor read(std::int64_t first, std::int64_t count) = 0;
 
 protected:

@@ -5,11 +5,17 @@
 namespace couplet {
 
 at::Tensor to_float(const at::Tensor& image) {
-  return image.to(torch::kFloat32).div_(127.5).sub_(1.0);
+  return image.to(torch::kFloat32, /*non_blocking=*/false, /*copy=*/true).div_(levels_a_unit).sub_(1.0);
 }
 
 at::Tensor to_uint8(const at::Tensor& image) {
-  return image.to(torch::kFloat32).add(1.0).mul_(127.5).nan_to_num_(0.0).clamp_(0.0, 255.0).round_().to(torch::kUInt8);
+  return image.to(torch::kFloat32)
+      .add(1.0)
+      .mul_(levels_a_unit)
+      .nan_to_num_(0.0)
+      .clamp_(0.0, 255.0)
+      .round_()
+      .to(torch::kUInt8);
 }
 
 at::Tensor noise_picture(const at::Tensor& noise) {

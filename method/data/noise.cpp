@@ -1,6 +1,6 @@
 #include "method/data/noise.h"
 
-#include "method/data/images.h"
+#include "storage/error.h"
 
 #include <torch/torch.h>
 
@@ -9,30 +9,28 @@
 #include <span>
 
 namespace couplet {
-namespace {
 
-constexpr double half_range = 127.5;  ///< grey levels in one unit of images on [-1, 1]
-
-}  // namespace
-
-at::Tensor noised(const at::Tensor& image, const ImageNoise& noise, std::uint64_t seed, Purpose purpose,
-                  std::uint64_t index) {
+at::Tensor noised(const at::Tensor& image, const Codec& codec, const ImageNoise& noise, std::uint64_t seed,
+                  Purpose purpose, std::uint64_t index) {
   at::Tensor draw = torch::empty(image.sizes(), torch::kFloat32);
   const std::span<float> values(draw.data_ptr<float>(), static_cast<std::size_t>(draw.numel()));
   if (noise.uniform) {
+    if (codec.stored_type() != ElementType::uint8)
+      refuse("teacher.noise = uniform is one level of 8-bit images wide; the data set's codec {} stores {}",
+             codec.name(), element_name(codec.stored_type()));
     fill_uniform(values, seed, purpose, index);
     return draw.add_(image.to(torch::kFloat32)).div_(128.0).sub_(1.0);
   }
   fill_normal(values, seed, purpose, index);
-  return draw.mul_(noise.standard_deviation).add_(to_float(image));
+  return draw.mul_(noise.standard_deviation).add_(codec.encode(image));
 }
 
-at::Tensor noised_rows(const at::Tensor& images, const ImageNoise& noise, std::uint64_t seed, Purpose purpose,
-                       const std::vector<std::int64_t>& indices) {
+at::Tensor noised_rows(const at::Tensor& images, const Codec& codec, const ImageNoise& noise, std::uint64_t seed,
+                       Purpose purpose, const std::vector<std::int64_t>& indices) {
   at::Tensor out = torch::empty(images.sizes(), torch::kFloat32);
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const auto row = static_cast<std::int64_t>(i);
-    out[row].copy_(noised(images[row], noise, seed, purpose, static_cast<std::uint64_t>(indices[i])));
+    out[row].copy_(noised(images[row], codec, noise, seed, purpose, static_cast<std::uint64_t>(indices[i])));
   }
   return out;
 }
@@ -49,18 +47,19 @@ at::Tensor normal_rows(const std::vector<std::int64_t>& shape, std::uint64_t see
   return out;
 }
 
-at::Tensor dequantised(const at::Tensor& images, std::uint64_t seed, const std::vector<std::int64_t>& rows) {
+at::Tensor dequantised(const at::Tensor& images, const Codec& codec, std::uint64_t seed,
+                       const std::vector<std::int64_t>& rows) {
   at::Tensor x = at::empty(images.sizes(), at::kFloat);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     at::Tensor row = x[static_cast<std::int64_t>(i)];
     fill_uniform({row.data_ptr<float>(), static_cast<std::size_t>(row.numel())}, seed, Purpose::likelihood_noise,
                  static_cast<std::uint64_t>(rows[i]));
   }
-  return x.add_(images.to(at::kFloat)).sub_(0.5).div_(half_range).sub_(1.0);
+  return codec.encode(x.add_(images.to(at::kFloat)).sub_(0.5));
 }
 
-at::Tensor student_bits(const at::Tensor& nats, std::int64_t values) {
-  return nats / (-static_cast<double>(values) * std::numbers::ln2) + std::log2(half_range);
+at::Tensor student_bits(const at::Tensor& nats, std::int64_t values, const Codec& codec) {
+  return nats / (-static_cast<double>(values) * std::numbers::ln2) + std::log2(codec.levels());
 }
 
 }  // namespace couplet

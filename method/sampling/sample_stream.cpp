@@ -1,6 +1,5 @@
 #include "method/sampling/sample_stream.h"
 
-#include "method/data/images.h"
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/process/interruption.h"
 
@@ -18,11 +17,12 @@ enum Fact : std::int64_t { evaluations, broken, broken_first, facts };
 }  // namespace
 
 SampleStream::SampleStream(std::int64_t samples, std::int64_t slice_rows, std::vector<std::int64_t> image_shape,
-                           Maker make, Communicator& communicator)
+                           Maker make, std::shared_ptr<const Codec> codec, Communicator& communicator)
     : samples_(samples),
       slice_rows_(slice_rows),
       image_shape_(std::move(image_shape)),
       make_(std::move(make)),
+      codec_(std::move(codec)),
       communicator_(communicator),
       progress_(0, samples) {}
 
@@ -54,7 +54,7 @@ void SampleStream::make_round() {
     known[evaluations] = made.nfe;
     known[broken] = unusable.sum();
     known[broken_first] = unusable.to(at::kByte).argmax();
-    mine_ = to_uint8(images).cpu().contiguous();
+    mine_ = codec_->decode(images).cpu().contiguous();
   }
   facts_ = communicator_.all_gather(known);
 }

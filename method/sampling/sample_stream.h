@@ -2,6 +2,7 @@
 // number.
 #pragma once
 
+#include "method/data/codec.h"
 #include "method/solvers/integration.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/process/log.h"
@@ -10,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 namespace couplet {
@@ -26,13 +28,13 @@ struct SampleTally {
 
 class SampleStream {
 public:
-  /// Makes the images on [-1, 1] of samples [first, first + count): float [count, C, H, W].
+  /// Makes samples [first, first + count) as models see them: float [count, ...].
   using Maker = std::function<Integrated(std::int64_t first, std::int64_t count)>;
 
-  /// `samples` images of shape [C, H, W]. Every slice is made with `slice_rows` rows, the last one too: a sample's
-  /// digits depend neither on how many there are nor on the ranks, which take the slices in turn.
+  /// `samples` images of shape [C, H, W], decoded by the codec. Every slice is made with `slice_rows` rows, the last
+  /// one too: a sample's digits depend neither on how many there are nor on the ranks, which take the slices in turn.
   SampleStream(std::int64_t samples, std::int64_t slice_rows, std::vector<std::int64_t> image_shape, Maker make,
-               Communicator& communicator);
+               std::shared_ptr<const Codec> codec, Communicator& communicator);
 
   bool done() const { return tally_.samples == samples_; }
   /// Collective. The next slice's images on every rank, on the CPU: uint8 [n, C, H, W], rounded and clamped; values
@@ -52,6 +54,7 @@ private:
   std::int64_t samples_, slice_rows_;
   std::vector<std::int64_t> image_shape_;
   Maker make_;
+  std::shared_ptr<const Codec> codec_;
   Communicator& communicator_;
   int turn_ = 0;      ///< the rank whose slice is next; 0: a new round
   at::Tensor mine_;   ///< this rank's slice of the round

@@ -19,7 +19,7 @@ std::int64_t class_at(const DatasetShape& shape, double quantile) {
     below += static_cast<double>(shape.class_counts[label]);
     if (quantile * rows < below) return static_cast<std::int64_t>(label);
   }
-  return shape.classes - 1;
+  return shape.labels() - 1;
 }
 
 }  // namespace

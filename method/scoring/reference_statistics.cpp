@@ -171,7 +171,11 @@ ReferenceStatistics load_safetensors(const std::filesystem::path& path) {
 ReferenceStatistics make_reference(FeatureNetwork& network, const RowTable& images, const std::string& split,
                                    const std::string& stopped, Communicator& communicator) {
   const DatasetShape shape = dataset_shape(images);
-  const ImageFeatures one = network.describe(read_rows(images, "image", 0, 1));
+  const std::vector<std::int64_t> pixels = shape.pixel_shape();
+  const auto read = [&](std::int64_t first, std::int64_t count) {
+    return shape.codec->pixels(read_rows(images, "image", first, count));
+  };
+  const ImageFeatures one = network.describe(read(0, 1));
   const std::int64_t dimension = one.features.size(1);
   const std::int64_t spatial_dimension = one.spatial.defined() ? one.spatial.size(1) : 0;
   ReferenceStatistics statistics{.moments = Moments(dimension),
@@ -180,15 +184,15 @@ ReferenceStatistics make_reference(FeatureNetwork& network, const RowTable& imag
                                  .resize = network.resize(),
                                  .dataset = images.content_hash(),
                                  .split = split,
-                                 .channels = shape.channels,
-                                 .size = shape.size};
+                                 .channels = pixels[0],
+                                 .size = pixels[1]};
   if (spatial_dimension > 0) statistics.spatial.emplace(spatial_dimension);
   for_each_slice(
       communicator,
       {.rows = images.rows(), .slice_rows = slice_rows, .columns = dimension + spatial_dimension, .stopped = stopped},
       [&](std::int64_t first) {
         const std::int64_t count = std::min(slice_rows, images.rows() - first);
-        const ImageFeatures made = network.describe(read_rows(images, "image", first, count));
+        const ImageFeatures made = network.describe(read(first, count));
         return made.spatial.defined() ? at::cat({made.features, made.spatial}, 1) : made.features;
       },
       [&](const at::Tensor& values) {

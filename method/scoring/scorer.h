@@ -1,6 +1,7 @@
 // Scores of generated images against the training set, in fixed slices: the same digits on any number of ranks.
 #pragma once
 
+#include "method/data/codec.h"
 #include "method/features/feature_network.h"
 #include "method/models/classifier.h"
 #include "method/scoring/feature_comparison.h"
@@ -12,13 +13,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace couplet {
 
-/// Images on [-1, 1] made for samples [first, first + count), and the labels they were asked for. One call may give
-/// several variants of the same samples.
+/// Images, as models see them, made for samples [first, first + count), and the labels they were asked for. One call
+/// may give several variants of the same samples.
 struct Generated {
   std::vector<at::Tensor> variants;  ///< each float [count, C, H, W]
   at::Tensor labels;                 ///< int64 [count]
@@ -27,10 +29,10 @@ struct Generated {
 using Generator = std::function<Generated(std::int64_t first, std::int64_t count)>;
 
 struct SampleScore {
-  double frechet_distance = 0;
-  std::vector<FeatureScore> comparison;  ///< that distance and its companions (compare_features)
+  double frechet_distance = 0;           ///< 0 where nothing is compared
+  std::vector<FeatureScore> comparison;  ///< that distance and its companions (compare_features); empty: no network
   at::Tensor features;                   ///< float32 [n, dimension]: of the first samples, those that it keeps
-  double class_accuracy = 0;             ///< share of samples that the classifier gives the label they were asked for
+  std::optional<double> class_accuracy;  ///< share of samples that the classifier gives the label they were asked for
   std::int64_t samples = 0;
   std::int64_t nonfinite =
       0;                ///< samples with NaN or infinite values: scored with those values at 0, never drawn again
@@ -41,7 +43,7 @@ struct SampleScore {
 
 /// What a scorer compares samples by and with.
 struct ScorerReference {
-  std::shared_ptr<FeatureNetwork> network = {};  ///< none: the classifier's features
+  std::shared_ptr<FeatureNetwork> network = {};  ///< none: the classifier's features, or no comparison without one
   FeatureWidths widths = {};                     ///< what is taken of it
   std::int64_t compared_images = 0;              ///< samples of a score whose features are kept
   FeatureReference reference;
@@ -49,11 +51,13 @@ struct ScorerReference {
 
 class Scorer {
 public:
-  /// `stopped`: the message of Interrupted when a stop is asked for between slices; empty: all slices are computed.
-  Scorer(Classifier classifier, ScorerReference basis, std::int64_t slice_rows, std::int64_t pictures,
-         std::string stopped, Communicator& communicator, c10::Device device);
-  /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are rounded to 8 bits
-  /// first. Goes on with the samples that the journal holds.
+  /// `classifier`: of class accuracy; none: it is not counted. `codec`: of the data set, which decodes samples. `stopped`: the message of Interrupted when a stop is asked
+  /// for between slices; empty: all slices are computed.
+  Scorer(std::optional<Classifier> classifier, std::shared_ptr<const Codec> codec, ScorerReference basis,
+         std::int64_t slice_rows, std::int64_t pictures, std::string stopped, Communicator& communicator,
+         c10::Device device);
+  /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are decoded to 8-bit
+  /// pixels first. Goes on with the samples that the journal holds.
   std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples,
                                  const SliceJournal& journal = {});
 
@@ -61,7 +65,8 @@ private:
   at::Tensor describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe);
   void finish(SampleScore& score, const DescribedImages& images);
 
-  Classifier classifier_;
+  std::optional<Classifier> classifier_;
+  std::shared_ptr<const Codec> codec_;
   ScorerReference basis_;
   std::int64_t slice_rows_, pictures_;
   std::string stopped_;

@@ -1,5 +1,6 @@
 #include "method/statistics/coupling_statistics.h"
 
+#include "method/data/images.h"
 #include "pipeline/tensor/random.h"
 #include "storage/error.h"
 
@@ -151,7 +152,7 @@ void CouplingStatistics::add_neighbours(std::span<const float> noise) {
 
 void CouplingStatistics::add_cost(std::span<const float> noise, std::span<const std::byte> image) {
   for (std::size_t i = 0; i < noise.size(); ++i) {
-    const double f = static_cast<double>(noise[i]), x = std::to_integer<int>(image[i]) / 127.5 - 1;
+    const double f = static_cast<double>(noise[i]), x = pixel_value(std::to_integer<int>(image[i]));
     noise_squares_ += f * f;
     image_squares_ += x * x;
     products_ += f * x;

@@ -37,15 +37,15 @@ at::Tensor empty_rows(const Column& column, std::int64_t rows) {
 }  // namespace
 
 struct RowStream::Impl {
-  const RowTable& table;
+  std::shared_ptr<const StoredRows> stored;
   std::vector<std::size_t> columns;
   std::int64_t window_rows;  ///< of a full window
   RowOrder order;
   LoadedWindow current;
   std::future<LoadedWindow> next;  ///< being read on a thread; an error there is thrown by get()
 
-  const Column& column(std::size_t index) const { return table.columns()[columns[index]]; }
-  bool whole_table() const { return window_rows == table.rows(); }
+  const Column& column(std::size_t index) const { return stored->columns()[columns[index]]; }
+  bool whole_table() const { return window_rows == stored->rows(); }
 
   std::vector<at::Tensor> new_columns() const {
     std::vector<at::Tensor> made;
@@ -56,7 +56,7 @@ struct RowStream::Impl {
   std::vector<at::Tensor> read_table() const {
     std::vector<at::Tensor> rows = new_columns();
     for (std::size_t i = 0; i < columns.size(); ++i)
-      table.read(columns[i], 0, table.rows(), {bytes_of(rows[i], 0, 0), rows[i].nbytes()});
+      stored->read(columns[i], 0, stored->rows(), {bytes_of(rows[i], 0, 0), rows[i].nbytes()});
     return rows;
   }
 
@@ -71,7 +71,7 @@ struct RowStream::Impl {
       // Neighbouring blocks are one read.
       for (std::size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
         for (end = begin + 1; end < rows.size() && rows[end].first == rows[end - 1].first + 1;) ++end;
-        table.scatter(columns[i], rows[begin].first, std::span(places).subspan(begin, end - begin));
+        stored->scatter(columns[i], rows[begin].first, std::span(places).subspan(begin, end - begin));
       }
     }
   }
@@ -136,16 +136,20 @@ struct RowStream::Impl {
   }
 };
 
-RowStream::RowStream(const RowTable& table, const std::vector<std::string>& columns, std::int64_t window_blocks,
-                     std::uint64_t seed)
-    : impl_(new Impl{table,
+RowStream::RowStream(std::shared_ptr<const StoredRows> rows, const std::vector<std::string>& columns,
+                     std::int64_t window_blocks, std::uint64_t seed)
+    : impl_(new Impl{rows,
                      {},
-                     std::min(table.rows(), window_blocks * table.block_rows()),
-                     RowOrder(table.rows(), table.block_rows(), window_blocks, seed),
+                     std::min(rows->rows(), window_blocks * rows->block_rows()),
+                     RowOrder(rows->rows(), rows->block_rows(), window_blocks, seed),
                      {},
                      {}}) {
-  for (const auto& name : columns) impl_->columns.push_back(table.column(name));
+  for (const auto& name : columns) impl_->columns.push_back(rows->column(name));
 }
+
+RowStream::RowStream(const RowTable& table, const std::vector<std::string>& columns, std::int64_t window_blocks,
+                     std::uint64_t seed)
+    : RowStream(std::make_shared<TableRows>(table), columns, window_blocks, seed) {}
 
 RowStream::~RowStream() = default;  // waits for the thread: the future's destructor does
 
@@ -187,9 +191,9 @@ ReadOptions training_reads(const StorageConfig& config) {
 }
 
 RowTable open_for_training(const std::filesystem::path& directory, const std::string& format,
-                           const StorageConfig& config) {
+                           const ReadOptions& reads) {
   const Busy busy(fmt::format("opening {}", directory.string()));
-  return RowTable(directory, format, training_reads(config));
+  return RowTable(directory, format, reads);
 }
 
 }  // namespace couplet

@@ -1,7 +1,8 @@
-// Rows of a table in the order of pipeline/loader/row_order.h, read ahead of the step that asks for them.
+// Stored rows in the order of pipeline/loader/row_order.h, read ahead of the step that asks for them.
 #pragma once
 
 #include "pipeline/config/config.h"
+#include "pipeline/loader/stored_rows.h"
 #include "storage/tables/row_table.h"
 
 #include <ATen/core/Tensor.h>
@@ -14,11 +15,14 @@
 
 namespace couplet {
 
-/// Reads windows of a table and hands out rows by position. Whole blocks are read in order of their place in the file,
+/// Reads windows of rows and hands them out by position. Whole blocks are read in order of their place in the file,
 /// checked, each row put straight to its place in the window's order; the next window is read on a thread meanwhile.
 /// Memory: two windows of the chosen columns, and a window that was left for as long as a caller holds rows of it.
 class RowStream {
 public:
+  RowStream(std::shared_ptr<const StoredRows> rows, const std::vector<std::string>& columns, std::int64_t window_blocks,
+            std::uint64_t seed);
+  /// Of a table that stays open.
   RowStream(const RowTable& table, const std::vector<std::string>& columns, std::int64_t window_blocks,
             std::uint64_t seed);
   ~RowStream();
@@ -37,7 +41,6 @@ private:
 /// How training reads its tables: with checksums or without, from a local cache or not.
 ReadOptions training_reads(const StorageConfig& config);
 /// A table opened that way. The other ranks wait while this one copies shards into its host's cache.
-RowTable open_for_training(const std::filesystem::path& directory, const std::string& format,
-                           const StorageConfig& config);
+RowTable open_for_training(const std::filesystem::path& directory, const std::string& format, const ReadOptions& reads);
 
 }  // namespace couplet

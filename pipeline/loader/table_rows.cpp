@@ -18,4 +18,10 @@ at::Tensor read_rows(const RowTable& table, const std::string& column, std::int6
   return out;
 }
 
+at::Tensor read_numbered_rows(const RowTable& table, const std::string& column,
+                              const std::vector<std::int64_t>& numbers) {
+  const std::int64_t begin = numbers.front(), count = numbers.back() + 1 - begin;
+  return read_rows(table, column, begin, count).index_select(0, torch::tensor(numbers, torch::kInt64) - begin);
+}
+
 }  // namespace couplet

@@ -38,7 +38,8 @@ at::Tensor forward_backward(const TrainingTask& task, const Batch& rows, double 
 
 PreparedBatch prepare_batch(const TrainingTask& task, const TrainingPlan& plan, std::int64_t step, bool pin) {
   const BatchRange range = plan.range(step);
-  PreparedBatch prepared{task.batch(range), 0};
+  PreparedBatch prepared{task.batch(range), 0, {}};
+  if (task.batch_state) prepared.state = task.batch_state->state();
   for (std::size_t i = 0; i < prepared.tensors.size(); ++i) {
     auto& tensor = prepared.tensors[i];
     if (!tensor.device().is_cpu() || tensor.dim() < 1 || tensor.size(0) != range.rows) {
@@ -69,6 +70,7 @@ LocalStep StepComputation::run(Prefetch<PreparedBatch>& batches,
     PreparedBatch prepared = batches.next();
     mine.data_stall = seconds_since(asked);
     mine.report.digest = prepared.digest;
+    mine.batch_state = std::move(prepared.state);
     within([&] {
       mine.batch = on_device(std::move(prepared.tensors), device_);
       for (std::int64_t slice = 0; slice < split_.own_slices; ++slice) {

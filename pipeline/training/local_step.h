@@ -20,6 +20,7 @@ namespace couplet {
 struct PreparedBatch {
   Batch tensors;
   std::uint64_t digest = 0;
+  NamedTensors state;  ///< that the task's batch state is in behind this one
 };
 PreparedBatch prepare_batch(const TrainingTask& task, const TrainingPlan& plan, std::int64_t step, bool pin);
 
@@ -28,6 +29,7 @@ struct LocalStep {
   Batch batch;                    ///< on the model's device
   double data_stall = 0;          ///< seconds it waited for the batch
   std::int64_t rows = 0;          ///< handed to the loss
+  NamedTensors batch_state;       ///< behind the batch
   std::vector<at::Tensor> means;  ///< of the task's batch mean, if it has one: over each slice, float64
 };
 

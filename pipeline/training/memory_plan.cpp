@@ -92,7 +92,10 @@ std::array<std::int64_t, 2> measure(const TrainingTask& task, const torch::nn::M
                                     c10::Device device) {
   BatchRange range = plan.range(0);
   range.rows = std::min<std::int64_t>(range.rows, 2);
+  // Whatever this batch leaves behind is undone: training begins with it once more.
+  const NamedTensors before = task.batch_state ? task.batch_state->state() : NamedTensors();
   const Batch batch = task.batch(range);
+  if (task.batch_state) task.batch_state->restore(before);
   const SpareGradients gradients(model);
   const std::int64_t one = peak_of_rows(task, batch, 1, device);
   if (plan.rows == 1) return {0, one};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "pipeline/config/config.h"
+#include "pipeline/loader/batch_range.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/formats/picture.h"
 
@@ -19,13 +20,6 @@ namespace couplet {
 /// The tensors handed to the model, rows on axis 0 of each: exactly what the digest covers.
 using Batch = std::vector<at::Tensor>;
 
-/// This rank's rows of the global batch of one step.
-struct BatchRange {
-  std::int64_t step = 0;
-  std::int64_t first = 0;  ///< position in the training run: step · global batch + rank · rows
-  std::int64_t rows = 0;
-};
-
 /// A figure of the rows besides the loss that the gradient-free part of a model learns from (vp prior).
 struct BatchMean {
   /// Called after each `loss`: the figure's mean over the rows that `loss` was called with, on the model's device.
@@ -33,6 +27,17 @@ struct BatchMean {
   /// Called after the optimizer step with the mean over the global batch, float64: of the same bits on all ranks, and
   /// with pipeline.reproducible on any number of ranks.
   std::function<void(const at::Tensor&)> use;
+};
+
+/// What the making of batches leaves behind for later ones, where that is anything: it is part of every checkpoint.
+struct BatchState {
+  std::string file;  ///< of a checkpoint: "coupling.safetensors"
+  /// The state after the last batch made, the same on all ranks. Called on the thread that makes them, behind each one:
+  /// batches are made ahead of time, and a checkpoint takes the state that belongs to its step. The tensors must not
+  /// change afterwards.
+  std::function<NamedTensors()> state;
+  /// Goes back to an earlier state, before batches are made: that of a checkpoint, or that before a batch was tried.
+  std::function<void(const NamedTensors&)> restore;
 };
 
 /// Samples of a model in training.
@@ -49,6 +54,7 @@ struct TrainingTask {
   /// Makes this rank's part of a batch (CPU tensors); called ahead of time on another thread, so it must not touch
   /// the model.
   std::function<Batch(const BatchRange&)> batch;
+  std::optional<BatchState> batch_state;
   /// Mean loss over the rows it is called with: this rank's of the step, or a part of them at a time (micro-batches,
   /// slices); on the model's device, under autocast if so configured.
   std::function<at::Tensor(const Batch&)> loss;

@@ -62,10 +62,11 @@ struct Progression {
 };
 
 /// Takes the newest whole checkpoint up, if there is one.
-Progression go_on(TrainedState& state, CheckpointStore& checkpoints) {
+Progression go_on(const TrainingTask& task, TrainedState& state, CheckpointStore& checkpoints) {
   const auto checkpoint = checkpoints.load_newest();
   if (!checkpoint) return {};
   state.restore(*checkpoint);
+  if (task.batch_state) task.batch_state->restore(checkpoint->file(task.batch_state->file));
   const std::int64_t skipped = checkpoint->last.value("skipped", std::int64_t{0});
   return {true, checkpoint->step, skipped, checkpoint->last, checkpoint->best};
 }
@@ -123,10 +124,13 @@ void finish_step(const TrainingTask& task, const LocalStep& mine, Communicator& 
 }
 
 /// Copies the state, which is the pause in training, and leaves the writing to the background. Returns the seconds.
-double save(TrainedState& state, CheckpointWriter& writer, const Progression& at, const TrainingRecord& record) {
+double save(const TrainingTask& task, TrainedState& state, const LocalStep& mine, CheckpointWriter& writer,
+            const Progression& at, const TrainingRecord& record) {
   const auto start = Clock::now();
   writer.finish();
-  writer.start({at.step, state.host_copy(), at.line, at.best}, [&record] { record.sync(); });
+  auto files = state.host_copy();
+  if (task.batch_state) files[task.batch_state->file] = mine.batch_state;
+  writer.start({at.step, std::move(files), at.line, at.best}, [&record] { record.sync(); });
   return seconds_since(start);
 }
 
@@ -169,7 +173,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
 
   require_agreement(communicator, "what " + task.name + " is trained on", task.provenance);
   CheckpointStore checkpoints(task.directory / "checkpoints", pipeline.keep_checkpoints, task.provenance, communicator);
-  Progression at = go_on(state, checkpoints);
+  Progression at = go_on(task, state, checkpoints);
   require_agreement(communicator, "where " + task.name + " goes on", {{"step", at.step}});
   TrainingRecord record(task.directory, at.resumed, at.step, plan, flops, static_cast<double>(pipeline.log_every),
                         communicator);
@@ -219,7 +223,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
     const bool best = note_best(task, seen, at);
     record.step(at.line, seen);
     const bool due = pipeline.checkpoint_every > 0 && at.step % pipeline.checkpoint_every == 0 && at.step < plan.steps;
-    if (agreed.stop || best || due) pause = save(state, writer, at, record);
+    if (agreed.stop || best || due) pause = save(task, state, mine, writer, at, record);
     if (agreed.stop) {
       writer.finish();
       record.event("interrupted", at.step);

@@ -1,7 +1,7 @@
 #include "stages/cost/dataset_size.h"
 
+#include "stages/data/run_source.h"
 #include "storage/error.h"
-#include "storage/formats/idx.h"
 #include "storage/tables/row_table.h"
 #include "storage/tables/table_manifest.h"
 
@@ -17,15 +17,9 @@ bool is_prepared(const RunDirectory& run) {
          std::filesystem::exists(run.test_images() / "manifest.json");
 }
 
-std::int64_t classes_of(const std::filesystem::path& labels) {
-  const IdxArray array = read_idx(labels);
-  return array.values.empty() ? 0 : std::int64_t{*std::ranges::max_element(array.values)} + 1;
-}
-
 /// Rows of a split of which `limit` are taken; 0: all.
-std::int64_t rows_of(const std::filesystem::path& images, std::int64_t limit) {
-  const std::int64_t rows = read_idx_shape(images).at(0);
-  return limit > 0 ? std::min(limit, rows) : rows;
+std::int64_t rows_of(const SourceImages& images, std::int64_t limit) {
+  return limit > 0 ? std::min(limit, images.shape().images) : images.shape().images;
 }
 
 }  // namespace
@@ -35,16 +29,13 @@ DatasetSize dataset_size(const Config& config, const RunDirectory& run) {
     const RowTable train(run.train_images(), "couplet-dataset"), test(run.test_images(), "couplet-dataset");
     return {train.rows(), test.rows(), dataset_shape(train)};
   }
-  const PrepareConfig& prepare = config.prepare;
-  const std::filesystem::path source = prepare.source, images = source / prepare.train_images;
-  const auto shape = read_idx_shape(images);
-  if (shape.size() != 3 || shape[1] != shape[2])
-    fail("{}: the models take square images, one plane of bytes each", images.string());
-  const std::int64_t classes =
-      std::max(classes_of(source / prepare.train_labels), classes_of(source / prepare.test_labels));
-  return {rows_of(images, prepare.train_rows),
-          rows_of(source / prepare.test_images, prepare.test_rows),
-          {1, shape[1], classes, {}}};
+  const ImageSource source = open_source(config.prepare);
+  const ImageSetShape& shape = source.train->shape();
+  if (shape.height != shape.width)
+    fail("{}: images of {}; the models take square ones", source.train->name(), shape.image_text());
+  return {rows_of(*source.train, config.prepare.train_rows),
+          rows_of(*source.test, config.prepare.test_rows),
+          {shape.channels, shape.height, source.classes, {}}};
 }
 
 }  // namespace couplet

@@ -65,8 +65,8 @@ Slice read_slice(const Inversion& table, std::int64_t first, std::int64_t count,
 
 Noise invert(const Slice& slice, const Inversion& table, const Config& config, TarFlow& teacher, c10::Device device) {
   Noise noise;
-  noise.x = noised_rows(slice.image, teacher_noise(config.teacher), static_cast<std::uint64_t>(config.pipeline.seed),
-                        table.noise_purpose, slice.row);
+  noise.x = noised_rows(slice.image, *table.codec, teacher_noise(config.teacher),
+                        static_cast<std::uint64_t>(config.pipeline.seed), table.noise_purpose, slice.row);
   const at::Tensor x = noise.x.to(device), label = slice.label.to(device, torch::kInt64);
   const TarFlowOptions& options = teacher->options();
   // [n, 1 + values]: the likelihood and the noise.

@@ -24,6 +24,7 @@ struct Inversion {
   std::int64_t block_rows = 0;
   ShardPlan plan;
   std::vector<Column> columns;
+  std::shared_ptr<const Codec> codec;  ///< of the images
 
   ShardHeader header(std::int64_t shard) const {
     return {coupling_format, 1, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};

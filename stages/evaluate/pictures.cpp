@@ -1,5 +1,6 @@
 #include "stages/evaluate/pictures.h"
 
+#include "method/data/codec.h"
 #include "method/data/images.h"
 #include "pipeline/loader/table_rows.h"
 #include "storage/formats/picture.h"
@@ -12,7 +13,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t columns = 10, most_rows = 4;
+constexpr std::int64_t most_columns = 10, most_rows = 4;
 
 /// [n, C, H, W] and as many under them, as rows of `width` images in turn.
 at::Tensor interleaved(const at::Tensor& above, const at::Tensor& below, std::int64_t width) {
@@ -24,20 +25,29 @@ at::Tensor interleaved(const at::Tensor& above, const at::Tensor& below, std::in
 
 }  // namespace
 
+void publish_pictures(const std::filesystem::path& path, const at::Tensor& images, std::int64_t columns) {
+  std::filesystem::create_directories(path.parent_path());
+  write_png(path, picture_of(images, columns));
+}
+
+void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states, const Codec& codec) {
+  publish_pictures(path, codec.decode(at::stack(states, 1).flatten(0, 1)).cpu(), std::ssize(states));
+}
+
 void publish_nearest_picture(const std::filesystem::path& path, const SampleScore& score, const RealFeatures& real,
                              const RowTable& train, Communicator& communicator) {
   // Rank 0 has the pictures.
   const std::int64_t pictured = communicator.maximum(score.pictures.defined() ? score.pictures.size(0) : 0);
-  const std::int64_t there = std::min({pictured, score.features.size(0), columns * most_rows});
+  const std::int64_t there = std::min({pictured, score.features.size(0), most_columns * most_rows});
   if (there < 1) return;
-  const std::int64_t width = std::min(there, columns), shown = there - there % width;
+  const std::int64_t width = std::min(there, most_columns), shown = there - there % width;
   const at::Tensor rows = real.nearest(score.features.narrow(0, 0, shown), communicator);
   if (!communicator.is_root()) return;
   std::vector<at::Tensor> nearest;
   for (std::int64_t i = 0; i < shown; ++i)
     nearest.push_back(read_rows(train, "image", rows[i].item<std::int64_t>() * train.rows() / real.rows(), 1));
-  std::filesystem::create_directories(path.parent_path());
-  write_png(path, picture_of(interleaved(score.pictures.narrow(0, 0, shown), at::cat(nearest), width), width));
+  const at::Tensor pixels = codec_of(train.provenance())->pixels(at::cat(nearest));
+  publish_pictures(path, interleaved(score.pictures.narrow(0, 0, shown), pixels, width), width);
 }
 
 }  // namespace couplet

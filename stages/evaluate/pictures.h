@@ -1,18 +1,28 @@
-// Samples beside the training images nearest to them: what has been learnt by heart is seen at a glance.
+// The pictures of an evaluation: samples, samples beside the training images nearest to them, and trajectories.
 #pragma once
 
+#include "method/data/codec.h"
 #include "method/scoring/feature_comparison.h"
 #include "method/scoring/scorer.h"
 #include "pipeline/distributed/communicator.h"
 #include "storage/tables/row_table.h"
 
+#include <ATen/core/Tensor.h>
+#include <cstdint>
 #include <filesystem>
+#include <vector>
 
 namespace couplet {
 
-/// Publishes the first samples of a score, up to ten a row and four rows, under each row the training images whose
-/// features are nearest to theirs. `real`: features of rows of `train` at even distances. Collective; nothing where the
-/// score keeps no features.
+/// Publishes images (uint8 [n, C, H, W]) as a picture, `columns` a row.
+void publish_pictures(const std::filesystem::path& path, const at::Tensor& images, std::int64_t columns);
+
+/// Publishes images, as models see them, at each of several times (float [n, C, H, W] each): a row an image, its states from left to right.
+void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states, const Codec& codec);
+
+/// What has been learnt by heart is seen at a glance: publishes the first samples of a score, up to ten a row and four
+/// rows, under each row the training images whose features are nearest to theirs. `real`: features of rows of `train`
+/// at even distances. Collective; nothing where the score keeps no features.
 void publish_nearest_picture(const std::filesystem::path& path, const SampleScore& score, const RealFeatures& real,
                              const RowTable& train, Communicator& communicator);
 

@@ -7,13 +7,14 @@
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
-#include "stages/trained/classifier_model.h"
+#include "stages/trained/models.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -55,7 +56,8 @@ FeatureReference given_statistics(StageContext& context, const FeatureNetwork& n
                                   const DatasetShape& shape) {
   const std::string& path = context.config.evaluate.reference;
   ReferenceStatistics reference = load_reference(path);
-  for (const std::string& doubt : check_reference(path, reference, network, dimension, shape.channels, shape.size))
+  const std::vector<std::int64_t> pixels = shape.pixel_shape();
+  for (const std::string& doubt : check_reference(path, reference, network, dimension, pixels[0], pixels[1]))
     if (context.communicator.is_root()) warn_line(doubt);
   return {std::move(reference.moments), std::move(reference.spatial)};
 }
@@ -97,6 +99,7 @@ std::shared_ptr<const RealFeatures> real_features(StageContext& context, Feature
 std::shared_ptr<FeatureNetwork> network_of(StageContext& context, const DatasetShape& shape) {
   const EvaluateConfig& config = context.config.evaluate;
   if (!config.network.empty()) return make_feature_network({config.network, config.network_args}, context.device);
+  if (look_for_node(context.graph, "features") == nullptr) return nullptr;
   return make_feature_network(load_classifier(context.run, context.config.features, shape, context.device),
                               network_name(context.config), context.device);
 }
@@ -105,8 +108,10 @@ std::shared_ptr<FeatureNetwork> network_of(StageContext& context, const DatasetS
 
 ScorerReference run_reference(StageContext& context, const RowTable& train, const RowTable& test) {
   const std::int64_t companion_images = context.config.evaluate.companion_images;
-  std::shared_ptr<FeatureNetwork> network = network_of(context, dataset_shape(train));
-  FeatureWidths widths = widths_of(network->describe(read_rows(train, "image", 0, 1)));
+  const DatasetShape shape = dataset_shape(train);
+  std::shared_ptr<FeatureNetwork> network = network_of(context, shape);
+  if (!network) return {};
+  FeatureWidths widths = widths_of(network->describe(shape.codec->pixels(read_rows(train, "image", 0, 1))));
   FeatureReference reference = statistics_of(context, *network, widths.features, train, test);
   if (companion_images > 0) reference.real = real_features(context, *network, train, test);
   if (companion_images == 0 || !reference.spatial) widths.spatial = 0;

@@ -1,4 +1,5 @@
-// What is said about a run's scores besides the curves, one line a fact.
+// What is said about a run's scores besides the curves, one line a fact, and the likelihoods of held-out images, a
+// model each.
 #pragma once
 
 #include "stages/results/scores.h"
@@ -7,6 +8,19 @@
 #include <vector>
 
 namespace couplet {
+
+struct Likelihood {
+  std::string model;   ///< "teacher", "nf"; with the run's name where there are several
+  std::string metric;  ///< "bits_per_dim", or "noised_bits_per_dim" of a teacher trained with Gaussian noise
+  std::string trace;   ///< of a student: "exact", "Hutchinson, 4 probes"
+  ScoreSummary score;
+
+  /// "3.21 ± 0.02", the standard error over images; over several training seeds their standard deviation stands first.
+  std::string text() const;
+};
+
+/// Teachers, then students in the order of the curves.
+std::vector<Likelihood> likelihoods(const Scores& scores);
 
 struct Fact {
   std::string name;

@@ -1,8 +1,63 @@
 #include "stages/trained/models.h"
 
+#include "pipeline/optimizer/ema.h"
+#include "pipeline/run/stage_record.h"
 #include "pipeline/tensor/weights.h"
+#include "storage/error.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
 
 namespace couplet {
+
+std::string model_name(const std::string& student, std::int64_t seed) {
+  return fmt::format("{}-{}", student, seed);
+}
+
+StageNode trained_model(const RunView& view, const std::string& model) {
+  const RunDirectory& run = view.run;
+  std::vector<std::string> trained;
+  std::optional<StageNode> unfinished;
+  for (const StageNode& node : view.graph) {
+    if (node.kind != "teacher" && node.kind != "student") continue;
+    const std::string name = node.kind == "teacher" ? "teacher" : model_name(node.student, node.seed);
+    const auto record = read_record(run.stage(node.name));
+    const bool complete = record && record->state == StageState::complete;
+    if (complete && name == model) return node;
+    if (complete) trained.push_back(name);
+    if (name == model) unfinished = node;
+  }
+  const std::string there =
+      trained.empty() ? "no model is trained yet" : fmt::format("there are {}", fmt::join(trained, ", "));
+  if (!unfinished) refuse("{}: no trained model '{}'; {}", run.root().string(), model, there);
+  refuse("{}: the stage {} is not complete (couplet run or couplet stage goes on with it); {}", run.root().string(),
+         unfinished->name, there);
+}
+
+ClassifierOptions classifier_options(const FeaturesConfig& config, const DatasetShape& shape) {
+  const std::vector<std::int64_t> pixels = shape.pixel_shape();
+  ClassifierOptions options;
+  options.in_channels = pixels[0];
+  options.image_size = pixels[1];
+  options.channels = config.channels;
+  options.dimension = config.dimension;
+  options.num_classes = shape.labels();
+  options.recompute = config.training.checkpoint_activations;
+  return options;
+}
+
+std::string network_name(const Config& config) {
+  return config.prepare.name + " classifier features";
+}
+
+Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
+                           c10::Device device) {
+  return with_weights(make_classifier(classifier_options(config, shape), 0), run.classifier(), device);
+}
 
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape) {
   TarFlowOptions options;
@@ -13,7 +68,7 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   options.blocks = config.blocks;
   options.layers = config.layers;
   options.head_size = config.head_size;
-  options.num_classes = shape.classes;
+  options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   options.nvp = config.variant == "nvp";
   check(options);
@@ -24,9 +79,48 @@ ImageNoise teacher_noise(const TeacherConfig& config) {
   return {config.noise == "uniform", config.noise_std};
 }
 
+double denoising_std(const TeacherConfig& config) {
+  return config.noise == "gaussian" ? config.noise_std : 0;
+}
+
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device) {
   return with_weights(make_tarflow(teacher_options(config, shape), 0), run.teacher_ema(), device);
+}
+
+SiTOptions student_options(const StudentConfig& config, const DatasetShape& shape) {
+  SiTOptions options;
+  options.in_channels = shape.channels;
+  options.image_size = shape.size;
+  options.patch = config.patch;
+  options.channels = config.channels;
+  options.depth = config.depth;
+  options.heads = config.heads;
+  options.num_classes = shape.labels();
+  options.recompute = config.training.checkpoint_activations;
+  check(options);
+  return options;
+}
+
+std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
+  return static_cast<std::uint64_t>(run_seed) + (static_cast<std::uint64_t>(student_seed + 1) << 32);
+}
+
+std::filesystem::path student_weights(const RunDirectory& run, const StudentConfig& config, const std::string& name,
+                                      std::int64_t seed, double ema) {
+  const std::filesystem::path directory = run.student(name, seed);
+  if (ema == 0) return directory / "weights.safetensors";
+  const std::vector<double>& rates = config.training.ema;
+  const auto found = std::ranges::find(rates, ema);
+  if (found == rates.end())
+    refuse("{}: there is no average of rate {}; the student {} was trained with student.ema = {}", directory.string(), ema,
+           name, fmt::join(rates, " "));
+  return directory / ema_file(static_cast<std::size_t>(found - rates.begin()), ema);
+}
+
+SiT load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
+                 c10::Device device) {
+  return with_weights(make_sit(student_options(config, shape), 0), weights, device);
 }
 
 }  // namespace couplet

@@ -1,21 +1,55 @@
-// The teacher of a run: its sizes from the configuration, its weights from the run directory.
+// The models of a run, by the names that commands take: which it has trained, their sizes from the configuration, their
+// weights from the run directory.
 #pragma once
 
 #include "method/data/dataset.h"
 #include "method/data/noise.h"
+#include "method/models/classifier.h"
+#include "method/models/sit.h"
 #include "method/models/tarflow.h"
 #include "pipeline/config/config.h"
 #include "pipeline/run/run_directory.h"
+#include "pipeline/run/stage_context.h"
 
 #include <c10/core/Device.h>
 
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
 namespace couplet {
+
+/// A student's folder under student/ and evaluate/, and its name for commands: "nf-0".
+std::string model_name(const std::string& student, std::int64_t seed);
+/// The stage that trained a model: "teacher", or a student by name and seed ("nf-0"). A name that is no model of the
+/// run's configuration, or one whose stage is not complete, is refused with the models that can be had.
+StageNode trained_model(const RunView& view, const std::string& model);
+
+ClassifierOptions classifier_options(const FeaturesConfig& config, const DatasetShape& shape);
+/// How results name the built-in feature network: "Fashion-MNIST classifier features". Never FID, which means Inception
+/// features.
+std::string network_name(const Config& config);
+/// The published classifier, in evaluation mode on `device`.
+Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
+                           c10::Device device);
 
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape);
 ImageNoise teacher_noise(const TeacherConfig& config);
-
+/// η of the denoising step that ends a teacher's sampling; 0: it has none, as it was not trained with Gaussian noise.
+double denoising_std(const TeacherConfig& config);
 /// The published teacher with its EMA weights, in evaluation mode on `device`.
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device);
+
+SiTOptions student_options(const StudentConfig& config, const DatasetShape& shape);
+/// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
+std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
+/// The file of a student's weights, averaged at the EMA rate; 0: the raw ones. A rate that the student has no average of
+/// is refused.
+std::filesystem::path student_weights(const RunDirectory& run, const StudentConfig& config, const std::string& name,
+                                      std::int64_t seed, double ema);
+/// A published student with these weights, in evaluation mode on `device`. `config`: its own (`student_config`).
+SiT load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
+                 c10::Device device);
 
 }  // namespace couplet

@@ -4,7 +4,7 @@
 #include "pipeline/distributed/slices.h"
 #include "pipeline/process/log.h"
 #include "pipeline/run/stage_record.h"
-#include "stages/trained/classifier_model.h"
+#include "stages/trained/models.h"
 
 #include <torch/torch.h>
 
@@ -22,11 +22,9 @@ constexpr char never_stopped[] = "";
 bool features_are_complete(const StageContext& context) {
   bool complete = false;
   if (context.communicator.is_root()) {
-    const auto graph = stage_graph(context.config);
-    const auto features = std::ranges::find(graph, "features", &StageNode::kind);
-    const auto record = read_record(context.run.stage(features->name));
-    complete = record && record->state == StageState::complete &&
-               record->fingerprint == fingerprint(*features, graph, context.config);
+    const StageNode* features = look_for_node(context.graph, "features");
+    const auto record = features == nullptr ? std::nullopt : read_record(context.run.stage(features->name));
+    complete = record && record->state == StageState::complete && record->fingerprint == features->fingerprint;
   }
   return context.communicator.maximum(complete ? 1 : 0) != 0;
 }
@@ -45,8 +43,9 @@ void Previewer::prepare_scores() {
     return say("samples get no quick score: {} samples are too few for {} features", samples_, reference.dimension());
   }
   ScorerReference basis{.widths = {.features = reference.dimension()}, .reference = {std::move(reference)}};
-  scorer_.emplace(load_classifier(context_.run, context_.config.features, shape_, context_.device), std::move(basis),
-                  scored_slice_rows, columns * grid_rows, never_stopped, context_.communicator, context_.device);
+  scorer_.emplace(load_classifier(context_.run, context_.config.features, shape_, context_.device), shape_.codec,
+                  std::move(basis), scored_slice_rows, columns * grid_rows, never_stopped, context_.communicator,
+                  context_.device);
 }
 
 Preview Previewer::make(const SampleMaker& sample) {
@@ -61,7 +60,7 @@ Preview Previewer::make(const SampleMaker& sample) {
         },
         1, samples_)[0];
     preview.figures = {{"quick_frechet_distance", score.frechet_distance},
-                       {"quick_class_accuracy", score.class_accuracy}};
+                       {"quick_class_accuracy", score.class_accuracy.value()}};
     if (score.nonfinite > 0) preview.figures["quick_nonfinite_samples"] = score.nonfinite;
     made = score.pictures;
   } else {
@@ -71,21 +70,22 @@ Preview Previewer::make(const SampleMaker& sample) {
   return preview;
 }
 
-/// uint8 [80, C, H, W].
+/// Pixels, uint8 [80, C, H, W].
 at::Tensor Previewer::pictures(const SampleMaker& sample) {
   const auto seed = static_cast<std::uint64_t>(context_.config.pipeline.seed);
+  const std::vector<std::int64_t> pixels = shape_.pixel_shape();
   std::vector<at::Tensor> parts;
   for_each_slice(
       context_.communicator,
       {.rows = columns * grid_rows,
        .slice_rows = pictured_slice_rows,
-       .columns = shape_.channels * shape_.size * shape_.size,
+       .columns = pixels[0] * pixels[1] * pixels[2],
        .stopped = never_stopped},
       [&](std::int64_t first) {
-        return to_uint8(sample(fresh_starts(shape_, seed, first, pictured_slice_rows))).flatten(1).cpu();
+        return shape_.codec->decode(sample(fresh_starts(shape_, seed, first, pictured_slice_rows))).flatten(1).cpu();
       },
       [&](const at::Tensor& values) { parts.push_back(values.to(torch::kUInt8)); });
-  return torch::cat(parts).view({-1, shape_.channels, shape_.size, shape_.size});
+  return torch::cat(parts).view({-1, pixels[0], pixels[1], pixels[2]});
 }
 
 }  // namespace couplet

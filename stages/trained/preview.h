@@ -4,7 +4,7 @@
 #include "method/data/dataset.h"
 #include "method/sampling/starts.h"
 #include "method/scoring/scorer.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_context.h"
 #include "pipeline/training/task.h"
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace couplet {
 
-/// Images float [n, C, H, W] on [-1, 1] of noise and labels.
+/// Images, as models see them, of noise and labels: float [n, C, H, W].
 using SampleMaker = std::function<at::Tensor(const Starts& starts)>;
 
 /// Starts every time from the same noise, the evaluation's. The ranks share the work; the figures are the same on any

@@ -1,11 +1,9 @@
 #include "stages/trained/sampler.h"
 
-#include "method/models/patches.h"
 #include "method/sampling/starts.h"
-#include "pipeline/tensor/autocast.h"
+#include "method/sampling/teacher_sampler.h"
+#include "pipeline/config/options.h"
 #include "stages/trained/models.h"
-#include "stages/trained/student_model.h"
-#include "stages/trained/trained_model.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -16,25 +14,26 @@ namespace {
 
 void require_labels(const LabelChoice& labels, const DatasetShape& shape) {
   for (const std::int64_t label : labels.classes) {
-    if (label < 0 || label >= shape.classes)
-      refuse("label {}: the data set has classes 0 to {}", label, shape.classes - 1);
+    if (label >= 0 && label < shape.labels()) continue;
+    if (!shape.has_classes()) refuse("label {}: the data set has no classes to choose from; leave --labels out", label);
+    refuse("label {}: the data set has classes 0 to {}", label, shape.labels() - 1);
   }
 }
 
 }  // namespace
 
-Sampler::Sampler(const RunDirectory& run, const Config& config, const SampleRequest& request, c10::Device device)
+Sampler::Sampler(const RunView& view, const SampleRequest& request, c10::Device device)
     : request_(request), device_(device) {
-  const StageNode node = trained_model(run, config, request.model);
-  shape_ = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+  const StageNode node = trained_model(view, request.model);
+  shape_ = dataset_shape(RowTable(view.run.train_images(), "couplet-dataset"));
   require_labels(request.labels, shape_);
-  maker_ = node.kind == "teacher" ? teacher_maker(run, config) : student_maker(run, config, node.coupling, node.seed);
+  maker_ = node.kind == "teacher" ? teacher_maker(view.run, view.config) : student_maker(view, node);
 }
 
 at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
   if (request_.labels.as_data) return fresh_starts(shape_, request_.seed, first, count).labels;
   const at::Tensor samples = at::arange(first, first + count, at::kLong);
-  if (request_.labels.classes.empty()) return samples.remainder(shape_.classes);
+  if (request_.labels.classes.empty()) return samples.remainder(shape_.labels());
   const at::Tensor classes = at::tensor(request_.labels.classes, at::kLong);
   return classes.index_select(0, samples.remainder(classes.size(0)));
 }
@@ -45,28 +44,26 @@ Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
   return maker_(z.to(device_), labels(first, count).to(device_));
 }
 
-Sampler::Maker Sampler::student_maker(const RunDirectory& run, const Config& config, const std::string& coupling,
-                                      std::int64_t seed) const {
+Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node) const {
   check(request_.guidance);
-  const SiT student = load_student(run, config.student, coupling, seed, shape_, device_);
-  return [=, request = request_, precision = config.evaluate.precision](const at::Tensor& z, const at::Tensor& labels) {
+  const StudentConfig config = student_config(view.config, node.student);
+  const double ema = request_.ema.value_or(config.training.ema.front());
+  const SiT student = load_student(student_weights(view.run, config, node.student, node.seed, ema), config, shape_, device_);
+  return [=, request = request_, precision = view.config.evaluate.precision](const at::Tensor& z,
+                                                                            const at::Tensor& labels) {
     return integrate(student_field(student, labels, request.guidance, precision), z, request.integration);
   };
 }
 
 Sampler::Maker Sampler::teacher_maker(const RunDirectory& run, const Config& config) const {
-  const bool noisy = config.teacher.noise == "gaussian" && config.teacher.noise_std > 0;
-  if (!request_.denoise && !noisy)
+  const double noise_std = denoising_std(config.teacher);
+  if (!request_.denoise && noise_std == 0)
     refuse("the teacher of {} has no denoising step to leave out: it was trained without Gaussian noise",
            run.root().string());
-  const TarFlow teacher = load_teacher(run, config.teacher, shape_, device_);
-  const bool denoises = noisy && request_.denoise;
-  return [=, sampling = request_.teacher, precision = config.evaluate.precision, noise_std = config.teacher.noise_std](
-             const at::Tensor& z, const at::Tensor& labels) {
-    TarFlow model = teacher;
-    const Autocast autocast(precision, z.device());
-    const at::Tensor raw = model->reverse(patchify(z, model->options().patch), labels, sampling).to(at::kFloat);
-    return Integrated{denoises ? denoise(model, raw, labels, noise_std) : raw};
+  const TeacherSampling sampling{request_.teacher, request_.denoise ? noise_std : 0, config.evaluate.precision};
+  return [sampling, teacher = load_teacher(run, config.teacher, shape_, device_)](const at::Tensor& z,
+                                                                                  const at::Tensor& labels) mutable {
+    return Integrated{sample_teacher(teacher, z, {labels, {}}, sampling).images()};
   };
 }
 

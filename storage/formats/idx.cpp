@@ -1,62 +1,101 @@
 #include "storage/formats/idx.h"
 
 #include "storage/error.h"
-#include "storage/files/atomic_file.h"
+#include "storage/files/file_handle.h"
 
+#include <fmt/ranges.h>
 #include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <memory>
-#include <string>
-#include <system_error>
+#include <array>
+#include <limits>
+#include <utility>
 
 namespace couplet {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-bool is_gzip(const std::string& content) {
-  return content.starts_with("\x1f\x8b");
+constexpr std::size_t piece_bytes = std::size_t{1} << 18;
+constexpr std::size_t longest_header = 4 + 4 * 255;
+
+bool is_gzip(const FileHandle& file) {
+  std::array<std::byte, 2> start{};
+  return file.read_some(start, 0) == 2 && start[0] == std::byte{0x1f} && start[1] == std::byte{0x8b};
 }
 
-/// Inflates every member of a gzip file; bytes after the last member are an error.
-Bytes inflate_gzip(const std::filesystem::path& path, std::string& content) {
-  z_stream stream{};
-  if (inflateInit2(&stream, 15 + 16) != Z_OK) fail("{}: zlib does not start", path.string());
-  const std::unique_ptr<z_stream, decltype(&inflateEnd)> guard(&stream, &inflateEnd);
-  Bytes out;
-  Bytes piece(std::size_t{1} << 18);
-  std::size_t fed = 0;
-  int status = Z_OK;
-  while (fed < content.size() || stream.avail_in > 0) {
-    if (stream.avail_in == 0) {
-      const std::size_t n = std::min(content.size() - fed, std::size_t{1} << 30);
-      stream.next_in = reinterpret_cast<Bytef*>(content.data() + fed);
-      stream.avail_in = static_cast<uInt>(n);
-      fed += n;
+/// What a gzip file holds, inflated in order: every member; bytes after the last one are an error.
+class GzipStream {
+public:
+  explicit GzipStream(std::filesystem::path path)
+      : path_(std::move(path)), file_(FileHandle::open_to_read(path_)), fed_(piece_bytes) {
+    if (inflateInit2(&stream_, 15 + 16) != Z_OK) fail("{}: zlib does not start", path_.string());
+  }
+  ~GzipStream() { inflateEnd(&stream_); }
+  GzipStream(const GzipStream&) = delete;
+  GzipStream& operator=(const GzipStream&) = delete;
+
+  std::uint64_t position() const { return inflated_; }
+
+  /// The next bytes; fewer than `out` takes only at the end.
+  std::size_t read_some(std::span<std::uint8_t> out) {
+    std::size_t done = 0;
+    while (done < out.size()) {
+      const std::size_t n = inflate_some(out.subspan(done));
+      if (n == 0) break;
+      done += n;
     }
-    if (status == Z_STREAM_END) inflateReset(&stream);
-    do {
-      stream.next_out = piece.data();
-      stream.avail_out = static_cast<uInt>(piece.size());
-      status = inflate(&stream, Z_NO_FLUSH);
-      if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR) {
-        fail("{}: damaged gzip stream after {} bytes of content ({}); fetch the file again", path.string(), out.size(),
-             stream.msg ? stream.msg : "no reason given");
-      }
-      out.insert(out.end(), piece.begin(), piece.end() - stream.avail_out);
-    } while (status == Z_OK && stream.avail_out == 0);
+    return done;
   }
-  if (status != Z_STREAM_END) {
-    fail("{}: truncated gzip stream: {} bytes of content, then the file ends; fetch the file again", path.string(),
-         out.size());
+
+private:
+  /// At least one byte, unless the stream has ended.
+  std::size_t inflate_some(std::span<std::uint8_t> out) {
+    const std::size_t room = std::min<std::size_t>(out.size(), std::numeric_limits<uInt>::max());
+    stream_.next_out = out.data();
+    stream_.avail_out = static_cast<uInt>(room);
+    while (stream_.avail_out == room) {
+      if (stream_.avail_in == 0) feed();
+      if (member_ended_ && stream_.avail_in == 0) break;
+      if (std::exchange(member_ended_, false)) inflateReset(&stream_);
+      inflate_member(room);
+    }
+    inflated_ += room - stream_.avail_out;
+    return room - stream_.avail_out;
   }
-  return out;
-}
+
+  void inflate_member(std::size_t room) {
+    const int status = inflate(&stream_, Z_NO_FLUSH);
+    const std::uint64_t there = inflated_ + room - stream_.avail_out;
+    if (status == Z_STREAM_END) {
+      member_ended_ = true;
+    } else if (status == Z_BUF_ERROR && stream_.avail_in == 0) {
+      fail("{}: truncated gzip stream: {} bytes of content, then the file ends; fetch the file again", path_.string(),
+           there);
+    } else if (status != Z_OK) {
+      fail("{}: damaged gzip stream after {} bytes of content ({}); fetch the file again", path_.string(), there,
+           stream_.msg ? stream_.msg : "no reason given");
+    }
+  }
+
+  void feed() {
+    const std::size_t n = file_.read_some(std::as_writable_bytes(std::span(fed_)), offset_);
+    offset_ += n;
+    stream_.next_in = fed_.data();
+    stream_.avail_in = static_cast<uInt>(n);
+  }
+
+  std::filesystem::path path_;
+  FileHandle file_;
+  std::uint64_t offset_ = 0;  ///< of the file, read so far
+  Bytes fed_;
+  z_stream stream_{};
+  bool member_ended_ = false;
+  std::uint64_t inflated_ = 0;
+};
 
 /// Checks the magic number and reads the dimensions: 4 bytes each, most significant first.
-std::vector<std::int64_t> read_shape(const std::filesystem::path& path, const Bytes& bytes) {
+std::vector<std::int64_t> read_shape(const std::filesystem::path& path, std::span<const std::uint8_t> bytes) {
   if (bytes.size() < 4) fail("{}: is no IDX file: {} bytes, expected at least 4", path.string(), bytes.size());
   if (bytes[0] != 0 || bytes[1] != 0 || bytes[3] == 0) {
     fail("{}: is no IDX file: it begins with {:02x}{:02x}{:02x}{:02x}, expected 000008 and the number of dimensions",
@@ -74,40 +113,138 @@ std::vector<std::int64_t> read_shape(const std::filesystem::path& path, const By
   return shape;
 }
 
-}  // namespace
-
-IdxArray read_idx(const std::filesystem::path& path) {
-  std::string content = read_file(path);
-  Bytes bytes = is_gzip(content) ? inflate_gzip(path, content) : Bytes(content.begin(), content.end());
-  IdxArray array;
-  array.shape = read_shape(path, bytes);
-  std::int64_t expected = 1;
-  for (const std::int64_t extent : array.shape) {
-    if (__builtin_mul_overflow(expected, extent, &expected)) {
-      fail("{}: its dimensions [{}] are impossibly large", path.string(), fmt::join(array.shape, ", "));
-    }
+std::uint64_t product(const std::filesystem::path& path, const std::vector<std::int64_t>& shape) {
+  std::int64_t bytes = 1;
+  for (const std::int64_t extent : shape) {
+    if (__builtin_mul_overflow(bytes, extent, &bytes))
+      fail("{}: its dimensions [{}] are impossibly large", path.string(), fmt::join(shape, ", "));
   }
-  const std::size_t header = 4 + 4 * array.shape.size();
-  const std::size_t found = bytes.size() - header;
-  if (found != static_cast<std::size_t>(expected)) {
-    fail("{}: {}: {} bytes of values, expected {} for dimensions [{}]", path.string(),
-         found < static_cast<std::size_t>(expected) ? "truncated" : "has trailing bytes", found, expected,
-         fmt::join(array.shape, ", "));
-  }
-  bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(header));
-  array.values = std::move(bytes);
-  return array;
+  return static_cast<std::uint64_t>(bytes);
 }
 
-std::vector<std::int64_t> read_idx_shape(const std::filesystem::path& path) {
-  constexpr std::size_t most_header_bytes = 4 + 4 * 255;
-  const std::unique_ptr<gzFile_s, decltype(&gzclose)> file(gzopen(path.c_str(), "rb"), &gzclose);  // plain files too
-  if (!file) fail("{}: cannot be opened: {}", path.string(), std::generic_category().message(errno));
-  Bytes bytes(most_header_bytes);
-  const int count = gzread(file.get(), bytes.data(), static_cast<unsigned>(bytes.size()));
-  if (count < 0) fail("{}: damaged gzip stream; fetch the file again", path.string());
-  bytes.resize(static_cast<std::size_t>(count));
-  return read_shape(path, bytes);
+/// Compares the bytes of values that a file has with those of its shape.
+void require_size(const std::filesystem::path& path, const std::vector<std::int64_t>& shape, std::uint64_t found) {
+  const std::uint64_t expected = product(path, shape);
+  if (found == expected) return;
+  fail("{}: {}: {} bytes of values, expected {} for dimensions [{}]", path.string(),
+       found < expected ? "truncated" : "has trailing bytes", found, expected, fmt::join(shape, ", "));
+}
+
+std::size_t header_bytes(const std::vector<std::int64_t>& shape) {
+  return 4 + 4 * shape.size();
+}
+
+}  // namespace
+
+/// The values of a file, by their offset among them.
+class IdxFile::Content {
+public:
+  virtual ~Content() = default;
+  virtual void read(std::uint64_t offset, std::span<std::uint8_t> out) = 0;
+};
+
+class IdxFile::PlainContent : public IdxFile::Content {
+public:
+  PlainContent(const std::filesystem::path& path, FileHandle file, const std::vector<std::int64_t>& shape)
+      : file_(std::move(file)), header_(header_bytes(shape)) {
+    require_size(path, shape, file_.size() - header_);
+  }
+  void read(std::uint64_t offset, std::span<std::uint8_t> out) override {
+    file_.read_at(std::as_writable_bytes(out), header_ + offset);
+  }
+
+private:
+  FileHandle file_;
+  std::uint64_t header_;
+};
+
+class IdxFile::GzipContent : public IdxFile::Content {
+public:
+  GzipContent(std::filesystem::path path, std::vector<std::int64_t> shape)
+      : path_(std::move(path)), shape_(std::move(shape)), bytes_(product(path_, shape_)) {}
+
+  void read(std::uint64_t offset, std::span<std::uint8_t> out) override {
+    const std::uint64_t header = header_bytes(shape_);
+    if (!stream_ || stream_->position() > header + offset) stream_ = std::make_unique<GzipStream>(path_);
+    skip_to(header + offset);
+    if (stream_->read_some(out) < out.size()) require_size(path_, shape_, stream_->position() - header);
+    if (offset + out.size() == bytes_) require_end(header);
+  }
+
+private:
+  void skip_to(std::uint64_t position) {
+    if (stream_->position() == position) return;
+    Bytes skipped(piece_bytes);
+    while (stream_->position() < position) {
+      const auto left =
+          static_cast<std::size_t>(std::min<std::uint64_t>(skipped.size(), position - stream_->position()));
+      if (stream_->read_some(std::span(skipped).first(left)) < left)
+        require_size(path_, shape_, stream_->position() - header_bytes(shape_));
+    }
+  }
+  void require_end(std::uint64_t header) {
+    Bytes beyond(piece_bytes);
+    while (stream_->read_some(beyond) > 0) continue;
+    require_size(path_, shape_, stream_->position() - header);
+  }
+
+  std::filesystem::path path_;
+  std::vector<std::int64_t> shape_;
+  std::uint64_t bytes_;
+  std::unique_ptr<GzipStream> stream_;
+};
+
+IdxFile::IdxFile(std::filesystem::path path) : path_(std::move(path)) {
+  FileHandle file = FileHandle::open_to_read(path_);
+  Bytes header(longest_header);
+  const bool packed = is_gzip(file);
+  header.resize(packed ? GzipStream(path_).read_some(header)
+                       : file.read_some(std::as_writable_bytes(std::span(header)), 0));
+  shape_ = read_shape(path_, header);
+  const std::uint64_t bytes = product(path_, shape_);
+  item_bytes_ = shape_[0] == 0 ? 0 : static_cast<std::size_t>(bytes / static_cast<std::uint64_t>(shape_[0]));
+  if (packed)
+    content_ = std::make_unique<GzipContent>(path_, shape_);
+  else
+    content_ = std::make_unique<PlainContent>(path_, std::move(file), shape_);
+}
+
+IdxFile::~IdxFile() = default;
+IdxFile::IdxFile(IdxFile&&) noexcept = default;
+IdxFile& IdxFile::operator=(IdxFile&&) noexcept = default;
+
+const std::vector<std::int64_t>& IdxFile::shape() const {
+  return shape_;
+}
+
+std::size_t IdxFile::item_bytes() const {
+  return item_bytes_;
+}
+
+void IdxFile::read(std::int64_t first, std::int64_t count, std::span<std::uint8_t> out) {
+  if (first < 0 || count < 0 || first + count > shape_[0] ||
+      out.size() != static_cast<std::size_t>(count) * item_bytes_) {
+    fail("{}: items {} to {} into {} bytes; there are {} of {} bytes", path_.string(), first, first + count, out.size(),
+         shape_[0], item_bytes_);
+  }
+  content_->read(static_cast<std::uint64_t>(first) * item_bytes_, out);
+}
+
+IdxArray read_idx(const std::filesystem::path& path) {
+  IdxFile file(path);
+  IdxArray array{file.shape(), {}};
+  // In pieces: a header may promise more than the file holds, and more than there is memory for.
+  const std::int64_t items = file.shape()[0];
+  const auto at_once = static_cast<std::int64_t>(piece_bytes / std::max<std::size_t>(file.item_bytes(), 1) + 1);
+  std::int64_t done = 0;
+  do {
+    const std::int64_t count = std::min(at_once, items - done);
+    const std::size_t there = array.values.size(), bytes = static_cast<std::size_t>(count) * file.item_bytes();
+    array.values.resize(there + bytes);
+    file.read(done, count, std::span(array.values).subspan(there));
+    done += count;
+  } while (done < items);
+  return array;
 }
 
 }  // namespace couplet

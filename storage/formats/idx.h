@@ -1,23 +1,50 @@
 // IDX files (the MNIST family's format), plain or gzipped.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <vector>
 
 namespace couplet {
 
-/// An IDX array of unsigned bytes: `shape[0]` is the number of items.
+/// An IDX file of unsigned bytes, read item by item: nothing of it is held. Gzip is recognised by its content, not its
+/// name. A missing or truncated file, trailing bytes, a wrong magic number or element type, and a damaged gzip stream
+/// are errors that name the file with found and expected sizes.
+class IdxFile {
+public:
+  /// Reads the header; a file that is not gzipped has the size that its header says.
+  explicit IdxFile(std::filesystem::path path);
+  ~IdxFile();
+  IdxFile(IdxFile&&) noexcept;
+  IdxFile& operator=(IdxFile&&) noexcept;
+
+  /// shape()[0] is the number of items.
+  const std::vector<std::int64_t>& shape() const;
+  std::size_t item_bytes() const;
+  /// Items [first, first + count) into `out`, which has exactly their size. A gzipped file is inflated in order: what
+  /// lies before `first` is skipped, and going back begins anew. Its end is checked with the last item.
+  void read(std::int64_t first, std::int64_t count, std::span<std::uint8_t> out);
+
+private:
+  class Content;
+  class PlainContent;
+  class GzipContent;
+
+  std::filesystem::path path_;
+  std::vector<std::int64_t> shape_;
+  std::size_t item_bytes_ = 0;
+  std::unique_ptr<Content> content_;
+};
+
+/// An IDX array of unsigned bytes.
 struct IdxArray {
   std::vector<std::int64_t> shape;
   std::vector<std::uint8_t> values;
 };
-
-/// Reads the whole file (gzip is recognised by its content, not its name). A missing or truncated file, trailing bytes,
-/// a wrong magic number or element type, and a damaged gzip stream are errors that name the file with found and
-/// expected sizes.
+/// A whole file, with the errors of IdxFile.
 IdxArray read_idx(const std::filesystem::path& path);
-/// The shape alone, from the first bytes of the file; of the same errors, those that they show.
-std::vector<std::int64_t> read_idx_shape(const std::filesystem::path& path);
 
 }  // namespace couplet

@@ -5,8 +5,6 @@
 #include "method/solvers/fixed_step.h"
 #include "pipeline/config/options.h"
 #include "stages/trained/models.h"
-#include "stages/trained/student_model.h"
-#include "stages/trained/trained_model.h"
 #include "storage/error.h"
 #include "storage/tables/row_table.h"
 

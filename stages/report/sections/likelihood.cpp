@@ -1,4 +1,4 @@
-#include "stages/results/likelihood.h"
+#include "stages/results/facts.h"
 
 #include "stages/report/html/markup.h"
 #include "stages/report/sections/sections.h"

@@ -93,7 +93,7 @@ def dry_run(cases):
     plan = cases.submit(directory, "--dry-run")
     check(not directory.exists(), f"a dry run made {directory}")
     check(list(rows(plan)) == GRAPH, f"the plan lists {list(rows(plan))}")
-    check("prepare, coupling" in rows(plan)["student/nf-0"] and "student/nf-0" not in rows(plan)["student/independent-0"],
+    check("coupling/nf" in rows(plan)["student/nf-0"] and "student/nf-0" not in rows(plan)["student/independent-0"],
           "students do not run side by side")
     check("device time" in plan and "student/nf-0" in plan.split("device time")[1], "no estimate")
     printed = scripts(plan)
@@ -434,12 +434,12 @@ def signals(cases):
 
 def arrays(cases):
     """A task has a name, files and a requeue of its own: `scontrol requeue 9` would be the whole array's."""
-    job = Job(cases, "--couple.array", "4", stage="coupling")
+    job = Job(cases, "--couple.array", "4", stage="coupling/nf")
     check("#SBATCH --array=0-3" in job.script.read_text(), "no array")
     job.finish(LIMIT, 75, SLURM_ARRAY_JOB_ID="9", SLURM_ARRAY_TASK_ID="3")
-    job.expect(1, "requeued", "saved and stopped", name="coupling-3", target="9_3")
+    job.expect(1, "requeued", "saved and stopped", name="coupling-nf-3", target="9_3")
     check("--couple.part 3/4" in (job.directory / "launches").read_text(), "not its part of the shards")
-    check(job.number("coupling-3.requeues") == 1, "the task's requeues are not counted")
+    check(job.number("coupling-nf-3.requeues") == 1, "the task's requeues are not counted")
 
 
 def main():

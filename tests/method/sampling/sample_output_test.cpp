@@ -45,6 +45,7 @@ protected:
               EXPECT_EQ(count, 4) << "every slice is made with all its rows";
               return known_samples(first, count, GetParam());
             },
+            pixel_codec(),
             *communicator};
   }
   void write(const std::string& name, std::int64_t samples) {
@@ -108,7 +109,7 @@ TEST(SampleStream, CountsWhatItMade) {
         if (first == 8) made.x[2].fill_(std::numeric_limits<float>::quiet_NaN());  // sample 10, beyond the last
         return made;
       },
-      *communicator);
+      pixel_codec(), *communicator);
   std::vector<at::Tensor> slices;
   while (!stream.done()) slices.push_back(stream.next());
   EXPECT_EQ(slices[0].size(0), 4);
@@ -136,7 +137,7 @@ TEST(SampleOutput, APictureTooLargeIsRefusedBeforeASampleIsMade) {
         ADD_FAILURE() << "a sample is made";
         fail("made");
       },
-      *communicator);
+      pixel_codec(), *communicator);
   expect_error([&] { SampleOutput(folder / "x.png", 9000).write(stream, labels, 4); },
                {"x.png", "9000 samples of 3x256x256", ".npz"});
   EXPECT_TRUE(folder.names().empty());
@@ -155,7 +156,7 @@ TEST(SampleOutput, AnErrorLeavesWhatWasThere) {
           if (first == 8) fail("the device is gone");
           return known_samples(first, count, 1);
         },
-        *communicator);
+        pixel_codec(), *communicator);
     expect_error([&] { SampleOutput(folder / name, 10, true).write(stream, labels, 4); }, {"the device is gone"});
   }
   EXPECT_EQ(read_bytes(folder / "x.npz"), "old");

@@ -1,7 +1,7 @@
 // Statistics of a network's features over a set of images: files of ours and of others.
 #include "method/scoring/reference_statistics.h"
 
-#include "stages/results/results.h"
+#include "stages/results/score_record.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/formats/npz.h"

@@ -54,7 +54,8 @@ TEST(Likelihood, OfALinearGaussianFieldIsTheClosedForm) {
   const Gaussian gaussian(12);
   const at::Tensor x = gaussian.draw(16).view({16, 3, 2, 2});
   const FlowLikelihood found = flow_likelihood(gaussian.field(), x, {1e-6, 1e-6});
-  const at::Tensor bits = student_bits(found.nats, 12), exact = student_bits(gaussian.log_density(x), 12);
+  const at::Tensor bits = student_bits(found.nats, 12, *pixel_codec()),
+                   exact = student_bits(gaussian.log_density(x), 12, *pixel_codec());
   EXPECT_LE((bits - exact).abs().max().item<double>(), 1e-4) << bits << exact;
   EXPECT_GT((bits - bits.mean()).abs().max().item<double>(), 0.1) << "rows differ";
   EXPECT_GT(found.nfe, 10);
@@ -105,13 +106,13 @@ TEST(Likelihood, AFlatDensityOverTheLevelsIsEightBits) {
   // Uniform over the 256 cells, [-½, 255½] / 127.5 - 1: a density of 127.5 / 256 a value.
   const std::int64_t values = 28;
   const at::Tensor nats = torch::full({1}, 28 * std::log(127.5 / 256), torch::kDouble);
-  EXPECT_NEAR(student_bits(nats, values).item<double>(), 8, 1e-12);
+  EXPECT_NEAR(student_bits(nats, values, *pixel_codec()).item<double>(), 8, 1e-12);
   const at::Tensor levels =
       torch::tensor({0, 255}, torch::kUInt8).view({1, 1, 1, 2}).expand({64, 1, 1, 2}).contiguous();
-  const at::Tensor x = dequantised(levels, 3, first_rows(64));
+  const at::Tensor x = dequantised(levels, *pixel_codec(), 3, first_rows(64));
   EXPECT_TRUE(((x + 1) * 127.5).round().clamp(0, 255).to(torch::kUInt8).equal(levels)) << "it rounds back";
   EXPECT_GT(x.select(3, 0).std().item<double>(), 0.2 / 127.5);
-  EXPECT_TRUE(dequantised(levels.narrow(0, 5, 1), 3, {5}).equal(x.narrow(0, 5, 1)));
+  EXPECT_TRUE(dequantised(levels.narrow(0, 5, 1), *pixel_codec(), 3, {5}).equal(x.narrow(0, 5, 1)));
 }
 
 }  // namespace

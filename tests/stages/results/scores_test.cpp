@@ -2,7 +2,7 @@
 #include "tests/stages/report/report_testing.h"
 
 #include "stages/results/comparison.h"
-#include "stages/results/likelihood.h"
+#include "stages/results/facts.h"
 #include "stages/results/score_basis.h"
 #include "stages/results/score_table.h"
 #include "stages/results/verdict.h"

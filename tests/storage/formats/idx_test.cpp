@@ -93,5 +93,58 @@ TEST(Idx, DamagedGzipIsAnError) {
   expect_error([&] { read_idx(folder / "a"); }, {"/a", "gzip"});
 }
 
+/// Items of 784 bytes: item i holds (784 i + j) % 251.
+void expect_items(IdxFile& file, std::int64_t first, std::int64_t count) {
+  std::vector<std::uint8_t> values(static_cast<std::size_t>(count) * file.item_bytes());
+  file.read(first, count, values);
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    wrong += values[i] != (static_cast<std::size_t>(first) * file.item_bytes() + i) % 251;
+  EXPECT_EQ(wrong, 0u) << "items " << first << " to " << first + count;
+}
+
+TEST(Idx, ItemsAreReadInAnyOrder) {
+  const Folder folder;
+  write_bytes(folder / "plain", idx_bytes(8, {1000, 28, 28}, 784'000));
+  write_gzip(folder / "packed", idx_bytes(8, {1000, 28, 28}, 784'000));
+  for (const char* name : {"plain", "packed"}) {
+    IdxFile file(folder / name);
+    EXPECT_EQ(file.shape(), (std::vector<std::int64_t>{1000, 28, 28}));
+    EXPECT_EQ(file.item_bytes(), 784u);
+    expect_items(file, 3, 1);
+    expect_items(file, 4, 500);
+    expect_items(file, 990, 10);
+    expect_items(file, 0, 1000);
+    expect_items(file, 999, 1);
+    expect_items(file, 998, 1);
+    std::vector<std::uint8_t> too_few(783);
+    expect_error([&] { file.read(0, 1, too_few); }, {name, "783 bytes"});
+    std::vector<std::uint8_t> beyond(784 * 2);
+    expect_error([&] { file.read(999, 2, beyond); }, {name, "there are 1000"});
+  }
+}
+
+TEST(Idx, TheEndIsCheckedWithTheLastItem) {
+  const Folder folder;
+  const std::string whole = idx_bytes(8, {10, 4}, 40);
+  write_gzip(folder / "long", whole + "xy");
+  write_gzip(folder / "short", whole.substr(0, 50));
+  std::vector<std::uint8_t> item(4);
+  IdxFile too_long(folder / "long"), too_short(folder / "short");
+  too_long.read(8, 1, item);
+  too_short.read(8, 1, item);
+  expect_error([&] { too_long.read(9, 1, item); }, {"/long", "trailing", "42 bytes", "expected 40"});
+  expect_error([&] { too_short.read(9, 1, item); }, {"/short", "truncated", "38 bytes", "expected 40"});
+  // A plain file tells by its size.
+  write_bytes(folder / "long", whole + "xy");
+  expect_error([&] { IdxFile file(folder / "long"); }, {"/long", "trailing", "42 bytes", "expected 40"});
+}
+
+TEST(Idx, APackedFileThatPromisesMoreThanMemoryHoldsIsTruncated) {
+  const Folder folder;
+  write_gzip(folder / "a", idx_bytes(8, {4'000'000'000u, 1000}, 5000));
+  expect_error([&] { read_idx(folder / "a"); }, {"/a", "truncated", "5000 bytes", "expected 4000000000000"});
+}
+
 }  // namespace
 }  // namespace couplet::testing

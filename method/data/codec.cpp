@@ -1,0 +1,14 @@
+#include "method/data/codec.h"
+
+namespace couplet {
+
+std::shared_ptr<const Codec> codec_of(const nlohmann::json& provenance) {
+  return find_codec(provenance.value("codec", "uint8")).make(provenance);
+}
+
+std::shared_ptr<const Codec> pixel_codec() {
+  static const std::shared_ptr<const Codec> codec = codec_of(nlohmann::json::object());
+  return codec;
+}
+
+}  // namespace couplet

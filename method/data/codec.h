@@ -1,0 +1,71 @@
+// What the shards of a data set hold, what models see of it, and pixels: the ways between the three. Nobody but codecs
+// knows how they differ. A new kind is one file in method/data/codecs and one line in its members.list.
+#pragma once
+
+#include "storage/formats/element_type.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace couplet {
+
+/// The codec of one data set. Rows have the shape [C, H, W] as they are stored and as they are seen. May be used by
+/// several threads at once.
+class Codec {
+public:
+  virtual ~Codec() = default;
+  Codec(const Codec&) = delete;
+  Codec& operator=(const Codec&) = delete;
+
+  /// As a data set's provenance names it.
+  const std::string& name() const { return name_; }
+  /// Of the column `image` of data sets and coupling tables.
+  ElementType stored_type() const { return stored_type_; }
+
+  /// What models are trained on, float32 [..., C, H, W], of stored rows [..., C, H, W], on their device. What it
+  /// returns is the caller's own.
+  virtual at::Tensor encode(const at::Tensor& stored) const = 0;
+  /// Pixels, uint8 [N, ...], of what models make, float [N, C, H, W], on its device. NaN becomes black: count it
+  /// before.
+  virtual at::Tensor decode(const at::Tensor& seen) const = 0;
+  /// Pixels of stored rows.
+  virtual at::Tensor pixels(const at::Tensor& stored) const { return decode(encode(stored)); }
+  /// The shape [C, H, W] of the pixels of rows of this shape.
+  virtual std::vector<std::int64_t> pixel_shape(std::vector<std::int64_t> row) const { return row; }
+
+  /// How many steps of a stored value are one unit of what models see: densities of what is stored in discrete levels
+  /// become bits by it, and `encode` takes values between levels too (as float). 0: stored values are continuous, and
+  /// there are no such bits.
+  virtual double levels() const = 0;
+
+protected:
+  Codec(std::string name, ElementType stored_type) : name_(std::move(name)), stored_type_(stored_type) {}
+
+private:
+  std::string name_;
+  ElementType stored_type_;
+};
+
+struct CodecKind {
+  std::string name, help;
+  /// The codec of a data set of this provenance.
+  std::shared_ptr<const Codec> (*make)(const nlohmann::json& provenance) = nullptr;
+};
+
+/// All kinds: those that members.list names. Member `uint8` is defined by `CodecKind uint8_codec()`.
+const std::vector<CodecKind>& codec_kinds();
+/// An unknown name is refused with the nearest.
+const CodecKind& find_codec(const std::string& name);
+
+/// The codec that a data set's provenance names as "codec"; uint8 where it names none.
+std::shared_ptr<const Codec> codec_of(const nlohmann::json& provenance);
+/// That of 8-bit pixels.
+std::shared_ptr<const Codec> pixel_codec();
+
+}  // namespace couplet

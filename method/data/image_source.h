@@ -1,0 +1,64 @@
+// Data sets as they come: from files of some format, or made by a program. The prepare stage turns any of them into
+// shards. A new kind of source is one file in method/data/sources and one line in its members.list.
+#pragma once
+
+#include "method/data/image_set.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// One split of a data set: its images, in an order that does not depend on the file system, and the class of each.
+class SourceImages : public ImageSet {
+public:
+  /// From 0 and below the number of the source's classes; 0 where it has no classes.
+  virtual std::int64_t label(std::int64_t image) const = 0;
+  /// What messages call an image: "image 17 of train-images.gz".
+  virtual std::string image_name(std::int64_t image) const;
+  /// A hash of all that decides the images and their labels, such as the bytes of the files (`files_hash`): equal
+  /// wherever the files lie.
+  virtual std::string content_hash() const = 0;
+
+protected:
+  using ImageSet::ImageSet;
+};
+
+struct ImageSource {
+  std::int64_t classes = 0;  ///< 0: images have no labels
+  std::unique_ptr<SourceImages> train, test;
+};
+
+/// Where a source finds its files: the keys of [prepare].
+struct SourceOptions {
+  std::filesystem::path folder;                                      ///< prepare.source
+  std::string train_images, train_labels, test_images, test_labels;  ///< files in it; "": there is none
+};
+
+struct SourceFile {
+  std::filesystem::path path;
+  std::string key;  ///< the option that names it
+};
+
+/// A kind of source: a value of prepare.format.
+struct SourceKind {
+  std::string name, help;
+  /// Opens a data set: reads headers and labels, not the images. An error names the file, what was found and what was
+  /// expected.
+  ImageSource (*open)(const SourceOptions& options) = nullptr;
+  /// The files whose bytes the data set is; they need not exist. None for a source that makes its images.
+  std::vector<SourceFile> (*files)(const SourceOptions& options) = nullptr;
+};
+
+/// All kinds: those that members.list names. Member `idx` is defined by `SourceKind idx_source()`.
+const std::vector<SourceKind>& source_kinds();
+/// An unknown name is refused with the nearest.
+const SourceKind& find_source(const std::string& name);
+
+/// The hash of the bytes of some files, in this order.
+std::string files_hash(const std::vector<std::filesystem::path>& files);
+
+}  // namespace couplet

@@ -1,0 +1,50 @@
+// A path of Gaussians from image to noise, x_t = α(t) x + σ(t) z (arXiv 2210.02747 §4): what a student is trained
+// along. Which ones there are stands in members.list.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// Time runs from t = 0, the image x, to t = 1, the noise z of unit variance. Times are [N], one for each row; so are
+/// coefficients, of the times' type. x and z are [N, ...].
+class Path {
+public:
+  virtual ~Path() = default;
+
+  virtual at::Tensor alpha(const at::Tensor& t) const = 0;
+  virtual at::Tensor sigma(const at::Tensor& t) const = 0;
+  virtual at::Tensor alpha_slope(const at::Tensor& t) const = 0;  ///< dα/dt
+  virtual at::Tensor sigma_slope(const at::Tensor& t) const = 0;  ///< dσ/dt
+
+  /// Standard deviation of the states that sampling starts from: σ where the images are forgotten.
+  virtual double prior_scale() const { return 1; }
+  /// The times between which the coefficients and their derivatives are finite. Networks are asked for no others.
+  virtual double first_time() const { return 0; }
+  virtual double last_time() const { return 1; }
+
+  /// x_t = α x + σ z
+  virtual at::Tensor state(const at::Tensor& x, const at::Tensor& z, const at::Tensor& t) const;
+  /// dx_t/dt = α' x + σ' z
+  virtual at::Tensor velocity(const at::Tensor& x, const at::Tensor& z, const at::Tensor& t) const;
+};
+
+/// Values [N] as factors of rows [N, ...]: [N, 1, ...].
+at::Tensor per_row(const at::Tensor& values, const at::Tensor& rows);
+
+/// A member of the registry of paths (method/paths/members.list).
+struct PathKind {
+  std::string name;
+  std::string help;  ///< one line
+  std::shared_ptr<const Path> (*make)() = nullptr;
+};
+
+const std::vector<PathKind>& path_kinds();
+/// An unknown name is refused with the nearest.
+const PathKind& find_path(const std::string& name);
+
+}  // namespace couplet

@@ -1,0 +1,12 @@
+#include "pipeline/loader/stored_rows.h"
+
+namespace couplet {
+
+void StoredRows::read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const {
+  const std::size_t row_bytes = columns().at(column).row_bytes();
+  std::vector<std::byte*> places(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < places.size(); ++i) places[i] = out.data() + i * row_bytes;
+  scatter(column, first, places);
+}
+
+}  // namespace couplet

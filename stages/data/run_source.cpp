@@ -1,0 +1,26 @@
+#include "stages/data/run_source.h"
+
+#include "storage/error.h"
+
+namespace couplet {
+
+SourceOptions source_options(const PrepareConfig& config) {
+  return {config.source, config.train_images, config.train_labels, config.test_images, config.test_labels};
+}
+
+ImageSource open_source(const PrepareConfig& config) {
+  return find_source(config.format).open(source_options(config));
+}
+
+std::vector<std::filesystem::path> source_files(const PrepareConfig& config) {
+  std::vector<std::filesystem::path> files;
+  for (const SourceFile& file : find_source(config.format).files(source_options(config))) files.push_back(file.path);
+  return files;
+}
+
+void require_source(const PrepareConfig& config) {
+  for (const SourceFile& file : find_source(config.format).files(source_options(config)))
+    if (!std::filesystem::exists(file.path)) refuse("{}: there is no file {}", file.key, file.path.string());
+}
+
+}  // namespace couplet

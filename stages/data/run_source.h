@@ -1,0 +1,20 @@
+// Where a run's data set comes from, as its configuration says.
+#pragma once
+
+#include "method/data/image_source.h"
+#include "pipeline/config/config.h"
+
+#include <filesystem>
+#include <vector>
+
+namespace couplet {
+
+SourceOptions source_options(const PrepareConfig& config);
+/// Opens the source of prepare.format.
+ImageSource open_source(const PrepareConfig& config);
+/// The files whose bytes the data set is, whether they exist or not.
+std::vector<std::filesystem::path> source_files(const PrepareConfig& config);
+/// Refuses, before any work, a source of which a file is not there.
+void require_source(const PrepareConfig& config);
+
+}  // namespace couplet

@@ -1,0 +1,189 @@
+// Shards of any source, on one rank and on several.
+#include "stages/prepare.h"
+
+#include "method/data/dataset.h"
+#include "pipeline/loader/table_rows.h"
+#include "storage/tables/filenames.h"
+#include "tests/method/data/idx_files.h"
+#include "tests/pipeline/ranks.h"
+#include "tests/storage/storage_testing.h"
+
+#include <torch/torch.h>
+
+#include <map>
+#include <memory>
+
+namespace couplet::testing {
+namespace {
+
+/// Colour images that are made as they are asked for: value v of image i is 5 i + v.
+class MadeImages : public SourceImages {
+public:
+  MadeImages(const std::string& name, std::int64_t images, std::int64_t classes, std::string content = "first")
+      : SourceImages(name, {images, 3, 6, 6}), classes_(classes), content_(std::move(content)) {}
+  at::Tensor read(std::int64_t first, std::int64_t count) override {
+    rows_read += count;
+    return (torch::arange(first, first + count).view({-1, 1}) * 5 + torch::arange(108))
+        .to(torch::kUInt8)
+        .view({-1, 3, 6, 6});
+  }
+  std::int64_t label(std::int64_t image) const override { return classes_ == 0 ? 0 : image * image % classes_; }
+  std::string content_hash() const override { return content_; }
+
+  std::int64_t rows_read = 0;
+
+private:
+  std::int64_t classes_;
+  std::string content_;
+};
+
+ImageSource made_source(std::int64_t train, std::int64_t test, std::int64_t classes) {
+  return {classes, std::make_unique<MadeImages>("made, train", train, classes),
+          std::make_unique<MadeImages>("made, test", test, classes)};
+}
+
+PrepareConfig small_shards() {
+  PrepareConfig config;
+  config.name = "Made";
+  config.shard_rows = 20;
+  config.block_rows = 10;
+  return config;
+}
+
+/// A folder that all ranks see.
+class PrepareTest : public ::testing::Test {
+protected:
+  PrepareTest() : run_(ranks().broadcast_text(folder_.path().string(), 0)) {}
+  ~PrepareTest() override { ranks().barrier(); }
+
+  void expect_rows(const fs::path& directory, SourceImages& images, std::int64_t rows) {
+    const RowTable table(directory, "couplet-dataset");
+    ASSERT_EQ(table.rows(), rows);
+    EXPECT_TRUE(read_rows(table, "image", 0, rows).equal(images.read(0, rows)));
+    const at::Tensor labels = read_rows(table, "label", 0, rows);
+    for (std::int64_t i = 0; i < rows; ++i) ASSERT_EQ(labels[i].item<std::int64_t>(), images.label(i)) << "row " << i;
+  }
+
+  Folder folder_;
+  RunDirectory run_;
+};
+
+TEST_F(PrepareTest, RowsStandInTheSourcesOrder) {
+  PrepareConfig config = small_shards();
+  config.test_rows = 33;
+  const ImageSource source = made_source(95, 40, 4);
+  publish_dataset(source, config, run_, ranks());
+  ranks().barrier();
+  const std::int64_t read = dynamic_cast<MadeImages&>(*source.train).rows_read;
+  expect_rows(run_.train_images(), *source.train, 95);
+  expect_rows(run_.test_images(), *source.test, 33);
+  // A rank reads the shards that it makes: 20 20 20 20 15.
+  std::int64_t mine = 0;
+  for (std::int64_t shard = ranks().rank(); shard < 5; shard += ranks().size()) mine += shard == 4 ? 15 : 20;
+  EXPECT_EQ(read, mine);
+  const RowTable train(run_.train_images(), "couplet-dataset");
+  EXPECT_EQ(train.provenance().at("dataset"), "Made");
+  EXPECT_EQ(train.provenance().at("split"), "train");
+  EXPECT_EQ(train.provenance().at("content"), "first");
+  const DatasetShape shape = dataset_shape(train);
+  EXPECT_EQ(shape.channels, 3);
+  EXPECT_EQ(shape.size, 6);
+  EXPECT_EQ(shape.classes, 4);
+  EXPECT_TRUE(shape.has_classes());
+  EXPECT_EQ(shape.class_counts, (std::vector<std::int64_t>{48, 47, 0, 0}));  // of i² modulo 4
+}
+
+TEST_F(PrepareTest, ShardsAreTheSameOnAnyNumberOfRanks) {
+  publish_dataset(made_source(95, 40, 3), small_shards(), run_, ranks());
+  ranks().barrier();
+  const Folder other;
+  const RunDirectory alone(other.path());
+  publish_dataset(made_source(95, 40, 3), small_shards(), alone, *make_single_communicator());
+  for (std::int64_t shard = 0; shard < 5; ++shard)
+    EXPECT_EQ(read_bytes(run_.train_images() / shard_name(shard, 5)),
+              read_bytes(alone.train_images() / shard_name(shard, 5)));
+  EXPECT_EQ(read_bytes(run_.test_images() / manifest_name), read_bytes(alone.test_images() / manifest_name));
+}
+
+TEST_F(PrepareTest, WholeShardsOfTheSameContentAreKept) {
+  publish_dataset(made_source(95, 20, 3), small_shards(), run_, ranks());
+  ranks().barrier();
+  if (ranks().is_root()) fs::remove(run_.train_images() / shard_name(2, 5));
+  ranks().barrier();
+  const ImageSource again = made_source(95, 20, 3);
+  publish_dataset(again, small_shards(), run_, ranks());
+  EXPECT_EQ(dynamic_cast<MadeImages&>(*again.train).rows_read, 2 % ranks().size() == ranks().rank() ? 20 : 0);
+  ranks().barrier();
+  const ImageSource changed{3, std::make_unique<MadeImages>("made, train", 95, 3, "second"),
+                            std::make_unique<MadeImages>("made, test", 20, 3)};
+  publish_dataset(changed, small_shards(), run_, ranks());
+  EXPECT_GT(dynamic_cast<MadeImages&>(*changed.train).rows_read, 0);
+  EXPECT_EQ(dynamic_cast<MadeImages&>(*changed.test).rows_read, 0);
+}
+
+TEST_F(PrepareTest, ImagesMayHaveNoLabels) {
+  const std::map<std::int64_t, bool> sets{{0, false}, {1, false}, {2, true}};
+  for (const auto& [classes, has_classes] : sets) {
+    const ImageSource source = made_source(25, 20, classes);
+    publish_dataset(source, small_shards(), run_, ranks());
+    ranks().barrier();
+    expect_rows(run_.train_images(), *source.train, 25);
+    const RowTable table(run_.train_images(), "couplet-dataset");
+    const DatasetShape shape = dataset_shape(table);
+    EXPECT_EQ(table.provenance().at("classes"), classes);
+    EXPECT_EQ(shape.classes, classes);
+    EXPECT_EQ(shape.has_classes(), has_classes);
+    EXPECT_EQ(shape.labels(), std::max<std::int64_t>(1, classes));
+    EXPECT_EQ(std::ssize(shape.class_counts), shape.labels());
+    if (!has_classes) {
+      EXPECT_EQ(shape.class_counts.front(), 25);
+    }
+    ranks().barrier();
+  }
+}
+
+TEST_F(PrepareTest, IdxFilesBecomeTheSameRowsPackedOrNot) {
+  if (ranks().is_root()) {
+    write_packed(folder_ / "a", idx_pixels(95, 6, 6));
+    write_text(folder_ / "b", idx_labels(95, 10));
+    write_text(folder_ / "c", idx_pixels(40, 6, 6));
+    write_packed(folder_ / "d", idx_labels(40, 10));
+  }
+  ranks().barrier();
+  const ImageSource source = find_source("idx").open({run_.root(), "a", "b", "c", "d"});
+  publish_dataset(source, small_shards(), run_, ranks());
+  ranks().barrier();
+  const RowTable train(run_.train_images(), "couplet-dataset");
+  const at::Tensor expected = (torch::arange(95).view({-1, 1}) * 7 + torch::arange(36) * 3).to(torch::kUInt8);
+  EXPECT_TRUE(read_rows(train, "image", 0, 95).flatten(1).equal(expected));
+  EXPECT_TRUE(read_rows(train, "label", 0, 95).equal(torch::arange(95).remainder(10).to(torch::kInt32)));
+  EXPECT_EQ(dataset_shape(train).classes, 10);
+}
+
+TEST_F(PrepareTest, WhatDoesNotFitIsAnErrorThatNamesIt) {
+  const auto publish = [&](const ImageSource& source, const PrepareConfig& config) {
+    publish_dataset(source, config, run_, ranks());
+  };
+  PrepareConfig config = small_shards();
+  config.train_rows = 96;
+  expect_error([&] { publish(made_source(95, 40, 3), config); }, {"prepare.train-rows = 96", "made, train", "95"});
+  config = small_shards();
+  config.test_rows = 41;
+  expect_error([&] { publish(made_source(95, 40, 3), config); }, {"prepare.test-rows = 41", "made, test", "40"});
+  if (ranks().size() > 1) return;  // what one rank alone meets ends the job
+  ImageSource wrong = made_source(95, 40, 3);
+  wrong.classes = 2;
+  expect_error([&] { publish(wrong, small_shards()); }, {"image ", "of made, train", "class ", "2 classes"});
+  write_text(folder_ / "a", idx_pixels(40, 6, 6));
+  write_text(folder_ / "b", idx_pixels(20, 5, 6));
+  const ImageSource unequal = find_source("idx").open({folder_.path(), "a", "", "b", ""});
+  expect_error([&] { publish(unequal, small_shards()); },
+               {"1 x 6 x 6", (folder_ / "a").string(), "1 x 5 x 6", (folder_ / "b").string()});
+  write_packed(folder_ / "a", idx_pixels(40, 5, 6).substr(0, 1000));
+  const ImageSource truncated = find_source("idx").open({folder_.path(), "a", "", "b", ""});
+  expect_error([&] { publish(truncated, small_shards()); }, {(folder_ / "a").string(), "truncated", "expected 1200"});
+  EXPECT_FALSE(fs::exists(run_.train_images() / manifest_name));
+}
+
+}  // namespace
+}  // namespace couplet::testing
