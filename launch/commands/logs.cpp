@@ -8,6 +8,7 @@
 #include "stages/rank_notes.h"
 #include "storage/clock.h"
 #include "storage/files/text_tail.h"
+#include "storage/filesystem.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
@@ -21,8 +22,6 @@
 namespace couplet {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::int64_t usual_lines = 200;
 constexpr std::size_t most_notes = 8;
@@ -38,8 +37,7 @@ CommandSyntax logs_syntax() {
                 {"lines", "N", "of each file, the last N lines (default 200; 0: all)"}},
       .takes_keys = false,
       .notes =
-          "STAGE: " +
-          kind_names() +
+          "STAGE: " + kind_names() +
           ", or one such as student/nf-0;\n"
           "without it the stage that runs, or else the one that stopped last.\n"
           "Printed are RUN/log/STAGE.log, the outputs of its jobs (RUN/log/slurm-STAGE-JOB.out) without what stands\n"

@@ -1,6 +1,7 @@
 #include "launch/slurm/job_book.h"
 
 #include "storage/files/text_tail.h"
+#include "storage/filesystem.h"
 
 #include <fmt/ranges.h>
 
@@ -11,8 +12,6 @@
 namespace couplet {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 std::int64_t number_in(const fs::path& path) {
   const std::string text = first_line(path);

@@ -8,14 +8,13 @@
 #include "storage/error.h"
 #include "storage/files/file_lock.h"
 #include "storage/files/text_tail.h"
+#include "storage/filesystem.h"
 
 #include <algorithm>
 
 namespace couplet {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 using Boards = std::map<std::string, std::vector<RankRecord>>;
 

@@ -3,6 +3,7 @@
 #include "launch/slurm/job_book.h"
 #include "stages/rank_notes.h"
 #include "storage/files/text_tail.h"
+#include "storage/filesystem.h"
 
 #include <algorithm>
 #include <charconv>
@@ -13,8 +14,6 @@
 namespace couplet {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 /// A line's speaker.
 struct Speaker {

@@ -4,6 +4,7 @@
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
 #include "storage/files/hash.h"
+#include "storage/filesystem.h"
 #include "storage/json_difference.h"
 
 #include <fmt/ranges.h>
@@ -18,7 +19,6 @@
 namespace couplet {
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 /// "teacher.channels is "64" on rank 1, "128" on ranks 0, 2"

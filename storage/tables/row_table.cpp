@@ -93,9 +93,7 @@ RowTable::RowTable(const std::filesystem::path& directory, const std::string& ex
 }
 
 std::string RowTable::content_hash() const {
-  std::string hashes;
-  for (const auto& entry : manifest_.at("shards")) hashes += entry.at("hash").get<std::string>();
-  return hash_text(hashes);
+  return couplet::content_hash(manifest_);
 }
 
 void RowTable::check_range(std::size_t column, std::int64_t first, std::int64_t count) const {

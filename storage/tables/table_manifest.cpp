@@ -133,6 +133,21 @@ bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& 
   return why.empty();
 }
 
+std::string content_hash(const json& manifest) {
+  std::string hashes;
+  for (const auto& shard : manifest.at("shards")) hashes += shard.at("hash").get<std::string>();
+  return hash_text(hashes);
+}
+
+std::string table_hash(const std::filesystem::path& directory) {
+  if (!fs::exists(directory / manifest_name)) return "";
+  try {
+    return content_hash(load_manifest(directory, ""));
+  } catch (const Error&) {
+    return "";
+  }
+}
+
 void publish_manifest(const std::filesystem::path& directory, const ShardPlan& plan, const std::string& format,
                       const nlohmann::json& summary) {
   check_plan(directory, plan);

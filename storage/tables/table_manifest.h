@@ -40,6 +40,11 @@ ShardPlan manifest_plan(const nlohmann::json& manifest);
 /// What shard_facts must give for a shard that a manifest lists.
 nlohmann::json listed_facts(const nlohmann::json& manifest, std::int64_t index);
 
+/// The content of the table that a manifest closes: a hash of its shards' hashes.
+std::string content_hash(const nlohmann::json& manifest);
+/// The same of the table in `directory`; "" where there is none, or a damaged one.
+std::string table_hash(const std::filesystem::path& directory);
+
 /// Closes a table: opens every shard, checks that they belong together, writes manifest.json (last). The manifest holds
 /// format, version, rows, shard_rows, block_rows, columns, provenance, `summary`, and name, rows and content hash of
 /// every shard.
