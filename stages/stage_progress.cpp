@@ -2,22 +2,18 @@
 
 #include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/optimizer/schedule.h"
+#include "stages/rank_notes.h"
 #include "storage/clock.h"
-#include "storage/files/atomic_file.h"
 #include "storage/files/text_tail.h"
 #include "storage/tables/filenames.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 namespace couplet {
 
 namespace {
-
-constexpr double lately = 600;  // seconds for which a log that says a speed is believed
 
 double ago(const std::filesystem::path& path) {
   const double changed = changed_at(path);
@@ -37,37 +33,7 @@ double step_rate(const std::vector<std::string>& lines) {
   return seconds > 0 ? static_cast<double>(steps) / seconds : 0;
 }
 
-/// Shards a second, by what the processes that make them said last.
-double shard_rate(const RunDirectory& run, const std::string& name, std::int64_t shard_rows) {
-  static const std::regex progress(R"(shard \d+/\d+, (\d+) rows/s)");
-  double rows = 0;
-  if (!std::filesystem::exists(run.log())) return 0;
-  for (const auto& entry : std::filesystem::directory_iterator(run.log())) {
-    const std::string file = entry.path().filename().string();
-    if (!file.starts_with(name) || !file.ends_with(".log") || unix_now() - changed_at(entry.path()) > lately) continue;
-    std::smatch match;
-    const auto lines = last_lines(entry.path(), 4096);
-    for (auto line = lines.rbegin(); line != lines.rend(); ++line)
-      if (std::regex_search(*line, match, progress)) {
-        rows += std::stod(match[1]);
-        break;
-      }
-  }
-  return shard_rows > 0 ? rows / static_cast<double>(shard_rows) : 0;
-}
-
 }  // namespace
-
-double unix_now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-double changed_at(const std::filesystem::path& path) {
-  std::error_code error;
-  const auto time = std::filesystem::last_write_time(path, error);
-  if (error) return 0;
-  return std::chrono::duration<double>(std::chrono::file_clock::to_sys(time).time_since_epoch()).count();
-}
 
 StageWork training_work(const std::filesystem::path& directory, const TrainingConfig& training) {
   StageWork work{0, training_steps(training), "steps", 0, -1};
@@ -103,7 +69,7 @@ StageWork shard_work(const std::filesystem::path& directory) {
 
 StageWork table_work(const StageNode& node, const RunView& view) {
   StageWork work = shard_work(view.run.stage(node.name));
-  work.rate = shard_rate(view.run, node.name, view.config.couple.shard_rows);
+  work.rate = noted_rate(view.run, node);
   return work;
 }
 

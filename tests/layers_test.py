@@ -27,7 +27,7 @@ MAY_INCLUDE = {
     "pipeline/process": [],
     "pipeline/config": [],
     "pipeline/liveness": ["process"],
-    "pipeline/distributed": ["liveness", "process"],
+    "pipeline/distributed": ["liveness", "process", "tensor"],
     "pipeline/loader": ["distributed", "liveness", "process", "config", "tensor"],
     "pipeline/optimizer": ["distributed", "config", "tensor"],
     "pipeline/checkpoint": ["optimizer", "distributed", "liveness", "process", "tensor"],

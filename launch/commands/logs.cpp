@@ -5,8 +5,10 @@
 #include "launch/status/stage_logs.h"
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
+#include "stages/rank_notes.h"
 #include "storage/clock.h"
 #include "storage/files/text_tail.h"
+#include "storage/filesystem.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
@@ -20,8 +22,6 @@
 namespace couplet {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::int64_t usual_lines = 200;
 constexpr std::size_t most_notes = 8;
@@ -37,8 +37,7 @@ CommandSyntax logs_syntax() {
                 {"lines", "N", "of each file, the last N lines (default 200; 0: all)"}},
       .takes_keys = false,
       .notes =
-          "STAGE: " +
-          kind_names() +
+          "STAGE: " + kind_names() +
           ", or one such as student/nf-0;\n"
           "without it the stage that runs, or else the one that stopped last.\n"
           "Printed are RUN/log/STAGE.log, the outputs of its jobs (RUN/log/slurm-STAGE-JOB.out) without what stands\n"
@@ -122,7 +121,7 @@ bool print_notes(Printer& printer, const RunDirectory& run, const std::vector<St
   const auto wanted = [&](const std::string& name) {
     return std::ranges::any_of(nodes, [&](const StageNode& node) { return is_board_of(name, node); });
   };
-  const fs::path file = run.log() / "ranks";
+  const fs::path file = run.rank_notes();
   bool any = false;
   for (const auto& [board, records] : RankBoard::read_all(file, wanted)) {
     std::size_t printed = 0;

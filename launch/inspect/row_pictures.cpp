@@ -7,6 +7,7 @@
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/device.h"
+#include "pipeline/tensor/tensor_bytes.h"
 #include "pipeline/tensor/weights.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
@@ -31,8 +32,7 @@ at::Tensor read_tensor(const RowSource& source, const std::string& name, const R
   std::vector<std::int64_t> sizes{rows.count()};
   sizes.insert(sizes.end(), column.shape.begin(), column.shape.end());
   at::Tensor values = torch::empty(sizes, scalar_type(column.type));
-  source.read(*index, rows.first, rows.count(),
-              {static_cast<std::byte*>(values.data_ptr()), static_cast<std::size_t>(values.nbytes())});
+  source.read(*index, rows.first, rows.count(), writable_bytes(values));
   return values;
 }
 

@@ -13,11 +13,6 @@
 
 namespace couplet {
 
-std::string flat_name(std::string stage) {
-  std::ranges::replace(stage, '/', '-');
-  return stage;
-}
-
 std::vector<SubmittedJob> read_jobs(const SlurmFiles& files) {
   std::vector<SubmittedJob> jobs;
   std::ifstream file(files.jobs());

@@ -3,10 +3,12 @@
 #include "launch/status/stage_logs.h"
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
+#include "stages/rank_notes.h"
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/files/file_lock.h"
 #include "storage/files/text_tail.h"
+#include "storage/filesystem.h"
 
 #include <algorithm>
 
@@ -14,27 +16,16 @@ namespace couplet {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 using Boards = std::map<std::string, std::vector<RankRecord>>;
 
-/// What a stage's processes said last.
-struct Words {
-  fs::path log;
-  std::string last, error;
-};
-
-Words read_words(const StageNode& node, const RunDirectory& run) {
-  Words words{newest_log(run, node), "", ""};
-  const std::string prefix = (node.kind == "couple" ? words.log.stem().string() : node.name) + ": ";
-  constexpr std::string_view program = "couplet: ";
-  for (const std::string& line : last_lines(words.log)) {
-    words.last = line;
-    while (words.last.starts_with(prefix)) words.last.erase(0, prefix.size());
-    if (line.starts_with(prefix)) words.error.clear();
-    if (line.starts_with(program)) words.error = line.substr(program.size());
-  }
-  return words;
+/// The last line of a stage's log, for people, without the stage's name in front.
+std::string last_line_of(const fs::path& log, const StageNode& node) {
+  const std::vector<std::string> lines = last_lines(log);
+  if (lines.empty()) return "";
+  const std::string name = (node.kind == "couple" ? log.stem().string() : node.name) + ": ";
+  std::string last = lines.back();
+  while (last.starts_with(name)) last.erase(0, name.size());
+  return last;
 }
 
 class Gathering {
@@ -45,7 +36,7 @@ public:
         book_(run, scheduler, [this](const std::string& stage) { return is_unfinished(stage); }) {
     for (const StageNode& node : opened_.graph)
       if (is_unfinished(node.name)) unfinished_.push_back(&node);
-    boards_ = RankBoard::read_all(run.log() / "ranks", [this](const std::string& name) {
+    boards_ = RankBoard::read_all(run.rank_notes(), [this](const std::string& name) {
       return std::ranges::any_of(unfinished_, [&](const StageNode* node) { return is_board_of(name, *node); });
     });
   }
@@ -89,8 +80,8 @@ StageFacts Gathering::facts_of(const StageNode& node) const {
                    .job = book_.of(node.name),
                    .outputs = {},
                    .last_line = "",
-                   .last_error = "",
-                   .log = {},
+                   .failure = {},
+                   .log = newest_log(run_, node),
                    .timeout = opened_.config.pipeline.timeout};
   if (facts.holder.empty() && node.kind == "couple") facts.holder = FileLock::holder(run_.parts_lock(node.name));
   if (facts.record) facts.current = is_current(node, *facts.record);
@@ -101,10 +92,8 @@ StageFacts Gathering::facts_of(const StageNode& node) const {
   if (node.kind != "couple" && facts.pulses.size() > 1) facts.pulses.erase(node.kind);
   if (facts.holder.empty() && node.kind != "couple" && node.kind != node.name) facts.pulses.erase(node.kind);
   if (facts.job && is_unfinished(node.name)) facts.outputs = submission_outputs(run_, facts.job->submitted);
-  const Words words = read_words(node, run_);
-  facts.last_line = words.last;
-  facts.last_error = words.error;
-  facts.log = words.log;
+  facts.last_line = last_line_of(facts.log, node);
+  facts.failure = last_failure(run_, node);
   return facts;
 }
 

@@ -117,17 +117,8 @@ void check_student(const Config& config, const std::string& name) {
   require_distinct(section + ".seeds", student.seeds);
   for (const double rate : config.evaluate.ema)
     if (rate != 0 && std::ranges::find(student.training.ema, rate) == student.training.ema.end())
-      refuse("evaluate.ema lists the rate {}, of which the student {} keeps no average: {}.ema = {}", rate, name, section,
-             fmt::join(student.training.ema, " "));
-}
-
-void check_batch(const std::string& section, std::int64_t batch, std::int64_t ranks) {
-  if (batch % ranks == 0) return;
-  std::vector<std::int64_t> valid;
-  for (std::int64_t count = 1; count <= std::min<std::int64_t>(batch, 64); ++count)
-    if (batch % count == 0) valid.push_back(count);
-  refuse("{}.batch = {} does not divide by {} ranks; the nearest valid batch: {}; ranks that divide {}: {}", section,
-         batch, ranks, nearest_multiples(batch, ranks), batch, fmt::join(valid, ", "));
+      refuse("evaluate.ema lists the rate {}, of which the student {} keeps no average: {}.ema = {}", rate, name,
+             section, fmt::join(student.training.ema, " "));
 }
 
 }  // namespace
@@ -145,6 +136,15 @@ void require_slices(const PipelineConfig& pipeline, std::int64_t ranks) {
         "(pipeline.slices = {})",
         ranks, pipeline.slices, powers_up_to(pipeline.slices), pipeline.slices);
   }
+}
+
+void require_divisible(const std::string& section, std::int64_t batch, std::int64_t ranks) {
+  if (batch % ranks == 0) return;
+  std::vector<std::int64_t> valid;
+  for (std::int64_t count = 1; count <= std::min<std::int64_t>(batch, 64); ++count)
+    if (batch % count == 0) valid.push_back(count);
+  refuse("{}.batch = {} does not divide by {} ranks; the nearest valid batch: {}; ranks that divide {}: {}", section,
+         batch, ranks, nearest_multiples(batch, ranks), batch, fmt::join(valid, ", "));
 }
 
 void require_sliceable(const PipelineConfig& pipeline, const std::string& section, std::int64_t batch) {
@@ -179,7 +179,7 @@ void validate(const Config& config) {
 void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind, const std::string& student) {
   const auto check = [&](const std::string& section, const TrainingConfig& training) {
     require_slices(config.pipeline, ranks);
-    check_batch(section, training.batch, ranks);
+    require_divisible(section, training.batch, ranks);
   };
   if (kind == "features") check(kind, config.features.training);
   if (kind == "teacher") check(kind, config.teacher.training);

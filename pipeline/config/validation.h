@@ -16,6 +16,9 @@ void validate_ranks(const Config& config, std::int64_t ranks, const std::string&
 /// With pipeline.reproducible: refuses a number of slices that is no power of two, and a number of ranks that does not
 /// divide it, naming those that do.
 void require_slices(const PipelineConfig& pipeline, std::int64_t ranks);
+/// Refuses a global batch that the ranks cannot share equally, naming batches and numbers of ranks that go. `section`:
+/// "teacher".
+void require_divisible(const std::string& section, std::int64_t batch, std::int64_t ranks);
 /// With pipeline.reproducible: refuses a global batch that does not divide by the slices. `section`: "teacher".
 void require_sliceable(const PipelineConfig& pipeline, const std::string& section, std::int64_t batch);
 

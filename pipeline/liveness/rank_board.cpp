@@ -46,7 +46,8 @@ std::string to_text(const RankRecord& record, const std::string& job) {
                                {"collectives", activity.collectives},
                                {"waits_for", activity.waits_for},
                                {"what", activity.what.substr(0, text_bytes)},
-                               {"step", activity.step.substr(0, text_bytes)}};
+                               {"step", activity.step.substr(0, text_bytes)},
+                               {"rate", activity.rate}};
   // Texts may have been cut within a character.
   std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   text.resize(record_bytes - hash_digits - 2, ' ');
@@ -74,6 +75,7 @@ std::optional<std::pair<RankRecord, std::string>> parse(const std::string& text)
   record.activity.waits_for = json.value("waits_for", std::int64_t{0});
   record.activity.what = json.value("what", "");
   record.activity.step = json.value("step", "");
+  record.activity.rate = json.value("rate", 0.0);
   return std::pair(record, json.value("job", ""));
 }
 

@@ -1,5 +1,7 @@
 #include "pipeline/process/host.h"
 
+#include "storage/filesystem.h"
+
 #include <sched.h>
 #include <sys/resource.h>
 
@@ -12,8 +14,6 @@
 
 namespace couplet {
 namespace {
-
-namespace fs = std::filesystem;
 
 std::string text_of(const fs::path& path) {
   std::ifstream file(path);

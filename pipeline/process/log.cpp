@@ -54,6 +54,12 @@ void say_line(const std::string& line) {
   if (to.file >= 0) write_whole(to.file, text);  // a full disk must not end the work that the line is about
 }
 
+std::string stage_in_log() {
+  auto& to = destination();
+  const std::scoped_lock lock(to.mutex);
+  return to.stage;
+}
+
 void warn_line(const std::string& line) {
   auto& to = destination();
   const std::scoped_lock lock(to.mutex);

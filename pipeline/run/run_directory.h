@@ -8,6 +8,12 @@
 
 namespace couplet {
 
+/// "student/nf-0" → "student-nf-0": a stage's name in names of files and jobs.
+inline std::string flat_name(std::string stage) {
+  std::replace(stage.begin(), stage.end(), '/', '-');
+  return stage;
+}
+
 class RunDirectory {
 public:
   explicit RunDirectory(std::filesystem::path root) : root_(std::move(root)) {}
@@ -22,10 +28,9 @@ public:
   /// Shared among jobs that make parts of one stage, exclusive for one that makes all of it.
   std::filesystem::path parts_lock(const std::string& name) const { return stage(name) / ".parts-lock"; }
   /// The stage's lines over all attempts: log/student-nf-0.log.
-  std::filesystem::path stage_log(std::string name) const {
-    std::replace(name.begin(), name.end(), '/', '-');
-    return log() / (name + ".log");
-  }
+  std::filesystem::path stage_log(const std::string& name) const { return log() / (flat_name(name) + ".log"); }
+  /// Where the ranks of every job note what they do, and the failure that ended one is kept.
+  std::filesystem::path rank_notes() const { return log() / "ranks"; }
   // What the stages publish:
   std::filesystem::path train_images() const { return root_ / "prepare" / "train"; }
   std::filesystem::path test_images() const { return root_ / "prepare" / "test"; }

@@ -119,6 +119,7 @@ void make_shards(StageContext& context, const CouplingTables& all, const ShardRa
           fmt::format("{}: stopped after whole shards; the same command makes the rest", context.node.name));
     }
     const auto done = static_cast<std::int64_t>(std::min(round + size, missing.size()));
+    note_rate(progress.rate(done));
     if (progress.due(done)) {
       say("shard {}/{}, {:.0f} rows/s, {} left", done, missing.size(),
           progress.rate(done) * static_cast<double>(context.config.couple.shard_rows), progress.remaining(done));

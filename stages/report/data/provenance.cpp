@@ -1,9 +1,9 @@
 #include "stages/report/data/provenance.h"
 
-#include "stages/results/score_basis.h"
 #include "stages/results/score_record.h"
 #include "stages/trained/models.h"
 #include "storage/files/hash.h"
+#include "storage/tables/table_manifest.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
