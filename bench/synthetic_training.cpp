@@ -1,5 +1,6 @@
 #include "bench/synthetic_training.h"
 
+#include "method/data/images.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 
@@ -51,8 +52,7 @@ SyntheticTraining teacher(const Config& config, const SyntheticRows& rows) {
   task.batch = [=, drop = config.teacher.label_drop, noise = teacher_noise(config.teacher)](const BatchRange& range) {
     const auto positions = positions_of(range);
     const auto index = rows_at(positions, rows.images.size(0));
-    return Batch{noised_rows(rows.images.index_select(0, index), *rows.shape.codec, noise, seed, Purpose::teacher_noise,
-                             positions),
+    return Batch{noised_rows(rows.images.index_select(0, index), noise, seed, Purpose::teacher_noise, positions),
                  dropped(rows.labels.index_select(0, index), positions, seed, drop, -1)};
   };
   task.loss = [model](const Batch& batch) mutable { return model->loss(model->forward(batch[0], batch[1])); };

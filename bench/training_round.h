@@ -7,6 +7,7 @@
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/process/log.h"
+#include "pipeline/training/trainer.h"
 #include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>

@@ -27,17 +27,31 @@ if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then
 fi
 files=$run/slurm/$name
 log=$run/log/slurm-$name-${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}.out
-note=$files.note  # the ranks' own words: a line when asked to stop (USR1, TERM, again) or failing
+note=$files.note  # what the ranks leave about their end: a JSON object a line (pipeline/process/end_note.h)
 
 say() { printf '%(%F %T)T job %s (%s): %s\n' -1 "$job" "$stage" "$*"; }
 
 # The file holds the old text or the new one, never half of it.
 publish() { printf '%s\n' "$2" > "$1.$$" && mv -f "$1.$$" "$1"; }
 
-# Why it stopped, in one line, for `couplet status`.
+# $1 as a JSON string. Other control characters become spaces; bytes that are no UTF-8 are left to the reader.
+json_text() {
+  local LC_ALL=C text=$1 backslash='\' newline=$'\n' tab=$'\t'
+  text=${text//"$backslash"/"$backslash$backslash"}
+  text=${text//'"'/"$backslash"'"'}
+  text=${text//"$newline"/"$backslash"n}
+  text=${text//"$tab"/"$backslash"t}
+  printf '"%s"' "${text//[[:cntrl:]]/ }"
+}
+
+# Why it stopped, for `couplet status` (launch/slurm/job_end.h). $1: requeued, retried, failed, cancelled, refused or
+# stopped; $2: the reason in words
 leave_reason() {
-  say "$1"
-  publish "$files.reason" "$(printf '%(%F %T)T' -1) $stage: $1; log: $log"
+  say "$2"
+  local end
+  printf -v end '{"time":%(%s)T,"stage":%s,"state":"%s","reason":%s,"log":%s}' \
+    -1 "$(json_text "$stage")" "$1" "$(json_text "$2")" "$(json_text "$log")"
+  publish "$files.reason" "$end"
 }
 
 cancelled() { [[ -e $run/slurm/$flat.cancelled || -e $files.cancelled ]]; }
@@ -56,13 +70,13 @@ look() {
 # Leaves a reason if the job is over, so that nothing may queue it again: Slurm would do even that to a cancelled job.
 over() {
   if cancelled; then
-    leave_reason "cancelled"
+    leave_reason cancelled "cancelled"
   elif [[ -n $requeued ]]; then
-    leave_reason "ended and queued again by Slurm (preempted, a node that failed, or scontrol requeue)"
+    leave_reason requeued "ended and queued again by Slurm (preempted, a node that failed, or scontrol requeue)"
   elif [[ $state == COMPLETING && $why == TimeLimit ]]; then
-    leave_reason "its time limit came before it had saved; raise slurm.signal-lead or slurm.time"
+    leave_reason failed "its time limit came before it had saved; raise slurm.signal-lead or slurm.time"
   elif [[ -n $state && $state != RUNNING ]]; then
-    leave_reason "cancelled by scancel ($state)"
+    leave_reason cancelled "cancelled by scancel ($state)"
   else
     return 1
   fi
@@ -78,38 +92,45 @@ queue_again() {
     [[ -n $state ]] && timeout 60 scontrol requeue "$job" && return
     sleep "$try"
   done
-  leave_reason "$1, but Slurm did not queue it again; couplet submit --run-dir $run goes on"
+  leave_reason failed "$1, but Slurm did not queue it again; couplet submit --run-dir $run goes on"
 }
 
-# $1: counter, $2: its bound, $3: the bound's key, $4: why
+# $1: requeued or retried, which are counted apart; $2: why
 queue_again_bounded() {
-  local so_far=0
-  [[ -r $files.$1 ]] && read -r so_far < "$files.$1"
-  if (( so_far >= $2 )); then
-    leave_reason "$4; not queued again: $3 = $2"
+  local so_far=0 counter=requeues bound=$max_requeues
+  [[ $1 == retried ]] && counter=retries bound=$max_retries
+  [[ -r $files.$counter ]] && read -r so_far < "$files.$counter"
+  if (( so_far >= bound )); then
+    leave_reason failed "$2; not queued again: slurm.max-$counter = $bound"
     return
   fi
-  publish "$files.$1" $((so_far + 1))
-  leave_reason "$4; queued again ($((so_far + 1)) of $2, $3)"
-  queue_again "$4"
+  publish "$files.$counter" $((so_far + 1))
+  leave_reason "$1" "$2; queued again ($((so_far + 1)) of $bound, slurm.max-$counter)"
+  queue_again "$2"
 }
 
 # Preempted, and Slurm queues it again when the grace time is over: a script that ended before would be a failed job.
 wait_for_requeue() {
-  leave_reason "preempted, the cluster queues it again"
+  leave_reason requeued "preempted, the cluster queues it again"
   while [[ -n $preempted && $state == RUNNING ]]; do
     sleep 2
     look
   done
 }
 
-# What the ranks said of the failure, else the last words of the launcher since this start.
+# True if a rank has noted this event.
+noted() { grep -a -q "^{\"event\":\"$1\"" "$note" 2> /dev/null; }
+
+# The ranks' message of the failure, else the last words of the launcher since this start: for people.
 failure() {
   local text said
-  text=$(grep -m 1 '^failed: ' "$note" 2> /dev/null)
-  [[ -n $text ]] && { echo "${text#failed: }"; return; }
-  said=$(tac "$log" 2> /dev/null | sed '/^[0-9 :-]* job [^ ]* ([^ ]*): starts on /Q' | grep . | head -n 60)
-  text=$(grep -E -m 1 '^(couplet|srun|slurmstepd|mpirun|prterun|ORTE)|error|signal|Killed' <<< "$said")
+  text=$(grep -a -m 1 '^{"event":"failed",' "$note" 2> /dev/null)
+  if [[ $text =~ ,\"message\":\"(.*)\"\}$ ]]; then
+    printf '%b\n' "${BASH_REMATCH[1]//'\"'/\\x22}"  # it knows all of JSON's escapes but that of a quote
+    return
+  fi
+  said=$(tail -c "+$((log_start + 1))" "$log" 2> /dev/null | tac | grep -a . | head -n 60)
+  text=$(grep -a -E -m 1 '^(couplet|srun|slurmstepd|mpirun|prterun|ORTE)|error|signal|Killed' <<< "$said")
   [[ -n $text ]] || text=$(head -n 1 <<< "$said")
   echo "${text:-the launcher said nothing}"
 }
@@ -153,36 +174,37 @@ run_launcher() {
 # What the launcher's end means.
 conclude() {
   if (( status == 0 )); then
-    if grep -qx 'done' "$note" 2> /dev/null; then
+    if noted done; then
       rm -f "$files.reason" "$note"
       return
     fi
     status=1  # srun says 0, too, where its ranks never started
   fi
   # Of the ranks' lines the first tells: those behind it may come of the launcher ending the other ranks.
-  local cause=$signal
-  [[ -n $cause ]] || cause=$(head -n 1 "$note" 2> /dev/null | grep -x 'USR1\|TERM')
+  local cause=$signal first
+  first=$(head -n 1 "$note" 2> /dev/null)
+  [[ -z $cause && $first =~ ^\{\"event\":\"signal\",\"signal\":\"(USR1|TERM)\" ]] && cause=${BASH_REMATCH[1]}
   look
   if over; then
     return
-  elif [[ -n $twice ]] || { [[ -n $cause ]] && grep -q '^again' "$note" 2> /dev/null; }; then
-    leave_reason "asked to stop twice; not queued again"
+  elif [[ -n $twice ]] || { [[ -n $cause ]] && noted again; }; then
+    leave_reason stopped "asked to stop twice; not queued again"
   elif [[ -n $preempted && $cluster_requeues == true ]]; then
     wait_for_requeue
   elif [[ -n $preempted || ( $cause == TERM && ( $status == 75 || $signal == TERM ) ) ]]; then
     if [[ $cluster_requeues == true ]]; then
-      leave_reason "stopped by SIGTERM without being preempted; not queued again (slurm.cluster-requeues)"
+      leave_reason stopped "stopped by SIGTERM without being preempted; not queued again (slurm.cluster-requeues)"
     else
-      queue_again_bounded requeues "$max_requeues" slurm.max-requeues "stopped by SIGTERM"
+      queue_again_bounded requeued "stopped by SIGTERM"
     fi
   elif (( status == 75 )); then
-    queue_again_bounded requeues "$max_requeues" slurm.max-requeues "saved and stopped before its time limit"
+    queue_again_bounded requeued "saved and stopped before its time limit"
   elif [[ $cause == USR1 ]] && (( status == 138 )); then  # 128 + SIGUSR1: it came before the ranks were ready for it
-    queue_again_bounded requeues "$max_requeues" slurm.max-requeues "stopped before its time limit, while it started"
+    queue_again_bounded requeued "stopped before its time limit, while it started"
   elif (( status == 2 )); then  # refused, and would be again
-    leave_reason "refused: $(failure)"
+    leave_reason refused "refused: $(failure)"
   else
-    queue_again_bounded retries "$max_retries" slurm.max-retries "failed with status $status: $(failure)"
+    queue_again_bounded retried "failed with status $status: $(failure)"
   fi
 }
 
@@ -192,6 +214,7 @@ if cancelled; then
 fi
 rm -f "$note"
 say "starts on $SLURM_JOB_NODELIST${SLURM_RESTART_COUNT:+, queued again $SLURM_RESTART_COUNT times}"
+log_start=$(stat --format=%s "$log" 2> /dev/null)  # what follows is of this start
 
 if (( ${#modules[@]} )); then
   type module > /dev/null 2>&1 || . /etc/profile

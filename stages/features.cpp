@@ -85,7 +85,7 @@ void features(StageContext& context) {
   task.name = context.node.name;
   task.directory = context.directory();
   task.training = config.features.training;
-  task.provenance = {{"stage", context.fingerprint}, {"dataset", train_table.content_hash()}};
+  task.provenance = {{"stage", context.node.fingerprint}, {"dataset", train_table.content_hash()}};
   task.batch = [&](const BatchRange& range) {
     std::vector<at::Tensor> read = rows.read(range.first, range.rows);
     return Batch{to_float(codec.pixels(read[0])), read[1].to(torch::kInt64)};

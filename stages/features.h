@@ -1,7 +1,7 @@
 // The feature network that scores samples where no Inception network is given.
 #pragma once
 
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_context.h"
 
 namespace couplet {
 

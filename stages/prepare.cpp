@@ -3,6 +3,7 @@
 #include "method/data/codec.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/tensor_bytes.h"
 #include "stages/data/run_source.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
@@ -92,7 +93,7 @@ void write_shard(const SplitTask& split, const ShardHeader& header, const std::f
   for (std::int64_t done = 0; done < header.rows; done += at_once) {
     const std::int64_t count = std::min(at_once, header.rows - done);
     const at::Tensor images = split.images.read(header.first_row + done, count);
-    writer.write(0, done, {static_cast<const std::byte*>(images.const_data_ptr()), images.nbytes()});
+    writer.write(0, done, bytes_of(images));
   }
   std::vector<std::int32_t> labels;
   for (std::int64_t row = 0; row < header.rows; ++row) labels.push_back(stored_label(split, header.first_row + row));

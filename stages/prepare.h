@@ -2,7 +2,7 @@
 #pragma once
 
 #include "method/data/image_source.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_context.h"
 
 namespace couplet {
 

@@ -2,24 +2,18 @@
 
 #include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/optimizer/schedule.h"
-#include "pipeline/process/host.h"
-#include "stages/evaluate/sampling_settings.h"
-#include "stages/trained/models.h"
-#include "storage/files/atomic_file.h"
+#include "stages/rank_notes.h"
+#include "storage/clock.h"
 #include "storage/files/text_tail.h"
 #include "storage/tables/filenames.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 namespace couplet {
 
 namespace {
-
-constexpr double lately = 600;  // seconds for which a log that says a speed is believed
 
 double ago(const std::filesystem::path& path) {
   const double changed = changed_at(path);
@@ -39,6 +33,8 @@ double step_rate(const std::vector<std::string>& lines) {
   return seconds > 0 ? static_cast<double>(steps) / seconds : 0;
 }
 
+}  // namespace
+
 StageWork training_work(const std::filesystem::path& directory, const TrainingConfig& training) {
   StageWork work{0, training_steps(training), "steps", 0, -1};
   const auto lines = last_lines(directory / "metrics.jsonl");
@@ -54,26 +50,6 @@ StageWork training_work(const std::filesystem::path& directory, const TrainingCo
   return work;
 }
 
-/// Shards a second, by what the processes that make them said last.
-double shard_rate(const RunDirectory& run, const std::string& name, std::int64_t shard_rows) {
-  static const std::regex progress(R"(shard \d+/\d+, (\d+) rows/s)");
-  double rows = 0;
-  if (!std::filesystem::exists(run.log())) return 0;
-  for (const auto& entry : std::filesystem::directory_iterator(run.log())) {
-    const std::string file = entry.path().filename().string();
-    if (!file.starts_with(name) || !file.ends_with(".log") || unix_now() - changed_at(entry.path()) > lately) continue;
-    std::smatch match;
-    const auto lines = last_lines(entry.path(), 4096);
-    for (auto line = lines.rbegin(); line != lines.rend(); ++line)
-      if (std::regex_search(*line, match, progress)) {
-        rows += std::stod(match[1]);
-        break;
-      }
-  }
-  return shard_rows > 0 ? rows / static_cast<double>(shard_rows) : 0;
-}
-
-/// Shards under a directory; how many there will be stands in their names.
 StageWork shard_work(const std::filesystem::path& directory) {
   StageWork work{0, 0, "shards", 0, -1};
   if (!std::filesystem::exists(directory)) return work;
@@ -91,36 +67,14 @@ StageWork shard_work(const std::filesystem::path& directory) {
   return work;
 }
 
-StageWork score_work(const StageNode& node, const Config& config, const std::filesystem::path& directory) {
-  StageWork work{0, 0, "scores", 0, -1};
-  const bool denoises = denoising_std(config.teacher) > 0;
-  const auto seeds = static_cast<std::int64_t>(config.evaluate.sampling_seeds.size());
-  work.total = node.coupling.empty()
-                   ? 1 + seeds * (denoises ? 2 : 1)
-                   : static_cast<std::int64_t>(
-                         samplings(config.evaluate, student_coupling(config.student, node.coupling)).size());
-  const auto path = directory / "records.json";
-  if (!std::filesystem::exists(path)) return work;
-  const auto file = nlohmann::json::parse(read_file(path), nullptr, false);
-  if (file.is_object() && file.contains("records"))
-    for (const auto& record : file["records"])
-      work.done += record.is_object() && record.value("metric", "") == "frechet_distance" ? 1 : 0;
-  work.saved_ago = ago(path);
+StageWork table_work(const StageNode& node, const RunView& view) {
+  StageWork work = shard_work(view.run.stage(node.name));
+  work.rate = noted_rate(view.run, node);
   return work;
 }
 
-}  // namespace
-
-StageWork work_of(const StageNode& node, const Config& config, const RunDirectory& run) {
-  const auto directory = run.stage(node.name);
-  if (node.kind == "features") return training_work(directory, config.features.training);
-  if (node.kind == "teacher") return training_work(directory, config.teacher.training);
-  if (node.kind == "student") return training_work(directory, config.student.training);
-  if (node.kind == "evaluate") return score_work(node, config, directory);
-  if (node.kind != "prepare" && node.kind != "couple") return {};
-  StageWork work = shard_work(directory);
-  if (node.kind == "couple") work.rate = shard_rate(run, node.name, config.couple.shard_rows);
-  return work;
+StageWork score_work(const std::filesystem::path& records, std::int64_t done, std::int64_t total) {
+  return {done, total, "scores", 0, ago(records)};
 }
 
 }  // namespace couplet

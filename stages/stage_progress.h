@@ -2,10 +2,10 @@
 #pragma once
 
 #include "pipeline/config/config.h"
-#include "pipeline/run/run_directory.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_context.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 namespace couplet {
@@ -21,7 +21,15 @@ struct StageWork {
   double remaining() const { return rate > 0 && total > 0 ? static_cast<double>(total - done) / rate : -1; }
 };
 
-/// Reads names and the ends of files only, however large the stage is.
-StageWork work_of(const StageNode& node, const Config& config, const RunDirectory& run);
+// Each reads names and the ends of files only, however large the stage is.
+
+/// Steps of a stage that trains.
+StageWork training_work(const std::filesystem::path& directory, const TrainingConfig& training);
+/// Shards under a directory; how many there will be stands in their names.
+StageWork shard_work(const std::filesystem::path& directory);
+/// Those of a coupling table, and how fast they are made.
+StageWork table_work(const StageNode& node, const RunView& view);
+/// Scores, of which `records` is the file.
+StageWork score_work(const std::filesystem::path& records, std::int64_t done, std::int64_t total);
 
 }  // namespace couplet

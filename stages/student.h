@@ -2,7 +2,7 @@
 #pragma once
 
 #include "method/couplings/coupling.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_context.h"
 #include "pipeline/training/task.h"
 
 #include <optional>

@@ -98,7 +98,7 @@ void teacher(StageContext& context) {
   task.name = context.node.name;
   task.directory = context.directory();
   task.training = config.teacher.training;
-  task.provenance = {{"stage", context.fingerprint},
+  task.provenance = {{"stage", context.node.fingerprint},
                      {"dataset", train_table.content_hash()},
                      {"init", config.teacher.init.empty() ? "" : hash_file(config.teacher.init)}};
   task.batch = [&](const BatchRange& range) { return teacher_batch(rows, range, config.teacher, *shape.codec, seed); };

@@ -1,7 +1,7 @@
 // The normalizing-flow teacher.
 #pragma once
 
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_context.h"
 
 namespace couplet {
 

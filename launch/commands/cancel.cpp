@@ -3,8 +3,10 @@
 #include "launch/slurm/live_jobs.h"
 
 #include "pipeline/process/log.h"
-#include "pipeline/run/stage_record.h"
+#include "stages/kinds.h"
+#include "stages/opened_run.h"
 #include "storage/files/file_lock.h"
+#include "storage/host_name.h"
 
 #include <fmt/ranges.h>
 #include <unistd.h>
@@ -23,23 +25,22 @@ CommandSyntax cancel_syntax() {
       .flags = {},
       .takes_keys = false,
       .notes =
-          "STAGE: prepare, features, teacher, couple, student, evaluate, report, or one such as student/nf-0. Slurm\n"
-          "cancels the jobs that wait for it too. A cancelled job does not queue itself again; `couplet submit`\n"
-          "goes on from what is saved.\n"};
+          "STAGE: " +
+          kind_names() +
+          ",\nor one such as student/nf-0. Slurm cancels the jobs that wait for it too. A cancelled job does not queue\n"
+          "itself again; `couplet submit` goes on from what is saved.\n"};
 }
 
 /// "user@host"
 std::string own_name() {
-  char host[256] = "unknown";
-  ::gethostname(host, sizeof host - 1);
   const char* user = std::getenv("USER");
-  return fmt::format("couplet cancel ({}@{})", user ? user : fmt::format("{}", ::getuid()), host);
+  return fmt::format("couplet cancel ({}@{})", user ? user : fmt::format("{}", ::getuid()), host_name());
 }
 
 /// Those of the stages that the user named; all without a name.
 std::vector<LiveJob> select(std::vector<LiveJob> jobs, const std::string& name, const RunDirectory& run) {
   if (name.empty()) return jobs;
-  const auto nodes = select_nodes(name, stage_graph(resolve_config(run.config(), {})));
+  const auto nodes = select_nodes(name, open_run(run.root()).graph);
   std::erase_if(jobs, [&](const LiveJob& job) {
     return std::ranges::find(nodes, job.submitted.stage, &StageNode::name) == nodes.end();
   });

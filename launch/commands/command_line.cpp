@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <iterator>
+#include <set>
 #include <sstream>
 
 namespace couplet {
@@ -28,7 +29,18 @@ bool has_letter(const Flag& flag) {
   return flag.letter != 0;
 }
 
-po::options_description describe(const CommandSyntax& syntax) {
+/// The keys of single students among the words: "student.wide.channels" of "--student.wide.channels".
+std::set<std::string> student_keys(const std::vector<std::string>& words) {
+  std::set<std::string> keys;
+  for (const std::string& word : words) {
+    if (!word.starts_with("--")) continue;
+    const std::string key = word.substr(2, word.find('=') - 2);
+    if (parse_student_key(key)) keys.insert(key);
+  }
+  return keys;
+}
+
+po::options_description describe(const CommandSyntax& syntax, const std::vector<std::string>& words) {
   po::options_description known;
   known.add_options()("help", "")(argument_name, po::value<std::string>());
   for (const auto& flag : syntax.flags) {
@@ -40,16 +52,20 @@ po::options_description describe(const CommandSyntax& syntax) {
   }
   for (const auto& key : syntax.further_keys) known.add_options()(key.c_str(), po::value<std::string>());
   if (!syntax.takes_keys) return known;
-  for (const auto& option : options()) {
+  const auto add = [&known](const std::string& key, const Option& option) {
     if (option.is_list())
-      known.add_options()(option.key.c_str(), po::value<std::vector<std::string>>()->multitoken());
+      known.add_options()(key.c_str(), po::value<std::vector<std::string>>()->multitoken());
     else
-      known.add_options()(option.key.c_str(), po::value<std::string>());
-  }
+      known.add_options()(key.c_str(), po::value<std::string>());
+  };
+  for (const auto& option : options()) add(option.key, option);
+  for (const std::string& key : student_keys(words)) add(key, find_option(key));
   return known;
 }
 
 [[noreturn]] void refuse_unknown(const CommandSyntax& syntax, const std::string& name) {
+  if (const std::string now = renamed_key(name); syntax.takes_keys && !now.empty())
+    refuse("--{} is called --{} now (`couplet config` prints all keys)", name, now);
   std::vector<std::string> candidates{"help"};
   for (const auto& flag : syntax.flags) candidates.push_back(flag.name);
   candidates.insert(candidates.end(), syntax.further_keys.begin(), syntax.further_keys.end());
@@ -60,7 +76,7 @@ po::options_description describe(const CommandSyntax& syntax) {
 }
 
 std::vector<po::option> split(const CommandSyntax& syntax, const std::vector<std::string>& words) {
-  const po::options_description known = describe(syntax);
+  const po::options_description known = describe(syntax, words);
   po::positional_options_description positions;
   const auto names = argument_names(syntax);
   const bool any_number = !names.empty() && names.back().ends_with("...");
@@ -151,8 +167,10 @@ std::string help_text(const CommandSyntax& syntax) {
     const std::string letter = has_letter(flag) ? fmt::format("-{}, ", flag.letter) : "";
     add(fmt::format("{}--{}{}{}", letter, flag.name, flag.value.empty() ? "" : " ", flag.value), flag.help);
   }
-  if (syntax.takes_keys)
+  if (syntax.takes_keys) {
     add("--section.key VALUE", "any key of the configuration; `couplet config` prints them with help");
+    add("--student.NAME.key VALUE", "a key of [student] for the student NAME alone");
+  }
   add("--help", "this text");
   if (!syntax.notes.empty()) text += "\n" + syntax.notes;
   text +=

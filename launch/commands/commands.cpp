@@ -1,5 +1,6 @@
 #include "launch/commands/commands.h"
 
+#include "stages/kinds.h"
 #include "storage/text.h"
 
 #include <algorithm>
@@ -69,6 +70,7 @@ const std::vector<Command>& commands() {
 
 int run_program(const std::vector<std::string>& words) {
   try {
+    offer_members();
     return pick_command(words);
   } catch (const Error& error) {
     fmt::print(stderr, "couplet: {}\n", error.what());

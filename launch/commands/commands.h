@@ -28,6 +28,11 @@ int compare_command(const std::vector<std::string>& words);
 int config_command(const std::vector<std::string>& words);
 int version_command(const std::vector<std::string>& words);
 
+/// --redo STAGE, of the commands that start a whole run.
+Flag redo_flag();
+/// Says which sections of students are not used, as student.compare does not list their names.
+void say_idle_sections(const Config& config);
+
 struct Command {
   std::string name, summary;
   int (*function)(const std::vector<std::string>& words);

@@ -2,6 +2,7 @@
 #include "launch/commands/commands.h"
 
 #include "pipeline/run/run_directory.h"
+#include "stages/opened_run.h"
 #include "stages/report/data/run_report.h"
 #include "stages/report/sections/page.h"
 #include "stages/results/score_basis.h"
@@ -79,12 +80,12 @@ int compare_command(const std::vector<std::string>& words) {
   data.program = "couplet " COUPLET_VERSION;
   std::vector<ScoreBasis> bases;
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    const Config config = resolve_config(runs[i].config(), {});
-    RunReport run = read_run_report(runs[i], config);
+    const OpenedRun opened = open_run(runs[i].root());
+    RunReport run = read_run_report(opened.view());
     run.name = names[i];
     if (!run.results.is_object())
       refuse("{} has no scores yet: none of its models has been evaluated", runs[i].root().string());
-    bases.push_back(score_basis(names[i], runs[i], config, run.results));
+    bases.push_back(score_basis(names[i], runs[i], opened.config, run.results));
     const std::string differs = difference(bases.back(), bases.front());
     if (i > 0 && !differs.empty()) refuse("these runs cannot be compared: {}", differs);
     data.runs.push_back(std::move(run));

@@ -2,8 +2,10 @@
 #include "launch/commands/commands.h"
 
 #include "method/models/fields/sit.h"
+#include "pipeline/config/options.h"
 #include "pipeline/run/stage_record.h"
 #include "pipeline/tensor/torch_file.h"
+#include "stages/opened_run.h"
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/row_table.h"
@@ -83,9 +85,10 @@ void require_peer_student(const StudentConfig& student) {
   require("student.objective", student.objective, "velocity");
 }
 
-PeerModel student_for_peer(const Config& config, const DatasetShape& shape, const std::filesystem::path& weights) {
-  require_peer_student(config.student);
-  const SiTOptions o = sit_options(student_options(config.student, shape));
+PeerModel student_for_peer(const StudentConfig& config, const DatasetShape& shape,
+                           const std::filesystem::path& weights) {
+  require_peer_student(config);
+  const SiTOptions o = sit_options(student_options(config, shape));
   return {"willisma/SiT",
           "models.SiT",
           {{"input_size", text(o.image_size)},
@@ -141,15 +144,15 @@ int export_command(const std::vector<std::string>& words) {
   const RunDirectory run(line.required("run-dir"));
   const std::string name = line.required("model");
   const std::filesystem::path output = parse_output(line);
-  if (!std::filesystem::exists(run.config()))
-    refuse("{} is no run directory: it has no config.ini", run.root().string());
-  const Config config = resolve_config(run.config(), {});
-  const StageNode node = trained_model(run, config, name);
+  const OpenedRun opened = open_run(run.root());
+  const Config& config = opened.config;
+  const StageNode node = trained_model(opened.view(), name);
   const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
   const bool raw = line.has("raw");
   const auto weights = run.stage(node.name) / (raw ? "weights.safetensors" : "ema.safetensors");
-  const PeerModel model =
-      node.kind == "teacher" ? teacher_for_peer(config, shape, weights) : student_for_peer(config, shape, weights);
+  const PeerModel model = node.kind == "teacher"
+                              ? teacher_for_peer(config, shape, weights)
+                              : student_for_peer(student_config(config, node.student), shape, weights);
   const auto facts = metadata(model, read_record(run.stage(node.name)).value(), raw);
   if (output.extension() == ".pt") {
     publish_file(output.string() + ".json", nlohmann::json(facts).dump(2) + "\n");

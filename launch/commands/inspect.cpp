@@ -27,8 +27,8 @@ CommandSyntax inspect_syntax() {
                 {"run-dir", "DIR", "the run whose teacher --pictures takes (the one that PATH lies in)"}},
       .takes_keys = false,
       .notes =
-          "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling. Rows are numbered from 0, in\n"
-          "a shard by its own numbers. Without --row, --export and --pictures all rows are read, their checksums\n"
+          "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling/nf/train. Rows are numbered\n"
+          "from 0, in a shard by its own numbers. Without --row, --export and --pictures all rows are read, their checksums\n"
           "compared, and the figures that docs/coupling-table.md explains are given. A shard needs neither\n"
           "manifest nor configuration.\n"};
 }

@@ -3,9 +3,12 @@
 #include "launch/local/process.h"
 #include "launch/status/run_status.h"
 #include "launch/status/stage_logs.h"
-#include "pipeline/process/host.h"
+#include "stages/kinds.h"
+#include "stages/opened_run.h"
+#include "stages/rank_notes.h"
+#include "storage/clock.h"
 #include "storage/files/text_tail.h"
-
+#include "storage/filesystem.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
@@ -19,8 +22,6 @@
 namespace couplet {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::int64_t usual_lines = 200;
 constexpr std::size_t most_notes = 8;
@@ -36,7 +37,8 @@ CommandSyntax logs_syntax() {
                 {"lines", "N", "of each file, the last N lines (default 200; 0: all)"}},
       .takes_keys = false,
       .notes =
-          "STAGE: prepare, features, teacher, couple, student, evaluate, report, or one such as student/nf-0;\n"
+          "STAGE: " + kind_names() +
+          ", or one such as student/nf-0;\n"
           "without it the stage that runs, or else the one that stopped last.\n"
           "Printed are RUN/log/STAGE.log, the outputs of its jobs (RUN/log/slurm-STAGE-JOB.out) without what stands\n"
           "in the log, and the ranks' last notes (RUN/log/ranks).\n"};
@@ -119,7 +121,7 @@ bool print_notes(Printer& printer, const RunDirectory& run, const std::vector<St
   const auto wanted = [&](const std::string& name) {
     return std::ranges::any_of(nodes, [&](const StageNode& node) { return is_board_of(name, node); });
   };
-  const fs::path file = run.log() / "ranks";
+  const fs::path file = run.rank_notes();
   bool any = false;
   for (const auto& [board, records] : RankBoard::read_all(file, wanted)) {
     std::size_t printed = 0;
@@ -158,7 +160,7 @@ int logs_command(const std::vector<std::string>& words) {
   }
   const RunDirectory run(line.argument());
   if (!fs::exists(run.config())) refuse("{} is no run directory: it has no config.ini", run.root().string());
-  const auto graph = stage_graph(resolve_config(run.config(), {}));
+  const auto graph = open_run(run.root()).graph;
   const std::vector<StageNode> nodes =
       line.argument(1).empty() ? std::vector{stage_of_interest(run, graph)} : select_nodes(line.argument(1), graph);
   std::optional<std::int64_t> rank;

@@ -30,7 +30,7 @@ int end_ranks(const RankIdentity& identity, const std::string& message, int stat
   if (identity.rank == 0 || !rank_0_ends_all()) {
     const std::string text =
         fmt::format("{}{}", identity.ranks > 1 ? fmt::format("rank {}: ", identity.rank) : "", message);
-    note_failure(text);
+    note_failure(identity.rank, text);
     fmt::print(stderr, "couplet: {}\n", text);
   }
   if (identity.ranks > 1) abort_all(status);

@@ -24,11 +24,11 @@ CommandSyntax repair_syntax() {
                     {"quick", "", "judge by headers, sizes and the manifest only, as verify --quick does"}},
           .takes_keys = false,
           .notes =
-              "PATH is a directory of shards, such as RUN/coupling. What is dropped is listed first. Inside a run\n"
+              "PATH is a directory of shards, such as RUN/coupling/nf/train. What is dropped is listed first. Inside a run\n"
               "directory the stage is marked unfinished; the command that made it then makes the missing shards.\n"};
 }
 
-/// The stage whose directory holds the table: that of RUN/coupling/test is RUN/coupling. Nothing outside a run.
+/// The directory of the stage that made the table: of RUN/coupling/nf/test it is RUN/coupling/nf. Nothing outside a run.
 std::optional<std::filesystem::path> stage_of(const std::filesystem::path& table) {
   for (const auto& directory : {table, table.parent_path()})
     if (std::filesystem::exists(record_path(directory))) return directory;
@@ -76,7 +76,7 @@ int repair_command(const std::vector<std::string>& words) {
   const TableSurvey survey = survey_table(directory);
   const auto stage = stage_of(directory);
   std::optional<FileLock> lock;
-  if (stage) lock.emplace(*stage / "lock", LockMode::exclusive, "stage " + stage->filename().string());
+  if (stage) lock.emplace(*stage / "lock", LockMode::exclusive, "stage " + read_record(*stage)->stage);
 
   const auto drop = files_to_drop(survey, line.has("quick"));
   for (const auto& [name, reasons] : drop)
@@ -96,7 +96,7 @@ int repair_command(const std::vector<std::string>& words) {
   drop_files(directory, drop);
   fmt::print("dropped, with the manifest; {}\n",
              stage
-                 ? fmt::format("`couplet run` or `couplet stage {}` makes what is missing", stage->filename().string())
+                 ? fmt::format("`couplet run` or `couplet stage {}` makes what is missing", read_record(*stage)->stage)
                  : "make the missing shards again with what made the table");
   return exit_ok;
 }

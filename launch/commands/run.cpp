@@ -1,21 +1,24 @@
 // couplet run: every stage of the graph in order on this machine, each by mpirun or, with one rank, a process of its
 // own.
 #include "launch/commands/commands.h"
-#include "launch/commands/redo.h"
+#include "launch/local/child_process.h"
 #include "launch/local/process.h"
 #include "launch/local/ranks.h"
 #include "launch/slurm/live_jobs.h"
 
-#include "pipeline/config/validation.h"
+#include "pipeline/config/options.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
-#include "pipeline/run/stage_record.h"
+#include "stages/kinds.h"
+#include "stages/opened_run.h"
+#include "stages/plan.h"
 #include "stages/results/score_table.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
 #include "storage/text.h"
 
 #include <unistd.h>
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
@@ -49,8 +52,10 @@ Clock::time_point end_of_time(double limit) {
 struct Run {
   Config config;
   RunDirectory directory;
-  std::vector<StageNode> graph;
+  StageGraph graph;
   std::int64_t ranks = 1, threads = 1;
+
+  RunView view() const { return {config, directory, graph}; }
 };
 
 Run resolve_run(const CommandLine& line) {
@@ -59,11 +64,11 @@ Run resolve_run(const CommandLine& line) {
   if (line.has("ranks")) settings.push_back({"pipeline.ranks", line.get("ranks"), "--ranks"});
   std::filesystem::path file = line.get("config");
   if (file.empty() && std::filesystem::exists(directory.config())) file = directory.config();
+  refuse_earlier_form(directory);
   Run run{resolve_config(file, settings), directory, {}, 1, 1};
-  run.graph = stage_graph(run.config);
+  run.graph = stage_graph(run.config, look_at_inputs(run.config, directory));
   run.ranks = resolve_ranks(run.config.pipeline);
   run.threads = resolve_threads(run.config.pipeline, run.ranks);
-  validate_ranks(run.config, run.ranks);
   return run;
 }
 
@@ -119,7 +124,7 @@ void run_stages(const Run& run, Clock::time_point stop_at, SignalReader& signals
   for (const auto& node : run.graph) {
     if (signals.take().stop) stop("before " + node.name);
     if (Clock::now() >= stop_at) stop("before " + node.name + ", at pipeline.time-limit");
-    const Decision decision = decide(node, run.graph, run.config, run.directory);
+    const Decision decision = decide_stage(node, run.view());
     if (decision.action == Action::skip) {
       say("{}: skipped: {}", node.name, decision.reason);
       continue;
@@ -154,6 +159,18 @@ void create_directories(const RunDirectory& directory) {
 
 }  // namespace
 
+Flag redo_flag() {
+  return {"redo", "STAGE",
+          "delete a stage (" + kind_names() + ", or one by name) and all that is made from it first; may be repeated",
+          true};
+}
+
+void say_idle_sections(const Config& config) {
+  for (const auto& [name, keys] : config.student_sections)
+    if (std::ranges::find(config.compare, name) == config.compare.end())
+      say("[student.{}] is not used: student.compare does not list {}", name, name);
+}
+
 int run_command(const std::vector<std::string>& words) {
   const CommandLine line(run_syntax(), words);
   if (line.help()) {
@@ -168,13 +185,14 @@ int run_command(const std::vector<std::string>& words) {
   SignalReader signals;
   const FileLock lock(run.directory.lock(), LockMode::exclusive, "run directory " + run.directory.root().string());
   require_no_submitted_jobs(run.directory);
-  check_stages(run.graph, redone, run.config, run.directory);
-  const std::string text = to_ini(run.config, true);
+  require_stages(plan_stages(run.view(), redone), run.view(), run.ranks);
+  const std::string text = to_ini(run.config, true, run.directory.root());
   say("{}", text);
+  say_idle_sections(run.config);
   say("{} ranks of {} threads in {}", run.ranks, run.threads, run.directory.root().string());
   remove_leftovers(run.directory.root());
   publish_file(run.directory.config(), text);
-  delete_stages(redone, run.directory);
+  delete_stages(redone, run.view());
   set_environment(run);
   run_stages(run, stop_at, signals);
   const std::chrono::duration<double> seconds = Clock::now() - start;

@@ -9,6 +9,7 @@
 #include "pipeline/process/host.h"
 #include "pipeline/process/log.h"
 #include "pipeline/run/run_directory.h"
+#include "stages/opened_run.h"
 #include "stages/trained/models.h"
 
 #include <ATen/Parallel.h>
@@ -74,8 +75,7 @@ std::unique_ptr<FeatureNetwork> open_network(const CommandLine& line, const Imag
     refuse("couplet score compares the features of a network: give --network FILE, or --run-dir DIR for a run's");
   }
   const RunDirectory run(line.get("run-dir"));
-  if (!std::filesystem::exists(run.config()))
-    refuse("{} is no run directory: it has no config.ini", run.root().string());
+  require_run_directory(run);
   const Config config = resolve_config(run.config(), {});
   if (!config.evaluate.network.empty())
     return make_feature_network({config.evaluate.network, config.evaluate.network_args}, device);

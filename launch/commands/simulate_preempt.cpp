@@ -3,7 +3,7 @@
 #include "launch/slurm/live_jobs.h"
 
 #include "pipeline/process/log.h"
-#include "pipeline/run/stage_record.h"
+#include "stages/opened_run.h"
 
 #include <algorithm>
 
@@ -43,7 +43,7 @@ int simulate_preempt_command(const std::vector<std::string>& words) {
     refuse("{} has no jobs: `couplet submit` was not used here", run.root().string());
   const std::string name = line.argument(1);
   std::vector<StageNode> nodes;
-  if (!name.empty()) nodes = select_nodes(name, stage_graph(resolve_config(run.config(), {})));
+  if (!name.empty()) nodes = select_nodes(name, open_run(run.root()).graph);
   Scheduler scheduler(30);
   int sent = 0;
   for (const LiveJob& job : live_jobs(files, scheduler)) {

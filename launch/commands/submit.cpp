@@ -1,11 +1,15 @@
 // couplet submit: every stage that is not complete as a Slurm job, chained by what it needs.
 #include "launch/commands/commands.h"
-#include "launch/commands/redo.h"
 #include "launch/slurm/job_script.h"
 #include "launch/slurm/live_jobs.h"
-#include "stages/cost/estimate_table.h"
 
+#include "pipeline/config/options.h"
 #include "pipeline/process/log.h"
+#include "stages/cost/estimate_table.h"
+#include "stages/kinds.h"
+#include "stages/opened_run.h"
+#include "stages/plan.h"
+#include "storage/clock.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
 
@@ -13,7 +17,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <regex>
 
@@ -26,8 +29,9 @@ constexpr double orphan_seconds = 30;  // within which their ranks are
 
 std::string profile_help() {
   std::string text =
-      "\nThe cluster profile: keys of [slurm] for all stages, of [slurm.student] and the like for those of one kind\n"
-      "(prepare, features, teacher, couple, student, evaluate, report). Each is a flag too: --slurm.time 12:00:00,\n"
+      "\nThe cluster profile: keys of [slurm] for all stages, of [slurm.student] and the like for those of one kind\n(" +
+      kind_names() +
+      "). Each is a flag too: --slurm.time 12:00:00,\n"
       "--slurm.student.time 2-00:00:00. Without --slurm.profile, the one that the run was submitted with before.\n\n";
   for (const ProfileKey& key : profile_keys())
     text += fmt::format("  slurm.{:<34} {}{}\n", key.name + " " + key.value, key.help,
@@ -63,6 +67,7 @@ struct SkippedStage {
 struct Plan {
   Config config;
   RunDirectory run;
+  StageGraph graph;
   Profile profile;
   std::vector<StageNode> redone;
   std::vector<StageJob> jobs;
@@ -70,12 +75,12 @@ struct Plan {
   std::string job_template;
 
   SlurmFiles files() const { return SlurmFiles(run); }
+  RunView view() const { return {config, run, graph}; }
   /// Which of the jobs this one waits for.
   std::vector<std::string> needs(const StageJob& job) const {
     std::vector<std::string> names;
     for (const StageJob& other : jobs)
-      if (std::ranges::find(job.node.inputs, other.node.name) != job.node.inputs.end())
-        names.push_back(other.node.name);
+      if (job.node.runs_after(other.node.name)) names.push_back(other.node.name);
     return names;
   }
   std::string script(const StageJob& job) const {
@@ -96,19 +101,20 @@ Plan make_plan(const CommandLine& line) {
     (setting.key.starts_with("slurm.") ? of_profile : of_config).push_back(setting);
   std::filesystem::path file = line.get("config");
   if (file.empty() && std::filesystem::exists(run.config())) file = run.config();
-  Plan plan{resolve_config(file, of_config), run, read_profile(line, of_profile, SlurmFiles(run)), {}, {}, {},
+  refuse_earlier_form(run);
+  Plan plan{resolve_config(file, of_config), run, {}, read_profile(line, of_profile, SlurmFiles(run)), {}, {}, {},
             read_file(find_job_template())};
-  const auto graph = stage_graph(plan.config);
-  plan.redone = nodes_to_redo(line.all("redo"), graph);
-  check_stages(graph, plan.redone, plan.config, run);
-  for (const StageNode& node : graph) {
-    const Decision decision = decide_anew(node, graph, plan.redone, plan.config, run);
+  plan.graph = stage_graph(plan.config, look_at_inputs(plan.config, run));
+  plan.redone = nodes_to_redo(line.all("redo"), plan.graph);
+  const std::vector<PlannedStage> stages = plan_stages(plan.view(), plan.redone);
+  require_stages(stages, plan.view(), 0);
+  for (const auto& [node, decision] : stages) {
     if (decision.action == Action::skip) {
       plan.skipped.push_back({node.name, decision.reason});
       continue;
     }
-    check_profile(plan.profile, node.kind, plan.config);
-    const std::int64_t array = node.kind == "couple" ? plan.config.couple.array : 0;
+    check_profile(plan.profile, node, plan.config);
+    const std::int64_t array = node.table.empty() ? 0 : plan.config.couple.array;
     plan.jobs.push_back({node, decision.reason, plan.profile.stage(node.kind), array});
   }
   return plan;
@@ -139,7 +145,8 @@ StageDevices devices_of(const StageProfile& profile) {
 void print_estimate(const Plan& plan) {
   const auto devices = [&](const std::string& kind) { return devices_of(plan.profile.stage(kind)); };
   try {
-    fmt::print("\n{}", estimate_text(estimate_run(plan.config, dataset_size(plan.config, plan.run)), devices));
+    const DatasetSize dataset = dataset_size(plan.config, plan.run);
+    fmt::print("\n{}", estimate_text(estimate_run(plan.config, dataset, plan.graph), devices));
   } catch (const Error& error) {
     fmt::print("\nno estimate of hours and disk: {}\n", error.what());  // the plan holds without
   }
@@ -162,7 +169,7 @@ void make_room(const Plan& plan, bool replace, Scheduler& scheduler) {
 
 /// What an earlier submission counted and noted, also by tasks of an array, does not count for this one.
 void forget(const StageJob& job, const SlurmFiles& files) {
-  const std::regex name(job.flat() + (job.node.kind == "couple" ? "(-[0-9]+)?" : "") +
+  const std::regex name(job.flat() + (job.node.table.empty() ? "" : "(-[0-9]+)?") +
                         "\\.(requeues|retries|reason|note|cancelled)");
   std::vector<std::filesystem::path> old;
   for (const auto& entry : std::filesystem::directory_iterator(files.directory()))
@@ -177,9 +184,9 @@ void publish_run(const Plan& plan) {
                       orphan_seconds);
   remove_leftovers(plan.run.root());
   remove_leftovers(files.directory());
-  publish_file(plan.run.config(), to_ini(plan.config, true));
+  publish_file(plan.run.config(), to_ini(plan.config, true, plan.run.root()));
   publish_file(files.profile(), plan.profile.to_ini());
-  delete_stages(plan.redone, plan.run);
+  delete_stages(plan.redone, plan.view());
   for (const StageJob& job : plan.jobs) {
     forget(job, files);
     publish_file(files.script(job.flat()), plan.script(job));
@@ -203,7 +210,7 @@ SubmittedJob submit_job(const Plan& plan, const StageJob& job, const std::map<st
     words = {fmt::format("--dependency=afterok:{}", fmt::join(submitted.after, ":")), "--kill-on-invalid-dep=yes"};
   words.push_back(submitted.script);
   submitted.job = scheduler.submit(words);
-  submitted.time = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  submitted.time = unix_now();
   return submitted;
 }
 
@@ -257,6 +264,7 @@ int submit_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   const Plan plan = make_plan(line);
+  say_idle_sections(plan.config);
   print_plan(plan);
   if (line.has("dry-run")) {
     print_estimate(plan);

@@ -25,8 +25,8 @@ CommandSyntax verify_syntax() {
                     {"json", "", "as JSON"}},
           .takes_keys = false,
           .notes =
-              "PATH is a shard (.h5) or a directory of shards, such as RUN/coupling. Every problem is listed with its\n"
-              "file and rows: damaged blocks, holes, duplicates, wrong order, NaN, shards of another table, a stale\n"
+              "PATH is a shard (.h5) or a directory of shards, such as RUN/coupling/nf/train. Every problem is listed\n"
+              "with its file and rows: damaged blocks, holes, duplicates, wrong order, NaN, shards of another table, a stale\n"
               "manifest. Exit status 0: sound; 1: not. Ranks share the shards: mpirun -n N couplet verify PATH.\n"};
 }
 

@@ -7,6 +7,7 @@
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/device.h"
+#include "pipeline/tensor/tensor_bytes.h"
 #include "pipeline/tensor/weights.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
@@ -31,8 +32,7 @@ at::Tensor read_tensor(const RowSource& source, const std::string& name, const R
   std::vector<std::int64_t> sizes{rows.count()};
   sizes.insert(sizes.end(), column.shape.begin(), column.shape.end());
   at::Tensor values = torch::empty(sizes, scalar_type(column.type));
-  source.read(*index, rows.first, rows.count(),
-              {static_cast<std::byte*>(values.data_ptr()), static_cast<std::size_t>(values.nbytes())});
+  source.read(*index, rows.first, rows.count(), writable_bytes(values));
   return values;
 }
 
@@ -80,7 +80,7 @@ double noise_scale(const RowSource& source, const at::Tensor& noise) {
 std::optional<RunDirectory> run_of(const std::filesystem::path& path) {
   for (auto at = std::filesystem::weakly_canonical(path); at.has_relative_path(); at = at.parent_path()) {
     const RunDirectory run(at.parent_path());
-    if (at == run.coupling() && std::filesystem::exists(run.config())) return run;
+    if (at == run.tables() && std::filesystem::exists(run.config())) return run;
   }
   return std::nullopt;
 }

@@ -11,7 +11,7 @@
 
 namespace couplet {
 
-/// The run that a path lies in: RUN for RUN/coupling and what is under it. Nothing elsewhere.
+/// The run that a path lies in: RUN for RUN/coupling/NAME and what is under it. Nothing elsewhere.
 std::optional<RunDirectory> run_of(const std::filesystem::path& path);
 
 /// Draws, eight rows a line: image | noise | image that the teacher of the run makes of the noise as stored. Noise is

@@ -1,22 +1,17 @@
 #include "launch/local/captured_command.h"
 
-#include "storage/error.h"
+#include "launch/local/child_process.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
-#include <sstream>
-#include <string_view>
+#include <optional>
 #include <thread>
 
 namespace couplet {
@@ -24,48 +19,6 @@ namespace couplet {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// What follows fork: made before it, because only few calls are safe between fork and exec.
-struct Words {
-  explicit Words(std::vector<std::string> all) : texts(std::move(all)) {
-    for (auto& text : texts) pointers.push_back(text.data());
-    pointers.push_back(nullptr);
-  }
-  std::vector<std::string> texts;
-  std::vector<char*> pointers;
-};
-
-std::vector<std::string> environment_without(const std::vector<std::string>& hidden) {
-  std::vector<std::string> kept;
-  for (char** variable = environ; *variable; ++variable) {
-    const std::string_view text(*variable);
-    if (std::ranges::none_of(hidden, [&](const auto& name) { return text.starts_with(name); })) kept.emplace_back(text);
-  }
-  return kept;
-}
-
-std::filesystem::path find_on_path(const std::string& program) {
-  const char* path = std::getenv("PATH");
-  std::istringstream folders(path ? path : "/usr/local/bin:/usr/bin:/bin");
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    const auto candidate = std::filesystem::path(folder) / program;
-    if (access(candidate.c_str(), X_OK) == 0) return candidate;
-  }
-  return {};
-}
-
-[[noreturn]] void become(const char* program, const Words& words, const Words& environment, int output, int errors) {
-  setpgid(0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (const int nothing = open("/dev/null", O_RDONLY); nothing >= 0) dup2(nothing, STDIN_FILENO);
-  dup2(output, STDOUT_FILENO);
-  dup2(errors, STDERR_FILENO);
-  execve(program, words.pointers.data(), environment.pointers.data());
-  _exit(127);
-}
 
 /// Appends what can be read at this moment; false at the end.
 bool read_some(int descriptor, std::string& text) {
@@ -92,48 +45,33 @@ bool read_until(Clock::time_point deadline, int output, int errors, CapturedComm
   return true;
 }
 
-/// Waits for the child until the deadline; false if it has not ended by then.
-bool wait_until(Clock::time_point deadline, pid_t pid, int& raw) {
-  while (waitpid(pid, &raw, WNOHANG) != pid) {
-    if (Clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
+/// Waits for the child until the deadline; nothing if it has not ended by then.
+std::optional<int> wait_until(Clock::time_point deadline, ChildProcess& child) {
+  while (!child.ended() && Clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  return child.ended();
 }
 
 }  // namespace
 
-bool on_path(const std::string& program) {
-  return !find_on_path(program).empty();
-}
-
-CapturedCommand run_captured(const std::vector<std::string>& command, double patience_seconds,
+CapturedCommand run_captured(const std::vector<std::string>& words, double patience_seconds,
                              const std::vector<std::string>& hidden) {
   CapturedCommand result;
-  const std::string program = find_on_path(command.front()).string();
-  if (program.empty()) return {127, false, "", command.front() + " is not on PATH"};
-  const Words words(command), environment(environment_without(hidden));
-  std::array<int, 2> output{}, errors{};
-  if (pipe2(output.data(), O_CLOEXEC) != 0 || pipe2(errors.data(), O_CLOEXEC) != 0)
-    fail("cannot make a pipe for {}: {}", program, std::strerror(errno));
-  const pid_t pid = fork();
-  const int reason = errno;
-  if (pid == 0) become(program.c_str(), words, environment, output[1], errors[1]);
-  for (const int end : {output[1], errors[1]}) close(end);
-  if (pid > 0) {
-    setpgid(pid, pid);
-    const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                             std::chrono::duration<double>(std::max(0.0, patience_seconds)));
-    int raw = 0;
-    if (!read_until(deadline, output[0], errors[0], result) || !wait_until(deadline, pid, raw)) {
-      result.timed_out = true;
-      killpg(pid, SIGKILL);
-      waitpid(pid, &raw, 0);
-    }
-    result.status = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
-  }
-  for (const int end : {output[0], errors[0]}) close(end);
-  if (pid < 0) fail("cannot start {}: {}", program, std::strerror(reason));
+  const std::filesystem::path program = find_on_path(words.front());
+  if (program.empty()) return {127, false, "", words.front() + " is not on PATH"};
+  ChildRequest request{words, -1, -1, hidden};
+  request.command.front() = program.string();
+  Pipe output, errors;
+  request.output = output.write_end();
+  request.errors = errors.write_end();
+  ChildProcess child(request);
+  output.close_write_end();
+  errors.close_write_end();
+  const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                           std::chrono::duration<double>(std::max(0.0, patience_seconds)));
+  std::optional<int> status;
+  if (read_until(deadline, output.read_end(), errors.read_end(), result)) status = wait_until(deadline, child);
+  result.timed_out = !status;
+  result.status = status.value_or(128 + SIGKILL);
   return result;
 }
 

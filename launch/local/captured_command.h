@@ -12,8 +12,6 @@ struct CapturedCommand {
   std::string output, errors;
 };
 
-/// Whether a program of this name is on PATH.
-bool on_path(const std::string& program);
 /// Runs a program found on PATH with nothing on its stdin and without the environment variables whose names begin with
 /// one of `hidden`. Does not throw for anything that the command does.
 CapturedCommand run_captured(const std::vector<std::string>& words, double patience_seconds,

@@ -1,23 +1,21 @@
 #include "launch/local/process.h"
 
+#include "launch/local/child_process.h"
 #include "pipeline/process/log.h"
 #include "storage/error.h"
+#include "storage/files/file_handle.h"
 #include "storage/text.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
-#include <cstring>
-#include <sstream>
+#include <optional>
 #include <tuple>
 
 namespace couplet {
@@ -37,88 +35,37 @@ sigset_t watched_signals() {
   return set;
 }
 
-/// The child between fork and exec: only calls that are safe there.
-[[noreturn]] void become(char* const* words, int errors, pid_t parent) {
-  setpgid(0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(exit_failed);  // the parent died before it could be watched
-  const sigset_t set = watched_signals();
-  sigprocmask(SIG_UNBLOCK, &set, nullptr);
-  // Not the terminal's: a process group in the background that reads from it is stopped.
-  if (const int nothing = open("/dev/null", O_RDONLY); nothing >= 0) dup2(nothing, STDIN_FILENO);
-  dup2(errors, STDERR_FILENO);
-  execv(words[0], words);
-  const char* text = std::strerror(errno);
-  std::ignore = write(errors, text, std::strlen(text));
-  std::ignore = write(errors, "\n", 1);
-  _exit(127);
-}
-
-/// A child process whose stderr we read.
-class Child {
+/// A child process whose stderr goes to ours and to a log.
+class LoggedChild {
 public:
-  explicit Child(const ProcessRequest& request)
-      : log_(open(request.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) {
-    if (log_ < 0) fail("cannot append to {}: {}", request.log.string(), std::strerror(errno));
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) fail("cannot make a pipe: {}", std::strerror(errno));
-    errors_ = ends[0];
-    std::vector<std::string> texts = request.command;
-    std::vector<char*> words;
-    for (auto& text : texts) words.push_back(text.data());
-    words.push_back(nullptr);
-    std::fflush(nullptr);
-    const pid_t parent = getpid();
-    pid_ = fork();
-    if (pid_ == 0) become(words.data(), ends[1], parent);
-    const int reason = errno;
-    close(ends[1]);
-    if (pid_ < 0) fail("cannot start {}: {}", texts.front(), std::strerror(reason));
-    setpgid(pid_, pid_);  // here as in the child: whichever comes first
+  explicit LoggedChild(const ProcessRequest& request)
+      : log_(request.log, open_to_append(request.log)), child_({request.command, -1, errors_.write_end()}) {
+    errors_.close_write_end();
   }
-  ~Child() {
-    if (!ended_) {
-      kill_group();
-      waitpid(pid_, nullptr, 0);
-    }
-    close(errors_);
-    close(log_);
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
 
-  int errors() const { return errors_; }
-  void ask_to_stop() const { kill(pid_, SIGUSR1); }
-  void kill_group() const { killpg(pid_, SIGKILL); }
-
-  /// True once it has ended; `status` is then set.
-  bool ended(int& status) {
-    int raw = 0;
-    if (!ended_ && waitpid(pid_, &raw, WNOHANG) == pid_) {
-      ended_ = true;
-      status_ = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
-    }
-    status = status_;
-    return ended_;
-  }
+  int errors() const { return errors_.read_end(); }
+  std::optional<int> ended() { return child_.ended(); }
+  void ask_to_stop() const { child_.send(SIGUSR1); }
+  void kill_group() const { child_.kill_group(); }
 
   /// Hands on what has come on its stderr; false at its end.
   bool copy_errors() const {
     std::array<char, 4096> bytes;
-    const ssize_t count = read(errors_, bytes.data(), bytes.size());
+    const ssize_t count = read(errors(), bytes.data(), bytes.size());
     if (count <= 0) return count < 0 && errno == EINTR;
-    for (const int to : {STDERR_FILENO, log_}) std::ignore = write(to, bytes.data(), static_cast<std::size_t>(count));
+    for (const int to : {STDERR_FILENO, log_.descriptor()})
+      std::ignore = write(to, bytes.data(), static_cast<std::size_t>(count));
     return true;
   }
 
 private:
-  pid_t pid_ = -1;
-  int errors_ = -1, log_ = -1, status_ = 0;
-  bool ended_ = false;
+  FileHandle log_;
+  Pipe errors_;
+  ChildProcess child_;
 };
 
 /// What the child's ranks still had to say: they end moments after it.
-void drain_errors(const Child& child) {
+void drain_errors(const LoggedChild& child) {
   const auto deadline = Clock::now() + std::chrono::seconds(2);
   pollfd event{child.errors(), POLLIN, 0};
   while (Clock::now() < deadline)
@@ -130,7 +77,7 @@ void drain_errors(const Child& child) {
 SignalReader::SignalReader() {
   const sigset_t set = watched_signals();
   if (sigprocmask(SIG_BLOCK, &set, nullptr) != 0 || (descriptor_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
-    fail("cannot watch signals: {}", std::strerror(errno));
+    fail("cannot watch signals: {}", errno_text(errno));
 }
 
 SignalReader::~SignalReader() {
@@ -183,10 +130,10 @@ int poll_milliseconds(bool stopping, Clock::time_point stop_at) {
 
 ProcessEnd run_process(const ProcessRequest& request, SignalReader& signals) {
   ProcessEnd end;
-  Child child(request);
+  LoggedChild child(request);
   Stop stop;
   bool errors_open = true;
-  while (!child.ended(end.status)) {
+  while (!child.ended()) {
     pollfd events[] = {{signals.descriptor(), POLLIN, 0}, {errors_open ? child.errors() : -1, POLLIN, 0}};
     poll(events, 2, poll_milliseconds(stop.asked(), request.stop_at));
     if (events[1].revents != 0) errors_open = child.copy_errors();
@@ -203,19 +150,10 @@ ProcessEnd run_process(const ProcessRequest& request, SignalReader& signals) {
       child.ask_to_stop();
     }
   }
+  end.status = *child.ended();
   if (errors_open) drain_errors(child);
   end.stop_requested = stop.asked() || signals.take().stop;
   return end;
-}
-
-std::filesystem::path find_program(const std::string& name, const std::string& need) {
-  const char* path = std::getenv("PATH");
-  std::istringstream folders(path ? path : "/usr/local/bin:/usr/bin:/bin");
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    const auto candidate = std::filesystem::path(folder) / name;
-    if (access(candidate.c_str(), X_OK) == 0) return candidate;
-  }
-  fail("{} was not found in PATH; {}", name, need);
 }
 
 }  // namespace couplet

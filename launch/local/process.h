@@ -51,7 +51,4 @@ struct ProcessEnd {
 /// The child dies with this process (SIGKILL).
 ProcessEnd run_process(const ProcessRequest& request, SignalReader& signals);
 
-/// The path of a program found through PATH; an error says what needs it.
-std::filesystem::path find_program(const std::string& name, const std::string& need);
-
 }  // namespace couplet

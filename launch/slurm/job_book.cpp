@@ -1,6 +1,7 @@
 #include "launch/slurm/job_book.h"
 
 #include "storage/files/text_tail.h"
+#include "storage/filesystem.h"
 
 #include <fmt/ranges.h>
 
@@ -11,8 +12,6 @@
 namespace couplet {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 std::int64_t number_in(const fs::path& path) {
   const std::string text = first_line(path);
@@ -40,9 +39,8 @@ void read_notes(const SlurmFiles& files, StageJobView& view) {
     const bool in_queue = std::ranges::any_of(view.queued, [&](const QueuedJob& job) {
       return job.array_task.empty() || name == flat + "-" + job.array_task;
     });
-    const std::string reason = first_line(files.reason(name));
     // A task that goes on is no reason for the others' end.
-    if (!reason.empty() && (view.reason.empty() || !in_queue)) view.reason = reason;
+    if (auto end = read_job_end(files.reason(name)); end && (!view.end || !in_queue)) view.end = std::move(end);
   }
 }
 

@@ -1,6 +1,7 @@
 // What is known of the jobs that a run's stages were submitted as: from RUN/slurm, and from Slurm as far as it answers.
 #pragma once
 
+#include "launch/slurm/job_end.h"
 #include "launch/slurm/scheduler.h"
 #include "launch/slurm/submission.h"
 #include "pipeline/run/run_directory.h"
@@ -18,12 +19,12 @@ namespace couplet {
 /// The job, or the job array, that a stage was submitted as last.
 struct StageJobView {
   SubmittedJob submitted;
-  bool answered = false;                ///< squeue answered: a job or task that is not in `queued` is over
-  std::vector<QueuedJob> queued;        ///< waiting or running
-  std::vector<QueuedJob> ended;         ///< over, and remembered by Slurm nevertheless
-  std::vector<AccountedJob> accounted;  ///< sacct's view: may be wrong
-  std::string cancelled;                ///< who cancelled it; "" if nobody did
-  std::string reason;  ///< what the job's script, or those of its tasks that are over, left; "" if nothing
+  bool answered = false;                   ///< squeue answered: a job or task that is not in `queued` is over
+  std::vector<QueuedJob> queued;           ///< waiting or running
+  std::vector<QueuedJob> ended;            ///< over, and remembered by Slurm nevertheless
+  std::vector<AccountedJob> accounted;     ///< sacct's view: may be wrong
+  std::string cancelled;                   ///< who cancelled it; "" if nobody did
+  std::optional<JobEnd> end;               ///< that the job's script, or that of one of its tasks that are over, left
   std::int64_t requeues = 0, retries = 0;  ///< over all tasks
 
   bool over() const { return answered && queued.empty(); }

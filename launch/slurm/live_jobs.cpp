@@ -1,10 +1,10 @@
 #include "launch/slurm/live_jobs.h"
 
+#include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/text.h"
 
-#include <fmt/chrono.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -55,9 +55,9 @@ void require_no_jobs(const std::vector<LiveJob>& jobs, const SlurmFiles& files, 
 void cancel_jobs(const std::vector<LiveJob>& jobs, const SlurmFiles& files, Scheduler& scheduler,
                  const std::string& who) {
   std::vector<std::string> ids;
-  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  const std::string mark = fmt::format("{} by {}\n", local_time_text(unix_now()), who);
   for (const LiveJob& job : jobs) {
-    publish_file(files.cancelled(flat_name(job.submitted.stage)), fmt::format("{:%F %T} UTC by {}\n", now, who));
+    publish_file(files.cancelled(flat_name(job.submitted.stage)), mark);
     ids.push_back(job.submitted.job);
   }
   if (!ids.empty() && !scheduler.cancel(ids))

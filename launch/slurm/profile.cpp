@@ -1,7 +1,9 @@
 #include "launch/slurm/profile.h"
 
 #include "pipeline/config/validation.h"
+#include "stages/kinds.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <fmt/ranges.h>
 
@@ -15,7 +17,6 @@ namespace couplet {
 
 namespace {
 
-constexpr std::array kinds{"prepare", "features", "teacher", "couple", "student", "evaluate", "report"};
 
 using Target = std::variant<std::string StageProfile::*, std::int64_t StageProfile::*, bool StageProfile::*>;
 
@@ -178,6 +179,14 @@ void set(StageProfile& profile, const Rule& rule, bool StageProfile::*field, con
   profile.*field = setting.text == "true";
 }
 
+/// Why a profile has no such key; "" if it has.
+std::string key_trouble(const std::string& key) {
+  const std::vector<std::string> names = profile_names();
+  if (std::ranges::find(names, key) != names.end()) return "";
+  return fmt::format("unknown key {}; the nearest is {} (`couplet submit --help` lists all)", key,
+                     nearest_name(key, names));
+}
+
 }  // namespace
 
 const std::vector<ProfileKey>& profile_keys() {
@@ -192,17 +201,16 @@ const std::vector<ProfileKey>& profile_keys() {
 std::vector<std::string> profile_names() {
   std::vector<std::string> names;
   for (const ProfileKey& key : profile_keys()) names.push_back("slurm." + key.name);
-  for (const char* kind : kinds)
-    for (const ProfileKey& key : profile_keys()) names.push_back(fmt::format("slurm.{}.{}", kind, key.name));
+  for (const StageKind& kind : stage_kinds())
+    for (const ProfileKey& key : profile_keys()) names.push_back(fmt::format("slurm.{}.{}", kind.name, key.name));
   return names;
 }
 
 Profile::Profile(const std::filesystem::path& file, const std::vector<Setting>& command_line) {
   if (!file.empty())
-    for (const Setting& setting : read_ini(file, profile_names(), "`couplet submit --help` lists all"))
-      settings_[setting.key] = setting;
+    for (const Setting& setting : read_ini(file, key_trouble)) settings_[setting.key] = setting;
   for (const Setting& setting : command_line) settings_[setting.key] = setting;
-  for (const char* kind : kinds) stage(kind);
+  for (const StageKind& kind : stage_kinds()) stage(kind.name);
 }
 
 StageProfile Profile::stage(const std::string& kind) const {
@@ -229,11 +237,12 @@ std::string Profile::to_ini() const {
     if (!lines.empty()) text += fmt::format("\n[{}]\n{}", section, lines);
   };
   add("slurm", true);
-  for (const char* kind : kinds) add(fmt::format("slurm.{}", kind), false);
+  for (const StageKind& kind : stage_kinds()) add(fmt::format("slurm.{}", kind.name), false);
   return text;
 }
 
-void check_profile(const Profile& profile, const std::string& kind, const Config& config) {
+void check_profile(const Profile& profile, const StageNode& node, const Config& config) {
+  const std::string& kind = node.kind;
   const StageProfile stage = profile.stage(kind);
   const std::int64_t limit = parse_slurm_time(stage.time).value_or(0);
   if (limit > 0 && stage.signal_lead >= limit)
@@ -242,7 +251,7 @@ void check_profile(const Profile& profile, const std::string& kind, const Config
         "they start; give them more time, or set slurm.{}.signal-lead",
         stage.signal_lead, stage.time, limit, kind, kind);
   try {
-    validate_ranks(config, stage.ranks(), kind);
+    validate_ranks(config, stage.ranks(), kind, node.student);
   } catch (const Error& error) {
     refuse("{} jobs of {} nodes x {} tasks (slurm.nodes, slurm.tasks-per-node): {}", kind, stage.nodes,
            stage.tasks_per_node, error.what());

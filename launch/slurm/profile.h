@@ -3,6 +3,7 @@
 #pragma once
 
 #include "pipeline/config/config.h"
+#include "pipeline/run/stage_graph.h"
 #include "pipeline/config/ini_file.h"
 
 #include <cstdint>
@@ -58,7 +59,7 @@ private:
 
 /// Refuses jobs that could not work: a lead not below the time limit, a global batch that the stage's ranks do not
 /// divide, srun without a kind of MPI.
-void check_profile(const Profile& profile, const std::string& kind, const Config& config);
+void check_profile(const Profile& profile, const StageNode& node, const Config& config);
 
 /// A Slurm time in seconds: "90" (minutes), "30:00", "12:00:00", "1-12", "1-12:30", "1-12:30:00"; nothing for other
 /// texts.

@@ -1,6 +1,7 @@
 #include "launch/slurm/scheduler.h"
 
 #include "launch/local/captured_command.h"
+#include "launch/local/child_process.h"
 #include "storage/error.h"
 #include "storage/text.h"
 
@@ -141,7 +142,7 @@ bool QueuedJob::over() const {
 }
 
 bool Scheduler::installed() const {
-  return on_path("sbatch") && on_path("squeue");
+  return !find_on_path("sbatch").empty() && !find_on_path("squeue").empty();
 }
 
 std::optional<std::vector<QueuedJob>> Scheduler::queue(const std::vector<std::string>& ids) {

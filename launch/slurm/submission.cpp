@@ -1,22 +1,17 @@
 #include "launch/slurm/submission.h"
 
 #include "storage/error.h"
+#include "storage/files/file_handle.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace couplet {
-
-std::string flat_name(std::string stage) {
-  std::ranges::replace(stage, '/', '-');
-  return stage;
-}
 
 std::vector<SubmittedJob> read_jobs(const SlurmFiles& files) {
   std::vector<SubmittedJob> jobs;
@@ -72,7 +67,7 @@ void append_job(const SlurmFiles& files, const SubmittedJob& job) {
       file >= 0 && ::write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size()) && ::fsync(file) == 0;
   const int reason = errno;
   if (file >= 0) ::close(file);
-  if (!written) fail("cannot note job {} of stage {} in {}: {}", job.job, job.stage, path, std::strerror(reason));
+  if (!written) fail("cannot note job {} of stage {} in {}: {}", job.job, job.stage, path, errno_text(reason));
 }
 
 }  // namespace couplet

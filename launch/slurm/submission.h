@@ -24,9 +24,6 @@ struct SubmittedJob {
   std::int64_t submission = 0;     ///< counted from 1; jobs of one `couplet submit` share it
 };
 
-/// "student/nf-0" → "student-nf-0": a stage in file and job names. A task of its array: "coupling-3".
-std::string flat_name(std::string stage);
-
 /// The names inside RUN/slurm.
 class SlurmFiles {
 public:
@@ -35,7 +32,7 @@ public:
   std::filesystem::path lock() const { return root_ / "lock"; }
   std::filesystem::path profile() const { return root_ / "profile.ini"; }
   std::filesystem::path jobs() const { return root_ / "jobs.jsonl"; }
-  // Of a stage or a task of its array, by flat name:
+  // Of a stage or a task of its array, by flat name ("student-nf-0", "coupling-3"):
   std::filesystem::path script(const std::string& flat) const { return root_ / (flat + ".sh"); }
   std::filesystem::path requeues(const std::string& flat) const { return root_ / (flat + ".requeues"); }
   std::filesystem::path retries(const std::string& flat) const { return root_ / (flat + ".retries"); }

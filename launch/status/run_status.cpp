@@ -1,11 +1,14 @@
 #include "launch/status/run_status.h"
 
 #include "launch/status/stage_logs.h"
-#include "pipeline/config/options.h"
-#include "pipeline/process/host.h"
+#include "stages/kinds.h"
+#include "stages/opened_run.h"
+#include "stages/rank_notes.h"
+#include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/files/file_lock.h"
 #include "storage/files/text_tail.h"
+#include "storage/filesystem.h"
 
 #include <algorithm>
 
@@ -13,46 +16,27 @@ namespace couplet {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 using Boards = std::map<std::string, std::vector<RankRecord>>;
 
-/// What a stage's processes said last.
-struct Words {
-  fs::path log;
-  std::string last, error;
-};
-
-Words read_words(const StageNode& node, const RunDirectory& run) {
-  Words words{newest_log(run, node), "", ""};
-  const std::string prefix = (node.kind == "couple" ? words.log.stem().string() : node.name) + ": ";
-  constexpr std::string_view program = "couplet: ";
-  for (const std::string& line : last_lines(words.log)) {
-    words.last = line;
-    while (words.last.starts_with(prefix)) words.last.erase(0, prefix.size());
-    if (line.starts_with(prefix)) words.error.clear();
-    if (line.starts_with(program)) words.error = line.substr(program.size());
-  }
-  return words;
-}
-
-std::map<std::string, std::string> fingerprints_of(const std::vector<StageNode>& graph, const Config& config) {
-  std::map<std::string, std::string> found;
-  for (const StageNode& node : graph) found[node.name] = fingerprint(node, graph, config);
-  return found;
+/// The last line of a stage's log, for people, without the stage's name in front.
+std::string last_line_of(const fs::path& log, const StageNode& node) {
+  const std::vector<std::string> lines = last_lines(log);
+  if (lines.empty()) return "";
+  const std::string name = (node.kind == "couple" ? log.stem().string() : node.name) + ": ";
+  std::string last = lines.back();
+  while (last.starts_with(name)) last.erase(0, name.size());
+  return last;
 }
 
 class Gathering {
 public:
   Gathering(const RunDirectory& run, Scheduler* scheduler)
       : run_(run),
-        config_(resolve_config(run.config(), {})),
-        graph_(stage_graph(config_)),
-        fingerprints_(fingerprints_of(graph_, config_)),
+        opened_(open_run(run.root())),
         book_(run, scheduler, [this](const std::string& stage) { return is_unfinished(stage); }) {
-    for (const StageNode& node : graph_)
+    for (const StageNode& node : opened_.graph)
       if (is_unfinished(node.name)) unfinished_.push_back(&node);
-    boards_ = RankBoard::read_all(run.log() / "ranks", [this](const std::string& name) {
+    boards_ = RankBoard::read_all(run.rank_notes(), [this](const std::string& name) {
       return std::ranges::any_of(unfinished_, [&](const StageNode* node) { return is_board_of(name, *node); });
     });
   }
@@ -61,23 +45,29 @@ public:
 
 private:
   bool is_unfinished(const std::string& stage) const;
+  bool is_current(const StageNode& node, const StageRecord& record) const;
   StageFacts facts_of(const StageNode& node) const;
   StageStatus status_of(const StageNode& node, const std::map<std::string, Standing>& standings) const;
 
   const RunDirectory& run_;
-  Config config_;
-  std::vector<StageNode> graph_;
-  std::map<std::string, std::string> fingerprints_;
+  OpenedRun opened_;
   JobBook book_;
   std::vector<const StageNode*> unfinished_;
   Boards boards_;
 };
 
 bool Gathering::is_unfinished(const std::string& stage) const {
-  const auto fingerprint = fingerprints_.find(stage);
-  if (fingerprint == fingerprints_.end()) return false;  // of a configuration before this one
+  const StageNode* node = look_for_node(opened_.graph, stage);
+  if (node == nullptr) return false;  // of a configuration before this one
   const auto record = read_record(run_.stage(stage));
-  return !record || record->state != StageState::complete || record->fingerprint != fingerprint->second;
+  return !record || record->state != StageState::complete || !is_current(*node, *record);
+}
+
+/// The record is of the configuration as it is, and all that is asked for has been made.
+bool Gathering::is_current(const StageNode& node, const StageRecord& record) const {
+  if (record.fingerprint != node.fingerprint) return false;
+  const auto missing = kind_of(node).missing;
+  return record.state != StageState::complete || missing == nullptr || missing(node, opened_.view()).empty();
 }
 
 StageFacts Gathering::facts_of(const StageNode& node) const {
@@ -90,22 +80,20 @@ StageFacts Gathering::facts_of(const StageNode& node) const {
                    .job = book_.of(node.name),
                    .outputs = {},
                    .last_line = "",
-                   .last_error = "",
-                   .log = {},
-                   .timeout = config_.pipeline.timeout};
+                   .failure = {},
+                   .log = newest_log(run_, node),
+                   .timeout = opened_.config.pipeline.timeout};
   if (facts.holder.empty() && node.kind == "couple") facts.holder = FileLock::holder(run_.parts_lock(node.name));
-  if (facts.record) facts.current = facts.record->fingerprint == fingerprints_.at(node.name);
-  if (facts.record) facts.work = work_of(node, config_, run_);
+  if (facts.record) facts.current = is_current(node, *facts.record);
+  if (facts.record) facts.work = kind_of(node).progress(node, opened_.view());
   for (const auto& [name, ranks] : boards_)
     if (is_board_of(name, node)) facts.pulses[name] = {ranks};
   // The name of a kind stands for whichever of its stages is at work.
   if (node.kind != "couple" && facts.pulses.size() > 1) facts.pulses.erase(node.kind);
   if (facts.holder.empty() && node.kind != "couple" && node.kind != node.name) facts.pulses.erase(node.kind);
   if (facts.job && is_unfinished(node.name)) facts.outputs = submission_outputs(run_, facts.job->submitted);
-  const Words words = read_words(node, run_);
-  facts.last_line = words.last;
-  facts.last_error = words.error;
-  facts.log = words.log;
+  facts.last_line = last_line_of(facts.log, node);
+  facts.failure = last_failure(run_, node);
   return facts;
 }
 
@@ -131,7 +119,7 @@ StageStatus Gathering::status_of(const StageNode& node, const std::map<std::stri
 RunStatus Gathering::status() const {
   RunStatus status{run_.root().string(), FileLock::holder(run_.lock()), book_.silence(), {}};
   std::map<std::string, Standing> standings;
-  for (const StageNode& node : graph_) {
+  for (const StageNode& node : opened_.graph) {
     status.stages.push_back(status_of(node, standings));
     standings[node.name] = status.stages.back().verdict.standing;
   }
@@ -151,7 +139,6 @@ bool RunStatus::is_complete() const {
 }
 
 RunStatus run_status(const RunDirectory& run, Scheduler* scheduler) {
-  if (!fs::exists(run.config())) refuse("{} is no run directory: it has no config.ini", run.root().string());
   return Gathering(run, scheduler).status();
 }
 

@@ -1,10 +1,11 @@
 #include "launch/status/stage_logs.h"
 
 #include "launch/slurm/job_book.h"
+#include "stages/rank_notes.h"
 #include "storage/files/text_tail.h"
+#include "storage/filesystem.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <iterator>
 #include <string_view>
@@ -13,15 +14,6 @@
 namespace couplet {
 
 namespace {
-
-namespace fs = std::filesystem;
-
-/// `name` is `stem`, or `stem` with numbers behind it.
-bool is_numbered(const std::string& name, const std::string& stem) {
-  if (!name.starts_with(stem)) return false;
-  return std::all_of(name.begin() + static_cast<std::ptrdiff_t>(stem.size()), name.end(),
-                     [](unsigned char letter) { return letter == '-' || std::isdigit(letter) != 0; });
-}
 
 /// A line's speaker.
 struct Speaker {
@@ -73,15 +65,6 @@ std::vector<fs::path> own_logs(const RunDirectory& run, const StageNode& node) {
 }
 
 }  // namespace
-
-bool is_name_of(const std::string& name, const StageNode& node) {
-  const std::string flat = flat_name(node.name);
-  return node.kind == "couple" ? is_numbered(name, flat) : name == flat;
-}
-
-bool is_board_of(const std::string& board, const StageNode& node) {
-  return is_name_of(board, node) || (node.kind == "couple" ? is_numbered(board, node.kind) : board == node.kind);
-}
 
 std::vector<fs::path> log_files(const RunDirectory& run, const StageNode& node) {
   std::vector<fs::path> files = own_logs(run, node);

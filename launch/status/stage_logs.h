@@ -2,9 +2,8 @@
 // job script say is in the job's output, or in the log where `couplet run` was the launcher.
 #pragma once
 
-#include "pipeline/liveness/rank_board.h"
 #include "pipeline/run/run_directory.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_graph.h"
 
 #include <filesystem>
 #include <map>
@@ -13,12 +12,6 @@
 #include <vector>
 
 namespace couplet {
-
-/// Whether `name` is what a stage's log or the notes of its ranks are called: the stage's flat name, or that with the
-/// numbers of a part of the coupling table (coupling-3, coupling-0-63).
-bool is_name_of(const std::string& name, const StageNode& node);
-/// The same for the notes of its ranks, which may bear the name of its kind, too.
-bool is_board_of(const std::string& board, const StageNode& node);
 
 /// The logs of a stage and of its parts, then the outputs of its jobs over all submissions; each oldest first.
 std::vector<std::filesystem::path> log_files(const RunDirectory& run, const StageNode& node);

@@ -35,6 +35,12 @@ bool is_waiting(const QueuedJob& job) {
   return std::ranges::find(states, job.state) != states.end();
 }
 
+/// Of a job whose script says that it does not go on.
+Standing standing_of(JobEndState state) {
+  if (state == JobEndState::cancelled) return Standing::cancelled;
+  return state == JobEndState::stopped ? Standing::interrupted : Standing::failed;
+}
+
 /// Judges one stage; each function answers if it is its turn.
 class Judge {
 public:
@@ -59,7 +65,8 @@ private:
   StageVerdict ended() const;
   StageVerdict unknown() const;
   StageVerdict without_job() const;
-  StageVerdict stopped(Standing standing, const std::string& message) const;
+  StageVerdict stopped(Standing standing, const std::string& message, std::filesystem::path log = {}) const;
+  std::string reason_text(const JobEnd& end) const;
   std::string obstacle() const;
   std::string slurms_word() const;
 
@@ -92,9 +99,15 @@ double Judge::kept_since(const std::string& board) const {
   return never;
 }
 
-StageVerdict Judge::stopped(Standing standing, const std::string& message) const {
-  const std::filesystem::path& log = facts_.outputs.empty() ? facts_.log : facts_.outputs.back();
+/// `log`: where more stands; empty: in the newest output of its job, or its own log.
+StageVerdict Judge::stopped(Standing standing, const std::string& message, std::filesystem::path log) const {
+  if (!std::filesystem::exists(log)) log = facts_.outputs.empty() ? facts_.log : facts_.outputs.back();
   return {standing, message, std::filesystem::exists(log) ? log : ""};
+}
+
+/// "14:05: saved and stopped before its time limit; queued again (1 of 100, slurm.max-requeues)"
+std::string Judge::reason_text(const JobEnd& end) const {
+  return end.time > 0 ? clock_text(end.time, now_) + ": " + end.reason : end.reason;
 }
 
 StageVerdict Judge::verdict() const {
@@ -136,8 +149,8 @@ StageVerdict Judge::working() const {
 std::string Judge::running_message() const {
   if (!facts_.job) return facts_.last_line;
   if (!facts_.job->cancelled.empty()) return "is being cancelled: " + facts_.job->cancelled;
-  const bool part_stopped = facts_.job->submitted.array > 0 && !facts_.job->reason.empty();
-  return facts_.last_line + (part_stopped ? "; of its tasks: " + facts_.job->reason : "");
+  const bool part_stopped = facts_.job->submitted.array > 0 && facts_.job->end;
+  return facts_.last_line + (part_stopped ? "; of its tasks: " + reason_text(*facts_.job->end) : "");
 }
 
 /// What keeps a stage that waits for others from ever running: "teacher failed"; "" if nothing does.
@@ -168,10 +181,10 @@ StageVerdict Judge::waiting(const QueuedJob& job) const {
   } else if (job.start > now_) {
     waits += fmt::format(", expected to start at {}", clock_text(job.start, now_));
   }
-  const std::string& reason = facts_.job->reason;
+  const std::string reason = facts_.job->end ? "; before: " + reason_text(*facts_.job->end) : "";
   const bool again = job.restarts > 0 || facts_.job->requeues + facts_.job->retries > 0 || !reason.empty();
   if (!again) return {Standing::pending, "waits for " + waits, {}};
-  return {Standing::requeued, fmt::format("waits for {}{}{}", waits, reason.empty() ? "" : "; before: ", reason), {}};
+  return {Standing::requeued, fmt::format("waits for {}{}", waits, reason), {}};
 }
 
 /// What Slurm remembers of the job's end: "OUT_OF_MEMORY (task 3)"; "" if nothing that says more than that it is over.
@@ -195,9 +208,8 @@ std::optional<StageVerdict> Judge::noted_end() const {
   if (!job.cancelled.empty()) return stopped(Standing::cancelled, job.cancelled);
   if (const std::string what = obstacle(); facts_.outputs.empty() && !what.empty())  // it has never run
     return StageVerdict{Standing::blocked, fmt::format("job {} can never start: {}", job.name(), what), {}};
-  if (job.reason.empty()) return std::nullopt;
-  const bool by_scancel = job.reason.find(facts_.node.name + ": cancelled") != std::string::npos;
-  return stopped(by_scancel ? Standing::cancelled : Standing::failed, job.reason);
+  if (!job.end || job.end->goes_on()) return std::nullopt;
+  return stopped(standing_of(job.end->state), reason_text(*job.end), job.end->log);
 }
 
 /// The job is over, and the stage is not complete.
@@ -209,19 +221,18 @@ StageVerdict Judge::ended() const {
     return stopped(Standing::cancelled, noted ? noted->message : fmt::format("job {} was cancelled", job.name()));
   if (noted) return *noted;
   if (!said.empty()) return stopped(Standing::failed, fmt::format("Slurm says of job {}: {}", job.name(), said));
+  if (facts_.failure) return stopped(Standing::failed, facts_.failure->message);
   const bool accounted = !job.accounted.empty() || !job.ended.empty();
   return stopped(Standing::vanished,
-                 fmt::format("job {} is over{}, but the stage is not complete, and nothing says why; submit again",
-                             job.name(), accounted ? ", by Slurm's account COMPLETED" : ""));
+                 fmt::format("job {} is over{}, but the stage is not complete, and nothing says why{}; submit again",
+                             job.name(), accounted ? ", by Slurm's account COMPLETED" : "",
+                             job.end ? " after this: " + reason_text(*job.end) : ""));
 }
 
 /// Slurm does not answer, and nobody gives a sign of life.
 StageVerdict Judge::unknown() const {
   const StageJobView& job = *facts_.job;
-  // As the job's script puts it when it has asked Slurm to queue it again.
-  const bool again = job.reason.find("; queued again (") != std::string::npos ||
-                     job.reason.find("; tried again (") != std::string::npos;
-  if (job.cancelled.empty() && again) return {Standing::requeued, job.reason, {}};
+  if (job.cancelled.empty() && job.end && job.end->goes_on()) return {Standing::requeued, reason_text(*job.end), {}};
   if (const auto noted = noted_end()) return *noted;
   std::string seen;
   for (const AccountedJob& one : job.accounted) seen = fmt::format("; sacct says {}", one.state);
@@ -236,7 +247,7 @@ StageVerdict Judge::unknown() const {
 
 StageVerdict Judge::without_job() const {
   if (!recorded()) return {Standing::not_started, "", {}};
-  if (!facts_.last_error.empty()) return stopped(Standing::failed, facts_.last_error);
+  if (facts_.failure) return stopped(Standing::failed, facts_.failure->message);
   return {Standing::interrupted, facts_.last_line, {}};
 }
 

@@ -3,6 +3,7 @@
 
 #include "launch/slurm/job_book.h"
 #include "pipeline/liveness/pulse.h"
+#include "pipeline/process/end_note.h"
 #include "pipeline/run/stage_record.h"
 #include "stages/stage_progress.h"
 
@@ -45,8 +46,8 @@ struct StageFacts {
   std::map<std::string, Pulse> pulses;         ///< by board: of the stage, or of each part of it
   const StageJobView* job = nullptr;           ///< none: it was not submitted
   std::vector<std::filesystem::path> outputs;  ///< of the job as submitted last, oldest first
-  std::string last_line;                       ///< that it said
-  std::string last_error;                      ///< that ended its last attempt, where its log shows one
+  std::string last_line;                       ///< that it said, for people
+  std::optional<RankFailure> failure;          ///< that ended its last attempt
   std::filesystem::path log;
   double timeout = 600;  ///< pipeline.timeout
 };

@@ -2,7 +2,9 @@
 
 #include "method/data/codec.h"
 #include "pipeline/loader/table_rows.h"
+#include "pipeline/tensor/tensor_bytes.h"
 #include "storage/error.h"
+#include "storage/filesystem.h"
 #include "storage/formats/npz.h"
 #include "storage/formats/picture.h"
 #include "storage/tables/filenames.h"
@@ -18,13 +20,7 @@
 namespace couplet {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::int64_t skipped_at_once = 64;
-
-std::span<std::byte> bytes_of(at::Tensor& values) {
-  return {static_cast<std::byte*>(values.mutable_data_ptr()), values.nbytes()};
-}
 
 class NpzImages : public ImageSet {
 public:
@@ -47,7 +43,7 @@ private:
   }
   at::Tensor read_next(std::int64_t count) {
     at::Tensor rows = at::empty({count, shape().height, shape().width, shape().channels}, at::kByte);
-    array_->read_next(count, bytes_of(rows));
+    array_->read_next(count, writable_bytes(rows));
     next_ += count;
     return rows;
   }
@@ -67,7 +63,7 @@ std::string nonfinite_text(ForeignArray& array) {
   std::int64_t bad = 0;
   for (std::int64_t first = 0; first < all; first += skipped_at_once) {
     at::Tensor rows = at::empty({std::min(skipped_at_once, all - first), values}, scalar);
-    array.read_next(rows.size(0), bytes_of(rows));
+    array.read_next(rows.size(0), writable_bytes(rows));
     bad += rows.isfinite().all(1).logical_not().sum().item<std::int64_t>();
   }
   return bad == 0 ? "" : fmt::format(", {} of its {} rows with NaN or infinite values", bad, all);
@@ -100,7 +96,7 @@ public:
 
   at::Tensor read(std::int64_t first, std::int64_t count) override {
     at::Tensor rows = at::empty({count, shape().height, shape().width, shape().channels}, at::kByte);
-    const std::span<std::byte> bytes = bytes_of(rows);
+    const std::span<std::byte> bytes = writable_bytes(rows);
     const std::size_t row_bytes = bytes.size() / static_cast<std::size_t>(count);
     for (std::int64_t i = 0; i < count; ++i) {
       const Picture picture = read_png(files_[static_cast<std::size_t>(first + i)]);

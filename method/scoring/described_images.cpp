@@ -1,5 +1,6 @@
 #include "method/scoring/described_images.h"
 
+#include "pipeline/distributed/agreement.h"
 #include "pipeline/distributed/slices.h"
 #include "storage/error.h"
 
@@ -16,12 +17,6 @@ constexpr std::int64_t score_splits = 10;
 
 std::int64_t width(const at::Tensor& values) {
   return values.defined() ? values.size(1) : 0;
-}
-
-/// All ranks throw the first rank's error, if one has any.
-void agree_on_failure(Communicator& communicator, const std::string& mine) {
-  for (const std::string& text : communicator.gather_text(mine))
-    if (!text.empty()) throw Error(text);
 }
 
 }  // namespace
@@ -75,7 +70,9 @@ DescribedImages describe_images(FeatureNetwork& network, ImageSet& images, const
       communicator,
       {.rows = all, .slice_rows = slice_rows, .columns = widths.all(), .stopped = stopped, .type = at::kFloat}, make,
       [&](const at::Tensor& values) { described.add(values); });
-  agree_on_failure(communicator, failure);
+  run_on_all(communicator, [&] {
+    if (!failure.empty()) throw Error(failure);
+  });
   return described;
 }
 

@@ -3,6 +3,7 @@
 #include "method/data/dataset.h"
 #include "pipeline/distributed/slices.h"
 #include "pipeline/loader/table_rows.h"
+#include "pipeline/tensor/tensor_bytes.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
 #include "storage/formats/npz.h"
@@ -113,7 +114,7 @@ NamedTensors read_arrays(const std::filesystem::path& path) {
     const auto array = file->open(name);
     const std::int64_t rows = array->shape().empty() ? 1 : array->shape().front();
     at::Tensor values = at::empty(array->shape(), scalar_type_of(path, name, array->type()));
-    array->read_next(rows, {static_cast<std::byte*>(values.mutable_data_ptr()), values.nbytes()});
+    array->read_next(rows, writable_bytes(values));
     tensors.emplace(name, values);
   }
   if (!tensors.contains("mu") || !tensors.contains("sigma"))

@@ -22,14 +22,14 @@ void add_extras(SampleScore& score, const at::Tensor& columns) {
   score.nfe_least = score.samples == 0 ? least : std::min(score.nfe_least, least);
   score.nfe_most = std::max(score.nfe_most, most);
   score.nfe_mean += sums[evaluations].item<double>();
-  score.class_accuracy += sums[right_class].item<double>();
+  score.class_accuracy = score.class_accuracy.value_or(0) + sums[right_class].item<double>();
   score.nonfinite += columns.size(0) - sums[finite].item<std::int64_t>();
   score.samples += columns.size(0);
 }
 
 }  // namespace
 
-Scorer::Scorer(Classifier classifier, std::shared_ptr<const Codec> codec, ScorerReference basis,
+Scorer::Scorer(std::optional<Classifier> classifier, std::shared_ptr<const Codec> codec, ScorerReference basis,
                std::int64_t slice_rows, std::int64_t pictures, std::string stopped, Communicator& communicator,
                c10::Device device)
     : classifier_(std::move(classifier)),
@@ -45,9 +45,12 @@ Scorer::Scorer(Classifier classifier, std::shared_ptr<const Codec> codec, Scorer
 at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe) {
   const at::Tensor is_finite = images.flatten(1).isfinite().all(1).to(torch::kFloat32).cpu();
   const at::Tensor pixels = codec_->decode(images);
-  const at::Tensor features = classifier_->features(to_float(pixels).to(device_));
-  const at::Tensor right = classifier_->logits(features).argmax(1).cpu().eq(labels.cpu()).to(torch::kFloat32);
-  const at::Tensor described = basis_.network ? joined(basis_.network->describe(pixels), basis_.widths) : features;
+  at::Tensor described = torch::empty({pixels.size(0), 0}), right = torch::zeros_like(is_finite);
+  if (classifier_) {
+    described = (*classifier_)->features(to_float(pixels).to(device_));
+    right = (*classifier_)->logits(described).argmax(1).cpu().eq(labels.cpu()).to(torch::kFloat32);
+  }
+  if (basis_.network) described = joined(basis_.network->describe(pixels), basis_.widths);
   const at::Tensor made = torch::full_like(right, static_cast<double>(nfe));
   return torch::cat({described.to(torch::kFloat32).cpu(), torch::stack({right, is_finite, made}, 1)}, 1);
 }
@@ -75,7 +78,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
   const auto add = [&](const at::Tensor& values) {
     for (std::size_t variant = 0; variant < variants; ++variant) {
       const at::Tensor part = values.narrow(1, static_cast<std::int64_t>(variant) * width, width);
-      images[variant].add(part.narrow(1, 0, described));
+      if (described > 0) images[variant].add(part.narrow(1, 0, described));
       add_extras(scores[variant], part.narrow(1, described, extras));
     }
   };
@@ -95,8 +98,9 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
 
 void Scorer::finish(SampleScore& score, const DescribedImages& images) {
   const auto count = static_cast<double>(score.samples);
-  score.class_accuracy /= count;
+  score.class_accuracy = classifier_ ? std::optional(*score.class_accuracy / count) : std::nullopt;
   score.nfe_mean /= count;
+  if (basis_.widths.all() == 0) return;
   score.features = images.features();
   score.comparison = compare_features(images, basis_.reference, communicator_);
   score.frechet_distance = score.comparison.front().value;

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,10 +29,10 @@ struct Generated {
 using Generator = std::function<Generated(std::int64_t first, std::int64_t count)>;
 
 struct SampleScore {
-  double frechet_distance = 0;
-  std::vector<FeatureScore> comparison;  ///< that distance and its companions (compare_features)
+  double frechet_distance = 0;           ///< 0 where nothing is compared
+  std::vector<FeatureScore> comparison;  ///< that distance and its companions (compare_features); empty: no network
   at::Tensor features;                   ///< float32 [n, dimension]: of the first samples, those that it keeps
-  double class_accuracy = 0;             ///< share of samples that the classifier gives the label they were asked for
+  std::optional<double> class_accuracy;  ///< share of samples that the classifier gives the label they were asked for
   std::int64_t samples = 0;
   std::int64_t nonfinite =
       0;                ///< samples with NaN or infinite values: scored with those values at 0, never drawn again
@@ -42,7 +43,7 @@ struct SampleScore {
 
 /// What a scorer compares samples by and with.
 struct ScorerReference {
-  std::shared_ptr<FeatureNetwork> network = {};  ///< none: the classifier's features
+  std::shared_ptr<FeatureNetwork> network = {};  ///< none: the classifier's features, or no comparison without one
   FeatureWidths widths = {};                     ///< what is taken of it
   std::int64_t compared_images = 0;              ///< samples of a score whose features are kept
   FeatureReference reference;
@@ -50,10 +51,11 @@ struct ScorerReference {
 
 class Scorer {
 public:
-  /// Samples are decoded by the codec of the data set. `stopped`: the message of Interrupted when a stop is asked for
-  /// between slices; empty: all slices are computed.
-  Scorer(Classifier classifier, std::shared_ptr<const Codec> codec, ScorerReference basis, std::int64_t slice_rows,
-         std::int64_t pictures, std::string stopped, Communicator& communicator, c10::Device device);
+  /// `classifier`: of class accuracy; none: it is not counted. `codec`: of the data set, which decodes samples. `stopped`: the message of Interrupted when a stop is asked
+  /// for between slices; empty: all slices are computed.
+  Scorer(std::optional<Classifier> classifier, std::shared_ptr<const Codec> codec, ScorerReference basis,
+         std::int64_t slice_rows, std::int64_t pictures, std::string stopped, Communicator& communicator,
+         c10::Device device);
   /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are decoded to 8-bit
   /// pixels first. Goes on with the samples that the journal holds.
   std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples,
@@ -63,7 +65,7 @@ private:
   at::Tensor describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe);
   void finish(SampleScore& score, const DescribedImages& images);
 
-  Classifier classifier_;
+  std::optional<Classifier> classifier_;
   std::shared_ptr<const Codec> codec_;
   ScorerReference basis_;
   std::int64_t slice_rows_, pictures_;

@@ -6,6 +6,7 @@
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
+#include "storage/json_difference.h"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -74,26 +75,6 @@ Checkpoint read_checkpoint(const fs::path& directory, const nlohmann::json& stat
   return checkpoint;
 }
 
-/// "teacher.channels is 64 in the checkpoint, 128 now; …"; empty if they are equal.
-std::string provenance_difference(const nlohmann::json& then, const nlohmann::json& now) {
-  std::string text;
-  const auto old_keys = then.flatten(), new_keys = now.flatten();
-  const auto add = [&](const std::string& key, const std::string& before, const std::string& after) {
-    const std::string name = key.starts_with('/') ? key.substr(1) : key;
-    text += fmt::format("{}{} is {} in the checkpoint, {} now", text.empty() ? "" : "; ", name, before, after);
-  };
-  for (const auto& [key, value] : old_keys.items()) {
-    if (!new_keys.contains(key))
-      add(key, value.dump(), "absent");
-    else if (new_keys[key] != value)
-      add(key, value.dump(), new_keys[key].dump());
-  }
-  for (const auto& [key, value] : new_keys.items()) {
-    if (!old_keys.contains(key)) add(key, "absent", value.dump());
-  }
-  return text;
-}
-
 }  // namespace
 
 std::string checkpoint_name(std::int64_t step) {
@@ -118,15 +99,11 @@ CheckpointStore::CheckpointStore(fs::path directory, std::int64_t keep, nlohmann
     : directory_(std::move(directory)), keep_(keep), provenance_(std::move(provenance)), communicator_(communicator) {
   if (keep < 2)
     refuse("pipeline.keep-checkpoints = {}: at least 2 are kept, so that one damaged on disk loses little", keep);
-  std::string reason;
-  if (communicator_.is_root()) {
-    reason = reason_of_failure([&] {
-      fs::create_directories(directory_);
-      remove_leftovers(directory_);
-    });
-  }
-  reason = communicator_.broadcast_text(reason, 0);
-  if (!reason.empty()) fail("{}", reason);
+  run_on_all(communicator_, [&] {
+    if (!communicator_.is_root()) return;
+    fs::create_directories(directory_);
+    remove_leftovers(directory_);
+  });
 }
 
 const NamedTensors& Checkpoint::file(const std::string& name) const {
@@ -180,18 +157,20 @@ std::optional<Checkpoint> CheckpointStore::load_newest() {
     const auto directory = directory_ / checkpoint_name(step);
     nlohmann::json state;
     Checkpoint checkpoint;
-    const auto reasons = communicator_.gather_text(reason_of_failure([&] {
+    const auto failed = try_on_all(communicator_, [&] {
       const Busy busy("reading " + checkpoint_name(step));
       state = read_state(directory, step);
       checkpoint = read_checkpoint(directory, state);
-    }));
-    const auto bad = std::find_if(reasons.begin(), reasons.end(), [](const auto& reason) { return !reason.empty(); });
-    if (bad != reasons.end()) {
+    });
+    if (failed) {
       if (communicator_.is_root())
-        warn_line(fmt::format("checkpoint {} is not used: {}; trying the one before", checkpoint_name(step), *bad));
+        warn_line(
+            fmt::format("checkpoint {} is not used: {}; trying the one before", checkpoint_name(step), failed->reason));
       continue;
     }
-    if (const auto difference = provenance_difference(state.at("provenance"), provenance_); !difference.empty()) {
+    if (const auto difference =
+            json_difference_text(state.at("provenance"), provenance_, "{} is {} in the checkpoint, {} now");
+        !difference.empty()) {
       refuse(
           "{}: was made with another configuration or from other inputs: {}. Set it back, or remove {} to train anew",
           directory.string(), difference, directory_.string());

@@ -2,7 +2,6 @@
 
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
-#include "storage/error.h"
 
 #include <chrono>
 #include <utility>
@@ -10,13 +9,11 @@
 namespace couplet {
 
 void CheckpointWriter::finish() {
-  std::string reason;
-  if (writing_.valid()) {
+  run_on_all(communicator_, [&] {
+    if (!writing_.valid()) return;
     const Busy busy("writing a checkpoint");
-    reason = reason_of_failure([&] { writing_.get(); });
-  }
-  reason = communicator_.broadcast_text(reason, 0);
-  if (!reason.empty()) fail("{}", reason);
+    writing_.get();
+  });
 }
 
 void CheckpointWriter::start(Checkpoint checkpoint, std::function<void()> first) {

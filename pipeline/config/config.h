@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -100,9 +101,9 @@ struct CoupleConfig {
   std::string precision;
 };
 
+/// What a student is trained by: [student], overridden by its own section (`student_config`).
 struct StudentConfig {
   TrainingConfig training;
-  std::vector<std::string> couplings;
   std::string coupling;                ///< "": the one that has the student's name
   std::string field, path, objective;  ///< names of members of the registries in method/
   std::vector<std::int64_t> seeds;
@@ -128,8 +129,9 @@ struct EvaluateConfig {
   std::vector<std::string> grids;
   std::vector<double> times;  ///< a time grid of the user's own, from 0 to 1; empty: none
   bool dopri5 = false;
-  double atol = 0, rtol = 0;  ///< of dopri5
-  double guidance = 1;
+  double atol = 0, rtol = 0;     ///< of dopri5
+  std::vector<double> ema;       ///< rates whose averages are scored; 0: the raw weights; empty: a student's first rate
+  std::vector<double> guidance;  ///< scales; 1: none
   double guidance_from = 0, guidance_to = 1;  ///< times at which students are guided
   double teacher_guidance = 0;
   bool teacher_annealed = false;
@@ -149,6 +151,9 @@ struct Config {
   TeacherConfig teacher;
   CoupleConfig couple;
   StudentConfig student;
+  std::vector<std::string> compare;  ///< names of the run's students
+  /// Of every student that has a section of its own: the keys set there ("channels"), with canonical texts.
+  std::map<std::string, std::map<std::string, std::string>> student_sections;
   EvaluateConfig evaluate;
 };
 

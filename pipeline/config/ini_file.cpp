@@ -48,25 +48,22 @@ std::string place(const std::filesystem::path& file, const std::vector<Line>& li
 
 }  // namespace
 
-std::vector<Setting> read_ini(const std::filesystem::path& file, const std::vector<std::string>& keys,
-                              const std::string& hint) {
+std::vector<Setting> read_ini(const std::filesystem::path& file,
+                              const std::function<std::string(const std::string& key)>& trouble) {
   std::ifstream stream(file);
   std::ostringstream content;
   if (!stream || !(content << stream.rdbuf())) refuse("cannot read the configuration file {}", file.string());
   const std::vector<Line> lines = lines_of(content.str());
 
-  po::options_description known;
-  for (const auto& key : keys) known.add_options()(key.c_str(), po::value<std::string>());
+  const po::options_description none;  // which keys there are is the caller's business
   std::vector<Setting> settings;
   std::set<std::string> seen;
   try {
     std::istringstream text(content.str());
-    for (const auto& option : po::parse_config_file(text, known, true).options) {
+    for (const auto& option : po::parse_config_file(text, none, true).options) {
       const std::string& key = option.string_key;
       const auto has_key = [&](const Line& line) { return line.key == key; };
-      if (option.unregistered)
-        refuse("{}: unknown key {}; the nearest is {} ({})", place(file, lines, has_key), key, nearest_name(key, keys),
-               hint);
+      if (const std::string why = trouble(key); !why.empty()) refuse("{}: {}", place(file, lines, has_key), why);
       if (!seen.insert(key).second) refuse("{}: {} is set a second time", place(file, lines, has_key, 1), key);
       settings.push_back({key, option.value.empty() ? "" : option.value.front(), place(file, lines, has_key)});
     }

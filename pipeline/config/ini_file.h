@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,9 +13,9 @@ struct Setting {
   std::string key, text, where;
 };
 
-/// The settings of an INI file that may hold `keys` ("section.key"). Unknown, repeated and malformed lines are refused
-/// with file and line; `hint` says where the user finds all keys.
-std::vector<Setting> read_ini(const std::filesystem::path& file, const std::vector<std::string>& keys,
-                              const std::string& hint);
+/// The settings of an INI file. `trouble` says why a key ("section.key") cannot be one of the file's, "" if it can be.
+/// Such keys, repeated and malformed lines are refused with file and line.
+std::vector<Setting> read_ini(const std::filesystem::path& file,
+                              const std::function<std::string(const std::string& key)>& trouble);
 
 }  // namespace couplet

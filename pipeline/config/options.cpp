@@ -8,8 +8,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace couplet {
 
@@ -72,8 +75,9 @@ void parse_into(bool& value, const Option& option, const Setting& setting, const
 }
 
 void parse_into(std::string& value, const Option& option, const Setting& setting, const std::string& text) {
-  if (!option.allowed.empty() && std::ranges::find(option.allowed, text) == option.allowed.end())
-    refuse_value(option, setting);
+  const bool is_allowed = option.allowed.empty() || text == option.default_text ||
+                          std::ranges::find(option.allowed, text) != option.allowed.end();
+  if (!is_allowed) refuse_value(option, setting);
   // Such a text could not be kept in an INI file: '#' starts a comment there.
   if (text.find_first_of("#\n\r") != std::string::npos)
     refuse("{} = \"{}\" ({}): '#' and line breaks cannot stand in a value", option.key, setting.text, setting.where);
@@ -98,7 +102,64 @@ std::string comment_of(const Option& option) {
   if (!option.unit.empty()) note += ", " + option.unit;
   note += fmt::format("; default {}", option.default_text.empty() ? "empty" : option.default_text);
   if (option.kind == OptionKind::execution) note += "; execution";
-  return fmt::format("# {} ({})\n", option.help, note);
+  std::string text = fmt::format("# {} ({})\n", option.help, note);
+  for (const Choice& choice : option.choices) text += fmt::format("#   {}: {}\n", choice.name, choice.help);
+  return text;
+}
+
+/// Keys that have another name now.
+struct RenamedKey {
+  std::string_view old_name, new_name;
+};
+constexpr std::array renamed_keys{RenamedKey{"student.couplings", "student.compare"}};
+
+/// Where students' sections stand in an INI file: behind the section of all students.
+constexpr const char* student_section = "student";
+constexpr const char* compare_key = "student.compare";
+
+/// A student's name is part of names of folders, and of those of stages that end in a dash and a seed.
+void require_student_name(const std::string& name, const std::string& where) {
+  constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+  const auto last = name.find_last_not_of("0123456789");
+  const bool ends_as_a_seed = last != std::string::npos && name[last] == '-';
+  if (name.empty() || name.find_first_not_of(letters) != std::string::npos || name.front() == '-' || ends_as_a_seed)
+    refuse("\"{}\" ({}) cannot be the name of a student: a name has letters, digits, - and _ and does not end in a dash "
+           "and a number, as \"wide\" or \"nf-eta-02\" do not; \"nf-2\" does", name, where);
+  if (name == "teacher" || name == "real")
+    refuse("\"{}\" ({}) cannot be the name of a student: scores have that name for something else", name, where);
+}
+
+/// The setting with its path, if it is one, made absolute: relative ones count from `folder`.
+Setting with_absolute_path(Setting setting, const std::filesystem::path& folder) {
+  if (!find_option(setting.key).is_path || setting.text.empty()) return setting;
+  const std::filesystem::path given = setting.text;
+  const std::filesystem::path found = (std::filesystem::absolute(folder) / given).lexically_normal();
+  if (!std::filesystem::exists(found) && std::filesystem::exists(given))
+    refuse("{} = {} ({}): there is no {}, though there is one below the current folder: a path in a configuration file "
+           "counts from the file's own folder; write the whole path", setting.key, setting.text, setting.where,
+           found.string());
+  setting.text = found.string();
+  return setting;
+}
+
+/// A value as it stands in a file that lies in `folder`.
+std::string ini_value(const Option& option, std::string value, const std::filesystem::path& folder) {
+  if (option.is_path && !value.empty() && !folder.empty()) {
+    const auto relative =
+        std::filesystem::path(value).lexically_relative(std::filesystem::absolute(folder).lexically_normal());
+    if (!relative.empty() && *relative.begin() != "..") value = relative.string();
+  }
+  return value.empty() ? "" : " " + value;
+}
+
+std::string student_sections(const Config& config, const std::filesystem::path& folder) {
+  std::string text;
+  for (const auto& [name, keys] : config.student_sections) {
+    text += fmt::format("\n[{}.{}]\n", student_section, name);
+    for (const auto& [key, value] : keys)
+      text += fmt::format("{} ={}\n", key, ini_value(find_option(fmt::format("student.{}", key)), value, folder));
+  }
+  return text;
 }
 
 }  // namespace
@@ -119,13 +180,44 @@ std::string Option::range_text() const {
   return fmt::format("{}number{} {} … {}", whole ? "whole " : "", is_list() ? "s" : "", minimum, maximum);
 }
 
-const Option& find_option(const std::string& key) {
+std::optional<StudentKey> parse_student_key(const std::string& key) {
+  const auto first = key.find('.'), last = key.rfind('.');
+  if (first == last || key.substr(0, first) != student_section) return std::nullopt;
+  return StudentKey{key.substr(first + 1, last - first - 1), fmt::format("{}{}", student_section, key.substr(last))};
+}
+
+std::string renamed_key(const std::string& key) {
+  const auto found = std::ranges::find(renamed_keys, key, &RenamedKey::old_name);
+  return found == renamed_keys.end() ? "" : std::string(found->new_name);
+}
+
+namespace {
+
+/// Why there is no such key; "" if there is.
+std::string key_trouble(const std::string& key) {
+  const auto student = parse_student_key(key);
+  const std::string& name = student ? student->key : key;
   const auto& table = options();
-  const auto found = std::ranges::find(table, key, &Option::key);
-  if (found != table.end()) return *found;
+  const bool exists = std::ranges::find(table, name, &Option::key) != table.end();
+  if (exists && !(student && name == compare_key)) return "";
+  if (const std::string now = renamed_key(name); !now.empty())
+    return fmt::format("{} is called {} now (`couplet config` prints all keys)", key, now);
   std::vector<std::string> keys;
-  for (const auto& option : table) keys.push_back(option.key);
-  refuse("unknown key {}; the nearest is {} (`couplet config` prints all)", key, nearest_name(key, keys));
+  for (const auto& option : table) {
+    if (!student)
+      keys.push_back(option.key);
+    else if (option.section() == student_section && option.key != compare_key)
+      keys.push_back(fmt::format("{}.{}.{}", student_section, student->student, option.name()));
+  }
+  return fmt::format("unknown key {}; the nearest is {} (`couplet config` prints all)", key, nearest_name(key, keys));
+}
+
+}  // namespace
+
+const Option& find_option(const std::string& key) {
+  if (const std::string trouble = key_trouble(key); !trouble.empty()) refuse("{}", trouble);
+  const auto student = parse_student_key(key);
+  return *std::ranges::find(options(), student ? student->key : key, &Option::key);
 }
 
 Config default_config() {
@@ -136,22 +228,55 @@ Config default_config() {
 
 void set_value(Config& config, const Setting& setting) {
   const Option& option = find_option(setting.key);
-  std::visit([&](auto* value) { parse_into(*value, option, setting, setting.text); }, field_of(option, config));
+  const auto set = [&](Config& in) {
+    std::visit([&](auto* value) { parse_into(*value, option, setting, setting.text); }, field_of(option, in));
+  };
+  const auto student = parse_student_key(setting.key);
+  if (!student) {
+    set(config);
+    if (option.key == compare_key)
+      for (const std::string& name : config.compare) require_student_name(name, setting.where);
+    return;
+  }
+  require_student_name(student->student, setting.where);
+  Config copy = config;
+  set(copy);
+  config.student_sections[student->student][option.name()] = value_text(copy, option.key);
 }
 
 std::vector<Setting> read_settings(const std::filesystem::path& file) {
-  std::vector<std::string> keys;
-  for (const auto& option : options()) keys.push_back(option.key);
-  return read_ini(file, keys, "`couplet config` prints all");
+  const auto folder = std::filesystem::absolute(file).parent_path();
+  std::vector<Setting> settings = read_ini(file, key_trouble);
+  for (Setting& setting : settings) setting = with_absolute_path(std::move(setting), folder);
+  return settings;
 }
 
 Config resolve_config(const std::filesystem::path& file, const std::vector<Setting>& command_line) {
   Config config = default_config();
   if (!file.empty())
     for (const auto& setting : read_settings(file)) set_value(config, setting);
-  for (const auto& setting : command_line) set_value(config, setting);
+  for (const auto& setting : command_line)
+    set_value(config, with_absolute_path(setting, std::filesystem::current_path()));
   validate(config);
   return config;
+}
+
+StudentConfig student_config(const Config& config, const std::string& name) {
+  Config own = config;
+  bool names_coupling = false;
+  if (const auto section = config.student_sections.find(name); section != config.student_sections.end())
+    for (const auto& [key, text] : section->second) {
+      set_value(own, {fmt::format("student.{}", key), text, fmt::format("[student.{}]", name)});
+      names_coupling = names_coupling || (key == "coupling" && !text.empty());
+    }
+  const Option& coupling = find_option("student.coupling");
+  const bool is_coupling =
+      coupling.allowed.empty() || std::ranges::find(coupling.allowed, name) != coupling.allowed.end();
+  if (!names_coupling && is_coupling) own.student.coupling = name;
+  if (own.student.coupling.empty())
+    refuse("the student {} has no coupling: there is none of that name; set student.{}.coupling or student.coupling to {}",
+           name, name, coupling.range_text());
+  return own.student;
 }
 
 std::string value_text(const Config& config, const std::string& key) {
@@ -159,15 +284,23 @@ std::string value_text(const Config& config, const std::string& key) {
   return std::visit([](auto* value) { return text_of(*value); }, field_of(find_option(key), copy));
 }
 
-std::string to_ini(const Config& config, bool brief) {
+std::string value_text(const StudentConfig& student, const std::string& key) {
+  Config config;
+  config.student = student;
+  return value_text(config, key);
+}
+
+std::string to_ini(const Config& config, bool brief, const std::filesystem::path& folder) {
   std::string text =
       fmt::format("# Couplet {}. Each key is also a command-line flag: --section.key VALUE\n", COUPLET_VERSION);
   std::string section;
   for (const auto& option : options()) {
-    if (option.section() != section) text += fmt::format("\n[{}]\n", section = option.section());
+    if (option.section() != section) {
+      if (section == student_section) text += student_sections(config, folder);
+      text += fmt::format("\n[{}]\n", section = option.section());
+    }
     if (!brief) text += comment_of(option);
-    const std::string value = value_text(config, option.key);
-    text += fmt::format("{} ={}{}\n", option.name(), value.empty() ? "" : " ", value);
+    text += fmt::format("{} ={}\n", option.name(), ini_value(option, value_text(config, option.key), folder));
   }
   return text;
 }

@@ -1,8 +1,13 @@
 // The table of options. `couplet config` prints it.
 #include "pipeline/config/options.h"
 
+#include "storage/error.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include <algorithm>
+#include <utility>
 
 namespace couplet {
 
@@ -14,6 +19,12 @@ constexpr double many = 1e15;                        // no meaningful limit for 
 constexpr double largest_seed = 9007199254740992.0;  // 2^53: exact in every reader's JSON
 
 #define FIELD(name) [](Config& config) -> ConfigField { return &config.name; }
+
+/// A text that names a file or a folder.
+Option path(Option option) {
+  option.is_path = true;
+  return option;
+}
 
 void add_pipeline(std::vector<Option>& table) {
   table.insert(
@@ -60,8 +71,8 @@ void add_pipeline(std::vector<Option>& table) {
 void add_storage(std::vector<Option>& table) {
   table.insert(table.end(), {{"storage.verify-reads", execution, FIELD(storage.verify_reads), "true", "",
                               "compare the checksums of the rows that training reads"},
-                             {"storage.cache-dir", execution, FIELD(storage.cache_dir), "", "",
-                              "local directory that shards are copied to before training reads them; empty: none"},
+                             path({"storage.cache-dir", execution, FIELD(storage.cache_dir), "", "",
+                                   "local directory that shards are copied to before training reads them; empty: none"}),
                              {"storage.cache-size", execution, FIELD(storage.cache_size), "64", "GiB",
                               "that the copies may take; shards that do not fit are read where they lie", 0, 1e9}});
 }
@@ -72,8 +83,8 @@ void add_prepare(std::vector<Option>& table) {
       {{"prepare.format", result, FIELD(prepare.format), "idx", "", "format of the source files", 0, 0, {"idx"}},
        {"prepare.name", result, FIELD(prepare.name), "Fashion-MNIST", "",
         "name of the data set, as it stands in reports"},
-       {"prepare.source", execution, FIELD(prepare.source), "/usr/share/datasets/fashion-mnist", "",
-        "directory of the source files"},
+       path({"prepare.source", result, FIELD(prepare.source), "/usr/share/datasets/fashion-mnist", "",
+             "directory of the source files"}),
        {"prepare.train-images", execution, FIELD(prepare.train_images), "train-images-idx3-ubyte.gz", "",
         "file of the training images, gzipped or not"},
        {"prepare.train-labels", execution, FIELD(prepare.train_labels), "train-labels-idx1-ubyte.gz", "",
@@ -203,7 +214,8 @@ void add_teacher(std::vector<Option>& table) {
        {"teacher.flips", result, FIELD(teacher.flips), "true", "", "train on mirror images too"},
        {"teacher.label-drop", result, FIELD(teacher.label_drop), "0.1", "",
         "probability that a label is dropped, for guidance", 0, 1},
-       {"teacher.init", result, FIELD(teacher.init), "", "", "safetensors file of the initial weights; empty: drawn"}});
+       path({"teacher.init", result, FIELD(teacher.init), "", "",
+             "safetensors file of the initial weights; empty: drawn"})});
   add_training(table, "teacher", [](Config& config) -> TrainingConfig& { return config.teacher.training; },
                {.images = 400000,
                 .batch = 64,
@@ -259,21 +271,15 @@ void add_couple(std::vector<Option>& table) {
 void add_student(std::vector<Option>& table) {
   table.insert(
       table.end(),
-      {{"student.couplings",
-        result,
-        FIELD(student.couplings),
-        "nf independent",
-        "",
-        "one student is trained for each coupling and seed",
-        0,
-        0,
-        {"nf", "independent"}},
+      {{"student.compare", execution, FIELD(compare), "nf independent", "",
+        "names of the students that the run compares, each trained once a seed; a section [student.NAME] overrides any "
+        "other key of this one for the student NAME"},
        {"student.coupling", result, FIELD(student.coupling), "", "",
         "pairs of noise and image that a student is trained on; empty: the coupling of the student's name"},
        {"student.field", result, FIELD(student.field), "sit", "", "network that a student is"},
        {"student.path", result, FIELD(student.path), "linear", "", "path from image to noise that it is trained along"},
        {"student.objective", result, FIELD(student.objective), "velocity", "", "what it learns to predict"},
-       {"student.seeds", result, FIELD(student.seeds), "0", "", "seeds of the students", 0, largest_seed},
+       {"student.seeds", execution, FIELD(student.seeds), "0", "", "seeds of the students", 0, largest_seed},
        {"student.patch", result, FIELD(student.patch), "4", "pixels", "side of a patch (one token)", 1, 256},
        {"student.channels", result, FIELD(student.channels), "96", "",
         "width of the transformer; a multiple of student.heads and of 4", 4, 65536},
@@ -285,7 +291,8 @@ void add_student(std::vector<Option>& table) {
        {"student.time-std", result, FIELD(student.time_std), "1", "", "standard deviation of logit(t)", 0, 10},
        {"student.window-blocks", result, FIELD(student.window_blocks), "16", "blocks",
         "table blocks within which rows are shuffled", 1, 1e6},
-       {"student.init", result, FIELD(student.init), "", "", "safetensors file of the initial weights; empty: drawn"}});
+       path({"student.init", result, FIELD(student.init), "", "",
+             "safetensors file of the initial weights; empty: drawn"})});
   add_training(table, "student", [](Config& config) -> TrainingConfig& { return config.student.training; },
                {.images = 160000,
                 .batch = 32,
@@ -304,14 +311,15 @@ void add_student(std::vector<Option>& table) {
 void add_evaluate(std::vector<Option>& table) {
   table.insert(
       table.end(),
-      {{"evaluate.network", result, FIELD(evaluate.network), "", "",
-        "file of the network whose features Fréchet distances compare: a TorchScript program from uint8 images "
-        "[n, C, H, W] to features, or safetensors of the FID Inception network; empty: the built-in classifier"},
+      {path({"evaluate.network", result, FIELD(evaluate.network), "", "",
+             "file of the network whose features Fréchet distances compare: a TorchScript program from uint8 images "
+             "[n, C, H, W] to features, or safetensors of the FID Inception network; empty: the built-in classifier, "
+             "for images of two classes or more"}),
        {"evaluate.network-args", result, FIELD(evaluate.network_args), "", "",
         "arguments of a TorchScript program besides the images: return_features=True, or values in their order"},
-       {"evaluate.reference", result, FIELD(evaluate.reference), "", "",
-        "file of reference statistics by that network (couplet reference; npz of pytorch-fid, ADM, EDM); empty: made "
-        "of the training images"},
+       path({"evaluate.reference", result, FIELD(evaluate.reference), "", "",
+             "file of reference statistics by that network (couplet reference; npz of pytorch-fid, ADM, EDM); empty: "
+             "made of the training images"}),
        {"evaluate.samples", result, FIELD(evaluate.samples), "5000", "samples", "samples a score", 2, many},
        {"evaluate.companion-images", result, FIELD(evaluate.companion_images), "10000", "images",
         "samples, training and held-out images, each, that kernel distance, precision, recall, density, coverage and "
@@ -344,8 +352,10 @@ void add_evaluate(std::vector<Option>& table) {
        {"evaluate.atol", result, FIELD(evaluate.atol), "1e-5", "", "absolute tolerance of dopri5, of likelihoods too",
         1e-14, 1},
        {"evaluate.rtol", result, FIELD(evaluate.rtol), "1e-5", "", "its relative tolerance", 0, 1},
-       {"evaluate.guidance", result, FIELD(evaluate.guidance), "1", "", "guidance scale of the students; 1: none", 0,
-        100},
+       {"evaluate.ema", result, FIELD(evaluate.ema), "", "",
+        "rates of student.ema whose averaged weights are scored; 0: the raw weights; empty: the first rate", 0, 1},
+       {"evaluate.guidance", result, FIELD(evaluate.guidance), "1", "",
+        "guidance scales of the students, each scored; 1: none", 0, 100},
        {"evaluate.guidance-from", result, FIELD(evaluate.guidance_from), "0", "",
         "time from which students are guided; 0 is data", 0, 1},
        {"evaluate.guidance-to", result, FIELD(evaluate.guidance_to), "1", "", "time up to which; 1 is noise", 0, 1},
@@ -367,7 +377,7 @@ void add_evaluate(std::vector<Option>& table) {
         "held-out images whose likelihood is measured, at even distances; 0: not measured", 0, many},
        {"evaluate.likelihood-probes", result, FIELD(evaluate.likelihood_probes), "1", "probes",
         "of Hutchinson's estimate of the trace, a student's likelihood; 0: the exact trace, for small images", 0, 1000},
-       {"evaluate.grid-rows", result, FIELD(evaluate.grid_rows), "8", "rows", "rows of the sample pictures", 1, 100},
+       {"evaluate.grid-rows", execution, FIELD(evaluate.grid_rows), "8", "rows", "rows of the sample pictures", 1, 100},
        {"evaluate.precision",
         result,
         FIELD(evaluate.precision),
@@ -394,11 +404,23 @@ std::vector<Option> make_table() {
   return table;
 }
 
+std::vector<Option>& table() {
+  static std::vector<Option> made = make_table();
+  return made;
+}
+
 }  // namespace
 
 const std::vector<Option>& options() {
-  static const std::vector<Option> table = make_table();
-  return table;
+  return table();
+}
+
+void offer_choices(const std::string& key, std::vector<Choice> choices) {
+  const auto option = std::ranges::find(table(), key, &Option::key);
+  if (option == table().end()) fail("choices are offered for {}, which is no option", key);
+  option->allowed.clear();
+  for (const Choice& choice : choices) option->allowed.push_back(choice.name);
+  option->choices = std::move(choices);
 }
 
 }  // namespace couplet

@@ -1,5 +1,6 @@
 #include "pipeline/config/validation.h"
 
+#include "pipeline/config/options.h"
 #include "storage/error.h"
 
 #include <fmt/format.h>
@@ -30,14 +31,14 @@ std::string nearest_multiples(std::int64_t value, std::int64_t unit) {
   return below == 0 ? fmt::format("{}", unit) : fmt::format("{} or {}", below, below + unit);
 }
 
-void require_multiple(const char* key, std::int64_t value, const char* of_key, std::int64_t of) {
+void require_multiple(const std::string& key, std::int64_t value, const std::string& of_key, std::int64_t of) {
   if (value % of != 0)
     refuse("{} = {} is not a multiple of {} = {}; the nearest valid: {}", key, value, of_key, of,
            nearest_multiples(value, of));
 }
 
 template <class T>
-void require_distinct(const char* key, const std::vector<T>& values) {
+void require_distinct(const std::string& key, const std::vector<T>& values) {
   std::set<T> seen;
   for (const auto& value : values)
     if (!seen.insert(value).second) refuse("{} lists {} twice", key, value);
@@ -45,7 +46,7 @@ void require_distinct(const char* key, const std::vector<T>& values) {
 }
 
 void check_training(const std::string& section, const TrainingConfig& training, const PipelineConfig& pipeline) {
-  require_distinct((section + ".ema").c_str(), training.ema);
+  require_distinct(section + ".ema", training.ema);
   require_sliceable(pipeline, section, training.batch);
   if (training.final_learning_rate > training.learning_rate)
     refuse("{0}.final-learning-rate = {1} is above {0}.learning-rate = {2}", section, training.final_learning_rate,
@@ -62,7 +63,9 @@ void check_times(const std::vector<double>& times) {
 void check_guidance(const EvaluateConfig& evaluate) {
   const double from = evaluate.guidance_from, to = evaluate.guidance_to;
   if (from >= to) refuse("evaluate.guidance-from = {} is not below evaluate.guidance-to = {}", from, to);
-  if (evaluate.guidance == 1 && (from > 0 || to < 1))
+  require_distinct("evaluate.guidance", evaluate.guidance);
+  const bool guides = std::ranges::any_of(evaluate.guidance, [](double scale) { return scale != 1; });
+  if (!guides && (from > 0 || to < 1))
     refuse(
         "evaluate.guidance-from = {} and evaluate.guidance-to = {} with evaluate.guidance = 1, which is none: give a "
         "scale or leave the interval out",
@@ -98,13 +101,24 @@ void check_evaluate(const EvaluateConfig& evaluate) {
   check_guidance(evaluate);
 }
 
-void check_batch(const std::string& section, std::int64_t batch, std::int64_t ranks) {
-  if (batch % ranks == 0) return;
-  std::vector<std::int64_t> valid;
-  for (std::int64_t count = 1; count <= std::min<std::int64_t>(batch, 64); ++count)
-    if (batch % count == 0) valid.push_back(count);
-  refuse("{}.batch = {} does not divide by {} ranks; the nearest valid batch: {}; ranks that divide {}: {}", section,
-         batch, ranks, nearest_multiples(batch, ranks), batch, fmt::join(valid, ", "));
+/// What a student's keys are called in messages: by its own section where it has one.
+std::string section_of(const Config& config, const std::string& student) {
+  return config.student_sections.contains(student) ? "student." + student : "student";
+}
+
+void check_student(const Config& config, const std::string& name) {
+  const StudentConfig student = student_config(config, name);
+  const std::string section = section_of(config, name);
+  check_training(section, student.training, config.pipeline);
+  require_multiple(section + ".channels", student.channels, section + ".heads", student.heads);
+  if (student.channels % 4 != 0)
+    refuse("{}.channels = {} is not a multiple of 4, which the sine and cosine positions need; the nearest valid: {}",
+           section, student.channels, nearest_multiples(student.channels, 4));
+  require_distinct(section + ".seeds", student.seeds);
+  for (const double rate : config.evaluate.ema)
+    if (rate != 0 && std::ranges::find(student.training.ema, rate) == student.training.ema.end())
+      refuse("evaluate.ema lists the rate {}, of which the student {} keeps no average: {}.ema = {}", rate, name,
+             section, fmt::join(student.training.ema, " "));
 }
 
 }  // namespace
@@ -124,6 +138,15 @@ void require_slices(const PipelineConfig& pipeline, std::int64_t ranks) {
   }
 }
 
+void require_divisible(const std::string& section, std::int64_t batch, std::int64_t ranks) {
+  if (batch % ranks == 0) return;
+  std::vector<std::int64_t> valid;
+  for (std::int64_t count = 1; count <= std::min<std::int64_t>(batch, 64); ++count)
+    if (batch % count == 0) valid.push_back(count);
+  refuse("{}.batch = {} does not divide by {} ranks; the nearest valid batch: {}; ranks that divide {}: {}", section,
+         batch, ranks, nearest_multiples(batch, ranks), batch, fmt::join(valid, ", "));
+}
+
 void require_sliceable(const PipelineConfig& pipeline, const std::string& section, std::int64_t batch) {
   if (!pipeline.reproducible || pipeline.slices < 1 || batch % pipeline.slices == 0) return;
   const std::int64_t below = batch / pipeline.slices * pipeline.slices, above = below + pipeline.slices;
@@ -135,14 +158,8 @@ void validate(const Config& config) {
   require_slices(config.pipeline, 1);
   check_training("features", config.features.training, config.pipeline);
   check_training("teacher", config.teacher.training, config.pipeline);
-  check_training("student", config.student.training, config.pipeline);
 
   require_multiple("teacher.channels", config.teacher.channels, "teacher.head-size", config.teacher.head_size);
-  require_multiple("student.channels", config.student.channels, "student.heads", config.student.heads);
-  if (config.student.channels % 4 != 0)
-    refuse(
-        "student.channels = {} is not a multiple of 4, which the sine and cosine positions need; the nearest valid: {}",
-        config.student.channels, nearest_multiples(config.student.channels, 4));
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
   require_multiple("couple.shard-rows", config.couple.shard_rows, "couple.block-rows", config.couple.block_rows);
 
@@ -152,21 +169,21 @@ void validate(const Config& config) {
     refuse(
         "evaluate.reference is given without evaluate.network: the built-in classifier is trained anew in every run");
 
-  require_distinct("student.couplings", config.student.couplings);
-  require_distinct("student.seeds", config.student.seeds);
+  require_distinct("student.compare", config.compare);
+  for (const std::string& name : config.compare) check_student(config, name);
   require_distinct("evaluate.sampling-seeds", config.evaluate.sampling_seeds);
+  if (!config.evaluate.ema.empty()) require_distinct("evaluate.ema", config.evaluate.ema);
   check_evaluate(config.evaluate);
 }
 
-void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind) {
-  const auto check = [&](const char* section, const TrainingConfig& training) {
-    if (!kind.empty() && kind != section) return;
+void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind, const std::string& student) {
+  const auto check = [&](const std::string& section, const TrainingConfig& training) {
     require_slices(config.pipeline, ranks);
-    check_batch(section, training.batch, ranks);
+    require_divisible(section, training.batch, ranks);
   };
-  check("features", config.features.training);
-  check("teacher", config.teacher.training);
-  check("student", config.student.training);
+  if (kind == "features") check(kind, config.features.training);
+  if (kind == "teacher") check(kind, config.teacher.training);
+  if (kind == "student") check(section_of(config, student), student_config(config, student).training);
 }
 
 }  // namespace couplet

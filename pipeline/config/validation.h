@@ -10,11 +10,15 @@ namespace couplet {
 
 /// What keys must fulfil together; refused naming the keys and the nearest valid values.
 void validate(const Config& config);
-/// The global batch of each model must divide by the number of ranks; with a `kind` of stage ("teacher"), that stage's.
-void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind = "");
+/// The global batch of a stage that trains must divide by the number of ranks. `kind`: of the stage, "teacher";
+/// `student`: the name of the one that it trains.
+void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind, const std::string& student = "");
 /// With pipeline.reproducible: refuses a number of slices that is no power of two, and a number of ranks that does not
 /// divide it, naming those that do.
 void require_slices(const PipelineConfig& pipeline, std::int64_t ranks);
+/// Refuses a global batch that the ranks cannot share equally, naming batches and numbers of ranks that go. `section`:
+/// "teacher".
+void require_divisible(const std::string& section, std::int64_t batch, std::int64_t ranks);
 /// With pipeline.reproducible: refuses a global batch that does not divide by the slices. `section`: "teacher".
 void require_sliceable(const PipelineConfig& pipeline, const std::string& section, std::int64_t batch);
 

@@ -2,7 +2,10 @@
 
 #include "pipeline/process/interruption.h"
 #include "storage/error.h"
+#include "storage/files/file_handle.h"
 #include "storage/files/hash.h"
+#include "storage/filesystem.h"
+#include "storage/json_difference.h"
 
 #include <fmt/ranges.h>
 #include <unistd.h>
@@ -10,30 +13,25 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <map>
-#include <set>
 #include <vector>
 
 namespace couplet {
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-/// "teacher.channels is "64" on rank 1, "128" on ranks 0, 2"; empty where all are equal.
-std::string difference_text(const std::string& key, const std::vector<Json>& ranks) {
+/// "teacher.channels is "64" on rank 1, "128" on ranks 0, 2"
+std::string difference_text(const KeyDifference& difference) {
   std::map<std::string, std::vector<std::size_t>> holders;  // of each value
-  for (std::size_t rank = 0; rank < ranks.size(); ++rank)
-    holders[ranks[rank].contains(key) ? ranks[rank][key].dump() : "absent"].push_back(rank);
-  if (holders.size() == 1) return "";
+  for (std::size_t rank = 0; rank < difference.values.size(); ++rank) holders[difference.values[rank]].push_back(rank);
   // The odd ones first.
   std::vector<std::pair<std::string, std::vector<std::size_t>>> values(holders.begin(), holders.end());
   std::ranges::stable_sort(values, {}, [](const auto& value) { return value.second.size(); });
   std::vector<std::string> texts;
   for (const auto& [value, on] : values)
     texts.push_back(fmt::format("{} on {} {}", value, on.size() == 1 ? "rank" : "ranks", fmt::join(on, ", ")));
-  return fmt::format("{} is {}", key.starts_with('/') ? key.substr(1) : key, fmt::join(texts, ", "));
+  return fmt::format("{} is {}", difference.key, fmt::join(texts, ", "));
 }
 
 std::string unique_job() {
@@ -48,15 +46,9 @@ void require_agreement(Communicator& communicator, const std::string& what, cons
   const std::vector<std::string> hashes = communicator.gather_text(hash_text(text));
   if (std::ranges::all_of(hashes, [&](const auto& hash) { return hash == hashes[0]; })) return;
   std::vector<Json> ranks;
-  std::set<std::string> keys;
-  for (const std::string& theirs : communicator.gather_text(text)) {
-    ranks.push_back(Json::parse(theirs).flatten());
-    for (const auto& [key, value] : ranks.back().items()) keys.insert(key);
-  }
+  for (const std::string& theirs : communicator.gather_text(text)) ranks.push_back(Json::parse(theirs));
   std::vector<std::string> differences;
-  for (const std::string& key : keys)
-    if (auto difference = difference_text(key, ranks); !difference.empty())
-      differences.push_back(std::move(difference));
+  for (const KeyDifference& difference : json_differences(ranks)) differences.push_back(difference_text(difference));
   refuse("the ranks disagree about {}: {}. Start all of them with the same program, configuration and files", what,
          fmt::join(differences, "; "));
 }
@@ -67,31 +59,37 @@ bool agree_to_stop(Communicator& communicator) {
 
 RankBoard make_board(Communicator& communicator, const fs::path& directory, const std::string& name) {
   const RankBoard board(directory, name, communicator.broadcast_text(communicator.is_root() ? unique_job() : "", 0));
-  std::string failure;
-  if (communicator.is_root()) {
-    try {
-      board.clear();
-    } catch (const std::exception& error) {
-      failure = error.what();
-    }
-  }
-  failure = communicator.broadcast_text(failure, 0);
-  if (failure.empty() && !board.write(RankRecord::own(communicator.rank(), 0)))
-    failure =
-        fmt::format("it cannot write to {} ({}), which all ranks must share", directory.string(), std::strerror(errno));
-  const std::vector<std::string> failures = communicator.gather_text(failure);
-  const auto first = std::ranges::find_if(failures, [](const auto& text) { return !text.empty(); });
-  if (first != failures.end()) fail("rank {} has no place to note what it does: {}", first - failures.begin(), *first);
+  const auto require = [&](const std::function<void()>& work) {
+    if (const auto failed = try_on_all(communicator, work))
+      fail("rank {} has no place to note what it does: {}", failed->rank, failed->reason);
+  };
+  require([&] {
+    if (communicator.is_root()) board.clear();
+  });
+  require([&] {
+    if (!board.write(RankRecord::own(communicator.rank(), 0)))
+      fail("it cannot write to {} ({}), which all ranks must share", directory.string(), errno_text(errno));
+  });
   return board;
 }
 
-std::string reason_of_failure(const std::function<void()>& work) {
+std::optional<FailedRank> try_on_all(Communicator& communicator, const std::function<void()>& work) {
+  std::string reason;
   try {
     work();
-    return "";
   } catch (const std::exception& error) {
-    return std::string(error.what()).empty() ? "unknown error" : error.what();
+    reason = error.what();
+    if (reason.empty()) reason = "unknown error";
   }
+  const std::vector<std::string> reasons = communicator.gather_text(reason);
+  for (int rank = 0; rank < communicator.size(); ++rank)
+    if (const std::string& theirs = reasons[static_cast<std::size_t>(rank)]; !theirs.empty())
+      return FailedRank{rank, theirs};
+  return std::nullopt;
+}
+
+void run_on_all(Communicator& communicator, const std::function<void()>& work) {
+  if (const auto failed = try_on_all(communicator, work)) throw Error(failed->reason);
 }
 
 }  // namespace couplet

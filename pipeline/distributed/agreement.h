@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 namespace couplet {
@@ -20,7 +21,17 @@ bool agree_to_stop(Communicator& communicator);
 /// A board in `directory`, which all ranks share and which is made, where every rank has noted what it does. An error
 /// that names a rank which cannot. Collective.
 RankBoard make_board(Communicator& communicator, const std::filesystem::path& directory, const std::string& name);
-/// Calls `work` here; returns why it failed, or "".
-std::string reason_of_failure(const std::function<void()>& work);
+
+/// A rank whose part of some work failed.
+struct FailedRank {
+  int rank = 0;
+  std::string reason;
+};
+/// Calls `work` on every rank, and a rank that fails waits for the others all the same: returns the first of those that
+/// failed, equal on all ranks, or nothing. Collective, as far as `work` is not.
+std::optional<FailedRank> try_on_all(Communicator& communicator, const std::function<void()>& work);
+/// The same, but where a rank failed all of them throw its error. With a `work` that does nothing on the other ranks:
+/// what rank 0 does for all.
+void run_on_all(Communicator& communicator, const std::function<void()>& work);
 
 }  // namespace couplet

@@ -3,20 +3,16 @@
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/tensor_bytes.h"
 #include "storage/files/row_journal.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <optional>
-#include <span>
 
 namespace couplet {
 namespace {
-
-std::span<std::byte> bytes_of(const at::Tensor& tensor) {
-  return {static_cast<std::byte*>(tensor.data_ptr()), static_cast<std::size_t>(tensor.nbytes())};
-}
 
 std::optional<RowJournal> open_journal(Communicator& communicator, const SlicedRows& sizes) {
   if (sizes.journal.path.empty() || !communicator.is_root()) return std::nullopt;
@@ -34,7 +30,7 @@ std::int64_t replay(Communicator& communicator, const SlicedRows& sizes, const s
   for (std::int64_t first = 0; first < kept; first += sizes.slice_rows) {
     const std::int64_t count = std::min(sizes.slice_rows, kept - first);
     at::Tensor rows = at::zeros({count, sizes.columns}, sizes.type);
-    if (journal) journal->read(first, count, bytes_of(rows));
+    if (journal) journal->read(first, count, writable_bytes(rows));
     communicator.broadcast(rows, 0);
     add(rows.to(at::kDouble));
   }

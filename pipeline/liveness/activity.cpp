@@ -1,5 +1,7 @@
 #include "pipeline/liveness/activity.h"
 
+#include "storage/clock.h"
+
 #include <fmt/ranges.h>
 
 #include <chrono>
@@ -28,6 +30,7 @@ struct Monitor {
   std::deque<Unattended> unattended;
   std::vector<std::string> busy;
   std::string step;
+  double rate = 0;
 
   void forget_done() {
     while (!unattended.empty() && unattended.front().done()) {
@@ -41,10 +44,6 @@ struct Monitor {
 Monitor& monitor() {
   static auto* const monitor = new Monitor;
   return *monitor;
-}
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 template <class Change>
@@ -80,6 +79,7 @@ Activity current_activity() {
   activity.seconds = seconds_since(now.since);
   activity.collectives = now.collectives;
   activity.step = now.step;
+  activity.rate = now.rate;
   if (now.waiting || !now.unattended.empty()) {
     const CollectiveCall& call = now.waiting ? now.call : now.unattended.front().call;
     if (!now.waiting) activity.seconds = seconds_since(now.unattended.front().since);
@@ -95,6 +95,10 @@ Activity current_activity() {
 
 void note_progress(const std::string& step) {
   change([&](Monitor& now) { now.step = step; });
+}
+
+void note_rate(double units_a_second) {
+  change([&](Monitor& now) { now.rate = units_a_second; });
 }
 
 CollectiveCall enter_collective(const char* operation, const at::Tensor* tensor, int root) {

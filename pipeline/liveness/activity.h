@@ -33,6 +33,7 @@ struct Activity {
   std::int64_t waits_for = 0;    ///< number of the collective it waits in
   std::string what;              ///< waiting: the call; busy: with what
   std::string step;              ///< the progress noted last
+  double rate = 0;               ///< units of work that all ranks of the job make a second; 0: not noted
 };
 
 /// Of this process: its ranks' thread that makes the collective calls.
@@ -41,6 +42,9 @@ Activity current_activity();
 /// Says that this rank gets on: "step 12 of 400". A rank that others wait for may compute for pipeline.timeout without
 /// saying so.
 void note_progress(const std::string& step);
+
+/// Says how many units of its work (shards) all ranks of this job make a second.
+void note_rate(double units_a_second);
 
 /// Counts one more call.
 CollectiveCall enter_collective(const char* operation, const at::Tensor* tensor = nullptr, int root = -1);

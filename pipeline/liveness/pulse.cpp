@@ -1,9 +1,9 @@
 #include "pipeline/liveness/pulse.h"
 
+#include "storage/host_name.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -47,8 +47,7 @@ std::string what(const RankRecord& record) {
 
 /// It ran on this host, where no such process is left: it was killed.
 bool is_gone(const RankRecord& record) {
-  char host[256] = {};
-  if (::gethostname(host, sizeof host - 1) != 0 || record.host != host || record.process <= 0) return false;
+  if (record.host != host_name() || record.process <= 0) return false;
   return ::kill(static_cast<pid_t>(record.process), 0) != 0 && errno == ESRCH;
 }
 

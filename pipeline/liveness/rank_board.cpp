@@ -1,7 +1,9 @@
 #include "pipeline/liveness/rank_board.h"
 
+#include "storage/clock.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
+#include "storage/host_name.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -11,7 +13,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string_view>
@@ -31,11 +32,6 @@ std::string hash_of(std::string_view text) {
   return fmt::format("{:016x}", hash64(std::as_bytes(std::span(text.data(), text.size()))));
 }
 
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
-}
-
 /// "HASH {json}", filled up with spaces; the hash tells a record that was read while it was written.
 std::string to_text(const RankRecord& record, const std::string& job) {
   const Activity& activity = record.activity;
@@ -50,7 +46,8 @@ std::string to_text(const RankRecord& record, const std::string& job) {
                                {"collectives", activity.collectives},
                                {"waits_for", activity.waits_for},
                                {"what", activity.what.substr(0, text_bytes)},
-                               {"step", activity.step.substr(0, text_bytes)}};
+                               {"step", activity.step.substr(0, text_bytes)},
+                               {"rate", activity.rate}};
   // Texts may have been cut within a character.
   std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   text.resize(record_bytes - hash_digits - 2, ' ');
@@ -78,6 +75,7 @@ std::optional<std::pair<RankRecord, std::string>> parse(const std::string& text)
   record.activity.waits_for = json.value("waits_for", std::int64_t{0});
   record.activity.what = json.value("what", "");
   record.activity.step = json.value("step", "");
+  record.activity.rate = json.value("rate", 0.0);
   return std::pair(record, json.value("job", ""));
 }
 
@@ -99,8 +97,7 @@ std::string read_text(const fs::path& path, double& changed) {
 
 RankRecord RankRecord::own(int rank, std::int64_t beat) {
   static const std::string host = host_name();
-  const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
-  return {rank, host, ::getpid(), beat, now.count(), current_activity()};
+  return {rank, host, ::getpid(), beat, unix_now(), current_activity()};
 }
 
 void RankBoard::clear() const {

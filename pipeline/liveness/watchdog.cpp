@@ -78,7 +78,7 @@ void Watchdog::look_at_others(const RankRecord& own, Clock::time_point now) {
 
 void Watchdog::end_all(const std::string& reason) const {
   if (!reason.empty() && board_.announce_end(reason)) {
-    note_failure(fmt::format("rank {}: {}", rank_, reason));
+    note_failure(rank_, fmt::format("rank {}: {}", rank_, reason));
     fmt::print(stderr,
                "couplet: rank {}: {}. All ranks end now; the same command goes on from what is saved. For a rank that "
                "was only slow, raise pipeline.timeout ({} s)\n",

@@ -3,6 +3,7 @@
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/row_order.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/tensor_bytes.h"
 #include "pipeline/tensor/weights.h"
 
 #include <ATen/ATen.h>
@@ -24,7 +25,7 @@ struct LoadedWindow {
   std::vector<at::Tensor> columns;
 };
 
-std::byte* bytes_of(at::Tensor& tensor, std::int64_t row, std::size_t row_bytes) {
+std::byte* row_of(at::Tensor& tensor, std::int64_t row, std::size_t row_bytes) {
   return static_cast<std::byte*>(tensor.mutable_data_ptr()) + static_cast<std::size_t>(row) * row_bytes;
 }
 
@@ -56,7 +57,7 @@ struct RowStream::Impl {
   std::vector<at::Tensor> read_table() const {
     std::vector<at::Tensor> rows = new_columns();
     for (std::size_t i = 0; i < columns.size(); ++i)
-      stored->read(columns[i], 0, stored->rows(), {bytes_of(rows[i], 0, 0), rows[i].nbytes()});
+      stored->read(columns[i], 0, stored->rows(), writable_bytes(rows[i]));
     return rows;
   }
 
@@ -67,7 +68,7 @@ struct RowStream::Impl {
     std::sort(rows.begin(), rows.end());
     std::vector<std::byte*> places(rows.size());
     for (std::size_t i = 0; i < columns.size(); ++i) {
-      for (std::size_t k = 0; k < rows.size(); ++k) places[k] = bytes_of(out[i], rows[k].second, column(i).row_bytes());
+      for (std::size_t k = 0; k < rows.size(); ++k) places[k] = row_of(out[i], rows[k].second, column(i).row_bytes());
       // Neighbouring blocks are one read.
       for (std::size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
         for (end = begin + 1; end < rows.size() && rows[end].first == rows[end - 1].first + 1;) ++end;
@@ -120,13 +121,13 @@ struct RowStream::Impl {
     const std::int64_t* rows = current.order.rows.data() + within;
     for (std::size_t c = 0; c < columns.size(); ++c) {
       const std::size_t row_bytes = column(c).row_bytes();
-      std::byte* to = bytes_of(out[c], at, row_bytes);
+      std::byte* to = row_of(out[c], at, row_bytes);
       if (!whole_table()) {
-        std::memcpy(to, bytes_of(current.columns[c], within, row_bytes), static_cast<std::size_t>(count) * row_bytes);
+        std::memcpy(to, row_of(current.columns[c], within, row_bytes), static_cast<std::size_t>(count) * row_bytes);
         continue;
       }
       for (std::int64_t i = 0; i < count; ++i)
-        std::memcpy(to + static_cast<std::size_t>(i) * row_bytes, bytes_of(current.columns[c], rows[i], row_bytes),
+        std::memcpy(to + static_cast<std::size_t>(i) * row_bytes, row_of(current.columns[c], rows[i], row_bytes),
                     row_bytes);
     }
   }

@@ -1,5 +1,6 @@
 #include "pipeline/loader/table_rows.h"
 
+#include "pipeline/tensor/tensor_bytes.h"
 #include "pipeline/tensor/weights.h"
 
 #include <torch/torch.h>
@@ -14,7 +15,7 @@ at::Tensor read_rows(const RowTable& table, const std::string& column, std::int6
   std::vector<std::int64_t> sizes{count};
   sizes.insert(sizes.end(), described.shape.begin(), described.shape.end());
   at::Tensor out = torch::empty(sizes, scalar_type(described.type));
-  table.read(index, first, count, {static_cast<std::byte*>(out.data_ptr()), static_cast<std::size_t>(out.nbytes())});
+  table.read(index, first, count, writable_bytes(out));
   return out;
 }
 

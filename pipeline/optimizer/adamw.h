@@ -2,7 +2,6 @@
 #pragma once
 
 #include "pipeline/optimizer/flat_parameters.h"
-#include "pipeline/optimizer/share.h"
 
 #include <cstdint>
 #include <vector>

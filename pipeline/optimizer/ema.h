@@ -1,10 +1,15 @@
-// The exponential moving average of a model's parameters.
+// The exponential moving average of a model's parameters, and the model with it in place of the raw weights for a
+// while.
 #pragma once
 
 #include "pipeline/optimizer/flat_parameters.h"
+#include "pipeline/tensor/weights.h"
+
+#include <torch/nn/module.h>
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace couplet {
@@ -25,6 +30,22 @@ public:
 private:
   double rate_;
   std::vector<at::Tensor> parameters_, averages_;
+};
+
+/// While it lives, the model computes with the averages, whose tensors hold its raw weights meanwhile: values are
+/// swapped, so both stay where they are in memory. Afterwards each is back, bit for bit.
+class WithEma {
+public:
+  /// `averages` by parameter name, of the parameters' shapes and types; parameters that are not among them stay.
+  WithEma(const torch::nn::Module& model, const NamedTensors& averages);
+  ~WithEma();
+  WithEma(const WithEma&) = delete;
+  WithEma& operator=(const WithEma&) = delete;
+
+private:
+  void swap_values();
+
+  std::vector<std::pair<at::Tensor, at::Tensor>> pairs_;  ///< parameter and average
 };
 
 /// Where the average number `index` of a training section's list of rates is kept: "ema.safetensors" for the first,

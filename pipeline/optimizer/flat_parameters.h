@@ -28,6 +28,18 @@ struct BucketSizes {
   std::int64_t parts = 1;  ///< each bucket is padded to divide into so many equal parts of whole 64 bytes
 };
 
+/// Part number `index` of `count` equal ones.
+struct Share {
+  std::int64_t index = 0, count = 1;
+
+  bool is_whole() const { return count == 1; }
+  /// That part of a flat tensor, whose length `count` divides: a view.
+  at::Tensor of(const at::Tensor& flat) const {
+    const std::int64_t length = flat.numel() / count;
+    return is_whole() ? flat : flat.narrow(0, index * length, length);
+  }
+};
+
 /// While it lives, each trained parameter of the model and its .grad are views into buckets. Buckets stand in the order
 /// in which a backward pass, which goes through the layers from last to first, is done with them. A backward pass adds
 /// to the gradients; a parameter that it does not reach keeps what it has.

@@ -1,6 +1,7 @@
 #include "pipeline/optimizer/gradient_reduction.h"
 
 #include "pipeline/optimizer/gradient_tree.h"
+#include "storage/clock.h"
 
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
@@ -11,10 +12,6 @@ namespace couplet {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// Adds the time it lives to a sum.
 class Stopwatch {

@@ -3,7 +3,6 @@
 
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/optimizer/flat_parameters.h"
-#include "pipeline/optimizer/share.h"
 
 #include <chrono>
 #include <cstddef>

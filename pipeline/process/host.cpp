@@ -1,10 +1,11 @@
 #include "pipeline/process/host.h"
 
+#include "storage/filesystem.h"
+
 #include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -13,8 +14,6 @@
 
 namespace couplet {
 namespace {
-
-namespace fs = std::filesystem;
 
 std::string text_of(const fs::path& path) {
   std::ifstream file(path);
@@ -89,10 +88,6 @@ std::optional<std::int64_t> left_in_cgroups(const fs::path& root) {
 }
 
 }  // namespace
-
-double unix_now() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 std::int64_t usable_cores() {
   cpu_set_t allowed;

@@ -1,4 +1,4 @@
-// What this process finds on its host: time, cores, memory.
+// What this process finds on its host: cores and memory.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,6 @@
 
 namespace couplet {
 
-/// Unix time in seconds.
-double unix_now();
 /// CPU cores that this process may use (its affinity, which Slurm and containers set).
 std::int64_t usable_cores();
 

@@ -1,6 +1,7 @@
 #include "pipeline/process/interruption.h"
 
 #include "pipeline/process/end_note.h"
+#include "storage/files/file_handle.h"
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -9,7 +10,6 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <thread>
 
 namespace couplet {
@@ -51,12 +51,12 @@ void watch_signals(Repeats repeats) {
   for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) {
     sigaddset(&watched, signal);
     // For threads that were there before this call, whose masks are not changed.
-    if (sigaction(signal, &action, nullptr) != 0) fail("cannot watch signal {}: {}", signal, std::strerror(errno));
+    if (sigaction(signal, &action, nullptr) != 0) fail("cannot watch signal {}: {}", signal, errno_text(errno));
   }
   // Threads inherit the mask: no thread that computes is ever interrupted (see the header), one that waits takes the
   // signals.
   if (const int error = pthread_sigmask(SIG_BLOCK, &watched, nullptr))
-    fail("cannot block signals: {}", std::strerror(error));
+    fail("cannot block signals: {}", errno_text(error));
   std::thread([watched] {
     for (int signal = 0;;) {
       if (sigwait(&watched, &signal) == 0) take_signal(signal);
@@ -80,7 +80,7 @@ bool time_limit_over() {
 
 void end_with_parent() {
   const pid_t parent = getppid();
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail("cannot tie this process to its parent: {}", std::strerror(errno));
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail("cannot tie this process to its parent: {}", errno_text(errno));
   // The parent may have died before the call: then the kernel will not tell, but it has given this process to another
   // one. Process 1 as a parent means that too, except where the launcher itself is process 1 (in a container): then
   // this process is of its session.

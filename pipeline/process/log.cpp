@@ -1,5 +1,6 @@
 #include "pipeline/process/log.h"
 
+#include "storage/clock.h"
 #include "storage/files/file_handle.h"
 #include "storage/text.h"
 
@@ -53,6 +54,12 @@ void say_line(const std::string& line) {
   if (to.file >= 0) write_whole(to.file, text);  // a full disk must not end the work that the line is about
 }
 
+std::string stage_in_log() {
+  auto& to = destination();
+  const std::scoped_lock lock(to.mutex);
+  return to.stage;
+}
+
 void warn_line(const std::string& line) {
   auto& to = destination();
   const std::scoped_lock lock(to.mutex);
@@ -75,7 +82,7 @@ bool Progress::due(std::int64_t done) {
 }
 
 double Progress::rate(std::int64_t done) const {
-  const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  const double elapsed = seconds_since(start_);
   return elapsed > 0 ? static_cast<double>(done - first_) / elapsed : 0;
 }
 

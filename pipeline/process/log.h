@@ -21,6 +21,8 @@ template <class... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {
   say_line(fmt::format(format, std::forward<Args>(args)...));
 }
+/// The stage whose name lines start with now; "" before `open_log`.
+std::string stage_in_log();
 /// To stderr from any rank, with the rank in front when there are several.
 void warn_line(const std::string& line);
 

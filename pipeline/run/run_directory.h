@@ -8,6 +8,12 @@
 
 namespace couplet {
 
+/// "student/nf-0" → "student-nf-0": a stage's name in names of files and jobs.
+inline std::string flat_name(std::string stage) {
+  std::replace(stage.begin(), stage.end(), '/', '-');
+  return stage;
+}
+
 class RunDirectory {
 public:
   explicit RunDirectory(std::filesystem::path root) : root_(std::move(root)) {}
@@ -15,15 +21,16 @@ public:
   std::filesystem::path stage(const std::string& name) const { return root_ / name; }
   std::filesystem::path config() const { return root_ / "config.ini"; }
   std::filesystem::path lock() const { return root_ / "lock"; }
+  /// The content hashes of the files that the configuration names, by size and time of change.
+  std::filesystem::path file_hashes() const { return root_ / "file-hashes.json"; }
   std::filesystem::path log() const { return root_ / "log"; }
   std::filesystem::path stage_lock(const std::string& name) const { return stage(name) / "lock"; }
   /// Shared among jobs that make parts of one stage, exclusive for one that makes all of it.
   std::filesystem::path parts_lock(const std::string& name) const { return stage(name) / ".parts-lock"; }
   /// The stage's lines over all attempts: log/student-nf-0.log.
-  std::filesystem::path stage_log(std::string name) const {
-    std::replace(name.begin(), name.end(), '/', '-');
-    return log() / (name + ".log");
-  }
+  std::filesystem::path stage_log(const std::string& name) const { return log() / (flat_name(name) + ".log"); }
+  /// Where the ranks of every job note what they do, and the failure that ended one is kept.
+  std::filesystem::path rank_notes() const { return log() / "ranks"; }
   // What the stages publish:
   std::filesystem::path train_images() const { return root_ / "prepare" / "train"; }
   std::filesystem::path test_images() const { return root_ / "prepare" / "test"; }
@@ -31,10 +38,13 @@ public:
   std::filesystem::path reference_statistics() const { return root_ / "features" / "statistics.safetensors"; }
   std::filesystem::path teacher_weights() const { return root_ / "teacher" / "weights.safetensors"; }
   std::filesystem::path teacher_ema() const { return root_ / "teacher" / "ema.safetensors"; }
-  std::filesystem::path coupling() const { return root_ / "coupling"; }
-  std::filesystem::path coupling_test() const { return root_ / "coupling" / "test"; }
-  std::filesystem::path student(const std::string& coupling, std::int64_t seed) const {
-    return root_ / "student" / (coupling + "-" + std::to_string(seed));
+  std::filesystem::path tables() const { return root_ / "coupling"; }
+  /// The table of that name: rows of the training images ("train"), or of the held-out ones ("test").
+  std::filesystem::path table(const std::string& name, const std::string& split) const {
+    return tables() / name / split;
+  }
+  std::filesystem::path student(const std::string& name, std::int64_t seed) const {
+    return root_ / "student" / (name + "-" + std::to_string(seed));
   }
   std::filesystem::path results() const { return root_ / "evaluate" / "results.json"; }
   /// Of the training images by the network of `evaluate.network`; `hash` names both.
@@ -47,6 +57,7 @@ public:
   }
   std::filesystem::path pictures() const { return root_ / "evaluate" / "pictures"; }
   std::filesystem::path report() const { return root_ / "report" / "report.html"; }
+  std::filesystem::path report_data() const { return root_ / "report" / "report.json"; }
 
 private:
   std::filesystem::path root_;

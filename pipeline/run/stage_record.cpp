@@ -1,6 +1,5 @@
 #include "pipeline/run/stage_record.h"
 
-#include "pipeline/config/options.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/text.h"
@@ -104,20 +103,17 @@ void publish_record(const std::filesystem::path& stage_directory, const StageRec
   publish_file(record_path(stage_directory), json.dump(2) + "\n");
 }
 
-StageRecord new_record(const StageNode& node, const std::vector<StageNode>& graph, const Config& config) {
+StageRecord new_record(const StageNode& node, const StageGraph& graph) {
   StageRecord record;
   record.stage = node.name;
-  record.fingerprint = fingerprint(node, graph, config);
-  record.keys = stage_keys(node, config);
-  for (const auto& input : graph)
-    if (std::ranges::find(node.inputs, input.name) != node.inputs.end())
-      record.inputs[input.name] = fingerprint(input, graph, config);
+  record.fingerprint = node.fingerprint;
+  record.keys = node.keys;
+  for (const std::string& input : node.inputs) record.inputs[input] = find_node(graph, input).fingerprint;
   record.program = COUPLET_VERSION;
   return record;
 }
 
-Decision decide(const StageNode& node, const std::vector<StageNode>& graph, const Config& config,
-                const RunDirectory& run) {
+Decision decide(const StageNode& node, const StageGraph& graph, const RunDirectory& run) {
   const auto directory = run.stage(node.name);
   const auto record = read_record(directory);
   if (!record) {
@@ -128,31 +124,26 @@ Decision decide(const StageNode& node, const std::vector<StageNode>& graph, cons
   }
   if (record->state == StageState::withdrawn) return {Action::start, "its earlier result was withdrawn"};
 
-  const StageRecord now = new_record(node, graph, config);
+  const StageRecord now = new_record(node, graph);
   std::vector<std::string> differences;
   add_differences(differences, "", record->keys, now.keys);
   add_differences(differences, "input ", record->inputs, now.inputs);
-  if (!differences.empty() || record->fingerprint != now.fingerprint) {
-    if (node.kind == "report") return {Action::start, "its inputs changed"};
+  if (!differences.empty() || record->fingerprint != now.fingerprint)
     refuse(
         "{} was made with another configuration ({}); go back to it, choose another --run-dir, or delete {} and what "
-        "depends on it by couplet run or submit with --redo {}",
+        "is made from it by couplet run or submit with --redo {}",
         directory.string(), fmt::join(differences, "; "), node.name, node.name);
-  }
   if (record->state == StageState::complete) return {Action::skip, "complete, and its configuration is unchanged"};
   return {Action::resume,
           fmt::format("started before ({} so far)",
                       record->attempts == 1 ? "one attempt" : fmt::format("{} attempts", record->attempts))};
 }
 
-void require_inputs(const StageNode& node, const std::vector<StageNode>& graph, const Config& config,
-                    const RunDirectory& run) {
-  for (const auto& input : graph) {
-    if (std::ranges::find(node.inputs, input.name) == node.inputs.end()) continue;
-    const auto decision = decide(input, graph, config, run);
-    if (decision.action != Action::skip)
-      refuse("{} needs {}, which is not complete in {}; make it first: couplet stage {} --run-dir {}", node.name,
-             input.name, run.root().string(), input.name, run.root().string());
+void require_inputs(const StageNode& node, const StageGraph& graph, const RunDirectory& run) {
+  for (const auto& other : graph) {
+    if (!node.runs_after(other.name) || decide(other, graph, run).action == Action::skip) continue;
+    refuse("{} needs {}, which is not complete in {}; make it first: couplet stage {} --run-dir {}", node.name,
+           other.name, run.root().string(), other.name, run.root().string());
   }
 }
 
@@ -165,42 +156,12 @@ void clear_stage(const std::filesystem::path& stage_directory) {
   sync_path(stage_directory);
 }
 
-std::vector<StageNode> select_nodes(const std::string& name, const std::vector<StageNode>& graph) {
-  std::vector<StageNode> selected;
-  std::set<std::string> names;
-  for (const auto& node : graph) {
-    names.insert({node.name, node.kind});
-    if (node.name == name || node.kind == name) selected.push_back(node);
-  }
-  if (selected.empty()) {
-    const std::vector<std::string> candidates(names.begin(), names.end());
-    refuse("there is no stage \"{}\"; the nearest is {}; all: {}", name, nearest_name(name, candidates),
-           fmt::join(candidates, ", "));
-  }
-  return selected;
-}
-
-std::vector<StageNode> with_dependants(const std::vector<StageNode>& selected, const std::vector<StageNode>& graph) {
-  std::set<std::string> names;
-  for (const auto& node : selected) names.insert(node.name);
-  std::vector<StageNode> found;
-  // The graph lists inputs before the stages that read them, so one pass finds all.
-  for (const auto& node : graph) {
-    const bool depends = std::ranges::any_of(node.inputs, [&](const auto& input) { return names.contains(input); });
-    if (!depends && !names.contains(node.name)) continue;
-    names.insert(node.name);
-    found.push_back(node);
-  }
-  return found;
-}
-
 void delete_stage(const StageNode& node, const RunDirectory& run) {
   const auto directory = run.stage(node.name);
   auto record = read_record(directory);
   if (!record) return;
   record->state = StageState::withdrawn;
   publish_record(directory, *record);
-  if (node.kind == "report") std::filesystem::remove(run.results());
   clear_stage(directory);
   std::filesystem::remove(record_path(directory));
   sync_path(directory);

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "pipeline/run/run_directory.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_graph.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -35,7 +35,7 @@ std::filesystem::path record_path(const std::filesystem::path& stage_directory);
 std::optional<StageRecord> read_record(const std::filesystem::path& stage_directory);
 void publish_record(const std::filesystem::path& stage_directory, const StageRecord& record);
 /// The record of a node that starts now.
-StageRecord new_record(const StageNode& node, const std::vector<StageNode>& graph, const Config& config);
+StageRecord new_record(const StageNode& node, const StageGraph& graph);
 
 enum class Action { skip, resume, start };
 struct Decision {
@@ -44,20 +44,12 @@ struct Decision {
 };
 
 /// What to do with a node, from its record. A record made with other keys or inputs is refused, with each difference
-/// and the flag that redoes the stage; so are files of unknown origin in its directory. The report is the exception:
-/// made from others' results in seconds, it starts anew.
-Decision decide(const StageNode& node, const std::vector<StageNode>& graph, const Config& config,
-                const RunDirectory& run);
-/// Refuses a node one of whose inputs is not complete or was made with another configuration.
-void require_inputs(const StageNode& node, const std::vector<StageNode>& graph, const Config& config,
-                    const RunDirectory& run);
+/// and the flag that redoes the stage; so are files of unknown origin in its directory.
+Decision decide(const StageNode& node, const StageGraph& graph, const RunDirectory& run);
+/// Refuses a node that runs after one which is not complete or was made with another configuration.
+void require_inputs(const StageNode& node, const StageGraph& graph, const RunDirectory& run);
 /// Empties the directory of a stage that starts anew: all but its lock and record.
 void clear_stage(const std::filesystem::path& stage_directory);
-
-/// The nodes that a name selects: one node, or all of a kind ("student"). An unknown name is refused with the nearest.
-std::vector<StageNode> select_nodes(const std::string& name, const std::vector<StageNode>& graph);
-/// The selected nodes and all that depend on them, in the graph's order.
-std::vector<StageNode> with_dependants(const std::vector<StageNode>& selected, const std::vector<StageNode>& graph);
 /// Withdraws the stage's record, then empties its directory; the record goes last. The caller owns the stage (its
 /// lock).
 void delete_stage(const StageNode& node, const RunDirectory& run);

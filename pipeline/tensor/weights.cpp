@@ -1,5 +1,6 @@
 #include "pipeline/tensor/weights.h"
 
+#include "pipeline/tensor/tensor_bytes.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
@@ -28,10 +29,6 @@ bool is_ignored(const std::string& name, const std::set<std::string>& ignored) {
 /// The tensor's own bytes on the CPU, row-major.
 at::Tensor host_copy(const at::Tensor& tensor) {
   return tensor.detach().to(at::kCPU).contiguous();
-}
-
-std::span<const std::byte> bytes_of(const at::Tensor& contiguous) {
-  return {static_cast<const std::byte*>(contiguous.const_data_ptr()), contiguous.nbytes()};
 }
 
 /// All names the module lacks or the source lacks are listed, up to a few.

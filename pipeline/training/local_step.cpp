@@ -3,6 +3,7 @@
 #include "pipeline/process/interruption.h"
 #include "pipeline/tensor/autocast.h"
 #include "pipeline/training/digest.h"
+#include "storage/clock.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -67,7 +68,7 @@ LocalStep StepComputation::run(Prefetch<PreparedBatch>& batches,
   mine.report.run([&] {
     const auto asked = Clock::now();
     PreparedBatch prepared = batches.next();
-    mine.data_stall = std::chrono::duration<double>(Clock::now() - asked).count();
+    mine.data_stall = seconds_since(asked);
     mine.report.digest = prepared.digest;
     mine.batch_state = std::move(prepared.state);
     within([&] {

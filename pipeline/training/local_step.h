@@ -5,7 +5,6 @@
 #include "pipeline/optimizer/flat_parameters.h"
 #include "pipeline/optimizer/gradient_reduction.h"
 #include "pipeline/optimizer/gradient_tree.h"
-#include "pipeline/training/batch_split.h"
 #include "pipeline/training/plan.h"
 #include "pipeline/training/step_report.h"
 #include "pipeline/training/task.h"

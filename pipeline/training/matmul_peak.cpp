@@ -2,6 +2,7 @@
 
 #include "pipeline/tensor/flops.h"
 #include "pipeline/tensor/transformer_ops.h"
+#include "storage/clock.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -35,7 +36,7 @@ double fastest(std::int64_t size, at::ScalarType type, c10::Device device) {
     const auto start = Clock::now();
     for (int i = 0; i < products; ++i) linear(x, weight, bias);
     wait_for(device);
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const double seconds = seconds_since(start);
     best = std::max(best, products * product_flops(size, size, size) / seconds);
     elapsed += seconds;
   }

@@ -1,17 +1,17 @@
 #include "pipeline/training/memory_plan.h"
 
+#include "pipeline/distributed/agreement.h"
 #include "pipeline/distributed/cuda_library.h"
 #include "pipeline/process/host.h"
 #include "pipeline/tensor/autocast.h"
 #include "storage/error.h"
+#include "storage/host_name.h"
 #include "storage/text.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/util/Exception.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -107,28 +107,24 @@ std::array<std::int64_t, 2> measure(const TrainingTask& task, const torch::nn::M
 std::array<std::int64_t, 2> measure_on_all(const TrainingTask& task, const torch::nn::Module& model,
                                            const TrainingPlan& plan, Communicator& communicator, c10::Device device) {
   std::array<std::int64_t, 2> sizes{};
-  std::string reason;
-  try {
-    sizes = measure(task, model, plan, device);
-  } catch (const std::exception& error) {
-    reason =
-        is_exhaustion(error) ? "not even two rows at once fit into memory: " + std::string(error.what()) : error.what();
-  }
-  const std::vector<std::string> reasons = communicator.gather_text(reason);
-  if (!reason.empty()) fail("{}", reason);
-  for (std::size_t rank = 0; rank < reasons.size(); ++rank) {
-    if (!reasons[rank].empty())
-      fail("{}: rank {} failed while memory was measured: {}", task.name, rank, reasons[rank]);
-  }
+  const auto failed = try_on_all(communicator, [&] {
+    try {
+      sizes = measure(task, model, plan, device);
+    } catch (const std::exception& error) {
+      if (!is_exhaustion(error)) throw;
+      fail("not even two rows at once fit into memory: {}", error.what());
+    }
+  });
+  if (failed && failed->rank == communicator.rank()) throw Error(failed->reason);
+  if (failed) fail("{}: rank {} failed while memory was measured: {}", task.name, failed->rank, failed->reason);
   for (std::int64_t& size : sizes) size = communicator.maximum(size);
   return sizes;
 }
 
 /// Ranks that share this host's memory. Collective.
 std::int64_t ranks_on_host(Communicator& communicator) {
-  char name[256] = {};
-  ::gethostname(name, sizeof name - 1);
-  return std::ranges::count(communicator.gather_text(name), std::string(name));
+  const std::string own = host_name();
+  return std::ranges::count(communicator.gather_text(own), own);
 }
 
 std::optional<std::int64_t> available_to_rank(Communicator& communicator, c10::Device device) {

@@ -1,6 +1,7 @@
 #include "pipeline/training/observation.h"
 
-#include "pipeline/optimizer/with_ema.h"
+#include "pipeline/optimizer/ema.h"
+#include "storage/clock.h"
 
 #include <ATen/core/grad_mode.h>
 
@@ -48,7 +49,7 @@ Observation observe(const TrainingTask& task, torch::nn::Module& model, const Na
     seen.figures.update(preview.figures);
     seen.picture = std::move(preview.picture);
   }
-  seen.figures["observation_pause"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  seen.figures["observation_pause"] = seconds_since(start);
   return seen;
 }
 

@@ -1,25 +1,12 @@
 #include "pipeline/training/plan.h"
 
+#include "pipeline/config/validation.h"
 #include "pipeline/optimizer/schedule.h"
 #include "storage/error.h"
 
+#include <algorithm>
+
 namespace couplet {
-namespace {
-
-/// "1, 2, 4, …": the first few divisors.
-std::string divisors_text(std::int64_t number) {
-  constexpr int shown = 8;
-  std::string text;
-  int count = 0;
-  for (std::int64_t divisor = 1; divisor <= number; ++divisor) {
-    if (number % divisor != 0) continue;
-    if (count++ == shown) return text + ", ...";
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", divisor);
-  }
-  return text;
-}
-
-}  // namespace
 
 std::string section_of(const TrainingTask& task) {
   return task.name.substr(0, task.name.find('/'));
@@ -29,16 +16,27 @@ TrainingPlan plan_training(const TrainingTask& task, const Communicator& communi
   const std::string section = section_of(task);
   const std::int64_t batch = task.training.batch, ranks = communicator.size();
   if (batch < 1) refuse("{}.batch = {}: a batch has at least one row", section, batch);
-  if (batch % ranks != 0) {
-    const std::int64_t below = batch / ranks * ranks, above = below + ranks;
-    refuse("{}.batch = {} does not divide by {} ranks; with {} ranks {}; {} divides by {} ranks", section, batch, ranks,
-           ranks, below > 0 ? fmt::format("these do: {}, {}", below, above) : fmt::format("this does: {}", above),
-           batch, divisors_text(batch));
-  }
+  require_divisible(section, batch, ranks);
   if (task.training.precision != "float32" && task.training.precision != "bfloat16") {
     refuse("{}.precision = '{}' is neither float32 nor bfloat16", section, task.training.precision);
   }
   return {training_steps(task.training), batch, batch / ranks, communicator.rank()};
+}
+
+BatchSplit split_batch(const TrainingTask& task, const TrainingPlan& plan, const PipelineConfig& pipeline,
+                       const Communicator& communicator) {
+  const std::int64_t ranks = communicator.size();
+  require_slices(pipeline, ranks);
+  require_sliceable(pipeline, section_of(task), plan.batch);
+  BatchSplit split;
+  split.reproducible = pipeline.reproducible;
+  split.slices = pipeline.reproducible ? pipeline.slices : ranks;
+  split.own_slices = split.slices / ranks;
+  split.first_slice = split.own_slices * communicator.rank();
+  split.slice_rows = plan.batch / split.slices;
+  const std::int64_t micro = task.training.micro_batch;
+  split.micro_rows = micro > 0 ? std::min(micro, split.slice_rows) : split.slice_rows;
+  return split;
 }
 
 }  // namespace couplet

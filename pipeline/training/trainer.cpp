@@ -12,7 +12,6 @@
 #include "pipeline/optimizer/schedule.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
-#include "pipeline/training/batch_split.h"
 #include "pipeline/training/digest.h"
 #include "pipeline/training/local_step.h"
 #include "pipeline/training/matmul_peak.h"
@@ -20,6 +19,7 @@
 #include "pipeline/training/observation.h"
 #include "pipeline/training/plan.h"
 #include "pipeline/training/training_record.h"
+#include "storage/clock.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -32,10 +32,6 @@ namespace couplet {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// Every rank starts from rank 0's weights, however it made its own.
 void share_weights(const torch::nn::Module& model, Communicator& communicator) {

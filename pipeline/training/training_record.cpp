@@ -1,14 +1,13 @@
 #include "pipeline/training/training_record.h"
 
 #include "pipeline/checkpoint/checkpoint.h"
+#include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/host_name.h"
 
 #include <ATen/Parallel.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <ctime>
 #include <fstream>
 #include <limits>
 #include <map>
@@ -23,23 +22,14 @@ constexpr char curves_name[] = "tensorboard";
 constexpr char previews_name[] = "previews";
 constexpr std::int64_t most_points = 2000;  // of a curve
 
-std::string time_text() {
-  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  std::tm utc{};
-  ::gmtime_r(&now, &utc);
-  char text[32];
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc)};
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
-}
-
 void append_event(const std::filesystem::path& directory, const std::string& name, std::int64_t step,
                   std::int64_t lost_steps, int ranks) {
-  const nlohmann::json line = {{"event", name},  {"step", step},        {"lost_steps", lost_steps},
-                               {"ranks", ranks}, {"time", time_text()}, {"host", host_name()}};
+  const nlohmann::json line = {{"event", name},
+                               {"step", step},
+                               {"lost_steps", lost_steps},
+                               {"ranks", ranks},
+                               {"time", utc_time_text(unix_now())},
+                               {"host", host_name()}};
   const auto path = directory / events_name;
   std::ofstream file(path, std::ios::app);
   file << line.dump() + "\n" << std::flush;
@@ -163,7 +153,7 @@ void TrainingRecord::keep_curves(std::int64_t step, const nlohmann::json& line, 
 
 void TrainingRecord::say_progress(std::int64_t done, const nlohmann::json& line) {
   if (!progress_.due(done)) return;
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - interval_.start).count();
+  const double seconds = seconds_since(interval_.start);
   const double images = seconds > 0 ? static_cast<double>((done - interval_.first) * batch_) / seconds : 0;
   const std::string compute = flops_.per_image > 0 ? ", " + flops_.rate_text(images) : "";
   say("step {}/{}, loss {:.4f}, {:.0f} images/s{}, {} remaining{}{}", done, steps_, loss_of(line), images, compute,

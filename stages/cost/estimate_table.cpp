@@ -60,7 +60,7 @@ std::string estimate_text(const Estimate& estimate,
   std::string text = fmt::format(row, "stage", "work", "products", "device time", "lasts", "on");
   double seconds[] = {0, 0}, flops = 0;
   bool used[] = {false, false};
-  for (const StageEstimate& stage : estimate.stages) {
+  for (const StageCost& stage : estimate.stages) {
     const StageDevices devices = devices_of(stage.kind);
     const double needed = device_seconds(stage.flops, speeds[devices.gpus]);
     flops += stage.flops.all();

@@ -1,7 +1,7 @@
 // The estimate of a run as text: device hours of every stage under an assumed speed, and disk.
 #pragma once
 
-#include "stages/cost/estimate.h"
+#include "stages/cost/stage_cost.h"
 
 #include <cstdint>
 #include <functional>

@@ -33,8 +33,8 @@ struct CouplingTables {
     const std::string teacher = hash_file(context.run.teacher_ema());
     const CouplingRows train_rows{train_images.rows(), config.flips, config.replicates};
     const CouplingRows test_rows{test_images.rows(), false, 1};
-    add(context, train_images, train_rows, Purpose::coupling_noise, context.run.coupling(), "train", teacher);
-    add(context, test_images, test_rows, Purpose::validation_noise, context.run.coupling_test(), "test", teacher);
+    add(context, train_images, train_rows, Purpose::coupling_noise, "train", teacher);
+    add(context, test_images, test_rows, Purpose::validation_noise, "test", teacher);
   }
   CouplingTables(const CouplingTables&) = delete;  // the inversions refer to the data sets
 
@@ -42,7 +42,7 @@ struct CouplingTables {
 
 private:
   void add(const StageContext& context, const RowTable& images, const CouplingRows& rows, Purpose purpose,
-           const std::filesystem::path& directory, const std::string& split, const std::string& teacher) {
+           const std::string& split, const std::string& teacher) {
     const Config& config = context.config;
     const nlohmann::json provenance{{"kind", "nf"},
                                     {"teacher", teacher},
@@ -56,7 +56,7 @@ private:
                                     {"slice_rows", config.couple.slice_rows},
                                     {"precision", config.couple.precision},
                                     {"round_trip", config.couple.round_trip}};
-    tables.push_back({images, rows, purpose, directory, split, provenance, config.couple.block_rows,
+    tables.push_back({images, rows, purpose, context.run.table(context.node.table, split), split, provenance, config.couple.block_rows,
                       ShardPlan{rows.rows(), config.couple.shard_rows},
                       coupling_columns(shape, parse_element_type(config.couple.noise_type)), shape.codec});
   }
@@ -104,7 +104,7 @@ void make_shards(StageContext& context, const CouplingTables& all, const ShardRa
   Communicator& communicator = context.communicator;
   const std::vector<ShardTask> missing = missing_shards(all, range);
   communicator.barrier();  // nobody publishes while another still looks
-  if (communicator.is_root()) announce(missing, range, context.run.coupling());
+  if (communicator.is_root()) announce(missing, range, context.directory());
   if (missing.empty()) return;
   Inverter inverter(context.config, load_teacher(context.run, context.config.teacher, all.shape, context.device),
                     context.device);
@@ -119,6 +119,7 @@ void make_shards(StageContext& context, const CouplingTables& all, const ShardRa
           fmt::format("{}: stopped after whole shards; the same command makes the rest", context.node.name));
     }
     const auto done = static_cast<std::int64_t>(std::min(round + size, missing.size()));
+    note_rate(progress.rate(done));
     if (progress.due(done)) {
       say("shard {}/{}, {:.0f} rows/s, {} left", done, missing.size(),
           progress.rate(done) * static_cast<double>(context.config.couple.shard_rows), progress.remaining(done));
@@ -169,9 +170,11 @@ void close_table(const Inversion& table) {
 
 void prepare_directories(StageContext& context, Ownership ownership) {
   if (context.communicator.is_root()) {
-    std::filesystem::create_directories(context.run.coupling_test());
-    for (const auto& directory : {context.run.coupling(), context.run.coupling_test()})
+    for (const char* split : {"train", "test"}) {
+      const auto directory = context.run.table(context.node.table, split);
+      std::filesystem::create_directories(directory);
       remove_leftovers(directory, ownership);
+    }
   }
   context.communicator.barrier();
 }

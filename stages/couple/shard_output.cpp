@@ -1,6 +1,7 @@
 #include "stages/couple/shard_output.h"
 
 #include "pipeline/tensor/row_chunks.h"
+#include "pipeline/tensor/tensor_bytes.h"
 
 #include <ATen/core/TensorBody.h>
 
@@ -29,11 +30,7 @@ void ShardOutput::start(Work work) {
 
 void ShardOutput::write(std::int64_t first, std::vector<std::pair<std::size_t, at::Tensor>> rows) {
   start([this, first, rows = std::move(rows)] {
-    for (const auto& [column, values] : rows) {
-      writer_.write(
-          column, first,
-          {static_cast<const std::byte*>(values.const_data_ptr()), static_cast<std::size_t>(values.nbytes())});
-    }
+    for (const auto& [column, values] : rows) writer_.write(column, first, bytes_of(values));
   });
 }
 

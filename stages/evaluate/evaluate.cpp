@@ -1,22 +1,17 @@
 #include "stages/evaluate/evaluate.h"
 
-#include "method/couplings/coupling_table.h"
 #include "method/data/images.h"
 #include "method/sampling/guided_field.h"
 #include "method/sampling/initial_noise.h"
+#include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
-#include "method/scoring/scorer.h"
-#include "method/solvers/integration.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/weights.h"
+#include "stages/evaluate/evaluation.h"
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/likelihood_scores.h"
 #include "stages/evaluate/pictures.h"
-#include "stages/evaluate/row_sums.h"
-#include "stages/evaluate/run_reference.h"
-#include "stages/evaluate/sampling_settings.h"
-#include "stages/results/score_record.h"
+#include "stages/evaluate/score_requests.h"
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 
@@ -24,193 +19,135 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
+#include <optional>
 
 namespace couplet {
 namespace {
 
-/// What the scoring of one node shares.
-struct Evaluation {
-  StageContext& context;
-  RowTable train, test;
-  DatasetShape shape;
-  ScoreNetwork classifier;                   ///< of class accuracy
-  ScoreNetwork network;                      ///< of Fréchet distances and their companions
-  std::shared_ptr<const RealFeatures> real;  ///< none: no companions
-  Scorer scorer;
-  Records records;
+/// The picture NAME-nearest.png of a score's samples and the training images nearest to them.
+void show_nearest(Evaluation& evaluation, const SampleScore& score) {
+  if (const RealFeatures* real = evaluation.real(); real != nullptr)
+    publish_nearest_picture(evaluation.context.run.pictures() / (evaluation.model_name() + "-nearest.png"), score, *real,
+                            evaluation.train, evaluation.context.communicator);
+}
 
-  const EvaluateConfig& config() const { return context.config.evaluate; }
-  /// The features behind a score are kept as they are made: they are of this network.
-  SliceJournal journal(const std::string& what) const { return journal_of(context, what + ", by " + network.hash); }
-
-  void keep(const RecordKey& key, const SampleScore& score, const nlohmann::json& details = nlohmann::json::object()) {
-    for (const FeatureScore& one : score.comparison) {
-      nlohmann::json fields = details;
-      fields.update(one.details);
-      records.add(key, one.metric, one.value, one.samples, network, score.nonfinite, fields);
-    }
-    records.add(key, "class_accuracy", score.class_accuracy, score.samples, classifier, score.nonfinite, details);
-    if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
-    if (context.communicator.is_root()) records.publish();
-  }
-  /// The picture NAME-nearest.png of a score's samples and the training images nearest to them.
-  void show_nearest(const std::string& name, const SampleScore& score) const {
-    if (real)
-      publish_nearest_picture(context.run.pictures() / (name + "-nearest.png"), score, *real, train,
-                              context.communicator);
-  }
-};
-
-Evaluation start_evaluation(StageContext& context) {
-  RowTable train(context.run.train_images(), "couplet-dataset"), test(context.run.test_images(), "couplet-dataset");
-  const DatasetShape shape = dataset_shape(train);
-  const EvaluateConfig& config = context.config.evaluate;
-  ScorerReference basis = run_reference(context, train, test);
-  const ScoreNetwork network{basis.network->name(), basis.network->hash(), basis.network->resize()};
-  const std::shared_ptr<const RealFeatures> real = basis.reference.real;
-  Classifier classifier = load_classifier(context.run, context.config.features, shape, context.device);
-  const ScoreNetwork of_accuracy{network_name(context.config), tensors_hash(named_tensors(*classifier)), "none"};
-  Scorer scorer(std::move(classifier), shape.codec, std::move(basis), config.slice_rows,
-                config.grid_rows * shape.labels(),
-                "evaluation stopped; finished scores and the samples counted so far are kept", context.communicator,
-                context.device);
-  Records records(context.directory());
-  records.require_network(network);
-  const std::string warning = sample_size_warning(config.samples);
-  if (!warning.empty() && context.communicator.is_root()) warn_line("evaluate.samples: " + warning);
-  context.communicator.barrier();
-  return {context, std::move(train),  std::move(test),   shape, of_accuracy, network,
-          real,    std::move(scorer), std::move(records)};
+/// "Fréchet distance 12.3456, class accuracy 0.912": what there is of them.
+std::string figures_text(const SampleScore& score) {
+  std::string text = score.comparison.empty() ? "no network to score by"
+                                              : fmt::format("Fréchet distance {:.4f}", score.frechet_distance);
+  if (score.class_accuracy) text += fmt::format(", class accuracy {:.3f}", *score.class_accuracy);
+  return text;
 }
 
 /// Held-out images scored like samples: how far two real sets of this size are apart.
-void score_real(Evaluation& run) {
-  const RecordKey key{.model = "real", .split = "test"};
-  if (run.records.has(key, "frechet_distance")) return;
-  const SampleScore score = run.scorer.score(
+void score_real(Evaluation& evaluation, const ScoreRequest& request) {
+  const RowTable& test = evaluation.test;
+  const SampleScore score = evaluation.scorer().score(
       [&](std::int64_t first, std::int64_t count) {
-        const std::int64_t there = std::min(count, run.test.rows() - first);
+        const std::int64_t there = std::min(count, test.rows() - first);
         const at::Tensor rows = torch::arange(count).clamp_max(there - 1);
-        return Generated{{run.shape.codec->encode(read_rows(run.test, "image", first, there)).index_select(0, rows)},
-                         read_rows(run.test, "label", first, there).to(torch::kInt64).index_select(0, rows)};
+        return Generated{{evaluation.shape.codec->encode(read_rows(test, "image", first, there)).index_select(0, rows)},
+                         read_rows(test, "label", first, there).to(torch::kInt64).index_select(0, rows)};
       },
-      1, run.test.rows(), run.journal("real"))[0];
-  run.keep(key, score);
-  say("real test images: Fréchet distance {:.4f} to the training images ({})", score.frechet_distance,
-      run.network.name);
+      1, test.rows(), evaluation.journal(request))[0];
+  evaluation.keep_samples(request.key, request.with, score);
+  say("real test images: {} to the training images ({})", figures_text(score), evaluation.network().name);
 }
 
 /// The teacher's samples of fresh noise, as they come (with the noise it was trained on) and denoised.
-void score_teacher(Evaluation& run, std::int64_t sampling_seed) {
-  StageContext& context = run.context;
-  const EvaluateConfig& config = run.config();
-  const TeacherConfig& teacher_config = context.config.teacher;
+void score_teacher(Evaluation& evaluation, const ScoreRequest& request) {
+  StageContext& context = evaluation.context;
+  const EvaluateConfig& config = evaluation.config();
+  const bool is_pictured = request.key.sampling_seed == config.sampling_seeds[0];
+  TarFlow teacher = load_teacher(context.run, context.config.teacher, evaluation.shape, context.device);
   const TeacherSampling sampling{{config.teacher_guidance, config.teacher_annealed, config.teacher_temperature},
-                                 denoising_std(teacher_config),
+                                 denoising_std(context.config.teacher),
                                  config.precision};
-  const bool denoises = sampling.denoising_std > 0;
-  RecordKey key{.model = "teacher",
-                .seed = context.config.pipeline.seed,
-                .solver = "autoregressive",
-                .noise = "fresh",
-                .sampling_seed = sampling_seed,
-                .guidance = config.teacher_guidance,
-                .denoised = denoises};
-  if (run.records.has(key, "frechet_distance")) return;  // the last one kept
-  TarFlow teacher = load_teacher(context.run, teacher_config, run.shape, context.device);
-  const std::vector<SampleScore> scores = run.scorer.score(
+  const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
+  const std::vector<SampleScore> scores = evaluation.scorer().score(
       [&](std::int64_t first, std::int64_t count) {
-        const InitialNoise initial = fresh_noise(run.shape, static_cast<std::uint64_t>(sampling_seed), first, count);
+        const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count);
         const TeacherSamples samples = sample_teacher(teacher, initial.z, initial.condition, sampling);
         Generated made{{samples.raw}, initial.condition.labels};
-        if (denoises) made.variants.push_back(samples.denoised);
+        if (request.key.denoised) made.variants.push_back(samples.denoised);
         return made;
       },
-      denoises ? 2 : 1, config.samples, run.journal(fmt::format("teacher, sampling seed {}", sampling_seed)));
+      request.key.denoised ? 2 : 1, config.samples, evaluation.journal(request));
   for (std::size_t variant = 0; variant < scores.size(); ++variant) {
+    ScoreKey key = request.key;
     key.denoised = variant == 1;
-    const bool is_pictured = sampling_seed == config.sampling_seeds.front();
-    if (context.communicator.is_root() && is_pictured) {
+    if (context.communicator.is_root() && is_pictured)
       publish_pictures(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
-                       scores[variant].pictures, run.shape.labels());
-    }
-    if (is_pictured && variant + 1 == scores.size()) run.show_nearest("teacher", scores[variant]);
-    if (!run.records.has(key, "frechet_distance")) run.keep(key, scores[variant]);
-    say("teacher{}: Fréchet distance {:.4f}, class accuracy {:.3f} ({} samples, {})", key.denoised ? ", denoised" : "",
-        scores[variant].frechet_distance, scores[variant].class_accuracy, scores[variant].samples, run.network.name);
+                       scores[variant].pictures, evaluation.shape.labels());
+    if (is_pictured && variant + 1 == scores.size()) show_nearest(evaluation, scores[variant]);
+    if (!evaluation.records.has(key, request.last_metric, request.with))
+      evaluation.keep_samples(key, request.with, scores[variant]);
+    say("teacher{}: {} ({} samples, {})", key.denoised ? ", denoised" : "", figures_text(scores[variant]),
+        scores[variant].samples, evaluation.network().name);
   }
-  say("pictures: {}", (context.run.pictures() / "teacher.png").string());
-}
-
-RecordKey student_key(const Evaluation& run, const Sampling& sampling) {
-  const EvaluateConfig& config = run.config();
-  return {.model = "student",
-          .coupling = run.context.node.coupling,
-          .seed = run.context.node.seed,
-          .solver = sampling.integration.name(),
-          .grid = sampling.integration.grid,
-          .nfe = sampling.integration.nfe(),
-          .noise = sampling.table ? "table" : "fresh",
-          .sampling_seed = sampling.seed,
-          .split = sampling.table ? "test" : "",
-          .guidance = config.guidance,
-          .guidance_from = config.guidance_from,
-          .guidance_to = config.guidance_to};
+  if (is_pictured) say("pictures: {}", (context.run.pictures() / "teacher.png").string());
 }
 
 /// What dopri5's records say besides.
-nlohmann::json adaptive_details(const Tolerance& tolerance, const SampleScore& score) {
-  return {{"atol", tolerance.absolute},
-          {"rtol", tolerance.relative},
-          {"nfe_mean", score.nfe_mean},
-          {"nfe_min", score.nfe_least},
-          {"nfe_max", score.nfe_most}};
+nlohmann::json evaluations_made(const SampleScore& score) {
+  return {{"nfe_mean", score.nfe_mean}, {"nfe_min", score.nfe_least}, {"nfe_max", score.nfe_most}};
 }
 
-void score_student(Evaluation& run, const StudentFlow& flow, const RowTable& held_out, const Sampling& sampling,
-                   bool shows_nearest) {
-  StageContext& context = run.context;
-  const EvaluateConfig& config = run.config();
-  const Integration& integration = sampling.integration;
-  RecordKey key = student_key(run, sampling);
-  if (run.records.has(key, "frechet_distance")) return;
+SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) {
+  const SamplingSetting& sampling = *request.sampling;
+  const bool from_table = !sampling.table.empty();
+  const c10::Device device = evaluation.context.device;
+  const StudentFlow flow = evaluation.flow(sampling.field);
+  std::optional<RowTable> held_out;
+  if (from_table) held_out.emplace(evaluation.table(sampling.table, "test"));
+  const double sigma_f = from_table ? evaluation.sigma_f(sampling.table) : 1;
   const auto seed = static_cast<std::uint64_t>(sampling.seed);
-  const double sigma_f = sampling.table ? coupling_sigma(context.run) : 1;
-  const SampleScore score = run.scorer.score(
+  const std::int64_t samples = evaluation.config().samples;
+  return evaluation.scorer().score(
       [&](std::int64_t first, std::int64_t count) {
-        const InitialNoise initial =
-            (sampling.table ? table_noise(held_out, sigma_f, first, count) : fresh_noise(run.shape, seed, first, count))
-                .to(context.device);
-        const Integrated made = integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
+        const InitialNoise initial = (from_table ? table_noise(*held_out, sigma_f, first, count)
+                                                 : fresh_noise(evaluation.shape, seed, first, count))
+                                         .to(device);
+        const Integrated made =
+            integrate(flow.velocity(initial.condition), flow.start(initial.z), sampling.integration);
         return Generated{{made.x}, initial.condition.labels, made.nfe};
       },
-      1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples,
-      run.journal(fmt::format("{} {} {}", key.noise, sampling.seed, integration.text())))[0];
-  if (context.communicator.is_root() && (sampling.table || sampling.seed == config.sampling_seeds.front())) {
-    publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}.png", context.node.coupling, context.node.seed,
-                                                          key.noise, sampling.file_name()),
-                     score.pictures, run.shape.labels());
-  }
-  if (shows_nearest) run.show_nearest(fmt::format("{}-{}", context.node.coupling, context.node.seed), score);
-  if (integration.adaptive()) {
-    key.nfe = std::llround(score.nfe_mean);
-    run.keep(key, score, adaptive_details(integration.tolerance, score));
-    say("dopri5 made {:.1f} evaluations a sample ({} to {} a batch)", score.nfe_mean, score.nfe_least, score.nfe_most);
-  } else {
-    run.keep(key, score);
-  }
-  say("{} {}{}: Fréchet distance {:.4f}, class accuracy {:.3f}", context.node.coupling, integration.text(),
-      sampling.table ? " from held-out table z" : "", score.frechet_distance, score.class_accuracy);
+      1, from_table ? std::min(samples, held_out->rows()) : samples, evaluation.journal(request))[0];
 }
 
-/// What fresh noise, of the first sampling seed, costs against held-out table noise, where both are over as many
+void score_student(Evaluation& evaluation, const ScoreRequest& request, bool shows_nearest) {
+  const StageContext& context = evaluation.context;
+  const SamplingSetting& sampling = *request.sampling;
+  const SampleScore score = sample_student(evaluation, request);
+  const bool is_pictured = !sampling.table.empty() || sampling.seed == evaluation.config().sampling_seeds[0];
+  if (context.communicator.is_root() && is_pictured)
+    publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}.png", evaluation.model_name(), request.key.noise,
+                                                          sampling.file_name(evaluation.student().training.ema[0])),
+                     score.pictures, evaluation.shape.labels());
+  if (shows_nearest) show_nearest(evaluation, score);
+  ScoreKey key = request.key;
+  if (key.is_adaptive()) {
+    key.nfe = std::llround(score.nfe_mean);
+    say("dopri5 made {:.1f} evaluations a sample ({} to {} a batch)", score.nfe_mean, score.nfe_least, score.nfe_most);
+  }
+  evaluation.keep_samples(key, request.with, score,
+                          key.is_adaptive() ? evaluations_made(score) : nlohmann::json::object());
+  say("{} {}{}: {}", context.node.student, sampling.integration.text(),
+      sampling.table.empty() ? "" : " from held-out table noise", figures_text(score));
+}
+
+/// What fresh noise, of the first sampling seed, costs against the held-out noise of a table, where both are over as many
 /// samples.
-void compare_noise(Evaluation& run, const Sampling& sampling) {
-  const RecordKey key = student_key(run, sampling),
-                  fresh_key = student_key(run, {sampling.integration, run.config().sampling_seeds.front()});
-  if (run.records.has(key, "prior_mismatch")) return;
-  const auto table = run.records.find(key, "frechet_distance"), fresh = run.records.find(fresh_key, "frechet_distance");
+void compare_noise(Evaluation& evaluation, const ScoreRequest& of_table, const std::vector<ScoreRequest>& requests) {
+  const ScoreKey& key = of_table.key;
+  const auto is_fresh = [&](const ScoreRequest& other) {
+    return other.sampling && other.key.noise == "fresh" && other.key.solver == key.solver && other.key.grid == key.grid &&
+           other.key.nfe == key.nfe && other.key.ema == key.ema && other.key.guidance == key.guidance;
+  };
+  const auto of_fresh = std::ranges::find_if(requests, is_fresh);
+  if (of_fresh == requests.end() || evaluation.records.has(key, "prior_mismatch", of_table.with)) return;
+  const auto table = evaluation.records.find(key, "frechet_distance", of_table.with),
+             fresh = evaluation.records.find(of_fresh->key, "frechet_distance", of_fresh->with);
   if (!table || !fresh || table->at("value").is_null() || fresh->at("value").is_null()) return;
   const auto samples = table->at("samples").get<std::int64_t>();
   if (fresh->at("samples") != samples) {
@@ -218,31 +155,32 @@ void compare_noise(Evaluation& run, const Sampling& sampling) {
         fresh->at("samples").get<std::int64_t>());
     return;
   }
-  run.records.add(key, "prior_mismatch", fresh->at("value").get<double>() - table->at("value").get<double>(), samples,
-                  run.network);
-  if (run.context.communicator.is_root()) run.records.publish();
+  evaluation.records.add(key, "prior_mismatch", of_table.with,
+                         fresh->at("value").get<double>() - table->at("value").get<double>(), samples,
+                         evaluation.network());
+  if (evaluation.context.communicator.is_root()) evaluation.records.publish();
 }
 
-void evaluate_student(Evaluation& run) {
-  StageContext& context = run.context;
-  const EvaluateConfig& config = run.config();
-  const StudentModel model = load_student(context.run, context.config.student, context.node.coupling, context.node.seed,
-                                          run.shape, context.device);
-  const RowTable held_out(context.run.coupling_test(), coupling_format);
-  const Guidance guidance{config.guidance, config.guidance_from, config.guidance_to};
-  const StudentFlow flow(model, guidance, config.precision);
-  const std::vector<Sampling> all = samplings(config, student_coupling(context.config.student, context.node.coupling));
-  // The best samples of fresh noise: those of the most evaluations.
-  const auto finest = std::ranges::max_element(all, {}, [](const Sampling& one) { return one.integration.nfe(); });
-  for (const Sampling& sampling : all) {
-    score_student(run, flow, held_out, sampling, &sampling == &*finest);
-    if (sampling.table) compare_noise(run, sampling);
+/// The best samples of fresh noise are shown beside training images: those of the most evaluations.
+const ScoreRequest* finest(const std::vector<ScoreRequest>& requests) {
+  const auto nfe = [](const ScoreRequest& request) { return request.sampling ? request.key.nfe : -1; };
+  const auto found = std::ranges::max_element(requests, {}, nfe);
+  return found == requests.end() || !found->sampling ? nullptr : &*found;
+}
+
+void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::vector<ScoreRequest>& requests) {
+  switch (request.measurement) {
+    case Measurement::real_images: return score_real(evaluation, request);
+    case Measurement::samples:
+      if (request.sampling) return score_student(evaluation, request, &request == finest(requests));
+      return score_teacher(evaluation, request);
+    case Measurement::paths: return measure_paths(evaluation, request);
+    case Measurement::pairing: return measure_pairing(evaluation, request);
+    case Measurement::teacher_distance: return measure_teacher_distance(evaluation, request);
+    case Measurement::likelihood:
+      if (request.key.model == "student") return measure_student_likelihood(evaluation, request);
+      return measure_teacher_likelihood(evaluation, request);
   }
-  const FidelityTask task{context, run.train, run.test, run.shape, flow, run.records};
-  measure_paths(task);
-  measure_pairing(task);
-  measure_teacher_distance(task);
-  measure_student_likelihood(context, run.records, run.test, model);
 }
 
 /// Removes what killed evaluations left unfinished in the folders that all nodes share.
@@ -255,17 +193,25 @@ void tidy(const RunDirectory& run) {
 
 void evaluate(StageContext& context) {
   if (context.communicator.is_root()) tidy(context.run);
-  Evaluation run = start_evaluation(context);
-  if (context.node.coupling.empty()) {
-    score_real(run);
-    for (const std::int64_t seed : run.config().sampling_seeds) score_teacher(run, seed);
-    measure_teacher_likelihood(context, run.records, run.test, run.shape);
-  } else {
-    evaluate_student(run);
+  Evaluation evaluation(context);
+  const std::vector<ScoreRequest> requests = score_requests(context.node, context.view());
+  for (const ScoreRequest& request : requests) {
+    if (!request.is_in(evaluation.records)) make_score(evaluation, request, requests);
+    if (request.sampling && !request.sampling->table.empty()) compare_noise(evaluation, request, requests);
   }
   if (!context.communicator.is_root()) return;
-  fs::remove(journal_of(context, "").path);
-  merge_results(context.run, stage_graph(context.config));
+  fs::remove(score_journal(context));
+  publish_results(context.view());
+}
+
+std::string scores_to_make(const StageNode& node, const RunView& view) {
+  const auto all = score_requests(node, view).size(), missing = missing_scores(node, view).size();
+  return missing == 0 ? "" : fmt::format("{} of {} scores are not there yet", missing, all);
+}
+
+void forget_scores(const StageNode& node, const RunView& view, const std::vector<std::string>& others) {
+  Records records(view.run.stage(node.name));
+  if (records.forget(others)) records.publish();
 }
 
 }  // namespace couplet

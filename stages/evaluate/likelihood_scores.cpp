@@ -5,7 +5,6 @@
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/row_chunks.h"
-#include "stages/evaluate/row_sums.h"
 #include "stages/trained/models.h"
 
 #include <torch/torch.h>
@@ -25,8 +24,8 @@ struct Images {
   at::Tensor image, label;  ///< uint8 [n, C, H, W], int64 [n]
 };
 
-std::int64_t rows_of(const StageContext& context, const RowTable& images) {
-  return std::min(context.config.evaluate.likelihood_rows, images.rows());
+std::int64_t rows_of(const Evaluation& evaluation) {
+  return std::min(evaluation.config().likelihood_rows, evaluation.test.rows());
 }
 
 /// Always `count` images: beyond the last of `rows` it is repeated.
@@ -56,68 +55,62 @@ at::Tensor figures_of(const at::Tensor& row_bits, std::int64_t nfe) {
       1);
 }
 
-void keep(const StageContext& context, Records& records, RecordKey key, const std::string& metric,
-          const at::Tensor& sums, std::int64_t rows, nlohmann::json details) {
+void keep(Evaluation& evaluation, const ScoreRequest& request, const at::Tensor& sums, std::int64_t rows,
+          nlohmann::json details) {
   const double n = sums[finite].item<double>(), mean = sums[bits].item<double>() / n;
   const double variance = std::max(0.0, sums[squares].item<double>() / n - mean * mean) * n / (n - 1);
   const double error = std::sqrt(variance / n);
   details["standard_error"] = std::isfinite(error) ? nlohmann::json(error) : nlohmann::json();
-  if (key.solver == "dopri5") {
+  ScoreKey key = request.key;
+  if (key.is_adaptive()) {
     details["nfe_mean"] = sums[evaluations].item<double>() / static_cast<double>(rows);
     key.nfe = std::llround(details["nfe_mean"].get<double>());
   }
   const auto bad = rows - static_cast<std::int64_t>(n);
-  records.add(key, metric, mean, rows, {}, bad, details);
-  if (context.communicator.is_root()) records.publish();
-  say("{}{}: {} = {:.4f} ± {:.4f} ({} held-out images{})", key.model, key.coupling.empty() ? "" : " " + key.coupling,
-      metric, mean, error, rows, bad > 0 ? fmt::format(", {} of them not finite", bad) : "");
+  evaluation.records.add(key, request.last_metric, request.with, mean, rows, {}, bad, details);
+  if (evaluation.context.communicator.is_root()) evaluation.records.publish();
+  say("{}{}: {} = {:.4f} ± {:.4f} ({} held-out images{})", key.model, key.student.empty() ? "" : " " + key.student,
+      request.last_metric, mean, error, rows, bad > 0 ? fmt::format(", {} of them not finite", bad) : "");
 }
 
 }  // namespace
 
-void measure_teacher_likelihood(const StageContext& context, Records& records, const RowTable& images,
-                                const DatasetShape& shape) {
+void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& request) {
+  const StageContext& context = evaluation.context;
   const TeacherConfig& config = context.config.teacher;
   const ImageNoise noise = teacher_noise(config);
-  const std::string metric = noise.uniform ? "bits_per_dim" : "noised_bits_per_dim";
-  const RecordKey key{.model = "teacher", .seed = context.config.pipeline.seed, .split = "test"};
-  const std::int64_t rows = rows_of(context, images);
-  if (rows == 0 || records.has(key, metric)) return;
-  TarFlow teacher = load_teacher(context.run, config, shape, context.device);
-  const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
-  const at::Tensor sums = sums_over_rows(context, metric, rows, figures, [&](std::int64_t first, std::int64_t count) {
-    const Images read = read_images(images, rows, first, count);
-    const at::Tensor x = noised_rows(read.image, *shape.codec, noise, seed, Purpose::likelihood_noise, read.numbers);
-    const at::Tensor there = x.to(context.device), labels = read.label.to(context.device);
-    const at::Tensor nats = by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
-      const TarFlowOutput output = teacher->forward(there.narrow(0, from, n), labels.narrow(0, from, n));
-      return teacher->negative_log_likelihood(output).to(torch::kFloat64).cpu();
-    });
-    return figures_of(nats / std::numbers::ln2 + 7, 0);
-  });
-  nlohmann::json details{{"image_noise", config.noise}};
-  if (!noise.uniform) details["image_noise_std"] = noise.standard_deviation;
-  keep(context, records, key, metric, sums, rows, details);
-}
-
-void measure_student_likelihood(const StageContext& context, Records& records, const RowTable& images,
-                                const StudentModel& student) {
-  const EvaluateConfig& config = context.config.evaluate;
-  const RecordKey key{.model = "student",
-                      .coupling = context.node.coupling,
-                      .seed = context.node.seed,
-                      .solver = "dopri5",
-                      .split = "test",
-                      .guidance = 1};
-  const std::int64_t rows = rows_of(context, images);
-  const std::shared_ptr<const Codec> codec = codec_of(images.provenance());
-  if (rows == 0 || codec->levels() == 0 || records.has(key, "bits_per_dim")) return;
-  const StudentFlow flow(student, {}, "float32");
+  const std::int64_t rows = rows_of(evaluation);
+  TarFlow teacher = load_teacher(context.run, config, evaluation.shape, context.device);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums =
-      sums_over_rows(context, "bits_per_dim", rows, figures, [&](std::int64_t first, std::int64_t count) {
-        const Images read = read_images(images, rows, first, count);
-        const at::Tensor x = dequantised(read.image, *codec, seed, read.numbers).to(context.device);
+      evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {
+        const Images read = read_images(evaluation.test, rows, first, count);
+        const at::Tensor x = noised_rows(read.image, *evaluation.shape.codec, noise, seed, Purpose::likelihood_noise, read.numbers);
+        const at::Tensor there = x.to(context.device), labels = read.label.to(context.device);
+        const at::Tensor nats = by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
+          const TarFlowOutput output = teacher->forward(there.narrow(0, from, n), labels.narrow(0, from, n));
+          return teacher->negative_log_likelihood(output).to(torch::kFloat64).cpu();
+        });
+        return figures_of(nats / std::numbers::ln2 + 7, 0);
+      });
+  nlohmann::json details{{"image_noise", config.noise}};
+  if (!noise.uniform) details["image_noise_std"] = noise.standard_deviation;
+  keep(evaluation, request, sums, rows, details);
+}
+
+void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& request) {
+  const StageContext& context = evaluation.context;
+  const EvaluateConfig& config = evaluation.config();
+  if (evaluation.shape.codec->levels() == 0)
+    return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
+                           {{"why", "the data set's codec stores no levels, so that there are no bits of them"}});
+  const StudentFlow flow(evaluation.student_model(request.key.ema), {}, "float32");
+  const std::int64_t rows = rows_of(evaluation);
+  const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
+  const at::Tensor sums =
+      evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {
+        const Images read = read_images(evaluation.test, rows, first, count);
+        const at::Tensor x = dequantised(read.image, *evaluation.shape.codec, seed, read.numbers).to(context.device);
         const at::Tensor labels = read.label.to(context.device);
         at::Tensor probes;
         if (config.likelihood_probes > 0)
@@ -127,13 +120,11 @@ void measure_student_likelihood(const StageContext& context, Records& records, c
           const FlowLikelihood found =
               flow_likelihood(field, x.narrow(0, from, n), {config.atol, config.rtol},
                               probes.defined() ? probes.narrow(1, from, n) : probes, flow.prior_scale());
-          return figures_of(student_bits(found.nats, x.numel() / count, *codec), found.nfe);
+          return figures_of(student_bits(found.nats, x.numel() / count, *evaluation.shape.codec), found.nfe);
         });
       });
-  keep(context, records, key, "bits_per_dim", sums, rows,
+  keep(evaluation, request, sums, rows,
        {{"image_noise", "uniform"},
-        {"atol", config.atol},
-        {"rtol", config.rtol},
         {"trace",
          config.likelihood_probes > 0 ? fmt::format("Hutchinson, {} probes", config.likelihood_probes) : "exact"}});
 }

@@ -99,6 +99,7 @@ std::shared_ptr<const RealFeatures> real_features(StageContext& context, Feature
 std::shared_ptr<FeatureNetwork> network_of(StageContext& context, const DatasetShape& shape) {
   const EvaluateConfig& config = context.config.evaluate;
   if (!config.network.empty()) return make_feature_network({config.network, config.network_args}, context.device);
+  if (look_for_node(context.graph, "features") == nullptr) return nullptr;
   return make_feature_network(load_classifier(context.run, context.config.features, shape, context.device),
                               network_name(context.config), context.device);
 }
@@ -109,6 +110,7 @@ ScorerReference run_reference(StageContext& context, const RowTable& train, cons
   const std::int64_t companion_images = context.config.evaluate.companion_images;
   const DatasetShape shape = dataset_shape(train);
   std::shared_ptr<FeatureNetwork> network = network_of(context, shape);
+  if (!network) return {};
   FeatureWidths widths = widths_of(network->describe(shape.codec->pixels(read_rows(train, "image", 0, 1))));
   FeatureReference reference = statistics_of(context, *network, widths.features, train, test);
   if (companion_images > 0) reference.real = real_features(context, *network, train, test);

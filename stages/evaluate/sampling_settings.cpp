@@ -6,12 +6,6 @@
 
 namespace couplet {
 
-std::string Sampling::file_name() const {
-  if (integration.adaptive()) return "dopri5";
-  const std::string grid = integration.grid.find(' ') == std::string::npos ? integration.grid : "times";
-  return fmt::format("{}-{}-nfe-{:02d}", integration.name(), grid, integration.nfe());
-}
-
 namespace {
 
 std::vector<Integration> integrations(const EvaluateConfig& config) {
@@ -34,13 +28,38 @@ std::vector<Integration> integrations(const EvaluateConfig& config) {
 
 }  // namespace
 
-std::vector<Sampling> samplings(const EvaluateConfig& config, const CouplingKind& coupling) {
-  std::vector<Sampling> all;
-  for (const std::int64_t seed : config.sampling_seeds)
-    for (const Integration& integration : integrations(config)) all.push_back({integration, seed});
-  if (!coupling.has_table()) return all;
-  for (const std::int64_t nfe : config.euler_nfe)
-    all.push_back({fixed_integration(Solver::euler, parse_grid(config.grids[0]), nfe), 0, true});
+std::string SamplingSetting::file_name(double first_ema) const {
+  std::string name = "dopri5";
+  if (!integration.adaptive()) {
+    const std::string grid = integration.grid.find(' ') == std::string::npos ? integration.grid : "times";
+    name = fmt::format("{}-{}-nfe-{:02d}", integration.name(), grid, integration.nfe());
+  }
+  if (field.guidance.scale != 1) name += fmt::format("-guidance-{}", field.guidance.scale);
+  if (field.ema != first_ema) name += fmt::format("-ema-{}", field.ema);
+  return name;
+}
+
+std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student) {
+  std::vector<double> rates = config.ema;
+  if (rates.empty()) rates.push_back(student.training.ema.front());
+  std::vector<FieldSetting> all;
+  for (const double rate : rates)
+    for (const double scale : config.guidance)
+      all.push_back({rate, scale == 1 ? Guidance{} : Guidance{scale, config.guidance_from, config.guidance_to}});
+  return all;
+}
+
+std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, const StudentConfig& student,
+                                               const std::string& table) {
+  const std::vector<FieldSetting> fields = field_settings(config, student);
+  std::vector<SamplingSetting> all;
+  for (const FieldSetting& field : fields)
+    for (const std::int64_t seed : config.sampling_seeds)
+      for (const Integration& integration : integrations(config)) all.push_back({field, integration, seed, ""});
+  if (table.empty()) return all;
+  for (const FieldSetting& field : fields)
+    for (const std::int64_t nfe : config.euler_nfe)
+      all.push_back({field, fixed_integration(Solver::euler, parse_grid(config.grids[0]), nfe), 0, table});
   return all;
 }
 

@@ -1,11 +1,19 @@
-// The self-contained report.
+// The report of a run.
 #pragma once
 
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_context.h"
+
+#include <string>
+#include <vector>
 
 namespace couplet {
 
-/// Gathers results, records, metrics and pictures of the run and publishes RUN/report/report.html. Rank 0 works.
+/// Publishes RUN/evaluate/results.json as it is now, RUN/report/report.html and what the page was made of.
 void report(StageContext& context);
+
+/// Why a report that is there is not of the run as it is: "" if it is.
+std::string report_news(const StageNode& node, const RunView& view);
+/// A report is made anew when anything is that it shows.
+void forget_report(const StageNode& node, const RunView& view, const std::vector<std::string>& others);
 
 }  // namespace couplet

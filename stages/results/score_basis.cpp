@@ -65,16 +65,4 @@ std::string difference(const ScoreBasis& a, const ScoreBasis& b) {
   return "";
 }
 
-std::string table_hash(const std::filesystem::path& table) {
-  if (!std::filesystem::exists(table / manifest_name)) return "";
-  try {
-    const nlohmann::json manifest = load_manifest(table, "");
-    std::string hashes;
-    for (const auto& shard : manifest.at("shards")) hashes += shard.at("hash").get<std::string>();
-    return hash_text(hashes);
-  } catch (const Error&) {
-    return "";  // damaged: nothing is known of it
-  }
-}
-
 }  // namespace couplet

@@ -25,7 +25,5 @@ ScoreBasis score_basis(const std::string& name, const RunDirectory& run, const C
                        const nlohmann::json& results);
 /// In which of these two runs differ, naming both sides; empty where their scores may be compared.
 std::string difference(const ScoreBasis& a, const ScoreBasis& b);
-/// Content hash of a table from its manifest; empty where there is none.
-std::string table_hash(const std::filesystem::path& table);
 
 }  // namespace couplet

@@ -5,17 +5,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace couplet {
 namespace {
 
-nlohmann::json key_fields(const RecordKey& key, const std::string& metric) {
+nlohmann::json key_fields(const ScoreKey& key, const std::string& metric) {
   nlohmann::json fields = {{"model", key.model},       {"coupling", key.coupling},
                            {"seed", key.seed},         {"solver", key.solver},
                            {"grid", key.grid},         {"nfe", key.nfe},
                            {"noise", key.noise},       {"split", key.split},
                            {"guidance", key.guidance}, {"guidance_interval", {key.guidance_from, key.guidance_to}},
                            {"denoised", key.denoised}, {"metric", metric}};
+  if (key.model == "student") fields.update({{"student", key.student}, {"ema", key.ema}});
+  if (key.is_adaptive()) fields.update({{"atol", key.atol}, {"rtol", key.rtol}});
+  if (!key.table.empty()) fields["table"] = key.table;
   if (key.noise == "fresh") fields["sampling_seed"] = key.sampling_seed;
   return fields;
 }
@@ -67,6 +71,9 @@ ScoreRecord read_record(const Fields& fields) {
   ScoreRecord record;
   record.model = fields.text("model");
   record.coupling = fields.text("coupling");
+  record.student = fields.get<std::string>("student", record.coupling);
+  record.table = fields.text("table");
+  record.ema = fields.get<double>("ema", -1);
   record.solver = fields.text("solver");
   record.grid = fields.text("grid");
   record.metric = fields.text("metric");
@@ -104,9 +111,10 @@ Records::Records(const std::filesystem::path& directory) : path_(directory / "re
   if (fs::exists(path_)) records_ = read_record_list(path_);
 }
 
-std::optional<nlohmann::json> Records::find(const RecordKey& key, const std::string& metric) const {
+std::optional<nlohmann::json> Records::find(const ScoreKey& key, const std::string& metric, const MadeWith& with) const {
   nlohmann::json wanted = key_fields(key, metric);
-  if (key.solver == "dopri5") wanted.erase("nfe");
+  if (key.is_adaptive()) wanted.erase("nfe");
+  wanted["made_with"] = with;
   for (const nlohmann::json& record : records_) {
     const bool found = std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& field) {
       return record.contains(field.key()) && record[field.key()] == field.value();
@@ -116,8 +124,9 @@ std::optional<nlohmann::json> Records::find(const RecordKey& key, const std::str
   return std::nullopt;
 }
 
-void Records::add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
-                  const ScoreNetwork& network, std::int64_t nonfinite, const nlohmann::json& details) {
+void Records::add(const ScoreKey& key, const std::string& metric, const MadeWith& with, double value,
+                  std::int64_t samples, const ScoreNetwork& network, std::int64_t nonfinite,
+                  const nlohmann::json& details) {
   nlohmann::json record = key_fields(key, metric);
   // JSON has no NaN: a figure that is not finite is null, and says so.
   record["value"] = std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
@@ -126,31 +135,61 @@ void Records::add(const RecordKey& key, const std::string& metric, double value,
   record["network_hash"] = network.hash;
   record["resize"] = network.resize;
   record["nonfinite_samples"] = nonfinite;
+  record["made_with"] = with;
   record.update(details);
   records_.push_back(record);
 }
 
-void Records::require_network(const ScoreNetwork& network) const {
+bool Records::forget(const std::vector<std::string>& nodes) {
+  nlohmann::json kept = nlohmann::json::array();
   for (const nlohmann::json& record : records_) {
-    const std::string hash = record.value("network_hash", "");
-    if (record.value("metric", "") != "frechet_distance" || hash.empty() || hash == network.hash) continue;
-    refuse("{}: holds Fréchet distances by {} ({}), but the network is now {} ({}); --redo evaluate scores anew",
-           path_.string(), record.value("network", ""), hash, network.name, network.hash);
+    const auto with = record.value("made_with", nlohmann::json::object());
+    const bool goes = std::ranges::any_of(nodes, [&](const std::string& node) { return with.contains(node); });
+    if (!goes) kept.push_back(record);
   }
+  const bool any = kept.size() < records_.size();
+  records_ = std::move(kept);
+  return any;
 }
 
 void Records::publish() const {
   publish_records(path_, records_);
 }
 
-void merge_results(const RunDirectory& run, const std::vector<StageNode>& graph) {
+std::string identity_text(const ScoreKey& key, const std::string& metric, const MadeWith& with) {
+  nlohmann::json fields = key_fields(key, metric);
+  fields["made_with"] = with;
+  return fields.dump();
+}
+
+MadeWith settings_now(const StageNode& node, const StageGraph& graph) {
+  MadeWith now = node.settings;
+  for (const auto& names : {node.inputs, node.after})
+    for (const std::string& name : names) now[name] = find_node(graph, name).fingerprint;
+  return now;
+}
+
+nlohmann::json current_results(const RunView& view) {
   nlohmann::json all = nlohmann::json::array();
-  for (const StageNode& node : graph) {
-    const fs::path path = run.stage(node.name) / "records.json";
+  bool any = false;
+  for (const StageNode& node : view.graph) {
+    const fs::path path = view.run.stage(node.name) / "records.json";
     if (node.kind != "evaluate" || !fs::exists(path)) continue;
-    for (const nlohmann::json& record : read_record_list(path)) all.push_back(record);
+    any = true;
+    const nlohmann::json now = settings_now(node, view.graph);
+    for (nlohmann::json& record : read_record_list(path)) {
+      const auto with = record.value("made_with", nlohmann::json::object());
+      const bool holds = std::all_of(with.items().begin(), with.items().end(), [&](const auto& setting) {
+        return now.contains(setting.key()) && now[setting.key()] == setting.value();
+      });
+      if (holds) all.push_back(std::move(record));
+    }
   }
-  publish_records(run.results(), all);
+  return any ? nlohmann::json{{"records", all}} : nlohmann::json();
+}
+
+void publish_results(const RunView& view) {
+  publish_records(view.run.results(), current_results(view)["records"]);
 }
 
 std::vector<ScoreRecord> read_records(const nlohmann::json& results, const std::string& run) {

@@ -2,11 +2,11 @@
 // are written, and how they are read again. docs/metrics.md names models, metrics and fields.
 #pragma once
 
-#include "pipeline/run/run_directory.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_context.h"
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -14,41 +14,54 @@
 
 namespace couplet {
 
-/// What a record says besides metric and value; docs/metrics.md lists the fields.
-struct RecordKey {
+/// What a score is of; docs/metrics.md lists the fields.
+struct ScoreKey {
   std::string model = {};     ///< teacher, student, real
+  std::string student = {};   ///< its name
   std::string coupling = {};  ///< of a student
-  std::int64_t seed = 0;
-  std::string solver = {};         ///< euler, heun, ...; autoregressive for the teacher
-  std::string grid = {};           ///< uniform, squared, or the times themselves; "" for dopri5
-  std::int64_t nfe = 0;            ///< evaluations of a student's field a sample; of dopri5 only known afterwards
-  std::string noise = {};          ///< fresh: N(0, I); table: of held-out table rows
+  std::int64_t seed = 0;      ///< of training
+  std::string solver = {};    ///< euler, heun, ...; autoregressive for the teacher
+  std::string grid = {};      ///< uniform, squared, or the times themselves; "" for dopri5
+  std::int64_t nfe = 0;       ///< evaluations of a student's field a sample; of dopri5 only known afterwards
+  double atol = 0, rtol = 0;  ///< of dopri5
+  std::string noise = {};     ///< fresh: N(0, I); table: of held-out table rows
   std::int64_t sampling_seed = 0;  ///< of fresh noise
+  std::string table = {};          ///< coupling table that noise or pairs are of
   std::string split = {};          ///< train, test: of the images a figure is about
+  double ema = 0;                  ///< rate of a student's averaged weights; 0: raw
   double guidance = 0;
-  bool denoised = false;
   double guidance_from = 0, guidance_to = 1;  ///< times at which a student was guided
+  bool denoised = false;
+
+  bool is_adaptive() const { return solver == "dopri5"; }
 };
+
+/// What gives a score its meaning besides its key: settings by name, and the fingerprints of the stages whose results it
+/// was made with, by the name of the node.
+using MadeWith = std::map<std::string, std::string>;
 
 /// The network behind a score: as FeatureNetwork has them; empty where a score has none, or the name says it all.
 struct ScoreNetwork {
   std::string name = {}, hash = {}, resize = {};
 };
 
-/// The records of one node, kept after every score so that an interrupted evaluation goes on where it was.
+/// The records of one node, kept after every score so that an interrupted evaluation goes on where it was. What is asked
+/// for decides which are shown, not which are kept: a score that was made stays.
 class Records {
 public:
   /// Reads what an earlier attempt left in `directory`/records.json.
   explicit Records(const std::filesystem::path& directory);
-  /// True if this score is there already. The NFE of dopri5 is no part of what is asked for.
-  bool has(const RecordKey& key, const std::string& metric) const { return find(key, metric).has_value(); }
-  std::optional<nlohmann::json> find(const RecordKey& key, const std::string& metric) const;
+  /// The record of that score, made with just that. The NFE of dopri5 is no part of what is asked for.
+  std::optional<nlohmann::json> find(const ScoreKey& key, const std::string& metric, const MadeWith& with) const;
+  bool has(const ScoreKey& key, const std::string& metric, const MadeWith& with) const {
+    return find(key, metric, with).has_value();
+  }
   /// `details`: further fields of this record.
-  void add(const RecordKey& key, const std::string& metric, double value, std::int64_t samples,
+  void add(const ScoreKey& key, const std::string& metric, const MadeWith& with, double value, std::int64_t samples,
            const ScoreNetwork& network, std::int64_t nonfinite = 0,
            const nlohmann::json& details = nlohmann::json::object());
-  /// Refuses to go on where an earlier attempt's Fréchet distances are by another network than this.
-  void require_network(const ScoreNetwork& network) const;
+  /// Drops the records that were made with the results of these nodes; true if there were any.
+  bool forget(const std::vector<std::string>& nodes);
   /// Publishes records.json. Only on rank 0.
   void publish() const;
 
@@ -57,14 +70,24 @@ private:
   nlohmann::json records_ = nlohmann::json::array();
 };
 
-/// Merges the records of all nodes of the graph that have some into RUN/evaluate/results.json, in the graph's order.
-void merge_results(const RunDirectory& run, const std::vector<StageNode>& graph);
+/// What tells a score from every other, in one line.
+std::string identity_text(const ScoreKey& key, const std::string& metric, const MadeWith& with);
+
+/// What a score of the node would be made with now, of all that any of its scores may be made with.
+MadeWith settings_now(const StageNode& node, const StageGraph& graph);
+/// The records of all evaluations of the graph, in its order, that were made with what holds now. Null where no
+/// evaluation has left any.
+nlohmann::json current_results(const RunView& view);
+/// Publishes them as RUN/evaluate/results.json.
+void publish_results(const RunView& view);
 
 /// One score. Fields that do not apply to it are empty, 0 or -1.
 struct ScoreRecord {
   std::string run;       ///< of several that are shown together; empty where there is one
   std::string model;     ///< "teacher", "student", "real"
+  std::string student;   ///< its name
   std::string coupling;  ///< of a student
+  std::string table;     ///< coupling table that noise or pairs are of
   std::string solver, grid;
   std::string metric;
   std::string noise;  ///< a student's starting points: "fresh" draws or "table" (inverted held-out images); fresh where
@@ -76,6 +99,7 @@ struct ScoreRecord {
   std::int64_t nfe = 0;
   std::int64_t samples = 0;
   std::int64_t bad_samples = 0;  ///< of `samples`
+  double ema = -1;  ///< rate of a student's averaged weights; 0: raw; -1: not recorded
   double guidance = 1;
   double guidance_from = 0, guidance_to = 1;
   double atol = 0, rtol = 0;  ///< of an adaptive solver

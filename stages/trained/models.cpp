@@ -1,5 +1,6 @@
 #include "stages/trained/models.h"
 
+#include "pipeline/optimizer/ema.h"
 #include "pipeline/run/stage_record.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
@@ -7,18 +8,24 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
 
 namespace couplet {
 
-StageNode trained_model(const RunDirectory& run, const Config& config, const std::string& model) {
+std::string model_name(const std::string& student, std::int64_t seed) {
+  return fmt::format("{}-{}", student, seed);
+}
+
+StageNode trained_model(const RunView& view, const std::string& model) {
+  const RunDirectory& run = view.run;
   std::vector<std::string> trained;
   std::optional<StageNode> unfinished;
-  for (const StageNode& node : stage_graph(config)) {
+  for (const StageNode& node : view.graph) {
     if (node.kind != "teacher" && node.kind != "student") continue;
-    const std::string name = node.kind == "teacher" ? "teacher" : fmt::format("{}-{}", node.coupling, node.seed);
+    const std::string name = node.kind == "teacher" ? "teacher" : model_name(node.student, node.seed);
     const auto record = read_record(run.stage(node.name));
     const bool complete = record && record->state == StageState::complete;
     if (complete && name == model) return node;
@@ -90,7 +97,7 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
   options.channels = config.channels;
   options.depth = config.depth;
   options.heads = config.heads;
-  options.classes = shape.labels();
+  options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   find_field(config.field).check(options);
   return options;
@@ -101,19 +108,26 @@ std::shared_ptr<const Objective> student_objective(const StudentConfig& config) 
   return find_objective(config.objective).make(find_path(config.path).make(), options);
 }
 
-const CouplingKind& student_coupling(const StudentConfig& config, const std::string& student) {
-  return find_coupling(config.coupling.empty() ? student : config.coupling);
-}
-
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
   return static_cast<std::uint64_t>(run_seed) + (static_cast<std::uint64_t>(student_seed + 1) << 32);
 }
 
-StudentModel load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling,
-                          std::int64_t seed, const DatasetShape& shape, c10::Device device) {
+std::filesystem::path student_weights(const RunDirectory& run, const StudentConfig& config, const std::string& name,
+                                      std::int64_t seed, double ema) {
+  const std::filesystem::path directory = run.student(name, seed);
+  if (ema == 0) return directory / "weights.safetensors";
+  const std::vector<double>& rates = config.training.ema;
+  const auto found = std::ranges::find(rates, ema);
+  if (found == rates.end())
+    refuse("{}: there is no average of rate {}; the student {} was trained with student.ema = {}", directory.string(), ema,
+           name, fmt::join(rates, " "));
+  return directory / ema_file(static_cast<std::size_t>(found - rates.begin()), ema);
+}
+
+StudentModel load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
+                          c10::Device device) {
   std::shared_ptr<Field> field = find_field(config.field).make(student_options(config, shape), 0);
-  return {with_weights(std::move(field), run.student(coupling, seed) / "ema.safetensors", device),
-          student_objective(config)};
+  return {with_weights(std::move(field), weights, device), student_objective(config)};
 }
 
 }  // namespace couplet

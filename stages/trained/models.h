@@ -2,7 +2,6 @@
 // weights from the run directory.
 #pragma once
 
-#include "method/couplings/coupling.h"
 #include "method/data/dataset.h"
 #include "method/data/noise.h"
 #include "method/models/classifier.h"
@@ -12,19 +11,23 @@
 #include "method/sampling/guided_field.h"
 #include "pipeline/config/config.h"
 #include "pipeline/run/run_directory.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_context.h"
 
 #include <c10/core/Device.h>
 
 #include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <memory>
 #include <string>
 
 namespace couplet {
 
-/// The stage that trained a model: "teacher", or a student by coupling and seed ("nf-0"). A name that is no model of
-/// the run's configuration, or one whose stage is not complete, is refused with the models that can be had.
-StageNode trained_model(const RunDirectory& run, const Config& config, const std::string& model);
+/// A student's folder under student/ and evaluate/, and its name for commands: "nf-0".
+std::string model_name(const std::string& student, std::int64_t seed);
+/// The stage that trained a model: "teacher", or a student by name and seed ("nf-0"). A name that is no model of the
+/// run's configuration, or one whose stage is not complete, is refused with the models that can be had.
+StageNode trained_model(const RunView& view, const std::string& model);
 
 ClassifierOptions classifier_options(const FeaturesConfig& config, const DatasetShape& shape);
 /// How results name the built-in feature network: "Fashion-MNIST classifier features". Never FID, which means Inception
@@ -36,7 +39,7 @@ Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config
 
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape);
 ImageNoise teacher_noise(const TeacherConfig& config);
-/// η of the denoising step that a teacher's samples end with; 0 where it is not trained on Gaussian noise and has none.
+/// η of the denoising step that ends a teacher's sampling; 0: it has none, as it was not trained with Gaussian noise.
 double denoising_std(const TeacherConfig& config);
 /// The published teacher with its EMA weights, in evaluation mode on `device`.
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
@@ -46,12 +49,14 @@ TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const
 FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape);
 /// The objective of a student, along its path.
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config);
-/// The coupling of a student of that name: the one that its configuration names, or else the one of its own name.
-const CouplingKind& student_coupling(const StudentConfig& config, const std::string& student);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
-/// A published student with its EMA weights, in evaluation mode on `device`.
-StudentModel load_student(const RunDirectory& run, const StudentConfig& config, const std::string& coupling,
-                          std::int64_t seed, const DatasetShape& shape, c10::Device device);
+/// The file of a student's weights, averaged at the EMA rate; 0: the raw ones. A rate that the student has no average of
+/// is refused.
+std::filesystem::path student_weights(const RunDirectory& run, const StudentConfig& config, const std::string& name,
+                                      std::int64_t seed, double ema);
+/// A published student with these weights, in evaluation mode on `device`.
+StudentModel load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
+                          c10::Device device);
 
 }  // namespace couplet

@@ -22,11 +22,9 @@ constexpr char never_stopped[] = "";
 bool features_are_complete(const StageContext& context) {
   bool complete = false;
   if (context.communicator.is_root()) {
-    const auto graph = stage_graph(context.config);
-    const auto features = std::ranges::find(graph, "features", &StageNode::kind);
-    const auto record = read_record(context.run.stage(features->name));
-    complete = record && record->state == StageState::complete &&
-               record->fingerprint == fingerprint(*features, graph, context.config);
+    const StageNode* features = look_for_node(context.graph, "features");
+    const auto record = features == nullptr ? std::nullopt : read_record(context.run.stage(features->name));
+    complete = record && record->state == StageState::complete && record->fingerprint == features->fingerprint;
   }
   return context.communicator.maximum(complete ? 1 : 0) != 0;
 }
@@ -62,7 +60,7 @@ Preview Previewer::make(const SampleMaker& sample) {
         },
         1, samples_)[0];
     preview.figures = {{"quick_frechet_distance", score.frechet_distance},
-                       {"quick_class_accuracy", score.class_accuracy}};
+                       {"quick_class_accuracy", score.class_accuracy.value()}};
     if (score.nonfinite > 0) preview.figures["quick_nonfinite_samples"] = score.nonfinite;
     made = score.pictures;
   } else {

@@ -4,7 +4,7 @@
 #include "method/data/dataset.h"
 #include "method/sampling/initial_noise.h"
 #include "method/scoring/scorer.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_context.h"
 #include "pipeline/training/task.h"
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 #include "stages/trained/sampler.h"
 
 #include "method/sampling/teacher_sampler.h"
+#include "pipeline/config/options.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 
@@ -20,12 +21,12 @@ void require_labels(const LabelChoice& labels, const DatasetShape& shape) {
 
 }  // namespace
 
-Sampler::Sampler(const RunDirectory& run, const Config& config, const SampleRequest& request, c10::Device device)
+Sampler::Sampler(const RunView& view, const SampleRequest& request, c10::Device device)
     : request_(request), device_(device) {
-  const StageNode node = trained_model(run, config, request.model);
-  shape_ = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+  const StageNode node = trained_model(view, request.model);
+  shape_ = dataset_shape(RowTable(view.run.train_images(), "couplet-dataset"));
   require_labels(request.labels, shape_);
-  maker_ = node.kind == "teacher" ? teacher_maker(run, config) : student_maker(run, config, node.coupling, node.seed);
+  maker_ = node.kind == "teacher" ? teacher_maker(view.run, view.config) : student_maker(view, node);
 }
 
 at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
@@ -43,11 +44,13 @@ Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
   return maker_(initial.to(device_));
 }
 
-Sampler::Maker Sampler::student_maker(const RunDirectory& run, const Config& config, const std::string& coupling,
-                                      std::int64_t seed) const {
+Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node) const {
   check(request_.guidance);
-  const StudentFlow flow(load_student(run, config.student, coupling, seed, shape_, device_), request_.guidance,
-                         config.evaluate.precision);
+  const StudentConfig config = student_config(view.config, node.student);
+  const double ema = request_.ema.value_or(config.training.ema.front());
+  const StudentFlow flow(
+      load_student(student_weights(view.run, config, node.student, node.seed, ema), config, shape_, device_),
+      request_.guidance, view.config.evaluate.precision);
   return [flow, integration = request_.integration](const InitialNoise& initial) {
     return integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
   };

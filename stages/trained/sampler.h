@@ -6,13 +6,13 @@
 #include "method/sampling/guided_field.h"
 #include "method/sampling/initial_noise.h"
 #include "method/solvers/integration.h"
-#include "pipeline/config/config.h"
-#include "pipeline/run/run_directory.h"
+#include "pipeline/run/stage_context.h"
 
 #include <c10/core/Device.h>
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +25,8 @@ struct LabelChoice {
 };
 
 struct SampleRequest {
-  std::string model = "nf-0";  ///< "teacher", or a student: coupling-seed
+  std::string model = "nf-0";  ///< "teacher", or a student: name-seed
+  std::optional<double> ema;   ///< rate of a student's weights; 0: the raw ones; none: the first that it keeps
   std::int64_t count = 100;
   LabelChoice labels;
   std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
@@ -41,7 +42,7 @@ class Sampler {
 public:
   /// A model that is not trained yet, or unknown, is refused with those there are; so is a label that the data set
   /// lacks, and `denoise` switched off where the teacher has no such step.
-  Sampler(const RunDirectory& run, const Config& config, const SampleRequest& request, c10::Device device);
+  Sampler(const RunView& view, const SampleRequest& request, c10::Device device);
 
   const DatasetShape& shape() const { return shape_; }
   /// The classes asked for, int64 [count].
@@ -54,8 +55,7 @@ private:
   /// Of noise and condition on the device.
   using Maker = std::function<Integrated(const InitialNoise& initial)>;
 
-  Maker student_maker(const RunDirectory& run, const Config& config, const std::string& coupling,
-                      std::int64_t seed) const;
+  Maker student_maker(const RunView& view, const StageNode& node) const;
   Maker teacher_maker(const RunDirectory& run, const Config& config) const;
 
   SampleRequest request_;

@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
+#include "storage/host_name.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -22,12 +23,6 @@ namespace {
 
 constexpr std::string_view partial_prefix = ".partial-";
 constexpr std::ptrdiff_t most_flushed_apart = 256;  ///< entries of a directory
-
-std::string host_name() {
-  char name[256] = {};
-  if (::gethostname(name, sizeof name - 1) != 0 || name[0] == '\0') return "unknown";
-  return name;
-}
 
 fs::path parent_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");

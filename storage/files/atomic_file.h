@@ -1,13 +1,13 @@
 // Publication: a file or directory appears under its final name whole, or not at all.
 #pragma once
 
-#include <filesystem>
+#include "storage/filesystem.h"
+
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace couplet {
-
-namespace fs = std::filesystem;
 
 /// A file (or directory) being written under a temporary name beside its final one. `commit` flushes it to disk,
 /// renames it and flushes the directory: SIGKILL at any instant leaves the old artifact or the new one. Without

@@ -1,6 +1,9 @@
 #include "storage/files/file_lock.h"
 
+#include "storage/clock.h"
 #include "storage/error.h"
+#include "storage/files/file_handle.h"
+#include "storage/host_name.h"
 
 #include <fmt/format.h>
 
@@ -9,8 +12,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
-#include <cstring>
-#include <ctime>
 #include <fstream>
 #include <sstream>
 #include <string_view>
@@ -49,20 +50,10 @@ std::string command_text() {
   return text;
 }
 
-std::string time_text() {
-  const std::time_t now = std::time(nullptr);
-  std::tm local{};
-  localtime_r(&now, &local);
-  char text[32];
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local)};
-}
-
 /// "process 123 on host1 since 2026-01-02 03:04:05 (Slurm job 77): couplet run ..."
 std::string own_line() {
-  char host[256] = "unknown";
-  ::gethostname(host, sizeof host - 1);
   const char* job = std::getenv("SLURM_JOB_ID");
-  return fmt::format("process {} on {} since {}{}: {}\n", ::getpid(), host, time_text(),
+  return fmt::format("process {} on {} since {}{}: {}\n", ::getpid(), host_name(), local_time_text(unix_now()),
                      job ? fmt::format(" (Slurm job {})", job) : "", command_text());
 }
 
@@ -81,7 +72,7 @@ std::string find_line(const std::filesystem::path& path, pid_t pid) {
 
 FileLock::FileLock(const std::filesystem::path& path, LockMode mode, const std::string& what, double wait_seconds)
     : path_(path), descriptor_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_APPEND, 0666)) {
-  if (descriptor_ < 0) fail("cannot open the lock file {}: {}", path.string(), std::strerror(errno));
+  if (descriptor_ < 0) fail("cannot open the lock file {}: {}", path.string(), errno_text(errno));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(wait_seconds);
   const short type = mode == LockMode::exclusive ? F_WRLCK : F_RDLCK;
   try {

@@ -1,5 +1,6 @@
 #include "storage/formats/tensorboard.h"
 
+#include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 
@@ -10,7 +11,6 @@
 #include <bit>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cstring>
 #include <span>
 #include <vector>
@@ -122,10 +122,6 @@ std::optional<std::int64_t> step_of(std::string_view event) {
 
 constexpr std::string_view prefix = "events.out.tfevents.", suffix = ".couplet";
 
-double unix_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 /// The time in a file's name; 0 for another file.
 std::int64_t time_in(const std::string& name) {
   if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() < prefix.size() + suffix.size()) return 0;
@@ -217,10 +213,10 @@ EventFile::EventFile(const std::filesystem::path& directory, std::int64_t first_
   remove_leftovers(directory);
   const std::vector<std::int64_t> earlier = files_in(directory);
   std::string bytes = earlier.empty() ? "" : kept(file_of(directory, earlier.back()), first_step, warn);
-  if (bytes.empty()) bytes = event_header(unix_time());
+  if (bytes.empty()) bytes = event_header(unix_now());
   // Readers take the files of a directory in the order of their names.
   const std::int64_t after = earlier.empty() ? 0 : earlier.back() + 1;
-  path_ = file_of(directory, std::max(after, static_cast<std::int64_t>(unix_time())));
+  path_ = file_of(directory, std::max(after, static_cast<std::int64_t>(unix_now())));
   publish_file(path_, bytes);
   for (const std::int64_t time : earlier) std::filesystem::resize_file(file_of(directory, time), 0);
   const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
@@ -230,11 +226,11 @@ EventFile::EventFile(const std::filesystem::path& directory, std::int64_t first_
 }
 
 void EventFile::add(std::int64_t step, const std::map<std::string, double>& values) {
-  append(scalars_record(unix_time(), step, values));
+  append(scalars_record(unix_now(), step, values));
 }
 
 void EventFile::add(std::int64_t step, const std::string& tag, const Picture& picture) {
-  append(picture_record(unix_time(), step, tag, picture));
+  append(picture_record(unix_now(), step, tag, picture));
 }
 
 void EventFile::append(const std::string& record) {

@@ -22,7 +22,8 @@ RowShard open_listed_shard(const std::filesystem::path& path, const std::string&
                            std::int64_t index, bool verify) {
   const json& entry = manifest.at("shards").at(static_cast<std::size_t>(index));
   RowShard shard(path, manifest.at("format").get<std::string>(), verify);
-  const std::string text = difference(shard_facts(shard.header(), shard.columns()), listed_facts(manifest, index));
+  const std::string text =
+      facts_difference(shard_facts(shard.header(), shard.columns()), listed_facts(manifest, index));
   if (!text.empty()) fail("{}: does not belong to the table of {}: {}", path.string(), manifest_path, text);
   const auto bytes = entry.at("bytes").get<std::uint64_t>();
   if (const std::uint64_t size = shard.file().size(); size != bytes) {
@@ -92,9 +93,7 @@ RowTable::RowTable(const std::filesystem::path& directory, const std::string& ex
 }
 
 std::string RowTable::content_hash() const {
-  std::string hashes;
-  for (const auto& entry : manifest_.at("shards")) hashes += entry.at("hash").get<std::string>();
-  return hash_text(hashes);
+  return couplet::content_hash(manifest_);
 }
 
 void RowTable::check_range(std::size_t column, std::int64_t first, std::int64_t count) const {

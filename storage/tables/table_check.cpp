@@ -103,7 +103,7 @@ public:
   void add(std::string what) { problems_.push_back({path_.filename().string(), std::move(what)}); }
 
   void check_place(const RowShard& shard, const json& expected) {
-    const std::string text = difference(shard_facts(shard.header(), shard.columns()), expected);
+    const std::string text = facts_difference(shard_facts(shard.header(), shard.columns()), expected);
     if (!text.empty()) add("is not the shard that belongs here: " + text);
   }
 

@@ -3,11 +3,11 @@
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
+#include "storage/json_difference.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard.h"
 
 #include <algorithm>
-#include <set>
 
 namespace couplet {
 namespace {
@@ -45,28 +45,8 @@ std::int64_t ShardPlan::rows_of(std::int64_t shard) const {
   return std::min(shard_rows, rows - first_row(shard));
 }
 
-std::string difference(const json& found, const json& expected) {
-  if (found == expected) return {};
-  const json left = json{{"", found}}.flatten();
-  const json right = json{{"", expected}}.flatten();
-  std::set<std::string> keys;
-  for (const auto& [key, value] : left.items()) keys.insert(key);
-  for (const auto& [key, value] : right.items()) keys.insert(key);
-  constexpr int most = 5;
-  int count = 0;
-  std::string text;
-  for (const std::string& key : keys) {
-    const bool here = left.contains(key);
-    const bool there = right.contains(key);
-    if (here && there && left[key] == right[key]) continue;
-    if (++count > most) continue;
-    std::string name = key.size() > 2 ? key.substr(2) : "value";
-    std::ranges::replace(name, '/', '.');
-    text += fmt::format("{}{} is {}, expected {}", count > 1 ? "; " : "", name, here ? left[key].dump() : "absent",
-                        there ? right[key].dump() : "absent");
-  }
-  if (count > most) text += fmt::format("; and {} more", count - most);
-  return text;
+std::string facts_difference(const json& found, const json& expected) {
+  return json_difference_text(found, expected, "{} is {}, expected {}");
 }
 
 nlohmann::json shard_facts(const ShardHeader& header, const std::vector<Column>& columns) {
@@ -146,11 +126,26 @@ bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& 
   }
   try {
     const RowShard shard(path, expected.format);
-    why = difference(shard_facts(shard.header(), shard.columns()), shard_facts(expected, columns));
+    why = facts_difference(shard_facts(shard.header(), shard.columns()), shard_facts(expected, columns));
   } catch (const Error& error) {
     why = error.what();
   }
   return why.empty();
+}
+
+std::string content_hash(const json& manifest) {
+  std::string hashes;
+  for (const auto& shard : manifest.at("shards")) hashes += shard.at("hash").get<std::string>();
+  return hash_text(hashes);
+}
+
+std::string table_hash(const std::filesystem::path& directory) {
+  if (!fs::exists(directory / manifest_name)) return "";
+  try {
+    return content_hash(load_manifest(directory, ""));
+  } catch (const Error&) {
+    return "";
+  }
 }
 
 void publish_manifest(const std::filesystem::path& directory, const ShardPlan& plan, const std::string& format,

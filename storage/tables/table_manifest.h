@@ -22,9 +22,9 @@ struct ShardPlan {
   std::int64_t rows_of(std::int64_t shard) const;
 };
 
-/// "teacher.hash is "a", expected "b"" for each key, at most five, in which two JSON values differ; empty if they are
+/// "teacher.hash is "a", expected "b"; ...": in what a shard's facts differ from what they should be; "" if they are
 /// equal.
-std::string difference(const nlohmann::json& found, const nlohmann::json& expected);
+std::string facts_difference(const nlohmann::json& found, const nlohmann::json& expected);
 /// Everything about a shard that is the same in all shards of a table, and its place.
 nlohmann::json shard_facts(const ShardHeader& header, const std::vector<Column>& columns);
 
@@ -39,6 +39,11 @@ nlohmann::json load_manifest(const std::filesystem::path& directory, const std::
 ShardPlan manifest_plan(const nlohmann::json& manifest);
 /// What shard_facts must give for a shard that a manifest lists.
 nlohmann::json listed_facts(const nlohmann::json& manifest, std::int64_t index);
+
+/// The content of the table that a manifest closes: a hash of its shards' hashes.
+std::string content_hash(const nlohmann::json& manifest);
+/// The same of the table in `directory`; "" where there is none, or a damaged one.
+std::string table_hash(const std::filesystem::path& directory);
 
 /// Closes a table: opens every shard, checks that they belong together, writes manifest.json (last). The manifest holds
 /// format, version, rows, shard_rows, block_rows, columns, provenance, `summary`, and name, rows and content hash of

@@ -13,7 +13,8 @@ from program import check
 SEPARATOR = "\x1f"
 SECONDS = 200  # for one command: the machine may be busy
 LONG_AGO = 7200  # seconds; told as "2h 0" for some minutes
-GRAPH = ["prepare", "features", "teacher", "coupling", "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/independent-0",
+JOB_END_TIME = "2026-01-02 03:04"
+GRAPH = ["prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/independent-0",
          "evaluate/independent-0", "report"]
 DATA = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
 
@@ -114,10 +115,16 @@ class Run:
         path.mkdir(parents=True)
         os.utime(path, (time.time() - age,) * 2)
 
-    def note(self, name, *ranks, age=-60, state="computing", seconds=1, what="", step="step 12 of 400", host="testhost", process=4711):
+    def note(self, name, *ranks, age=-60, state="computing", seconds=1, what="", step="step 12 of 400", host="testhost", process=4711,
+             rate=0):
         """What ranks noted `age` seconds ago. By default by a clock that is ahead: still new after a minute on a busy machine."""
-        lines = "".join("\t".join(map(str, (name, rank, age, state, seconds, what, step, host, process))) + "\n" for rank in ranks)
+        lines = "".join("\t".join(map(str, (name, rank, age, state, seconds, what, step, host, process, rate))) + "\n" for rank in ranks)
         subprocess.run([self.note_writer, str(self.directory / "log" / "ranks")], input=lines, text=True, check=True, timeout=SECONDS)
+
+    def failure(self, name, message, rank=0, stage=""):
+        """What a rank that failed leaves, of a job whose ranks note what they do as `name`."""
+        fields = {"time": time.time(), "stage": stage, "rank": rank, "host": "testhost", "message": message}
+        write(self.directory / "log" / "ranks" / f"{name}.failure", json.dumps(fields) + "\n")
 
     def submitted(self, stage, job, after=(), array=None):
         flat = stage.replace("/", "-")
@@ -127,6 +134,11 @@ class Run:
         with path.open("a") as file:
             file.write(json.dumps({"time": time.time() - LONG_AGO, "stage": stage, "job": job, "array": array, "script": "", "submission": 1,
                                    "output": str(self.directory / "log" / pattern), "after": list(after)}) + "\n")
+
+    def job_end(self, name, state, reason, log=""):
+        """Why a job stopped, as its script leaves it: at a time that status tells as JOB_END_TIME."""
+        fields = {"time": int(time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))), "stage": name, "state": state, "reason": reason, "log": log}
+        self.slurm_file(f"{name}.reason", json.dumps(fields))
 
     def slurm_file(self, name, text):
         write(self.directory / "slurm" / name, text + "\n")

@@ -17,7 +17,7 @@ TINY = {"prepare.train-rows": 200, "prepare.test-rows": 60, "prepare.shard-rows"
         "teacher.images": 1600, "teacher.batch": 20, "teacher.learning-rate": 1e-2, "teacher.ema": 0.9,
         "couple.shard-rows": 150, "couple.block-rows": 50, "couple.slice-rows": 50,
         "student.images": 1600, "student.batch": 20, "student.learning-rate": 1e-2, "student.ema": 0.9,
-        "student.window-blocks": 4, "student.couplings": "nf", "pipeline.device": "cpu"}
+        "student.window-blocks": 4, "student.compare": "nf", "pipeline.device": "cpu"}
 RUNS = {"nvp": ("prepare", "teacher", "couple", "student/nf-0"), "vp": ("prepare", "teacher")}
 
 

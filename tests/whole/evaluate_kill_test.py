@@ -24,7 +24,7 @@ SECONDS = 500
 KILLS = (("teacher", signal.SIGKILL), ("nf-0", signal.SIGTERM), ("nf-0", signal.SIGKILL), ("nf-0", signal.SIGINT), ("nf-0", signal.SIGKILL))
 # Few weights and many slices: a score takes long enough to be hit.
 KEYS = {
-    "student.couplings": "nf", "features.images": "4800", "teacher.images": "2400", "student.images": "2400",
+    "student.compare": "nf", "features.images": "4800", "teacher.images": "2400", "student.images": "2400",
     "prepare.train-rows": "2000", "prepare.test-rows": "500", "evaluate.samples": "500", "evaluate.sampling-seeds": "0 5", "evaluate.slice-rows": "10",
     "evaluate.euler-nfe": "2", "evaluate.heun-nfe": "3", "evaluate.midpoint-nfe": "4", "evaluate.rk4-nfe": "8",
     "evaluate.times": "0 0.1 0.4 1", "evaluate.dopri5": "true", "evaluate.atol": "1e-3", "evaluate.rtol": "1e-3",

@@ -41,7 +41,8 @@ class Run:
 
     @property
     def table(self):
-        return self.directory / "coupling"
+        """Training rows in train/, held-out rows in test/."""
+        return self.directory / "coupling" / "nf"
 
     def start(self, stage, *words, ranks=1, kill=None):
         """A job in a process group of its own; `kill`: NAME:POINT of the publication to die in."""
@@ -132,7 +133,7 @@ def parts(base, plain, arguments):
     run.wait(second)
     status, output = run.wait(first)
     check(status == 0 and "still missing" in output, f"the first part ended with status {status}: {output}")
-    check(not (run.table / "manifest.json").exists(), "a table with missing shards has a manifest")
+    check(not (run.table / "train" / "manifest.json").exists(), "a table with missing shards has a manifest")
     status, output = run.couple("--couple.finish")
     check(status == 1 and "are missing" in output, f"--couple.finish of an unfinished table: status {status}: {output}")
     before = {name: path.stat().st_mtime_ns for name, path in run.shards().items()}
@@ -150,7 +151,7 @@ def finish(base, plain, arguments):
     run = Run(arguments, "finish", base)
     status, output = run.couple("--couple.shards", f"0-{len(plain.shards()) - 1}", kill="manifest.json:synced")
     check(status == -signal.SIGKILL, f"the job was to die before the manifest: status {status}: {output}")
-    check(not (run.table / "manifest.json").exists() and check_shards(run, plain) == len(plain.shards()), "not all shards are there")
+    check(not (run.table / "train" / "manifest.json").exists() and check_shards(run, plain) == len(plain.shards()), "not all shards are there")
     status, output = run.couple("--couple.finish")
     check(status == 0, f"--couple.finish ended with status {status}: {output}")
     compare(run, plain)
@@ -162,7 +163,7 @@ def refusals(base, arguments):
         (("couple", "--couple.shards", "all"), "expected the numbers of the first and the last shard"),
         (("couple", "--couple.shards", "0-900"), "there are shards 0 to"),
         (("couple", "--couple.shards", "0-3", "--couple.finish"), "exclude each other"),
-        (("teacher", "--couple.shards", "0-3"), "belong to `couplet stage couple`"),
+        (("teacher", "--couple.shards", "0-3"), "belong to one table"),
     )
     run = Run(arguments, "refusals", base)
     for words, expected in cases:
@@ -174,28 +175,29 @@ def refusals(base, arguments):
 def damage(plain, arguments):
     """One damaged byte: verify names the shard, repair drops it, the same command makes it again and no other."""
     run = Run(arguments, "damage", plain)
-    name = sorted(run.shards())[7]
-    path = run.table / name
+    table, whole = run.table / "train", plain.table / "train"
+    name = sorted(path.name for path in table.glob("shard-*.h5"))[7]
+    path = table / name
     with h5py.File(path) as shard:
         at = shard["noise"].id.get_offset() + 12345
     content = bytearray(path.read_bytes())
     content[at] ^= 16
     path.write_bytes(content)
-    check(run.command("verify", str(plain.table))[0] == 0, "an undamaged table is not sound")
-    status, output = run.command("verify", str(run.table))
+    check(run.command("verify", str(whole))[0] == 0, "an undamaged table is not sound")
+    status, output = run.command("verify", str(table))
     named = [line for line in output.splitlines() if line.startswith("shard-")]
     check(status == 1 and len(named) == 1 and named[0].startswith(name) and "'noise'" in named[0], f"verify: status {status}: {output}")
     before = {other: file.stat().st_ino for other, file in run.shards().items()}
-    status, output = run.command("repair", "--dry-run", str(run.table))
+    status, output = run.command("repair", "--dry-run", str(table))
     check(status == 0 and name in output and path.exists(), f"repair --dry-run: status {status}: {output}")
-    status, output = run.command("repair", str(run.table))
+    status, output = run.command("repair", str(table))
     check(status == 0 and name in output and not path.exists(), f"repair: status {status}: {output}")
     status, output = run.couple()
     check(status == 0, f"couple after repair: status {status}: {output}")
     made = [other for other, file in run.shards().items() if file.stat().st_ino != before[other]]
-    check(set(made) <= {name}, f"repair of {name} made {made} again")
+    check(set(made) <= {f"train/{name}"}, f"repair of {name} made {made} again")
     compare(run, plain)
-    status, output = run.command("verify", str(run.table), "--against", str(plain.table))
+    status, output = run.command("verify", str(table), "--against", str(whole))
     check(status == 0 and "0 rows differ" in output, f"verify --against: status {status}: {output}")
 
 
@@ -217,7 +219,7 @@ def kills(base, plain, arguments):
     """Kills of a stage on two ranks, a third of them inside a publication; each is followed by the same command."""
     rng = random.Random(arguments.seed)
     run = Run(arguments, "kills", base)
-    names = [Path(name).name for name in plain.shards() if "/" not in name]
+    names = [path.name for path in (plain.table / "train").glob("shard-*.h5")]
     start = time.monotonic()
     status, output = run.couple(ranks=2)
     seconds = time.monotonic() - start
@@ -226,7 +228,7 @@ def kills(base, plain, arguments):
     run.clear()
     done = inside = 0
     while done < arguments.kills:
-        missing = [name for name in names if not (run.table / name).exists()] + ["manifest.json"]
+        missing = [name for name in names if not (run.table / "train" / name).exists()] + ["manifest.json"]
         if done % 3 == 0:
             # One of the next few, so that there is something to do for the other kills.
             where = f"{rng.choice(missing[: 6])}:{rng.choice(POINTS)}"

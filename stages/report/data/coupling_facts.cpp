@@ -4,6 +4,7 @@
 #include "method/data/images.h"
 #include "method/statistics/coupling_statistics.h"
 #include "pipeline/loader/table_rows.h"
+#include "pipeline/tensor/tensor_bytes.h"
 #include "storage/error.h"
 #include "storage/formats/picture.h"
 #include "storage/tables/filenames.h"
@@ -23,10 +24,6 @@ constexpr std::int64_t values_read = 1 << 23, rows_at_once = 256;
 constexpr std::int64_t pictured_rows = 24, pictured_across = 6;
 constexpr std::int64_t bins = 60;
 constexpr double widest = 4;  // standard deviations on either side that the histogram covers
-
-std::span<const std::byte> bytes_of(const at::Tensor& values) {
-  return {static_cast<const std::byte*>(values.data_ptr()), static_cast<std::size_t>(values.nbytes())};
-}
 
 void add_manifest(CouplingFacts& shown, const nlohmann::json& manifest) {
   const nlohmann::json& summary = manifest.at("summary");

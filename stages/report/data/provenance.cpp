@@ -1,8 +1,9 @@
 #include "stages/report/data/provenance.h"
 
-#include "stages/results/score_basis.h"
 #include "stages/results/score_record.h"
+#include "stages/trained/models.h"
 #include "storage/files/hash.h"
+#include "storage/tables/table_manifest.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -44,8 +45,10 @@ std::set<std::string> programs(const std::vector<nlohmann::json>& stages) {
 
 }  // namespace
 
-std::vector<Fact> provenance(const RunDirectory& run, const Config& config, const nlohmann::json& results,
+std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
                              const std::vector<nlohmann::json>& stages) {
+  const RunDirectory& run = view.run;
+  const Config& config = view.config;
   std::vector<Fact> facts;
   const auto add = [&](const std::string& name, const std::string& text) {
     if (!text.empty()) facts.push_back({name, text});
@@ -62,13 +65,16 @@ std::vector<Fact> provenance(const RunDirectory& run, const Config& config, cons
   add("samples are compared with",
       config.evaluate.reference.empty() ? "the training images" : config.evaluate.reference);
   add_file("built-in classifier", run.classifier());
-  add_file("teacher", run.teacher_ema());
-  add("coupling table", table_hash(run.coupling()));
-  add("coupling table, held-out", table_hash(run.coupling_test()));
-  for (const std::string& coupling : config.student.couplings)
-    for (const std::int64_t seed : config.student.seeds)
-      add_file(fmt::format("student {}-{}", coupling, seed), run.student(coupling, seed) / "ema.safetensors");
-  add("seeds", fmt::format("run {}, students {}", config.pipeline.seed, list(config.student.seeds)));
+  for (const StageNode& node : view.graph) {
+    if (node.kind == "teacher") add_file("teacher", run.teacher_ema());
+    if (!node.table.empty()) {
+      add("coupling table " + node.table, table_hash(run.table(node.table, "train")));
+      add("coupling table " + node.table + ", held-out", table_hash(run.table(node.table, "test")));
+    }
+    if (node.kind == "student")
+      add_file("student " + model_name(node.student, node.seed), run.stage(node.name) / "ema.safetensors");
+  }
+  add("seed of the run", std::to_string(config.pipeline.seed));
   add("ranks", std::to_string(config.pipeline.ranks));
   return facts;
 }

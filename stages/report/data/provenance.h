@@ -1,8 +1,7 @@
 // What a run was made from and with.
 #pragma once
 
-#include "pipeline/config/config.h"
-#include "pipeline/run/run_directory.h"
+#include "pipeline/run/stage_context.h"
 #include "stages/results/facts.h"
 
 #include <nlohmann/json.hpp>
@@ -12,7 +11,7 @@ namespace couplet {
 
 /// Content hashes of data set, coupling tables and weights; feature network with hash and resize, reference; seeds,
 /// samples, ranks, program versions. What is not there is left out.
-std::vector<Fact> provenance(const RunDirectory& run, const Config& config, const nlohmann::json& results,
+std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
                              const std::vector<nlohmann::json>& stages);
 
 }  // namespace couplet

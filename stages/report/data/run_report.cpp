@@ -1,9 +1,11 @@
 #include "stages/report/data/run_report.h"
 
 #include "pipeline/config/options.h"
-#include "pipeline/run/stage.h"
+#include "pipeline/run/stage_graph.h"
 #include "pipeline/run/stage_record.h"
 #include "stages/report/data/provenance.h"
+#include "stages/results/score_record.h"
+#include "stages/trained/models.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/filenames.h"
@@ -11,6 +13,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -24,19 +27,6 @@ nlohmann::json read_json(const std::filesystem::path& path) {
   nlohmann::json json = nlohmann::json::parse(read_file(path), nullptr, false);
   if (json.is_discarded()) fail("{}: no JSON in it; the file is damaged", path.string());
   return json;
-}
-
-/// results.json is merged at the end of an evaluation; until then a model's own records count.
-nlohmann::json read_results(const RunDirectory& run, const std::vector<StageNode>& graph) {
-  nlohmann::json all = nlohmann::json::array();
-  for (const StageNode& node : graph) {
-    if (node.kind != "evaluate") continue;
-    const nlohmann::json file = read_json(run.stage(node.name) / "records.json");
-    if (file.is_object() && file.contains("records") && file["records"].is_array())
-      for (const nlohmann::json& record : file["records"]) all.push_back(record);
-  }
-  if (!all.empty()) return {{"records", all}};
-  return read_json(run.results());
 }
 
 /// The NFE of which sample pictures are shown: those scored with Euler steps on the first grid, at most `most`.
@@ -58,26 +48,26 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
   add({"the teacher, samples and below each its nearest training images", "teacher", 0,
        directory / "teacher-nearest.png", PictureKind::nearest});
   const std::string& grid = config.evaluate.grids.front();
-  for (const std::string& coupling : config.student.couplings) {
-    const std::string model = fmt::format("{}-{}", coupling, config.student.seeds.front());
+  for (const std::string& student : config.compare) {
+    const std::string model = model_name(student, student_config(config, student).seeds.front());
     for (const std::int64_t nfe : picture_nfe(config.evaluate, 5)) {
       // One step is the same on every grid and is made on the first.
-      add({fmt::format("{}, Euler, {} grid, NFE {}", coupling, grid, nfe), coupling, nfe,
+      add({fmt::format("{}, Euler, {} grid, NFE {}", student, grid, nfe), student, nfe,
            directory / fmt::format("{}-fresh-euler-{}-nfe-{:02d}.png", model, grid, nfe)});
     }
-    add({coupling + ", from noise (left) to image (right)", coupling, 0, directory / (model + "-trajectory.png"),
+    add({student + ", from noise (left) to image (right)", student, 0, directory / (model + "-trajectory.png"),
          PictureKind::trajectory});
-    add({coupling + ", samples and below each its nearest training images", coupling, 0,
+    add({student + ", samples and below each its nearest training images", student, 0,
          directory / (model + "-nearest.png"), PictureKind::nearest});
   }
   return all;
 }
 
-const TrainingConfig* training_of(const StageNode& node, const Config& config) {
-  if (node.kind == "features") return &config.features.training;
-  if (node.kind == "teacher") return &config.teacher.training;
-  if (node.kind == "student") return &config.student.training;
-  return nullptr;
+std::optional<TrainingConfig> training_of(const StageNode& node, const Config& config) {
+  if (node.kind == "features") return config.features.training;
+  if (node.kind == "teacher") return config.teacher.training;
+  if (node.kind == "student") return student_config(config, node.student).training;
+  return std::nullopt;
 }
 
 double rows_of(const std::filesystem::path& table) {
@@ -92,7 +82,7 @@ std::string rate_text(const StageNode& node, const RunDirectory& run, const nloh
   const double seconds = stage.value("seconds", 0.0);
   double rows = 0;
   if (node.kind == "prepare") rows = rows_of(run.train_images()) + rows_of(run.test_images());
-  if (node.kind == "couple") rows = rows_of(run.coupling()) + rows_of(run.coupling_test());
+  if (!node.table.empty()) rows = rows_of(run.table(node.table, "train")) + rows_of(run.table(node.table, "test"));
   if (seconds > 0 && rows > 0) return fmt::format("{:.0f} rows/s", rows / seconds);
   if (node.kind != "evaluate") return "";
   double samples = 0;
@@ -101,13 +91,13 @@ std::string rate_text(const StageNode& node, const RunDirectory& run, const nloh
   return seconds > 0 && samples > 0 ? fmt::format("{:.0f} samples/s", samples / seconds) : "";
 }
 
-void read_stages(RunReport& report, const RunDirectory& run, const Config& config,
-                 const std::vector<StageNode>& graph) {
-  for (const StageNode& node : graph) {
-    const TrainingConfig* training = training_of(node, config);
+void read_stages(RunReport& report, const RunView& view) {
+  const RunDirectory& run = view.run;
+  for (const StageNode& node : view.graph) {
+    const std::optional<TrainingConfig> training = training_of(node, view.config);
     const std::filesystem::path metrics = run.stage(node.name) / "metrics.jsonl";
     const LossCurve* curve = nullptr;
-    if (training != nullptr && std::filesystem::exists(metrics)) {
+    if (training && std::filesystem::exists(metrics)) {
       report.curves.push_back(read_loss_curve(node.name, metrics, training->batch));
       curve = &report.curves.back();
     }
@@ -134,22 +124,24 @@ std::string run_name(const RunDirectory& run) {
   return (root.has_filename() ? root : root.parent_path()).filename().string();
 }
 
-RunReport read_run_report(const RunDirectory& run, const Config& config) {
+RunReport read_run_report(const RunView& view) {
+  const RunDirectory& run = view.run;
   RunReport report;
   report.name = run_name(run);
-  const std::vector<StageNode> graph = stage_graph(config);
-  report.results = read_results(run, graph);
-  read_stages(report, run, config, graph);
-  report.pictures = find_pictures(run, config);
+  report.results = current_results(view);
+  read_stages(report, view);
+  report.pictures = find_pictures(run, view.config);
   report.images_across = count_classes(run);
-  for (const auto& table : {run.coupling(), run.coupling_test()}) {
-    auto facts = read_coupling_facts(table);
-    if (facts) report.tables.push_back(std::move(*facts));
-  }
-  report.provenance = provenance(run, config, report.results, report.stages);
-  report.config = to_ini(config, true);
+  for (const StageNode& node : view.graph)
+    for (const char* split : {"train", "test"}) {
+      if (node.table.empty()) continue;
+      auto facts = read_coupling_facts(run.table(node.table, split));
+      if (facts) report.tables.push_back(std::move(*facts));
+    }
+  report.provenance = provenance(view, report.results, report.stages);
+  report.config = to_ini(view.config, true);
   report.command = fmt::format("couplet run --config {0}.ini --run-dir runs/{0}-again --ranks {1}", report.name,
-                               config.pipeline.ranks);
+                               view.config.pipeline.ranks);
   return report;
 }
 

@@ -1,8 +1,7 @@
 // What the report shows, read from a run directory of however much of a run is finished.
 #pragma once
 
-#include "pipeline/config/config.h"
-#include "pipeline/run/run_directory.h"
+#include "pipeline/run/stage_context.h"
 #include "stages/report/data/coupling_facts.h"
 #include "stages/report/data/loss_curve.h"
 #include "stages/results/facts.h"
@@ -50,6 +49,6 @@ struct ReportData {
 /// The name of its directory.
 std::string run_name(const RunDirectory& run);
 /// Everything that is there of a run with this configuration.
-RunReport read_run_report(const RunDirectory& run, const Config& config);
+RunReport read_run_report(const RunView& view);
 
 }  // namespace couplet

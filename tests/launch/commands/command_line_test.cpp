@@ -134,10 +134,10 @@ TEST_F(CommandLineTest, VersionNamesTheLibraries) {
 
 TEST_F(CommandLineTest, ConfigReadsBack) {
   const Outcome first = couplet(
-      {"config", "--teacher.channels=192", "--student.couplings", "independent", "nf", "--student.time-mean", "-0.4"});
+      {"config", "--teacher.channels=192", "--student.compare", "independent", "nf", "--student.time-mean", "-0.4"});
   ASSERT_EQ(first.status, exit_ok) << first.errors;
   EXPECT_NE(first.output.find("\nchannels = 192\n"), std::string::npos);
-  EXPECT_NE(first.output.find("\ncouplings = independent nf\n"), std::string::npos);
+  EXPECT_NE(first.output.find("\ncompare = independent nf\n"), std::string::npos);
   EXPECT_NE(first.output.find("\ntime-mean = -0.4\n"), std::string::npos);
   std::ofstream(*this / "kept.ini") << first.output;
   EXPECT_EQ(couplet({"config", "--config", (*this / "kept.ini").string()}).output, first.output);

@@ -188,7 +188,7 @@ def panel(pixels, line, column):
 
 def check_pictures(program, run, columns, folder):
     path = folder / "rows.png"
-    text = program.works("inspect", run / "coupling", "--pictures", path, "--rows", "100-109")
+    text = program.works("inspect", run / "coupling" / "nf" / "train", "--pictures", path, "--rows", "100-109")
     check("only" not in text, f"a teacher: {text}")
     pixels = read_png(path)
     check(pixels.shape == (28 * 2 + 2, 30 * 24 - 2), f"three panels a row: {pixels.shape}")
@@ -198,9 +198,9 @@ def check_pictures(program, run, columns, folder):
         # The teacher gives back the image with its noise, of standard deviation 0.05 (6.4 grey levels), clamped.
         distance = np.abs(panel(pixels, i // 8, i % 8 * 3 + 2) - image).mean()
         check(0.1 < distance < 10, f"regenerated image {i}: {distance} grey levels from the image")
-    facts = program.json(run / "coupling", "--pictures", path)["pictures"]
+    facts = program.json(run / "coupling" / "nf" / "train", "--pictures", path)["pictures"]
     check(facts["rows"] == 64 and facts["regenerated"], "64 rows where none are named")
-    check(program.json(run / "coupling" / "test", "--pictures", path)["pictures"]["regenerated"], "held-out rows")
+    check(program.json(run / "coupling" / "nf" / "test", "--pictures", path)["pictures"]["regenerated"], "held-out rows")
     check(not program.json(run / "prepare" / "train", "--pictures", path)["pictures"]["regenerated"], "a data set")
 
     other = folder / "other"
@@ -209,9 +209,9 @@ def check_pictures(program, run, columns, folder):
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1
     weights.write_bytes(changed)
-    teacher = json.loads((run / "coupling" / "manifest.json").read_text())["provenance"]["teacher"]
-    program.refuses(2, [teacher, str(weights)], "inspect", run / "coupling", "--pictures", path, "--run-dir", other)
-    program.refuses(2, ["no run directory"], "inspect", run / "coupling", "--pictures", path, "--run-dir", folder)
+    teacher = json.loads((run / "coupling" / "nf" / "train" / "manifest.json").read_text())["provenance"]["teacher"]
+    program.refuses(2, [teacher, str(weights)], "inspect", run / "coupling" / "nf" / "train", "--pictures", path, "--run-dir", other)
+    program.refuses(2, ["no run directory"], "inspect", run / "coupling" / "nf" / "train", "--pictures", path, "--run-dir", folder)
 
 
 def main():
@@ -224,7 +224,7 @@ def main():
     work.mkdir(parents=True)
     program, run = Inspection(arguments.couplet), work / "run"
     make_run(program, arguments.config, run)
-    table = run / "coupling"
+    table = run / "coupling" / "nf" / "train"
     shards = [table / f"shard-0000{i}-of-00003.h5" for i in range(3)]
     columns = read_columns(shards)
     check_table(program, table, shards, columns)

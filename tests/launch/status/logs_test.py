@@ -57,14 +57,14 @@ def ranks(run):
 
 
 def parts(run):
-    run.begun("coupling")
-    run.log("coupling-0.log", "coupling-0: shard 1/3, 10 rows/s", age=30)
-    run.log("coupling-1.log", "coupling-1: shard 2/3, 10 rows/s", age=20)
-    run.log("slurm-coupling-0-55.out", "coupling-0: shard 1/3, 10 rows/s", "couplet: rank 1: bad row", age=5)
-    run.note("coupling-0", 1)
+    run.begun("coupling/nf")
+    run.log("coupling-nf-0.log", "coupling-nf-0: shard 1/3, 10 rows/s", age=30)
+    run.log("coupling-nf-1.log", "coupling-nf-1: shard 2/3, 10 rows/s", age=20)
+    run.log("slurm-coupling-nf-0-55.out", "coupling-nf-0: shard 1/3, 10 rows/s", "couplet: rank 1: bad row", age=5)
+    run.note("coupling-nf-0", 1)
     text = logs(run, "couple")
-    expect(text, "coupling-0.log <==", "coupling-1.log <==", "slurm-coupling-0-55.out <==", "couplet: rank 1: bad row", "coupling-0: rank 1 (process")
-    check(text.count("coupling-0: shard 1/3") == 1, text)
+    expect(text, "coupling-nf-0.log <==", "coupling-nf-1.log <==", "slurm-coupling-nf-0-55.out <==", "couplet: rank 1: bad row", "coupling-nf-0: rank 1 (process")
+    check(text.count("coupling-nf-0: shard 1/3") == 1, text)
 
 
 def choice(run):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from program import check  # noqa: E402
-from synthetic_run import GRAPH, LONG_AGO, SECONDS, Run, Slurm, arguments_of, write  # noqa: E402
+from synthetic_run import GRAPH, JOB_END_TIME, LONG_AGO, SECONDS, Run, Slurm, arguments_of, write  # noqa: E402
 
 
 def expect(stage, state, *parts, log=None):
@@ -53,7 +53,8 @@ def without_slurm(cases):
     run.begun("student/independent-0")
     run.log("student-independent-0.log", "student/independent-0: step 100/200, loss 0.5", "student/independent-0: training stopped")
     run.begun("evaluate/independent-0")
-    run.log("evaluate-independent-0.log", "student/independent-0: plan", "couplet: rank 1: bad shard 3")
+    run.log("evaluate-independent-0.log", "evaluate/independent-0: plan", "couplet: rank 1: bad shard 3")
+    run.failure("evaluate-independent-0", "rank 1: bad shard 3", 1, "evaluate/independent-0")
     stages = run.stages()
     check(list(stages) == GRAPH, f"stages {list(stages)}")
     expect(stages["teacher"], "complete")
@@ -65,6 +66,14 @@ def without_slurm(cases):
     check("5 of 10 stages complete, 1 failed, 1 interrupted, 3 not started" in table, table)
     check("Slurm" not in table, table)
     check("    rank 1: bad shard 3\n    log: " in table, table)
+    # A failure counts for the attempt that it ended, whatever the log says; one of another stage of the kind does not.
+    run.failure("student", "rank 0: disk full", stage="student/nf-0")
+    expect(run.stages()["student/independent-0"], "interrupted", "training stopped")
+    run.failure("student", "rank 0: disk full", stage="student/independent-0")
+    expect(run.stages()["student/independent-0"], "failed", "rank 0: disk full")
+    run.begun("student/independent-0")
+    run.log("student-independent-0.log", "couplet: of the attempt before")
+    expect(run.stages()["student/independent-0"], "interrupted", "couplet: of the attempt before")
     # Where a submitted run is looked at from a machine without Slurm.
     run.submitted("student/nf-0", "12")
     table = run.table()
@@ -75,20 +84,20 @@ def without_slurm(cases):
 
 def queue(cases):
     """What waits, and for what."""
-    run = cases.run("teacher", "coupling", "student/nf-0", "student/independent-0")
-    for stage, job, after in (("teacher", "10", ()), ("coupling", "11", ("10",)), ("student/nf-0", "12", ("11",)), ("student/independent-0", "13", ("11",))):
+    run = cases.run("teacher", "coupling/nf", "student/nf-0", "student/independent-0")
+    for stage, job, after in (("teacher", "10", ()), ("coupling/nf", "11", ("10",)), ("student/nf-0", "12", ("11",)), ("student/independent-0", "13", ("11",))):
         run.submitted(stage, job, after)
     run.slurm.queue({"job": "10", "state": "PENDING", "reason": "Resources", "start": "2099-01-02T03:04:05"},
                     {"job": "11", "state": "PENDING", "reason": "Dependency"},
                     {"job": "12", "state": "PENDING", "reason": "DependencyNeverSatisfied"},
                     {"job": "13", "state": "PENDING", "reason": "BeginTime", "restarts": 2})
     run.slurm_file("student-independent-0.requeues", "2")
-    run.slurm_file("student-independent-0.reason", "2026-01-02 student/independent-0: stopped before the time limit; queued again (2 of 20)")
+    run.job_end("student-independent-0", "requeued", "stopped before the time limit; queued again (2 of 20)")
     stages = run.stages()
     expect(stages["teacher"], "pending", "waits for Resources, expected to start at 2099-01-02 03:04")
-    expect(stages["coupling"], "pending", "waits for teacher")
+    expect(stages["coupling/nf"], "pending", "waits for teacher")
     expect(stages["student/nf-0"], "blocked", "job 12 can never start")
-    expect(stages["student/independent-0"], "requeued", "BeginTime", "stopped before the time limit; queued again (2 of 20)")
+    expect(stages["student/independent-0"], "requeued", "BeginTime", f"{JOB_END_TIME}: stopped before the time limit; queued again (2 of 20)")
     check(stages["student/independent-0"]["job"]["requeues"] == 2, stages["student/independent-0"])
     asked = run.slurm.calls("squeue")[0]
     check("--jobs=10,11,12,13" in asked.replace("13,10,11,12", "10,11,12,13") or all(job in asked for job in ("10", "11", "12", "13")), asked)
@@ -164,20 +173,22 @@ def stuck(cases):
 
 def ended(cases):
     """Jobs that squeue does not know any more."""
-    run = cases.run("coupling", "student/nf-0")
+    run = cases.run("coupling/nf", "student/nf-0")
     run.begun("teacher")
     run.submitted("teacher", "30")
-    run.submitted("coupling", "31", after=("30",))
+    run.submitted("coupling/nf", "31", after=("30",))
     run.submitted("student/nf-0", "32", after=("31",))
     run.log("slurm-teacher-30.out", "couplet: rank 1: runs/x/prepare/train/shard-00001-of-00006.h5: damaged")
-    reason = "2026-01-02 03:04:05 teacher: failed with status 1: rank 1: shard-00001-of-00006.h5: damaged"
-    run.slurm_file("teacher.reason", reason)
+    # Words decide nothing: neither those of the reason nor those of the log.
+    reason = "failed with status 1: rank 1: shard-00001-of-00006.h5: damaged: cancelled; queued again (1 of 2)"
+    run.job_end("teacher", "failed", reason)
+    reason = f"{JOB_END_TIME}: {reason}"
     run.slurm.answer("squeue", "", "slurm_load_jobs error: Invalid job id specified\n", 1)
     stages = run.stages()
     expect(stages["teacher"], "failed", reason, log="slurm-teacher-30.out")
-    expect(stages["coupling"], "blocked", "job 31 can never start: teacher is failed")
-    check(stages["coupling"]["log"] == "", "a stage that has never run has no log")
-    expect(stages["student/nf-0"], "blocked", "coupling is blocked")
+    expect(stages["coupling/nf"], "blocked", "job 31 can never start: teacher is failed")
+    check(stages["coupling/nf"]["log"] == "", "a stage that has never run has no log")
+    expect(stages["student/nf-0"], "blocked", "coupling/nf is blocked")
     check(run.status()["slurm"] is None, "an answer that a job is unknown is an answer")
     table = run.table()
     check("1 failed" in table and f"    {reason}\n    log: {run.directory / 'log' / 'slurm-teacher-30.out'}\n" in table, table)
@@ -194,9 +205,9 @@ def ended(cases):
     expect(run.stages()["teacher"], "failed", "NODE_FAIL")
     run.slurm.account(("30", "CANCELLED by 1000"))
     expect(run.stages()["teacher"], "cancelled", "job 30 was cancelled")
-    run.slurm_file("teacher.reason", "2026-01-02 teacher: cancelled by scancel (COMPLETING)")  # without a note before
+    run.job_end("teacher", "cancelled", "by scancel (COMPLETING)")  # without a note before
     run.slurm.account()
-    expect(run.stages()["teacher"], "cancelled", "cancelled by scancel")
+    expect(run.stages()["teacher"], "cancelled", "by scancel (COMPLETING)")
     (run.directory / "slurm" / "teacher.reason").unlink()
     run.slurm.account(("30", "RUNNING"))  # it is behind
     expect(run.stages()["teacher"], "vanished")
@@ -206,7 +217,7 @@ def ended(cases):
             run.slurm.answer("squeue", "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n", 1)
         stages = run.stages()
         expect(stages["teacher"], "cancelled", "2026-01-02 cancelled by someone")
-        expect(stages["coupling"], "blocked", "job 31 can never start: teacher is cancelled")
+        expect(stages["coupling/nf"], "blocked", "job 31 can never start: teacher is cancelled")
     # Another configuration than the one it was made with.
     config = run.directory / "config.ini"
     config.write_text(config.read_text().replace("\nblocks = 2", "\nblocks = 3"))
@@ -218,17 +229,17 @@ def ended(cases):
 
 def misbehaving(cases):
     """A scheduler that does not answer costs seconds, not the table."""
-    run = cases.run("coupling", programs=("sbatch", "squeue"))  # no sacct
+    run = cases.run("coupling/nf", programs=("sbatch", "squeue"))  # no sacct
     run.begun("teacher")
     run.submitted("teacher", "40")
-    run.submitted("coupling", "41", after=("40",))
+    run.submitted("coupling/nf", "41", after=("40",))
     run.slurm.hang("squeue")
     table = run.table()  # the stand-in would hang for longer than this test waits
     check("from the run directory alone: squeue has not answered within" in table, table)
     expect_line(table, "features", "complete")
-    expect_line(table, "coupling", "submitted")
+    expect_line(table, "coupling/nf", "submitted")
     (run.directory.parent / run.slurm.directory / "squeue.hangs").unlink()
-    run.slurm_file("teacher.reason", "2026-01-02 teacher: stopped by SIGTERM; queued again (1 of 20)")
+    run.job_end("teacher", "requeued", "stopped by SIGTERM")
     run.slurm.answer("squeue", "", "squeue: fatal: Could not establish a configuration source\n", 1)
     check("Could not establish a configuration source" in run.status()["slurm"], run.status()["slurm"])
     expect(run.stages()["teacher"], "requeued", "stopped by SIGTERM")
@@ -241,53 +252,54 @@ def misbehaving(cases):
 
 def arrays(cases):
     run = cases.run()
-    run.begun("coupling")
-    run.submitted("coupling", "50", array=4)
+    run.begun("coupling/nf")
+    run.submitted("coupling/nf", "50", array=4)
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 2 * LONG_AGO))
     run.slurm.queue({"job": "50", "task": "1", "state": "RUNNING", "nodes": "n1", "start": start},
                     {"job": "50", "task": "2", "state": "RUNNING", "nodes": "n2", "start": start},
                     {"job": "50", "task": "3", "state": "PENDING", "reason": "JobArrayTaskLimit"})
     for task in (1, 2):
-        run.note(f"coupling-{task}", 0)
-        run.log(f"coupling-{task}.log", f"coupling-{task}: shard 3/10, 500 rows/s, 5m 00s left")
-    run.slurm_file("coupling-0.reason", "2026-01-02 coupling: failed with status 1: bad rows; log: x")
+        run.note(f"coupling-nf-{task}", 0, 1, rate=0.5)  # by two ranks together
+        run.log(f"coupling-nf-{task}.log", f"coupling-nf-{task}: shard 3/10, 123 rows/s, 5m 00s left")
+    run.note("coupling-nf-0", 0, state="ended", rate=0.5)
+    run.job_end("coupling-nf-0", "failed", "failed with status 1: bad rows")
     for shard in range(3):
-        write(run.directory / "coupling" / f"shard-{shard:05d}-of-00012.h5", "")
-    stage = run.stages()["coupling"]
+        write(run.directory / "coupling/nf/train" / f"shard-{shard:05d}-of-00012.h5", "")
+    stage = run.stages()["coupling/nf"]
     expect(stage, "running", "shard 3/10", "failed with status 1: bad rows")
     check(stage["job"]["tasks"] == 4 and len(stage["job"]["queue"]) == 3 and stage["job"]["nodes"] == "n1,n2", stage)
-    check((stage["done"], stage["total"]) == (3, 12) and abs(stage["rate"] - 1) < 1e-6, stage)  # 2 · 500 rows/s, shards of 1000 rows
-    expect_line(run.table(), "coupling", "3/12 shards", "1.0/s", "50_[0-3]", "n1,n2")
+    check((stage["done"], stage["total"]) == (3, 12) and abs(stage["rate"] - 1) < 1e-6, stage)  # two tasks at work
+    expect_line(run.table(), "coupling/nf", "3/12 shards", "1.0/s", "50_[0-3]", "n1,n2")
     # One task alone hangs.
-    run.note("coupling-2", 0, age=LONG_AGO, step="shard 7, row 250 of 1000")
-    expect(run.stages()["coupling"], "stuck", "no sign of life for 2h 0", "shard 7, row 250 of 1000")
+    run.note("coupling-nf-2", 0, age=LONG_AGO, step="shard 7, row 250 of 1000")
+    expect(run.stages()["coupling/nf"], "stuck", "no sign of life for 2h 0", "shard 7, row 250 of 1000")
     # Task 1 is over now: what its ranks noted last is nobody's trouble.
     run.slurm.queue({"job": "50", "task": "2", "state": "RUNNING", "nodes": "n2", "start": start})
-    run.note("coupling-1", 0, age=LONG_AGO)
-    run.note("coupling-2", 0)
-    expect(run.stages()["coupling"], "running")
+    run.note("coupling-nf-1", 0, age=LONG_AGO)
+    run.note("coupling-nf-2", 0)
+    expect(run.stages()["coupling/nf"], "running")
 
 
 def large(cases):
     """Large runs are not read whole. (The time is printed, not judged: the machine is shared.)"""
     run = cases.run("student/nf-0")
-    run.begun("coupling")
-    for directory, count in (("coupling", 990), ("coupling/test", 10)):
+    run.begun("coupling/nf")
+    for directory, count in (("coupling/nf/train", 990), ("coupling/nf/test", 10)):
         for shard in range(count):
             write(run.directory / directory / f"shard-{shard:05d}-of-{count:05d}.h5", "")
-    (run.directory / "coupling" / "shard-00989-of-00990.h5").unlink()
+    (run.directory / "coupling/nf/train" / "shard-00989-of-00990.h5").unlink()
     run.metrics("teacher", 40000)
     run.metrics("student/independent-0", 200)
-    run.log("coupling.log", *[f"coupling: shard {shard}/1000, 2000 rows/s, 8m left" for shard in range(20000)])
-    run.note("coupling", *range(64))
-    run.submitted("coupling", "60")
+    run.log("coupling-nf.log", *[f"coupling-nf: shard {shard}/1000, 2000 rows/s, 8m left" for shard in range(20000)])
+    run.note("coupling-nf", *range(64), rate=2)
+    run.submitted("coupling/nf", "60")
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 2 * LONG_AGO))
     nodes = ",".join(f"node-in-rack-{rack}-[{rack}0-{rack}9]" for rack in range(30))
     run.slurm.queue({"job": "60", "state": "RUNNING", "nodes": nodes, "start": start})
     times = []
     for _ in range(3):
         begin = time.monotonic()
-        stage = run.stages()["coupling"]
+        stage = run.stages()["coupling/nf"]
         times.append(time.monotonic() - begin)
     print(f"status of 1,000 shards, 40,000 metrics lines and 64 ranks: {min(times):.2f} s", flush=True)
     check((stage["done"], stage["total"], stage["unit"]) == (999, 1000, "shards"), stage)
@@ -296,7 +308,7 @@ def large(cases):
     check(stage["job"]["nodes"] == nodes, stage)
     table = run.table()
     check(max(map(len, table.splitlines())) <= 120, f"lines longer than 120 columns:\n{table}")
-    expect_line(table, "coupling", "running", "999/1000 shards", "2.0/s", "60", "node-in-rack-0-", "...")
+    expect_line(table, "coupling/nf", "running", "999/1000 shards", "2.0/s", "60", "node-in-rack-0-", "...")
 
 
 def watch(cases):

@@ -1,5 +1,5 @@
 // For tests in Python: what ranks might have noted some time ago, each from a line of stdin, fields apart by tabs:
-//   NAME RANK AGE STATE SECONDS WHAT STEP HOST PROCESS
+//   NAME RANK AGE STATE SECONDS WHAT STEP HOST PROCESS RATE
 #include "pipeline/liveness/rank_board.h"
 
 #include <chrono>
@@ -32,6 +32,7 @@ bool write_note(const std::filesystem::path& directory, const std::vector<std::s
   record.activity.waits_for = 17;
   record.activity.what = fields[5];
   record.activity.step = fields[6];
+  record.activity.rate = std::stod(fields[9]);
   if (!RankBoard(directory, fields[0], "test").write(record)) return false;
   std::filesystem::last_write_time(directory / (fields[0] + "." + fields[1]), std::chrono::file_clock::from_sys(time));
   return true;
@@ -50,7 +51,7 @@ int main(int count, char** words) {
     std::vector<std::string> fields;
     std::istringstream parts(line);
     for (std::string field; std::getline(parts, field, '\t');) fields.push_back(field);
-    if (fields.size() != 9 || !couplet::write_note(words[1], fields)) {
+    if (fields.size() != 10 || !couplet::write_note(words[1], fields)) {
       std::fprintf(stderr, "%s: not written\n", line.c_str());
       return 1;
     }

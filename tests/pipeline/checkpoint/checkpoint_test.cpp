@@ -172,7 +172,7 @@ TEST_F(Checkpoints, OfAnotherProvenanceAreRefusedWithTheDifference) {
     ADD_FAILURE() << "not refused";
   } catch (const Error& error) {
     EXPECT_EQ(error.status(), exit_usage);
-    expect_contains(error.what(), "model/channels is 64 in the checkpoint, 128 now");
+    expect_contains(error.what(), "model.channels is 64 in the checkpoint, 128 now");
     expect_contains(error.what(), "dataset is \"abc\" in the checkpoint, absent now");
     expect_contains(error.what(), "table is absent in the checkpoint, \"xyz\" now");
     EXPECT_EQ(std::string(error.what()).find("patch"), std::string::npos) << error.what();

@@ -63,7 +63,8 @@ TEST(Options, EveryValueSurvivesTheIniFile) {
     const auto field = option.field(config);
     std::string text;
     if (std::holds_alternative<bool*>(field)) text = option.default_text == "true" ? "false" : "true";
-    if (std::holds_alternative<std::string*>(field)) text = option.allowed.empty() ? "a b" : option.allowed.back();
+    if (std::holds_alternative<std::string*>(field))
+      text = option.is_path ? "/a b" : option.allowed.empty() ? "a b" : option.allowed.back();
     if (std::holds_alternative<double*>(field) && option.minimum <= 0) text = "0.1234567890123";
     if (text.empty()) continue;
     set_value(config, {option.key, text, "test"});
@@ -114,7 +115,7 @@ TEST(Options, WrongValuesAreRefusedWithWhatIsAllowed) {
   EXPECT_SAYS(range, "1.5");
   EXPECT_SAYS(range, "0 … 1");
   EXPECT_SAYS(refused_keys({{"teacher.noise", "gausian", ""}}), "gaussian, uniform");
-  EXPECT_SAYS(refused_keys({{"student.couplings", "nf ot", ""}}), "nf, independent");
+  EXPECT_SAYS(refused_keys({{"evaluate.grids", "uniform cubed", ""}}), "uniform, squared");
   EXPECT_SAYS(refused_keys({{"teacher.flips", "1", ""}}), "true or false");
   for (const std::string text : {"", " ", "nan", "inf", "0x10", "1e3", "12 "})
     EXPECT_SAYS(refused_keys({{"teacher.channels", text, ""}}), "teacher.channels");
@@ -139,17 +140,84 @@ TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
   EXPECT_SAYS(refused_keys({{"evaluate.guidance", "2", ""}, {"evaluate.guidance-to", "0", ""}}), "is not below");
   EXPECT_SAYS(refused_keys({{"evaluate.euler-nfe", "", ""}}), "evaluate.euler-nfe is empty");
   EXPECT_SAYS(refused_keys({{"student.seeds", "1 2 1", ""}}), "student.seeds");
-  EXPECT_SAYS(refused_keys({{"student.couplings", "nf nf", ""}}), "twice");
+  EXPECT_SAYS(refused_keys({{"student.compare", "nf nf", ""}}), "twice");
+  EXPECT_SAYS(refused_keys({{"evaluate.guidance", "2 2", ""}}), "twice");
+  EXPECT_SAYS(refused_keys({{"evaluate.ema", "0.5", ""}}), "student.ema = 0.999");
+  EXPECT_SAYS(refused_keys({{"student.nf.channels", "100", ""}}), "student.nf.channels = 100");
 }
 
 TEST(Options, BatchesDivideByTheRanks) {
   const Config config =
       resolve_config("", {{"teacher.batch", "32", ""}, {"student.batch", "48", ""}, {"features.batch", "96", ""}});
-  EXPECT_NO_THROW(validate_ranks(config, 4));
-  const std::string message = refusal([&] { validate_ranks(config, 3); });
+  EXPECT_NO_THROW(validate_ranks(config, 4, "teacher"));
+  EXPECT_NO_THROW(validate_ranks(config, 3, "student", "nf"));
+  EXPECT_NO_THROW(validate_ranks(config, 5, "prepare"));
+  const std::string message = refusal([&] { validate_ranks(config, 3, "teacher"); });
   EXPECT_SAYS(message, "teacher.batch = 32");
   EXPECT_SAYS(message, "30 or 33");
   EXPECT_SAYS(message, "1, 2, 4, 8, 16, 32");
+}
+
+TEST(Students, InheritEveryKeyThatIsNotTheirOwn) {
+  const auto file = write_ini(
+      "[student]\ncompare = nf wide\nchannels = 48\nseeds = 0 1\n\n[student.wide]\ncoupling = nf\nchannels = 96\nema = 0.9 0.99\n");
+  const Config config = resolve_config(file, {{"student.wide.depth", "7", "command line"}});
+  const StudentConfig nf = student_config(config, "nf"), wide = student_config(config, "wide");
+  EXPECT_EQ(nf.channels, 48);
+  EXPECT_EQ(nf.coupling, "nf");
+  EXPECT_EQ(wide.channels, 96);
+  EXPECT_EQ(wide.depth, 7);
+  EXPECT_EQ(wide.coupling, "nf");
+  EXPECT_EQ(wide.training.ema, (std::vector<double>{0.9, 0.99}));
+  EXPECT_EQ(wide.seeds, (std::vector<std::int64_t>{0, 1}));
+  EXPECT_EQ(config.student.channels, 48);
+  EXPECT_EQ(config.student.depth, default_config().student.depth);
+}
+
+TEST(Students, SectionsSurviveTheIniFile) {
+  const Config config = resolve_config("", {{"student.compare", "nf", ""},
+                                            {"student.wide.channels", "192", ""},
+                                            {"student.wide.seeds", "3 4", ""},
+                                            {"student.nf.images", "1000", ""}});
+  const Config again = resolve_config(write_ini(to_ini(config)), {});
+  EXPECT_EQ(again.student_sections, config.student_sections);
+  EXPECT_EQ(again.student_sections.at("wide").at("seeds"), "3 4");
+  EXPECT_EQ(to_ini(again), to_ini(config));
+}
+
+TEST(Students, WrongSectionsAreRefused) {
+  const std::string unknown = refused_file("[student.nf]\nchannels = 48\nchanels = 64\n");
+  EXPECT_SAYS(unknown, "options_test.ini:3");
+  EXPECT_SAYS(unknown, "nearest is student.nf.channels");
+  EXPECT_SAYS(refused_file("[student.nf]\nchannels = x\n"), "options_test.ini:2");
+  EXPECT_SAYS(refused_keys({{"student.nf.compare", "nf", ""}}), "unknown key student.nf.compare");
+  for (const char* name : {"nf-2", "a b", "-nf", "teacher", "real", "a.b"})
+    EXPECT_SAYS(refused_keys({{std::string("student.") + name + ".channels", "48", ""}}), name);
+  EXPECT_SAYS(refused_keys({{"student.compare", "nf-2", ""}}), "nf-2");
+  // The name of the key before there were names of students.
+  EXPECT_SAYS(refused_keys({{"student.couplings", "nf", ""}}), "student.compare");
+  EXPECT_SAYS(refused_file("[student]\ncouplings = nf\n"), "student.compare");
+}
+
+TEST(Paths, OfAFileCountFromItsFolderAndOfTheCommandLineFromHere) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "options_test_paths";
+  std::filesystem::create_directories(folder / "sub");
+  std::ofstream(folder / "weights") << "w";
+  std::ofstream(folder / "sub" / "paths.ini") << "[teacher]\ninit = ../weights\n";
+  EXPECT_EQ(resolve_config(folder / "sub" / "paths.ini", {}).teacher.init, (folder / "weights").string());
+  const auto here = std::filesystem::current_path();
+  std::filesystem::current_path(folder);
+  EXPECT_EQ(resolve_config("sub/paths.ini", {}).teacher.init, (folder / "weights").string());
+  const Config config = resolve_config("", {{"teacher.init", "weights", "command line"}});
+  // A path that lies in the current folder, though not in the file's, is a mistake that is told.
+  std::ofstream("sub/wrong.ini") << "[teacher]\ninit = weights\n";
+  EXPECT_SAYS(refusal([] { resolve_config("sub/wrong.ini", {}); }), "counts from the file's own folder");
+  std::filesystem::current_path(here);
+  EXPECT_EQ(config.teacher.init, (folder / "weights").string());
+  // Below the folder that the file is to lie in, a path moves with it.
+  EXPECT_NE(to_ini(config, true, folder).find("init = weights\n"), std::string::npos);
+  EXPECT_NE(to_ini(config, true, folder / "sub").find("init = " + config.teacher.init), std::string::npos);
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

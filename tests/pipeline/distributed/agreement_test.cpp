@@ -36,7 +36,7 @@ TEST(Agreement, NamesTheKeyTheValuesAndTheRanks) {
   EXPECT_NE(text.find("step is "), std::string::npos) << text;
   EXPECT_NE(text.find("7 on " + others), std::string::npos) << text;
   EXPECT_NE(text.find("10 on rank 1"), std::string::npos) << text;
-  EXPECT_NE(text.find("keys/teacher.channels is "), std::string::npos) << text;
+  EXPECT_NE(text.find("keys.teacher.channels is "), std::string::npos) << text;
   EXPECT_NE(text.find("\"128\" on rank 1"), std::string::npos) << text;
   EXPECT_EQ(text.find("version"), std::string::npos) << text;
 }
@@ -47,6 +47,38 @@ TEST(Agreement, TakesAMissingKeyForADifference) {
   if (ranks().rank() == 0) facts["init"] = "def";
   const std::string text = refusal(facts);
   EXPECT_NE(text.find("init is \"def\" on rank 0, absent on rank"), std::string::npos) << text;
+}
+
+TEST(OnAllRanks, NoFailureIsNone) {
+  int called = 0;
+  EXPECT_FALSE(try_on_all(ranks(), [&] { ++called; }));
+  EXPECT_EQ(called, 1);
+  run_on_all(ranks(), [] {});
+}
+
+TEST(OnAllRanks, TheFirstRankThatFailedIsToldOnEveryRank) {
+  const int size = ranks().size();
+  for (int first = 0; first < size; ++first) {
+    const auto failed = try_on_all(ranks(), [&] {
+      if (ranks().rank() >= first) fail("disk of rank {} is full", ranks().rank());
+    });
+    ASSERT_TRUE(failed);
+    EXPECT_EQ(failed->rank, first);
+    EXPECT_EQ(failed->reason, "disk of rank " + std::to_string(first) + " is full");
+  }
+}
+
+TEST(OnAllRanks, AllThrowWhatOneThrew) {
+  const int last = ranks().size() - 1;
+  try {
+    run_on_all(ranks(), [&] {
+      if (ranks().rank() == last) throw std::runtime_error("");
+    });
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "unknown error");
+    EXPECT_EQ(error.status(), exit_failed);
+  }
 }
 
 }  // namespace

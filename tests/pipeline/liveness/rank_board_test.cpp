@@ -21,7 +21,8 @@ struct Scratch {
 };
 
 RankRecord sample() {
-  return {2, "node-7", 4711, 99, 1.5e9, {State::waiting, 12.5, 17, 16, "all_reduce of Float [3, 4]", "step 12 of 40"}};
+  return {2,  "node-7", 4711,
+          99, 1.5e9,    {State::waiting, 12.5, 17, 16, "all_reduce of Float [3, 4]", "step 12 of 40", 2.5}};
 }
 
 TEST(RankBoard, ReadsWhatWasWrittenOver) {
@@ -48,6 +49,7 @@ TEST(RankBoard, ReadsWhatWasWrittenOver) {
   EXPECT_EQ(read->activity.waits_for, 16);
   EXPECT_EQ(read->activity.what, "all_reduce of Float [3, 4]");
   EXPECT_EQ(read->activity.step, "step 12 of 40");
+  EXPECT_EQ(read->activity.rate, 2.5);
 }
 
 TEST(RankBoard, TakesHalfARecordOrAnotherJobsForNone) {

@@ -1,6 +1,5 @@
 #include "pipeline/optimizer/flat_parameters.h"
 
-#include "pipeline/optimizer/share.h"
 #include "tests/pipeline/pipeline_testing.h"
 
 #include <ATen/ATen.h>

@@ -1,6 +1,7 @@
 #include "pipeline/training/observation.h"
 
-#include "pipeline/optimizer/with_ema.h"
+#include "pipeline/optimizer/ema.h"
+#include "pipeline/training/trainer.h"
 #include "storage/error.h"
 #include "tests/pipeline/training/regression_task.h"
 #include "tests/pipeline/training/training_files.h"

@@ -127,7 +127,7 @@ TEST(Trainer, AnotherProvenanceIsRefused) {
   TrainingTask task = regression_task(path, model, steps);
   task.provenance["teacher"]["channels"] = 128;
   const std::string message = error_of([&] { run(task, model); });
-  expect_contains(message, "teacher/channels is 64 in the checkpoint, 128 now");
+  expect_contains(message, "teacher.channels is 64 in the checkpoint, 128 now");
   EXPECT_EQ(message.find("dataset"), std::string::npos) << message;
 }
 
@@ -139,8 +139,8 @@ TEST(Trainer, ABatchThatDoesNotDivideIsRefused) {
   task.training.batch = 64;
   if (ranks().size() == 3) {
     EXPECT_EQ(error_of([&] { run(task, model); }),
-              "student.batch = 64 does not divide by 3 ranks; with 3 ranks these do: 63, 66; 64 divides by 1, 2, 4, 8, "
-              "16, 32, 64 ranks");
+              "student.batch = 64 does not divide by 3 ranks; the nearest valid batch: 63 or 66; ranks that divide 64: "
+              "1, 2, 4, 8, 16, 32, 64");
   } else {
     EXPECT_NO_THROW(run(task, model));
   }

@@ -1,5 +1,7 @@
 #include "stages/cost/estimate_table.h"
 
+#include "stages/graph.h"
+#include "stages/kinds.h"
 #include "storage/error.h"
 #include "tests/method/data/idx_files.h"
 
@@ -60,13 +62,14 @@ Config small_config() {
   config.couple.round_trip = 0.25;
   config.student.training = training(160, 32, "float32");
   config.student.training.ema = {0.9, 0.99};
-  config.student.couplings = {"nf", "independent"};
+  config.compare = {"nf", "independent"};
   config.student.seeds = {0};
   config.student.patch = 2;
   config.student.channels = 8;
   config.student.depth = 1;
   config.student.heads = 2;
   config.evaluate.samples = 50;
+  config.evaluate.guidance = {1};
   config.evaluate.sampling_seeds = {0};
   config.evaluate.euler_nfe = {1, 4};
   config.evaluate.heun_nfe = {3};
@@ -81,15 +84,20 @@ Config small_config() {
 
 const DatasetSize small_dataset{100, 20, {1, 4, 3, {}}};
 
-std::map<std::string, StageEstimate> by_stage(const Config& config) {
-  std::map<std::string, StageEstimate> found;
-  for (const auto& stage : estimate_run(config, small_dataset).stages) found[stage.stage] = stage;
+Estimate estimate(const Config& config) {
+  offer_members();
+  return estimate_run(config, small_dataset, stage_graph(config, {}));
+}
+
+std::map<std::string, StageCost> by_stage(const Config& config) {
+  std::map<std::string, StageCost> found;
+  for (const auto& stage : estimate(config).stages) found[stage.stage] = stage;
   return found;
 }
 
 TEST(Estimate, CountsTheProductsOfEveryStage) {
   auto stage = by_stage(small_config());
-  EXPECT_EQ(stage.size(), 10);
+  EXPECT_EQ(stage.size(), 11);
   EXPECT_EQ(stage["prepare"].flops.all(), 0);
   EXPECT_EQ(stage["report"].flops.all(), 0);
 
@@ -103,14 +111,16 @@ TEST(Estimate, CountsTheProductsOfEveryStage) {
   EXPECT_EQ(stage["teacher"].flops.float32, teacher * (2 * 2 * 10 + 20) + classifier * 30);
 
   // 100 images twice (mirrored) with two draws each, and 20 held out; a quarter of them back.
-  EXPECT_EQ(stage["coupling"].work, "420 rows");
-  EXPECT_EQ(stage["coupling"].flops.float32, teacher * 420 * 1.25);
+  EXPECT_EQ(stage["coupling/nf"].work, "420 rows");
+  EXPECT_EQ(stage["coupling/nf"].flops.float32, teacher * 420 * 1.25);
 
   // 5 steps of 32; validation after steps 3 and 5.
   EXPECT_EQ(stage["student/nf-0"].flops.float32, student * (3 * 160 + 2 * 2 * 10));
 
-  // 50 samples, each inverted and denoised; scores of both and of the 20 test images.
-  EXPECT_EQ(stage["evaluate/teacher"].flops.all(), teacher * 50 * 3 + classifier * (20 + 2 * 50));
+  // 50 samples, each inverted and denoised; scores of both.
+  EXPECT_EQ(stage["evaluate/teacher"].flops.all(), teacher * 50 * 3 + classifier * 2 * 50);
+  // The 20 test images.
+  EXPECT_EQ(stage["evaluate/real"].flops.all(), classifier * 20);
 
   // Euler 1 and 4 and Heun 3 on the first grid, Euler 4 and Heun 3 on the second; curvature; pairing on two tables.
   const double independent = student * (50 * (1 + 4 + 3 + 4 + 3) + 6 * 5 + 2 * 7 * 2) + classifier * 50 * 5;
@@ -123,7 +133,7 @@ TEST(Estimate, CountsTheProductsOfEveryStage) {
 TEST(Estimate, CountsGuidanceTwice) {
   Config config = small_config();
   auto plain = by_stage(config);
-  config.evaluate.guidance = 1.5;
+  config.evaluate.guidance = {1.5};
   config.evaluate.teacher_guidance = 1;
   auto guided = by_stage(config);
   EXPECT_EQ(guided["evaluate/teacher"].flops.all() - plain["evaluate/teacher"].flops.all(), teacher * 50);
@@ -132,7 +142,7 @@ TEST(Estimate, CountsGuidanceTwice) {
 }
 
 TEST(Estimate, CountsDisk) {
-  const DiskEstimate disk = estimate_run(small_config(), small_dataset).disk;
+  const DiskEstimate disk = estimate(small_config()).disk;
   EXPECT_NEAR(disk.dataset, 120 * (16 + 4) * 1.02, 1e-6);
   // Noise in 16 bits, image, label, sample, flip, replicate, NLL, round trip.
   EXPECT_NEAR(disk.coupling, 420 * (32 + 16 + 4 + 8 + 1 + 4 + 4 + 4) * 1.02, 1e-6);
@@ -151,11 +161,11 @@ TEST(Estimate, TurnsOperationsIntoHoursOfDevices) {
 }
 
 TEST(Estimate, IsPrintedByStage) {
-  Estimate estimate;
-  estimate.stages = {{"teacher", "teacher", "10 steps of 8", {3.6e18, 0}}, {"report", "report", "", {}}};
-  estimate.disk = {1e9, 40e9, 2e9, 1e9};
+  Estimate made_up;
+  made_up.stages = {{"teacher", "teacher", "10 steps of 8", {3.6e18, 0}, {}}, {"report", "report", "", {}, {}}};
+  made_up.disk = {1e9, 40e9, 2e9, 1e9};
   // 3.6e18 at half of 100 TFLOP/s: 72000 s of a GPU, 5 hours on four.
-  const std::string text = estimate_text(estimate,
+  const std::string text = estimate_text(made_up,
                                          [](const std::string&) {
                                            return StageDevices{true, 4};
                                          },

@@ -1,0 +1,185 @@
+#include "stages/attempt.h"
+
+#include "pipeline/liveness/activity.h"
+#include "pipeline/process/interruption.h"
+#include "pipeline/process/log.h"
+#include "pipeline/run/stage_record.h"
+#include "stages/couple/couple.h"
+#include "stages/kinds.h"
+#include "stages/plan.h"
+#include "storage/error.h"
+#include "storage/files/atomic_file.h"
+#include "storage/files/file_lock.h"
+#include "storage/text.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <vector>
+
+namespace couplet {
+
+namespace {
+
+constexpr double orphan_seconds = 30;  // within which the ranks of a killed predecessor are gone
+
+double unix_seconds(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+double now_seconds() {
+  return unix_seconds(std::chrono::system_clock::now());
+}
+
+/// How long an attempt ran that was killed: until its log was written to last.
+double unfinished_seconds(const StageRecord& record, const std::filesystem::path& log) {
+  if (record.running_since == 0 || !std::filesystem::exists(log)) return 0;
+  const auto written = std::chrono::file_clock::to_sys(std::filesystem::last_write_time(log));
+  return std::max(0.0, unix_seconds(written) - record.running_since);
+}
+
+/// The folders and the log of an attempt. `log_name`: of its log, and of the speaker in it.
+void open_stage(const Session& session, const StageNode& node, const std::string& log_name) {
+  const RunDirectory& run = session.view.run;
+  std::filesystem::create_directories(run.log());
+  std::filesystem::create_directories(run.stage(node.name));
+  open_log(run.stage_log(log_name), log_name, session.communicator.rank(), session.communicator.size());
+}
+
+/// On rank 0, which owns the stage exclusively at this moment: decides, and publishes the record of an attempt that
+/// begins. True: there is work. `alone`: no other job works on the stage now.
+bool begin_attempt(const Session& session, const StageNode& node, StageRecord& record, bool alone = true) {
+  const RunView& view = session.view;
+  const auto directory = view.run.stage(node.name);
+  require_inputs(node, view.graph, view.run);
+  const Decision decision = decide_stage(node, view);
+  if (decision.action == Action::skip) {
+    say("skipped: {}", decision.reason);
+    return false;
+  }
+  const auto earlier = read_record(directory);
+  record = new_record(node, view.graph);
+  if (decision.action == Action::resume) {
+    record.attempts = earlier->attempts;
+    record.seconds = earlier->seconds;
+    if (alone) record.seconds += unfinished_seconds(*earlier, view.run.stage_log(node.name));
+    say("goes on: {}", decision.reason);
+  } else if (earlier) {
+    say("starts anew: {}", decision.reason);
+    delete_stage(node, view.run);
+  }
+  if (alone) remove_leftovers(directory);
+  record.attempts += 1;
+  record.ranks = session.communicator.size();
+  record.running_since = alone ? now_seconds() : 0;
+  publish_record(directory, record);
+  return true;
+}
+
+/// The attempt is over; on rank 0.
+void end_attempt(const Session& session, const StageNode& node, StageRecord& record, StageState state) {
+  record.seconds += now_seconds() - record.running_since;
+  record.running_since = 0;
+  record.state = state;
+  publish_record(session.view.run.stage(node.name), record);
+}
+
+StageContext context_of(const Session& session, const StageNode& node) {
+  return {node, session.view.graph, session.view.config, session.view.run, session.communicator, session.device};
+}
+
+/// "3, 7-9"
+std::string ranges_text(const std::vector<std::int64_t>& numbers) {
+  std::vector<std::string> ranges;
+  for (std::size_t begin = 0, end = 0; begin < numbers.size(); begin = end) {
+    for (end = begin + 1; end < numbers.size() && numbers[end] == numbers[end - 1] + 1;) ++end;
+    ranges.push_back(end == begin + 1 ? fmt::format("{}", numbers[begin])
+                                      : fmt::format("{}-{}", numbers[begin], numbers[end - 1]));
+  }
+  return fmt::format("{}", fmt::join(ranges, ", "));
+}
+
+/// Closes the coupling table if all its shards are there; on rank 0. Returns the missing ones.
+std::vector<std::int64_t> close_parts(StageContext& context, double seconds) {
+  const auto directory = context.directory();
+  const std::string stage = "stage " + context.node.name;
+  const FileLock lock(context.run.stage_lock(context.node.name), LockMode::exclusive, stage, orphan_seconds);
+  auto record = read_record(directory);
+  if (!record) fail("{}: its record is gone; another program deleted it meanwhile", record_path(directory).string());
+  record->seconds += seconds;
+  std::vector<std::int64_t> missing;
+  if (record->state != StageState::complete) {
+    missing = close_coupling(context);
+    if (missing.empty()) record->state = StageState::complete;
+  }
+  publish_record(directory, *record);
+  return missing;
+}
+
+}  // namespace
+
+void attempt_stage(const Session& session, const StageNode& node) {
+  Communicator& communicator = session.communicator;
+  const RunDirectory& run = session.view.run;
+  open_stage(session, node, node.name);
+  // Rank 0 alone first, which waits for a killed predecessor's ranks to vanish; then every rank until its end.
+  StageRecord record;
+  std::optional<FileLock> lock, parts;
+  bool work = false;
+  if (communicator.is_root()) {
+    const Busy busy("looking what is to be done");
+    if (!node.table.empty())
+      parts.emplace(run.parts_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
+    lock.emplace(run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
+    work = begin_attempt(session, node, record);
+    lock->share();
+  }
+  if (communicator.maximum(work ? 1 : 0) == 0) return;
+  if (!lock) lock.emplace(run.stage_lock(node.name), LockMode::shared, "stage " + node.name);
+
+  StageContext context = context_of(session, node);
+  try {
+    kind_of(node).run(context);
+  } catch (const Interrupted&) {
+    if (communicator.is_root()) end_attempt(session, node, record, StageState::started);
+    throw;
+  }
+  communicator.barrier();
+  if (!communicator.is_root()) return;
+  end_attempt(session, node, record, StageState::complete);
+  say("complete in {}", duration_text(record.seconds));
+}
+
+void attempt_part(const Session& session, const StageNode& node, const TablePart& part) {
+  Communicator& communicator = session.communicator;
+  const RunDirectory& run = session.view.run;
+  const double start = now_seconds();
+  open_stage(session, node, part.name);
+  std::optional<FileLock> parts;
+  bool work = false;
+  if (communicator.is_root()) {
+    const Busy busy("looking what is to be done");
+    parts.emplace(run.parts_lock(node.name), part.make ? LockMode::shared : LockMode::exclusive, "stage " + node.name,
+                  orphan_seconds);
+    const FileLock lock(run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
+    StageRecord record;
+    work = begin_attempt(session, node, record, !part.make);
+  }
+  if (communicator.maximum(work ? 1 : 0) == 0) return;
+  if (!parts && part.make) parts.emplace(run.parts_lock(node.name), LockMode::shared, "stage " + node.name);
+  StageContext context = context_of(session, node);
+  if (part.make) part.make(context);
+  if (!communicator.is_root()) return;
+  const std::vector<std::int64_t> missing = close_parts(context, now_seconds() - start);
+  if (missing.empty())
+    say("complete");
+  else if (part.make)
+    say("its shards are there; {} are still missing", ranges_text(missing));
+  else
+    fail("{}: shards {} are missing; couplet stage {} --couple.shards {}-{} makes them", context.directory().string(),
+         ranges_text(missing), node.name, missing.front(), missing.back());
+}
+
+}  // namespace couplet

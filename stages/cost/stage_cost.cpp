@@ -1,0 +1,205 @@
+#include "stages/cost/stage_cost.h"
+
+#include "method/couplings/coupling.h"
+#include "method/couplings/coupling_table.h"
+#include "pipeline/config/options.h"
+#include "pipeline/optimizer/schedule.h"
+#include "pipeline/tensor/flops.h"
+#include "stages/evaluate/sampling_settings.h"
+#include "stages/trained/models.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace couplet {
+
+namespace {
+
+constexpr double passes_a_gradient_of_the_image = 2;  // forward, and backward without the weights' gradients
+constexpr double file_overhead = 1.02;                // of a shard: metadata and checksums
+constexpr double usual_adaptive_evaluations = 50;     // of dopri5 at tolerances of 1e-5; not known beforehand
+constexpr std::int64_t preview_nfe = 4, pictured_samples = 80;
+
+double number(std::int64_t count) {
+  return static_cast<double>(count);
+}
+
+double evaluations_of(const Integration& integration) {
+  return integration.adaptive() ? usual_adaptive_evaluations : number(integration.nfe());
+}
+
+Flops in_precision(const std::string& precision, double flops) {
+  return precision == "bfloat16" ? Flops{flops, 0} : Flops{0, flops};
+}
+
+Flops operator+(const Flops& a, const Flops& b) {
+  return {a.bfloat16 + b.bfloat16, a.float32 + b.float32};
+}
+
+// One image's forward pass.
+double scored(const CostModel& model) {
+  return forward_flops(classifier_options(model.config.features, model.dataset.shape));
+}
+double inverted(const CostModel& model) {
+  return forward_flops(teacher_options(model.config.teacher, model.dataset.shape));
+}
+double velocity(const StudentConfig& student, const CostModel& model) {
+  return find_field(student.field).forward_flops(student_options(student, model.dataset.shape));
+}
+
+/// Images that the classifier scores cost something where there is one.
+double scored_or_nothing(const CostModel& model) {
+  return look_for_node(model.graph, "features") != nullptr ? scored(model) : 0;
+}
+
+std::int64_t table_rows(const CostModel& model) {
+  const CouplingRows rows{model.dataset.train_rows, model.config.couple.flips, model.config.couple.replicates};
+  return rows.rows() + model.dataset.test_rows;
+}
+
+/// Training on images, and validation at the intervals, of the raw and of the averaged weights.
+Flops training_flops(const TrainingConfig& training, double forward, const CostModel& model) {
+  const std::int64_t steps = training_steps(training), every = training.validate_every;
+  const std::int64_t validations = every > 0 ? (steps + every - 1) / every : 1;  // and at the end
+  const std::int64_t test_rows = model.dataset.test_rows;
+  const std::int64_t rows = training.validate_rows > 0 ? std::min(training.validate_rows, test_rows) : test_rows;
+  return in_precision(training.precision, forward_passes_a_training_image * forward * number(steps * training.batch)) +
+         Flops{0, 2 * forward * number(validations * rows)};
+}
+
+/// `sample`: one of a preview, in the precision of training.
+Flops preview_flops(const PreviewConfig& preview, const TrainingConfig& training, double sample,
+                    const CostModel& model) {
+  if (preview.every <= 0) return {};
+  const double samples =
+      number(training_steps(training) / preview.every * (preview.samples > 0 ? preview.samples : pictured_samples));
+  const Flops scores{0, preview.samples > 0 ? scored_or_nothing(model) * samples : 0};
+  return in_precision(training.precision, sample * samples) + scores;
+}
+
+/// One sample of the teacher. The inverse computes what a forward pass does, one token after the other, once more for
+/// each row without label; then it denoises.
+double teacher_sample(double guidance, const CostModel& model) {
+  const double denoised = denoising_std(model.config.teacher) > 0 ? passes_a_gradient_of_the_image : 0;
+  return inverted(model) * ((guidance > 0 ? 2 : 1) + denoised);
+}
+
+StageCost training_cost(const StageNode& node, const TrainingConfig& training, double forward, std::int64_t parameters,
+                        const CostModel& model) {
+  StageCost cost{node.name, node.kind, fmt::format("{} steps of {}", training_steps(training), training.batch),
+                 training_flops(training, forward, model), {}};
+  const double copy = 4 * number(parameters);  // float32
+  const double emas = number(std::ssize(training.ema));
+  cost.disk.weights = copy * (1 + emas);
+  // Those kept, the best one, and the one that is being written: weights, averages and AdamW's two moments.
+  cost.disk.checkpoints = copy * (1 + emas + 2) * number(model.config.pipeline.keep_checkpoints + 2);
+  return cost;
+}
+
+/// Bytes of a row of a table.
+double row_bytes(const std::vector<Column>& columns) {
+  double bytes = 0;
+  for (const Column& column : columns) bytes += static_cast<double>(column.row_bytes());
+  return bytes;
+}
+
+Flops evaluate_teacher(const CostModel& model) {
+  const EvaluateConfig& evaluate = model.config.evaluate;
+  const double samples = number(evaluate.samples * std::ssize(evaluate.sampling_seeds));
+  const double variants = denoising_std(model.config.teacher) > 0 ? 2 : 1;
+  return in_precision(evaluate.precision, teacher_sample(evaluate.teacher_guidance, model) * samples) +
+         Flops{0, scored_or_nothing(model) * variants * samples + inverted(model) * number(evaluate.likelihood_rows)};
+}
+
+Flops evaluate_student(const StageNode& node, const CostModel& model) {
+  const EvaluateConfig& evaluate = model.config.evaluate;
+  const StudentConfig student = student_config(model.config, node.student);
+  const CouplingKind& coupling = find_coupling(student.coupling);
+  double evaluations = number(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0;
+  if (evaluate.guidance.front() != 1) evaluations *= 2;  // a guided evaluation is one of twice the rows
+  for (const SamplingSetting& sampling : sampling_settings(evaluate, student, coupling.table)) {
+    const double samples =
+        number(sampling.table.empty() ? evaluate.samples : std::min(evaluate.samples, model.dataset.test_rows));
+    evaluations += samples * evaluations_of(sampling.integration) * (sampling.field.guidance.scale == 1 ? 1 : 2);
+    scores += samples;
+  }
+  const double pairs = number(evaluate.pairing_rows);
+  const double tables = number(std::ranges::count_if(model.graph, [](const auto& one) { return !one.table.empty(); }));
+  const double compared = coupling.table_of_teacher ? pairs : 0;  // with the teacher's samples of the same noise
+  evaluations +=
+      (2 * tables * pairs + compared) * number(evaluate.pairing_nfe) * (evaluate.guidance.front() == 1 ? 1 : 2);
+  const double traces = passes_a_gradient_of_the_image * number(evaluate.likelihood_probes);
+  const double likelihood = number(evaluate.likelihood_rows) * usual_adaptive_evaluations * (1 + traces);
+  const double forward = velocity(student, model);
+  return in_precision(evaluate.precision, forward * evaluations) +
+         Flops{0, forward * likelihood + scored_or_nothing(model) * scores +
+                      (compared > 0 ? teacher_sample(0, model) * compared : 0)};
+}
+
+}  // namespace
+
+StageCost prepare_cost(const StageNode& node, const CostModel& model) {
+  const std::int64_t rows = model.dataset.train_rows + model.dataset.test_rows;
+  const DatasetShape& shape = model.dataset.shape;
+  StageCost cost{node.name, node.kind, fmt::format("{} images", rows), {}, {}};
+  cost.disk.dataset = file_overhead * number(rows) * number(shape.channels * shape.size * shape.size + 4);
+  return cost;
+}
+
+StageCost features_cost(const StageNode& node, const CostModel& model) {
+  const ClassifierOptions options = classifier_options(model.config.features, model.dataset.shape);
+  StageCost cost =
+      training_cost(node, model.config.features.training, scored(model), parameter_count(options), model);
+  cost.flops.float32 += scored(model) * number(model.dataset.train_rows + model.dataset.test_rows);
+  return cost;
+}
+
+StageCost teacher_cost(const StageNode& node, const CostModel& model) {
+  const TeacherConfig& config = model.config.teacher;
+  const TarFlowOptions options = teacher_options(config, model.dataset.shape);
+  StageCost cost = training_cost(node, config.training, inverted(model), parameter_count(options), model);
+  cost.flops = cost.flops + preview_flops(config.preview, config.training, teacher_sample(0, model), model) +
+               Flops{0, inverted(model) * number(model.dataset.test_rows)};
+  return cost;
+}
+
+StageCost couple_cost(const StageNode& node, const CostModel& model) {
+  const CoupleConfig& config = model.config.couple;
+  const double rows = number(table_rows(model));
+  StageCost cost{node.name, node.kind, fmt::format("{} rows", table_rows(model)), {}, {}};
+  cost.flops = in_precision(config.precision, inverted(model) * rows) +
+               Flops{0, inverted(model) * config.round_trip * rows};
+  cost.disk.coupling = file_overhead * rows *
+                       row_bytes(coupling_columns(model.dataset.shape, parse_element_type(config.noise_type)));
+  return cost;
+}
+
+StageCost student_cost(const StageNode& node, const CostModel& model) {
+  const StudentConfig config = student_config(model.config, node.student);
+  const double forward = velocity(config, model);
+  StageCost cost = training_cost(node, config.training, forward,
+                                 find_field(config.field).parameter_count(student_options(config, model.dataset.shape)),
+                                 model);
+  cost.flops = cost.flops + preview_flops(config.preview, config.training, forward * number(preview_nfe), model);
+  return cost;
+}
+
+StageCost evaluate_cost(const StageNode& node, const CostModel& model) {
+  StageCost cost{node.name, node.kind, fmt::format("{} samples", model.config.evaluate.samples), {}, {}};
+  if (!node.student.empty()) {
+    cost.flops = evaluate_student(node, model);
+  } else if (node.runs_after("teacher")) {
+    cost.flops = evaluate_teacher(model);
+  } else {
+    cost.work = fmt::format("{} images", model.dataset.test_rows);
+    cost.flops = {0, scored_or_nothing(model) * number(model.dataset.test_rows)};
+  }
+  return cost;
+}
+
+StageCost report_cost(const StageNode& node, const CostModel&) {
+  return {node.name, node.kind, "", {}, {}};
+}
+
+}  // namespace couplet

@@ -1,0 +1,60 @@
+// What a stage will cost before it runs: floating-point operations, and bytes on the disk.
+#pragma once
+
+#include "pipeline/config/config.h"
+#include "pipeline/run/stage_graph.h"
+#include "stages/cost/dataset_size.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// Floating-point operations, by the precision that they run in.
+struct Flops {
+  double bfloat16 = 0, float32 = 0;
+  double all() const { return bfloat16 + float32; }
+};
+
+/// Bytes.
+struct DiskEstimate {
+  double dataset = 0;
+  double coupling = 0;     ///< tables, training and held-out rows
+  double checkpoints = 0;  ///< of stages that train, until `couplet clean` removes them
+  double weights = 0;      ///< that the stages publish
+  double all() const { return dataset + coupling + checkpoints + weights; }
+};
+
+struct StageCost {
+  std::string stage, kind;
+  std::string work;  ///< "11875 steps of 32", "60000 rows"
+  Flops flops;
+  DiskEstimate disk;
+};
+
+/// What costs follow from.
+struct CostModel {
+  const Config& config;
+  const StageGraph& graph;
+  const DatasetSize& dataset;
+};
+
+// Of one node of each kind. Matrix products as pipeline/tensor/flops.h counts them: training (a backward pass is two
+// forward passes), validation and previews; inversion and its round trips; all of the evaluation's samples. Not counted:
+// work that is no product (prepare, report, statistics), and that evaluation and preview pad their last slices.
+StageCost prepare_cost(const StageNode& node, const CostModel& model);
+StageCost features_cost(const StageNode& node, const CostModel& model);
+StageCost teacher_cost(const StageNode& node, const CostModel& model);
+StageCost couple_cost(const StageNode& node, const CostModel& model);
+StageCost student_cost(const StageNode& node, const CostModel& model);
+StageCost evaluate_cost(const StageNode& node, const CostModel& model);
+/// None that is counted.
+StageCost report_cost(const StageNode& node, const CostModel& model);
+
+struct Estimate {
+  std::vector<StageCost> stages;  ///< in the graph's order
+  DiskEstimate disk;              ///< of all
+};
+
+}  // namespace couplet

@@ -1,0 +1,137 @@
+#include "stages/evaluate/evaluation.h"
+
+#include "method/couplings/coupling_table.h"
+#include "pipeline/config/options.h"
+#include "pipeline/process/log.h"
+#include "pipeline/tensor/weights.h"
+#include "stages/evaluate/run_reference.h"
+#include "stages/trained/models.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace couplet {
+
+namespace {
+
+constexpr const char* stopped = "evaluation stopped; finished scores and the samples counted so far are kept";
+
+}  // namespace
+
+std::filesystem::path score_journal(const StageContext& context) {
+  return context.directory() / "score-under-way";
+}
+
+Evaluation::Evaluation(StageContext& stage)
+    : context(stage),
+      train(stage.run.train_images(), "couplet-dataset"),
+      test(stage.run.test_images(), "couplet-dataset"),
+      shape(dataset_shape(train)),
+      records(stage.directory()) {
+  if (!stage.node.student.empty()) student_ = student_config(stage.config, stage.node.student);
+}
+
+std::string Evaluation::model_name() const {
+  return context.node.student.empty() ? "teacher" : couplet::model_name(context.node.student, context.node.seed);
+}
+
+void Evaluation::open_network() {
+  ScorerReference basis = run_reference(context, train, test);
+  if (basis.network) network_ = {basis.network->name(), basis.network->hash(), basis.network->resize()};
+  real_ = basis.reference.real;
+  std::optional<Classifier> classifier;
+  if (look_for_node(context.graph, "features") != nullptr) {
+    classifier = load_classifier(context.run, context.config.features, shape, context.device);
+    classifier_ = {couplet::network_name(context.config), tensors_hash(named_tensors(**classifier)), "none"};
+  }
+  scorer_.emplace(std::move(classifier), shape.codec, std::move(basis), config().slice_rows,
+                  config().grid_rows * shape.labels(), stopped, context.communicator, context.device);
+  const std::string warning = sample_size_warning(config().samples);
+  if (!warning.empty() && context.communicator.is_root()) warn_line("evaluate.samples: " + warning);
+  context.communicator.barrier();
+}
+
+Scorer& Evaluation::scorer() {
+  if (!scorer_) open_network();
+  return *scorer_;
+}
+
+const ScoreNetwork& Evaluation::network() {
+  scorer();
+  return network_;
+}
+
+const RealFeatures* Evaluation::real() {
+  scorer();
+  return real_.get();
+}
+
+const StudentModel& Evaluation::student_model(double ema) {
+  if (!model_ || model_ema_ != ema) {
+    const auto weights = student_weights(context.run, student_, context.node.student, context.node.seed, ema);
+    model_ = load_student(weights, student_, shape, context.device);
+    model_ema_ = ema;
+  }
+  return *model_;
+}
+
+StudentFlow Evaluation::flow(const FieldSetting& field) {
+  return {student_model(field.ema), field.guidance, config().precision};
+}
+
+RowTable Evaluation::table(const std::string& name, const std::string& split) const {
+  return RowTable(context.run.table(name, split), coupling_format);
+}
+
+double Evaluation::sigma_f(const std::string& name) const {
+  return table(name, "train").summary().at("sigma_f").get<double>();
+}
+
+SliceJournal Evaluation::journal(const ScoreRequest& request) const {
+  return {score_journal(context),
+          fmt::format("couplet {}, {} {}: {}", COUPLET_VERSION, context.node.name, context.node.fingerprint,
+                      identity_text(request.key, request.last_metric, request.with))};
+}
+
+at::Tensor Evaluation::sums_over_rows(
+    const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
+    const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure) const {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t slice = std::min(config().slice_rows, rows);
+  at::Tensor sum = torch::zeros({figures}, torch::kFloat64);
+  for_each_slice(
+      context.communicator,
+      {.rows = rows, .slice_rows = slice, .columns = figures, .stopped = stopped, .journal = journal(request)},
+      [&](std::int64_t first) { return measure(first, slice); },
+      [&](const at::Tensor& values) { sum += values.sum(0); });
+  return sum;
+}
+
+void Evaluation::keep_samples(const ScoreKey& key, const MadeWith& with, const SampleScore& score,
+                              const nlohmann::json& details) {
+  for (const FeatureScore& one : score.comparison) {
+    nlohmann::json fields = details;
+    fields.update(one.details);
+    records.add(key, one.metric, with, one.value, one.samples, network_, score.nonfinite, fields);
+  }
+  if (score.comparison.empty()) {
+    const double finite = 1 - static_cast<double>(score.nonfinite) / static_cast<double>(score.samples);
+    records.add(key, "finite_share", with, finite, score.samples, {}, score.nonfinite, details);
+  }
+  if (score.class_accuracy)
+    records.add(key, "class_accuracy", with, *score.class_accuracy, score.samples, classifier_, score.nonfinite, details);
+  if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
+  if (context.communicator.is_root()) records.publish();
+}
+
+void Evaluation::keep(const ScoreKey& key, const MadeWith& with, const std::string& metric, double value,
+                      std::int64_t rows, const nlohmann::json& details) {
+  if (records.has(key, metric, with)) return;
+  records.add(key, metric, with, value, rows, {}, 0, details);
+  if (context.communicator.is_root()) records.publish();
+  say("{}{}: {} = {:.5f} ({} rows)", key.student, key.split.empty() ? "" : ", " + key.split, metric, value, rows);
+}
+
+}  // namespace couplet

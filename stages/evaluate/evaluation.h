@@ -1,0 +1,82 @@
+// What the scores of one node share: its data, its records, and models that are opened when the first score needs them.
+#pragma once
+
+#include "method/data/dataset.h"
+#include "method/sampling/guided_field.h"
+#include "method/scoring/scorer.h"
+#include "pipeline/distributed/slices.h"
+#include "pipeline/run/stage_context.h"
+#include "stages/evaluate/sampling_settings.h"
+#include "stages/evaluate/score_requests.h"
+#include "stages/results/score_record.h"
+#include "storage/tables/row_table.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace couplet {
+
+/// Where the samples counted so far of the score under way are kept.
+std::filesystem::path score_journal(const StageContext& context);
+
+class Evaluation {
+public:
+  explicit Evaluation(StageContext& stage);
+
+  StageContext& context;
+  RowTable train, test;  ///< the data set
+  DatasetShape shape;
+  Records records;
+
+  const EvaluateConfig& config() const { return context.config.evaluate; }
+  /// Of the student that is scored.
+  const StudentConfig& student() const { return student_; }
+  /// Names of pictures begin with it: "teacher", "nf-0".
+  std::string model_name() const;
+
+  /// Scores images by the run's network and, where there is one, its classifier. Collective at the first call.
+  Scorer& scorer();
+  /// The network of Fréchet distances and their companions; empty: the run has none.
+  const ScoreNetwork& network();
+  /// Features of training images; none: nothing is compared image by image.
+  const RealFeatures* real();
+
+  /// The student with the weights of one EMA rate.
+  const StudentModel& student_model(double ema);
+  /// Its flow, as the setting has it.
+  StudentFlow flow(const FieldSetting& field);
+  /// A coupling table of the run: its split, and σ_f.
+  RowTable table(const std::string& name, const std::string& split) const;
+  double sigma_f(const std::string& table) const;
+
+  /// The samples of this score that were counted so far.
+  SliceJournal journal(const ScoreRequest& request) const;
+  /// The sums over rows, float64 [figures], of what `measure(first, count)` makes of a slice: float64 [count, figures],
+  /// always a slice of full size. The same digits on any number of ranks and from the journal. Collective.
+  at::Tensor sums_over_rows(const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
+                            const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure) const;
+
+  /// Adds the figures of a score by the network and the classifier, and publishes the records.
+  void keep_samples(const ScoreKey& key, const MadeWith& with, const SampleScore& score,
+                    const nlohmann::json& details = nlohmann::json::object());
+  /// Adds one figure, unless an attempt that was killed between two figures of one measurement left it there; publishes.
+  void keep(const ScoreKey& key, const MadeWith& with, const std::string& metric, double value, std::int64_t rows,
+            const nlohmann::json& details = nlohmann::json::object());
+
+private:
+  void open_network();
+
+  StudentConfig student_;
+  std::optional<Scorer> scorer_;
+  ScoreNetwork network_, classifier_;
+  std::shared_ptr<const RealFeatures> real_;
+  std::optional<StudentModel> model_;
+  double model_ema_ = 0;
+};
+
+}  // namespace couplet

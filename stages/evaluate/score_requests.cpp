@@ -1,0 +1,179 @@
+#include "stages/evaluate/score_requests.h"
+
+#include "method/couplings/coupling.h"
+#include "pipeline/config/options.h"
+#include "stages/trained/models.h"
+
+#include <utility>
+
+namespace couplet {
+
+namespace {
+
+using Names = std::vector<std::string>;
+
+/// What the figures of sampled images depend on.
+const Names of_samples{"evaluate.network",    "evaluate.network-args",     "evaluate.reference", "evaluate.samples",
+                       "evaluate.slice-rows", "evaluate.companion-images", "evaluate.precision"};
+const Names of_teacher_samples{"evaluate.teacher-annealed", "evaluate.teacher-temperature"};
+const Names of_paths{"evaluate.curvature-samples", "evaluate.slice-rows", "evaluate.precision"};
+const Names of_pairing{"evaluate.pairing-rows", "evaluate.slice-rows", "evaluate.precision"};
+const Names of_likelihood{"pipeline.seed", "evaluate.likelihood-rows", "evaluate.slice-rows"};
+const Names of_student_likelihood{"evaluate.likelihood-probes"};
+
+Names operator+(Names names, const Names& others) {
+  names.insert(names.end(), others.begin(), others.end());
+  return names;
+}
+
+class Requests {
+public:
+  Requests(const StageNode& node, const RunView& view)
+      : node_(node), view_(view), config_(view.config.evaluate), now_(settings_now(node, view.graph)) {}
+
+  std::vector<ScoreRequest> of_real();
+  std::vector<ScoreRequest> of_teacher();
+  std::vector<ScoreRequest> of_student();
+
+private:
+  bool has_classifier() const { return look_for_node(view_.graph, "features") != nullptr; }
+  bool has_network() const { return has_classifier() || !config_.network.empty(); }
+  MadeWith with(const Names& names) const;
+  void add(Measurement measurement, const ScoreKey& key, const Names& names, const std::string& last_metric);
+  void add_samples(Measurement measurement, const ScoreKey& key, const Names& names);
+  void add_pairing(const ScoreKey& key);
+  ScoreKey student_key(const FieldSetting& field) const;
+
+  const StageNode& node_;
+  const RunView& view_;
+  const EvaluateConfig& config_;
+  MadeWith now_;
+  std::vector<ScoreRequest> all_;
+};
+
+MadeWith Requests::with(const Names& names) const {
+  MadeWith made_with;
+  for (const std::string& name : names) made_with[name] = now_.at(name);
+  return made_with;
+}
+
+void Requests::add(Measurement measurement, const ScoreKey& key, const Names& names, const std::string& last_metric) {
+  ScoreRequest request;
+  request.measurement = measurement;
+  request.key = key;
+  request.with = with(names);
+  request.last_metric = last_metric;
+  all_.push_back(std::move(request));
+}
+
+void Requests::add_samples(Measurement measurement, const ScoreKey& key, const Names& names) {
+  const Names classifier = has_classifier() ? Names{"features"} : Names{};
+  add(measurement, key, of_samples + classifier + names, has_network() ? "frechet_distance" : "finite_share");
+}
+
+std::vector<ScoreRequest> Requests::of_real() {
+  if (has_network()) add_samples(Measurement::real_images, {.model = "real", .split = "test"}, {});
+  return std::move(all_);
+}
+
+std::vector<ScoreRequest> Requests::of_teacher() {
+  for (const std::int64_t seed : config_.sampling_seeds)
+    // Of its two variants the denoised one is recorded last.
+    add_samples(Measurement::samples,
+                {.model = "teacher",
+                 .seed = view_.config.pipeline.seed,
+                 .solver = "autoregressive",
+                 .noise = "fresh",
+                 .sampling_seed = seed,
+                 .guidance = config_.teacher_guidance,
+                 .denoised = denoising_std(view_.config.teacher) > 0},
+                of_teacher_samples);
+  if (config_.likelihood_rows > 0)
+    add(Measurement::likelihood, {.model = "teacher", .seed = view_.config.pipeline.seed, .split = "test"}, of_likelihood,
+        teacher_noise(view_.config.teacher).uniform ? "bits_per_dim" : "noised_bits_per_dim");
+  return std::move(all_);
+}
+
+ScoreKey Requests::student_key(const FieldSetting& field) const {
+  return {.model = "student",
+          .student = node_.student,
+          .coupling = student_config(view_.config, node_.student).coupling,
+          .seed = node_.seed,
+          .ema = field.ema,
+          .guidance = field.guidance.scale,
+          .guidance_from = field.guidance.from,
+          .guidance_to = field.guidance.to};
+}
+
+/// With the rows of every table of the run: those that the student was trained on, and those that others were.
+void Requests::add_pairing(const ScoreKey& field_key) {
+  for (const StageNode& node : view_.graph)
+    for (const char* split : {"train", "test"}) {
+      if (node.table.empty()) continue;
+      ScoreKey key = field_key;
+      key.noise = "table";
+      key.table = node.table;
+      key.split = split;
+      add(Measurement::pairing, key, of_pairing + Names{node.name}, "ssim");
+    }
+}
+
+std::vector<ScoreRequest> Requests::of_student() {
+  const StudentConfig student = student_config(view_.config, node_.student);
+  const CouplingKind& coupling = find_coupling(student.coupling);
+  const std::string& table = coupling.table;
+  for (const SamplingSetting& sampling : sampling_settings(config_, student, table)) {
+    ScoreKey key = student_key(sampling.field);
+    key.solver = sampling.integration.name();
+    key.grid = sampling.integration.grid;
+    key.nfe = sampling.integration.nfe();
+    key.atol = sampling.integration.tolerance.absolute;
+    key.rtol = sampling.integration.tolerance.relative;
+    key.noise = sampling.table.empty() ? "fresh" : "table";
+    key.sampling_seed = sampling.seed;
+    key.table = sampling.table;
+    key.split = sampling.table.empty() ? "" : "test";
+    add_samples(Measurement::samples, key, sampling.table.empty() ? Names{} : Names{"coupling/" + sampling.table});
+    all_.back().sampling = sampling;
+  }
+  // What is no sampling setting of its own is measured with the first field that is asked for.
+  const ScoreKey field_key = student_key(field_settings(config_, student).front());
+  ScoreKey key = field_key;
+  key.solver = "euler";
+  key.grid = "uniform";
+  key.noise = "fresh";
+  key.sampling_seed = config_.sampling_seeds.front();
+  key.nfe = config_.curvature_steps;
+  if (config_.curvature_samples > 0) add(Measurement::paths, key, of_paths, "transport_cost");
+  key.nfe = config_.pairing_nfe;
+  if (config_.pairing_rows > 0) add_pairing(key);
+  if (config_.pairing_rows > 0 && coupling.table_of_teacher)
+    add(Measurement::teacher_distance, key, of_pairing + Names{"teacher"}, "teacher_distance");
+  if (config_.likelihood_rows > 0) {
+    ScoreKey likelihood = student_key({field_key.ema, {}});
+    likelihood.solver = "dopri5";
+    likelihood.atol = config_.atol;
+    likelihood.rtol = config_.rtol;
+    likelihood.split = "test";
+    add(Measurement::likelihood, likelihood, of_likelihood + of_student_likelihood, "bits_per_dim");
+  }
+  return std::move(all_);
+}
+
+}  // namespace
+
+std::vector<ScoreRequest> score_requests(const StageNode& node, const RunView& view) {
+  Requests requests(node, view);
+  if (!node.student.empty()) return requests.of_student();
+  return node.runs_after("teacher") ? requests.of_teacher() : requests.of_real();
+}
+
+std::vector<ScoreRequest> missing_scores(const StageNode& node, const RunView& view) {
+  const Records records(view.run.stage(node.name));
+  std::vector<ScoreRequest> missing;
+  for (ScoreRequest& request : score_requests(node, view))
+    if (!request.is_in(records)) missing.push_back(std::move(request));
+  return missing;
+}
+
+}  // namespace couplet

@@ -1,0 +1,39 @@
+// Which scores an evaluation is asked for: what it works through, and what tells whether it is complete.
+#pragma once
+
+#include "pipeline/run/stage_context.h"
+#include "stages/evaluate/sampling_settings.h"
+#include "stages/results/score_record.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// How a score is made.
+enum class Measurement {
+  real_images,     ///< held-out images, scored like samples
+  samples,         ///< of a student or of the teacher
+  paths,           ///< curvature, straightness and transport cost
+  pairing,         ///< of a student with the rows of a table
+  teacher_distance,
+  likelihood
+};
+
+struct ScoreRequest {
+  Measurement measurement = Measurement::samples;
+  ScoreKey key;
+  MadeWith with;
+  std::string last_metric;                  ///< whose record is the last one made: with it the score is there
+  std::optional<SamplingSetting> sampling;  ///< of a student's samples
+
+  bool is_in(const Records& records) const { return records.has(key, last_metric, with); }
+};
+
+/// All that the configuration asks of an evaluation's node, in the order in which it is made.
+std::vector<ScoreRequest> score_requests(const StageNode& node, const RunView& view);
+/// Those of which there is no record.
+std::vector<ScoreRequest> missing_scores(const StageNode& node, const RunView& view);
+
+}  // namespace couplet

@@ -1,0 +1,64 @@
+#include "stages/external_inputs.h"
+
+#include "pipeline/liveness/activity.h"
+#include "pipeline/config/options.h"
+#include "stages/cost/dataset_size.h"
+#include "stages/data/run_source.h"
+#include "storage/error.h"
+#include "storage/files/file_hashes.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+namespace couplet {
+
+namespace {
+
+/// The paths that result keys hold, the data set's source aside.
+std::vector<std::string> paths_of(const Config& config) {
+  std::vector<std::string> paths;
+  for (const Option& option : options()) {
+    if (!option.is_path || option.kind != OptionKind::result || option.section() == "prepare") continue;
+    paths.push_back(value_text(config, option.key));
+    if (option.section() != "student") continue;
+    for (const std::string& name : config.compare)
+      paths.push_back(value_text(student_config(config, name), option.key));
+  }
+  return paths;
+}
+
+bool has_classes(const Config& config, const RunDirectory& run) {
+  try {
+    return dataset_size(config, run).shape.classes >= 2;
+  } catch (const Error&) {
+    return true;
+  }
+}
+
+}  // namespace
+
+ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run) {
+  FileHashes files(run.file_hashes());
+  ExternalInputs inputs;
+  if (const auto sources = source_files(config.prepare); !sources.empty())
+    inputs.hashes[config.prepare.source] = files.of(sources).hash;
+  for (const std::string& path : paths_of(config))
+    if (!path.empty()) inputs.hashes[path] = files.of(path).hash;
+  if (std::filesystem::exists(run.root())) files.keep();
+  inputs.has_classes = has_classes(config, run);
+  return inputs;
+}
+
+ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run, Communicator& communicator) {
+  std::string text;
+  if (communicator.is_root()) {
+    const Busy busy("hashing the files that the configuration names");
+    const ExternalInputs found = look_at_inputs(config, run);
+    text = nlohmann::json{{"hashes", found.hashes}, {"has_classes", found.has_classes}}.dump();
+  }
+  const auto told = nlohmann::json::parse(communicator.broadcast_text(text, 0));
+  return {told.at("hashes").get<std::map<std::string, std::string>>(), told.at("has_classes").get<bool>()};
+}
+
+}  // namespace couplet

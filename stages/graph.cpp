@@ -1,0 +1,176 @@
+#include "stages/graph.h"
+
+#include "method/couplings/coupling.h"
+#include "pipeline/config/options.h"
+#include "stages/trained/models.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace couplet {
+
+namespace {
+
+/// Keys that have no section of their stage: what a stage of the kind depends on besides.
+const std::vector<std::string> reproducible_keys{"pipeline.reproducible", "pipeline.slices"};
+/// Of [couple], for a student that reads the data set: which rows it sees in which order, so that they are those of a
+/// student of the table.
+const std::vector<std::string> row_keys{"couple.flips", "couple.replicates", "couple.block-rows"};
+
+class GraphBuilder {
+public:
+  GraphBuilder(const Config& config, const ExternalInputs& inputs) : config_(config), inputs_(inputs) {}
+
+  StageGraph build();
+
+private:
+  bool has_classifier() const { return config_.evaluate.network.empty() && inputs_.has_classes; }
+  bool has_teacher() const { return look_for_node(graph_, "teacher") != nullptr; }
+
+  StageNode& add(const std::string& name, const std::string& kind, std::vector<std::string> inputs,
+                 std::vector<std::string> after = {});
+  void add_keys(StageNode& node, const std::string& section) const;
+  void add_training_keys(StageNode& node) const;
+  std::string fingerprint_text(const std::string& key, const std::string& value) const;
+  void add_tables();
+  void add_student(const std::string& name, std::int64_t seed);
+  std::vector<std::string> compared_with(const std::string& student) const;
+  StageNode& add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after);
+
+  const Config& config_;
+  const ExternalInputs& inputs_;
+  StageGraph graph_;
+  std::vector<std::string> evaluations_, tables_;  ///< names of nodes
+};
+
+StageNode& GraphBuilder::add(const std::string& name, const std::string& kind, std::vector<std::string> inputs,
+                             std::vector<std::string> after) {
+  StageNode node;
+  node.name = name;
+  node.kind = kind;
+  node.inputs = std::move(inputs);
+  node.after = std::move(after);
+  graph_.push_back(std::move(node));
+  return graph_.back();
+}
+
+/// The value as it enters a fingerprint: of a path what lies there.
+std::string GraphBuilder::fingerprint_text(const std::string& key, const std::string& value) const {
+  const auto hash = inputs_.hashes.find(value);
+  return find_option(key).is_path && hash != inputs_.hashes.end() ? hash->second : value;
+}
+
+void GraphBuilder::add_keys(StageNode& node, const std::string& section) const {
+  for (const Option& option : options())
+    if (option.kind == OptionKind::result && option.section() == section)
+      node.keys[option.key] = fingerprint_text(option.key, value_text(config_, option.key));
+}
+
+/// Every stage that trains draws random numbers, and its result depends on the order in which a batch is added up.
+void GraphBuilder::add_training_keys(StageNode& node) const {
+  node.keys["pipeline.seed"] = value_text(config_, "pipeline.seed");
+  if (!config_.pipeline.reproducible) return;
+  for (const std::string& key : reproducible_keys) node.keys[key] = value_text(config_, key);
+}
+
+void GraphBuilder::add_tables() {
+  for (const std::string& name : config_.compare) {
+    const CouplingKind& coupling = find_coupling(student_config(config_, name).coupling);
+    const std::string node_name = "coupling/" + coupling.table;
+    if (!coupling.has_table() || look_for_node(graph_, node_name) != nullptr) continue;
+    if (!has_teacher()) {
+      StageNode& teacher = add("teacher", "teacher", {"prepare"});
+      add_keys(teacher, "teacher");
+      add_training_keys(teacher);
+    }
+    StageNode& node = add(node_name, "couple", {"prepare", "teacher"});
+    node.table = coupling.table;
+    node.keys["pipeline.seed"] = value_text(config_, "pipeline.seed");
+    add_keys(node, "couple");
+    tables_.push_back(node_name);
+  }
+}
+
+/// A score says itself what it was made with: an evaluation has settings, and no keys.
+StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std::string> inputs,
+                                        std::vector<std::string> after) {
+  if (has_classifier()) after.push_back("features");
+  StageNode& node = add("evaluate/" + name, "evaluate", std::move(inputs), std::move(after));
+  node.settings["pipeline.seed"] = value_text(config_, "pipeline.seed");
+  for (const Option& option : options())
+    if (option.kind == OptionKind::result && option.section() == "evaluate")
+      node.settings[option.key] = fingerprint_text(option.key, value_text(config_, option.key));
+  evaluations_.push_back(node.name);
+  return node;
+}
+
+void GraphBuilder::add_student(const std::string& name, std::int64_t seed) {
+  const StudentConfig student = student_config(config_, name);
+  const std::string table = find_coupling(student.coupling).table;
+  StageNode& node = add("student/" + model_name(name, seed), "student", {"prepare"});
+  node.student = name;
+  node.seed = seed;
+  for (const Option& option : options())
+    if (option.kind == OptionKind::result && option.section() == "student")
+      node.keys[option.key] = fingerprint_text(option.key, value_text(student, option.key));
+  node.keys["student.seed"] = fmt::format("{}", seed);
+  add_training_keys(node);
+  if (table.empty())
+    for (const std::string& key : row_keys) node.keys[key] = value_text(config_, key);
+  else
+    node.inputs.push_back("coupling/" + table);
+}
+
+/// What a student is scored with besides the data: noise of its table; pairs of every table of the run; samples of the
+/// teacher, if that filled its table.
+std::vector<std::string> GraphBuilder::compared_with(const std::string& student) const {
+  const bool measures_pairs = config_.evaluate.pairing_rows > 0;
+  const CouplingKind& coupling = find_coupling(student_config(config_, student).coupling);
+  std::vector<std::string> nodes;
+  if (measures_pairs)
+    nodes = tables_;
+  else if (coupling.has_table())
+    nodes.push_back("coupling/" + coupling.table);
+  if (measures_pairs && coupling.table_of_teacher) nodes.push_back("teacher");
+  return nodes;
+}
+
+StageGraph GraphBuilder::build() {
+  add_keys(add("prepare", "prepare", {}), "prepare");
+  if (has_classifier()) {
+    StageNode& features = add("features", "features", {"prepare"});
+    add_keys(features, "features");
+    add_training_keys(features);
+  }
+  add_evaluation("real", {"prepare"}, {});
+  add_tables();
+  if (has_teacher()) add_evaluation("teacher", {"prepare", "teacher"}, {});
+  std::vector<std::int64_t> seeds;
+  for (const std::string& name : config_.compare)
+    for (const std::int64_t seed : student_config(config_, name).seeds)
+      if (std::ranges::find(seeds, seed) == seeds.end()) seeds.push_back(seed);
+  // One seed of all students before the next: what they are compared by is there early.
+  for (const std::int64_t seed : seeds)
+    for (const std::string& name : config_.compare) {
+      const auto own = student_config(config_, name).seeds;
+      if (std::ranges::find(own, seed) == own.end()) continue;
+      add_student(name, seed);
+      const std::string model = model_name(name, seed);
+      StageNode& evaluation = add_evaluation(model, {"prepare", "student/" + model}, compared_with(name));
+      evaluation.student = name;
+      evaluation.seed = seed;
+    }
+  add("report", "report", {}, evaluations_);
+  set_fingerprints(graph_);
+  return std::move(graph_);
+}
+
+}  // namespace
+
+StageGraph stage_graph(const Config& config, const ExternalInputs& inputs) {
+  return GraphBuilder(config, inputs).build();
+}
+
+}  // namespace couplet

@@ -1,0 +1,19 @@
+// Which stages a run has: its students ask for what they need, and nothing else is made.
+#pragma once
+
+#include "pipeline/config/config.h"
+#include "pipeline/run/stage_graph.h"
+#include "stages/external_inputs.h"
+
+namespace couplet {
+
+/// The graph of a configuration:
+///  - prepare, always;
+///  - features, where scores are by the built-in classifier: no evaluate.network is given, and the data set has classes;
+///  - coupling/NAME for every table that a student's coupling reads, and teacher for the tables that it fills;
+///  - evaluate/real and, with a teacher, evaluate/teacher;
+///  - student/NAME-SEED and evaluate/NAME-SEED for each seed and name in student.compare;
+///  - report.
+StageGraph stage_graph(const Config& config, const ExternalInputs& inputs);
+
+}  // namespace couplet

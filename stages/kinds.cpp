@@ -1,0 +1,170 @@
+#include "stages/kinds.h"
+
+#include "method/couplings/coupling.h"
+#include "method/data/image_source.h"
+#include "method/features/open_network.h"
+#include "method/models/field.h"
+#include "method/objectives/objective.h"
+#include "method/paths/path.h"
+#include "pipeline/config/options.h"
+#include "stages/couple/couple.h"
+#include "stages/data/run_source.h"
+#include "stages/evaluate/evaluate.h"
+#include "stages/evaluate/score_requests.h"
+#include "stages/features.h"
+#include "stages/prepare.h"
+#include "stages/report/report.h"
+#include "stages/student.h"
+#include "stages/teacher.h"
+#include "storage/error.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+namespace couplet {
+
+namespace {
+
+using Nodes = std::vector<StageNode>;
+
+void require_file(const char* key, const std::filesystem::path& path) {
+  if (!path.empty() && !std::filesystem::exists(path)) refuse("{}: there is no file {}", key, path.string());
+}
+
+void require_prepare(const Nodes&, const RunView& view) {
+  require_source(view.config.prepare);
+}
+
+void require_teacher_init(const Nodes&, const RunView& view) {
+  require_file("teacher.init", view.config.teacher.init);
+}
+
+void require_student_init(const Nodes& nodes, const RunView& view) {
+  for (const StageNode& node : nodes) require_file("student.init", student_config(view.config, node.student).init);
+}
+
+/// Also a network that cannot be read, or takes other arguments: it is opened once for that.
+void require_network(const Nodes&, const RunView& view) {
+  const EvaluateConfig& evaluate = view.config.evaluate;
+  require_file("evaluate.reference", evaluate.reference);
+  if (!evaluate.network.empty()) make_feature_network({evaluate.network, evaluate.network_args}, c10::kCPU);
+}
+
+StageWork features_work(const StageNode& node, const RunView& view) {
+  return training_work(view.run.stage(node.name), view.config.features.training);
+}
+
+StageWork teacher_work(const StageNode& node, const RunView& view) {
+  return training_work(view.run.stage(node.name), view.config.teacher.training);
+}
+
+StageWork student_work(const StageNode& node, const RunView& view) {
+  return training_work(view.run.stage(node.name), student_config(view.config, node.student).training);
+}
+
+StageWork prepare_work(const StageNode& node, const RunView& view) {
+  return shard_work(view.run.stage(node.name));
+}
+
+StageWork evaluate_work(const StageNode& node, const RunView& view) {
+  const auto all = std::ssize(score_requests(node, view)), missing = std::ssize(missing_scores(node, view));
+  return score_work(view.run.stage(node.name) / "records.json", all - missing, all);
+}
+
+StageWork no_work(const StageNode&, const RunView&) {
+  return {};
+}
+
+/// Of each member of a registry, its name and help.
+template <class Kind>
+std::vector<Choice> choices(const std::vector<Kind>& members) {
+  std::vector<Choice> all;
+  for (const Kind& member : members) all.push_back({member.name, member.help});
+  return all;
+}
+
+}  // namespace
+
+const std::vector<StageKind>& stage_kinds() {
+  static const std::vector<StageKind> kinds{
+      {.name = "prepare",
+       .what = "turn the data set's source into shards",
+       .run = prepare,
+       .progress = prepare_work,
+       .cost = prepare_cost,
+       .require = require_prepare},
+      {.name = "features",
+       .what = "train the classifier whose features scores compare",
+       .run = features,
+       .progress = features_work,
+       .cost = features_cost},
+      {.name = "teacher",
+       .what = "train the teacher",
+       .run = teacher,
+       .progress = teacher_work,
+       .cost = teacher_cost,
+       .require = require_teacher_init},
+      {.name = "couple", .what = "fill a coupling table", .run = couple, .progress = table_work, .cost = couple_cost},
+      {.name = "student",
+       .what = "train a student",
+       .run = student,
+       .progress = student_work,
+       .cost = student_cost,
+       .require = require_student_init},
+      {.name = "evaluate",
+       .what = "score a model",
+       .run = evaluate,
+       .progress = evaluate_work,
+       .cost = evaluate_cost,
+       .require = require_network,
+       .missing = scores_to_make,
+       .forget = forget_scores},
+      {.name = "report",
+       .what = "write the report",
+       .run = report,
+       .progress = no_work,
+       .cost = report_cost,
+       .missing = report_news,
+       .forget = forget_report}};
+  return kinds;
+}
+
+const StageKind& kind_of(const StageNode& node) {
+  const auto found = std::ranges::find(stage_kinds(), node.kind, &StageKind::name);
+  if (found == stage_kinds().end()) fail("there is no stage of kind '{}'", node.kind);
+  return *found;
+}
+
+std::string kind_names() {
+  std::vector<std::string> names;
+  for (const StageKind& kind : stage_kinds()) names.push_back(kind.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+Estimate estimate_run(const Config& config, const DatasetSize& dataset, const StageGraph& graph) {
+  const CostModel model{config, graph, dataset};
+  Estimate estimate;
+  for (const StageNode& node : graph) {
+    estimate.stages.push_back(kind_of(node).cost(node, model));
+    const DiskEstimate& disk = estimate.stages.back().disk;
+    estimate.disk.dataset += disk.dataset;
+    estimate.disk.coupling += disk.coupling;
+    estimate.disk.checkpoints += disk.checkpoints;
+    estimate.disk.weights += disk.weights;
+  }
+  return estimate;
+}
+
+void offer_members() {
+  offer_choices("prepare.format", choices(source_kinds()));
+  offer_choices("student.coupling", choices(coupling_kinds()));
+  offer_choices("student.field", choices(field_kinds()));
+  offer_choices("student.path", choices(path_kinds()));
+  offer_choices("student.objective", choices(objective_kinds()));
+}
+
+}  // namespace couplet

@@ -1,0 +1,93 @@
+#include "stages/plan.h"
+
+#include "storage/files/file_lock.h"
+#include "pipeline/process/log.h"
+#include "pipeline/config/validation.h"
+#include "stages/kinds.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <ranges>
+#include <set>
+
+namespace couplet {
+
+namespace {
+
+constexpr double orphan_seconds = 30;  // within which the ranks of a killed launcher are gone
+
+bool is_among(const std::vector<StageNode>& nodes, const StageNode& node) {
+  return std::ranges::find(nodes, node.name, &StageNode::name) != nodes.end();
+}
+
+/// A node that is complete, with the stages that it runs after about to be made anew.
+Decision with_new_inputs(const StageNode& node, const Decision& decision, const std::set<std::string>& anew) {
+  if (decision.action != Action::skip) return decision;
+  for (const std::string& name : node.after)
+    if (anew.contains(name)) return {Action::resume, fmt::format("{} is made anew", name)};
+  return decision;
+}
+
+}  // namespace
+
+Decision decide_stage(const StageNode& node, const RunView& view) {
+  const Decision decision = decide(node, view.graph, view.run);
+  const StageKind& kind = kind_of(node);
+  if (decision.action != Action::skip || kind.missing == nullptr) return decision;
+  const std::string missing = kind.missing(node, view);
+  return missing.empty() ? decision : Decision{Action::resume, missing};
+}
+
+std::vector<PlannedStage> plan_stages(const RunView& view, const std::vector<StageNode>& redone) {
+  std::vector<PlannedStage> plan;
+  std::set<std::string> anew;
+  for (const StageNode& node : view.graph) {
+    Decision decision{Action::start, "to be deleted and made again (--redo)"};
+    if (!is_among(redone, node)) decision = with_new_inputs(node, decide_stage(node, view), anew);
+    if (decision.action != Action::skip) anew.insert(node.name);
+    plan.push_back({node, decision});
+  }
+  return plan;
+}
+
+std::vector<StageNode> nodes_to_redo(const std::vector<std::string>& names, const StageGraph& graph) {
+  std::vector<StageNode> selected;
+  for (const auto& name : names)
+    for (const auto& node : select_nodes(name, graph)) selected.push_back(node);
+  return with_dependants(selected, graph);
+}
+
+void require_stages(const std::vector<PlannedStage>& plan, const RunView& view, std::int64_t ranks) {
+  for (const StageKind& kind : stage_kinds()) {
+    std::vector<StageNode> nodes;
+    for (const PlannedStage& stage : plan)
+      if (stage.node.kind == kind.name && stage.decision.action != Action::skip) nodes.push_back(stage.node);
+    for (const StageNode& node : nodes)
+      if (ranks > 0) validate_ranks(view.config, ranks, node.kind, node.student);
+    if (!nodes.empty() && kind.require != nullptr) kind.require(nodes, view);
+  }
+}
+
+void delete_stages(const std::vector<StageNode>& nodes, const RunView& view) {
+  std::vector<std::string> names, deleted;
+  for (const auto& node : nodes) {
+    names.push_back(node.name);
+    if (read_record(view.run.stage(node.name))) deleted.push_back(node.name);
+  }
+  if (deleted.empty()) return;
+  say("deleting, to be made again: {}", fmt::join(deleted, ", "));
+  for (const auto& node : view.graph | std::views::reverse) {
+    if (!read_record(view.run.stage(node.name))) continue;
+    const auto forget = kind_of(node).forget;
+    const bool goes = is_among(nodes, node);
+    if (!goes && forget == nullptr) continue;
+    const FileLock lock(view.run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
+    if (goes)
+      delete_stage(node, view.run);
+    else
+      forget(node, view, names);
+  }
+}
+
+}  // namespace couplet

@@ -1,0 +1,65 @@
+#include "storage/files/file_hashes.h"
+
+#include "storage/files/atomic_file.h"
+#include "storage/error.h"
+#include "storage/files/hash.h"
+
+#include <nlohmann/json.hpp>
+
+#include <utility>
+
+namespace couplet {
+
+FileHashes::FileHashes(std::filesystem::path cache) : cache_(std::move(cache)) {
+  if (!std::filesystem::exists(cache_)) return;
+  try {
+    const auto json = nlohmann::json::parse(read_file(cache_));
+    for (const auto& [path, entry] : json.at("files").items())
+      known_[path] = {entry.at("size").get<std::uint64_t>(), entry.at("changed").get<std::int64_t>(),
+                      entry.at("hash").get<std::string>()};
+  } catch (const std::exception&) {
+    known_.clear();  // it only saves time
+  }
+}
+
+FileHashes::Content FileHashes::of(const std::filesystem::path& file) {
+  const std::string path = std::filesystem::absolute(file).lexically_normal().string();
+  const auto found = known_.find(path);
+  std::error_code error;
+  const auto changed = std::filesystem::last_write_time(path, error);
+  if (error) return {found == known_.end() ? "" : found->second.hash, true};
+  const std::uint64_t size = std::filesystem::file_size(path);
+  const std::int64_t time = changed.time_since_epoch().count();
+  if (found != known_.end() && found->second.size == size && found->second.changed == time)
+    return {found->second.hash, false};
+  known_[path] = {size, time, hash_file(path)};
+  learnt_ = true;
+  return {known_[path].hash, false};
+}
+
+FileHashes::Content FileHashes::of(const std::vector<std::filesystem::path>& files) {
+  Content all;
+  std::string hashes;
+  for (const auto& file : files) {
+    const Content one = of(file);
+    all.is_missing = all.is_missing || one.is_missing;
+    hashes += one.hash + "\n";
+    if (one.hash.empty()) return {"", true};
+  }
+  all.hash = hash_text(hashes);
+  return all;
+}
+
+void FileHashes::keep() const {
+  if (!learnt_) return;
+  nlohmann::json files = nlohmann::json::object();
+  for (const auto& [path, known] : known_)
+    files[path] = {{"size", known.size}, {"changed", known.changed}, {"hash", known.hash}};
+  try {
+    publish_file(cache_, nlohmann::json{{"files", files}}.dump(1) + "\n");
+  } catch (const Error&) {
+    return;  // read again next time
+  }
+}
+
+}  // namespace couplet

@@ -1,0 +1,43 @@
+// Content hashes of files that lie outside a run, remembered by size and time of change: a file of many gigabytes is
+// read once.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// The hashes known so far are kept in a JSON file, which may be absent, damaged or in a folder that cannot be written:
+/// then files are read again. A change that leaves a file's size and its time of change to the nanosecond as they were is
+/// not noticed.
+class FileHashes {
+public:
+  explicit FileHashes(std::filesystem::path cache);
+
+  struct Content {
+    std::string hash;         ///< XXH3 of all bytes; "" for a file that is not there and never was
+    bool is_missing = false;  ///< the file is not there now; `hash` is what it last held
+  };
+  Content of(const std::filesystem::path& file);
+  /// Of several files of one thing, in this order; missing where one of them is.
+  Content of(const std::vector<std::filesystem::path>& files);
+
+  /// Publishes what was learnt since, if anything was; a folder that cannot be written is no error.
+  void keep() const;
+
+private:
+  struct Known {
+    std::uint64_t size = 0;
+    std::int64_t changed = 0;  ///< nanoseconds
+    std::string hash;
+  };
+
+  std::filesystem::path cache_;
+  std::map<std::string, Known> known_;  ///< by absolute path
+  bool learnt_ = false;
+};
+
+}  // namespace couplet

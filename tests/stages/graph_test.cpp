@@ -1,0 +1,143 @@
+#include "stages/graph.h"
+
+#include "pipeline/config/options.h"
+#include "stages/kinds.h"
+#include "storage/error.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+// Which stages a configuration asks for, and what each depends on.
+
+namespace couplet {
+namespace {
+
+Config config_of(std::vector<Setting> settings) {
+  offer_members();
+  return resolve_config("", settings);
+}
+
+StageGraph graph_of(const std::vector<Setting>& settings, const ExternalInputs& inputs = {}) {
+  return stage_graph(config_of(settings), inputs);
+}
+
+std::vector<std::string> names_of(const StageGraph& graph) {
+  std::vector<std::string> names;
+  for (const StageNode& node : graph) names.push_back(node.name);
+  return names;
+}
+
+using Names = std::vector<std::string>;
+
+TEST(Graph, StudentsAskForWhatTheyNeed) {
+  EXPECT_EQ(names_of(graph_of({})),
+            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/teacher", "student/nf-0",
+                   "evaluate/nf-0", "student/independent-0", "evaluate/independent-0", "report"}));
+  EXPECT_EQ(names_of(graph_of({{"student.compare", "independent", ""}})),
+            (Names{"prepare", "features", "evaluate/real", "student/independent-0", "evaluate/independent-0", "report"}));
+  EXPECT_EQ(names_of(graph_of({{"student.compare", "wide", ""}, {"student.wide.coupling", "nf", ""}, {"student.seeds", "0 7", ""}})),
+            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/teacher", "student/wide-0",
+                   "evaluate/wide-0", "student/wide-7", "evaluate/wide-7", "report"}));
+}
+
+TEST(Graph, AClassifierIsTrainedOnlyWhereScoresAreByIt) {
+  EXPECT_EQ(look_for_node(graph_of({{"evaluate.network", "/network.pt", ""}}), "features"), nullptr);
+  EXPECT_EQ(look_for_node(graph_of({}, {.has_classes = false}), "features"), nullptr);
+}
+
+TEST(Graph, EveryStageStandsBehindWhatItRunsAfter) {
+  const StageGraph graph = graph_of({{"student.seeds", "0 1", ""}});
+  Names before;
+  for (const StageNode& node : graph) {
+    for (const auto& others : {node.inputs, node.after})
+      for (const std::string& other : others)
+        EXPECT_NE(std::ranges::find(before, other), before.end()) << node.name << " stands before " << other;
+    before.push_back(node.name);
+  }
+}
+
+TEST(Graph, SeedsOfEachStudentAreItsOwn) {
+  const StageGraph graph = graph_of({{"student.seeds", "0 1", ""}, {"student.nf.seeds", "1", ""}});
+  EXPECT_EQ(look_for_node(graph, "student/nf-0"), nullptr);
+  EXPECT_NE(look_for_node(graph, "student/nf-1"), nullptr);
+  EXPECT_NE(look_for_node(graph, "student/independent-0"), nullptr);
+}
+
+TEST(Graph, AStudentsKeysAreItsOwn) {
+  const StageGraph graph = graph_of({{"student.nf.channels", "192", ""}});
+  EXPECT_EQ(find_node(graph, "student/nf-0").keys.at("student.channels"), "192");
+  EXPECT_EQ(find_node(graph, "student/independent-0").keys.at("student.channels"), "96");
+  EXPECT_EQ(find_node(graph, "student/nf-0").keys.at("student.coupling"), "nf");
+  // However a value is given, it is the same student.
+  EXPECT_EQ(find_node(graph, "student/nf-0").fingerprint,
+            find_node(graph_of({{"student.channels", "192", ""}}), "student/nf-0").fingerprint);
+}
+
+/// Names of the nodes whose fingerprints differ between two graphs that both have them.
+Names changed(const StageGraph& a, const StageGraph& b) {
+  Names names;
+  for (const StageNode& node : a)
+    if (const StageNode* other = look_for_node(b, node.name); other != nullptr && other->fingerprint != node.fingerprint)
+      names.push_back(node.name);
+  return names;
+}
+
+TEST(Graph, WhatAListAsksForChangesNoFingerprint) {
+  const StageGraph graph = graph_of({});
+  for (const Setting& setting : std::vector<Setting>{{"student.seeds", "0 1", ""},
+                                                     {"student.compare", "independent nf", ""},
+                                                     {"evaluate.euler-nfe", "1 2", ""},
+                                                     {"evaluate.guidance", "1 2", ""},
+                                                     {"evaluate.sampling-seeds", "0 1", ""},
+                                                     {"evaluate.samples", "77", ""},
+                                                     {"evaluate.midpoint-nfe", "2", ""}})
+    EXPECT_EQ(changed(graph, graph_of({setting})), Names{}) << setting.key;
+}
+
+TEST(Graph, AKeyOfAStageChangesItAndWhatIsMadeFromIt) {
+  EXPECT_EQ(changed(graph_of({}), graph_of({{"teacher.channels", "256", ""}})),
+            (Names{"teacher", "coupling/nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0"}));
+  EXPECT_EQ(changed(graph_of({}), graph_of({{"student.independent.channels", "192", ""}})),
+            (Names{"student/independent-0", "evaluate/independent-0"}));
+}
+
+TEST(Graph, PathsCountByWhatLiesThere) {
+  const auto with = [](const std::string& path, const std::string& hash) {
+    return find_node(graph_of({{"teacher.init", path, ""}}, {.hashes = {{path, hash}}}), "teacher").fingerprint;
+  };
+  EXPECT_EQ(with("/a/weights", "1234"), with("/b/weights", "1234"));
+  EXPECT_NE(with("/a/weights", "1234"), with("/a/weights", "5678"));
+}
+
+TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
+  const Config config = config_of({{"pipeline.reproducible", "true", ""}});
+  const StageGraph graph = stage_graph(config, {});
+  int seen = 0;
+  for (const Option& option : options()) {
+    if (option.kind == OptionKind::execution) {
+      for (const StageNode& node : graph) EXPECT_FALSE(node.keys.contains(option.key)) << node.name << " " << option.key;
+      continue;
+    }
+    EXPECT_TRUE(std::ranges::any_of(graph, [&](const StageNode& node) {
+      return node.keys.contains(option.key) || node.settings.contains(option.key);
+    })) << option.key;
+    ++seen;
+  }
+  EXPECT_GT(seen, 60);
+}
+
+TEST(Graph, EveryKindOfNodeIsInTheTableOfKinds) {
+  for (const StageNode& node : graph_of({})) EXPECT_EQ(kind_of(node).name, node.kind);
+  EXPECT_THROW(kind_of({.name = "x", .kind = "no such kind"}), Error);
+}
+
+TEST(Graph, AStudentWithoutACouplingIsRefused) {
+  EXPECT_THROW(graph_of({{"student.compare", "wide", ""}}), Error);
+  EXPECT_NO_THROW(graph_of({{"student.compare", "wide", ""}, {"student.coupling", "independent", ""}}));
+}
+
+}  // namespace
+}  // namespace couplet
