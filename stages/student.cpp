@@ -1,6 +1,5 @@
 #include "stages/student.h"
 
-#include "method/data/codec.h"
 #include "method/sampling/guided_field.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/liveness/activity.h"
@@ -77,10 +76,10 @@ float draw_time(const Objective& objective, std::uint64_t seed, Purpose purpose,
   return static_cast<float>(objective.draw_time(draws));
 }
 
-/// {image [n, C, H, W] on [-1, 1], z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the run.
-/// Times and label drops depend on (seed, position) only, whatever the coupling.
-Batch student_batch(Coupling& coupling, const BatchRange& range, const StudentConfig& config,
-                    const StudentModel& student, const Codec& codec, std::uint64_t seed) {
+/// {image [n, C, H, W] as models see it, z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the
+/// run. Times and label drops depend on (seed, position) only, whatever the coupling.
+Batch student_batch(Coupling& coupling, const BatchRange& range, const StudentConfig& config, const Codec& codec,
+                    const StudentModel& student, std::uint64_t seed) {
   const Pairs pairs = coupling.draw(range);
   const at::Tensor times = torch::empty({range.rows}, torch::kFloat32);
   auto* time = times.data_ptr<float>();
@@ -95,8 +94,8 @@ Batch student_batch(Coupling& coupling, const BatchRange& range, const StudentCo
 }
 
 /// The objective's error on held-out pairs, at fixed times. Collective.
-double validate(const StudentModel& student, const Coupling& coupling, const Codec& codec,
-                const StageContext& context) {
+double validate(const StudentModel& student, const Coupling& coupling, const StageContext& context,
+                const Codec& codec) {
   const HeldOutRows held_out(coupling.held_out_rows(), context.config.student.training.validate_rows);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   return held_out.mean(1, context.communicator, [&](const std::vector<std::int64_t>& rows) {
@@ -118,8 +117,8 @@ at::Tensor sample(const StudentFlow& flow, const InitialNoise& initial) {
 }
 
 /// What a student is trained on and measured by; the previews are the caller's.
-TrainingTask student_task(const StageContext& context, Coupling& coupling, const StudentModel& student,
-                          const std::shared_ptr<const Codec>& codec, std::uint64_t seed) {
+TrainingTask student_task(const StageContext& context, Coupling& coupling, const DatasetShape& shape,
+                          const StudentModel& student, std::uint64_t seed) {
   const StudentConfig& config = context.config.student;
   TrainingTask task;
   task.name = context.node.name;
@@ -129,14 +128,14 @@ TrainingTask student_task(const StageContext& context, Coupling& coupling, const
                      {"coupling", coupling.provenance()},
                      {"init", config.init.empty() ? "" : hash_file(config.init)}};
   task.batch = [=, &coupling, &config](const BatchRange& range) {
-    return student_batch(coupling, range, config, student, *codec, seed);
+    return student_batch(coupling, range, config, *shape.codec, student, seed);
   };
   task.batch_state = state_of(coupling);
   task.loss = [=](const Batch& batch) {
     return student.objective->loss(*student.field, batch[0], batch[1], batch[2], {batch[3], {}});
   };
   task.validate = [=, &context, &coupling] {
-    return nlohmann::json{{"test_loss", validate(student, coupling, *codec, context)}};
+    return nlohmann::json{{"test_loss", validate(student, coupling, context, *shape.codec)}};
   };
   task.validate_every = config.training.validate_every;
   task.best_of = "test_loss";
@@ -180,12 +179,12 @@ void student(StageContext& context) {
   const CouplingKind& kind = student_coupling(config.student, context.node.coupling);
   const std::unique_ptr<Coupling> coupling = open_coupling(context, kind, seed);
   const StudentModel student = new_student(context, shape, seed);
-  TrainingTask task = student_task(context, *coupling, student, shape.codec, seed);
+  TrainingTask task = student_task(context, *coupling, shape, student, seed);
 
   const StudentFlow flow(student, {}, config.student.training.precision);
   Previewer previewer(context, shape, config.student.preview);
   task.preview = [&] {
-    return previewer.make([&](const InitialNoise& initial) { return sample(flow, initial.to(context.device)); });
+    return previewer.make([&](const InitialNoise& noise) { return sample(flow, noise.to(context.device)); });
   };
   task.preview_every = config.student.preview.every;
 
