@@ -1,7 +1,7 @@
 #include "stages/external_inputs.h"
 
-#include "pipeline/liveness/activity.h"
 #include "pipeline/config/options.h"
+#include "pipeline/liveness/activity.h"
 #include "stages/cost/dataset_size.h"
 #include "stages/data/run_source.h"
 #include "storage/error.h"

@@ -1,9 +1,9 @@
 #include "stages/plan.h"
 
-#include "storage/files/file_lock.h"
-#include "pipeline/process/log.h"
 #include "pipeline/config/validation.h"
+#include "pipeline/process/log.h"
 #include "stages/kinds.h"
+#include "storage/files/file_lock.h"
 
 #include <fmt/ranges.h>
 

@@ -13,8 +13,8 @@
 #include "pipeline/process/end_note.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
-#include "stages/couple/couple.h"
 #include "stages/attempt.h"
+#include "stages/couple/couple.h"
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
 #include "storage/files/atomic_file.h"
@@ -45,13 +45,11 @@ CommandSyntax stage_syntax() {
                 {"launched", "",
                  "started by `couplet run`, which holds the run directory and ends this process with it"}},
       .takes_keys = true,
-      .notes =
-          "NAME: " +
-          kind_names() +
-          ",\nor one stage such as student/nf-0.\n"
-          "With several ranks: mpirun -n N couplet stage NAME ..., or srun.\n"
-          "--couple.shards counts through the training table's shards, then the held-out table's. The job that\n"
-          "makes the last missing one closes the table; --couple.finish does so where none did.\n"};
+      .notes = "NAME: " + kind_names() +
+               ",\nor one stage such as student/nf-0.\n"
+               "With several ranks: mpirun -n N couplet stage NAME ..., or srun.\n"
+               "--couple.shards counts through the training table's shards, then the held-out table's. The job that\n"
+               "makes the last missing one closes the table; --couple.finish does so where none did.\n"};
 }
 
 /// The part of the coupling table that the command line asks for; false: no part, but whole stages.
@@ -63,9 +61,10 @@ bool run_parts(const CommandLine& line, const Session& session, const std::vecto
         "--couple.shards, --couple.part and --couple.finish exclude each other: the job that makes the last shard "
         "closes the table");
   if (nodes.size() != 1 || nodes[0].table.empty())
-    refuse("--couple.shards, --couple.part and --couple.finish belong to one table, as in `couplet stage coupling/nf`, "
-           "not to stage {}{}",
-           line.argument(), nodes.size() > 1 ? ", which are several" : "");
+    refuse(
+        "--couple.shards, --couple.part and --couple.finish belong to one table, as in `couplet stage coupling/nf`, "
+        "not to stage {}{}",
+        line.argument(), nodes.size() > 1 ? ", which are several" : "");
   TablePart part{nodes[0].name, {}};
   if (range) {
     const ShardRange shards = parse_shard_range(line.get("couple.shards"));

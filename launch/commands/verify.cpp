@@ -26,7 +26,8 @@ CommandSyntax verify_syntax() {
           .takes_keys = false,
           .notes =
               "PATH is a shard (.h5) or a directory of shards, such as RUN/coupling/nf/train. Every problem is listed\n"
-              "with its file and rows: damaged blocks, holes, duplicates, wrong order, NaN, shards of another table, a stale\n"
+              "with its file and rows: damaged blocks, holes, duplicates, wrong order, NaN, shards of another table, a "
+              "stale\n"
               "manifest. Exit status 0: sound; 1: not. Ranks share the shards: mpirun -n N couplet verify PATH.\n"};
 }
 

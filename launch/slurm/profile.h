@@ -3,8 +3,8 @@
 #pragma once
 
 #include "pipeline/config/config.h"
-#include "pipeline/run/stage_graph.h"
 #include "pipeline/config/ini_file.h"
+#include "pipeline/run/stage_graph.h"
 
 #include <cstdint>
 #include <filesystem>

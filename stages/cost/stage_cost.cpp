@@ -87,8 +87,11 @@ double teacher_sample(double guidance, const CostModel& model) {
 
 StageCost training_cost(const StageNode& node, const TrainingConfig& training, double forward, std::int64_t parameters,
                         const CostModel& model) {
-  StageCost cost{node.name, node.kind, fmt::format("{} steps of {}", training_steps(training), training.batch),
-                 training_flops(training, forward, model), {}};
+  StageCost cost{node.name,
+                 node.kind,
+                 fmt::format("{} steps of {}", training_steps(training), training.batch),
+                 training_flops(training, forward, model),
+                 {}};
   const double copy = 4 * number(parameters);  // float32
   const double emas = number(std::ssize(training.ema));
   cost.disk.weights = copy * (1 + emas);
@@ -149,8 +152,7 @@ StageCost prepare_cost(const StageNode& node, const CostModel& model) {
 
 StageCost features_cost(const StageNode& node, const CostModel& model) {
   const ClassifierOptions options = classifier_options(model.config.features, model.dataset.shape);
-  StageCost cost =
-      training_cost(node, model.config.features.training, scored(model), parameter_count(options), model);
+  StageCost cost = training_cost(node, model.config.features.training, scored(model), parameter_count(options), model);
   cost.flops.float32 += scored(model) * number(model.dataset.train_rows + model.dataset.test_rows);
   return cost;
 }
@@ -168,19 +170,19 @@ StageCost couple_cost(const StageNode& node, const CostModel& model) {
   const CoupleConfig& config = model.config.couple;
   const double rows = number(table_rows(model));
   StageCost cost{node.name, node.kind, fmt::format("{} rows", table_rows(model)), {}, {}};
-  cost.flops = in_precision(config.precision, inverted(model) * rows) +
-               Flops{0, inverted(model) * config.round_trip * rows};
-  cost.disk.coupling = file_overhead * rows *
-                       row_bytes(coupling_columns(model.dataset.shape, parse_element_type(config.noise_type)));
+  cost.flops =
+      in_precision(config.precision, inverted(model) * rows) + Flops{0, inverted(model) * config.round_trip * rows};
+  cost.disk.coupling =
+      file_overhead * rows * row_bytes(coupling_columns(model.dataset.shape, parse_element_type(config.noise_type)));
   return cost;
 }
 
 StageCost student_cost(const StageNode& node, const CostModel& model) {
   const StudentConfig config = student_config(model.config, node.student);
   const double forward = velocity(config, model);
-  StageCost cost = training_cost(node, config.training, forward,
-                                 find_field(config.field).parameter_count(student_options(config, model.dataset.shape)),
-                                 model);
+  StageCost cost =
+      training_cost(node, config.training, forward,
+                    find_field(config.field).parameter_count(student_options(config, model.dataset.shape)), model);
   cost.flops = cost.flops + preview_flops(config.preview, config.training, forward * number(preview_nfe), model);
   return cost;
 }

@@ -56,8 +56,8 @@ private:
                                     {"slice_rows", config.couple.slice_rows},
                                     {"precision", config.couple.precision},
                                     {"round_trip", config.couple.round_trip}};
-    tables.push_back({images, rows, purpose, context.run.table(context.node.table, split), split, provenance, config.couple.block_rows,
-                      ShardPlan{rows.rows(), config.couple.shard_rows},
+    tables.push_back({images, rows, purpose, context.run.table(context.node.table, split), split, provenance,
+                      config.couple.block_rows, ShardPlan{rows.rows(), config.couple.shard_rows},
                       coupling_columns(shape, parse_element_type(config.couple.noise_type)), shape.codec});
   }
 };

@@ -7,7 +7,8 @@
 #include "stages/evaluate/run_reference.h"
 #include "stages/trained/models.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <utility>
@@ -121,7 +122,8 @@ void Evaluation::keep_samples(const ScoreKey& key, const MadeWith& with, const S
     records.add(key, "finite_share", with, finite, score.samples, {}, score.nonfinite, details);
   }
   if (score.class_accuracy)
-    records.add(key, "class_accuracy", with, *score.class_accuracy, score.samples, classifier_, score.nonfinite, details);
+    records.add(key, "class_accuracy", with, *score.class_accuracy, score.samples, classifier_, score.nonfinite,
+                details);
   if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
   if (context.communicator.is_root()) records.publish();
 }

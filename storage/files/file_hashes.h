@@ -11,8 +11,8 @@
 namespace couplet {
 
 /// The hashes known so far are kept in a JSON file, which may be absent, damaged or in a folder that cannot be written:
-/// then files are read again. A change that leaves a file's size and its time of change to the nanosecond as they were is
-/// not noticed.
+/// then files are read again. A change that leaves a file's size and its time of change to the nanosecond as they were
+/// is not noticed.
 class FileHashes {
 public:
   explicit FileHashes(std::filesystem::path cache);
