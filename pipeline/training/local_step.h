@@ -30,11 +30,11 @@ struct LocalStep {
   double data_stall = 0;          ///< seconds it waited for the batch
   std::int64_t rows = 0;          ///< handed to the loss
   NamedTensors batch_state;       ///< behind the batch
-  std::vector<at::Tensor> means;  ///< of the task's batch mean, if it has one: over each slice, float64
+  std::vector<at::Tensor> means;  ///< of the task's batch mean, if it has one: over each gradient group; float64
 };
 
-/// Computes steps: the gradients of this rank's slices, summed over all ranks, lie in the parameters' gradients
-/// afterwards (this rank's share of them, where the reduction gives no more).
+/// Computes steps: the gradients of this rank's gradient groups, summed over all ranks, lie in the parameters'
+/// gradients afterwards (this rank's share of them, where the reduction gives no more).
 class StepComputation {
 public:
   StepComputation(const TrainingTask& task, const BatchSplit& split, FlatParameters& parameters,
@@ -44,7 +44,7 @@ public:
   LocalStep run(Prefetch<PreparedBatch>& batches, const std::function<void(const std::function<void()>&)>& within);
 
 private:
-  void run_slice(LocalStep& mine, std::int64_t slice);
+  void run_group(LocalStep& mine, std::int64_t group);
   Batch rows_of(const Batch& batch, std::int64_t first, std::int64_t rows) const;
   std::vector<double> squares() const;
 
@@ -56,7 +56,7 @@ private:
   torch::Device device_;
 };
 
-/// The mean over the slices of all ranks, summed in their order. Collective.
-at::Tensor mean_over_slices(const std::vector<at::Tensor>& own, Communicator& communicator);
+/// The mean over the gradient groups of all ranks, summed in their order. Collective.
+at::Tensor mean_over_groups(const std::vector<at::Tensor>& own, Communicator& communicator);
 
 }  // namespace couplet

@@ -24,7 +24,7 @@ struct TrainingSizes {
   std::int64_t averages = 1;         ///< EMA rates
   std::int64_t optimizer_parts = 1;  ///< ranks that the optimizer's state is shared among
   std::int64_t micro_rows = 0;       ///< rows that a rank computes at once
-  std::int64_t gradient_copies = 0;  ///< sums of slices kept until others are there (GradientTree)
+  std::int64_t gradient_copies = 0;  ///< sums of gradient groups that are kept at once (BatchSplit::gradient_copies)
 };
 
 /// A rank's memory in bytes; of the rank with the most, and with the least available. The same on all ranks.

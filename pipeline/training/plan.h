@@ -28,22 +28,23 @@ TrainingPlan plan_training(const TrainingTask& task, const Communicator& communi
 /// The section of the task's keys: "student" for "student/nf-0".
 std::string section_of(const TrainingTask& task);
 
-/// The global batch is so many equal slices, each rank computes some of them one after the other, each of them some
-/// rows at a time (micro-batches; the last one of a slice may be shorter). Without pipeline.reproducible each rank has
-/// one slice: its rows.
+/// The global batch consists of equal gradient groups: rows whose gradients are summed before they meet those of other
+/// groups. A rank computes its groups one after the other, each some rows at a time (micro-batches; the last one of a
+/// group may be shorter). With pipeline.reproducible there are pipeline.slices groups; without it each rank has one
+/// group, its rows.
 struct BatchSplit {
-  std::int64_t slices = 1;       ///< of the global batch
-  std::int64_t first_slice = 0;  ///< of this rank
-  std::int64_t own_slices = 1;
-  std::int64_t slice_rows = 0;
+  std::int64_t groups = 1;       ///< gradient groups of the global batch
+  std::int64_t first_group = 0;  ///< of this rank
+  std::int64_t own_groups = 1;
+  std::int64_t group_rows = 0;
   std::int64_t micro_rows = 0;
   bool reproducible = false;
 
-  /// Sums of slices that wait for their neighbours at the same time (GradientTree): one for each level of the tree.
-  std::int64_t gradient_copies() const { return std::bit_width(static_cast<std::uint64_t>(own_slices)) - 1; }
+  /// How many sums of groups wait for their neighbours at the same time (GradientTree): one for each level of the tree.
+  std::int64_t gradient_copies() const { return std::bit_width(static_cast<std::uint64_t>(own_groups)) - 1; }
 };
 
-/// Refuses slices and ranks that do not go together.
+/// Refuses a number of gradient groups that the ranks cannot share equally.
 BatchSplit split_batch(const TrainingTask& task, const TrainingPlan& plan, const PipelineConfig& pipeline,
                        const Communicator& communicator);
 

@@ -13,7 +13,7 @@ namespace couplet {
 
 /// One rank's step. Of equal length on all ranks: the losses, and the squares.
 struct StepReport {
-  std::vector<double> losses;   ///< of its slices of the batch, the mean over the slice's rows each
+  std::vector<double> losses;   ///< the mean over the rows of each of its gradient groups
   std::vector<double> squares;  ///< of its parts of the summed gradient, the sum of the squares each
   std::uint64_t digest = 0;     ///< of its rows
   bool stop = false;            ///< it was asked to stop
@@ -25,7 +25,7 @@ struct StepReport {
 
 /// The same on every rank.
 struct AgreedStep {
-  double loss = 0;           ///< mean over slices, summed in their order; of the first that is not finite, if one is
+  double loss = 0;  ///< the mean over the gradient groups, summed in their order, or the first that is not finite
   double gradient_norm = 0;  ///< of the summed gradient; its squares are summed in the order of the parts
   std::uint64_t digest = 0;  ///< of the global batch
   bool stop = false;         ///< some rank was asked to stop

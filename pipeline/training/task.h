@@ -56,7 +56,7 @@ struct TrainingTask {
   std::function<Batch(const BatchRange&)> batch;
   std::optional<BatchState> batch_state;
   /// Mean loss over the rows it is called with: this rank's of the step, or a part of them at a time (micro-batches,
-  /// slices); on the model's device, under autocast if so configured.
+  /// gradient groups); on the model's device, under autocast if so configured.
   std::function<at::Tensor(const Batch&)> loss;
   std::optional<BatchMean> batch_mean;
   /// Optional: after the optimizer step, with this rank's rows. Not called for a step that is skipped. Collective.
