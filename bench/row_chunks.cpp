@@ -11,6 +11,7 @@
 #include <torch/torch.h>
 
 #include <functional>
+#include <memory>
 
 namespace couplet {
 namespace {
@@ -33,11 +34,15 @@ void run() {
   const torch::NoGradGuard no_grad;
   const at::Tensor x = torch::randn({rows, 1, 28, 28}), labels = torch::arange(rows).remainder(10);
 
-  SiT student = make_sit({.heads = 3}, 0);
-  const VelocityField field = student_field(student, labels, {}, "float32");
+  const std::shared_ptr<Field> velocity_network = find_field("sit").make({.heads = 3}, 0);
+  const StudentModel student{velocity_network, find_objective("velocity").make(find_path("linear").make(), {})};
+  const VelocityField field = StudentFlow(student, {}, "float32").velocity({labels, {}});
   const at::Tensor times = torch::full({rows}, 0.5);
   compare(
-      "student_velocity", [&] { field(x, 0.5); }, [&] { student->forward(x, times, labels); });
+      "student_velocity", [&] { field(x, 0.5); },
+      [&] {
+        velocity_network->forward(x, times, {labels, {}});
+      });
 
   TarFlow teacher = make_tarflow({.image_size = 28, .num_classes = 10}, 0);
   compare(

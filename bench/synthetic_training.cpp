@@ -1,12 +1,12 @@
 #include "bench/synthetic_training.h"
 
+#include "method/data/images.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
 #include <torch/utils.h>
 
-#include <cmath>
 #include <numeric>
 
 namespace couplet {
@@ -34,13 +34,12 @@ at::Tensor dropped(const at::Tensor& labels, const std::vector<std::int64_t>& po
   return kept;
 }
 
-at::Tensor logit_normal_times(const std::vector<std::int64_t>& positions, std::uint64_t seed,
-                              const StudentConfig& config) {
+at::Tensor drawn_times(const std::vector<std::int64_t>& positions, std::uint64_t seed, const Objective& objective) {
   at::Tensor times = at::empty({static_cast<std::int64_t>(positions.size())}, at::kFloat);
   auto* time = times.data_ptr<float>();
   for (std::size_t i = 0; i < positions.size(); ++i) {
     Draws draws(seed, Purpose::time, static_cast<std::uint64_t>(positions[i]));
-    time[i] = static_cast<float>(1 / (1 + std::exp(-(config.time_mean + config.time_std * draws.normal()))));
+    time[i] = static_cast<float>(objective.draw_time(draws));
   }
   return times;
 }
@@ -53,8 +52,7 @@ SyntheticTraining teacher(const Config& config, const SyntheticRows& rows) {
   task.batch = [=, drop = config.teacher.label_drop, noise = teacher_noise(config.teacher)](const BatchRange& range) {
     const auto positions = positions_of(range);
     const auto index = rows_at(positions, rows.images.size(0));
-    return Batch{noised_rows(rows.images.index_select(0, index), *rows.shape.codec, noise, seed, Purpose::teacher_noise,
-                             positions),
+    return Batch{noised_rows(rows.images.index_select(0, index), noise, seed, Purpose::teacher_noise, positions),
                  dropped(rows.labels.index_select(0, index), positions, seed, drop, -1)};
   };
   task.loss = [model](const Batch& batch) mutable { return model->loss(model->forward(batch[0], batch[1])); };
@@ -62,19 +60,21 @@ SyntheticTraining teacher(const Config& config, const SyntheticRows& rows) {
 }
 
 SyntheticTraining student(const Config& config, const SyntheticRows& rows) {
-  SiT model = make_sit(student_options(config.student, rows.shape), 1);
+  const StudentModel model{find_field(config.student.field).make(student_options(config.student, rows.shape), 1),
+                           student_objective(config.student)};
   TrainingTask task;
   task.training = config.student.training;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   task.batch = [=, student = config.student](const BatchRange& range) {
     const auto positions = positions_of(range);
     const auto index = rows_at(positions, rows.images.size(0));
-    return Batch{rows.shape.codec->encode(rows.images.index_select(0, index)),
-                 rows.noise.index_select(0, index).to(at::kFloat), logit_normal_times(positions, seed, student),
-                 dropped(rows.labels.index_select(0, index), positions, seed, student.label_drop, rows.shape.labels())};
+    return Batch{
+        rows.shape.codec->encode(rows.images.index_select(0, index)), rows.noise.index_select(0, index).to(at::kFloat),
+        drawn_times(positions, seed, *model.objective),
+        dropped(rows.labels.index_select(0, index), positions, seed, student.label_drop, model.field->no_label())};
   };
-  task.loss = [model](const Batch& b) mutable { return flow_matching_loss(model, b[0], b[1], b[2], b[3]); };
-  return {model.ptr(), task};
+  task.loss = [model](const Batch& b) { return model.objective->loss(*model.field, b[0], b[1], b[2], {b[3], {}}); };
+  return {model.field, task};
 }
 
 }  // namespace

@@ -77,16 +77,16 @@ void GraphBuilder::add_training_keys(StageNode& node) const {
 
 void GraphBuilder::add_tables() {
   for (const std::string& name : config_.compare) {
-    const std::string table = find_coupling(student_config(config_, name).coupling).table;
-    const std::string node_name = "coupling/" + table;
-    if (table.empty() || look_for_node(graph_, node_name) != nullptr) continue;
+    const CouplingKind& coupling = find_coupling(student_config(config_, name).coupling);
+    const std::string node_name = "coupling/" + coupling.table;
+    if (!coupling.has_table() || look_for_node(graph_, node_name) != nullptr) continue;
     if (!has_teacher()) {
       StageNode& teacher = add("teacher", "teacher", {"prepare"});
       add_keys(teacher, "teacher");
       add_training_keys(teacher);
     }
     StageNode& node = add(node_name, "couple", {"prepare", "teacher"});
-    node.table = table;
+    node.table = coupling.table;
     node.keys["pipeline.seed"] = value_text(config_, "pipeline.seed");
     add_keys(node, "couple");
     tables_.push_back(node_name);
@@ -127,11 +127,13 @@ void GraphBuilder::add_student(const std::string& name, std::int64_t seed) {
 /// teacher, if that filled its table.
 std::vector<std::string> GraphBuilder::compared_with(const std::string& student) const {
   const bool measures_pairs = config_.evaluate.pairing_rows > 0;
-  const std::string table = find_coupling(student_config(config_, student).coupling).table;
+  const CouplingKind& coupling = find_coupling(student_config(config_, student).coupling);
   std::vector<std::string> nodes;
-  if (measures_pairs) nodes = tables_;
-  else if (!table.empty()) nodes.push_back("coupling/" + table);
-  if (measures_pairs && !table.empty()) nodes.push_back("teacher");
+  if (measures_pairs)
+    nodes = tables_;
+  else if (coupling.has_table())
+    nodes.push_back("coupling/" + coupling.table);
+  if (measures_pairs && coupling.table_of_teacher) nodes.push_back("teacher");
   return nodes;
 }
 

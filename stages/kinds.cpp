@@ -3,6 +3,9 @@
 #include "method/couplings/coupling.h"
 #include "method/data/image_source.h"
 #include "method/features/open_network.h"
+#include "method/models/field.h"
+#include "method/objectives/objective.h"
+#include "method/paths/path.h"
 #include "pipeline/config/options.h"
 #include "stages/couple/couple.h"
 #include "stages/data/run_source.h"
@@ -159,6 +162,9 @@ Estimate estimate_run(const Config& config, const DatasetSize& dataset, const St
 void offer_members() {
   offer_choices("prepare.format", choices(source_kinds()));
   offer_choices("student.coupling", choices(coupling_kinds()));
+  offer_choices("student.field", choices(field_kinds()));
+  offer_choices("student.path", choices(path_kinds()));
+  offer_choices("student.objective", choices(objective_kinds()));
 }
 
 }  // namespace couplet

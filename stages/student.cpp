@@ -1,13 +1,13 @@
 #include "stages/student.h"
 
-#include "method/couplings/coupling_table.h"
-#include "method/data/noise.h"
+#include "method/data/codec.h"
+#include "method/sampling/guided_field.h"
 #include "method/solvers/fixed_step.h"
+#include "pipeline/config/options.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/held_out.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/autocast.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
 #include "stages/trained/models.h"
@@ -18,162 +18,189 @@
 
 #include <torch/torch.h>
 
-#include <cmath>
-#include <numeric>
-
 namespace couplet {
 namespace {
 
 constexpr std::int64_t preview_nfe = 4;
 
-/// t = 1 / (1 + exp(-n)), n normal (arXiv 2603.09014): the time of a training row.
-float logit_normal_time(const StudentConfig& config, std::uint64_t seed, Purpose purpose, std::int64_t index) {
-  const double logit =
-      config.time_mean + config.time_std * Draws(seed, purpose, static_cast<std::uint64_t>(index)).normal();
-  return static_cast<float>(1.0 / (1.0 + std::exp(-logit)));
+/// What a student is trained by.
+struct StudentTask {
+  const StageContext& context;
+  StudentConfig config;  ///< its own
+  std::uint64_t seed = 0;
+  DatasetShape shape;
+};
+
+/// A table that the teacher has filled belongs to the run's teacher.
+void require_same_teacher(const nlohmann::json& pairs, const std::filesystem::path& table, const RunDirectory& run) {
+  const std::string teacher = hash_file(run.teacher_ema());
+  const std::string made_with = pairs.at("teacher").get<std::string>();
+  if (made_with != teacher) {
+    fail("{} was made with teacher {}, but {} is {}: redo the couple stage (--redo couple)", table.string(), made_with,
+         run.teacher_ema().string(), teacher);
+  }
 }
 
-/// {image [n, C, H, W] on [-1, 1], z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the run.
-/// Rows, times and label drops depend on (seed, position) only; the coupling decides z alone.
-Batch student_batch(RowStream& rows, const BatchRange& range, const StudentConfig& config, const std::string& coupling,
-                    std::uint64_t seed, double sigma_f, const DatasetShape& shape) {
-  const std::vector<at::Tensor> read = rows.read(range.first, range.rows);
-  const at::Tensor image = shape.codec->encode(read[1]);
-  at::Tensor z;
-  if (coupling == "nf") {
-    z = read[0].to(torch::kFloat32) / sigma_f;
-  } else {
-    std::vector<std::int64_t> positions(static_cast<std::size_t>(range.rows));
-    std::iota(positions.begin(), positions.end(), range.first);
-    z = normal_rows(image.sizes().slice(1).vec(), seed, Purpose::student_noise, positions);
+std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingKind& kind) {
+  const RunDirectory& run = task.context.run;
+  const Config& config = task.context.config;
+  CouplingSources sources;
+  sources.train_images = run.train_images();
+  sources.test_images = run.test_images();
+  if (kind.has_table()) {
+    sources.train_table = run.table(kind.table, "train");
+    sources.test_table = run.table(kind.table, "test");
   }
-  at::Tensor times = torch::empty({range.rows}, torch::kFloat32), labels = read[2].to(torch::kInt64);
+  sources.reads = training_reads(config.storage);
+  sources.flips = config.couple.flips;
+  sources.replicates = config.couple.replicates;
+  sources.block_rows = config.couple.block_rows;
+  sources.window_blocks = task.config.window_blocks;
+  sources.seed = task.seed;
+  sources.held_out_seed = static_cast<std::uint64_t>(config.pipeline.seed);
+  std::unique_ptr<Coupling> coupling = kind.make(sources);
+  if (kind.table_of_teacher) require_same_teacher(coupling->provenance(), sources.train_table, run);
+  return coupling;
+}
+
+/// The student as training begins.
+StudentModel new_student(const StudentTask& task) {
+  const StudentConfig& config = task.config;
+  const StageNode& node = task.context.node;
+  const FieldKind& kind = find_field(config.field);
+  const FieldOptions options = student_options(config, task.shape);
+  const std::shared_ptr<Field> field = kind.make(options, task.seed);
+  if (!config.init.empty()) {
+    const NamedTensors published = read_tensors(config.init);
+    load_tensors(*field, kind.import_weights ? kind.import_weights(published) : published, config.init);
+    say("weights start from {}", config.init);
+  }
+  field->to(task.context.device);
+  say("{} {}, seed {}: depth {}, width {}, {} heads, {:.2f} M parameters; {} along the {} path, coupling {}", kind.name,
+      node.student, node.seed, options.depth, options.channels, options.heads,
+      static_cast<double>(parameter_count(*field)) / 1e6, config.objective, config.path, config.coupling);
+  return {field, student_objective(config)};
+}
+
+/// The time of a row, drawn from (seed, purpose, index).
+float draw_time(const Objective& objective, std::uint64_t seed, Purpose purpose, std::int64_t index) {
+  Draws draws(seed, purpose, static_cast<std::uint64_t>(index));
+  return static_cast<float>(objective.draw_time(draws));
+}
+
+/// {image [n, C, H, W] as models see it, z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the
+/// run. Times and label drops depend on (seed, position) only, whatever the coupling.
+Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentModel& student, const BatchRange& range) {
+  const Pairs pairs = coupling.draw(range);
+  const at::Tensor times = torch::empty({range.rows}, torch::kFloat32);
   auto* time = times.data_ptr<float>();
-  auto* label = labels.data_ptr<std::int64_t>();
+  auto* label = pairs.label.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < range.rows; ++i) {
-    const auto position = static_cast<std::uint64_t>(range.first + i);
-    time[i] = logit_normal_time(config, seed, Purpose::time, range.first + i);
-    if (Draws(seed, Purpose::label_drop, position).uniform() < config.label_drop) label[i] = shape.labels();
+    const std::int64_t position = range.first + i;
+    time[i] = draw_time(*student.objective, task.seed, Purpose::time, position);
+    Draws drop(task.seed, Purpose::label_drop, static_cast<std::uint64_t>(position));
+    if (drop.uniform() < task.config.label_drop) label[i] = student.field->no_label();
   }
-  return {image, z, times, labels};
+  return {task.shape.codec->encode(pairs.image), pairs.noise, times, pairs.label};
 }
 
-/// The flow-matching loss on held-out rows {noise, image, label} of the coupling table, at fixed times; an independent
-/// student's from fixed noise. Collective.
-double validate(SiT& model, const HeldOut& held_out, const StageContext& context, const Codec& codec, double sigma_f) {
-  const StudentConfig& config = context.config.student;
+/// The objective's error on held-out pairs, at fixed times. Collective.
+double validate(const StudentTask& task, const Coupling& coupling, const StudentModel& student) {
+  const StageContext& context = task.context;
+  const HeldOutRows held_out(coupling.held_out_rows(), task.config.training.validate_rows);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
-  return held_out.mean(1, context.communicator, [&](const HeldOut::Rows& rows) {
-    const at::Tensor image = codec.encode(rows.columns[1]);
-    const at::Tensor z = context.node.coupling == "nf"
-                             ? rows.columns[0].to(torch::kFloat32) / sigma_f
-                             : normal_rows(image.sizes().slice(1).vec(), seed, Purpose::validation_start, rows.numbers);
+  return held_out.mean(1, context.communicator, [&](const std::vector<std::int64_t>& rows) {
+    const Pairs pairs = coupling.held_out(rows);
     std::vector<float> times;
-    for (const std::int64_t row : rows.numbers)
-      times.push_back(logit_normal_time(config, seed, Purpose::validation_time, row));
-    Batch batch{image, z, torch::tensor(times), rows.columns[2].to(torch::kInt64)};
-    for (at::Tensor& tensor : batch) tensor = tensor.to(context.device);
-    return flow_matching_errors(model, batch[0], batch[1], batch[2], batch[3]).unsqueeze(1);
+    for (const std::int64_t row : rows)
+      times.push_back(draw_time(*student.objective, seed, Purpose::validation_time, row));
+    const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
+    return student.objective
+        ->errors(*student.field, there(task.shape.codec->encode(pairs.image)), there(pairs.noise),
+                 there(torch::tensor(times)), {there(pairs.label), {}})
+        .unsqueeze(1);
   })[0];
 }
 
 /// Samples by a few Euler steps.
-at::Tensor sample(SiT& model, const Starts& starts, const std::string& precision, torch::Device device) {
-  const at::Tensor labels = starts.labels.to(device);
-  const VelocityField velocity = [&](const at::Tensor& x, double t) {
-    const Autocast autocast(precision, device);
-    return model->forward(x, torch::full({x.size(0)}, t, x.options()), labels);
+at::Tensor sample(const StudentFlow& flow, const InitialNoise& initial) {
+  return solve(flow.velocity(initial.condition), flow.start(initial.z), Solver::euler, Grid::uniform, preview_nfe);
+}
+
+/// What the trainer is given; the previews are the caller's. Refers to `task` and `coupling`.
+TrainingTask training_task(const StudentTask& task, Coupling& coupling, const StudentModel& student) {
+  const StudentConfig& config = task.config;
+  TrainingTask training;
+  training.name = task.context.node.name;
+  training.directory = task.context.directory();
+  training.training = config.training;
+  training.provenance = {{"stage", task.context.node.fingerprint},
+                         {"coupling", coupling.provenance()},
+                         {"init", config.init.empty() ? "" : hash_file(config.init)}};
+  training.batch = [=, &task, &coupling](const BatchRange& range) {
+    return student_batch(task, coupling, student, range);
   };
-  return solve(velocity, starts.z.to(device), Solver::euler, Grid::uniform, preview_nfe);
+  training.batch_state = state_of(coupling);
+  training.loss = [=](const Batch& batch) {
+    return student.objective->loss(*student.field, batch[0], batch[1], batch[2], {batch[3], {}});
+  };
+  training.validate = [=, &task, &coupling] {
+    return nlohmann::json{{"test_loss", validate(task, coupling, student)}};
+  };
+  training.validate_every = config.training.validate_every;
+  training.best_of = "test_loss";
+  training.flops_per_image = forward_passes_a_training_image * student.field->forward_flops();
+  return training;
 }
 
-/// The table, the teacher and the data set of a run belong together.
-void check_provenance(const RowTable& table, const RunDirectory& run) {
-  const std::string teacher = hash_file(run.teacher_ema());
-  const std::string made_with = table.provenance().at("teacher").get<std::string>();
-  if (made_with != teacher) {
-    fail("{} was made with teacher {}, but {} is {}: redo the couple stage (--redo couple)", table.path().string(),
-         made_with, run.teacher_ema().string(), teacher);
-  }
-}
-
-/// The model as training begins.
-SiT new_student(const StageContext& context, const DatasetShape& shape, std::uint64_t seed) {
-  const StudentConfig& config = context.config.student;
-  const SiTOptions options = student_options(config, shape);
-  SiT model = make_sit(options, seed);
-  if (!config.init.empty()) {
-    load_tensors(*model, import_sit(read_tensors(config.init)), config.init);
-    say("weights start from {} (SiT's time and sign folded in)", config.init);
-  }
-  model->to(context.device);
-  say("SiT {}, seed {}: depth {}, width {}, {} heads, {:.2f} M parameters", context.node.coupling, context.node.seed,
-      options.depth, options.channels, options.heads, static_cast<double>(parameter_count(*model)) / 1e6);
-  return model;
+void publish_student(const StudentTask& task, const Field& field, const TrainingResult& result) {
+  const Busy busy("publishing the student");
+  const StudentConfig& config = task.config;
+  const std::filesystem::path directory = task.context.directory();
+  std::map<std::string, std::string> sizes = field.sizes();
+  sizes["time"] = "couplet: 0 data, 1 noise, field to noise";
+  publish_tensors(directory / "weights.safetensors", result.weights, sizes);
+  for (const auto& ema : result.emas) publish_tensors(directory / ema.file, ema.tensors, sizes);
+  publish_file(directory / "summary.json", nlohmann::json{{"student", task.context.node.student},
+                                                          {"coupling", config.coupling},
+                                                          {"field", config.field},
+                                                          {"path", config.path},
+                                                          {"objective", config.objective},
+                                                          {"seed", task.context.node.seed},
+                                                          {"parameters", parameter_count(field)},
+                                                          {"images", result.steps * config.training.batch},
+                                                          {"steps", result.steps}}
+                                                   .dump(2) +
+                                               "\n");
 }
 
 }  // namespace
 
+std::optional<BatchState> state_of(Coupling& coupling) {
+  if (coupling.state().empty()) return std::nullopt;
+  return BatchState{.file = "coupling.safetensors",
+                    .state = [&coupling] { return coupling.state(); },
+                    .restore = [&coupling](const NamedTensors& state) { coupling.restore(state); }};
+}
+
 void student(StageContext& context) {
   const Config& config = context.config;
-  const std::string& coupling = context.node.coupling;
-  const std::uint64_t seed = student_seed(config.pipeline.seed, context.node.seed);
-  const RowTable table = open_for_training(context.run.coupling(), coupling_format, config.storage);
-  check_provenance(table, context.run);
-  const RowTable images(context.run.train_images(), "couplet-dataset");
-  const DatasetShape shape = dataset_shape(images);
-  const double sigma_f = table.summary().at("sigma_f").get<double>();
-  SiT model = new_student(context, shape, seed);
-  const SiTOptions& options = model->options();
+  const StudentTask task{context, student_config(config, context.node.student),
+                         student_seed(config.pipeline.seed, context.node.seed),
+                         dataset_shape(RowTable(context.run.train_images(), "couplet-dataset"))};
+  const std::unique_ptr<Coupling> coupling = open_coupling(task, find_coupling(task.config.coupling));
+  const StudentModel student = new_student(task);
+  TrainingTask training = training_task(task, *coupling, student);
 
-  RowStream rows(table, {"noise", "image", "label"}, config.student.window_blocks, seed);
-  TrainingTask task;
-  task.name = context.node.name;
-  task.directory = context.directory();
-  task.training = config.student.training;
-  task.provenance = {{"stage", context.node.fingerprint},
-                     {"table", table.content_hash()},
-                     {"init", config.student.init.empty() ? "" : hash_file(config.student.init)}};
-  task.batch = [&](const BatchRange& range) {
-    return student_batch(rows, range, config.student, coupling, seed, sigma_f, shape);
+  const StudentFlow flow(student, {}, task.config.training.precision);
+  Previewer previewer(context, task.shape, task.config.preview);
+  training.preview = [&] {
+    return previewer.make([&](const InitialNoise& initial) { return sample(flow, initial.to(context.device)); });
   };
-  task.loss = [&](const Batch& b) { return flow_matching_loss(model, b[0], b[1], b[2], b[3]); };
-  const RowTable test_table(context.run.coupling_test(), coupling_format);
-  const HeldOut held_out(test_table, {"noise", "image", "label"}, config.student.training.validate_rows);
-  task.validate = [&] {
-    return nlohmann::json{{"test_loss", validate(model, held_out, context, *shape.codec, sigma_f)}};
-  };
-  task.validate_every = config.student.training.validate_every;
-  task.best_of = "test_loss";
-  Previewer previewer(context, shape, config.student.preview);
-  task.preview = [&] {
-    return previewer.make(
-        [&](const Starts& starts) { return sample(model, starts, config.student.training.precision, context.device); });
-  };
-  task.preview_every = config.student.preview.every;
-  task.flops_per_image = forward_passes_a_training_image * forward_flops(options);
-  const TrainingResult result = train(task, *model, config.pipeline, context.communicator, context.device);
+  training.preview_every = task.config.preview.every;
 
-  if (!context.communicator.is_root()) return;
-  const Busy busy("publishing the student");
-  const std::map<std::string, std::string> sizes = {{"in_channels", std::to_string(options.in_channels)},
-                                                    {"input_size", std::to_string(options.image_size)},
-                                                    {"patch_size", std::to_string(options.patch)},
-                                                    {"hidden_size", std::to_string(options.channels)},
-                                                    {"depth", std::to_string(options.depth)},
-                                                    {"num_heads", std::to_string(options.heads)},
-                                                    {"num_classes", std::to_string(options.num_classes)},
-                                                    {"time", "couplet: 0 data, 1 noise, field to noise"}};
-  publish_tensors(context.directory() / "weights.safetensors", result.weights, sizes);
-  for (const auto& ema : result.emas) publish_tensors(context.directory() / ema.file, ema.tensors, sizes);
-  publish_file(context.directory() / "summary.json",
-               nlohmann::json{{"coupling", coupling},
-                              {"seed", context.node.seed},
-                              {"parameters", parameter_count(*model)},
-                              {"images", result.steps * config.student.training.batch},
-                              {"steps", result.steps}}
-                       .dump(2) +
-                   "\n");
+  const TrainingResult result = train(training, *student.field, config.pipeline, context.communicator, context.device);
+  if (context.communicator.is_root()) publish_student(task, *student.field, result);
 }
 
 }  // namespace couplet

@@ -121,8 +121,8 @@ void teacher(StageContext& context) {
   const TeacherSampling sampling{{}, denoising_std(config.teacher), config.teacher.training.precision};
   Previewer previewer(context, shape, config.teacher.preview);
   task.preview = [&] {
-    return previewer.make([&](const Starts& starts) {
-      return sample_teacher(model, starts.z, {starts.labels, {}}, sampling).images();
+    return previewer.make([&](const InitialNoise& initial) {
+      return sample_teacher(model, initial.z, initial.condition, sampling).images();
     });
   };
   task.preview_every = config.teacher.preview.every;

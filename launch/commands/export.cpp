@@ -1,6 +1,7 @@
 // couplet export: a trained model's weights as the programs that published its architecture load them.
 #include "launch/commands/commands.h"
 
+#include "method/models/fields/sit.h"
 #include "pipeline/config/options.h"
 #include "pipeline/run/stage_record.h"
 #include "pipeline/tensor/torch_file.h"
@@ -72,9 +73,22 @@ PeerModel teacher_for_peer(const Config& config, const DatasetShape& shape, cons
                                    : fmt::format("Gaussian, of standard deviation {}", noise.standard_deviation)}}};
 }
 
+/// willisma/SiT integrates the network itself along straight paths: it has no way to say anything else.
+void require_peer_student(const StudentConfig& student) {
+  const auto require = [](const char* key, const std::string& found, const char* expected) {
+    if (found != expected)
+      refuse("{} = {}: willisma/SiT runs {} = {} only, and a file for it would sample something else", key, found, key,
+             expected);
+  };
+  require("student.field", student.field, "sit");
+  require("student.path", student.path, "linear");
+  require("student.objective", student.objective, "velocity");
+}
+
 PeerModel student_for_peer(const StudentConfig& config, const DatasetShape& shape,
                            const std::filesystem::path& weights) {
-  const SiTOptions o = student_options(config, shape);
+  require_peer_student(config);
+  const SiTOptions o = sit_options(student_options(config, shape));
   return {"willisma/SiT",
           "models.SiT",
           {{"input_size", text(o.image_size)},

@@ -6,6 +6,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <utility>
+
 namespace couplet {
 
 void check(const Guidance& guidance) {
@@ -19,16 +22,26 @@ void check(const Guidance& guidance) {
   }
 }
 
-VelocityField student_field(const SiT& student, const at::Tensor& labels, const Guidance& guidance,
-                            const std::string& precision) {
-  return [model = student, labels, guidance, precision](const at::Tensor& x, double t) mutable {
-    const Autocast autocast(precision, x.device());
+StudentFlow::StudentFlow(StudentModel student, const Guidance& guidance, std::string precision)
+    : student_(std::move(student)), guidance_(guidance), precision_(std::move(precision)) {}
+
+VelocityField StudentFlow::velocity(const Condition& condition) const {
+  return [flow = *this, condition](const at::Tensor& x, double t) {
+    const auto& [field, objective] = flow.student_;
+    const Autocast autocast(flow.precision_, x.device());
+    const double time = std::clamp(t, objective->first_time(), objective->last_time());
     return by_row_chunks(x.size(0), x.device(), [&](std::int64_t first, std::int64_t count) {
-      const at::Tensor times = at::full({count}, t, x.options());
-      return model->guided_velocity(x.narrow(0, first, count), times, labels.narrow(0, first, count),
-                                    guidance.acts_at(t) ? guidance.scale : 1);
+      const at::Tensor rows = x.narrow(0, first, count);
+      const at::Tensor times = at::full({count}, time, x.options());
+      const at::Tensor output = guided_output(*field, rows, times, condition.narrow(first, count),
+                                              flow.guidance_.acts_at(t) ? flow.guidance_.scale : 1);
+      return objective->velocity(output, rows, times);
     });
   };
+}
+
+at::Tensor StudentFlow::start(const at::Tensor& z) const {
+  return prior_scale() == 1 ? z : z * prior_scale();
 }
 
 }  // namespace couplet

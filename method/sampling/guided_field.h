@@ -1,15 +1,18 @@
-// A student as a field to integrate, with classifier-free guidance where it is asked for.
+// A student as one velocity field in our time, whatever its network gives and whatever path it was trained along; with
+// classifier-free guidance where it is asked for.
 #pragma once
 
-#include "method/models/sit.h"
+#include "method/data/condition.h"
+#include "method/models/field.h"
+#include "method/objectives/objective.h"
 #include "method/solvers/velocity_field.h"
 
-#include <functional>
+#include <memory>
 #include <string>
 
 namespace couplet {
 
-/// v_unlabelled + scale (v_labelled - v_unlabelled) at times in [from, to], the labelled field alone elsewhere
+/// f_unlabelled + scale (f_labelled - f_unlabelled) at times in [from, to], the labelled field alone elsewhere
 /// (Kynkäänniemi et al., arXiv 2404.07724). Scale 1: none.
 struct Guidance {
   double scale = 1;
@@ -20,9 +23,31 @@ struct Guidance {
 /// Refuses an interval that is not within [0, 1], that is empty, or that is given where there is no guidance.
 void check(const Guidance& guidance);
 
-/// The field of a student (shared, not copied) for rows of these labels: int64 [n], on the model's device. Matrix
-/// products in `precision`. A guided evaluation counts as one. Gradients are recorded where the caller's mode says so.
-VelocityField student_field(const SiT& student, const at::Tensor& labels, const Guidance& guidance,
-                            const std::string& precision);
+/// A student: its network, and what the network has learnt. Copies share both.
+struct StudentModel {
+  std::shared_ptr<Field> field;
+  std::shared_ptr<const Objective> objective;
+};
+
+/// A student's flow from noise at t = 1 to images at t = 0.
+class StudentFlow {
+public:
+  /// Matrix products in `precision`.
+  StudentFlow(StudentModel student, const Guidance& guidance, std::string precision);
+
+  /// The velocity of rows of this condition, which lies on the model's device. A guided evaluation counts as one. Rows
+  /// are computed in chunks. Gradients are recorded where the caller's mode says so. Outside the objective's first and
+  /// last time it is that of the nearest.
+  VelocityField velocity(const Condition& condition) const;
+  /// The states at t = 1 of noise z of unit variance.
+  at::Tensor start(const at::Tensor& z) const;
+  /// Their standard deviation.
+  double prior_scale() const { return student_.objective->path().prior_scale(); }
+
+private:
+  StudentModel student_;
+  Guidance guidance_;
+  std::string precision_;
+};
 
 }  // namespace couplet

@@ -66,7 +66,7 @@ double larger_norm(const at::Tensor& errors) {
 }  // namespace
 
 FlowLikelihood flow_likelihood(const VelocityField& field, const at::Tensor& x, const Tolerance& tolerance,
-                               const at::Tensor& probes) {
+                               const at::Tensor& probes, double prior_scale) {
   const std::int64_t rows = x.size(0), values = x.numel() / std::max<std::int64_t>(rows, 1);
   if (probes.defined() && (probes.dim() != x.dim() + 1 || probes.sizes().slice(1) != x.sizes())) {
     fail("probes of shape {} for images of shape {}: expected one more dimension in front",
@@ -79,8 +79,9 @@ FlowLikelihood flow_likelihood(const VelocityField& field, const at::Tensor& x, 
   const at::Tensor start = at::cat({x.flatten(1), at::zeros({rows, 1}, x.options())}, 1).to(at::kDouble);
   const AdaptiveSolution end = solve_adaptively(together, start, 0, 1, tolerance, larger_norm);
   const at::Tensor squares = end.x.narrow(1, 0, values).square().sum(1);
-  const double constant = 0.5 * static_cast<double>(values) * std::log(2 * std::numbers::pi);
-  return {(end.x.select(1, values) - 0.5 * squares - constant).cpu(), end.nfe};
+  const double constant = static_cast<double>(values) * (0.5 * std::log(2 * std::numbers::pi) + std::log(prior_scale));
+  const double factor = 0.5 / (prior_scale * prior_scale);
+  return {(end.x.select(1, values) - factor * squares - constant).cpu(), end.nfe};
 }
 
 at::Tensor rademacher_probes(std::int64_t count, const std::vector<std::int64_t>& shape, std::uint64_t seed,

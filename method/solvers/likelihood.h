@@ -14,13 +14,13 @@ struct FlowLikelihood {
   std::int64_t nfe = 0;  ///< evaluations of the field with its trace, of the batch
 };
 
-/// log p_0(x) = log N(x_1; 0, I) + ∫₀¹ Tr(∂v/∂x)(x_t, t) dt along the path from x at t = 0, by dopri5 over path and
+/// log p_0(x) = log N(x_1; 0, s² I) + ∫₀¹ Tr(∂v/∂x)(x_t, t) dt along the path from x at t = 0, by dopri5 over path and
 /// integral together (float64; the field is asked in x's type, with gradients). The error norm is the larger of the
 /// two's root mean squares. Without `probes` the trace is exact: a backward pass for each value of an image, so for
 /// few values only. With probes [count, rows, shape of a row] of ±1 it is Hutchinson's estimate, mean of εᵀ(∂v/∂x)ε,
-/// unbiased in the integral as ε stays the same along a path: a backward pass a probe.
+/// unbiased in the integral as ε stays the same along a path: a backward pass a probe. `prior_scale`: s.
 FlowLikelihood flow_likelihood(const VelocityField& field, const at::Tensor& x, const Tolerance& tolerance,
-                               const at::Tensor& probes = {});
+                               const at::Tensor& probes = {}, double prior_scale = 1);
 
 /// [count, rows.size(), shape...] of ±1, float32: a function of (seed, row, number of the probe).
 at::Tensor rademacher_probes(std::int64_t count, const std::vector<std::int64_t>& shape, std::uint64_t seed,

@@ -45,7 +45,7 @@ double inverted(const CostModel& model) {
   return forward_flops(teacher_options(model.config.teacher, model.dataset.shape));
 }
 double velocity(const StudentConfig& student, const CostModel& model) {
-  return forward_flops(student_options(student, model.dataset.shape));
+  return find_field(student.field).forward_flops(student_options(student, model.dataset.shape));
 }
 
 /// Images that the classifier scores cost something where there is one.
@@ -115,10 +115,10 @@ Flops evaluate_teacher(const CostModel& model) {
 Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const EvaluateConfig& evaluate = model.config.evaluate;
   const StudentConfig student = student_config(model.config, node.student);
-  const std::string table = find_coupling(student.coupling).table;
+  const CouplingKind& coupling = find_coupling(student.coupling);
   double evaluations = number(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0;
   if (evaluate.guidance.front() != 1) evaluations *= 2;  // a guided evaluation is one of twice the rows
-  for (const SamplingSetting& sampling : sampling_settings(evaluate, student, table)) {
+  for (const SamplingSetting& sampling : sampling_settings(evaluate, student, coupling.table)) {
     const double samples =
         number(sampling.table.empty() ? evaluate.samples : std::min(evaluate.samples, model.dataset.test_rows));
     evaluations += samples * evaluations_of(sampling.integration) * (sampling.field.guidance.scale == 1 ? 1 : 2);
@@ -126,7 +126,7 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   }
   const double pairs = number(evaluate.pairing_rows);
   const double tables = number(std::ranges::count_if(model.graph, [](const auto& one) { return !one.table.empty(); }));
-  const double compared = table.empty() ? 0 : pairs;  // with the teacher's samples of the same noise
+  const double compared = coupling.table_of_teacher ? pairs : 0;  // with the teacher's samples of the same noise
   evaluations +=
       (2 * tables * pairs + compared) * number(evaluate.pairing_nfe) * (evaluate.guidance.front() == 1 ? 1 : 2);
   const double traces = passes_a_gradient_of_the_image * number(evaluate.likelihood_probes);
@@ -179,7 +179,8 @@ StageCost student_cost(const StageNode& node, const CostModel& model) {
   const StudentConfig config = student_config(model.config, node.student);
   const double forward = velocity(config, model);
   StageCost cost = training_cost(node, config.training, forward,
-                                 parameter_count(student_options(config, model.dataset.shape)), model);
+                                 find_field(config.field).parameter_count(student_options(config, model.dataset.shape)),
+                                 model);
   cost.flops = cost.flops + preview_flops(config.preview, config.training, forward * number(preview_nfe), model);
   return cost;
 }

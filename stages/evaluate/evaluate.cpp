@@ -1,7 +1,9 @@
 #include "stages/evaluate/evaluate.h"
 
 #include "method/data/images.h"
-#include "method/sampling/starts.h"
+#include "method/sampling/guided_field.h"
+#include "method/sampling/initial_noise.h"
+#include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
@@ -64,9 +66,9 @@ void score_teacher(Evaluation& evaluation, const ScoreRequest& request) {
   const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
   const std::vector<SampleScore> scores = evaluation.scorer().score(
       [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = fresh_starts(evaluation.shape, seed, first, count);
-        const TeacherSamples samples = sample_teacher(teacher, starts.z, {starts.labels, {}}, sampling);
-        Generated made{{samples.raw}, starts.labels};
+        const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count);
+        const TeacherSamples samples = sample_teacher(teacher, initial.z, initial.condition, sampling);
+        Generated made{{samples.raw}, initial.condition.labels};
         if (request.key.denoised) made.variants.push_back(samples.denoised);
         return made;
       },
@@ -95,7 +97,7 @@ SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) 
   const SamplingSetting& sampling = *request.sampling;
   const bool from_table = !sampling.table.empty();
   const c10::Device device = evaluation.context.device;
-  const VelocityOf velocity = evaluation.velocity(sampling.field);
+  const StudentFlow flow = evaluation.flow(sampling.field);
   std::optional<RowTable> held_out;
   if (from_table) held_out.emplace(evaluation.table(sampling.table, "test"));
   const double sigma_f = from_table ? evaluation.sigma_f(sampling.table) : 1;
@@ -103,11 +105,12 @@ SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) 
   const std::int64_t samples = evaluation.config().samples;
   return evaluation.scorer().score(
       [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = from_table ? table_starts(*held_out, sigma_f, first, count)
-                                         : fresh_starts(evaluation.shape, seed, first, count);
+        const InitialNoise initial = (from_table ? table_noise(*held_out, sigma_f, first, count)
+                                                 : fresh_noise(evaluation.shape, seed, first, count))
+                                         .to(device);
         const Integrated made =
-            integrate(velocity(starts.labels.to(device)), starts.z.to(device), sampling.integration);
-        return Generated{{made.x}, starts.labels, made.nfe};
+            integrate(flow.velocity(initial.condition), flow.start(initial.z), sampling.integration);
+        return Generated{{made.x}, initial.condition.labels, made.nfe};
       },
       1, from_table ? std::min(samples, held_out->rows()) : samples, evaluation.journal(request))[0];
 }

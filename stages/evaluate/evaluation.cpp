@@ -68,7 +68,7 @@ const RealFeatures* Evaluation::real() {
   return real_.get();
 }
 
-const SiT& Evaluation::student_model(double ema) {
+const StudentModel& Evaluation::student_model(double ema) {
   if (!model_ || model_ema_ != ema) {
     const auto weights = student_weights(context.run, student_, context.node.student, context.node.seed, ema);
     model_ = load_student(weights, student_, shape, context.device);
@@ -77,11 +77,8 @@ const SiT& Evaluation::student_model(double ema) {
   return *model_;
 }
 
-VelocityOf Evaluation::velocity(const FieldSetting& field) {
-  return [model = student_model(field.ema), guidance = field.guidance,
-          precision = config().precision](const at::Tensor& labels) {
-    return student_field(model, labels, guidance, precision);
-  };
+StudentFlow Evaluation::flow(const FieldSetting& field) {
+  return {student_model(field.ema), field.guidance, config().precision};
 }
 
 RowTable Evaluation::table(const std::string& name, const std::string& split) const {

@@ -2,9 +2,8 @@
 #pragma once
 
 #include "method/data/dataset.h"
-#include "method/models/sit.h"
+#include "method/sampling/guided_field.h"
 #include "method/scoring/scorer.h"
-#include "method/solvers/velocity_field.h"
 #include "pipeline/distributed/slices.h"
 #include "pipeline/run/stage_context.h"
 #include "stages/evaluate/sampling_settings.h"
@@ -21,9 +20,6 @@
 #include <string>
 
 namespace couplet {
-
-/// A student's field for rows of these labels (int64 [n], on the model's device).
-using VelocityOf = std::function<VelocityField(const at::Tensor& labels)>;
 
 /// Where the samples counted so far of the score under way are kept.
 std::filesystem::path score_journal(const StageContext& context);
@@ -51,9 +47,9 @@ public:
   const RealFeatures* real();
 
   /// The student with the weights of one EMA rate.
-  const SiT& student_model(double ema);
-  /// Its field, as the setting has it.
-  VelocityOf velocity(const FieldSetting& field);
+  const StudentModel& student_model(double ema);
+  /// Its flow, as the setting has it.
+  StudentFlow flow(const FieldSetting& field);
   /// A coupling table of the run: its split, and σ_f.
   RowTable table(const std::string& name, const std::string& split) const;
   double sigma_f(const std::string& table) const;
@@ -79,7 +75,7 @@ private:
   std::optional<Scorer> scorer_;
   ScoreNetwork network_, classifier_;
   std::shared_ptr<const RealFeatures> real_;
-  std::optional<SiT> model_;
+  std::optional<StudentModel> model_;
   double model_ema_ = 0;
 };
 

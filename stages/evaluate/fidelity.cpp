@@ -3,8 +3,9 @@
 #include "method/data/codec.h"
 #include "method/metrics/image_similarity.h"
 #include "method/metrics/pairing.h"
-#include "method/sampling/starts.h"
+#include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
+#include "method/solvers/fixed_step.h"
 #include "method/solvers/trajectory.h"
 #include "pipeline/loader/table_rows.h"
 #include "stages/evaluate/pictures.h"
@@ -47,11 +48,12 @@ at::Tensor pairing_figures(const PairingInput& input, const Codec& codec) {
 }
 
 /// The first samples on their way from noise to image: at t = 1, 7/8 ... 0.
-std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const VelocityOf& velocity, std::uint64_t seed) {
+std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const StudentFlow& flow, std::uint64_t seed) {
   constexpr std::int64_t rows = 6, parts = 8;
   const c10::Device device = evaluation.context.device;
-  const Starts starts = fresh_starts(evaluation.shape, seed, 0, rows);
-  return trajectory(velocity(starts.labels.to(device)), starts.z.to(device), evaluation.config().curvature_steps, parts);
+  const InitialNoise initial = fresh_noise(evaluation.shape, seed, 0, rows).to(device);
+  return trajectory(flow.velocity(initial.condition), flow.start(initial.z),
+                    evaluation.config().curvature_steps, parts);
 }
 
 }  // namespace
@@ -59,15 +61,15 @@ std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const V
 void measure_paths(Evaluation& evaluation, const ScoreRequest& request) {
   const EvaluateConfig& config = evaluation.config();
   const StageContext& context = evaluation.context;
-  const VelocityOf velocity = evaluation.velocity(field_of(request.key));
+  const StudentFlow flow = evaluation.flow(field_of(request.key));
   const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
   const std::vector<double> times = deviation_times(config.curvature_steps);
   const auto figures = 3 + static_cast<std::int64_t>(times.size());
   const at::Tensor means = mean_over_rows(
       evaluation, request, config.curvature_samples, figures, [&](std::int64_t first, std::int64_t count) {
-        const Starts starts = fresh_starts(evaluation.shape, seed, first, count);
-        const PathShape shape = path_shape(velocity(starts.labels.to(context.device)), starts.z.to(context.device),
-                                           config.curvature_steps);
+        const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count).to(context.device);
+        const PathShape shape =
+            path_shape(flow.velocity(initial.condition), flow.start(initial.z), config.curvature_steps);
         return torch::cat({torch::stack({shape.curvature, shape.straightness, shape.transport}, 1), shape.deviation},
                           1);
       });
@@ -75,7 +77,7 @@ void measure_paths(Evaluation& evaluation, const ScoreRequest& request) {
   const std::vector<double> deviation(along.data_ptr<double>(), along.data_ptr<double>() + along.numel());
   if (context.communicator.is_root())
     publish_trajectory(context.run.pictures() / (evaluation.model_name() + "-trajectory.png"),
-                       first_trajectories(evaluation, velocity, seed), *evaluation.shape.codec);
+                       first_trajectories(evaluation, flow, seed), *evaluation.shape.codec);
   const auto keep = [&](const char* metric, std::int64_t figure, const nlohmann::json& details) {
     evaluation.keep(request.key, request.with, metric, means[figure].item<double>(), config.curvature_samples, details);
   };
@@ -90,7 +92,7 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
   const ScoreKey& key = request.key;
   const RowTable table = evaluation.table(key.table, key.split);
   const RowTable& images = key.split == "train" ? evaluation.train : evaluation.test;
-  const VelocityOf velocity = evaluation.velocity(field_of(key));
+  const StudentFlow flow = evaluation.flow(field_of(key));
   const Codec& codec = *evaluation.shape.codec;
   const std::int64_t pool = std::min(pool_rows, images.rows());
   const at::Tensor pool_images = codec.encode(read_rows(images, "image", 0, pool));
@@ -103,15 +105,15 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
         std::vector<at::Tensor> z, x, labels, own;
         for (std::int64_t i = 0; i < count; ++i) {
           const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
-          const Starts start = table_starts(table, sigma_f, row, 1);
-          z.push_back(start.z);
-          labels.push_back(start.labels);
+          const InitialNoise initial = table_noise(table, sigma_f, row, 1);
+          z.push_back(initial.z);
+          labels.push_back(initial.condition.labels);
           x.push_back(codec.encode(read_rows(table, "image", row, 1)));
           own.push_back(read_rows(table, "sample", row, 1));
         }
         const at::Tensor label = torch::cat(labels);
-        const at::Tensor made = solve(velocity(label.to(device)), torch::cat(z).to(device), Solver::euler,
-                                      Grid::uniform, config.pairing_nfe)
+        const at::Tensor made = solve(flow.velocity({label.to(device), {}}), flow.start(torch::cat(z).to(device)),
+                                      Solver::euler, Grid::uniform, config.pairing_nfe)
                                     .cpu();
         return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)}, codec);
       });
@@ -129,17 +131,16 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
 void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& request) {
   const Config& config = evaluation.context.config;
   const c10::Device device = evaluation.context.device;
-  const VelocityOf velocity = evaluation.velocity(field_of(request.key));
+  const StudentFlow flow = evaluation.flow(field_of(request.key));
   TarFlow teacher = load_teacher(evaluation.context.run, config.teacher, evaluation.shape, device);
   const TeacherSampling sampling{{}, denoising_std(config.teacher)};
   const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
   const std::int64_t rows = config.evaluate.pairing_rows;
   const at::Tensor mean = mean_over_rows(evaluation, request, rows, 1, [&](std::int64_t first, std::int64_t count) {
-    const Starts starts = fresh_starts(evaluation.shape, seed, first, count);
-    const at::Tensor z = starts.z.to(device), labels = starts.labels.to(device);
-    const at::Tensor theirs = sample_teacher(teacher, z, {labels, {}}, sampling).images();
-    const at::Tensor ours =
-        solve(velocity(labels), z, Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
+    const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count).to(device);
+    const at::Tensor theirs = sample_teacher(teacher, initial.z, initial.condition, sampling).images();
+    const at::Tensor ours = solve(flow.velocity(initial.condition), flow.start(initial.z), Solver::euler, Grid::uniform,
+                                  config.evaluate.pairing_nfe);
     return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
   });
   evaluation.keep(request.key, request.with, "teacher_distance", mean.item<double>(), rows);

@@ -1,8 +1,14 @@
 // How straight a student's paths are and how well it keeps the pairs it was trained on (NFM, arXiv 2603.09014).
 #pragma once
 
+#include "method/data/condition.h"
+#include "method/data/dataset.h"
+#include "method/sampling/guided_field.h"
+#include "pipeline/run/stage_graph.h"
 #include "stages/evaluate/evaluation.h"
 #include "stages/evaluate/score_requests.h"
+#include "stages/results/score_record.h"
+#include "storage/tables/row_table.h"
 
 namespace couplet {
 

@@ -1,7 +1,6 @@
 #include "stages/evaluate/likelihood_scores.h"
 
 #include "method/data/noise.h"
-#include "method/sampling/guided_field.h"
 #include "method/solvers/likelihood.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
@@ -105,7 +104,7 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
   if (evaluation.shape.codec->levels() == 0)
     return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
                            {{"why", "the data set's codec stores no levels, so that there are no bits of them"}});
-  const SiT student = evaluation.student_model(request.key.ema);
+  const StudentFlow flow(evaluation.student_model(request.key.ema), {}, "float32");
   const std::int64_t rows = rows_of(evaluation);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums =
@@ -117,9 +116,10 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
         if (config.likelihood_probes > 0)
           probes = rademacher_probes(config.likelihood_probes, x.sizes().slice(1).vec(), seed, read.numbers);
         return by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
-          const VelocityField field = student_field(student, labels.narrow(0, from, n), {}, "float32");
-          const FlowLikelihood found = flow_likelihood(field, x.narrow(0, from, n), {config.atol, config.rtol},
-                                                       probes.defined() ? probes.narrow(1, from, n) : probes);
+          const VelocityField field = flow.velocity({labels.narrow(0, from, n), {}});
+          const FlowLikelihood found =
+              flow_likelihood(field, x.narrow(0, from, n), {config.atol, config.rtol},
+                              probes.defined() ? probes.narrow(1, from, n) : probes, flow.prior_scale());
           return figures_of(student_bits(found.nats, x.numel() / count, *evaluation.shape.codec), found.nfe);
         });
       });

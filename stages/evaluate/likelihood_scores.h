@@ -1,8 +1,13 @@
 // Likelihoods of held-out images as records.
 #pragma once
 
+#include "method/data/dataset.h"
+#include "method/sampling/guided_field.h"
+#include "pipeline/run/stage_graph.h"
 #include "stages/evaluate/evaluation.h"
 #include "stages/evaluate/score_requests.h"
+#include "stages/results/score_record.h"
+#include "storage/tables/row_table.h"
 
 namespace couplet {
 

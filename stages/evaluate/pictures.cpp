@@ -1,6 +1,5 @@
 #include "stages/evaluate/pictures.h"
 
-#include "method/data/codec.h"
 #include "method/data/images.h"
 #include "pipeline/loader/table_rows.h"
 #include "storage/formats/picture.h"

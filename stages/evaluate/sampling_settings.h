@@ -1,6 +1,7 @@
 // The ways in which an evaluation samples a student.
 #pragma once
 
+#include "method/couplings/coupling.h"
 #include "method/sampling/guided_field.h"
 #include "method/solvers/integration.h"
 #include "pipeline/config/config.h"

@@ -120,7 +120,8 @@ void Requests::add_pairing(const ScoreKey& field_key) {
 
 std::vector<ScoreRequest> Requests::of_student() {
   const StudentConfig student = student_config(view_.config, node_.student);
-  const std::string table = find_coupling(student.coupling).table;
+  const CouplingKind& coupling = find_coupling(student.coupling);
+  const std::string& table = coupling.table;
   for (const SamplingSetting& sampling : sampling_settings(config_, student, table)) {
     ScoreKey key = student_key(sampling.field);
     key.solver = sampling.integration.name();
@@ -146,7 +147,7 @@ std::vector<ScoreRequest> Requests::of_student() {
   if (config_.curvature_samples > 0) add(Measurement::paths, key, of_paths, "transport_cost");
   key.nfe = config_.pairing_nfe;
   if (config_.pairing_rows > 0) add_pairing(key);
-  if (config_.pairing_rows > 0 && !table.empty())
+  if (config_.pairing_rows > 0 && coupling.table_of_teacher)
     add(Measurement::teacher_distance, key, of_pairing + Names{"teacher"}, "teacher_distance");
   if (config_.likelihood_rows > 0) {
     ScoreKey likelihood = student_key({field_key.ema, {}});

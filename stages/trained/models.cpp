@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace couplet {
@@ -88,9 +89,9 @@ TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const
   return with_weights(make_tarflow(teacher_options(config, shape), 0), run.teacher_ema(), device);
 }
 
-SiTOptions student_options(const StudentConfig& config, const DatasetShape& shape) {
-  SiTOptions options;
-  options.in_channels = shape.channels;
+FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape) {
+  FieldOptions options;
+  options.image_channels = shape.channels;
   options.image_size = shape.size;
   options.patch = config.patch;
   options.channels = config.channels;
@@ -98,8 +99,13 @@ SiTOptions student_options(const StudentConfig& config, const DatasetShape& shap
   options.heads = config.heads;
   options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
-  check(options);
+  find_field(config.field).check(options);
   return options;
+}
+
+std::shared_ptr<const Objective> student_objective(const StudentConfig& config) {
+  const ObjectiveOptions options{config.time_mean, config.time_std};
+  return find_objective(config.objective).make(find_path(config.path).make(), options);
 }
 
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
@@ -118,9 +124,10 @@ std::filesystem::path student_weights(const RunDirectory& run, const StudentConf
   return directory / ema_file(static_cast<std::size_t>(found - rates.begin()), ema);
 }
 
-SiT load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
-                 c10::Device device) {
-  return with_weights(make_sit(student_options(config, shape), 0), weights, device);
+StudentModel load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
+                          c10::Device device) {
+  std::shared_ptr<Field> field = find_field(config.field).make(student_options(config, shape), 0);
+  return {with_weights(std::move(field), weights, device), student_objective(config)};
 }
 
 }  // namespace couplet

@@ -5,8 +5,10 @@
 #include "method/data/dataset.h"
 #include "method/data/noise.h"
 #include "method/models/classifier.h"
-#include "method/models/sit.h"
+#include "method/models/field.h"
 #include "method/models/tarflow.h"
+#include "method/objectives/objective.h"
+#include "method/sampling/guided_field.h"
 #include "pipeline/config/config.h"
 #include "pipeline/run/run_directory.h"
 #include "pipeline/run/stage_context.h"
@@ -15,6 +17,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <memory>
 #include <string>
 
 namespace couplet {
@@ -41,15 +45,18 @@ double denoising_std(const TeacherConfig& config);
 TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device);
 
-SiTOptions student_options(const StudentConfig& config, const DatasetShape& shape);
+/// Checked by the field that the configuration names.
+FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape);
+/// The objective of a student, along its path.
+std::shared_ptr<const Objective> student_objective(const StudentConfig& config);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
 /// The file of a student's weights, averaged at the EMA rate; 0: the raw ones. A rate that the student has no average of
 /// is refused.
 std::filesystem::path student_weights(const RunDirectory& run, const StudentConfig& config, const std::string& name,
                                       std::int64_t seed, double ema);
-/// A published student with these weights, in evaluation mode on `device`. `config`: its own (`student_config`).
-SiT load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
-                 c10::Device device);
+/// A published student with these weights, in evaluation mode on `device`.
+StudentModel load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
+                          c10::Device device);
 
 }  // namespace couplet

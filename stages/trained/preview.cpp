@@ -55,8 +55,8 @@ Preview Previewer::make(const SampleMaker& sample) {
   if (scorer_) {
     const SampleScore score = scorer_->score(
         [&](std::int64_t first, std::int64_t count) {
-          const Starts starts = fresh_starts(shape_, seed, first, count);
-          return Generated{{sample(starts)}, starts.labels};
+          const InitialNoise initial = fresh_noise(shape_, seed, first, count);
+          return Generated{{sample(initial)}, initial.condition.labels};
         },
         1, samples_)[0];
     preview.figures = {{"quick_frechet_distance", score.frechet_distance},
@@ -82,7 +82,7 @@ at::Tensor Previewer::pictures(const SampleMaker& sample) {
        .columns = pixels[0] * pixels[1] * pixels[2],
        .stopped = never_stopped},
       [&](std::int64_t first) {
-        return shape_.codec->decode(sample(fresh_starts(shape_, seed, first, pictured_slice_rows))).flatten(1).cpu();
+        return shape_.codec->decode(sample(fresh_noise(shape_, seed, first, pictured_slice_rows))).flatten(1).cpu();
       },
       [&](const at::Tensor& values) { parts.push_back(values.to(torch::kUInt8)); });
   return torch::cat(parts).view({-1, pixels[0], pixels[1], pixels[2]});

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "method/data/dataset.h"
-#include "method/sampling/starts.h"
+#include "method/sampling/initial_noise.h"
 #include "method/scoring/scorer.h"
 #include "pipeline/run/stage_context.h"
 #include "pipeline/training/task.h"
@@ -13,8 +13,8 @@
 
 namespace couplet {
 
-/// Images, as models see them, of noise and labels: float [n, C, H, W].
-using SampleMaker = std::function<at::Tensor(const Starts& starts)>;
+/// Images, as models see them, of noise and its condition on the CPU: float [n, C, H, W].
+using SampleMaker = std::function<at::Tensor(const InitialNoise& initial)>;
 
 /// Starts every time from the same noise, the evaluation's. The ranks share the work; the figures are the same on any
 /// number of ranks.

@@ -1,6 +1,5 @@
 #include "stages/trained/sampler.h"
 
-#include "method/sampling/starts.h"
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
 #include "stages/trained/models.h"
@@ -31,7 +30,7 @@ Sampler::Sampler(const RunView& view, const SampleRequest& request, c10::Device 
 }
 
 at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
-  if (request_.labels.as_data) return fresh_starts(shape_, request_.seed, first, count).labels;
+  if (request_.labels.as_data) return fresh_noise(shape_, request_.seed, first, count).condition.labels;
   const at::Tensor samples = at::arange(first, first + count, at::kLong);
   if (request_.labels.classes.empty()) return samples.remainder(shape_.labels());
   const at::Tensor classes = at::tensor(request_.labels.classes, at::kLong);
@@ -40,18 +39,20 @@ at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
 
 Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
   const at::NoGradGuard no_grad;
-  const at::Tensor z = fresh_starts(shape_, request_.seed, first, count).z;
-  return maker_(z.to(device_), labels(first, count).to(device_));
+  InitialNoise initial = fresh_noise(shape_, request_.seed, first, count);
+  initial.condition.labels = labels(first, count);
+  return maker_(initial.to(device_));
 }
 
 Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node) const {
   check(request_.guidance);
   const StudentConfig config = student_config(view.config, node.student);
   const double ema = request_.ema.value_or(config.training.ema.front());
-  const SiT student = load_student(student_weights(view.run, config, node.student, node.seed, ema), config, shape_, device_);
-  return [=, request = request_, precision = view.config.evaluate.precision](const at::Tensor& z,
-                                                                            const at::Tensor& labels) {
-    return integrate(student_field(student, labels, request.guidance, precision), z, request.integration);
+  const StudentFlow flow(
+      load_student(student_weights(view.run, config, node.student, node.seed, ema), config, shape_, device_),
+      request_.guidance, view.config.evaluate.precision);
+  return [flow, integration = request_.integration](const InitialNoise& initial) {
+    return integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
   };
 }
 
@@ -61,9 +62,8 @@ Sampler::Maker Sampler::teacher_maker(const RunDirectory& run, const Config& con
     refuse("the teacher of {} has no denoising step to leave out: it was trained without Gaussian noise",
            run.root().string());
   const TeacherSampling sampling{request_.teacher, request_.denoise ? noise_std : 0, config.evaluate.precision};
-  return [sampling, teacher = load_teacher(run, config.teacher, shape_, device_)](const at::Tensor& z,
-                                                                                  const at::Tensor& labels) mutable {
-    return Integrated{sample_teacher(teacher, z, {labels, {}}, sampling).images()};
+  return [sampling, teacher = load_teacher(run, config.teacher, shape_, device_)](const InitialNoise& initial) mutable {
+    return Integrated{sample_teacher(teacher, initial.z, initial.condition, sampling).images()};
   };
 }
 

@@ -4,6 +4,7 @@
 #include "method/data/dataset.h"
 #include "method/models/tarflow.h"
 #include "method/sampling/guided_field.h"
+#include "method/sampling/initial_noise.h"
 #include "method/solvers/integration.h"
 #include "pipeline/run/stage_context.h"
 
@@ -46,11 +47,13 @@ public:
   const DatasetShape& shape() const { return shape_; }
   /// The classes asked for, int64 [count].
   at::Tensor labels(std::int64_t first, std::int64_t count) const;
-  /// Images on [-1, 1] of samples [first, first + count), and the evaluations made for a student's (a teacher's: 0).
+  /// Images, as models see them, of samples [first, first + count), and the evaluations made for a student's (a
+  /// teacher's: 0).
   Integrated make(std::int64_t first, std::int64_t count) const;
 
 private:
-  using Maker = std::function<Integrated(const at::Tensor& z, const at::Tensor& labels)>;
+  /// Of noise and condition on the device.
+  using Maker = std::function<Integrated(const InitialNoise& initial)>;
 
   Maker student_maker(const RunView& view, const StageNode& node) const;
   Maker teacher_maker(const RunDirectory& run, const Config& config) const;

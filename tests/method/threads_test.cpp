@@ -64,20 +64,23 @@ TEST_F(Threads, TeachersSamples) {
 }
 
 TEST_F(Threads, StudentsVelocity) {
-  SiT student = make_sit({.channels = 64, .depth = 2}, 1);
-  perturb(*student);
+  const StudentModel student = testing::velocity_student(find_field("sit").make({.channels = 64, .depth = 2}, 1));
+  perturb(*student.field);
   const torch::NoGradGuard no_grad;
   for (const char* precision : {"float32", "bfloat16"})
-    expect_equal([&] { return student_field(student, y, {.scale = 2}, precision)(x, 0.4).to(torch::kFloat32); });
+    expect_equal([&] {
+      return StudentFlow(student, {.scale = 2}, precision).velocity({y, {}})(x, 0.4).to(torch::kFloat32);
+    });
 }
 
 TEST_F(Threads, StudentsLikelihood) {
-  SiT student = make_sit({.channels = 32, .depth = 1}, 1);
-  perturb(*student);
+  const StudentModel student = testing::velocity_student(find_field("sit").make({.channels = 32, .depth = 1}, 1));
+  perturb(*student.field);
+  const StudentFlow flow(student, {}, "float32");
   const at::Tensor probes = torch::randn({1, rows, 1, 28, 28}).sign();
   expect_equal([&] {
     return by_row_chunks(rows, at::kCPU, [&](std::int64_t first, std::int64_t n) {
-      const VelocityField field = student_field(student, y.narrow(0, first, n), {}, "float32");
+      const VelocityField field = flow.velocity({y.narrow(0, first, n), {}});
       return flow_likelihood(field, x.narrow(0, first, n), {1e-2, 1e-2}, probes.narrow(1, first, n)).nats;
     });
   });

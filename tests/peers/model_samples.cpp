@@ -1,7 +1,7 @@
 // model_samples RUN MODEL COUNT NFE FILE: samples of a run's model as `couplet sample` makes them from its seed 0,
 // before they become pixels (and a teacher's before it denoises them), into a safetensors file: z, labels, samples.
 #include "method/models/patches.h"
-#include "method/sampling/starts.h"
+#include "method/sampling/initial_noise.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/config/options.h"
 #include "stages/trained/models.h"
@@ -23,11 +23,8 @@ at::Tensor sample(const RunDirectory& run, const std::string& name, const Datase
     auto teacher = load_teacher(run, config.teacher, shape, at::kCPU);
     return teacher->reverse(patchify(z, teacher->options().patch), labels);
   }
-  auto student = load_student(run, config.student, node.coupling, node.seed, shape, at::kCPU);
-  const VelocityField velocity = [&](const at::Tensor& x, double t) {
-    return student->forward(x, at::full({x.size(0)}, t), labels);
-  };
-  return solve(velocity, z, Solver::euler, Grid::uniform, nfe);
+  const StudentFlow flow(load_student(run, config.student, node.coupling, node.seed, shape, at::kCPU), {}, "float32");
+  return solve(flow.velocity({labels, {}}), flow.start(z), Solver::euler, Grid::uniform, nfe);
 }
 
 }  // namespace
@@ -40,7 +37,7 @@ int main(int count, char** words) {
     const RunDirectory run(words[1]);
     const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
     const std::int64_t rows = std::stoll(words[3]);
-    const at::Tensor z = fresh_starts(shape, 0, 0, rows).z, labels = at::arange(rows).remainder(shape.classes);
+    const at::Tensor z = fresh_noise(shape, 0, 0, rows).z, labels = at::arange(rows).remainder(shape.classes);
     write_tensors(
         words[5],
         {{"z", z}, {"labels", labels}, {"samples", sample(run, words[2], shape, z, labels, std::stoll(words[4]))}});

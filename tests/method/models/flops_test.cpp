@@ -1,7 +1,7 @@
 #include "pipeline/tensor/flops.h"
 
 #include "method/models/classifier.h"
-#include "method/models/sit.h"
+#include "method/models/fields/sit.h"
 #include "method/models/tarflow.h"
 
 #include <ATen/record_function.h>
@@ -85,7 +85,7 @@ TEST(Flops, OfSiT) {
     SiT model = make_sit(options, 1);
     model->to(torch::kFloat64);
     const at::Tensor x = torch::randn({rows, 3, 16, 16}, torch::kFloat64), t = torch::rand({rows}, torch::kFloat64);
-    expect_flops(forward_flops(options), [&] { return model->forward(x, t, torch::tensor({1, 2})); });
+    expect_flops(forward_flops(options), [&] { return model->forward(x, t, {torch::tensor({1, 2}), {}}); });
   }
 }
 

@@ -1,6 +1,6 @@
 // The models with X.checkpoint-activations: the same gradients bit for bit, in less memory.
 #include "method/models/classifier.h"
-#include "method/models/sit.h"
+#include "method/models/fields/sit.h"
 #include "method/models/tarflow.h"
 #include "pipeline/tensor/autocast.h"
 #include "tests/pipeline/training/memory_peak.h"
@@ -108,7 +108,9 @@ TEST(RecomputedLayers, TarFlow) {
 TEST(RecomputedLayers, SiT) {
   expect_equal<SiT, SiTOptions>(
       student, make_sit,
-      [](SiT& model, const Inputs& in) { return model->forward(in.x, in.t, in.y).to(at::kFloat).square().mean(); },
+      [](SiT& model, const Inputs& in) {
+        return model->forward(in.x, in.t, {in.y, {}}).to(at::kFloat).square().mean();
+      },
       0.6);
 }
 

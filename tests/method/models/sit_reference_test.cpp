@@ -1,5 +1,5 @@
 // SiT against willisma/SiT, for every size that the reference files say.
-#include "method/models/sit.h"
+#include "method/models/fields/sit.h"
 #include "tests/method/reference.h"
 
 #include <gtest/gtest.h>
@@ -38,12 +38,12 @@ protected:
 
 TEST_F(SiTReference, VelocityOfRawWeights) {
   auto model = load(weights.tensors, options);
-  EXPECT_LE(difference(model(io["x"], io["t"], io["y"]), io["velocity"]), forward_tolerance);
+  EXPECT_LE(difference(model->forward(io["x"], io["t"], {io["y"], {}}), io["velocity"]), forward_tolerance);
 }
 
 TEST_F(SiTReference, GuidedVelocityInTheChannelsThatTheReferenceGuides) {
   auto model = load(weights.tensors, options);
-  const auto guided = model->guided_velocity(io["cfg_x"], io["cfg_t"], io["cfg_y"], 1.5);
+  const auto guided = guided_output(*model, io["cfg_x"], io["cfg_t"], {io["cfg_y"], {}}, 1.5);
   const auto compared = std::min<std::int64_t>(3, options.in_channels);
   EXPECT_LE(difference(guided.narrow(1, 0, compared), io["cfg_velocity_scale1_5"].narrow(1, 0, compared)),
             forward_tolerance);
@@ -59,12 +59,12 @@ TEST_F(SiTReference, Positions) {
 
 TEST_F(SiTReference, ImportTurnsTimeAndFieldRound) {
   auto model = load(import_sit(weights.tensors), ours());
-  EXPECT_LE(difference(-model(io["x"], 1 - io["t"], io["y"]), io["velocity"]), forward_tolerance);
+  EXPECT_LE(difference(-model->forward(io["x"], 1 - io["t"], {io["y"], {}}), io["velocity"]), forward_tolerance);
 }
 
 TEST_F(SiTReference, ExportAfterImportGivesTheReferencesFieldBack) {
   auto model = load(reverse_time(import_sit(weights.tensors)), ours());
-  EXPECT_LE(difference(model(io["x"], io["t"], io["y"]), io["velocity"]), forward_tolerance);
+  EXPECT_LE(difference(model->forward(io["x"], io["t"], {io["y"], {}}), io["velocity"]), forward_tolerance);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "method/models/sit.h"
+#include "method/models/fields/sit.h"
 
 #include "tests/method/reference.h"
 
@@ -28,7 +28,10 @@ SiT trained(const SiTOptions& options) {
 }
 
 struct Inputs {
-  at::Tensor x = at::randn({4, 2, 6, 6}), t = at::rand({4}), y = at::tensor({0, 3, 1, 2}, at::kLong);
+  at::Tensor x = at::randn({4, 2, 6, 6}), t = at::rand({4});
+  Condition y{at::tensor({0, 3, 1, 2}, at::kLong), {}};
+
+  Condition labelled(std::int64_t label) const { return {at::full_like(y.labels, label), {}}; }
 };
 
 TEST(SiT, PositionsAreSinesThenCosinesOfColumnThenRow) {
@@ -55,13 +58,13 @@ TEST(SiT, GuidanceExtrapolatesFromTheUnlabelledField) {
   const Inputs in;
   auto model = trained(small);
   const auto labelled = model(in.x, in.t, in.y);
-  const auto unlabelled = model(in.x, in.t, at::full_like(in.y, small.num_classes));
+  const auto unlabelled = model(in.x, in.t, in.labelled(small.num_classes));
   for (const double scale : {0.0, 1.0, 1.5, 4.0}) {
-    EXPECT_LE(difference(model->guided_velocity(in.x, in.t, in.y, scale), unlabelled + scale * (labelled - unlabelled)),
+    EXPECT_LE(difference(guided_output(*model, in.x, in.t, in.y, scale), unlabelled + scale * (labelled - unlabelled)),
               forward_tolerance);
   }
   EXPECT_GT(difference(labelled, unlabelled), 1e-3);
-  EXPECT_EQ(difference(model(in.x, in.t, at::full_like(in.y, -1)), unlabelled), 0);
+  EXPECT_EQ(difference(model(in.x, in.t, in.labelled(-1)), unlabelled), 0);
 }
 
 TEST(SiT, ReversedTimeIsAnInvolutionOnWeightsAndFlipsTheField) {
@@ -85,6 +88,64 @@ TEST(SiT, ImportKeepsTheFieldOfWeightsThatAlsoLearnSigma) {
   auto published = trained(options), ours = make_sit(small, 2);
   load_tensors(*ours, import_sit(named_tensors(*published)), "published");
   EXPECT_LE(difference(ours(in.x, 1 - in.t, in.y), -published(in.x, in.t, in.y)), forward_tolerance);
+}
+
+TEST(SiT, GuidanceKeepsARowsImage) {
+  /// Gives what it is conditioned on.
+  class Echo : public Field {
+  public:
+    at::Tensor forward(const at::Tensor&, const at::Tensor&, const Condition& condition) override {
+      return condition.image * condition.labels.view({-1, 1, 1, 1});
+    }
+    std::int64_t no_label() const override { return 10; }
+    double forward_flops() const override { return 0; }
+    std::int64_t activation_values() const override { return 0; }
+    std::map<std::string, std::string> sizes() const override { return {}; }
+  };
+  Echo field;
+  const at::Tensor x = at::zeros({2, 1, 1, 1}), image = at::tensor({1.0, 2.0}).view({2, 1, 1, 1});
+  const at::Tensor guided = guided_output(field, x, at::zeros({2}), {at::tensor({3, 4}), image}, 2);
+  EXPECT_TRUE(guided.flatten().equal(at::tensor({2 * 3.0 - 10, 2 * (2 * 4.0 - 10)}))) << guided;
+}
+
+TEST(SiT, IsAFieldOfTheRegistry) {
+  const FieldKind& kind = find_field("sit");
+  const FieldOptions options{
+      .image_channels = 2, .image_size = 6, .classes = 4, .patch = 2, .channels = 24, .depth = 2, .heads = 3};
+  const std::shared_ptr<Field> field = kind.make(options, 5);
+  EXPECT_EQ(tensors_hash(named_tensors(*field)), tensors_hash(named_tensors(*make_sit(small, 5))));
+  EXPECT_EQ(kind.parameter_count(options), parameter_count(*field));
+  EXPECT_EQ(kind.forward_flops(options), field->forward_flops());
+  EXPECT_EQ(field->no_label(), 4);
+  EXPECT_EQ(field->sizes().at("hidden_size"), "24");
+}
+
+TEST(SiT, AnUnknownFieldIsRefusedWithTheNearest) {
+  try {
+    find_field("sitt");
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), exit_usage);
+    EXPECT_NE(std::string(error.what()).find("'sit'"), std::string::npos) << error.what();
+  }
+}
+
+// With so many tokens, attention keeps no scores on a CPU either.
+TEST(SiT, SaysAboutWhatItKeepsForTheBackwardPass) {
+  for (const bool recompute : {false, true}) {
+    const SiTOptions options{
+        .image_size = 36, .patch = 2, .channels = 32, .depth = 5, .heads = 2, .recompute = recompute};
+    SiT model = trained(options);
+    const std::int64_t rows = 4;
+    const at::Tensor x = at::randn({rows, 1, 36, 36}), t = at::rand({rows}), y = at::zeros({rows}, at::kLong);
+    const MemoryPeak peak;
+    model->forward(x, t, {y, {}}).square().mean().backward();
+    const double said = static_cast<double>(4 * rows * model->activation_values());
+    const double gradients = 4.0 * static_cast<double>(parameter_count(options));
+    const double found = static_cast<double>(peak.bytes()) - gradients;
+    EXPECT_GT(said, 0.6 * found) << "recompute: " << recompute;
+    EXPECT_LT(said, 1.4 * found) << "recompute: " << recompute;
+  }
 }
 
 TEST(SiT, SeedDecidesTheWeights) {

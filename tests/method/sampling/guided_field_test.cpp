@@ -1,24 +1,50 @@
 #include "method/sampling/guided_field.h"
 
 #include "storage/error.h"
+#include "tests/method/velocity_student.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <memory>
 #include <string>
 
 namespace couplet {
 namespace {
 
-/// A student whose output depends on its labels.
-SiT small_student() {
-  SiT model = make_sit(
-      {.in_channels = 1, .image_size = 4, .patch = 2, .channels = 8, .depth = 1, .heads = 2, .num_classes = 3}, 1);
+/// A network whose output depends on its labels.
+std::shared_ptr<Field> small_field() {
+  const std::shared_ptr<Field> field = find_field("sit").make(
+      {.image_channels = 1, .image_size = 4, .classes = 3, .patch = 2, .channels = 8, .depth = 1, .heads = 2}, 1);
   const torch::NoGradGuard no_grad;
-  for (auto& parameter : model->parameters()) parameter.normal_(0, 0.3);
-  model->eval();
-  return model;
+  for (auto& parameter : field->parameters()) parameter.normal_(0, 0.3);
+  field->eval();
+  return field;
 }
+
+/// x_t = (1 - t) x + 3 t z, between times that are narrower than all.
+class WidePath : public Path {
+public:
+  at::Tensor alpha(const at::Tensor& t) const override { return 1 - t; }
+  at::Tensor sigma(const at::Tensor& t) const override { return 3 * t; }
+  at::Tensor alpha_slope(const at::Tensor& t) const override { return torch::full_like(t, -1); }
+  at::Tensor sigma_slope(const at::Tensor& t) const override { return torch::full_like(t, 3); }
+  double prior_scale() const override { return 3; }
+  double first_time() const override { return 0.125; }
+  double last_time() const override { return 0.875; }
+};
+
+/// The network gives the image.
+class ImageObjective : public Objective {
+public:
+  using Objective::Objective;
+  at::Tensor target(const at::Tensor& x, const at::Tensor&, const at::Tensor&) const override { return x; }
+  at::Tensor velocity(const at::Tensor& output, const at::Tensor& x_t, const at::Tensor& t) const override {
+    const at::Tensor z = (x_t - per_row(path().alpha(t), x_t) * output) / per_row(path().sigma(t), x_t);
+    return path().velocity(output, z, t);
+  }
+};
 
 std::string refusal(const Guidance& guidance) {
   try {
@@ -31,16 +57,34 @@ std::string refusal(const Guidance& guidance) {
 
 TEST(StudentField, IsGuidedInItsIntervalOnly) {
   const torch::NoGradGuard no_grad;
-  SiT model = small_student();
+  const std::shared_ptr<Field> model = small_field();
   const at::Tensor x = torch::randn({3, 1, 4, 4}), labels = torch::tensor({0, 1, 2}, torch::kInt64);
-  const VelocityField field = student_field(model, labels, {.scale = 2.5, .from = 0.25, .to = 0.75}, "float32");
+  const StudentFlow flow(testing::velocity_student(model), {.scale = 2.5, .from = 0.25, .to = 0.75}, "float32");
+  const VelocityField field = flow.velocity({labels, {}});
   for (const double t : {0.0, 0.2, 0.25, 0.5, 0.75, 0.8, 1.0}) {
     const at::Tensor times = torch::full({3}, t);
-    const at::Tensor plain = model->forward(x, times, labels);
-    const at::Tensor guided = model->guided_velocity(x, times, labels, 2.5);
+    const at::Tensor plain = model->forward(x, times, {labels, {}});
+    const at::Tensor guided = guided_output(*model, x, times, {labels, {}}, 2.5);
     ASSERT_GT((plain - guided).abs().max().item<double>(), 1e-3) << "guidance is seen";
     EXPECT_TRUE(field(x, t).allclose(t < 0.25 || t > 0.75 ? plain : guided, 1e-6, 1e-6)) << t;
   }
+}
+
+TEST(StudentField, IsTheVelocityThatTheOutputMeansAtASafeTime) {
+  const torch::NoGradGuard no_grad;
+  const std::shared_ptr<Field> model = small_field();
+  const auto path = std::make_shared<WidePath>();
+  const StudentFlow flow({model, std::make_shared<ImageObjective>(path, ObjectiveOptions{})}, {}, "float32");
+  const at::Tensor x = torch::randn({2, 1, 4, 4}), labels = torch::tensor({0, 2}, torch::kInt64);
+  const VelocityField field = flow.velocity({labels, {}});
+  for (const double t : {0.0, 0.125, 0.5, 0.875, 1.0}) {
+    const double safe = std::min(0.875, std::max(0.125, t));
+    const at::Tensor image = model->forward(x, torch::full({2}, safe), {labels, {}});
+    const at::Tensor z = (x - (1 - safe) * image) / (3 * safe);
+    EXPECT_TRUE(field(x, t).allclose(3 * z - image, 1e-4, 1e-5)) << t;
+  }
+  EXPECT_TRUE(flow.start(x).equal(3 * x)) << "noise of unit variance is scaled to the path's end";
+  EXPECT_TRUE(StudentFlow(testing::velocity_student(model), {}, "float32").start(x).equal(x));
 }
 
 TEST(StudentField, RefusesGuidanceThatCannotBeMeant) {

@@ -1,9 +1,10 @@
-// SiT, the student: a transformer over image patches that gives the velocity dx/dt of a flow (Ma et al., arXiv
-// 2401.08740; DiT, arXiv 2212.09748). Parameter names are those of the reference (willisma/SiT, models.py). Its time is
-// ours: t = 0 is data, t = 1 noise, the velocity points from data to noise; files of the reference's time come in
-// through `import_sit`.
+// SiT: a transformer over image patches, a field by itself the velocity dx/dt of a flow (Ma et al., arXiv 2401.08740;
+// DiT, arXiv 2212.09748). Parameter names are those of the reference (willisma/SiT, models.py). Its time is ours: t = 0
+// is data, t = 1 noise, the velocity points from data to noise; files of the reference's time come in through
+// `import_sit`.
 #pragma once
 
+#include "method/models/field.h"
 #include "pipeline/tensor/weights.h"
 
 #include <ATen/core/Tensor.h>
@@ -14,6 +15,8 @@
 #include <torch/nn/pimpl.h>
 
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
 namespace couplet {
@@ -31,12 +34,17 @@ struct SiTOptions {
   bool recompute = false;    ///< blocks are computed again in the backward pass instead of kept
 };
 
+SiTOptions sit_options(const FieldOptions& options);
+
 /// Refuses sizes that do not fit together, naming the configuration keys.
 void check(const SiTOptions& options);
 /// Floating-point operations of the matrix products in one image's forward pass.
 double forward_flops(const SiTOptions& options);
 /// Trained numbers of such a model, without making one.
 std::int64_t parameter_count(const SiTOptions& options);
+/// Numbers that are kept for the backward pass of one image: the inputs of linear layers, norms, gates and activations,
+/// and attention as a GPU computes it, without its scores. With `recompute`, each block's input and all of one block.
+std::int64_t activation_values(const SiTOptions& options);
 
 /// One transformer block with adaLN-Zero conditioning.
 class SiTBlockImpl : public torch::nn::Module {
@@ -50,22 +58,22 @@ public:
 };
 TORCH_MODULE(SiTBlock);
 
-class SiTImpl : public torch::nn::Module {
+class SiTImpl : public Field {
 public:
   explicit SiTImpl(const SiTOptions& options);
 
-  /// The velocity [N, C, H, W] at x [N, C, H, W], t [N] in [0, 1]. y: int64 [N]; num_classes or a negative number: no
-  /// label.
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& t, const at::Tensor& y);
-  /// Classifier-free guidance over all channels: v_unlabelled + scale (v_labelled - v_unlabelled), in one batch of
-  /// twice the rows; scale 1 costs no more than `forward`.
-  at::Tensor guided_velocity(const at::Tensor& x, const at::Tensor& t, const at::Tensor& y, double scale);
+  /// Labels: num_classes or a negative number is no label.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& t, const Condition& condition) override;
+  std::int64_t no_label() const override { return options_.num_classes; }
+  double forward_flops() const override { return couplet::forward_flops(options_); }
+  std::int64_t activation_values() const override { return couplet::activation_values(options_); }
+  std::map<std::string, std::string> sizes() const override;
 
   const SiTOptions& options() const { return options_; }
 
 private:
   void initialize();
-  at::Tensor condition(const at::Tensor& t, const at::Tensor& y);
+  at::Tensor embedding(const at::Tensor& t, const at::Tensor& y);
 
   SiTOptions options_;
   torch::nn::Conv2d x_embedder_{nullptr};
@@ -78,14 +86,6 @@ TORCH_MODULE(SiT);
 
 /// A model with the reference's initial weights, a function of options and seed. Seeds torch's global generator.
 SiT make_sit(const SiTOptions& options, std::uint64_t seed);
-
-/// What a student is trained by (method of NFM): ‖f(x_t, t, y) - (z - x)‖², mean over values, x_t = (1 - t) x + t z.
-/// x: images [N, C, H, W], z: noise of the same shape, t: [N], y as for `forward`.
-at::Tensor flow_matching_loss(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
-                              const at::Tensor& y);
-/// [N]: the same of each row.
-at::Tensor flow_matching_errors(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
-                                const at::Tensor& y);
 
 /// Fixed 2-D sine-cosine positions [1, side², channels] in reading order (models.py, get_2d_sincos_pos_embed): the
 /// first half of the channels encodes the column, the second the row.

@@ -1,4 +1,4 @@
-#include "method/models/sit.h"
+#include "method/models/fields/sit.h"
 
 #include "method/models/patches.h"
 #include "method/models/recompute.h"
@@ -52,6 +52,17 @@ at::Tensor& tensor_of(NamedTensors& tensors, const std::string& name) {
 
 }  // namespace
 
+SiTOptions sit_options(const FieldOptions& o) {
+  return {.in_channels = o.image_channels,
+          .image_size = o.image_size,
+          .patch = o.patch,
+          .channels = o.channels,
+          .depth = o.depth,
+          .heads = o.heads,
+          .num_classes = o.classes,
+          .recompute = o.recompute};
+}
+
 void check(const SiTOptions& o) {
   for (const auto& [name, value] :
        {std::pair{"patch", o.patch}, {"channels", o.channels}, {"depth", o.depth}, {"heads", o.heads}}) {
@@ -87,6 +98,16 @@ std::int64_t parameter_count(const SiTOptions& o) {
       product(pixels, c) + product(2 * frequency_count, c) + product(c, c) + (o.num_classes + 1) * c;
   const auto block = product(c, 3 * c) + product(c, c) + product(c, hidden) + product(hidden, c) + product(c, 6 * c);
   return embeddings + o.depth * block + product(c, 2 * c) + product(c, o.learn_sigma ? 2 * pixels : pixels);
+}
+
+std::int64_t activation_values(const SiTOptions& o) {
+  const auto side = o.image_size / o.patch, tokens = side * side;
+  // Of attention: its input normed and modulated, q, k, v, what it mixed, and the projection before the gate; of the
+  // MLP: its input, that normed and modulated, the hidden layer before and behind GELU, and the output before the gate.
+  const auto block = tokens * (7 * o.channels + 4 * o.channels + 2 * mlp_channels(o));
+  const auto stream = (o.depth + 1) * tokens * o.channels;  // what enters each block, and the final layer
+  const auto ends = tokens * (o.patch * o.patch * o.in_channels + 2 * o.channels);
+  return stream + ends + (o.recompute ? 1 : o.depth) * block;
 }
 
 SiTBlockImpl::SiTBlockImpl(const SiTOptions& o) : heads(o.heads) {
@@ -158,16 +179,16 @@ void SiTImpl::initialize() {
 }
 
 /// SiLU of the sum of time and label embedding: the form in which every block takes it. [N, channels]
-at::Tensor SiTImpl::condition(const at::Tensor& t, const at::Tensor& y) {
+at::Tensor SiTImpl::embedding(const at::Tensor& t, const at::Tensor& y) {
   const auto angles = t.to(at::kFloat).unsqueeze(1) * time_frequencies(t.options().dtype(at::kFloat));
   const auto waves = at::cat({angles.cos(), angles.sin()}, 1).to(time_in_->weight.scalar_type());
   const auto time = time_out_(at::silu(time_in_(waves)));
   return at::silu(time + label_table_(at::where(y < 0, options_.num_classes, y)));
 }
 
-at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const at::Tensor& y) {
+at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const Condition& condition) {
   const auto rows = x.size(0), side = options_.image_size / options_.patch, patch = options_.patch;
-  const auto c = condition(t, y);
+  const auto c = embedding(t, condition.labels);
   // A convolution whose stride is its kernel is a linear layer on patches.
   auto tokens =
       at::linear(patchify(x, patch), x_embedder_->weight.view({options_.channels, -1}), x_embedder_->bias) + pos_embed_;
@@ -180,28 +201,20 @@ at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const at::
   return images.reshape({rows, options_.in_channels, options_.image_size, options_.image_size});
 }
 
-at::Tensor SiTImpl::guided_velocity(const at::Tensor& x, const at::Tensor& t, const at::Tensor& y, double scale) {
-  if (scale == 1) return forward(x, t, y);
-  const auto none = at::full_like(y, options_.num_classes);
-  const auto both = forward(at::cat({x, x}), at::cat({t, t}), at::cat({y, none})).chunk(2);
-  return at::lerp(both[1], both[0], scale);
+std::map<std::string, std::string> SiTImpl::sizes() const {
+  const auto text = [](std::int64_t size) { return std::to_string(size); };
+  return {{"in_channels", text(options_.in_channels)},
+          {"input_size", text(options_.image_size)},
+          {"patch_size", text(options_.patch)},
+          {"hidden_size", text(options_.channels)},
+          {"depth", text(options_.depth)},
+          {"num_heads", text(options_.heads)},
+          {"num_classes", text(options_.num_classes)}};
 }
 
 SiT make_sit(const SiTOptions& options, std::uint64_t seed) {
   torch::manual_seed(seed);
   return SiT(options);
-}
-
-at::Tensor flow_matching_loss(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
-                              const at::Tensor& y) {
-  const auto velocity = model->forward(at::lerp(x, z, t.view({-1, 1, 1, 1})), t, y);
-  return at::mse_loss(velocity.to(at::kFloat), z - x);
-}
-
-at::Tensor flow_matching_errors(SiT& model, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
-                                const at::Tensor& y) {
-  const auto velocity = model->forward(at::lerp(x, z, t.view({-1, 1, 1, 1})), t, y);
-  return at::mse_loss(velocity.to(at::kFloat), z - x, at::Reduction::None).flatten(1).mean(1);
 }
 
 at::Tensor sincos_positions(std::int64_t channels, std::int64_t side) {
@@ -249,6 +262,18 @@ NamedTensors import_sit(const NamedTensors& published) {
     tensor = tensor.unflatten(0, {pixels, 2 * channels}).narrow(1, 0, channels).reshape(shape);
   }
   return tensors;
+}
+
+FieldKind sit_field() {
+  return {.name = "sit",
+          .help = "SiT, a transformer over patches with adaLN-Zero conditioning (arXiv 2401.08740)",
+          .check = [](const FieldOptions& o) { check(sit_options(o)); },
+          .make = [](const FieldOptions& o, std::uint64_t seed) -> std::shared_ptr<Field> {
+            return make_sit(sit_options(o), seed).ptr();
+          },
+          .parameter_count = [](const FieldOptions& o) { return parameter_count(sit_options(o)); },
+          .forward_flops = [](const FieldOptions& o) { return forward_flops(sit_options(o)); },
+          .import_weights = import_sit};
 }
 
 }  // namespace couplet

@@ -1,4 +1,4 @@
-#include "method/sampling/starts.h"
+#include "method/sampling/initial_noise.h"
 
 #include "method/data/noise.h"
 #include "pipeline/loader/table_rows.h"
@@ -24,7 +24,7 @@ std::int64_t class_at(const DatasetShape& shape, double quantile) {
 
 }  // namespace
 
-Starts fresh_starts(const DatasetShape& shape, std::uint64_t seed, std::int64_t first, std::int64_t count) {
+InitialNoise fresh_noise(const DatasetShape& shape, std::uint64_t seed, std::int64_t first, std::int64_t count) {
   constexpr double golden = 0.61803398874989485;
   std::vector<std::int64_t> indices(static_cast<std::size_t>(count)), labels;
   std::iota(indices.begin(), indices.end(), first);
@@ -33,15 +33,15 @@ Starts fresh_starts(const DatasetShape& shape, std::uint64_t seed, std::int64_t 
     labels.push_back(class_at(shape, turn - std::floor(turn)));
   }
   return {normal_rows({shape.channels, shape.size, shape.size}, seed, Purpose::evaluation_noise, indices),
-          torch::tensor(labels, torch::kInt64)};
+          {torch::tensor(labels, torch::kInt64), {}}};
 }
 
-Starts table_starts(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count) {
+InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count) {
   const std::int64_t there = std::max<std::int64_t>(1, std::min(count, table.rows() - first));
   const std::int64_t start = std::min(first, table.rows() - 1);
   const at::Tensor rows = torch::arange(count).clamp_max(there - 1);
   return {read_rows(table, "noise", start, there).to(torch::kFloat32).div_(sigma_f).index_select(0, rows),
-          read_rows(table, "label", start, there).to(torch::kInt64).index_select(0, rows)};
+          {read_rows(table, "label", start, there).to(torch::kInt64).index_select(0, rows), {}}};
 }
 
 }  // namespace couplet

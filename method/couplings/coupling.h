@@ -1,0 +1,81 @@
+// The pairs of noise and image that a student is trained on. Which couplings there are stands in members.list.
+#pragma once
+
+#include "method/couplings/coupling_table.h"
+#include "pipeline/loader/batch_range.h"
+#include "pipeline/tensor/weights.h"
+#include "storage/tables/row_table.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// On the CPU, a row each on axis 0.
+struct Pairs {
+  at::Tensor image;  ///< [n, C, H, W] as stored; nobody writes to it
+  at::Tensor noise;  ///< float32 [n, C, H, W], of unit variance
+  at::Tensor label;  ///< int64 [n], the caller's own
+};
+
+class Coupling {
+public:
+  virtual ~Coupling() = default;
+
+  /// This rank's pairs of a step: a function of (seed, step) and of what the steps before have left in `state`. Called
+  /// for one step after the other, ahead of training, on a thread of its own.
+  virtual Pairs draw(const BatchRange& range) = 0;
+
+  /// Held-out pairs, the same whenever they are asked for: how many there are, and those of these numbers, ascending.
+  /// Called while another thread draws.
+  virtual std::int64_t held_out_rows() const = 0;
+  virtual Pairs held_out(const std::vector<std::int64_t>& rows) const = 0;
+
+  /// What drawing has changed, to go on from with `restore`: equal on all ranks, in tensors that later draws leave as
+  /// they are. Empty, at any time: drawing changes nothing. It is checkpointed with the student; called on the thread
+  /// that draws.
+  virtual NamedTensors state() const { return {}; }
+  /// Goes back to an earlier state. Called while nobody draws.
+  virtual void restore(const NamedTensors&) {}
+
+  /// What the pairs are made from, for checkpoints: {"table": hash}. "teacher", where a table says which one filled it.
+  virtual nlohmann::json provenance() const = 0;
+};
+
+/// What a coupling can be made from. Files are opened by the couplings that read them.
+struct CouplingSources {
+  std::filesystem::path train_images, test_images;  ///< the data set's tables
+  std::filesystem::path train_table, test_table;    ///< the coupling table's that the kind names, where it does
+  ReadOptions reads;                                ///< of what is trained on
+  /// How a table numbers the data set's rows, for couplings that have none: all see the same images in the same order.
+  bool flips = true;
+  std::int64_t replicates = 1;
+  std::int64_t block_rows = 256;
+  std::int64_t window_blocks = 16;  ///< blocks within which rows are shuffled
+  std::uint64_t seed = 0;           ///< of the student's draws
+  std::uint64_t held_out_seed = 0;  ///< of the held-out pairs, which are the same for all students of a run
+};
+
+/// A member of the registry of couplings (method/couplings/members.list).
+struct CouplingKind {
+  std::string name;
+  std::string help;   ///< one line
+  std::string table;  ///< name of the coupling table that it reads; "": it reads the data set
+  /// The table holds what the teacher makes of every image: the student can be held against the teacher itself.
+  bool table_of_teacher = false;
+  std::unique_ptr<Coupling> (*make)(const CouplingSources& sources) = nullptr;
+
+  bool has_table() const { return !table.empty(); }
+};
+
+const std::vector<CouplingKind>& coupling_kinds();
+/// An unknown name is refused with the nearest.
+const CouplingKind& find_coupling(const std::string& name);
+
+}  // namespace couplet

@@ -1,0 +1,71 @@
+// The network that a student is: a function of a state x on the way from image to noise, its time, and a condition.
+// Which ones there are stands in method/models/fields.
+#pragma once
+
+#include "method/data/condition.h"
+#include "pipeline/tensor/weights.h"
+
+#include <ATen/core/Tensor.h>
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// What a field is made from: the data set's sizes and those of [student]. A field may leave some of the latter unused.
+struct FieldOptions {
+  std::int64_t image_channels = 1;
+  std::int64_t image_size = 28;
+  std::int64_t classes = 10;  ///< labels are 0 … classes - 1
+  std::int64_t patch = 4;     ///< pixels
+  std::int64_t channels = 96;
+  std::int64_t depth = 4;
+  std::int64_t heads = 4;
+  bool recompute = false;  ///< layers are computed again in the backward pass instead of kept
+};
+
+class Field : public torch::nn::Module {
+public:
+  /// The output, of x's shape and type, at x [N, C, H, W] and t [N] in [0, 1] (0: image, 1: noise). What it means is
+  /// the objective's matter.
+  virtual at::Tensor forward(const at::Tensor& x, const at::Tensor& t, const Condition& condition) = 0;
+  /// The label of a row whose class is not said.
+  virtual std::int64_t no_label() const = 0;
+  /// Floating-point operations of the matrix products in one row's forward pass.
+  virtual double forward_flops() const = 0;
+  /// Numbers that are kept for the backward pass, a row: an estimate, for plans; training measures what it is.
+  virtual std::int64_t activation_values() const = 0;
+  /// What a reader of published weights has to know to build the network again: "depth" → "4".
+  virtual std::map<std::string, std::string> sizes() const = 0;
+};
+
+/// Classifier-free guidance over all channels: f_unlabelled + scale (f_labelled - f_unlabelled), in one batch of twice
+/// the rows; scale 1 costs no more than `forward`.
+at::Tensor guided_output(Field& field, const at::Tensor& x, const at::Tensor& t, const Condition& condition,
+                         double scale);
+
+/// A member of the registry of fields (method/models/fields/members.list).
+struct FieldKind {
+  std::string name;
+  std::string help;  ///< one line
+  /// Refuses sizes that do not fit together, naming the configuration keys.
+  void (*check)(const FieldOptions& options) = nullptr;
+  /// A field with its initial weights, a function of options and seed. May seed torch's global generator.
+  std::shared_ptr<Field> (*make)(const FieldOptions& options, std::uint64_t seed) = nullptr;
+  /// Trained numbers of such a field, without making one.
+  std::int64_t (*parameter_count)(const FieldOptions& options) = nullptr;
+  /// As Field::forward_flops, without making one.
+  double (*forward_flops)(const FieldOptions& options) = nullptr;
+  /// Weights as the program that published the architecture writes them, as ours; absent: they are taken as they are.
+  NamedTensors (*import_weights)(const NamedTensors& published) = nullptr;
+};
+
+const std::vector<FieldKind>& field_kinds();
+/// An unknown name is refused with the nearest.
+const FieldKind& find_field(const std::string& name);
+
+}  // namespace couplet

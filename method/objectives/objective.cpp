@@ -1,0 +1,39 @@
+#include "method/objectives/objective.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace couplet {
+
+Objective::Objective(std::shared_ptr<const Path> path, const ObjectiveOptions& options)
+    : path_(std::move(path)), options_(options) {}
+
+at::Tensor Objective::weight(const at::Tensor&) const {
+  return {};
+}
+
+double Objective::draw_time(Draws& draws) const {
+  const double logit = options_.time_mean + options_.time_std * draws.normal();
+  return std::clamp(1.0 / (1.0 + std::exp(-logit)), first_time(), last_time());
+}
+
+at::Tensor Objective::errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                             const Condition& condition) const {
+  const at::Tensor output = field.forward(path().state(x, z, t), t, condition).to(at::kFloat);
+  const at::Tensor rows = at::mse_loss(output, target(x, z, t), at::Reduction::None).flatten(1).mean(1);
+  const at::Tensor factors = weight(t);
+  return factors.defined() ? factors * rows : rows;
+}
+
+at::Tensor Objective::loss(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                           const Condition& condition) const {
+  if (weight(t).defined()) return errors(field, x, z, t, condition).mean();
+  // One operation over all values: its sum is not that of the rows' means to the last bit.
+  const at::Tensor output = field.forward(path().state(x, z, t), t, condition).to(at::kFloat);
+  return at::mse_loss(output, target(x, z, t));
+}
+
+}  // namespace couplet

@@ -1,0 +1,67 @@
+// What a student learns: the target of its network along a path, and what the network's output then means as a
+// velocity. Which ones there are stands in members.list.
+#pragma once
+
+#include "method/models/field.h"
+#include "method/paths/path.h"
+#include "pipeline/tensor/random.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+struct ObjectiveOptions {
+  double time_mean = 0, time_std = 1;  ///< of logit(t), where training times are drawn
+};
+
+/// x: images [N, C, H, W]; z: noise of that shape; t: [N]; x_t: the path's state.
+class Objective {
+public:
+  Objective(std::shared_ptr<const Path> path, const ObjectiveOptions& options);
+  virtual ~Objective() = default;
+
+  const Path& path() const { return *path_; }
+
+  /// What the network is to put out at the state of (x, z, t), in the images' shape.
+  virtual at::Tensor target(const at::Tensor& x, const at::Tensor& z, const at::Tensor& t) const = 0;
+  /// Factors [N] of the rows' errors; undefined: 1 for all.
+  virtual at::Tensor weight(const at::Tensor& t) const;
+  /// dx/dt in our time of a network that puts out `output` at (x_t, t).
+  virtual at::Tensor velocity(const at::Tensor& output, const at::Tensor& x_t, const at::Tensor& t) const = 0;
+  /// The times between which target, weight and velocity are finite: those of training, and the nearest that a network
+  /// is asked for in place of others. The path's unless an objective needs narrower ones.
+  virtual double first_time() const { return path_->first_time(); }
+  virtual double last_time() const { return path_->last_time(); }
+
+  /// A training time: 1 / (1 + exp(-n)), n normal with the options' mean and standard deviation (arXiv 2403.03206
+  /// §3.1), brought within the first and last time.
+  virtual double draw_time(Draws& draws) const;
+
+  /// [N]: the weighted error ‖f(x_t, t) - target‖² of each row, mean over its values.
+  virtual at::Tensor errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                            const Condition& condition) const;
+  /// Their mean: what a student is trained by.
+  virtual at::Tensor loss(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                          const Condition& condition) const;
+
+private:
+  std::shared_ptr<const Path> path_;
+  ObjectiveOptions options_;
+};
+
+/// A member of the registry of objectives (method/objectives/members.list).
+struct ObjectiveKind {
+  std::string name;
+  std::string help;  ///< one line
+  std::shared_ptr<const Objective> (*make)(std::shared_ptr<const Path> path, const ObjectiveOptions& options) = nullptr;
+};
+
+const std::vector<ObjectiveKind>& objective_kinds();
+/// An unknown name is refused with the nearest.
+const ObjectiveKind& find_objective(const std::string& name);
+
+}  // namespace couplet

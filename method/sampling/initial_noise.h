@@ -1,0 +1,29 @@
+// What samples are made from: a noise for each sample index, and the condition that comes with it.
+#pragma once
+
+#include "method/data/condition.h"
+#include "method/data/dataset.h"
+#include "storage/tables/row_table.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace couplet {
+
+struct InitialNoise {
+  at::Tensor z;  ///< float32 [n, C, H, W], of unit variance
+  Condition condition;
+
+  InitialNoise to(const at::Device& device) const { return {z.to(device), condition.to(device)}; }
+};
+
+/// Of samples [first, first + count), on the CPU: z a function of (seed, sample), shared by all models. Labels follow
+/// the training set's class frequencies: sample i takes the class at the quantile frac(i · 0.618…), so that every run
+/// of consecutive samples is spread over the classes.
+InitialNoise fresh_noise(const DatasetShape& shape, std::uint64_t seed, std::int64_t first, std::int64_t count);
+/// The noise and label of rows [first, first + count) of a coupling table, noise divided by `sigma_f`, on the CPU. Rows
+/// beyond the table's end repeat its last.
+InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count);
+
+}  // namespace couplet

@@ -1,0 +1,204 @@
+// The couplings of the registry: what they draw, on small tables, against values worked out here.
+#include "method/couplings/coupling.h"
+
+#include "method/couplings/dataset_rows.h"
+#include "pipeline/loader/row_order.h"
+#include "pipeline/loader/row_stream.h"
+#include "pipeline/loader/table_rows.h"
+#include "pipeline/tensor/random.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/row_shard_writer.h"
+#include "tests/storage/storage_testing.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <span>
+
+namespace couplet::testing {
+namespace {
+
+constexpr std::int64_t samples = 53, held_out_samples = 17, channels = 2, size = 4;
+constexpr std::int64_t data_block = 10, table_block = 16, window = 2;
+constexpr double sigma_f = 2.5;
+
+/// Writes columns of equal length as a table.
+void write_table(const fs::path& directory, const std::string& format, const std::vector<Column>& columns,
+                 const std::vector<at::Tensor>& values, std::int64_t block_rows, const nlohmann::json& provenance,
+                 const nlohmann::json& summary) {
+  fs::create_directories(directory);
+  const ShardPlan plan{values.front().size(0), 3 * block_rows};
+  for (std::int64_t shard = 0; shard < plan.shards(); ++shard) {
+    const std::int64_t first = plan.first_row(shard), count = plan.rows_of(shard);
+    RowShardWriter writer(directory / shard_name(shard, plan.shards()),
+                          {format, 1, first, count, block_rows, provenance}, columns);
+    for (std::size_t column = 0; column < values.size(); ++column) {
+      const at::Tensor rows = values[column].narrow(0, first, count).contiguous();
+      writer.write(column, 0, {static_cast<const std::byte*>(rows.const_data_ptr()), rows.nbytes()});
+    }
+    writer.finish({{"nonfinite_rows", 0}});
+  }
+  publish_manifest(directory, plan, format, summary);
+}
+
+/// A data set, and the table of its rows: mirrored images behind each, two draws of each.
+struct Tables {
+  Folder folder;
+  CouplingRows numbering{samples, true, 2};
+  at::Tensor images = at::randint(256, {samples, channels, size, size}, at::kByte);
+  at::Tensor labels = at::arange(samples, at::kInt).remainder(7);
+  at::Tensor noise = at::randn({numbering.rows(), channels, size, size}).to(at::kHalf);
+  at::Tensor held_out_images = at::randint(256, {held_out_samples, channels, size, size}, at::kByte);
+  at::Tensor held_out_noise = at::randn({held_out_samples, channels, size, size}).to(at::kHalf);
+  CouplingSources sources;
+
+  Tables() {
+    const std::vector<Column> all = coupling_columns({channels, size, 7, {}}, ElementType::float16);
+    const std::vector<Column> image_columns{all[1], all[2]}, table_columns{all[0], all[1], all[2]};
+    const at::Tensor held_out_labels = at::arange(held_out_samples, at::kInt).remainder(7);
+    const nlohmann::json no_provenance = nlohmann::json::object(), teacher{{"teacher", "abc"}};
+    sources = {.train_images = folder / "images",
+               .test_images = folder / "held-out",
+               .train_table = folder / "table",
+               .test_table = folder / "held-out-table",
+               .reads = {},
+               .flips = true,
+               .replicates = 2,
+               .block_rows = table_block,
+               .window_blocks = window,
+               .seed = 11,
+               .held_out_seed = 3};
+    write_table(sources.train_images, "couplet-dataset", image_columns, {images, labels}, data_block, no_provenance,
+                {});
+    write_table(sources.test_images, "couplet-dataset", image_columns, {held_out_images, held_out_labels}, data_block,
+                no_provenance, no_provenance);
+    write_table(sources.train_table, coupling_format, table_columns, {noise, table_images(), table_labels()},
+                table_block, teacher, {{"sigma_f", sigma_f}});
+    write_table(sources.test_table, coupling_format, table_columns, {held_out_noise, held_out_images, held_out_labels},
+                table_block, teacher, {{"sigma_f", 9}});
+  }
+
+  /// Rows 4s and 4s + 1 are sample s, the two behind it its mirror image.
+  at::Tensor table_images() const {
+    const at::Tensor mirrored = images.flip({3});
+    return at::stack({images, images, mirrored, mirrored}, 1).flatten(0, 1);
+  }
+  at::Tensor table_labels() const { return labels.repeat_interleave(4); }
+};
+
+std::vector<std::int64_t> rows_at(const BatchRange& range) {
+  return RowOrder(4 * samples, table_block, window, 11).at(range.first, range.rows);
+}
+
+at::Tensor normal_noise(std::uint64_t seed, Purpose purpose, std::int64_t index) {
+  at::Tensor noise = at::empty({channels, size, size});
+  fill_normal({noise.data_ptr<float>(), static_cast<std::size_t>(noise.numel())}, seed, purpose,
+              static_cast<std::uint64_t>(index));
+  return noise;
+}
+
+// Batches of several sizes, across windows and epochs.
+const std::vector<BatchRange> ranges{{0, 0, 12}, {1, 12, 12}, {5, 60, 30}, {20, 4 * samples - 5, 40}, {3, 7, 1}};
+
+TEST(Coupling, DatasetRowsAreTheTablesToTheByte) {
+  const Tables tables;
+  const RowTable images(tables.sources.train_images, "couplet-dataset"),
+      table(tables.sources.train_table, coupling_format);
+  const DatasetRows rows(images, tables.numbering, table_block);
+  EXPECT_EQ(rows.rows(), table.rows());
+  EXPECT_EQ(rows.block_rows(), table.block_rows());
+  for (const auto& [first, count] : {std::pair<std::int64_t, std::int64_t>{0, 4 * samples}, {5, 1}, {38, 90}, {3, 0}}) {
+    at::Tensor image = at::zeros({count, channels, size, size}, at::kByte), label = at::zeros({count}, at::kInt);
+    const auto bytes = [](at::Tensor& tensor) {
+      return std::span<std::byte>(static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes());
+    };
+    rows.read(rows.column("image"), first, count, bytes(image));
+    rows.read(rows.column("label"), first, count, bytes(label));
+    EXPECT_TRUE(image.equal(tables.table_images().narrow(0, first, count))) << first;
+    EXPECT_TRUE(label.equal(tables.table_labels().narrow(0, first, count))) << first;
+  }
+  expect_error([&] { rows.column("noise"); }, {"noise", "image, label", images.path().string()});
+}
+
+TEST(Coupling, DatasetRowsMirrorElementsOfAnySize) {
+  const Folder folder;
+  const std::vector<Column> columns{{"image", ElementType::float16, {1, 2, 3}, ""},
+                                    {"label", ElementType::int32, {}, ""}};
+  const at::Tensor images = at::randn({4, 1, 2, 3}).to(at::kHalf);
+  write_table(folder / "images", "couplet-dataset", columns, {images, at::zeros({4}, at::kInt)}, 2,
+              nlohmann::json::object(), nlohmann::json::object());
+  const RowTable table(folder / "images", "couplet-dataset");
+  const DatasetRows rows(table, {4, true, 1}, 4);
+  at::Tensor read = at::zeros({8, 1, 2, 3}, at::kHalf);
+  rows.read(0, 0, 8, {static_cast<std::byte*>(read.data_ptr()), read.nbytes()});
+  EXPECT_TRUE(read.equal(at::stack({images, images.flip({3})}, 1).flatten(0, 1)));
+}
+
+TEST(Coupling, NfDrawsTheTablesPairs) {
+  const Tables tables;
+  const auto coupling = find_coupling("nf").make(tables.sources);
+  for (const BatchRange& range : ranges) {
+    const Pairs pairs = coupling->draw(range);
+    const at::Tensor rows = at::tensor(rows_at(range), at::kLong);
+    EXPECT_TRUE(pairs.image.equal(tables.table_images().index_select(0, rows)));
+    EXPECT_TRUE(pairs.noise.equal(tables.noise.index_select(0, rows).to(at::kFloat) / sigma_f));
+    EXPECT_TRUE(pairs.label.equal(tables.table_labels().index_select(0, rows).to(at::kLong)));
+  }
+  EXPECT_EQ(coupling->held_out_rows(), held_out_samples);
+  const Pairs held_out = coupling->held_out({2, 3, 11});
+  const at::Tensor rows = at::tensor({2, 3, 11});
+  EXPECT_TRUE(held_out.image.equal(tables.held_out_images.index_select(0, rows)));
+  EXPECT_TRUE(held_out.noise.equal(tables.held_out_noise.index_select(0, rows).to(at::kFloat) / sigma_f))
+      << "by the training table's σ_f";
+  EXPECT_EQ(coupling->provenance().at("teacher"), "abc");
+  EXPECT_TRUE(coupling->state().empty());
+}
+
+// The images of a student of the table, row by row, without the table.
+TEST(Coupling, IndependentDrawsTheSameImagesWithFreshNoise) {
+  const Tables tables;
+  CouplingSources sources = tables.sources;
+  sources.train_table = sources.test_table = "";
+  const auto coupling = find_coupling("independent").make(sources), nf = find_coupling("nf").make(tables.sources);
+  for (const BatchRange& range : ranges) {
+    const Pairs pairs = coupling->draw(range), others = nf->draw(range);
+    EXPECT_TRUE(pairs.image.equal(others.image)) << range.first;
+    EXPECT_TRUE(pairs.label.equal(others.label)) << range.first;
+    for (std::int64_t i = 0; i < range.rows; ++i)
+      EXPECT_TRUE(pairs.noise[i].equal(normal_noise(11, Purpose::student_noise, range.first + i)));
+  }
+  EXPECT_EQ(coupling->held_out_rows(), held_out_samples);
+  const std::vector<std::int64_t> numbers{2, 3, 11};
+  const Pairs held_out = coupling->held_out(numbers), others = nf->held_out(numbers);
+  EXPECT_TRUE(held_out.image.equal(others.image));
+  EXPECT_TRUE(held_out.label.equal(others.label));
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    EXPECT_TRUE(
+        held_out.noise[static_cast<std::int64_t>(i)].equal(normal_noise(3, Purpose::validation_start, numbers[i])))
+        << "a function of the run's seed and the row";
+  EXPECT_TRUE(coupling->state().empty());
+  EXPECT_NE(coupling->provenance(), nf->provenance());
+}
+
+TEST(Coupling, NumbersRowsAsTheTableWouldBe) {
+  const Tables tables;
+  CouplingSources sources = tables.sources;
+  sources.flips = false;
+  sources.replicates = 1;
+  const auto coupling = find_coupling("independent").make(sources);
+  const Pairs epoch = coupling->draw({0, 0, samples});
+  const std::vector<std::int64_t> rows = RowOrder(samples, table_block, window, 11).at(0, samples);
+  EXPECT_TRUE(epoch.image.equal(tables.images.index_select(0, at::tensor(rows, at::kLong))));
+}
+
+TEST(Coupling, TheRegistrySaysWhatEachReads) {
+  EXPECT_EQ(find_coupling("nf").table, "nf");
+  EXPECT_TRUE(find_coupling("nf").table_of_teacher);
+  EXPECT_FALSE(find_coupling("independent").has_table());
+  EXPECT_FALSE(find_coupling("independent").table_of_teacher);
+  for (const CouplingKind& kind : coupling_kinds()) EXPECT_FALSE(kind.help.empty()) << kind.name;
+  expect_error([] { find_coupling("independant"); }, {"'independant'", "'independent'", "nf"});
+}
+
+}  // namespace
+}  // namespace couplet::testing
