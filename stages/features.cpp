@@ -73,8 +73,8 @@ void features(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   const RowTable train_table =
-      open_for_training(context.run.train_images(), "couplet-dataset", training_reads(config.storage));
-  const RowTable test_table(context.run.test_images(), "couplet-dataset");
+      open_for_training(context.run.train_images(), dataset_format, training_reads(config.storage));
+  const RowTable test_table(context.run.test_images(), dataset_format);
   const DatasetShape shape = dataset_shape(train_table);
   const Codec& codec = *shape.codec;
   Classifier classifier = make_classifier(classifier_options(config.features, shape), seed);

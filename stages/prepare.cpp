@@ -1,6 +1,7 @@
 #include "stages/prepare.h"
 
 #include "method/data/codec.h"
+#include "method/data/dataset.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/tensor_bytes.h"
@@ -19,7 +20,6 @@
 namespace couplet {
 namespace {
 
-constexpr char dataset_format[] = "couplet-dataset";
 constexpr std::int64_t bytes_at_once = std::int64_t{16} << 20;  ///< of images in memory
 
 /// A split of the source, and the table that it becomes.

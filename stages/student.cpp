@@ -1,6 +1,7 @@
 #include "stages/student.h"
 
 #include "method/data/codec.h"
+#include "method/data/dataset.h"
 #include "method/sampling/guided_field.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/config/options.h"
@@ -187,7 +188,7 @@ void student(StageContext& context) {
   const Config& config = context.config;
   const StudentTask task{context, student_config(config, context.node.student),
                          student_seed(config.pipeline.seed, context.node.seed),
-                         dataset_shape(RowTable(context.run.train_images(), "couplet-dataset"))};
+                         dataset_shape(RowTable(context.run.train_images(), dataset_format))};
   const std::unique_ptr<Coupling> coupling = open_coupling(task, find_coupling(task.config.coupling));
   const StudentModel student = new_student(task);
   TrainingTask training = training_task(task, *coupling, student);

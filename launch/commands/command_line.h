@@ -5,6 +5,7 @@
 #include "storage/error.h"
 
 #include <cstddef>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -59,6 +60,11 @@ private:
   std::vector<std::string> arguments_;
   std::vector<Setting> settings_;
 };
+
+/// Refuses a path at which there is something.
+void require_absent(const std::filesystem::path& path);
+/// The value of --output: the path of a file that does not exist yet, whose name ends in one of `endings`.
+std::filesystem::path new_output(const CommandLine& line, const std::vector<std::string>& endings);
 
 /// What `couplet NAME --help` prints.
 std::string help_text(const CommandSyntax& syntax);

@@ -4,6 +4,7 @@
 #include "launch/inspect/row_export.h"
 #include "launch/inspect/row_pictures.h"
 #include "launch/inspect/table_description.h"
+#include "stages/opened_run.h"
 
 namespace couplet {
 
@@ -15,22 +16,22 @@ constexpr std::uint64_t largest_export = std::uint64_t{4} << 30;  // bytes, wher
 constexpr std::int64_t pictured_rows = 64, most_pictured_rows = 4096;
 
 CommandSyntax inspect_syntax() {
-  return {
-      .name = "inspect",
-      .arguments = "PATH",
-      .summary = "show what a shard, a data set or a coupling table holds",
-      .flags = {{"json", "", "as JSON"},
-                {"row", "N", "one row: its values and where in which file they lie"},
-                {"export", "FILE.npz", "write the rows' columns for numpy.load"},
-                {"pictures", "FILE.png", "draw rows: image | noise | image the teacher makes of the noise"},
-                {"rows", "A-B", "rows of --export (all) and --pictures (the first 64)"},
-                {"run-dir", "DIR", "the run whose teacher --pictures takes (the one that PATH lies in)"}},
-      .takes_keys = false,
-      .notes =
-          "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling/nf/train. Rows are numbered\n"
-          "from 0, in a shard by its own numbers. Without --row, --export and --pictures all rows are read, their checksums\n"
-          "compared, and the figures that docs/coupling-table.md explains are given. A shard needs neither\n"
-          "manifest nor configuration.\n"};
+  return {.name = "inspect",
+          .arguments = "PATH",
+          .summary = "show what a shard, a data set or a coupling table holds",
+          .flags = {{"json", "", "as JSON"},
+                    {"row", "N", "one row: its values and where in which file they lie"},
+                    {"export", "FILE.npz", "write the rows' columns for numpy.load"},
+                    {"pictures", "FILE.png", "draw rows: image | noise | image the teacher makes of the noise"},
+                    {"rows", "A-B", "rows of --export (all) and --pictures (the first 64)"},
+                    {"run-dir", "DIR", "the run whose teacher --pictures takes (the one that PATH lies in)"}},
+          .takes_keys = false,
+          .notes =
+              "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling/nf/train. Rows are numbered\n"
+              "from 0, in a shard by its own numbers. Without --row, --export and --pictures all rows are read, their "
+              "checksums\n"
+              "compared, and the figures that docs/coupling-table.md explains are given. A shard needs neither\n"
+              "manifest nor configuration.\n"};
 }
 
 void require_suffix(const CommandLine& line, const std::string& flag, const std::string& suffix) {
@@ -67,8 +68,7 @@ Json export_file(const CommandLine& line, const RowSource& source) {
 std::optional<RunDirectory> chosen_run(const CommandLine& line, const RowSource& source) {
   if (!line.has("run-dir")) return run_of(source.path());
   RunDirectory run(line.required("run-dir"));
-  if (!std::filesystem::exists(run.config()))
-    refuse("{} is no run directory: it has no config.ini", run.root().string());
+  require_run_directory(run);
   return run;
 }
 

@@ -17,7 +17,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <ranges>
+#include <span>
 
 namespace couplet {
 
@@ -102,9 +102,8 @@ private:
       if (const std::string line = file->second.unfinished_line(); !line.empty()) lines.push_back(line);
     const LineFilter filter(node, rank_);
     std::erase_if(lines, [&](const std::string& line) { return !filter.picks(path, line); });
-    const auto shown = static_cast<std::ptrdiff_t>(lines.size());
-    const std::ptrdiff_t left_out = first_ && lines_ > 0 ? std::max<std::ptrdiff_t>(0, shown - lines_) : 0;
-    for (const std::string& line : lines | std::views::drop(left_out)) printer.print(path, line);
+    const std::size_t most = first_ && lines_ > 0 ? static_cast<std::size_t>(lines_) : all;
+    for (const std::string& line : std::span(lines).last(std::min(lines.size(), most))) printer.print(path, line);
   }
 
   const RunDirectory& run_;
@@ -159,7 +158,6 @@ int logs_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   const RunDirectory run(line.argument());
-  if (!fs::exists(run.config())) refuse("{} is no run directory: it has no config.ini", run.root().string());
   const auto graph = open_run(run.root()).graph;
   const std::vector<StageNode> nodes =
       line.argument(1).empty() ? std::vector{stage_of_interest(run, graph)} : select_nodes(line.argument(1), graph);

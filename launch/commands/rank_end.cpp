@@ -58,4 +58,13 @@ int run_rank(const std::function<int(RankIdentity& identity)>& work) {
   }
 }
 
+int run_alike(const Communicator& communicator, const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    if (communicator.is_root()) throw;
+    return error.status();
+  }
+}
+
 }  // namespace couplet

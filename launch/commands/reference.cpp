@@ -1,6 +1,8 @@
 // couplet reference: statistics of a data set's images, for Fréchet distances to them.
 #include "launch/commands/commands.h"
 
+#include "launch/commands/rank_end.h"
+#include "method/data/dataset.h"
 #include "method/features/open_network.h"
 #include "method/scoring/reference_statistics.h"
 #include "pipeline/distributed/communicator.h"
@@ -37,15 +39,6 @@ CommandSyntax reference_syntax() {
               "them. Ranks share the images, with the same digits: mpirun -n N couplet reference DATASET ...\n"};
 }
 
-std::filesystem::path parse_output(const CommandLine& line) {
-  const std::filesystem::path output = line.required("output");
-  if (output.extension() != ".safetensors" && output.extension() != ".npz")
-    refuse("--output {}: the name ends in .safetensors or .npz", output.string());
-  if (std::filesystem::exists(output))
-    refuse("{} exists and is not overwritten; remove it or choose another name", output.string());
-  return output;
-}
-
 /// The name of the last directory of a path: "train" of "RUN/prepare/train/".
 std::string directory_name(const std::filesystem::path& path) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
@@ -59,9 +52,9 @@ std::vector<std::string> parse_arguments(const CommandLine& line) {
 }
 
 void reference_on_ranks(const CommandLine& line, const std::string& device, Communicator& communicator) {
-  const std::filesystem::path output = parse_output(line);
+  const std::filesystem::path output = new_output(line, {".safetensors", ".npz"});
   const NetworkFile file{line.required("network"), parse_arguments(line)};
-  const RowTable images(line.argument(), "couplet-dataset");
+  const RowTable images(line.argument(), dataset_format);
   const auto network = make_feature_network(file, pick_device(device, communicator));
   const ReferenceStatistics statistics =
       make_reference(*network, images, line.get("split", directory_name(line.argument())), "", communicator);
@@ -87,14 +80,10 @@ int reference_command(const std::vector<std::string>& words) {
   const auto communicator = make_communicator("cpu");
   open_log("", "", communicator->rank(), communicator->size());
   at::set_num_threads(static_cast<int>(std::max<std::int64_t>(1, usable_cores() / communicator->size())));
-  try {
+  return run_alike(*communicator, [&] {
     reference_on_ranks(line, device, *communicator);
-  } catch (const Error& error) {
-    // What every rank meets is told once.
-    if (communicator->is_root()) throw;
-    return error.status();
-  }
-  return exit_ok;
+    return static_cast<int>(exit_ok);
+  });
 }
 
 }  // namespace couplet

@@ -1,6 +1,8 @@
 // couplet score: all metrics for images made by anybody.
 #include "launch/commands/commands.h"
 
+#include "launch/commands/rank_end.h"
+#include "method/data/dataset.h"
 #include "method/features/open_network.h"
 #include "method/scoring/image_score.h"
 #include "pipeline/distributed/communicator.h"
@@ -79,7 +81,7 @@ std::unique_ptr<FeatureNetwork> open_network(const CommandLine& line, const Imag
   const Config config = resolve_config(run.config(), {});
   if (!config.evaluate.network.empty())
     return make_feature_network({config.evaluate.network, config.evaluate.network_args}, device);
-  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), dataset_format));
   return make_feature_network(load_classifier(run, config.features, shape, device), network_name(config), device);
 }
 
@@ -123,14 +125,10 @@ int score_command(const std::vector<std::string>& words) {
   // Standard output is for the scores.
   open_log("", "", communicator->rank(), communicator->size(), stderr);
   at::set_num_threads(static_cast<int>(std::max<std::int64_t>(1, usable_cores() / communicator->size())));
-  try {
+  return run_alike(*communicator, [&] {
     score_on_ranks(line, device, *communicator);
-  } catch (const Error& error) {
-    // What every rank meets is told once.
-    if (communicator->is_root()) throw;
-    return error.status();
-  }
-  return exit_ok;
+    return static_cast<int>(exit_ok);
+  });
 }
 
 }  // namespace couplet

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <functional>
-#include <ranges>
+#include <span>
 
 namespace couplet {
 namespace {
@@ -60,7 +60,7 @@ struct Missing {
 std::string absence_text(const std::vector<Missing>& missing, const Activity& waiter, const Patience& patience) {
   constexpr std::size_t told = 3;
   std::string text;
-  for (const auto& [rank, reason] : missing | std::views::take(told))
+  for (const auto& [rank, reason] : std::span(missing).first(std::min(told, missing.size())))
     text += fmt::format("{}rank {} did not arrive at {} (collective {}) within {}: {}", text.empty() ? "" : "; ", rank,
                         waiter.what, waiter.waits_for, duration_text(patience.timeout), reason);
   if (missing.size() > told) text += fmt::format("; {} more ranks did not either", missing.size() - told);

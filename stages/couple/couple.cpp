@@ -1,5 +1,6 @@
 #include "stages/couple/couple.h"
 
+#include "method/data/dataset.h"
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/interruption.h"
@@ -26,8 +27,8 @@ struct CouplingTables {
   std::vector<Inversion> tables;  ///< training, held out
 
   explicit CouplingTables(const StageContext& context)
-      : train_images(context.run.train_images(), "couplet-dataset"),
-        test_images(context.run.test_images(), "couplet-dataset"),
+      : train_images(context.run.train_images(), dataset_format),
+        test_images(context.run.test_images(), dataset_format),
         shape(dataset_shape(train_images)) {
     const CoupleConfig& config = context.config.couple;
     const std::string teacher = hash_file(context.run.teacher_ema());
@@ -56,8 +57,8 @@ private:
                                     {"slice_rows", config.couple.slice_rows},
                                     {"precision", config.couple.precision},
                                     {"round_trip", config.couple.round_trip}};
-    tables.push_back({images, rows, purpose, context.run.table(context.node.table, split), split, provenance, config.couple.block_rows,
-                      ShardPlan{rows.rows(), config.couple.shard_rows},
+    tables.push_back({images, rows, purpose, context.run.table(context.node.table, split), split, provenance,
+                      config.couple.block_rows, ShardPlan{rows.rows(), config.couple.shard_rows},
                       coupling_columns(shape, parse_element_type(config.couple.noise_type)), shape.codec});
   }
 };

@@ -1,6 +1,7 @@
 #include "stages/evaluate/evaluation.h"
 
 #include "method/couplings/coupling_table.h"
+#include "method/data/dataset.h"
 #include "pipeline/config/options.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/weights.h"
@@ -26,8 +27,8 @@ std::filesystem::path score_journal(const StageContext& context) {
 
 Evaluation::Evaluation(StageContext& stage)
     : context(stage),
-      train(stage.run.train_images(), "couplet-dataset"),
-      test(stage.run.test_images(), "couplet-dataset"),
+      train(stage.run.train_images(), dataset_format),
+      test(stage.run.test_images(), dataset_format),
       shape(dataset_shape(train)),
       records(stage.directory()) {
   if (!stage.node.student.empty()) student_ = student_config(stage.config, stage.node.student);
@@ -121,7 +122,8 @@ void Evaluation::keep_samples(const ScoreKey& key, const MadeWith& with, const S
     records.add(key, "finite_share", with, finite, score.samples, {}, score.nonfinite, details);
   }
   if (score.class_accuracy)
-    records.add(key, "class_accuracy", with, *score.class_accuracy, score.samples, classifier_, score.nonfinite, details);
+    records.add(key, "class_accuracy", with, *score.class_accuracy, score.samples, classifier_, score.nonfinite,
+                details);
   if (score.nonfinite > 0) say("{} of {} samples held NaN or infinite values", score.nonfinite, score.samples);
   if (context.communicator.is_root()) records.publish();
 }
