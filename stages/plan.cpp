@@ -1,9 +1,9 @@
 #include "stages/plan.h"
 
-#include "storage/files/file_lock.h"
-#include "pipeline/process/log.h"
 #include "pipeline/config/validation.h"
+#include "pipeline/process/log.h"
 #include "stages/kinds.h"
+#include "storage/files/file_lock.h"
 
 #include <fmt/ranges.h>
 
@@ -14,8 +14,6 @@
 namespace couplet {
 
 namespace {
-
-constexpr double orphan_seconds = 30;  // within which the ranks of a killed launcher are gone
 
 bool is_among(const std::vector<StageNode>& nodes, const StageNode& node) {
   return std::ranges::find(nodes, node.name, &StageNode::name) != nodes.end();

@@ -22,8 +22,6 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t preview_nfe = 4;
-
 /// What a student is trained by.
 struct StudentTask {
   const StageContext& context;

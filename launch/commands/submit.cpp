@@ -24,12 +24,12 @@ namespace couplet {
 
 namespace {
 
-constexpr double end_seconds = 180;    // within which cancelled jobs are gone: Slurm's KillWait, and time to spare
-constexpr double orphan_seconds = 30;  // within which their ranks are
+constexpr double end_seconds = 180;  // within which cancelled jobs are gone: Slurm's KillWait, and time to spare
 
 std::string profile_help() {
   std::string text =
-      "\nThe cluster profile: keys of [slurm] for all stages, of [slurm.student] and the like for those of one kind\n(" +
+      "\nThe cluster profile: keys of [slurm] for all stages, of [slurm.student] and the like for those of one "
+      "kind\n(" +
       kind_names() +
       "). Each is a flag too: --slurm.time 12:00:00,\n"
       "--slurm.student.time 2-00:00:00. Without --slurm.profile, the one that the run was submitted with before.\n\n";

@@ -14,6 +14,9 @@ namespace couplet {
 
 using NamedTensors = std::map<std::string, torch::Tensor>;
 
+/// Adds a module that only lends its name to what is registered in it ("attn" in "attn.qkv.weight").
+torch::nn::Module& add_scope(torch::nn::Module& parent, const std::string& name);
+
 /// Parameters and buffers by their dotted names. The tensors share memory with the module.
 NamedTensors named_tensors(const torch::nn::Module& module);
 /// Writes CPU copies; equal tensors give equal bytes. To `path` directly: publish with Pending.

@@ -7,6 +7,9 @@
 
 namespace couplet {
 
+/// Seconds within which the ranks of a killed launcher, or of a cancelled job, give their locks back.
+inline constexpr double orphan_seconds = 30;
+
 enum class LockMode { shared, exclusive };
 
 /// A POSIX record lock (fcntl) on a whole file, held until destruction or the end of the process. Such locks belong to

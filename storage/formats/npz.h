@@ -16,6 +16,9 @@
 
 namespace couplet {
 
+/// Bytes that an archive takes besides its arrays' values, at most.
+inline constexpr std::uint64_t npz_overhead = 64 * 1024;
+
 /// An archive open for reading, compressed or not; another file is an error.
 std::unique_ptr<ForeignFile> open_npz(const std::filesystem::path& path);
 

@@ -33,6 +33,8 @@ struct ShardHeader {
   nlohmann::json provenance;    ///< what the rows were made from; equal in all shards of a table
 };
 
+/// The bytes of a shard over those of its rows, at most: it holds metadata and checksums besides.
+inline constexpr double shard_overhead = 1.02;
 /// The newest format version this program writes and reads.
 inline constexpr int newest_shard_version = 1;
 inline constexpr const char* checksum_group = "checksums";
