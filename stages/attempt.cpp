@@ -118,7 +118,7 @@ void attempt_stage(const Session& session, const StageNode& node) {
   std::optional<FileLock> lock, parts;
   bool work = false;
   if (communicator.is_root()) {
-    const Busy busy("looking what is to be done");
+    const WorkingAlone alone("looking what is to be done");
     if (!node.table.empty())
       parts.emplace(run.parts_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
     lock.emplace(run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
@@ -149,7 +149,7 @@ void attempt_part(const Session& session, const StageNode& node, const TablePart
   std::optional<FileLock> parts;
   bool work = false;
   if (communicator.is_root()) {
-    const Busy busy("looking what is to be done");
+    const WorkingAlone alone("looking what is to be done");
     parts.emplace(run.parts_lock(node.name), part.make ? LockMode::shared : LockMode::exclusive, "stage " + node.name,
                   orphan_seconds);
     const FileLock lock(run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);

@@ -107,7 +107,7 @@ void features(StageContext& context) {
   const TableFeatures test_features =
       table_features(classifier, test_table, codec, config.features.dimension, context.communicator, context.device);
   if (!context.communicator.is_root()) return;
-  const Busy busy("publishing the classifier and its statistics");
+  const WorkingAlone alone("publishing the classifier and its statistics");
   const std::string network = network_name(config);
   say("{}: {:.2f} % of test images classified right", network, 100 * test_features.accuracy);
   publish_tensors(context.run.classifier(), result.ema);

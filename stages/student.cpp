@@ -153,7 +153,7 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
 }
 
 void publish_student(const StudentTask& task, const Field& field, const TrainingResult& result) {
-  const Busy busy("publishing the student");
+  const WorkingAlone alone("publishing the student");
   const StudentConfig& config = task.config;
   const std::filesystem::path directory = task.context.directory();
   std::map<std::string, std::string> sizes = field.sizes();

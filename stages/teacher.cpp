@@ -135,7 +135,7 @@ void teacher(StageContext& context) {
   const double nats = validate(model, all_held_out, config, *shape.codec, context.communicator, context.device);
   if (!std::isfinite(nats)) fail("the likelihood of the test images under the trained teacher is {}", nats);
   if (!context.communicator.is_root()) return;
-  const Busy busy("publishing the teacher");
+  const WorkingAlone alone("publishing the teacher");
   say("test images under the EMA weights: {:.4f} nats a value ({} noise)", nats, config.teacher.noise);
   const std::map<std::string, std::string> sizes = {
       {"in_channels", std::to_string(options.in_channels)}, {"img_size", std::to_string(options.image_size)},

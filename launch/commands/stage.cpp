@@ -13,8 +13,8 @@
 #include "pipeline/process/end_note.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
-#include "stages/couple/couple.h"
 #include "stages/attempt.h"
+#include "stages/couple/couple.h"
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
 #include "storage/files/atomic_file.h"
@@ -45,13 +45,11 @@ CommandSyntax stage_syntax() {
                 {"launched", "",
                  "started by `couplet run`, which holds the run directory and ends this process with it"}},
       .takes_keys = true,
-      .notes =
-          "NAME: " +
-          kind_names() +
-          ",\nor one stage such as student/nf-0.\n"
-          "With several ranks: mpirun -n N couplet stage NAME ..., or srun.\n"
-          "--couple.shards counts through the training table's shards, then the held-out table's. The job that\n"
-          "makes the last missing one closes the table; --couple.finish does so where none did.\n"};
+      .notes = "NAME: " + kind_names() +
+               ",\nor one stage such as student/nf-0.\n"
+               "With several ranks: mpirun -n N couplet stage NAME ..., or srun.\n"
+               "--couple.shards counts through the training table's shards, then the held-out table's. The job that\n"
+               "makes the last missing one closes the table; --couple.finish does so where none did.\n"};
 }
 
 /// The part of the coupling table that the command line asks for; false: no part, but whole stages.
@@ -63,9 +61,10 @@ bool run_parts(const CommandLine& line, const Session& session, const std::vecto
         "--couple.shards, --couple.part and --couple.finish exclude each other: the job that makes the last shard "
         "closes the table");
   if (nodes.size() != 1 || nodes[0].table.empty())
-    refuse("--couple.shards, --couple.part and --couple.finish belong to one table, as in `couplet stage coupling/nf`, "
-           "not to stage {}{}",
-           line.argument(), nodes.size() > 1 ? ", which are several" : "");
+    refuse(
+        "--couple.shards, --couple.part and --couple.finish belong to one table, as in `couplet stage coupling/nf`, "
+        "not to stage {}{}",
+        line.argument(), nodes.size() > 1 ? ", which are several" : "");
   TablePart part{nodes[0].name, {}};
   if (range) {
     const ShardRange shards = parse_shard_range(line.get("couple.shards"));
@@ -96,7 +95,7 @@ nlohmann::json facts_of(const CommandLine& line, const Config& config) {
 }
 
 /// What this attempt's notes on what the ranks do are called: student-nf-0, coupling-nf-0-63, coupling-nf-3.
-std::string board_name(const CommandLine& line) {
+std::string job_name(const CommandLine& line) {
   std::string name = line.argument();
   if (line.has("couple.shards")) name += "-" + line.get("couple.shards");
   if (line.has("couple.part")) name += fmt::format("-{}", parse_shard_part(line.get("couple.part")).part);
@@ -122,7 +121,7 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
   const StageGraph graph = stage_graph(config, look_at_inputs(config, run, communicator));
   const auto nodes = select_nodes(line.argument(), graph);
   for (const auto& node : nodes) validate_ranks(config, communicator.size(), node.kind, node.student);
-  const Watchdog watchdog(make_board(communicator, run.rank_notes(), board_name(line)), communicator.rank(),
+  const Watchdog watchdog(make_heartbeat_files(communicator, run.heartbeats(), job_name(line)), communicator.rank(),
                           communicator.size(), config.pipeline.timeout);
   const std::optional<FileLock> run_lock = share_run(line, config, run, communicator);
   const auto threads = line.has("launched") ? resolve_threads(config.pipeline, local_ranks())
@@ -137,7 +136,7 @@ void run_ranks(const CommandLine& line, RankIdentity& identity) {
   if (line.has("end-note")) open_end_note(line.get("end-note"));
   if (line.has("launched") || std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
   const RunDirectory run(std::filesystem::path(line.required("run-dir")).lexically_normal());
-  keep_failure_in(failure_path(run.rank_notes(), board_name(line)));
+  keep_failure_in(failure_path(run.heartbeats(), job_name(line)));
   std::filesystem::path file = line.get("config");
   if (file.empty() && std::filesystem::exists(run.config())) file = run.config();
   refuse_earlier_form(run);

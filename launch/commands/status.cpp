@@ -42,11 +42,11 @@ nlohmann::ordered_json to_json(const QueuedJob& job) {
           {"nodes", job.nodes}, {"restarts", job.restarts}, {"seconds_left", known(job.seconds_left)}};
 }
 
-nlohmann::ordered_json to_json(const StageStatus& stage) {
+nlohmann::ordered_json to_json(const StageOverview& stage) {
   const StageWork& work = stage.work;
   nlohmann::ordered_json json{
       {"stage", stage.name},
-      {"state", standing_text(stage.verdict.standing)},
+      {"state", status_text(stage.explained.status)},
       {"done", work.done},
       {"total", work.total},
       {"unit", work.unit},
@@ -57,8 +57,8 @@ nlohmann::ordered_json to_json(const StageStatus& stage) {
       {"attempts", stage.attempts},
       {"ranks", stage.ranks},
       {"holder", stage.holder},
-      {"message", stage.verdict.message},
-      {"log", stage.verdict.log.string()},
+      {"message", stage.explained.message},
+      {"log", stage.explained.log.string()},
       {"job", nullptr}};
   if (!stage.job) return json;
   json["job"] = {{"id", stage.job->submitted.job}, {"tasks", stage.job->submitted.array},
@@ -74,7 +74,7 @@ nlohmann::ordered_json to_json(const RunStatus& run) {
       {"holder", run.holder},
       {"slurm", run.silence.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(run.silence)},
       {"stages", nlohmann::ordered_json::array()}};
-  for (const StageStatus& stage : run.stages) json["stages"].push_back(to_json(stage));
+  for (const StageOverview& stage : run.stages) json["stages"].push_back(to_json(stage));
   return json;
 }
 

@@ -158,7 +158,7 @@ std::optional<Checkpoint> CheckpointStore::load_newest() {
     nlohmann::json state;
     Checkpoint checkpoint;
     const auto failed = try_on_all(communicator_, [&] {
-      const Busy busy("reading " + checkpoint_name(step));
+      const WorkingAlone alone("reading " + checkpoint_name(step));
       state = read_state(directory, step);
       checkpoint = read_checkpoint(directory, state);
     });

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pipeline/distributed/communicator.h"
-#include "pipeline/liveness/rank_board.h"
+#include "pipeline/liveness/heartbeat_files.h"
 
 #include <filesystem>
 #include <functional>
@@ -18,9 +18,10 @@ namespace couplet {
 void require_agreement(Communicator& communicator, const std::string& what, const nlohmann::json& facts);
 /// True on every rank if any rank was asked to stop. Collective.
 bool agree_to_stop(Communicator& communicator);
-/// A board in `directory`, which all ranks share and which is made, where every rank has noted what it does. An error
-/// that names a rank which cannot. Collective.
-RankBoard make_board(Communicator& communicator, const std::filesystem::path& directory, const std::string& name);
+/// The heartbeat files of a job of that name in `directory`, which is made and which all ranks must share. Every rank
+/// has written its first heartbeat when this returns; one that cannot is named in the error. Collective.
+HeartbeatFiles make_heartbeat_files(Communicator& communicator, const std::filesystem::path& directory,
+                                    const std::string& name);
 
 /// A rank whose part of some work failed.
 struct FailedRank {

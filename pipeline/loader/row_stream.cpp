@@ -193,7 +193,7 @@ ReadOptions training_reads(const StorageConfig& config) {
 
 RowTable open_for_training(const std::filesystem::path& directory, const std::string& format,
                            const ReadOptions& reads) {
-  const Busy busy(fmt::format("opening {}", directory.string()));
+  const WorkingAlone alone(fmt::format("opening {}", directory.string()));
   return RowTable(directory, format, reads);
 }
 

@@ -154,7 +154,7 @@ nlohmann::json table_summary(const Inversion& table) {
 }
 
 void close_table(const Inversion& table) {
-  const Busy busy("hashing the shards of " + table.directory.string());
+  const WorkingAlone alone("hashing the shards of " + table.directory.string());
   const nlohmann::json summary = table_summary(table);
   publish_manifest(table.directory, table.plan, coupling_format, summary);
   say("{}: {} rows, sigma_f {:.4f}, NLL {:.4f} nats a value, {} rows not finite", table.split, table.plan.rows,

@@ -34,12 +34,12 @@ struct StageJobView {
   std::string nodes() const;
 };
 
-class JobBook {
+class SubmittedJobs {
 public:
   /// Reads RUN/slurm and asks about the jobs of unfinished stages: squeue about all of them, sacct about those that
   /// squeue does not tell of. No scheduler: nobody is asked.
-  JobBook(const RunDirectory& run, Scheduler* scheduler,
-          const std::function<bool(const std::string& stage)>& unfinished);
+  SubmittedJobs(const RunDirectory& run, Scheduler* scheduler,
+                const std::function<bool(const std::string& stage)>& unfinished);
 
   /// Nothing for a stage that was never submitted.
   const StageJobView* of(const std::string& stage) const;
