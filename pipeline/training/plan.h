@@ -1,5 +1,5 @@
-// How a training section turns into steps and rows a rank; how the global batch is computed: which rows of it at once,
-// and which sums are formed on the way.
+// How many steps a training section makes, which rows each rank computes, which of them at once, and which sums are
+// formed on the way.
 #pragma once
 
 #include "pipeline/config/config.h"
@@ -14,16 +14,15 @@ namespace couplet {
 
 struct TrainingPlan {
   std::int64_t steps = 0;
-  std::int64_t batch = 0;  ///< global
-  std::int64_t rows = 0;   ///< of the global batch on each rank
+  std::int64_t batch = 0;  ///< the global batch
+  std::int64_t rows = 0;   ///< rows of the global batch on each rank
   int rank = 0;
 
-  /// This rank's rows of a step.
+  /// Returns this rank's rows of a step.
   BatchRange range(std::int64_t step) const { return {step, step * batch + rank * rows, rows}; }
 };
 
-/// Refuses what cannot be trained: a global batch that does not divide by the ranks (with the sizes and rank counts
-/// that do), an unknown precision.
+/// Refuses a global batch that does not divide by the ranks, and an unknown precision.
 TrainingPlan plan_training(const TrainingTask& task, const Communicator& communicator);
 /// The section of the task's keys: "student" for "student/nf-0".
 std::string section_of(const TrainingTask& task);
