@@ -1,7 +1,7 @@
 #include "storage/files/file_hashes.h"
 
-#include "storage/files/atomic_file.h"
 #include "storage/error.h"
+#include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
 
 #include <nlohmann/json.hpp>
