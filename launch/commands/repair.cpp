@@ -24,11 +24,13 @@ CommandSyntax repair_syntax() {
                     {"quick", "", "judge by headers, sizes and the manifest only, as verify --quick does"}},
           .takes_keys = false,
           .notes =
-              "PATH is a directory of shards, such as RUN/coupling/nf/train. What is dropped is listed first. Inside a run\n"
+              "PATH is a directory of shards, such as RUN/coupling/nf/train. What is dropped is listed first. Inside a "
+              "run\n"
               "directory the stage is marked unfinished; the command that made it then makes the missing shards.\n"};
 }
 
-/// The directory of the stage that made the table: of RUN/coupling/nf/test it is RUN/coupling/nf. Nothing outside a run.
+/// The directory of the stage that made the table: of RUN/coupling/nf/test it is RUN/coupling/nf. Nothing outside a
+/// run.
 std::optional<std::filesystem::path> stage_of(const std::filesystem::path& table) {
   for (const auto& directory : {table, table.parent_path()})
     if (std::filesystem::exists(record_path(directory))) return directory;

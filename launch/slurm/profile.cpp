@@ -17,7 +17,6 @@ namespace couplet {
 
 namespace {
 
-
 using Target = std::variant<std::string StageProfile::*, std::int64_t StageProfile::*, bool StageProfile::*>;
 
 /// A key, where its value goes, and what is allowed.
