@@ -19,8 +19,8 @@ CommandSyntax clean_syntax() {
           .flags = {{"dry-run", "", "list it and delete nothing"}},
           .takes_keys = false,
           .notes =
-              "The checkpoints of complete stages and what killed writers left behind. Everything is listed before\n"
-              "anything is deleted. Weights, tables, scores, metrics and logs stay; a stage that is not complete\n"
+              "It deletes the checkpoints of complete stages and what killed writers left behind, and lists\n"
+              "everything before. Weights, tables, scores, metrics and logs stay; a stage that is not complete\n"
               "keeps its checkpoints.\n"};
 }
 

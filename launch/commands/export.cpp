@@ -30,13 +30,11 @@ CommandSyntax export_syntax() {
                     {"output", "FILE", "file to write, .safetensors or .pt; it must not exist"}},
           .takes_keys = false,
           .notes =
-              "A teacher is written for ml-tarflow's transformer_flow.Model, a student for SiT's models.SiT, which "
-              "then runs\n"
-              "from noise at t = 0 to data at t = 1: time and sign are folded into the weights. torch.load reads a .pt "
-              "file\n"
-              "with weights_only = True; load_state_dict takes either strictly. The arguments to construct the model "
-              "with are\n"
-              "printed; they stand in a .safetensors file's metadata, and beside a .pt file in FILE.json.\n"};
+              "A teacher is written for ml-tarflow's transformer_flow.Model, a student for SiT's models.SiT, which\n"
+              "then runs from noise at t = 0 to data at t = 1: time and sign are folded into the weights.\n"
+              "torch.load reads a .pt file with weights_only = True; load_state_dict takes either strictly. The\n"
+              "arguments that construct the model are printed; they also stand in a .safetensors file's metadata,\n"
+              "and beside a .pt file in FILE.json.\n"};
 }
 
 /// A model in its publishers' terms.

@@ -27,11 +27,10 @@ CommandSyntax inspect_syntax() {
                     {"run-dir", "DIR", "the run whose teacher --pictures takes (the one that PATH lies in)"}},
           .takes_keys = false,
           .notes =
-              "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling/nf/train. Rows are numbered\n"
-              "from 0, in a shard by its own numbers. Without --row, --export and --pictures all rows are read, their "
-              "checksums\n"
-              "compared, and the figures that docs/coupling-table.md explains are given. A shard needs neither\n"
-              "manifest nor configuration.\n"};
+              "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling/nf/train. Rows are\n"
+              "numbered from 0, in a shard by its own numbers. Without --row, --export and --pictures the command\n"
+              "reads all rows, compares their checksums, and prints the figures that docs/coupling-table.md\n"
+              "explains. A shard needs neither manifest nor configuration.\n"};
 }
 
 void require_suffix(const CommandLine& line, const std::string& flag, const std::string& suffix) {

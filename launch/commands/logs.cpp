@@ -36,12 +36,11 @@ CommandSyntax logs_syntax() {
                 {"follow", "", "go on printing what is added, over requeues, until Ctrl-C", false, 'f'},
                 {"lines", "N", "of each file, the last N lines (default 200; 0: all)"}},
       .takes_keys = false,
-      .notes =
-          "STAGE: " + kind_names() +
-          ", or one such as student/nf-0;\n"
-          "without it the stage that runs, or else the one that stopped last.\n"
-          "Printed are RUN/log/STAGE.log, the outputs of its jobs (RUN/log/slurm-STAGE-JOB.out) without what stands\n"
-          "in the log, and the ranks' last notes (RUN/log/ranks).\n"};
+      .notes = "STAGE: " + kind_names() +
+               ", or one such as student/nf-0;\n"
+               "without it, the stage that runs is meant, or else the one that stopped last.\n"
+               "The command prints RUN/log/STAGE.log, what the outputs of its jobs (RUN/log/slurm-STAGE-JOB.out) hold\n"
+               "besides, and the last heartbeats of its ranks (RUN/log/ranks).\n"};
 }
 
 /// The stage that runs, else the one that stopped, else any: of several the one whose log changed last.

@@ -30,13 +30,11 @@ CommandSyntax reference_syntax() {
                     {"device", "NAME", "auto, cpu or cuda (auto)"}},
           .takes_keys = false,
           .notes =
-              "DATASET is a directory of data-set shards, such as RUN/prepare/train. The statistics are in float64, "
-              "over\n"
-              "all its images; number of images, network, its content hash, resize mode, data set and split are kept "
-              "with\n"
-              "them. An .npz file has mu and sigma (mu_s and sigma_s of spatial features), as pytorch-fid, ADM and EDM "
-              "read\n"
-              "them. Ranks share the images, with the same digits: mpirun -n N couplet reference DATASET ...\n"};
+              "DATASET is a directory of data-set shards, such as RUN/prepare/train. The statistics are in float64,\n"
+              "over all its images. The number of images, the network, its content hash, the resize mode, the data\n"
+              "set and the split are kept with them. An .npz file has mu and sigma (mu_s and sigma_s of spatial\n"
+              "features), as pytorch-fid, ADM and EDM read them. Ranks share the images, with the same digits:\n"
+              "mpirun -n N couplet reference DATASET ...\n"};
 }
 
 /// The name of the last directory of a path: "train" of "RUN/prepare/train/".

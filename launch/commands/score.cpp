@@ -24,33 +24,30 @@ namespace couplet {
 namespace {
 
 CommandSyntax score_syntax() {
-  return {
-      .name = "score",
-      .arguments = "",
-      .summary = "score images made by anybody against others, or against statistics of them",
-      .flags = {{"samples", "PATH", "the images: .npz, folder of PNG files, or a data set's directory"},
-                {"reference", "PATH", "what to compare with: the same, or statistics (.npz, .safetensors)"},
-                {"network", "FILE", "a TorchScript program, or safetensors of the FID Inception network"},
-                {"network-args", "LIST", "arguments of a TorchScript program besides the images"},
-                {"run-dir", "DIR", "take the network that this run's evaluations use"},
-                {"held-out", "PATH",
-                 "images of the reference's kind that nothing was trained on, to tell memorisation"},
-                {"companion-images", "N",
-                 "of each set, compared one by one, in memory; 0: Fréchet distance alone (10000)"},
-                {"paired", "", "sample i is to be image i of the reference: PSNR and SSIM"},
-                {"nearest", "K", "the K images of the reference nearest to each sample, by pixels"},
-                {"json", "", "print one JSON object"},
-                {"device", "NAME", "auto, cpu or cuda (auto)"}},
-      .takes_keys = false,
-      .notes =
-          "An .npz file has the images as arr_0, uint8 [N, H, W, C]; statistics are mu and sigma, or what `couplet\n"
-          "reference` writes. With a network: Fréchet distance, kernel distance, precision, recall, density, "
-          "coverage,\n"
-          "inception score where it gives class scores, sFID where it gives spatial features; docs/metrics.md says "
-          "how\n"
-          "each is computed. Without one: --paired and --nearest alone. Warnings go to stderr. Ranks share the "
-          "images,\n"
-          "with the same digits: mpirun -n N couplet score ...\n"};
+  return {.name = "score",
+          .arguments = "",
+          .summary = "score images made by anybody against others, or against statistics of them",
+          .flags = {{"samples", "PATH", "the images: .npz, folder of PNG files, or a data set's directory"},
+                    {"reference", "PATH", "what to compare with: the same, or statistics (.npz, .safetensors)"},
+                    {"network", "FILE", "a TorchScript program, or safetensors of the FID Inception network"},
+                    {"network-args", "LIST", "arguments of a TorchScript program besides the images"},
+                    {"run-dir", "DIR", "take the network that this run's evaluations use"},
+                    {"held-out", "PATH",
+                     "images of the reference's kind that nothing was trained on, to tell memorisation"},
+                    {"companion-images", "N",
+                     "of each set, compared one by one, in memory; 0: Fréchet distance alone (10000)"},
+                    {"paired", "", "sample i is to be image i of the reference: PSNR and SSIM"},
+                    {"nearest", "K", "the K images of the reference nearest to each sample, by pixels"},
+                    {"json", "", "print one JSON object"},
+                    {"device", "NAME", "auto, cpu or cuda (auto)"}},
+          .takes_keys = false,
+          .notes =
+              "An .npz file has the images as arr_0, uint8 [N, H, W, C]; statistics are mu and sigma, or what\n"
+              "`couplet reference` writes. With a network the command prints the Fréchet distance, kernel distance,\n"
+              "precision, recall, density and coverage, the inception score where the network gives class scores,\n"
+              "and sFID where it gives spatial features; docs/metrics.md says how each is computed. Without a\n"
+              "network there are --paired and --nearest alone. Warnings go to stderr. Ranks share the images, with\n"
+              "the same digits: mpirun -n N couplet score ...\n"};
 }
 
 ImageScoreRequest parse_request(const CommandLine& line) {

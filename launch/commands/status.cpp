@@ -26,11 +26,11 @@ CommandSyntax status_syntax() {
                     {"interval", "SECONDS", "between two looks of --watch (default 5)"}},
           .takes_keys = false,
           .notes =
-              "States: complete; running; stuck (runs, but a rank gives no sign of life or does not get on);\n"
-              "pending, requeued (in Slurm's queue, again); suspended; blocked (waits for a job that failed);\n"
-              "failed; cancelled; vanished (its job is over, and nothing says why); submitted (Slurm does not\n"
-              "answer); interrupted (begun, and nobody works on it); not started; stale (made with another\n"
-              "configuration than the run's config.ini).\n"};
+              "A stage is complete; running; stuck (it runs, but a rank gives no sign of life or does not get on);\n"
+              "pending or requeued (its job is in Slurm's queue, or again); suspended; blocked (it waits for a job\n"
+              "that failed); failed; cancelled; vanished (its job is over, and nothing says why); submitted (Slurm\n"
+              "does not answer); interrupted (it was begun, and nobody works on it); not started; or stale (it was\n"
+              "made with another configuration than the run's config.ini).\n"};
 }
 
 nlohmann::ordered_json known(double number) {

@@ -26,10 +26,10 @@ CommandSyntax verify_syntax() {
                     {"json", "", "as JSON"}},
           .takes_keys = false,
           .notes =
-              "PATH is a shard (.h5) or a directory of shards, such as RUN/coupling/nf/train. Every problem is listed\n"
-              "with its file and rows: damaged blocks, holes, duplicates, wrong order, NaN, shards of another table, a "
-              "stale\n"
-              "manifest. Exit status 0: sound; 1: not. Ranks share the shards: mpirun -n N couplet verify PATH.\n"};
+              "PATH is a shard (.h5) or a directory of shards, such as RUN/coupling/nf/train. Every problem is\n"
+              "listed with its file and rows: damaged blocks, holes, duplicates, wrong order, NaN, shards of\n"
+              "another table, a stale manifest. The exit status is 0 if all is sound, else 1. Ranks share the\n"
+              "shards: mpirun -n N couplet verify PATH.\n"};
 }
 
 Json to_json(const std::vector<Problem>& problems) {
