@@ -7,15 +7,16 @@
 #include "stages/couple/couple.h"
 #include "stages/kinds.h"
 #include "stages/plan.h"
+#include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
+#include "storage/files/text_tail.h"
 #include "storage/text.h"
 
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 #include <vector>
 
@@ -23,21 +24,9 @@ namespace couplet {
 
 namespace {
 
-constexpr double orphan_seconds = 30;  // within which the ranks of a killed predecessor are gone
-
-double unix_seconds(std::chrono::system_clock::time_point time) {
-  return std::chrono::duration<double>(time.time_since_epoch()).count();
-}
-
-double now_seconds() {
-  return unix_seconds(std::chrono::system_clock::now());
-}
-
 /// How long an attempt ran that was killed: until its log was written to last.
 double unfinished_seconds(const StageRecord& record, const std::filesystem::path& log) {
-  if (record.running_since == 0 || !std::filesystem::exists(log)) return 0;
-  const auto written = std::chrono::file_clock::to_sys(std::filesystem::last_write_time(log));
-  return std::max(0.0, unix_seconds(written) - record.running_since);
+  return record.running_since == 0 ? 0 : std::max(0.0, changed_at(log) - record.running_since);
 }
 
 /// The folders and the log of an attempt. `log_name`: of its log, and of the speaker in it.
@@ -73,14 +62,14 @@ bool begin_attempt(const Session& session, const StageNode& node, StageRecord& r
   if (alone) remove_leftovers(directory);
   record.attempts += 1;
   record.ranks = session.communicator.size();
-  record.running_since = alone ? now_seconds() : 0;
+  record.running_since = alone ? unix_now() : 0;
   publish_record(directory, record);
   return true;
 }
 
 /// The attempt is over; on rank 0.
 void end_attempt(const Session& session, const StageNode& node, StageRecord& record, StageState state) {
-  record.seconds += now_seconds() - record.running_since;
+  record.seconds += unix_now() - record.running_since;
   record.running_since = 0;
   record.state = state;
   publish_record(session.view.run.stage(node.name), record);
@@ -129,7 +118,7 @@ void attempt_stage(const Session& session, const StageNode& node) {
   std::optional<FileLock> lock, parts;
   bool work = false;
   if (communicator.is_root()) {
-    const Busy busy("looking what is to be done");
+    const WorkingAlone alone("looking what is to be done");
     if (!node.table.empty())
       parts.emplace(run.parts_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
     lock.emplace(run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
@@ -155,12 +144,12 @@ void attempt_stage(const Session& session, const StageNode& node) {
 void attempt_part(const Session& session, const StageNode& node, const TablePart& part) {
   Communicator& communicator = session.communicator;
   const RunDirectory& run = session.view.run;
-  const double start = now_seconds();
+  const double start = unix_now();
   open_stage(session, node, part.name);
   std::optional<FileLock> parts;
   bool work = false;
   if (communicator.is_root()) {
-    const Busy busy("looking what is to be done");
+    const WorkingAlone alone("looking what is to be done");
     parts.emplace(run.parts_lock(node.name), part.make ? LockMode::shared : LockMode::exclusive, "stage " + node.name,
                   orphan_seconds);
     const FileLock lock(run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
@@ -172,7 +161,7 @@ void attempt_part(const Session& session, const StageNode& node, const TablePart
   StageContext context = context_of(session, node);
   if (part.make) part.make(context);
   if (!communicator.is_root()) return;
-  const std::vector<std::int64_t> missing = close_parts(context, now_seconds() - start);
+  const std::vector<std::int64_t> missing = close_parts(context, unix_now() - start);
   if (missing.empty())
     say("complete");
   else if (part.make)

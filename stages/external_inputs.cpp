@@ -53,7 +53,7 @@ ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run) {
 ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run, Communicator& communicator) {
   std::string text;
   if (communicator.is_root()) {
-    const Busy busy("hashing the files that the configuration names");
+    const WorkingAlone alone("hashing the files that the configuration names");
     const ExternalInputs found = look_at_inputs(config, run);
     text = nlohmann::json{{"hashes", found.hashes}, {"has_classes", found.has_classes}}.dump();
   }

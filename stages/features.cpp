@@ -75,8 +75,8 @@ void features(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   const RowTable train_table =
-      open_for_training(context.run.train_images(), "couplet-dataset", training_reads(config.storage));
-  const RowTable test_table(context.run.test_images(), "couplet-dataset");
+      open_for_training(context.run.train_images(), dataset_format, training_reads(config.storage));
+  const RowTable test_table(context.run.test_images(), dataset_format);
   const DatasetShape shape = dataset_shape(train_table);
   const Codec& codec = *shape.codec;
   Classifier classifier = make_classifier(classifier_options(config.features, shape), seed);
@@ -109,7 +109,7 @@ void features(StageContext& context) {
   const TableFeatures test_features =
       table_features(classifier, test_table, codec, config.features.dimension, context.communicator, context.device);
   if (!context.communicator.is_root()) return;
-  const Busy busy("publishing the classifier and its statistics");
+  const WorkingAlone alone("publishing the classifier and its statistics");
   const std::string network = network_name(config);
   say("{}: {:.2f} % of test images classified right", network, 100 * test_features.accuracy);
   publish_tensors(context.run.classifier(), result.ema);

@@ -15,8 +15,6 @@ namespace couplet {
 
 namespace {
 
-constexpr double orphan_seconds = 30;  // within which the ranks of a killed launcher are gone
-
 bool is_among(const std::vector<StageNode>& nodes, const StageNode& node) {
   return std::ranges::find(nodes, node.name, &StageNode::name) != nodes.end();
 }

@@ -1,6 +1,7 @@
 #include "stages/prepare.h"
 
 #include "method/data/codec.h"
+#include "method/data/dataset.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/tensor_bytes.h"
@@ -19,7 +20,6 @@
 namespace couplet {
 namespace {
 
-constexpr char dataset_format[] = "couplet-dataset";
 constexpr std::int64_t bytes_at_once = std::int64_t{16} << 20;  ///< of images in memory
 
 /// A split of the source, and the table that it becomes.
@@ -49,7 +49,7 @@ std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const cha
 std::string content_hash(const SourceImages& images, Communicator& communicator) {
   std::string hash;
   if (communicator.is_root()) {
-    const Busy busy("hashing " + images.name());
+    const WorkingAlone alone("hashing " + images.name());
     hash = images.content_hash();
   }
   return communicator.broadcast_text(hash, 0);
@@ -115,7 +115,7 @@ void publish_split(const SplitTask& split, std::int64_t block_rows, Communicator
   }
   communicator.barrier();
   if (!communicator.is_root()) return;
-  const Busy busy("hashing the data set");
+  const WorkingAlone alone("hashing the data set");
   std::vector<std::int64_t> counts(static_cast<std::size_t>(std::max<std::int64_t>(split.classes, 1)));
   for (std::int64_t row = 0; row < split.rows; ++row) ++counts[static_cast<std::size_t>(stored_label(split, row))];
   publish_manifest(split.directory, split.plan, dataset_format, {{"class_counts", counts}});

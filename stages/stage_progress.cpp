@@ -2,7 +2,7 @@
 
 #include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/optimizer/schedule.h"
-#include "stages/rank_notes.h"
+#include "stages/stage_heartbeats.h"
 #include "storage/clock.h"
 #include "storage/files/text_tail.h"
 #include "storage/tables/filenames.h"

@@ -1,6 +1,7 @@
 #include "stages/student.h"
 
 #include "method/data/codec.h"
+#include "method/data/dataset.h"
 #include "method/sampling/guided_field.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/config/options.h"
@@ -20,8 +21,6 @@
 
 namespace couplet {
 namespace {
-
-constexpr std::int64_t preview_nfe = 4;
 
 /// What a student is trained by.
 struct StudentTask {
@@ -154,7 +153,7 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
 }
 
 void publish_student(const StudentTask& task, const Field& field, const TrainingResult& result) {
-  const Busy busy("publishing the student");
+  const WorkingAlone alone("publishing the student");
   const StudentConfig& config = task.config;
   const std::filesystem::path directory = task.context.directory();
   std::map<std::string, std::string> sizes = field.sizes();
@@ -187,7 +186,7 @@ void student(StageContext& context) {
   const Config& config = context.config;
   const StudentTask task{context, student_config(config, context.node.student),
                          student_seed(config.pipeline.seed, context.node.seed),
-                         dataset_shape(RowTable(context.run.train_images(), "couplet-dataset"))};
+                         dataset_shape(RowTable(context.run.train_images(), dataset_format))};
   const std::unique_ptr<Coupling> coupling = open_coupling(task, find_coupling(task.config.coupling));
   const StudentModel student = new_student(task);
   TrainingTask training = training_task(task, *coupling, student);

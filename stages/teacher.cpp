@@ -1,5 +1,6 @@
 #include "stages/teacher.h"
 
+#include "method/data/dataset.h"
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/held_out.h"
@@ -86,8 +87,8 @@ void teacher(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   const RowTable train_table =
-      open_for_training(context.run.train_images(), "couplet-dataset", training_reads(config.storage));
-  const RowTable test_table(context.run.test_images(), "couplet-dataset");
+      open_for_training(context.run.train_images(), dataset_format, training_reads(config.storage));
+  const RowTable test_table(context.run.test_images(), dataset_format);
   const DatasetShape shape = dataset_shape(train_table);
   TarFlow model = new_teacher(context, shape);
   const TarFlowOptions& options = model->options();
@@ -134,7 +135,7 @@ void teacher(StageContext& context) {
   const double nats = validate(model, all_held_out, config, *shape.codec, context.communicator, context.device);
   if (!std::isfinite(nats)) fail("the likelihood of the test images under the trained teacher is {}", nats);
   if (!context.communicator.is_root()) return;
-  const Busy busy("publishing the teacher");
+  const WorkingAlone alone("publishing the teacher");
   say("test images under the EMA weights: {:.4f} nats a value ({} noise)", nats, config.teacher.noise);
   const std::map<std::string, std::string> sizes = {
       {"in_channels", std::to_string(options.in_channels)}, {"img_size", std::to_string(options.image_size)},

@@ -6,9 +6,9 @@
 
 namespace couplet {
 
-/// Unix time in seconds, by this host's clock.
+/// The Unix time in seconds, by this host's clock.
 double unix_now();
-/// Seconds that have passed since a moment; they do not jump when the host's clock is set.
+/// The seconds that have passed since a moment. They do not jump when the host's clock is set.
 double seconds_since(std::chrono::steady_clock::time_point start);
 
 /// "2026-01-02 03:04:05" in this host's time zone.

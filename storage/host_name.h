@@ -5,7 +5,7 @@
 
 namespace couplet {
 
-/// The host's name as the kernel tells it; "unknown" where it has none.
+/// The host's name as the kernel has it; "unknown" where it has none.
 std::string host_name();
 
 }  // namespace couplet

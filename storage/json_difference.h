@@ -11,14 +11,14 @@ namespace couplet {
 /// A key whose value is not the same in all of several JSON values.
 struct KeyDifference {
   std::string key;                  ///< "provenance.teacher"; "value" where one of them is no object
-  std::vector<std::string> values;  ///< of each of them, as JSON text; "absent" where it has no such key
+  std::vector<std::string> values;  ///< the key's value in each of them, as JSON text; "absent" where there is none
 };
 
-/// The keys of at least two values, nested ones too, that are not equal in all of them, in the order of their names.
+/// Returns the keys, nested ones too, that are not equal in all of the values, in the order of their names.
 std::vector<KeyDifference> json_differences(const std::vector<nlohmann::json>& values);
 
-/// The first differences of two values, joined by "; ": each by `form`, into which the key and its two values are put,
-/// as in "{} is {}, expected {}". Empty where the values are equal.
+/// Returns the first differences of two values, joined by "; ", or "" where the values are equal. Each is written by
+/// `form`, into which the key and its two values are put: "{} is {}, expected {}".
 std::string json_difference_text(const nlohmann::json& first, const nlohmann::json& second, const char* form);
 
 }  // namespace couplet

@@ -18,15 +18,15 @@ namespace couplet {
 namespace {
 
 CommandSyntax cancel_syntax() {
-  return {.name = "cancel",
-          .arguments = "RUN [STAGE]",
-          .summary = "cancel the Slurm jobs of a run, or of one stage",
-          .flags = {},
-          .takes_keys = false,
-          .notes = "STAGE: " + kind_names() +
-                   ",\nor one such as student/nf-0. Slurm cancels the jobs that wait for it too. A cancelled job does "
-                   "not queue\n"
-                   "itself again; `couplet submit` goes on from what is saved.\n"};
+  return {
+      .name = "cancel",
+      .arguments = "RUN [STAGE]",
+      .summary = "cancel the Slurm jobs of a run, or of one stage",
+      .flags = {},
+      .takes_keys = false,
+      .notes = "STAGE: " + kind_names() +
+               ",\nor one such as student/nf-0. Slurm also cancels the jobs that wait for it. A cancelled job does\n"
+               "not queue itself again; `couplet submit` goes on from what is saved.\n"};
 }
 
 /// "user@host"

@@ -2,6 +2,7 @@
 #include "launch/commands/commands.h"
 
 #include "pipeline/run/stage_record.h"
+#include "stages/opened_run.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
 
@@ -18,8 +19,8 @@ CommandSyntax clean_syntax() {
           .flags = {{"dry-run", "", "list it and delete nothing"}},
           .takes_keys = false,
           .notes =
-              "The checkpoints of complete stages and what killed writers left behind. Everything is listed before\n"
-              "anything is deleted. Weights, tables, scores, metrics and logs stay; a stage that is not complete\n"
+              "It deletes the checkpoints of complete stages and what killed writers left behind, and lists\n"
+              "everything before. Weights, tables, scores, metrics and logs stay; a stage that is not complete\n"
               "keeps its checkpoints.\n"};
 }
 
@@ -64,8 +65,7 @@ int clean_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   const RunDirectory run(std::filesystem::path(line.argument()).lexically_normal());
-  if (!std::filesystem::exists(run.config()))
-    refuse("{} is no run directory: it has no config.ini", run.root().string());
+  require_run_directory(run);
   const FileLock lock(run.lock(), LockMode::exclusive, "run directory " + run.root().string());
   const std::vector<Waste> waste = find_waste(run);
   std::uintmax_t total = 0;

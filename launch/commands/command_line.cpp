@@ -157,6 +157,19 @@ std::string CommandLine::required(const std::string& flag) const {
   return get(flag);
 }
 
+void require_absent(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path))
+    refuse("{} exists and is not overwritten; remove it or choose another name", path.string());
+}
+
+std::filesystem::path new_output(const CommandLine& line, const std::vector<std::string>& endings) {
+  const std::filesystem::path output = line.required("output");
+  if (std::ranges::find(endings, output.extension().string()) == endings.end())
+    refuse("--output {}: the name ends in {}", output.string(), fmt::join(endings, " or "));
+  require_absent(output);
+  return output;
+}
+
 std::string help_text(const CommandSyntax& syntax) {
   std::string text = fmt::format("couplet {}{}{}: {}\n\n", syntax.name, syntax.arguments.empty() ? "" : " ",
                                  syntax.arguments, syntax.summary);

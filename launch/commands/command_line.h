@@ -5,13 +5,15 @@
 #include "storage/error.h"
 
 #include <cstddef>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 namespace couplet {
 
-/// A flag of a command. `value` is what stands for the value in the help; "" for a switch. `letter`: -f for --follow.
+/// A flag of a command. `value` stands for the value in the help; it is "" for a switch. A `letter` such as 'f' makes
+/// -f stand for --follow.
 struct Flag {
   std::string name, value, help;
   bool repeated = false;
@@ -20,32 +22,32 @@ struct Flag {
 
 struct CommandSyntax {
   std::string name;       ///< "run"
-  std::string arguments;  ///< "NAME", "RUN [STAGE]", "RUN..." or "": names, apart by a space, those that may be left
-                          ///< out in []; of a last one with "..." there may be any number
+  std::string arguments;  ///< "NAME", "RUN [STAGE]", "RUN..." or "": names separated by spaces. Those in [] may be left
+                          ///< out; of a last one with "..." there may be any number
   std::string summary;    ///< one line
   std::vector<Flag> flags;
-  bool takes_keys = false;                     ///< --section.key VALUE too
-  std::vector<std::string> further_keys = {};  ///< and these, which the help's notes tell of
-  std::string notes;                           ///< more help, whole lines
+  bool takes_keys = false;                     ///< it takes --section.key VALUE too
+  std::vector<std::string> further_keys = {};  ///< it takes these too, which the notes explain
+  std::string notes;                           ///< more help, in whole lines
 };
 
-/// What was given. Unknown flags are refused with the nearest name; so are repeated ones and a missing argument.
+/// What the user gave. Unknown flags are refused with the nearest name; so are repeated flags and a missing argument.
 class CommandLine {
 public:
   CommandLine(const CommandSyntax& syntax, const std::vector<std::string>& words);
 
   bool help() const { return has("help"); }
   bool has(const std::string& flag) const { return flags_.contains(flag); }
-  /// The flag's value, or `otherwise`.
+  /// Returns the flag's value, or `otherwise`.
   std::string get(const std::string& flag, const std::string& otherwise = "") const;
   std::vector<std::string> all(const std::string& flag) const;
-  /// The flag's value as a number; a text that is none, or below `minimum`, is refused.
+  /// Returns the flag's value as a number. A text that is none, or a number below `minimum`, is refused.
   std::int64_t integer(const std::string& flag, std::int64_t otherwise, std::int64_t minimum) const;
   double number(const std::string& flag, double otherwise) const;
-  /// The flag's value; a command line without it is refused.
+  /// Returns the flag's value. A command line without the flag is refused.
   std::string required(const std::string& flag) const;
 
-  /// The argument at a position; "" for one that may be left out and is.
+  /// Returns the argument at a position; "" for one that may be left out and is.
   std::string argument(std::size_t position = 0) const {
     return position < arguments_.size() ? arguments_[position] : "";
   }
@@ -59,6 +61,11 @@ private:
   std::vector<std::string> arguments_;
   std::vector<Setting> settings_;
 };
+
+/// Refuses a path at which there is something.
+void require_absent(const std::filesystem::path& path);
+/// Returns the value of --output, the path of a file that does not exist yet and whose name ends in one of `endings`.
+std::filesystem::path new_output(const CommandLine& line, const std::vector<std::string>& endings);
 
 /// What `couplet NAME --help` prints.
 std::string help_text(const CommandSyntax& syntax);

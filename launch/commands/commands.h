@@ -1,4 +1,4 @@
-// The commands. Each takes the words behind its name and returns the exit status; what is refused or fails is thrown.
+// The commands. Each takes the words behind its name and returns the exit status; it throws what is refused or fails.
 #pragma once
 
 #include "launch/commands/command_line.h"
@@ -28,7 +28,7 @@ int compare_command(const std::vector<std::string>& words);
 int config_command(const std::vector<std::string>& words);
 int version_command(const std::vector<std::string>& words);
 
-/// --redo STAGE, of the commands that start a whole run.
+/// The flag --redo STAGE of the commands that start a whole run.
 Flag redo_flag();
 /// Says which sections of students are not used, as student.compare does not list their names.
 void say_idle_sections(const Config& config);
@@ -39,7 +39,7 @@ struct Command {
 };
 /// All of them, in the order in which `couplet help` lists them.
 const std::vector<Command>& commands();
-/// Picks the command that `words` name and runs it; a message for what it throws goes to stderr.
+/// Runs the command that `words` name. What it throws becomes a message on stderr.
 int run_program(const std::vector<std::string>& words);
 
 }  // namespace couplet

@@ -32,19 +32,11 @@ CommandSyntax compare_syntax() {
           "network (by content hash), resize, or number of samples a score.\n"};
 }
 
-std::filesystem::path parse_output(const CommandLine& line) {
-  const std::filesystem::path output = line.required("output");
-  if (output.extension() != ".html") refuse("--output {}: the name ends in .html", output.string());
-  if (std::filesystem::exists(output))
-    refuse("{} exists and is not overwritten; remove it or choose another name", output.string());
-  return output;
-}
-
 std::vector<RunDirectory> parse_runs(const CommandLine& line) {
   std::vector<RunDirectory> runs;
   for (const std::string& path : line.arguments()) {
     const RunDirectory run(path);
-    if (!std::filesystem::exists(run.config())) refuse("{} is no run directory: it has no config.ini", path);
+    require_run_directory(run);
     const auto same = std::ranges::find_if(
         runs, [&](const RunDirectory& other) { return std::filesystem::equivalent(other.root(), run.root()); });
     if (same != runs.end()) refuse("{} and {} are the same run", same->root().string(), path);
@@ -72,7 +64,7 @@ int compare_command(const std::vector<std::string>& words) {
     fmt::print("{}", help_text(compare_syntax()));
     return exit_ok;
   }
-  const std::filesystem::path output = parse_output(line);
+  const std::filesystem::path output = new_output(line, {".html"});
   const std::vector<RunDirectory> runs = parse_runs(line);
   const std::vector<std::string> names = names_of(runs);
   ReportData data;

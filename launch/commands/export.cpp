@@ -1,6 +1,7 @@
 // couplet export: a trained model's weights as the programs that published its architecture load them.
 #include "launch/commands/commands.h"
 
+#include "method/data/dataset.h"
 #include "method/models/fields/sit.h"
 #include "pipeline/config/options.h"
 #include "pipeline/run/stage_record.h"
@@ -29,13 +30,11 @@ CommandSyntax export_syntax() {
                     {"output", "FILE", "file to write, .safetensors or .pt; it must not exist"}},
           .takes_keys = false,
           .notes =
-              "A teacher is written for ml-tarflow's transformer_flow.Model, a student for SiT's models.SiT, which "
-              "then runs\n"
-              "from noise at t = 0 to data at t = 1: time and sign are folded into the weights. torch.load reads a .pt "
-              "file\n"
-              "with weights_only = True; load_state_dict takes either strictly. The arguments to construct the model "
-              "with are\n"
-              "printed; they stand in a .safetensors file's metadata, and beside a .pt file in FILE.json.\n"};
+              "A teacher is written for ml-tarflow's transformer_flow.Model, a student for SiT's models.SiT, which\n"
+              "then runs from noise at t = 0 to data at t = 1: time and sign are folded into the weights.\n"
+              "torch.load reads a .pt file with weights_only = True; load_state_dict takes either strictly. The\n"
+              "arguments that construct the model are printed; they also stand in a .safetensors file's metadata,\n"
+              "and beside a .pt file in FILE.json.\n"};
 }
 
 /// A model in its publishers' terms.
@@ -121,18 +120,6 @@ std::map<std::string, std::string> metadata(const PeerModel& model, const StageR
   return all;
 }
 
-std::filesystem::path parse_output(const CommandLine& line) {
-  const std::filesystem::path output = line.required("output");
-  if (output.extension() != ".safetensors" && output.extension() != ".pt")
-    refuse("--output {}: the name ends in .safetensors or .pt", output.string());
-  std::vector<std::string> files{output.string()};
-  if (output.extension() == ".pt") files.push_back(output.string() + ".json");
-  for (const std::string& file : files)
-    if (std::filesystem::exists(file))
-      refuse("{} exists and is not overwritten; remove it or choose another name", file);
-  return output;
-}
-
 }  // namespace
 
 int export_command(const std::vector<std::string>& words) {
@@ -143,11 +130,12 @@ int export_command(const std::vector<std::string>& words) {
   }
   const RunDirectory run(line.required("run-dir"));
   const std::string name = line.required("model");
-  const std::filesystem::path output = parse_output(line);
+  const std::filesystem::path output = new_output(line, {".safetensors", ".pt"});
+  if (output.extension() == ".pt") require_absent(output.string() + ".json");
   const OpenedRun opened = open_run(run.root());
   const Config& config = opened.config;
   const StageNode node = trained_model(opened.view(), name);
-  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), dataset_format));
   const bool raw = line.has("raw");
   const auto weights = run.stage(node.name) / (raw ? "weights.safetensors" : "ema.safetensors");
   const PeerModel model = node.kind == "teacher"

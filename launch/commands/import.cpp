@@ -51,8 +51,7 @@ int import_command(const std::vector<std::string>& words) {
   }
   const std::filesystem::path output = line.required("output");
   const ImportLayout layout = parse_layout(line);
-  if (std::filesystem::exists(output))
-    refuse("{} exists and is not overwritten; remove it or choose another directory", output.string());
+  require_absent(output);
   ImportSource source(line.argument());
   for (const std::string& note : source.notes()) fmt::print("{}\n", note);
   // The whole directory is published at once.

@@ -4,6 +4,7 @@
 #include "launch/inspect/row_export.h"
 #include "launch/inspect/row_pictures.h"
 #include "launch/inspect/table_description.h"
+#include "stages/opened_run.h"
 
 namespace couplet {
 
@@ -26,11 +27,10 @@ CommandSyntax inspect_syntax() {
                     {"run-dir", "DIR", "the run whose teacher --pictures takes (the one that PATH lies in)"}},
           .takes_keys = false,
           .notes =
-              "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling/nf/train. Rows are numbered\n"
-              "from 0, in a shard by its own numbers. Without --row, --export and --pictures all rows are read, their "
-              "checksums\n"
-              "compared, and the figures that docs/coupling-table.md explains are given. A shard needs neither\n"
-              "manifest nor configuration.\n"};
+              "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling/nf/train. Rows are\n"
+              "numbered from 0, in a shard by its own numbers. Without --row, --export and --pictures the command\n"
+              "reads all rows, compares their checksums, and prints the figures that docs/coupling-table.md\n"
+              "explains. A shard needs neither manifest nor configuration.\n"};
 }
 
 void require_suffix(const CommandLine& line, const std::string& flag, const std::string& suffix) {
@@ -67,8 +67,7 @@ Json export_file(const CommandLine& line, const RowSource& source) {
 std::optional<RunDirectory> chosen_run(const CommandLine& line, const RowSource& source) {
   if (!line.has("run-dir")) return run_of(source.path());
   RunDirectory run(line.required("run-dir"));
-  if (!std::filesystem::exists(run.config()))
-    refuse("{} is no run directory: it has no config.ini", run.root().string());
+  require_run_directory(run);
   return run;
 }
 

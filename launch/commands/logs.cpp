@@ -5,7 +5,7 @@
 #include "launch/status/stage_logs.h"
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
-#include "stages/rank_notes.h"
+#include "stages/stage_heartbeats.h"
 #include "storage/clock.h"
 #include "storage/files/text_tail.h"
 #include "storage/filesystem.h"
@@ -17,14 +17,14 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <ranges>
+#include <span>
 
 namespace couplet {
 
 namespace {
 
 constexpr std::int64_t usual_lines = 200;
-constexpr std::size_t most_notes = 8;
+constexpr std::size_t most_heartbeats = 8;
 constexpr int look_milliseconds = 300;
 
 CommandSyntax logs_syntax() {
@@ -36,19 +36,18 @@ CommandSyntax logs_syntax() {
                 {"follow", "", "go on printing what is added, over requeues, until Ctrl-C", false, 'f'},
                 {"lines", "N", "of each file, the last N lines (default 200; 0: all)"}},
       .takes_keys = false,
-      .notes =
-          "STAGE: " + kind_names() +
-          ", or one such as student/nf-0;\n"
-          "without it the stage that runs, or else the one that stopped last.\n"
-          "Printed are RUN/log/STAGE.log, the outputs of its jobs (RUN/log/slurm-STAGE-JOB.out) without what stands\n"
-          "in the log, and the ranks' last notes (RUN/log/ranks).\n"};
+      .notes = "STAGE: " + kind_names() +
+               ", or one such as student/nf-0;\n"
+               "without it, the stage that runs is meant, or else the one that stopped last.\n"
+               "The command prints RUN/log/STAGE.log, what the outputs of its jobs (RUN/log/slurm-STAGE-JOB.out) hold\n"
+               "besides, and the last heartbeats of its ranks (RUN/log/ranks).\n"};
 }
 
 /// The stage that runs, else the one that stopped, else any: of several the one whose log changed last.
 StageNode stage_of_interest(const RunDirectory& run, const std::vector<StageNode>& graph) {
-  const auto interest = [](Standing standing) {
-    if (standing == Standing::running || standing == Standing::stuck) return 2;
-    return is_under_way(standing) || standing == Standing::complete || standing == Standing::not_started ? 0 : 1;
+  const auto interest = [](StageStatus status) {
+    if (status == StageStatus::running || status == StageStatus::stuck) return 2;
+    return is_under_way(status) || status == StageStatus::complete || status == StageStatus::not_started ? 0 : 1;
   };
   std::pair<int, double> best{-1, 0};
   const StageNode* chosen = nullptr;
@@ -56,7 +55,7 @@ StageNode stage_of_interest(const RunDirectory& run, const std::vector<StageNode
   for (std::size_t i = 0; i < graph.size(); ++i) {
     double changed = 0;
     for (const fs::path& file : log_files(run, graph[i])) changed = std::max(changed, changed_at(file));
-    const std::pair<int, double> rating{interest(status.stages[i].verdict.standing), changed};
+    const std::pair<int, double> rating{interest(status.stages[i].explained.status), changed};
     if (changed == 0 || rating < best) continue;
     best = rating;
     chosen = &graph[i];
@@ -102,9 +101,8 @@ private:
       if (const std::string line = file->second.unfinished_line(); !line.empty()) lines.push_back(line);
     const LineFilter filter(node, rank_);
     std::erase_if(lines, [&](const std::string& line) { return !filter.picks(path, line); });
-    const auto shown = static_cast<std::ptrdiff_t>(lines.size());
-    const std::ptrdiff_t left_out = first_ && lines_ > 0 ? std::max<std::ptrdiff_t>(0, shown - lines_) : 0;
-    for (const std::string& line : lines | std::views::drop(left_out)) printer.print(path, line);
+    const std::size_t most = first_ && lines_ > 0 ? static_cast<std::size_t>(lines_) : all;
+    for (const std::string& line : std::span(lines).last(std::min(lines.size(), most))) printer.print(path, line);
   }
 
   const RunDirectory& run_;
@@ -115,25 +113,25 @@ private:
   bool first_ = true;
 };
 
-/// What the ranks note about themselves; true if there is something of the rank asked about.
-bool print_notes(Printer& printer, const RunDirectory& run, const std::vector<StageNode>& nodes,
-                 std::optional<std::int64_t> rank) {
+/// Prints the ranks' heartbeats. Returns true if there are some of the rank asked about.
+bool print_heartbeats(Printer& printer, const RunDirectory& run, const std::vector<StageNode>& nodes,
+                      std::optional<std::int64_t> rank) {
   const auto wanted = [&](const std::string& name) {
-    return std::ranges::any_of(nodes, [&](const StageNode& node) { return is_board_of(name, node); });
+    return std::ranges::any_of(nodes, [&](const StageNode& node) { return is_heartbeat_name_of(name, node); });
   };
-  const fs::path file = run.rank_notes();
+  const fs::path file = run.heartbeats();
   bool any = false;
-  for (const auto& [board, records] : RankBoard::read_all(file, wanted)) {
+  for (const auto& [name, heartbeats] : HeartbeatFiles::read_all(file, wanted)) {
     std::size_t printed = 0;
-    for (const RankRecord& record : records) {
-      if (rank && record.rank != *rank) continue;
-      if (!rank && printed++ >= most_notes) continue;
+    for (const Heartbeat& heartbeat : heartbeats) {
+      if (rank && heartbeat.rank != *rank) continue;
+      if (!rank && printed++ >= most_heartbeats) continue;
       any = true;
-      printer.print(file, fmt::format("{}: {}; noted {} ago", board, activity_text(record, record.time),
-                                      duration_text(std::max(0.0, unix_now() - record.time))));
+      printer.print(file, fmt::format("{}: {}; noted {} ago", name, activity_text(heartbeat, heartbeat.time),
+                                      duration_text(std::max(0.0, unix_now() - heartbeat.time))));
     }
-    if (printed > most_notes)
-      printer.print(file, fmt::format("{}: {} more ranks: --rank N", board, printed - most_notes));
+    if (printed > most_heartbeats)
+      printer.print(file, fmt::format("{}: {} more ranks: --rank N", name, printed - most_heartbeats));
   }
   return any;
 }
@@ -159,7 +157,6 @@ int logs_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   const RunDirectory run(line.argument());
-  if (!fs::exists(run.config())) refuse("{} is no run directory: it has no config.ini", run.root().string());
   const auto graph = open_run(run.root()).graph;
   const std::vector<StageNode> nodes =
       line.argument(1).empty() ? std::vector{stage_of_interest(run, graph)} : select_nodes(line.argument(1), graph);
@@ -173,7 +170,7 @@ int logs_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   const bool said = !printer.nothing();
-  if (print_notes(printer, run, nodes, rank) || said) return exit_ok;
+  if (print_heartbeats(printer, run, nodes, rank) || said) return exit_ok;
   if (rank)
     fail("rank {} of {} has left neither a line nor a note in {}", *rank, nodes.front().name, run.log().string());
   fail("{} has left no log in {}", nodes.front().name, run.log().string());

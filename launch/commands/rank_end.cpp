@@ -15,16 +15,16 @@ namespace couplet {
 
 namespace {
 
-/// A rank other than 0 has failed: true if rank 0 ends all of them within the next second (mpirun then sends SIGTERM to
-/// the others).
+/// Waits on a rank other than 0 that has failed. Returns true if rank 0 ends all ranks within the next second (mpirun
+/// then sends SIGTERM to the others).
 bool rank_0_ends_all() {
   if (stop_requested()) return false;
   for (int i = 0; i < 100 && !stop_requested(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   return stop_requested();
 }
 
-/// Ends this rank, and so all others, after a failure. One that all ranks meet (a missing file) is told once, by rank
-/// 0.
+/// Ends this rank, and so all others, after a failure. Rank 0 alone prints a failure that all ranks meet (a missing
+/// file).
 int end_ranks(const RankIdentity& identity, const std::string& message, int status) {
   close_end_note();
   if (identity.rank == 0 || !rank_0_ends_all()) {
@@ -55,6 +55,15 @@ int run_rank(const std::function<int(RankIdentity& identity)>& work) {
     return end_ranks(identity, error.what_without_backtrace(), exit_failed);
   } catch (const std::exception& error) {
     return end_ranks(identity, error.what(), exit_failed);
+  }
+}
+
+int run_alike(const Communicator& communicator, const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    if (communicator.is_root()) throw;
+    return error.status();
   }
 }
 

@@ -1,6 +1,8 @@
 // couplet reference: statistics of a data set's images, for Fréchet distances to them.
 #include "launch/commands/commands.h"
 
+#include "launch/commands/rank_end.h"
+#include "method/data/dataset.h"
 #include "method/features/open_network.h"
 #include "method/scoring/reference_statistics.h"
 #include "pipeline/distributed/communicator.h"
@@ -28,22 +30,11 @@ CommandSyntax reference_syntax() {
                     {"device", "NAME", "auto, cpu or cuda (auto)"}},
           .takes_keys = false,
           .notes =
-              "DATASET is a directory of data-set shards, such as RUN/prepare/train. The statistics are in float64, "
-              "over\n"
-              "all its images; number of images, network, its content hash, resize mode, data set and split are kept "
-              "with\n"
-              "them. An .npz file has mu and sigma (mu_s and sigma_s of spatial features), as pytorch-fid, ADM and EDM "
-              "read\n"
-              "them. Ranks share the images, with the same digits: mpirun -n N couplet reference DATASET ...\n"};
-}
-
-std::filesystem::path parse_output(const CommandLine& line) {
-  const std::filesystem::path output = line.required("output");
-  if (output.extension() != ".safetensors" && output.extension() != ".npz")
-    refuse("--output {}: the name ends in .safetensors or .npz", output.string());
-  if (std::filesystem::exists(output))
-    refuse("{} exists and is not overwritten; remove it or choose another name", output.string());
-  return output;
+              "DATASET is a directory of data-set shards, such as RUN/prepare/train. The statistics are in float64,\n"
+              "over all its images. The number of images, the network, its content hash, the resize mode, the data\n"
+              "set and the split are kept with them. An .npz file has mu and sigma (mu_s and sigma_s of spatial\n"
+              "features), as pytorch-fid, ADM and EDM read them. Ranks share the images, with the same digits:\n"
+              "mpirun -n N couplet reference DATASET ...\n"};
 }
 
 /// The name of the last directory of a path: "train" of "RUN/prepare/train/".
@@ -59,9 +50,9 @@ std::vector<std::string> parse_arguments(const CommandLine& line) {
 }
 
 void reference_on_ranks(const CommandLine& line, const std::string& device, Communicator& communicator) {
-  const std::filesystem::path output = parse_output(line);
+  const std::filesystem::path output = new_output(line, {".safetensors", ".npz"});
   const NetworkFile file{line.required("network"), parse_arguments(line)};
-  const RowTable images(line.argument(), "couplet-dataset");
+  const RowTable images(line.argument(), dataset_format);
   const auto network = make_feature_network(file, pick_device(device, communicator));
   const ReferenceStatistics statistics =
       make_reference(*network, images, line.get("split", directory_name(line.argument())), "", communicator);
@@ -87,14 +78,10 @@ int reference_command(const std::vector<std::string>& words) {
   const auto communicator = make_communicator("cpu");
   open_log("", "", communicator->rank(), communicator->size());
   at::set_num_threads(static_cast<int>(std::max<std::int64_t>(1, usable_cores() / communicator->size())));
-  try {
+  return run_alike(*communicator, [&] {
     reference_on_ranks(line, device, *communicator);
-  } catch (const Error& error) {
-    // What every rank meets is told once.
-    if (communicator->is_root()) throw;
-    return error.status();
-  }
-  return exit_ok;
+    return static_cast<int>(exit_ok);
+  });
 }
 
 }  // namespace couplet

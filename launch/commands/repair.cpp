@@ -24,9 +24,9 @@ CommandSyntax repair_syntax() {
                     {"quick", "", "judge by headers, sizes and the manifest only, as verify --quick does"}},
           .takes_keys = false,
           .notes =
-              "PATH is a directory of shards, such as RUN/coupling/nf/train. What is dropped is listed first. Inside a "
-              "run\n"
-              "directory the stage is marked unfinished; the command that made it then makes the missing shards.\n"};
+              "PATH is a directory of shards, such as RUN/coupling/nf/train. The command lists what it drops before\n"
+              "it does. Inside a run directory it marks the stage as unfinished; the command that made the stage\n"
+              "then makes the missing shards.\n"};
 }
 
 /// The directory of the stage that made the table: of RUN/coupling/nf/test it is RUN/coupling/nf. Nothing outside a

@@ -59,7 +59,7 @@ CommandSyntax sample_syntax() {
           "FILE.npz holds arr_0, uint8 [N, H, W, C], and arr_1, the classes, as ADM's samplers write them; a folder\n"
           "holds 000000-class-3.png and so on. Both are written as samples are made: memory does not grow with N.\n"
           "Ranks share the samples, with the same bytes: mpirun -n N couplet sample ...\n"
-          "Samples that are not finite are written with those values black or white, counted and told; the exit\n"
+          "Samples that are not finite are written with those values black or white, counted and reported; the exit\n"
           "status is then 1. docs/commands.md says more.\n"};
 }
 
@@ -201,8 +201,8 @@ std::string student_text(const SampleRequest& request, const SampleTally& tally)
   return text;
 }
 
-/// What was made, and the exit status that it deserves.
-int tell(const SampleRequest& request, const SampleTally& tally, const std::filesystem::path& output) {
+/// Prints what was made, and returns the exit status that it deserves.
+int report_samples(const SampleRequest& request, const SampleTally& tally, const std::filesystem::path& output) {
   say("{} samples of {} in {}: {}, seed {}", tally.samples, request.model, output.string(),
       request.model == "teacher" ? teacher_text(request) : student_text(request, tally), request.seed);
   if (tally.nonfinite == 0) return exit_ok;
@@ -248,7 +248,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   output.write(
       stream, [&](std::int64_t first, std::int64_t count) { return sampler.labels(first, count); },
       columns > 0 ? columns : shape.labels());
-  return tell(request, stream.tally(), output.path());
+  return report_samples(request, stream.tally(), output.path());
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // couplet score: all metrics for images made by anybody.
 #include "launch/commands/commands.h"
 
+#include "launch/commands/rank_end.h"
+#include "method/data/dataset.h"
 #include "method/features/open_network.h"
 #include "method/scoring/image_score.h"
 #include "pipeline/distributed/communicator.h"
@@ -22,33 +24,30 @@ namespace couplet {
 namespace {
 
 CommandSyntax score_syntax() {
-  return {
-      .name = "score",
-      .arguments = "",
-      .summary = "score images made by anybody against others, or against statistics of them",
-      .flags = {{"samples", "PATH", "the images: .npz, folder of PNG files, or a data set's directory"},
-                {"reference", "PATH", "what to compare with: the same, or statistics (.npz, .safetensors)"},
-                {"network", "FILE", "a TorchScript program, or safetensors of the FID Inception network"},
-                {"network-args", "LIST", "arguments of a TorchScript program besides the images"},
-                {"run-dir", "DIR", "take the network that this run's evaluations use"},
-                {"held-out", "PATH",
-                 "images of the reference's kind that nothing was trained on, to tell memorisation"},
-                {"companion-images", "N",
-                 "of each set, compared one by one, in memory; 0: Fréchet distance alone (10000)"},
-                {"paired", "", "sample i is to be image i of the reference: PSNR and SSIM"},
-                {"nearest", "K", "the K images of the reference nearest to each sample, by pixels"},
-                {"json", "", "print one JSON object"},
-                {"device", "NAME", "auto, cpu or cuda (auto)"}},
-      .takes_keys = false,
-      .notes =
-          "An .npz file has the images as arr_0, uint8 [N, H, W, C]; statistics are mu and sigma, or what `couplet\n"
-          "reference` writes. With a network: Fréchet distance, kernel distance, precision, recall, density, "
-          "coverage,\n"
-          "inception score where it gives class scores, sFID where it gives spatial features; docs/metrics.md says "
-          "how\n"
-          "each is computed. Without one: --paired and --nearest alone. Warnings go to stderr. Ranks share the "
-          "images,\n"
-          "with the same digits: mpirun -n N couplet score ...\n"};
+  return {.name = "score",
+          .arguments = "",
+          .summary = "score images made by anybody against others, or against statistics of them",
+          .flags = {{"samples", "PATH", "the images: .npz, folder of PNG files, or a data set's directory"},
+                    {"reference", "PATH", "what to compare with: the same, or statistics (.npz, .safetensors)"},
+                    {"network", "FILE", "a TorchScript program, or safetensors of the FID Inception network"},
+                    {"network-args", "LIST", "arguments of a TorchScript program besides the images"},
+                    {"run-dir", "DIR", "take the network that this run's evaluations use"},
+                    {"held-out", "PATH",
+                     "images of the reference's kind that nothing was trained on, to tell memorisation"},
+                    {"companion-images", "N",
+                     "of each set, compared one by one, in memory; 0: Fréchet distance alone (10000)"},
+                    {"paired", "", "sample i is to be image i of the reference: PSNR and SSIM"},
+                    {"nearest", "K", "the K images of the reference nearest to each sample, by pixels"},
+                    {"json", "", "print one JSON object"},
+                    {"device", "NAME", "auto, cpu or cuda (auto)"}},
+          .takes_keys = false,
+          .notes =
+              "An .npz file has the images as arr_0, uint8 [N, H, W, C]; statistics are mu and sigma, or what\n"
+              "`couplet reference` writes. With a network the command prints the Fréchet distance, kernel distance,\n"
+              "precision, recall, density and coverage, the inception score where the network gives class scores,\n"
+              "and sFID where it gives spatial features; docs/metrics.md says how each is computed. Without a\n"
+              "network there are --paired and --nearest alone. Warnings go to stderr. Ranks share the images, with\n"
+              "the same digits: mpirun -n N couplet score ...\n"};
 }
 
 ImageScoreRequest parse_request(const CommandLine& line) {
@@ -79,7 +78,7 @@ std::unique_ptr<FeatureNetwork> open_network(const CommandLine& line, const Imag
   const Config config = resolve_config(run.config(), {});
   if (!config.evaluate.network.empty())
     return make_feature_network({config.evaluate.network, config.evaluate.network_args}, device);
-  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), dataset_format));
   return make_feature_network(load_classifier(run, config.features, shape, device), network_name(config), device);
 }
 
@@ -123,14 +122,10 @@ int score_command(const std::vector<std::string>& words) {
   // Standard output is for the scores.
   open_log("", "", communicator->rank(), communicator->size(), stderr);
   at::set_num_threads(static_cast<int>(std::max<std::int64_t>(1, usable_cores() / communicator->size())));
-  try {
+  return run_alike(*communicator, [&] {
     score_on_ranks(line, device, *communicator);
-  } catch (const Error& error) {
-    // What every rank meets is told once.
-    if (communicator->is_root()) throw;
-    return error.status();
-  }
-  return exit_ok;
+    return static_cast<int>(exit_ok);
+  });
 }
 
 }  // namespace couplet

@@ -95,7 +95,7 @@ nlohmann::json facts_of(const CommandLine& line, const Config& config) {
 }
 
 /// What this attempt's notes on what the ranks do are called: student-nf-0, coupling-nf-0-63, coupling-nf-3.
-std::string board_name(const CommandLine& line) {
+std::string job_name(const CommandLine& line) {
   std::string name = line.argument();
   if (line.has("couple.shards")) name += "-" + line.get("couple.shards");
   if (line.has("couple.part")) name += fmt::format("-{}", parse_shard_part(line.get("couple.part")).part);
@@ -121,7 +121,7 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
   const StageGraph graph = stage_graph(config, look_at_inputs(config, run, communicator));
   const auto nodes = select_nodes(line.argument(), graph);
   for (const auto& node : nodes) validate_ranks(config, communicator.size(), node.kind, node.student);
-  const Watchdog watchdog(make_board(communicator, run.rank_notes(), board_name(line)), communicator.rank(),
+  const Watchdog watchdog(make_heartbeat_files(communicator, run.heartbeats(), job_name(line)), communicator.rank(),
                           communicator.size(), config.pipeline.timeout);
   const std::optional<FileLock> run_lock = share_run(line, config, run, communicator);
   const auto threads = line.has("launched") ? resolve_threads(config.pipeline, local_ranks())
@@ -136,7 +136,7 @@ void run_ranks(const CommandLine& line, RankIdentity& identity) {
   if (line.has("end-note")) open_end_note(line.get("end-note"));
   if (line.has("launched") || std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
   const RunDirectory run(std::filesystem::path(line.required("run-dir")).lexically_normal());
-  keep_failure_in(failure_path(run.rank_notes(), board_name(line)));
+  keep_failure_in(failure_path(run.heartbeats(), job_name(line)));
   std::filesystem::path file = line.get("config");
   if (file.empty() && std::filesystem::exists(run.config())) file = run.config();
   refuse_earlier_form(run);

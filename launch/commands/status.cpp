@@ -26,11 +26,11 @@ CommandSyntax status_syntax() {
                     {"interval", "SECONDS", "between two looks of --watch (default 5)"}},
           .takes_keys = false,
           .notes =
-              "States: complete; running; stuck (runs, but a rank gives no sign of life or does not get on);\n"
-              "pending, requeued (in Slurm's queue, again); suspended; blocked (waits for a job that failed);\n"
-              "failed; cancelled; vanished (its job is over, and nothing says why); submitted (Slurm does not\n"
-              "answer); interrupted (begun, and nobody works on it); not started; stale (made with another\n"
-              "configuration than the run's config.ini).\n"};
+              "A stage is complete; running; stuck (it runs, but a rank gives no sign of life or does not get on);\n"
+              "pending or requeued (its job is in Slurm's queue, or again); suspended; blocked (it waits for a job\n"
+              "that failed); failed; cancelled; vanished (its job is over, and nothing says why); submitted (Slurm\n"
+              "does not answer); interrupted (it was begun, and nobody works on it); not started; or stale (it was\n"
+              "made with another configuration than the run's config.ini).\n"};
 }
 
 nlohmann::ordered_json known(double number) {
@@ -42,11 +42,11 @@ nlohmann::ordered_json to_json(const QueuedJob& job) {
           {"nodes", job.nodes}, {"restarts", job.restarts}, {"seconds_left", known(job.seconds_left)}};
 }
 
-nlohmann::ordered_json to_json(const StageStatus& stage) {
+nlohmann::ordered_json to_json(const StageOverview& stage) {
   const StageWork& work = stage.work;
   nlohmann::ordered_json json{
       {"stage", stage.name},
-      {"state", standing_text(stage.verdict.standing)},
+      {"state", status_text(stage.explained.status)},
       {"done", work.done},
       {"total", work.total},
       {"unit", work.unit},
@@ -57,8 +57,8 @@ nlohmann::ordered_json to_json(const StageStatus& stage) {
       {"attempts", stage.attempts},
       {"ranks", stage.ranks},
       {"holder", stage.holder},
-      {"message", stage.verdict.message},
-      {"log", stage.verdict.log.string()},
+      {"message", stage.explained.message},
+      {"log", stage.explained.log.string()},
       {"job", nullptr}};
   if (!stage.job) return json;
   json["job"] = {{"id", stage.job->submitted.job}, {"tasks", stage.job->submitted.array},
@@ -74,7 +74,7 @@ nlohmann::ordered_json to_json(const RunStatus& run) {
       {"holder", run.holder},
       {"slurm", run.silence.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(run.silence)},
       {"stages", nlohmann::ordered_json::array()}};
-  for (const StageStatus& stage : run.stages) json["stages"].push_back(to_json(stage));
+  for (const StageOverview& stage : run.stages) json["stages"].push_back(to_json(stage));
   return json;
 }
 

@@ -24,16 +24,15 @@ namespace couplet {
 
 namespace {
 
-constexpr double end_seconds = 180;    // within which cancelled jobs are gone: Slurm's KillWait, and time to spare
-constexpr double orphan_seconds = 30;  // within which their ranks are
+constexpr double end_seconds = 180;  // within which cancelled jobs are gone: Slurm's KillWait, and time to spare
 
 std::string profile_help() {
   std::string text =
-      "\nThe cluster profile: keys of [slurm] for all stages, of [slurm.student] and the like for those of one "
-      "kind\n(" +
+      "\nThe cluster profile has keys of [slurm] for all stages, and of [slurm.student] and the like for those of\n"
+      "one kind (" +
       kind_names() +
-      "). Each is a flag too: --slurm.time 12:00:00,\n"
-      "--slurm.student.time 2-00:00:00. Without --slurm.profile, the one that the run was submitted with before.\n\n";
+      ").\nEach is a flag too: --slurm.time 12:00:00, --slurm.student.time 2-00:00:00. Without --slurm.profile the\n"
+      "profile counts with which the run was submitted before.\n\n";
   for (const ProfileKey& key : profile_keys())
     text += fmt::format("  slurm.{:<34} {}{}\n", key.name + " " + key.value, key.help,
                         key.default_text.empty() ? "" : fmt::format(" (default {})", key.default_text));
@@ -54,9 +53,9 @@ CommandSyntax submit_syntax() {
       .takes_keys = true,
       .further_keys = profile_names(),
       .notes =
-          "A job a stage: those that are complete are left out, the others start when what they need has\n"
-          "succeeded. At a time limit or preemption a job saves and queues itself again; `couplet status` shows\n"
-          "what runs, `couplet cancel` ends it. Jobs that were lost: submit again, it goes on from what is saved.\n" +
+          "Every stage that is not complete becomes a job, which starts when what it needs has succeeded. At a\n"
+          "time limit or preemption a job saves and queues itself again. `couplet status` shows what runs, `couplet\n"
+          "cancel` ends it. If jobs were lost, submit again: the run goes on from what is saved.\n" +
           profile_help()};
 }
 

@@ -1,5 +1,6 @@
 // couplet verify: is a table, a data set or a shard what it claims to be?
 #include "launch/commands/commands.h"
+#include "launch/commands/rank_end.h"
 #include "launch/inspect/table_difference.h"
 
 #include "method/couplings/coupling_check.h"
@@ -25,10 +26,10 @@ CommandSyntax verify_syntax() {
                     {"json", "", "as JSON"}},
           .takes_keys = false,
           .notes =
-              "PATH is a shard (.h5) or a directory of shards, such as RUN/coupling/nf/train. Every problem is listed\n"
-              "with its file and rows: damaged blocks, holes, duplicates, wrong order, NaN, shards of another table, a "
-              "stale\n"
-              "manifest. Exit status 0: sound; 1: not. Ranks share the shards: mpirun -n N couplet verify PATH.\n"};
+              "PATH is a shard (.h5) or a directory of shards, such as RUN/coupling/nf/train. Every problem is\n"
+              "listed with its file and rows: damaged blocks, holes, duplicates, wrong order, NaN, shards of\n"
+              "another table, a stale manifest. The exit status is 0 if all is sound, else 1. Ranks share the\n"
+              "shards: mpirun -n N couplet verify PATH.\n"};
 }
 
 Json to_json(const std::vector<Problem>& problems) {
@@ -119,13 +120,7 @@ int verify_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   const auto communicator = make_communicator("cpu");
-  try {
-    return verify_on_ranks(line, *communicator);
-  } catch (const Error& error) {
-    // What every rank meets is told once.
-    if (communicator->is_root()) throw;
-    return error.status();
-  }
+  return run_alike(*communicator, [&] { return verify_on_ranks(line, *communicator); });
 }
 
 }  // namespace couplet

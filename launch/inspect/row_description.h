@@ -7,10 +7,10 @@
 
 namespace couplet {
 
-/// Numbers of the row, the value of each column with one value a row, figures of the others, and where in which file
-/// each column's bytes lie. For noise ‖z‖²/d too, z = noise / sigma_f.
+/// Describes a row: its numbers, the value of each column with one value a row, figures of the other columns, and where
+/// in which file each column's bytes lie; of noise also ‖z‖²/d, where z = noise / sigma_f.
 nlohmann::ordered_json describe_row(const RowSource& source, std::int64_t row);
-/// The same for people, on stdout.
+/// Prints the same on stdout, for people.
 void print_row(const nlohmann::ordered_json& description);
 
 }  // namespace couplet

@@ -8,7 +8,6 @@ namespace couplet {
 namespace {
 
 /// Room for an archive's own headers.
-constexpr std::uint64_t archive_overhead = 64 * 1024;
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
@@ -24,7 +23,7 @@ std::uint64_t export_bytes(const RowSource& source, const RowSpan& rows) {
 
 void export_rows(const RowSource& source, const RowSpan& rows, const std::filesystem::path& path) {
   if (std::filesystem::is_directory(folder_of(path)))
-    require_free_space(folder_of(path), export_bytes(source, rows) + archive_overhead, path.filename().string());
+    require_free_space(folder_of(path), export_bytes(source, rows) + npz_overhead, path.filename().string());
   std::vector<NpzArray> arrays;
   for (std::size_t i = 0; i < source.columns().size(); ++i) {
     const Column& column = source.columns()[i];

@@ -1,4 +1,4 @@
-// The rows at a path that a user names: those of one shard, or of a finished table.
+// The rows at a path that a user names, which are those of one shard or of a finished table.
 #pragma once
 
 #include "storage/tables/row_table.h"
@@ -10,7 +10,7 @@
 
 namespace couplet {
 
-/// First and last row, both inclusive.
+/// The first and the last row, both inclusive.
 struct RowSpan {
   std::int64_t first = 0, last = 0;
   std::int64_t count() const { return last - first + 1; }
@@ -25,13 +25,13 @@ public:
   const std::filesystem::path& path() const { return path_; }
   bool is_table() const { return table_.has_value(); }
   const RowTable& table() const { return table_.value(); }
-  /// The shard that holds a row, and the row's number in it.
+  /// Returns the shard that holds a row, and the row's number in it.
   const RowShard& shard_of(std::int64_t row) const;
   std::int64_t row_in_shard(std::int64_t row) const;
 
   const std::string& format() const { return shard_of(0).header().format; }
   std::int64_t rows() const;
-  std::int64_t first_row() const;  ///< number, in the whole table, of row 0
+  std::int64_t first_row() const;  ///< the number that row 0 has in the whole table
   std::int64_t block_rows() const { return shard_of(0).header().block_rows; }
   const nlohmann::json& provenance() const { return shard_of(0).header().provenance; }
   const nlohmann::json& summary() const;
@@ -39,10 +39,10 @@ public:
   std::optional<std::size_t> find(const std::string& column) const;
 
   void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
-  /// A number of rows to read at once: whole blocks, of all columns together some 16 MiB.
+  /// How many rows to read at once: whole blocks, whose columns together have some 16 MiB.
   std::int64_t rows_at_once() const;
-  /// Root of the mean square of the noise: a table's as its manifest says, a shard's from its own summary. Nothing
-  /// where neither says it.
+  /// The root of the noise's mean square: a table's from its manifest, a shard's from its own summary; nothing where
+  /// they do not say it.
   std::optional<double> sigma_f() const;
 
 private:
@@ -51,7 +51,7 @@ private:
   std::optional<RowShard> shard_;
 };
 
-/// "A-B" or "A"; another text and rows that are not there are refused, naming the range there is.
+/// Reads "A-B" or "A". Another text and rows that are not there are refused, naming the range that there is.
 RowSpan parse_rows(const std::string& flag, const std::string& text, const RowSource& source);
 
 }  // namespace couplet

@@ -1,4 +1,4 @@
-// A short command whose words are wanted, not its company: run to its end or to the end of our patience.
+// A short command that is run for what it prints, for a bounded time.
 #pragma once
 
 #include <string>
@@ -12,8 +12,8 @@ struct CapturedCommand {
   std::string output, errors;
 };
 
-/// Runs a program found on PATH with nothing on its stdin and without the environment variables whose names begin with
-/// one of `hidden`. Does not throw for anything that the command does.
+/// Runs a program that is found on PATH, for at most `patience_seconds`, with nothing on its stdin and without the
+/// environment variables whose names begin with one of `hidden`. Nothing that the command does makes it throw.
 CapturedCommand run_captured(const std::vector<std::string>& words, double patience_seconds,
                              const std::vector<std::string>& hidden = {});
 

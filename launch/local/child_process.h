@@ -1,4 +1,4 @@
-// A child process: started in a process group of its own, and never left behind.
+// A child process, which is started in a process group of its own and never left behind.
 #pragma once
 
 #include <sys/types.h>
@@ -10,9 +10,9 @@
 
 namespace couplet {
 
-/// Where a program of this name lies on PATH; empty if it is not there.
+/// Returns where a program of this name lies on PATH; empty if it is not there.
 std::filesystem::path find_on_path(const std::string& name);
-/// The same; an error that says what needs the program if it is not there.
+/// The same, but a program that is not there is an error that says what needs it.
 std::filesystem::path find_program(const std::string& name, const std::string& need);
 
 /// A pipe whose ends close themselves; no child inherits them.
@@ -24,15 +24,15 @@ public:
   Pipe& operator=(const Pipe&) = delete;
   int read_end() const { return ends_[0]; }
   int write_end() const { return ends_[1]; }
-  /// Once the child has its copy: the reader then meets the end when the child has ended.
+  /// Is called when the child has its copy, so that the reader meets the end when the child has ended.
   void close_write_end();
 
 private:
   int ends_[2] = {-1, -1};
 };
 
-/// What a child is started with. Its stdin is empty: a process group in the background that reads from the terminal is
-/// stopped.
+/// What a child is started with. Its stdin is empty, as a process group in the background that reads from the terminal
+/// is stopped.
 struct ChildRequest {
   std::vector<std::string> command;      ///< the program's path, and its words
   int output = -1;                       ///< a descriptor that becomes its stdout; -1: it has ours
@@ -50,7 +50,7 @@ public:
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;
 
-  /// Its status as a shell gives it (exit status, or 128 + signal), once it has ended.
+  /// Returns its status as a shell gives it (exit status, or 128 + signal), once it has ended.
   std::optional<int> ended();
   void send(int signal) const;
   void kill_group() const;

@@ -1,5 +1,4 @@
-// One stage's processes as children of `couplet run`: started in a process group of their own, stopped on request,
-// never left behind.
+// The processes of a stage as children of `couplet run`, which are stopped on request and never left behind.
 #pragma once
 
 #include <chrono>
@@ -10,22 +9,22 @@
 
 namespace couplet {
 
-/// Holds back SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGCHLD for the life of the object, so that they are read here
-/// instead of ending the program.
+/// While it lives, SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGCHLD are held back, and read here instead of ending the
+/// program.
 class SignalReader {
 public:
   SignalReader();
   ~SignalReader();
   SignalReader(const SignalReader&) = delete;
   SignalReader& operator=(const SignalReader&) = delete;
-  /// Readable when a signal has come.
+  /// A descriptor that is readable when a signal has come.
   int descriptor() const { return descriptor_; }
   struct Requests {
-    bool stop = false;       ///< any of the four
+    bool stop = false;       ///< one of the first four has come
     bool interrupt = false;  ///< SIGINT: Ctrl-C
     bool terminate = false;  ///< SIGTERM
   };
-  /// What has come since the last call.
+  /// Returns what has come since the last call.
   Requests take();
 
 private:
@@ -33,22 +32,23 @@ private:
 };
 
 struct ProcessRequest {
-  std::vector<std::string> command;  ///< program (a path) and its words
+  std::vector<std::string> command;  ///< the program's path and its words
   std::filesystem::path log;         ///< stderr is appended to this file, besides going to ours
   double stop_grace = 60;            ///< seconds between the request to stop and SIGKILL
-  std::chrono::steady_clock::time_point stop_at = std::chrono::steady_clock::time_point::max();  ///< as if asked then
+  std::chrono::steady_clock::time_point stop_at =
+      std::chrono::steady_clock::time_point::max();  ///< when it is stopped as if asked
 };
 
 struct ProcessEnd {
   int status = 0;               ///< as a shell gives it: exit status, or 128 + signal
   bool stop_requested = false;  ///< a stop was requested while it ran
-  bool killed = false;          ///< by us: grace over, or a second request
+  bool killed = false;          ///< we killed it: the grace was over, or the request came again
 };
 
-/// Runs the command to its end. A request to stop becomes SIGUSR1 to the process (mpirun hands it on to the ranks),
-/// again every second because one that comes before the ranks are there is lost; then, when the grace is over, at a
-/// second Ctrl-C, or at a second SIGTERM over a second after the first (timeout(1) sends two), SIGKILL to its group.
-/// The child dies with this process (SIGKILL).
+/// Runs the command to its end. After a request to stop the process gets SIGUSR1, which mpirun hands on to the ranks;
+/// it gets one every second, as one that comes before the ranks are there is lost. Its group gets SIGKILL when the
+/// grace is over, at a second Ctrl-C, or at a second SIGTERM over a second after the first (timeout(1) sends two). The
+/// child dies with this process (SIGKILL).
 ProcessEnd run_process(const ProcessRequest& request, SignalReader& signals);
 
 }  // namespace couplet

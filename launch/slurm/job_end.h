@@ -9,10 +9,10 @@
 namespace couplet {
 
 enum class JobEndState {
-  requeued,   ///< Slurm was asked to queue it again, or does so itself: a time limit or a preemption
-  retried,    ///< Slurm was asked to queue it again after a failure
+  requeued,   ///< it was stopped by a time limit or a preemption, and Slurm queues it again
+  retried,    ///< it failed, and Slurm queues it again
   failed,     ///< it failed and is not queued again
-  cancelled,  ///< by `couplet cancel` or scancel
+  cancelled,  ///< `couplet cancel` or scancel ended it
   refused,    ///< the stage refused its command line or configuration
   stopped     ///< somebody asked it to stop, and it is not queued again
 };
@@ -24,11 +24,12 @@ struct JobEnd {
   std::string reason;  ///< one line for people
   std::filesystem::path log;
 
-  /// Slurm will run the job again.
+  /// True if Slurm will run the job again.
   bool goes_on() const { return state == JobEndState::requeued || state == JobEndState::retried; }
 };
 
-/// Nothing if there is no such file. One that is no such object counts as a failure whose reason is its first line.
+/// Returns nothing if there is no such file. A file that holds no such object counts as a failure, whose reason is its
+/// first line.
 std::optional<JobEnd> read_job_end(const std::filesystem::path& path);
 
 }  // namespace couplet

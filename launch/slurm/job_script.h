@@ -23,12 +23,12 @@ struct StageJob {
   std::string flat() const { return flat_name(node.name); }
 };
 
-/// slurm/job.sh of an installed program or of the source tree; where it is in neither, an error lists where it was
-/// looked for.
+/// Returns slurm/job.sh of an installed program or of the source tree. Where it is in neither, an error lists where it
+/// was looked for.
 std::filesystem::path find_job_template();
 
-/// The script of a job. `run`: the run directory's absolute path; `directory`: where relative paths of the
-/// configuration start.
+/// Returns the script of a job, made from the template `text`. `run` has an absolute path; `directory` is where
+/// relative paths of the configuration start.
 std::string job_script(const std::string& text, const StageJob& job, const RunDirectory& run,
                        const std::filesystem::path& directory);
 

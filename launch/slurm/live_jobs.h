@@ -9,7 +9,7 @@
 
 namespace couplet {
 
-/// A submitted job that is not over, with what squeue says of it: of an array, of each task that is not over.
+/// A submitted job that is not over, with what squeue says of it, or of each task of its array that is not over.
 struct LiveJob {
   SubmittedJob submitted;
   std::vector<QueuedJob> queued;
@@ -18,7 +18,7 @@ struct LiveJob {
   std::string text() const;
 };
 
-/// In the order of submission. An error (status 1) if Slurm is not there or does not answer: then nothing is known.
+/// Returns them in the order of submission. It is an error (status 1) if Slurm is not there or does not answer.
 std::vector<LiveJob> live_jobs(const SlurmFiles& files, Scheduler& scheduler);
 
 /// "student/nf-0 (job 123, RUNNING on n1), ..."
@@ -26,7 +26,8 @@ std::string jobs_text(const std::vector<LiveJob>& jobs);
 /// Refuses to go on while there are jobs, naming them.
 void require_no_jobs(const std::vector<LiveJob>& jobs, const SlurmFiles& files, const std::string& other_way = "");
 
-/// Cancels jobs: first their mark in RUN/slurm, so that none queues itself again, then scancel. `who`: for the mark.
+/// Cancels jobs: first marks them in RUN/slurm, with `who` did it, so that none queues itself again, then calls
+/// scancel.
 void cancel_jobs(const std::vector<LiveJob>& jobs, const SlurmFiles& files, Scheduler& scheduler,
                  const std::string& who);
 /// Waits until no job of the run is left; an error names those that stay for `seconds`.

@@ -1,5 +1,6 @@
-// The cluster profile: what a stage's job asks Slurm for and how its ranks are started there. An INI file: [slurm] for
-// all stages, [slurm.student] and the like for those of one kind; each key is also a flag, `--slurm.student.time`.
+// The cluster profile says what a stage's job asks Slurm for and how its ranks are started there. It is an INI file
+// with [slurm] for all stages and [slurm.student] and the like for those of one kind; each key is also a flag,
+// `--slurm.student.time`.
 #pragma once
 
 #include "pipeline/config/config.h"
@@ -15,7 +16,7 @@
 
 namespace couplet {
 
-/// What holds for the jobs of one kind of stage. Texts are checked; "" leaves the choice to the cluster.
+/// The profile of the jobs of one kind of stage. Texts are checked; "" leaves the choice to the cluster.
 struct StageProfile {
   std::string launcher;  ///< "srun" or "mpirun"
   std::string mpi;       ///< srun --mpi=
@@ -45,24 +46,25 @@ std::vector<std::string> profile_names();
 
 class Profile {
 public:
-  /// Defaults, then the file (none if empty), then the command line; a key of a kind of stage wins over the one for
-  /// all. Every value is checked; what is wrong is refused with key, value, place and what is allowed.
+  /// The file, if its path is not empty, wins over the defaults, the command line over the file, and a key for a kind
+  /// of stage over the one for all. Every value is checked; a wrong one is refused with key, value, place and what is
+  /// allowed.
   Profile(const std::filesystem::path& file, const std::vector<Setting>& command_line);
 
   StageProfile stage(const std::string& kind) const;
-  /// A file that reads back equal.
+  /// Returns the text of a file that reads back equal.
   std::string to_ini() const;
 
 private:
-  std::map<std::string, Setting> settings_;  ///< by name, those that were given
+  std::map<std::string, Setting> settings_;  ///< those that were given, by name
 };
 
-/// Refuses jobs that could not work: a lead not below the time limit, a global batch that the stage's ranks do not
-/// divide, srun without a kind of MPI.
+/// Refuses jobs that could not work: a signal lead that is not below the time limit, a global batch that the stage's
+/// ranks cannot share.
 void check_profile(const Profile& profile, const StageNode& node, const Config& config);
 
-/// A Slurm time in seconds: "90" (minutes), "30:00", "12:00:00", "1-12", "1-12:30", "1-12:30:00"; nothing for other
-/// texts.
+/// Returns the seconds of a Slurm time: "90" (minutes), "30:00", "12:00:00", "1-12", "1-12:30", "1-12:30:00"; nothing
+/// for other texts.
 std::optional<std::int64_t> parse_slurm_time(const std::string& text);
 
 }  // namespace couplet

@@ -1,4 +1,4 @@
-// What stands in RUN/slurm: the scripts and ids of the jobs that were submitted for a run, and the small files in which
+// The files in RUN/slurm: the scripts and ids of the jobs that were submitted for a run, and the small files in which
 // the job scripts count and explain.
 #pragma once
 
@@ -11,17 +11,17 @@
 
 namespace couplet {
 
-/// A job as it was submitted: one line of jobs.jsonl.
+/// A job as it was submitted, which is one line of jobs.jsonl.
 struct SubmittedJob {
   double time = 0;                 ///< Unix time
   std::string stage;               ///< "student/nf-0"
   std::string job;                 ///< Slurm's id
   std::int64_t array = 0;          ///< tasks; 0: no array
-  std::string script;              ///< its file
-  std::string output;              ///< where its launcher's words go, with Slurm's %j, %A, %a
+  std::string script;              ///< the script's file
+  std::string output;              ///< the file of its launcher's output, with Slurm's %j, %A, %a
   std::string launcher;            ///< "srun" or "mpirun"
   std::vector<std::string> after;  ///< ids of the jobs that must succeed first
-  std::int64_t submission = 0;     ///< counted from 1; jobs of one `couplet submit` share it
+  std::int64_t submission = 0;     ///< the number of the `couplet submit`, from 1, that submitted it
 };
 
 /// The names inside RUN/slurm.
@@ -48,12 +48,12 @@ private:
   std::filesystem::path root_, log_;
 };
 
-/// All lines of jobs.jsonl, oldest first; none if there is no such file. A line that a killed writer left unfinished is
-/// passed over.
+/// Reads all lines of jobs.jsonl, oldest first; there are none if there is no such file. A line that a killed writer
+/// left unfinished is left out.
 std::vector<SubmittedJob> read_jobs(const SlurmFiles& files);
-/// Of each stage the line that counts: the last one; in the order of their first submission.
+/// Returns the last line of each stage, which is the one that counts, in the order of the stages' first submission.
 std::vector<SubmittedJob> current_jobs(const std::vector<SubmittedJob>& all);
-/// Adds a line, on the disk when this returns.
+/// Adds a line, which is on the disk when this returns.
 void append_job(const SlurmFiles& files, const SubmittedJob& job);
 
 }  // namespace couplet

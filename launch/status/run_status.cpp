@@ -3,7 +3,7 @@
 #include "launch/status/stage_logs.h"
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
-#include "stages/rank_notes.h"
+#include "stages/stage_heartbeats.h"
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/files/file_lock.h"
@@ -16,8 +16,6 @@ namespace couplet {
 
 namespace {
 
-using Boards = std::map<std::string, std::vector<RankRecord>>;
-
 /// The last line of a stage's log, for people, without the stage's name in front.
 std::string last_line_of(const fs::path& log, const StageNode& node) {
   const std::vector<std::string> lines = last_lines(log);
@@ -28,16 +26,17 @@ std::string last_line_of(const fs::path& log, const StageNode& node) {
   return last;
 }
 
+/// Gathers what is known of a run's stages.
 class Gathering {
 public:
   Gathering(const RunDirectory& run, Scheduler* scheduler)
       : run_(run),
         opened_(open_run(run.root())),
-        book_(run, scheduler, [this](const std::string& stage) { return is_unfinished(stage); }) {
+        jobs_(run, scheduler, [this](const std::string& stage) { return is_unfinished(stage); }) {
     for (const StageNode& node : opened_.graph)
       if (is_unfinished(node.name)) unfinished_.push_back(&node);
-    boards_ = RankBoard::read_all(run.rank_notes(), [this](const std::string& name) {
-      return std::ranges::any_of(unfinished_, [&](const StageNode* node) { return is_board_of(name, *node); });
+    heartbeats_ = HeartbeatFiles::read_all(run.heartbeats(), [this](const std::string& name) {
+      return std::ranges::any_of(unfinished_, [&](const StageNode* node) { return is_heartbeat_name_of(name, *node); });
     });
   }
 
@@ -47,23 +46,23 @@ private:
   bool is_unfinished(const std::string& stage) const;
   bool is_current(const StageNode& node, const StageRecord& record) const;
   StageFacts facts_of(const StageNode& node) const;
-  StageStatus status_of(const StageNode& node, const std::map<std::string, Standing>& standings) const;
+  StageOverview overview_of(const StageNode& node, const std::map<std::string, StageStatus>& statuses) const;
 
   const RunDirectory& run_;
   OpenedRun opened_;
-  JobBook book_;
+  SubmittedJobs jobs_;
   std::vector<const StageNode*> unfinished_;
-  Boards boards_;
+  std::map<std::string, std::vector<Heartbeat>> heartbeats_;
 };
 
 bool Gathering::is_unfinished(const std::string& stage) const {
   const StageNode* node = look_for_node(opened_.graph, stage);
-  if (node == nullptr) return false;  // of a configuration before this one
+  if (node == nullptr) return false;  // the stage is one of an earlier configuration
   const auto record = read_record(run_.stage(stage));
   return !record || record->state != StageState::complete || !is_current(*node, *record);
 }
 
-/// The record is of the configuration as it is, and all that is asked for has been made.
+/// True if the record is of the configuration as it is now, and all that is asked for has been made.
 bool Gathering::is_current(const StageNode& node, const StageRecord& record) const {
   if (record.fingerprint != node.fingerprint) return false;
   const auto missing = kind_of(node).missing;
@@ -76,8 +75,8 @@ StageFacts Gathering::facts_of(const StageNode& node) const {
                    .current = false,
                    .holder = FileLock::holder(run_.stage_lock(node.name)),
                    .work = {},
-                   .pulses = {},
-                   .job = book_.of(node.name),
+                   .heartbeats = {},
+                   .job = jobs_.of(node.name),
                    .outputs = {},
                    .last_line = "",
                    .failure = {},
@@ -86,42 +85,43 @@ StageFacts Gathering::facts_of(const StageNode& node) const {
   if (facts.holder.empty() && node.kind == "couple") facts.holder = FileLock::holder(run_.parts_lock(node.name));
   if (facts.record) facts.current = is_current(node, *facts.record);
   if (facts.record) facts.work = kind_of(node).progress(node, opened_.view());
-  for (const auto& [name, ranks] : boards_)
-    if (is_board_of(name, node)) facts.pulses[name] = {ranks};
+  for (const auto& [name, ranks] : heartbeats_)
+    if (is_heartbeat_name_of(name, node)) facts.heartbeats[name] = {ranks};
   // The name of a kind stands for whichever of its stages is at work.
-  if (node.kind != "couple" && facts.pulses.size() > 1) facts.pulses.erase(node.kind);
-  if (facts.holder.empty() && node.kind != "couple" && node.kind != node.name) facts.pulses.erase(node.kind);
+  if (node.kind != "couple" && facts.heartbeats.size() > 1) facts.heartbeats.erase(node.kind);
+  if (facts.holder.empty() && node.kind != "couple" && node.kind != node.name) facts.heartbeats.erase(node.kind);
   if (facts.job && is_unfinished(node.name)) facts.outputs = submission_outputs(run_, facts.job->submitted);
   facts.last_line = last_line_of(facts.log, node);
   facts.failure = last_failure(run_, node);
   return facts;
 }
 
-StageStatus Gathering::status_of(const StageNode& node, const std::map<std::string, Standing>& standings) const {
+StageOverview Gathering::overview_of(const StageNode& node, const std::map<std::string, StageStatus>& statuses) const {
   const StageFacts facts = facts_of(node);
   const double now = unix_now();
-  StageStatus status;
-  status.name = node.name;
-  status.verdict = judge(facts, book_, standings, now);
-  status.work = facts.work;
-  status.holder = facts.holder;
-  if (facts.job) status.job = *facts.job;
-  const bool works = status.verdict.standing == Standing::running || status.verdict.standing == Standing::stuck;
-  if (!works) status.work.rate = 0;
-  if (!facts.record) return status;
-  status.attempts = facts.record->attempts;
-  status.ranks = facts.record->ranks;
-  status.seconds = facts.record->seconds;
-  if (works && facts.record->running_since > 0) status.seconds += now - facts.record->running_since;
-  return status;
+  StageOverview overview;
+  overview.name = node.name;
+  overview.explained = find_status(facts, jobs_, statuses, now);
+  overview.work = facts.work;
+  overview.holder = facts.holder;
+  if (facts.job) overview.job = *facts.job;
+  const bool works =
+      overview.explained.status == StageStatus::running || overview.explained.status == StageStatus::stuck;
+  if (!works) overview.work.rate = 0;
+  if (!facts.record) return overview;
+  overview.attempts = facts.record->attempts;
+  overview.ranks = facts.record->ranks;
+  overview.seconds = facts.record->seconds;
+  if (works && facts.record->running_since > 0) overview.seconds += now - facts.record->running_since;
+  return overview;
 }
 
 RunStatus Gathering::status() const {
-  RunStatus status{run_.root().string(), FileLock::holder(run_.lock()), book_.silence(), {}};
-  std::map<std::string, Standing> standings;
+  RunStatus status{run_.root().string(), FileLock::holder(run_.lock()), jobs_.silence(), {}};
+  std::map<std::string, StageStatus> statuses;
   for (const StageNode& node : opened_.graph) {
-    status.stages.push_back(status_of(node, standings));
-    standings[node.name] = status.stages.back().verdict.standing;
+    status.stages.push_back(overview_of(node, statuses));
+    statuses[node.name] = status.stages.back().explained.status;
   }
   return status;
 }
@@ -130,12 +130,12 @@ RunStatus Gathering::status() const {
 
 bool RunStatus::at_rest() const {
   return holder.empty() &&
-         std::ranges::none_of(stages, [](const StageStatus& stage) { return is_under_way(stage.verdict.standing); });
+         std::ranges::none_of(stages, [](const StageOverview& stage) { return is_under_way(stage.explained.status); });
 }
 
 bool RunStatus::is_complete() const {
-  return std::ranges::all_of(stages,
-                             [](const StageStatus& stage) { return stage.verdict.standing == Standing::complete; });
+  return std::ranges::all_of(
+      stages, [](const StageOverview& stage) { return stage.explained.status == StageStatus::complete; });
 }
 
 RunStatus run_status(const RunDirectory& run, Scheduler* scheduler) {

@@ -1,7 +1,7 @@
-// Where a run stands: every stage of it, from the run directory and, as far as it answers, from Slurm.
+// The status of every stage of a run, from the run directory and, as far as it answers, from Slurm.
 #pragma once
 
-#include "launch/status/stage_standing.h"
+#include "launch/status/stage_status.h"
 #include "pipeline/run/run_directory.h"
 
 #include <cstdint>
@@ -11,28 +11,28 @@
 
 namespace couplet {
 
-struct StageStatus {
+struct StageOverview {
   std::string name;
-  StageVerdict verdict;
+  ExplainedStatus explained;
   StageWork work;
-  double seconds = 0;  ///< it has worked, over all attempts
+  double seconds = 0;  ///< how long it has worked, over all attempts
   std::int64_t attempts = 0, ranks = 0;
-  std::string holder;  ///< of its lock
+  std::string holder;  ///< who holds its lock; "" if nobody does
   std::optional<StageJobView> job;
 };
 
 struct RunStatus {
   std::string root;
-  std::string holder;   ///< of the run directory: `couplet run`, or a stage's job
+  std::string holder;   ///< who holds the run directory: `couplet run`, or a stage's job
   std::string silence;  ///< why Slurm could not be asked; "" if it answered, or there was nothing to ask
-  std::vector<StageStatus> stages;
+  std::vector<StageOverview> stages;
 
-  /// Nobody works on it or will without being asked.
+  /// True if nobody works on the run, or will without being asked.
   bool at_rest() const;
   bool is_complete() const;
 };
 
-/// A run directory without config.ini is refused. No scheduler: nobody is asked, and what Slurm would know is left
+/// Refuses a folder that is no run directory. Without a scheduler Slurm is not asked, and what it would know is left
 /// open.
 RunStatus run_status(const RunDirectory& run, Scheduler* scheduler);
 

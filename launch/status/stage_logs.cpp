@@ -1,7 +1,7 @@
 #include "launch/status/stage_logs.h"
 
-#include "launch/slurm/job_book.h"
-#include "stages/rank_notes.h"
+#include "launch/slurm/submitted_jobs.h"
+#include "stages/stage_heartbeats.h"
 #include "storage/files/text_tail.h"
 #include "storage/filesystem.h"
 

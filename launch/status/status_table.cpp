@@ -64,7 +64,7 @@ std::string rate_text(double rate) {
 }
 
 /// Attempts so far, and which of the new ones were for a time limit or preemption (q) and after a failure (r).
-std::string tries_text(const StageStatus& stage) {
+std::string tries_text(const StageOverview& stage) {
   if (stage.attempts == 0) return "";
   const auto requeues = stage.job ? stage.job->requeues : 0, retries = stage.job ? stage.job->retries : 0;
   std::string text = fmt::format("{}", stage.attempts);
@@ -76,14 +76,14 @@ std::string tries_text(const StageStatus& stage) {
 std::vector<TableColumn> columns_of(const RunStatus& run) {
   std::vector<TableColumn> columns{{"stage"},       {"state"},      {"done", true},  {"rate", true}, {"left", true},
                                    {"saved", true}, {"time", true}, {"tries", true}, {"job"},        {"nodes"}};
-  for (const StageStatus& stage : run.stages) {
-    const Standing standing = stage.verdict.standing;
-    const bool complete = standing == Standing::complete;
-    const bool works = standing == Standing::running || standing == Standing::stuck;
+  for (const StageOverview& stage : run.stages) {
+    const StageStatus status = stage.explained.status;
+    const bool complete = status == StageStatus::complete;
+    const bool works = status == StageStatus::running || status == StageStatus::stuck;
     const double left = stage.work.remaining();
     const std::array<std::string, 10> cells{
         stage.name,
-        standing_text(standing),
+        status_text(status),
         done_text(stage.work),
         works ? rate_text(stage.work.rate) : "",
         works && left >= 0 ? duration_text(left) : "",
@@ -119,15 +119,15 @@ std::string line_of(const std::vector<TableColumn>& columns, const auto& cell_of
   return line + "\n";
 }
 
-std::string message_lines(const StageVerdict& verdict, std::size_t width) {
-  const Standing standing = verdict.standing;
-  if (verdict.message.empty() || standing == Standing::complete || standing == Standing::not_started) return "";
+std::string message_lines(const ExplainedStatus& explained, std::size_t width) {
+  const StageStatus status = explained.status;
+  if (explained.message.empty() || status == StageStatus::complete || status == StageStatus::not_started) return "";
   const std::size_t room = std::max<std::size_t>(width, 40) - indent;
-  std::vector<std::string> lines{cut(verdict.message, room)};
-  if (!is_under_way(standing) || standing == Standing::stuck || standing == Standing::requeued) {
-    lines = wrapped(verdict.message, room);
-    const std::string log = verdict.log.string();
-    if (!log.empty() && verdict.message.find(log) == std::string::npos) lines.push_back("log: " + log);
+  std::vector<std::string> lines{cut(explained.message, room)};
+  if (!is_under_way(status) || status == StageStatus::stuck || status == StageStatus::requeued) {
+    lines = wrapped(explained.message, room);
+    const std::string log = explained.log.string();
+    if (!log.empty() && explained.message.find(log) == std::string::npos) lines.push_back("log: " + log);
   }
   std::string text;
   for (const auto& line : lines) text += std::string(indent, ' ') + line + "\n";
@@ -138,14 +138,14 @@ std::string message_lines(const StageVerdict& verdict, std::size_t width) {
 
 std::string status_summary(const RunStatus& run) {
   std::string text;
-  for (int i = 0; i <= static_cast<int>(Standing::not_started); ++i) {
-    const auto standing = static_cast<Standing>(i);
+  for (int i = 0; i <= static_cast<int>(StageStatus::not_started); ++i) {
+    const auto status = static_cast<StageStatus>(i);
     const auto count =
-        std::ranges::count_if(run.stages, [&](const StageStatus& stage) { return stage.verdict.standing == standing; });
-    if (standing == Standing::complete)
+        std::ranges::count_if(run.stages, [&](const StageOverview& stage) { return stage.explained.status == status; });
+    if (status == StageStatus::complete)
       text += fmt::format("{} of {} stages complete", count, run.stages.size());
     else if (count > 0)
-      text += fmt::format(", {} {}", count, standing_text(standing));
+      text += fmt::format(", {} {}", count, status_text(status));
   }
   return text;
 }
@@ -156,10 +156,10 @@ std::string status_table(const RunStatus& run, std::size_t width) {
   std::string text = line_of(columns, [](const TableColumn& column) { return column.title; });
   for (std::size_t i = 0; i < run.stages.size(); ++i) {
     text += line_of(columns, [&](const TableColumn& column) { return column.cells[i]; });
-    text += message_lines(run.stages[i].verdict, width);
+    text += message_lines(run.stages[i].explained, width);
   }
   const bool counted = std::ranges::any_of(
-      run.stages, [](const StageStatus& stage) { return stage.job && stage.job->requeues + stage.job->retries > 0; });
+      run.stages, [](const StageOverview& stage) { return stage.job && stage.job->requeues + stage.job->retries > 0; });
   if (counted) text += "tries: q: queued again at a time limit or preemption; r: tried again after a failure\n";
   return text;
 }

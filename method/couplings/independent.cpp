@@ -1,6 +1,7 @@
 // Each image with fresh noise: flow matching without any coupling, the baseline.
 #include "method/couplings/coupling.h"
 #include "method/couplings/dataset_rows.h"
+#include "method/data/dataset.h"
 #include "method/data/noise.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/loader/table_rows.h"
@@ -13,8 +14,8 @@ namespace {
 class IndependentCoupling : public Coupling {
 public:
   explicit IndependentCoupling(const CouplingSources& sources)
-      : images_(open_for_training(sources.train_images, "couplet-dataset", sources.reads)),
-        test_(sources.test_images, "couplet-dataset"),
+      : images_(open_for_training(sources.train_images, dataset_format, sources.reads)),
+        test_(sources.test_images, dataset_format),
         seed_(sources.seed),
         held_out_seed_(sources.held_out_seed),
         rows_(std::make_shared<DatasetRows>(images_, CouplingRows{images_.rows(), sources.flips, sources.replicates},

@@ -11,6 +11,9 @@
 
 namespace couplet {
 
+/// The format of a table that holds a data set (docs/row-shards.md).
+inline constexpr char dataset_format[] = "couplet-dataset";
+
 /// What every stage needs to know of a data set, from the provenance and summary of its table.
 struct DatasetShape {
   std::int64_t channels = 0, size = 0;     ///< images are [channels, size, size]

@@ -1,6 +1,7 @@
 #include "method/data/image_set.h"
 
 #include "method/data/codec.h"
+#include "method/data/dataset.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "storage/error.h"
@@ -201,7 +202,7 @@ std::unique_ptr<ImageSet> open_image_set(const std::filesystem::path& path) {
     return open_npz_images(path);
   }
   if (!fs::exists(path / manifest_name)) return open_png_folder(path);
-  auto table = std::make_unique<RowTable>(path, "couplet-dataset");
+  auto table = std::make_unique<RowTable>(path, dataset_format);
   if (table->rows() == 0) refuse("{}: holds no images", path.string());
   return std::make_unique<TableImages>(std::move(table));
 }

@@ -5,6 +5,7 @@
 #include "pipeline/tensor/flops.h"
 #include "pipeline/tensor/row_chunks.h"
 #include "pipeline/tensor/transformer_ops.h"
+#include "pipeline/tensor/weights.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -24,11 +25,6 @@ namespace {
 constexpr std::int64_t mlp_expansion = 4;
 constexpr double embedding_std = 1e-2;
 constexpr double prior_rate = 0.1;
-
-/// A module that only lends its name to what is registered in it ("attention" in "attention.qkv.weight").
-torch::nn::Module& add_scope(torch::nn::Module& parent, const std::string& name) {
-  return *parent.register_module(name, std::make_shared<torch::nn::Module>());
-}
 
 }  // namespace
 

@@ -22,7 +22,6 @@ namespace {
 constexpr std::int64_t most_pictured = 10000, most_columns = 1000;
 constexpr std::int64_t largest_picture = std::int64_t{1} << 29;  ///< bytes
 /// Room for an archive's own headers.
-constexpr std::uint64_t archive_overhead = 64 * 1024;
 
 fs::path parent_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
@@ -127,7 +126,7 @@ void SampleOutput::write_archive(SampleStream& stream, const Labels& labels) con
   if (fs::is_directory(parent_of(path_)))
     require_free_space(
         parent_of(path_),
-        static_cast<std::uint64_t>(stream.samples()) * (image_bytes + sizeof(std::int64_t)) + archive_overhead,
+        static_cast<std::uint64_t>(stream.samples()) * (image_bytes + sizeof(std::int64_t)) + npz_overhead,
         path_.filename().string());
   const auto copy_images = [&](std::int64_t, std::int64_t, std::span<std::byte> out) {
     const at::Tensor images = interleaved(stream.next());

@@ -42,7 +42,7 @@ std::string state_hash(nlohmann::json state) {
   return hash_text(state.dump());
 }
 
-/// state.json, checked to be whole and ours.
+/// Reads state.json, and checks that it is whole and ours.
 nlohmann::json read_state(const fs::path& directory, std::int64_t step) {
   const auto path = directory / state_name;
   const auto state = nlohmann::json::parse(read_file(path), nullptr, false);
@@ -59,7 +59,7 @@ nlohmann::json read_state(const fs::path& directory, std::int64_t step) {
   return state;
 }
 
-/// Every file checked against its hash, then read.
+/// Checks every file against its hash, then reads it.
 Checkpoint read_checkpoint(const fs::path& directory, const nlohmann::json& state) {
   Checkpoint checkpoint;
   checkpoint.step = state.at("step");
@@ -142,7 +142,7 @@ void CheckpointStore::delete_old(const Checkpoint& newest) const {
   for (const auto step : checkpoint_steps(directory_)) {
     if (step <= newest.step && kept++ < keep_) continue;
     if (newest.best && step == newest.best->step) continue;
-    // Renamed away first: a kill while its files are being deleted must not leave half a checkpoint under its name.
+    // It is renamed first: a kill while its files are being deleted must not leave half a checkpoint under its name.
     const Pending trash(directory_ / checkpoint_name(step));
     fs::rename(directory_ / checkpoint_name(step), trash.path());
   }
@@ -158,7 +158,7 @@ std::optional<Checkpoint> CheckpointStore::load_newest() {
     nlohmann::json state;
     Checkpoint checkpoint;
     const auto failed = try_on_all(communicator_, [&] {
-      const Busy busy("reading " + checkpoint_name(step));
+      const WorkingAlone alone("reading " + checkpoint_name(step));
       state = read_state(directory, step);
       checkpoint = read_checkpoint(directory, state);
     });

@@ -1,4 +1,4 @@
-// What a training run needs to go on exactly where it was, on disk: checkpoints/step-00001200/ and the rule for which
+// What a training run keeps on the disk to go on exactly where it was: checkpoints/step-00001200/, and the rule which
 // of them to trust.
 #pragma once
 
@@ -17,7 +17,7 @@ namespace couplet {
 
 /// The step with the best figure of validation so far.
 struct BestStep {
-  std::int64_t step = 0;  ///< steps done
+  std::int64_t step = 0;  ///< how many steps had been done
   double figure = 0;      ///< lower is better
 };
 
@@ -25,10 +25,10 @@ struct BestStep {
 struct Checkpoint {
   std::int64_t step = 0;
   std::map<std::string, NamedTensors> files;  ///< by file name: "weights.safetensors", ...
-  nlohmann::json last;                        ///< metrics line of the last step
+  nlohmann::json last;                        ///< the metrics line of the last step
   std::optional<BestStep> best;
 
-  /// The tensors of one file; an error that names it if it is not there.
+  /// Returns the tensors of one file. A file that is not there is an error that names it.
   const NamedTensors& file(const std::string& name) const;
 };
 
@@ -36,23 +36,23 @@ struct Checkpoint {
 ///   step-00001200/  weights.safetensors, ema.safetensors (and ema-<rate>.safetensors), optimizer.safetensors,
 ///                   state.json (step, provenance, content hash of each file, program version);
 ///                   appears whole or not at all
-///   latest          name of the newest, published after it
-///   best            name of the one with the best figure of validation, if the stage has such a figure
+///   latest          the name of the newest, published after it
+///   best            the name of the one with the best figure of validation, if the stage has such a figure
 /// Rank 0 writes; all ranks read.
 class CheckpointStore {
 public:
-  /// Creates the directory; removes what killed writers left. `keep` (at least 2) checkpoints stay. Collective.
+  /// Creates the directory and removes what killed writers left. `keep` checkpoints stay, at least 2. Collective.
   CheckpointStore(std::filesystem::path directory, std::int64_t keep, nlohmann::json provenance,
                   Communicator& communicator);
 
   /// Publishes a checkpoint, then `latest` and `best`, and only then deletes those beyond the last `keep` that are not
-  /// the best, and those of later steps (which `load_newest` passed over: training has come this way again). Rank 0
-  /// alone, on any thread, one call at a time.
+  /// the best, and those of later steps, which `load_newest` passed over. Rank 0 alone calls it, on any thread, one
+  /// call at a time.
   void write(const Checkpoint& checkpoint) const;
 
-  /// The newest checkpoint that is whole (every file's hash checked) on every rank; for each that is not, a warning
-  /// says why and the one before is tried. Nothing if there are none. Refused, naming the keys with both values: one of
-  /// another provenance. An error: some, but none whole. Collective.
+  /// Returns the newest checkpoint that is whole on every rank, every file's hash checked, or nothing if there is none.
+  /// For each that is not whole a warning says why, and the one before is tried; if none of them is whole, that is an
+  /// error. A checkpoint of another provenance is refused, naming the keys with both values. Collective.
   std::optional<Checkpoint> load_newest();
 
 private:
@@ -64,9 +64,9 @@ private:
   Communicator& communicator_;
 };
 
-/// "step-00001200": eight digits at least.
+/// "step-00001200", with at least eight digits.
 std::string checkpoint_name(std::int64_t step);
-/// Steps of the checkpoints in a directory, newest first.
+/// The steps of the checkpoints in a directory, newest first.
 std::vector<std::int64_t> checkpoint_steps(const std::filesystem::path& directory);
 
 /// Copies values by name into tensors of the same shape. A missing name or another shape is an error that names both

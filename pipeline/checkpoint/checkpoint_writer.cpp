@@ -11,7 +11,7 @@ namespace couplet {
 void CheckpointWriter::finish() {
   run_on_all(communicator_, [&] {
     if (!writing_.valid()) return;
-    const Busy busy("writing a checkpoint");
+    const WorkingAlone alone("writing a checkpoint");
     writing_.get();
   });
 }

@@ -1,4 +1,4 @@
-// Checkpoints written while training goes on.
+// Checkpoints that are written while training goes on.
 #pragma once
 
 #include "pipeline/checkpoint/checkpoint.h"
@@ -14,13 +14,13 @@ public:
   CheckpointWriter(const CheckpointStore& store, Communicator& communicator)
       : store_(store), communicator_(communicator) {}
 
-  /// Waits for the checkpoint being written; what it was made of may be changed again. If it could not be written,
-  /// every rank fails with rank 0's reason. Collective.
+  /// Waits for the checkpoint that is being written; afterwards what it was made of may be changed again. If it could
+  /// not be written, every rank fails with rank 0's reason. Collective.
   void finish();
-  /// After `finish`: writes this one (whose tensors must not change until `finish`), in the background. `first` is
-  /// called before, there. Does nothing on ranks other than 0.
+  /// Calls `first`, then writes this checkpoint, both in the background. It comes after `finish`, and the tensors must
+  /// not change until the next `finish`. On ranks other than 0 it does nothing.
   void start(Checkpoint checkpoint, std::function<void()> first);
-  /// Throws why the checkpoint could not be written, if that is known by now; only on rank 0.
+  /// Throws why the checkpoint could not be written, if that is known by now; it is known on rank 0 only.
   void rethrow_failure();
 
 private:

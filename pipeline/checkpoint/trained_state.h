@@ -1,4 +1,4 @@
-// Everything that training changes, as a checkpoint holds it: by parameter name, whoever holds which part of it.
+// Everything that training changes, by parameter name, as a checkpoint holds it, whichever rank has which part of it.
 #pragma once
 
 #include "pipeline/checkpoint/checkpoint.h"
@@ -13,18 +13,18 @@
 
 namespace couplet {
 
-/// The model's weights, their averages and the optimizer's state, over all ranks.
+/// The model's weights, their averages and the optimizer's state, which the ranks may share.
 class TrainedState {
 public:
   TrainedState(torch::nn::Module& model, const FlatParameters& parameters, AdamW& optimizer, std::vector<Ema>& emas,
                Communicator& communicator);
 
-  /// The files of a checkpoint, in host memory of rank 0 (nothing on the others); the next call uses the same memory.
-  /// Collective.
+  /// Returns the files of a checkpoint in host memory of rank 0, and nothing on the other ranks. The next call uses the
+  /// same memory. Collective.
   std::map<std::string, NamedTensors> host_copy();
-  /// Takes a checkpoint up, whatever number of ranks wrote it.
+  /// Restores a checkpoint, whatever number of ranks wrote it.
   void restore(const Checkpoint& checkpoint);
-  /// Buffers and parameters that are not trained: they are the same in every file of weights.
+  /// The buffers and the parameters that are not trained, which are the same in every file of weights.
   NamedTensors untrained() const;
 
 private:
@@ -38,10 +38,10 @@ private:
   AdamW& optimizer_;
   std::vector<Ema>& emas_;
   Communicator& communicator_;
-  std::map<std::string, std::vector<at::Tensor>> host_;  ///< of rank 0: laid out as the buckets
+  std::map<std::string, std::vector<at::Tensor>> host_;  ///< on rank 0, laid out as the buckets
 };
 
-/// Independent copies in host memory.
+/// Returns copies in host memory.
 NamedTensors host_copies(const NamedTensors& tensors);
 
 }  // namespace couplet

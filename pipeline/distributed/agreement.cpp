@@ -57,20 +57,21 @@ bool agree_to_stop(Communicator& communicator) {
   return communicator.maximum(stop_requested() ? 1 : 0) != 0;
 }
 
-RankBoard make_board(Communicator& communicator, const fs::path& directory, const std::string& name) {
-  const RankBoard board(directory, name, communicator.broadcast_text(communicator.is_root() ? unique_job() : "", 0));
+HeartbeatFiles make_heartbeat_files(Communicator& communicator, const fs::path& directory, const std::string& name) {
+  const HeartbeatFiles files(directory, name,
+                             communicator.broadcast_text(communicator.is_root() ? unique_job() : "", 0));
   const auto require = [&](const std::function<void()>& work) {
     if (const auto failed = try_on_all(communicator, work))
       fail("rank {} has no place to note what it does: {}", failed->rank, failed->reason);
   };
   require([&] {
-    if (communicator.is_root()) board.clear();
+    if (communicator.is_root()) files.clear();
   });
   require([&] {
-    if (!board.write(RankRecord::own(communicator.rank(), 0)))
+    if (!files.write(Heartbeat::own(communicator.rank(), 0)))
       fail("it cannot write to {} ({}), which all ranks must share", directory.string(), errno_text(errno));
   });
-  return board;
+  return files;
 }
 
 std::optional<FailedRank> try_on_all(Communicator& communicator, const std::function<void()>& work) {

@@ -13,9 +13,9 @@
 
 namespace couplet {
 
-/// NCCL on one device, among ranks that joined with the same id. Contiguous tensors on that device. Work goes to a
-/// stream of its own, behind what the device's current stream holds; that stream waits for it at once, or, of a
-/// `start_`, when its caller does. The host waits for nothing.
+/// NCCL on one device, among ranks that joined with the same id, for contiguous tensors on that device. Work goes to a
+/// stream of its own, behind what the device's current stream holds. The current stream waits for it at once or, after
+/// a `start_...`, when its caller does. The host never waits.
 class CudaCollectives {
 public:
   virtual ~CudaCollectives() = default;
@@ -25,30 +25,30 @@ public:
   virtual std::unique_ptr<PendingCollective> start_all_reduce(const at::Tensor& tensor) = 0;
   virtual std::unique_ptr<PendingCollective> start_reduce_scatter(const at::Tensor& tensor) = 0;
   virtual void all_gather_parts(at::Tensor& tensor) = 0;
-  /// Tells, from any thread, whether the operation queued last has ended. They end in the order in which they were
-  /// queued.
+  /// Returns a function that says, on any thread, whether the operation queued last has ended. Operations end in the
+  /// order in which they were queued.
   virtual std::function<bool()> last_done() const = 0;
 };
 
 class CudaLibrary {
 public:
   virtual ~CudaLibrary() = default;
-  /// GPUs this process can use; none or a broken driver is an Error with CUDA's reason.
+  /// The number of GPUs that this process can use. None, or a broken driver, is an Error with CUDA's reason.
   virtual int device_count() const = 0;
-  /// A new NCCL id, for rank 0 to hand to the others.
+  /// Makes an NCCL id, which rank 0 hands to the others.
   virtual std::vector<char> new_id() const = 0;
-  /// Collective over `size` ranks.
+  /// Makes this process a rank. Collective over `size` ranks.
   virtual std::unique_ptr<CudaCollectives> join(const std::vector<char>& id, int rank, int size, int device) const = 0;
 };
 
-/// The one symbol the library exports; renumbered when the classes above change, so that an old library is not mistaken
-/// for a new one.
+/// The one symbol that the library exports. Its number grows when the classes above change, so that an old library is
+/// not mistaken for a new one.
 extern "C" CudaLibrary* couplet_cuda_library_2();
 
-/// The library and this process's GPUs, looked for once. Loading it also makes LibTorch's CUDA back end known: call
-/// before any tensor is on a GPU.
+/// The library and this process's GPUs. They are looked for once, before any tensor is on a GPU: loading the library
+/// also makes LibTorch's CUDA back end known.
 struct Cuda {
-  CudaLibrary* library = nullptr;  ///< null: CUDA cannot be used
+  CudaLibrary* library = nullptr;  ///< null if CUDA cannot be used
   int devices = 0;
   bool driver = false;  ///< an NVIDIA driver is installed
   std::string missing;  ///< what was looked for and not found

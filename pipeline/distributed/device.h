@@ -9,11 +9,11 @@
 
 namespace couplet {
 
-/// "cpu" or "cuda" for a value of `pipeline.device`. "auto" is "cuda" where a GPU and libcouplet_cuda.so can be used;
-/// "cuda" where they cannot is refused, saying what was looked for.
+/// Turns a value of `pipeline.device` into "cpu" or "cuda". "auto" becomes "cuda" where a GPU and libcouplet_cuda.so
+/// can be used; where they cannot, "cuda" is refused, saying what was looked for.
 std::string resolve_device(const std::string& device);
-/// This rank's device: the CPU, or the GPU numbered by the local rank (modulo the host's GPUs), which becomes the
-/// current one.
+/// Returns this rank's device: the CPU, or the GPU whose number is the local rank (modulo the host's GPUs), which
+/// becomes the current one.
 c10::Device pick_device(const std::string& device, const Communicator& communicator);
 
 }  // namespace couplet

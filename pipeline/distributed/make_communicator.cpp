@@ -20,7 +20,7 @@ bool started_by_mpi() {
   return set("OMPI_COMM_WORLD_SIZE") || set("PMIX_RANK") || set("PMI_RANK");
 }
 
-/// srun started several tasks that know nothing of each other: each would do all of the work.
+/// Refuses several tasks that srun started and that know nothing of each other: each would do all of the work.
 void refuse_lone_tasks() {
   const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
   if (tasks && std::atoi(tasks) > 1)
@@ -32,7 +32,7 @@ void say_once(const Communicator& communicator, const std::string& line) {
   if (communicator.is_root()) fmt::print(stderr, "{}\n", line);
 }
 
-/// How the ranks of a job on GPUs talk: NCCL needs a GPU for each.
+/// How the ranks of a job on GPUs communicate: NCCL needs a GPU for each.
 std::unique_ptr<Communicator> choose_for_cuda(std::unique_ptr<MpiCommunicator> mpi) {
   if (mpi->size() == 1) return mpi;
   const int devices = find_cuda().devices;
@@ -50,7 +50,7 @@ std::unique_ptr<Communicator> choose_for_cuda(std::unique_ptr<MpiCommunicator> m
 }  // namespace
 
 std::unique_ptr<Communicator> make_communicator(const std::string& device) {
-  // Before MPI: a rank that refuses here ends, and its launcher ends the others.
+  // This comes before MPI: a rank that refuses here ends, and its launcher ends the others.
   const bool cuda = resolve_device(device) == "cuda";
   std::unique_ptr<Communicator> communicator;
   if (!started_by_mpi()) {

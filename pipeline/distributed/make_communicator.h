@@ -1,4 +1,4 @@
-// Which back end this process talks through.
+// The choice of the back end through which the ranks communicate.
 #pragma once
 
 #include "pipeline/distributed/communicator.h"
@@ -8,9 +8,10 @@
 
 namespace couplet {
 
-/// What this process was started as: MPI if mpirun or srun started it (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK), else
-/// single. `device` is "cpu", "cuda" or "auto" (resolve_device in pipeline/distributed/device.h). With CUDA and more
-/// ranks than GPUs on a host: MPI through host memory, and it says so.
+/// The communicator of this process: over MPI if mpirun or srun started it (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK),
+/// else of one process. `device` is "cpu", "cuda" or "auto" (resolve_device in pipeline/distributed/device.h). With
+/// CUDA, the ranks use NCCL; where a host has more ranks than GPUs they use MPI through host memory, and a line says
+/// so.
 std::unique_ptr<Communicator> make_communicator(const std::string& device);
 
 }  // namespace couplet

@@ -21,7 +21,7 @@ bool mpi_usable() {
   return initialised && !finalised;
 }
 
-/// Lives from the first use to the end of the program.
+/// MPI from its first use to the end of the program.
 class MpiSession {
 public:
   MpiSession() {

@@ -1,5 +1,5 @@
-// MPI as a resource of the process (initialised once, finalised once at exit, every return code looked at), and its
-// non-blocking operations on one tensor's memory.
+// MPI as a resource of the process, which is initialised and finalised once and whose every return code is looked at,
+// and its non-blocking operations on the memory of a tensor.
 #pragma once
 
 #include "pipeline/distributed/communicator.h"
@@ -14,22 +14,23 @@
 
 namespace couplet {
 
-/// Initialises MPI on the first call; finalised when the program exits (abort_all does not finalise).
+/// Initialises MPI on the first call. It is finalised when the program exits (not by abort_all).
 void start_mpi();
 
 /// Throws Error with MPI's text if `code` is not MPI_SUCCESS; `operation` and `rank` are named in it.
 void check_mpi(int code, const char* operation, int rank);
 
+/// Non-blocking MPI calls that together move one tensor.
 class MpiTransfer final : public PendingCollective {
 public:
-  /// `buffers`: what MPI reads and writes meanwhile. `finish` is called when all has arrived there, by `wait`.
+  /// `buffers` are what MPI reads and writes meanwhile. `wait` calls `finish` when all has arrived there.
   MpiTransfer(CollectiveCall call, std::vector<at::Tensor> buffers, std::function<void()> finish, int rank)
       : call_(std::move(call)), buffers_(std::move(buffers)), finish_(std::move(finish)), rank_(rank) {}
   ~MpiTransfer() override;
   MpiTransfer(const MpiTransfer&) = delete;
   MpiTransfer& operator=(const MpiTransfer&) = delete;
 
-  /// For one more non-blocking MPI call, all of which are made before the first `test`.
+  /// The request of one more non-blocking MPI call. All of them are made before the first `test`.
   MPI_Request* add_request();
   bool test() override;
   void wait() override;

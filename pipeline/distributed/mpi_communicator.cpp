@@ -14,10 +14,10 @@
 namespace couplet {
 namespace {
 
-/// Larger tensors go in several messages: MPI counts in int, and its buffers grow with the message.
+/// A larger tensor goes in several messages: MPI counts in int, and its buffers grow with the message.
 constexpr std::int64_t message_bytes = std::int64_t{64} << 20;
 
-/// Of the messages between two ranks. They arrive in the order in which both ranks start their reductions.
+/// The tag of messages between two ranks, which arrive in the order in which both ranks start their reductions.
 constexpr int part_tag = 1;
 
 MPI_Datatype mpi_type(at::ScalarType type) {
@@ -33,7 +33,7 @@ MPI_Datatype mpi_type(at::ScalarType type) {
   }
 }
 
-/// Calls `send(pointer, count)` for pieces of at most `message_bytes`; `count` in elements.
+/// Calls `send(pointer, count)` for pieces of at most `message_bytes`; `count` is in elements.
 template <class Send>
 void in_messages(const at::Tensor& tensor, Send send) {
   auto* const bytes = static_cast<std::byte*>(tensor.data_ptr());
@@ -44,7 +44,7 @@ void in_messages(const at::Tensor& tensor, Send send) {
   }
 }
 
-/// An uninitialised CPU tensor, pinned if `like` is on a GPU, so that copies run at full speed.
+/// An uninitialised CPU tensor. It is pinned if `like` is on a GPU, so that copies run at full speed.
 at::Tensor host_tensor(at::IntArrayRef sizes, const at::Tensor& like) {
   return at::empty(sizes, at::TensorOptions().dtype(like.scalar_type()).pinned_memory(like.is_cuda()));
 }
@@ -57,7 +57,7 @@ at::Tensor reachable(const at::Tensor& tensor) {
   return copy;
 }
 
-/// [size, numel / size]: a view.
+/// The tensor's parts as a view, [size, numel / size].
 at::Tensor parts_of(const at::Tensor& tensor, int size) {
   return tensor.detach().view({size, tensor.numel() / size});
 }
@@ -126,7 +126,7 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_reduce_scatter(at::Ten
   const at::NoGradGuard no_grad;
   const at::Tensor host = size_ == 1 ? tensor : reachable(tensor);
   const at::Tensor mine = parts_of(host, size_);
-  const at::Tensor theirs = host_tensor(mine.sizes(), tensor);  // [from, numel / size]: everyone's values of this part
+  const at::Tensor theirs = host_tensor(mine.sizes(), tensor);  // all ranks' values of this part, [from, numel / size]
   const auto finish = [theirs, result = parts_of(tensor, size_).select(0, rank_)] {
     at::Tensor sum = theirs.select(0, 0);
     for (std::int64_t from = 1; from < theirs.size(0); ++from) sum.add_(theirs.select(0, from));

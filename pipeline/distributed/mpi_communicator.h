@@ -14,7 +14,7 @@ public:
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   int local_rank() const override { return local_rank_; }
-  /// Ranks on this host.
+  /// The number of ranks on this host.
   int local_size() const { return local_size_; }
 
   void all_reduce(at::Tensor& tensor) override;
@@ -25,25 +25,26 @@ public:
   at::Tensor all_gather(const at::Tensor& tensor) override;
   void barrier() override;
 
-  /// Agrees on a reduction before it is made, for the first `checked_reductions` of them: a program that repeats its
-  /// steps differs there or never. Later ones are only remembered, without a message, and checked by the next `agree`.
+  /// Agrees on a reduction before it is made, if it is one of the first `checked_reductions`: in a program that repeats
+  /// its steps the ranks differ there or never. Later ones are only remembered, without a message, and checked by the
+  /// next `agree`.
   void agree_on_reduction(const CollectiveCall& call);
   static constexpr std::int64_t checked_reductions = 1000;
-  /// Throws on every rank if this call, or one noted before it, is not the same on all: one message of 16 bytes. Also a
-  /// barrier.
+  /// Throws on every rank if this call, or one remembered before it, is not the same on all. It takes one message of 16
+  /// bytes and is a barrier too.
   void agree(const CollectiveCall& call);
 
 private:
   void mix(std::int64_t value);
   void mix(const CollectiveCall& call);
-  /// [size, ...] in host memory: row r reaches all from rank r.
+  /// Replaces row r of a tensor [size, ...] in host memory by that of rank r, for all r.
   void gather_rows(const at::Tensor& host, const char* operation);
   [[noreturn]] void report_difference(const std::string& call);
 
   int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
-  std::uint64_t history_ = 0;    ///< hash of all calls made; equal on all ranks
-  std::int64_t reductions_ = 0;  ///< made in all
-  std::int64_t unchecked_ = 0;   ///< made since the last agreement
+  std::uint64_t history_ = 0;    ///< a hash of all calls made, which is equal on all ranks
+  std::int64_t reductions_ = 0;  ///< how many were made in all
+  std::int64_t unchecked_ = 0;   ///< how many were made since the last agreement
 };
 
 }  // namespace couplet

@@ -7,7 +7,7 @@
 
 namespace couplet {
 
-/// Collective. CUDA can be used (find_cuda), and every rank has a GPU of its own on its host.
+/// CUDA must be usable (find_cuda), and every rank must have a GPU of its own on its host. Collective.
 std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<MpiCommunicator> mpi);
 
 }  // namespace couplet

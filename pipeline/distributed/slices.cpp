@@ -22,7 +22,7 @@ std::optional<RowJournal> open_journal(Communicator& communicator, const SlicedR
   return RowJournal(sizes.journal.path, identity, row_bytes, RowJournal::Others::replaced);
 }
 
-/// Hands on what rank 0's journal holds; returns how many rows that are.
+/// Hands on what rank 0's journal holds. Returns the number of rows.
 std::int64_t replay(Communicator& communicator, const SlicedRows& sizes, const std::optional<RowJournal>& journal,
                     const std::function<void(const at::Tensor& values)>& add) {
   if (sizes.journal.path.empty()) return 0;

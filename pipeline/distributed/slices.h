@@ -1,4 +1,5 @@
-// Work on rows dealt out to ranks in slices of a fixed size: the same digits on any number of ranks.
+// Work on rows that is dealt out to the ranks in slices of a fixed size, so that the digits are the same on any number
+// of ranks.
 #pragma once
 
 #include "pipeline/distributed/communicator.h"
@@ -12,26 +13,26 @@ namespace couplet {
 
 /// A file in which rank 0 keeps the values so far, for the next attempt.
 struct SliceJournal {
-  std::filesystem::path path;  ///< empty: nothing is kept. The caller removes it when it has what the values are for
-  std::string identity;        ///< what the values are, with all that they depend on; a file of others is replaced
+  std::filesystem::path path;  ///< empty: nothing is kept. The caller removes the file when the values have been used
+  std::string identity;  ///< what the values are, with all that they depend on; a file of other values is replaced
 };
 
-/// What is computed of rows: `columns` values a row.
+/// Rows of which something is computed: `columns` values a row.
 struct SlicedRows {
-  std::int64_t rows = 0;        ///< all of them, over all ranks
-  std::int64_t slice_rows = 0;  ///< a slice; slice i starts at row i · slice_rows
+  std::int64_t rows = 0;        ///< over all ranks
+  std::int64_t slice_rows = 0;  ///< rows in a slice; slice i starts at row i · slice_rows
   std::int64_t columns = 0;
-  std::string stopped;  ///< the message of Interrupted when a stop is asked for between two rounds of slices; empty:
-                        ///< all slices are computed
+  std::string stopped;  ///< the message of Interrupted where a stop is asked for between two rounds of slices; empty:
+                        ///< all slices are computed, whatever is asked for
   at::ScalarType type = at::kDouble;  ///< in which values travel and are kept; it must hold them exactly
   SliceJournal journal = {};
 };
 
-/// Collective. The ranks take the slices in turn; `make(first)` computes the slice at row `first`: [n, columns] with n
-/// up to slice_rows, of which rows beyond the last one of all are dropped. Every rank then hands each slice's rows to
-/// `add`, float64 [count, columns], in the order of the rows. What a journal holds of an earlier attempt, of whatever
-/// number of ranks, is handed to `add` first and not made again: the same calls of `add` with the same values. Throws
-/// Interrupted when the ranks agree to stop, unless `stopped` is empty.
+/// The ranks take the slices in turn. `make(first)` computes the slice at row `first`: [n, columns] with n up to
+/// slice_rows; rows beyond the last one of all are dropped. Every rank then hands each slice's rows to `add`, float64
+/// [count, columns], in the order of the rows. What a journal holds of an earlier attempt, on any number of ranks, is
+/// handed to `add` first and not made again, so that `add` sees the same calls with the same values. Throws Interrupted
+/// when the ranks agree to stop, unless `stopped` is empty. Collective.
 void for_each_slice(Communicator& communicator, const SlicedRows& sizes,
                     const std::function<at::Tensor(std::int64_t first)>& make,
                     const std::function<void(const at::Tensor& values)>& add);

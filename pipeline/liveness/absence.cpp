@@ -6,48 +6,49 @@
 
 #include <algorithm>
 #include <functional>
-#include <ranges>
+#include <span>
 
 namespace couplet {
 namespace {
 
 using State = Activity::State;
 
-std::string process_text(const RankRecord& record) {
-  return fmt::format("process {} on {}", record.process, record.host);
+std::string process_text(const Heartbeat& heartbeat) {
+  return fmt::format("process {} on {}", heartbeat.process, heartbeat.host);
 }
 
 /// Why this rank keeps the waiter from going on; nothing if it does not, or may.
 std::optional<std::string> failing(const RankView& view, std::int64_t number, const Patience& patience) {
-  if (!view.record)
+  if (!view.heartbeat)
     return view.silent >= patience.silent() ? std::optional<std::string>("it has never given a sign of life")
                                             : std::nullopt;
-  const RankRecord& record = *view.record;
-  const Activity& activity = record.activity;
+  const Heartbeat& heartbeat = *view.heartbeat;
+  const Activity& activity = heartbeat.activity;
   const std::string step = activity.step.empty() ? "" : fmt::format(" ({})", activity.step);
   const bool arrived = activity.collectives >= number;
   if (activity.state == State::ended)
-    return arrived ? std::nullopt : std::optional(fmt::format("{} has come to its end", process_text(record)));
+    return arrived ? std::nullopt : std::optional(fmt::format("{} has come to its end", process_text(heartbeat)));
   if (view.silent >= patience.silent())
-    return fmt::format("{} gives no sign of life (it is stopped or hangs, or its host is gone){}", process_text(record),
-                       step);
+    return fmt::format("{} gives no sign of life (it is stopped or hangs, or its host is gone){}",
+                       process_text(heartbeat), step);
   if (activity.state == State::computing && activity.seconds >= patience.compute())
-    return fmt::format("{} has been computing for {}{}{}", process_text(record), duration_text(activity.seconds),
+    return fmt::format("{} has been computing for {}{}{}", process_text(heartbeat), duration_text(activity.seconds),
                        arrived ? " since it started it" : "", step);
   return std::nullopt;
 }
 
 /// A rank that waits elsewhere, when nobody else is to blame.
 std::optional<std::string> elsewhere(const RankView& view, std::int64_t number) {
-  const Activity& activity = view.record->activity;
+  const Activity& activity = view.heartbeat->activity;
   if (activity.state != State::waiting || activity.waits_for >= number) return std::nullopt;
-  return fmt::format("{} waits in {} (collective {})", process_text(*view.record), activity.what, activity.waits_for);
+  return fmt::format("{} waits in {} (collective {})", process_text(*view.heartbeat), activity.what,
+                     activity.waits_for);
 }
 
 /// It has no more to do for what the others wait for.
 bool has_come(const RankView& view, const Patience& patience) {
-  if (!view.record) return false;
-  const Activity& activity = view.record->activity;
+  if (!view.heartbeat) return false;
+  const Activity& activity = view.heartbeat->activity;
   return activity.state == State::ended || (activity.state == State::waiting && activity.seconds >= patience.compute());
 }
 
@@ -58,19 +59,19 @@ struct Missing {
 
 /// "rank 2 did not arrive at X (collective 17) within 10m 00s: ...; rank 3 ..."
 std::string absence_text(const std::vector<Missing>& missing, const Activity& waiter, const Patience& patience) {
-  constexpr std::size_t told = 3;
+  constexpr std::size_t named = 3;
   std::string text;
-  for (const auto& [rank, reason] : missing | std::views::take(told))
+  for (const auto& [rank, reason] : std::span(missing).first(std::min(named, missing.size())))
     text += fmt::format("{}rank {} did not arrive at {} (collective {}) within {}: {}", text.empty() ? "" : "; ", rank,
                         waiter.what, waiter.waits_for, duration_text(patience.timeout), reason);
-  if (missing.size() > told) text += fmt::format("; {} more ranks did not either", missing.size() - told);
+  if (missing.size() > named) text += fmt::format("; {} more ranks did not either", missing.size() - named);
   return text;
 }
 
 }  // namespace
 
-std::optional<std::string> absence(const RankRecord& waiter, const std::vector<RankView>& others,
-                                   const Patience& patience) {
+std::optional<std::string> reason_to_end(const Heartbeat& waiter, const std::vector<RankView>& others,
+                                         const Patience& patience) {
   const Activity& own = waiter.activity;
   const auto collect = [&](const auto& reason_of) {
     std::vector<Missing> missing;

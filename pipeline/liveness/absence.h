@@ -1,7 +1,7 @@
-// Which ranks keep the others waiting, judged from what every rank notes about itself.
+// Which ranks keep the others waiting, by their heartbeats.
 #pragma once
 
-#include "pipeline/liveness/rank_board.h"
+#include "pipeline/liveness/heartbeat_files.h"
 
 #include <algorithm>
 #include <optional>
@@ -13,29 +13,30 @@ namespace couplet {
 /// What one rank knows of another.
 struct RankView {
   int rank = 0;
-  std::optional<RankRecord> record;  ///< the last one read; none was ever there
-  double silent = 0;                 ///< seconds for which it has not changed
+  std::optional<Heartbeat> heartbeat;  ///< the last one that was read; nothing if there has never been one
+  double silent = 0;                   ///< seconds for which it has not changed
 };
 
-/// What is tolerated, in seconds, so that all have ended when `timeout` is over.
+/// What is tolerated, in seconds, so that all ranks have ended when `timeout` is over.
 struct Patience {
   double timeout = 0;  ///< pipeline.timeout
 
-  /// Between two notes of a rank.
+  /// Between two heartbeats of a rank.
   double period() const { return std::min(1.0, timeout / 10); }
-  /// In a collective, before one asks who is missing.
+  /// Waiting in a collective, before a rank asks who is missing.
   double wait() const { return timeout - 2 * period(); }
-  /// For a rank that computes, by its own note: that may be a period old, and the rank may have left the call before a
+  /// Computing, by a rank's own heartbeat. That may be a period old, and the rank may have left the call before a
   /// little later than the one that waits.
   double compute() const { return timeout - 4 * period(); }
-  /// Without a sign of life.
+  /// Without a heartbeat.
   double silent() const { return std::max(3 * period(), timeout / 4); }
 };
 
-/// Why a rank that has waited in a collective for `patience.wait()` or longer should wait no more: "rank 2 did not
-/// arrive at ...", with what each missing rank does. Nothing while those that are missing are busy and alive, or have
-/// not been at it long enough. `waiter` is its own record, `others` all others'.
-std::optional<std::string> absence(const RankRecord& waiter, const std::vector<RankView>& others,
-                                   const Patience& patience);
+/// Explains why a rank that has waited in a collective for `patience.wait()` or longer should wait no more: "rank 2 did
+/// not arrive at ...", with what each missing rank does. Returns nothing while the missing ranks work alone and are
+/// alive, or have not been at it long enough. `waiter` is the waiting rank's own heartbeat; `others` are all other
+/// ranks.
+std::optional<std::string> reason_to_end(const Heartbeat& waiter, const std::vector<RankView>& others,
+                                         const Patience& patience);
 
 }  // namespace couplet

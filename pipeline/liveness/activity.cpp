@@ -87,7 +87,7 @@ Activity current_activity() {
     activity.waits_for = call.number;
     activity.what = call.text();
   } else if (!now.busy.empty()) {
-    activity.state = Activity::State::busy;
+    activity.state = Activity::State::alone;
     activity.what = now.busy.back();
   }
   return activity;
@@ -118,11 +118,11 @@ Waiting::~Waiting() {
   change([](Monitor& now) { now.waiting = false; });
 }
 
-Busy::Busy(std::string what) {
+WorkingAlone::WorkingAlone(std::string what) {
   change([&](Monitor& now) { now.busy.push_back(std::move(what)); });
 }
 
-Busy::~Busy() {
+WorkingAlone::~WorkingAlone() {
   change([](Monitor& now) { now.busy.pop_back(); });
 }
 

@@ -12,7 +12,7 @@ namespace couplet {
 
 /// One collective call.
 struct CollectiveCall {
-  std::int64_t number = 0;  ///< counted from 1 on each rank: equal numbers are the same call
+  std::int64_t number = 0;  ///< counts the calls of a rank from 1: equal numbers are the same call
   const char* operation = "";
   bool has_tensor = false;
   at::ScalarType type = at::kFloat;
@@ -25,31 +25,31 @@ struct CollectiveCall {
   std::string text() const;
 };
 
+/// What a rank does. `alone`: it does something that the other ranks wait for (WorkingAlone).
 struct Activity {
-  enum class State { computing, busy, waiting, ended };
+  enum class State { computing, alone, waiting, ended };
   State state = State::computing;
-  double seconds = 0;            ///< for how long; progress noted meanwhile starts it anew
-  std::int64_t collectives = 0;  ///< entered so far
-  std::int64_t waits_for = 0;    ///< number of the collective it waits in
-  std::string what;              ///< waiting: the call; busy: with what
-  std::string step;              ///< the progress noted last
+  double seconds = 0;            ///< how long it has been in this state; progress that it notes starts them anew
+  std::int64_t collectives = 0;  ///< how many collectives it has entered so far
+  std::int64_t waits_for = 0;    ///< the number of the collective that it waits in
+  std::string what;              ///< waiting: the call; alone: the work
+  std::string step;              ///< the progress that it noted last
   double rate = 0;               ///< units of work that all ranks of the job make a second; 0: not noted
 };
 
-/// Of this process: its ranks' thread that makes the collective calls.
+/// The activity of this process: of its thread that makes the collective calls.
 Activity current_activity();
 
-/// Says that this rank gets on: "step 12 of 400". A rank that others wait for may compute for pipeline.timeout without
-/// saying so.
+/// Notes that this rank gets on: "step 12 of 400". A rank that others wait for may compute for at most pipeline.timeout
+/// without noting progress.
 void note_progress(const std::string& step);
-
-/// Says how many units of its work (shards) all ranks of this job make a second.
+/// Notes how many units of its work (shards) all ranks of this job make a second.
 void note_rate(double units_a_second);
 
 /// Counts one more call.
 CollectiveCall enter_collective(const char* operation, const at::Tensor* tensor = nullptr, int root = -1);
 
-/// For its lifetime this rank waits in a collective.
+/// While it lives, this rank waits in a collective.
 class Waiting {
 public:
   explicit Waiting(const CollectiveCall& call);
@@ -58,23 +58,24 @@ public:
   Waiting& operator=(const Waiting&) = delete;
 };
 
-/// A collective that goes on without this rank's thread (NCCL): until `done`, which any thread may call, says so, the
-/// rank waits in it whatever else it does. In the order in which they end.
+/// Adds a collective that goes on without this rank's thread (NCCL). Until `done` returns true, which any thread may
+/// call, the rank counts as waiting in it, whatever else it does. Such collectives end in the order of these calls.
 void watch_collective(const CollectiveCall& call, std::function<bool()> done);
 
-/// For its lifetime the others wait for this rank however long it takes, as long as its process gives a sign of life:
-/// for work that one rank does alone, whose steps are too long to be noted. By the thread that makes the collective
-/// calls; they nest.
-class Busy {
+/// While it lives, the other ranks wait for this one however long it takes, as long as its process gives signs of life.
+/// It is for work that one rank does alone and whose steps take too long to be noted. The thread that makes the
+/// collective calls makes it; they nest.
+class WorkingAlone {
 public:
-  /// "hashing the teacher's weights"
-  explicit Busy(std::string what);
-  ~Busy();
-  Busy(const Busy&) = delete;
-  Busy& operator=(const Busy&) = delete;
+  /// `what` says at what: "hashing the teacher's weights".
+  explicit WorkingAlone(std::string what);
+  ~WorkingAlone();
+  WorkingAlone(const WorkingAlone&) = delete;
+  WorkingAlone& operator=(const WorkingAlone&) = delete;
 };
 
-/// This process was stopped for a while (SIGSTOP, a suspended job): what it does is counted from now on.
+/// Counts the seconds of what this rank does from now on: its process was stopped for a while (SIGSTOP, a suspended
+/// job).
 void restart_activity_clock();
 
 }  // namespace couplet

@@ -12,8 +12,8 @@
 
 namespace couplet {
 
-Watchdog::Watchdog(RankBoard board, int rank, int ranks, double timeout)
-    : board_(std::move(board)), rank_(rank), patience_{timeout} {
+Watchdog::Watchdog(HeartbeatFiles files, int rank, int ranks, double timeout)
+    : files_(std::move(files)), rank_(rank), patience_{timeout} {
   for (int other = 0; other < ranks; ++other)
     if (other != rank_) others_.push_back({other, std::nullopt, 0});
   changed_.assign(others_.size(), Clock::time_point{});
@@ -31,8 +31,8 @@ Watchdog::~Watchdog() {
 
 void Watchdog::watch() {
   Clock::time_point before = Clock::now();
-  RankRecord own;
-  for (std::int64_t beat = 1;; ++beat) {
+  Heartbeat own;
+  for (std::int64_t number = 1;; ++number) {
     const Clock::time_point now = Clock::now();
     // This process itself was stopped: what it saw of the others, and how long it waits, is of another time.
     if (now - before > std::chrono::duration<double>(patience_.silent())) {
@@ -40,20 +40,20 @@ void Watchdog::watch() {
       std::ranges::fill(changed_, now);
     }
     before = now;
-    own = RankRecord::own(rank_, beat);
-    board_.write(own);
+    own = Heartbeat::own(rank_, number);
+    files_.write(own);
     if (!others_.empty()) look_at_others(own, now);
     std::unique_lock lock(mutex_);
     if (stopping_.wait_for(lock, std::chrono::duration<double>(patience_.period()), [this] { return stop_; })) break;
   }
-  ++own.beat;
+  ++own.number;
   own.activity.state = Activity::State::ended;
   own.activity.collectives = current_activity().collectives;
-  board_.write(own);
+  files_.write(own);
 }
 
-void Watchdog::look_at_others(const RankRecord& own, Clock::time_point now) {
-  if (board_.end_announced()) end_all("");
+void Watchdog::look_at_others(const Heartbeat& own, Clock::time_point now) {
+  if (files_.end_announced()) end_all("");
   const double waited = own.activity.state == Activity::State::waiting ? own.activity.seconds : 0;
   if (waited < patience_.timeout / 2) {
     looked_ = {};
@@ -67,17 +67,17 @@ void Watchdog::look_at_others(const RankRecord& own, Clock::time_point now) {
   looked_ = now;
   for (std::size_t i = 0; i < others_.size(); ++i) {
     RankView& view = others_[i];
-    const auto record = board_.read(view.rank);
-    if (first || (record && (!view.record || record->beat != view.record->beat))) changed_[i] = now;
-    if (record) view.record = record;
+    const auto heartbeat = files_.read(view.rank);
+    if (first || (heartbeat && (!view.heartbeat || heartbeat->number != view.heartbeat->number))) changed_[i] = now;
+    if (heartbeat) view.heartbeat = heartbeat;
     view.silent = std::chrono::duration<double>(now - changed_[i]).count();
   }
   if (waited < patience_.wait()) return;
-  if (const auto reason = absence(own, others_, patience_)) end_all(*reason);
+  if (const auto reason = reason_to_end(own, others_, patience_)) end_all(*reason);
 }
 
 void Watchdog::end_all(const std::string& reason) const {
-  if (!reason.empty() && board_.announce_end(reason)) {
+  if (!reason.empty() && files_.announce_end(reason)) {
     note_failure(rank_, fmt::format("rank {}: {}", rank_, reason));
     fmt::print(stderr,
                "couplet: rank {}: {}. All ranks end now; the same command goes on from what is saved. For a rank that "

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "pipeline/liveness/absence.h"
-#include "pipeline/liveness/rank_board.h"
+#include "pipeline/liveness/heartbeat_files.h"
 
 #include <chrono>
 #include <condition_variable>
@@ -13,15 +13,14 @@
 
 namespace couplet {
 
-/// A thread that notes on a board (pipeline/liveness/rank_board.h) what this rank does and, when this rank has waited
-/// in a collective for almost `timeout` seconds, reads what the others do. If that explains it
-/// (pipeline/liveness/absence.h), one rank prints a line that names who did not arrive at which collective, and every
-/// process ends with status 1: no destructors, no MPI calls (the stuck thread may be inside one), so that the launcher
-/// ends what is left.
+/// A thread that writes this rank's heartbeats and, when the rank has waited in a collective for almost `timeout`
+/// seconds, reads those of the other ranks. If they explain the wait (pipeline/liveness/absence.h), one rank prints a
+/// line that says who did not arrive at which collective, and every process ends with status 1. No destructor runs then
+/// and no MPI call is made, as the stuck thread may be inside one; the launcher ends what is left.
 class Watchdog {
 public:
-  /// `board` is one that all of the `ranks` ranks note on (make_board). A rank that is alone only notes what it does.
-  Watchdog(RankBoard board, int rank, int ranks, double timeout);
+  /// `files` are those of all `ranks` ranks (make_heartbeat_files). A rank that is alone only writes heartbeats.
+  Watchdog(HeartbeatFiles files, int rank, int ranks, double timeout);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
@@ -30,15 +29,15 @@ private:
   using Clock = std::chrono::steady_clock;
 
   void watch();
-  void look_at_others(const RankRecord& own, Clock::time_point now);
+  void look_at_others(const Heartbeat& own, Clock::time_point now);
   [[noreturn]] void end_all(const std::string& reason) const;
 
-  RankBoard board_;
+  HeartbeatFiles files_;
   int rank_;
   Patience patience_;
   std::vector<RankView> others_;
-  std::vector<Clock::time_point> changed_;  ///< when each one's record was seen to change last
-  Clock::time_point looked_{};              ///< at the others, while this rank waits
+  std::vector<Clock::time_point> changed_;  ///< when each other rank's heartbeat was last seen to change
+  Clock::time_point looked_{};              ///< when this rank, waiting, last read the others' heartbeats
 
   std::mutex mutex_;
   std::condition_variable stopping_;

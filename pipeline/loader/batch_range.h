@@ -10,7 +10,7 @@ namespace couplet {
 /// This rank's rows of the global batch of one step.
 struct BatchRange {
   std::int64_t step = 0;
-  std::int64_t first = 0;  ///< position in the training run: step · global batch + rank · rows
+  std::int64_t first = 0;  ///< its position in the training run: step · global batch + rank · rows
   std::int64_t rows = 0;
 
   std::vector<std::int64_t> positions() const {

@@ -1,4 +1,4 @@
-// Rows that a model in training is measured on and not trained on.
+// The rows on which a model in training is measured, and not trained.
 #pragma once
 
 #include "pipeline/distributed/communicator.h"
@@ -13,16 +13,16 @@
 
 namespace couplet {
 
-/// Some of a number of rows, at even distances.
+/// A choice of rows at even distances.
 class HeldOutRows {
 public:
-  /// `rows` of `there`; all where `rows` is 0 or more than there are.
+  /// Chooses `rows` of `there` rows; all of them where `rows` is 0 or more than there are.
   HeldOutRows(std::int64_t there, std::int64_t rows);
 
   std::int64_t rows() const { return rows_; }
-  /// The means over the rows of the figures that `measure` gives the rows of these numbers, ascending: [n, figures], of
-  /// any floating type. Slices of a fixed size are dealt out to the ranks, figures added in the order of the rows: the
-  /// same digits on any number of ranks. Collective.
+  /// Returns the means, over the chosen rows, of the figures that `measure` gives for rows whose numbers ascend:
+  /// [n, figures], of any floating type. The ranks take slices of a fixed size, and the figures are added in the order
+  /// of the rows: the digits are the same on any number of ranks. Collective.
   std::vector<double> mean(std::int64_t figures, Communicator& communicator,
                            const std::function<at::Tensor(const std::vector<std::int64_t>& numbers)>& measure) const;
 
@@ -30,7 +30,7 @@ private:
   std::int64_t there_, rows_;
 };
 
-/// The same of a table, whose columns are read for the one who measures.
+/// The same for a table, whose columns are read for `measure`.
 class HeldOut {
 public:
   struct Rows {
@@ -40,7 +40,7 @@ public:
 
   HeldOut(const RowTable& table, std::vector<std::string> columns, std::int64_t rows);
 
-  /// As above.
+  /// As HeldOutRows::mean.
   std::vector<double> mean(std::int64_t figures, Communicator& communicator,
                            const std::function<at::Tensor(const Rows& rows)>& measure) const;
 

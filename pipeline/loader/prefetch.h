@@ -1,4 +1,4 @@
-// Items made ahead of time on a background thread.
+// Items that a background thread makes ahead of time.
 #pragma once
 
 #include "pipeline/tensor/row_chunks.h"
@@ -15,9 +15,9 @@
 
 namespace couplet {
 
-/// Makes items number first … last - 1, in order, on one thread; at most `depth` are made or being made but not taken.
-/// An error while making one is thrown by the `next` that would have returned it. The destructor waits for the item
-/// being made.
+/// Makes the items number first … last - 1, in order, on one thread; at most `depth` of them are made or being made and
+/// not taken yet. The `next` that would have returned an item throws the error with which making it failed. The
+/// destructor waits for the item that is being made.
 template <class Item>
 class Prefetch {
 public:
@@ -35,7 +35,7 @@ public:
   Prefetch(const Prefetch&) = delete;
   Prefetch& operator=(const Prefetch&) = delete;
 
-  /// The next item; waits for it. Not to be called more often than there are items.
+  /// Waits for the next item and returns it. It is called at most as often as there are items.
   Item next() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return !ready_.empty() || error_; });

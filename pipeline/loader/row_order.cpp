@@ -9,7 +9,7 @@
 namespace couplet {
 namespace {
 
-/// Draws of an epoch: number 0 is the order of its blocks, number 1 + w that of window w's rows.
+/// The index of an epoch's draws: number 0 orders its blocks, number 1 + w the rows of window w.
 std::uint64_t draw_index(std::int64_t epoch, std::int64_t number) {
   return (static_cast<std::uint64_t>(epoch) << 32) | static_cast<std::uint64_t>(number);
 }

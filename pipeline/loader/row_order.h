@@ -1,4 +1,4 @@
-// The shuffled order in which a training run visits the rows of a table, which any step can be entered at: which row
+// The shuffled order in which a training run visits the rows of a table. Training can enter it at any step: which row
 // stands at which position of the run depends on (seed, table size, block size, window) only.
 #pragma once
 
@@ -7,24 +7,24 @@
 
 namespace couplet {
 
-/// The order: each epoch visits the table's blocks in a random order, `window_blocks` at a time, and the rows of a
-/// window in a random order. Position p belongs to epoch p / rows; every epoch visits every row once.
+/// Each epoch visits the table's blocks in a random order, `window_blocks` at a time, and the rows of such a window in
+/// a random order. Position p belongs to epoch p / rows; every epoch visits every row once.
 class RowOrder {
 public:
   RowOrder(std::int64_t rows, std::int64_t block_rows, std::int64_t window_blocks, std::uint64_t seed);
   std::int64_t rows() const { return rows_; }
-  /// Row at each position of [first, first + count), across windows and epochs.
+  /// Returns the row at each position of [first, first + count), across windows and epochs.
   std::vector<std::int64_t> at(std::int64_t first, std::int64_t count);
 
   struct Window {
     std::int64_t epoch = 0, index = 0;
     std::int64_t first_position = 0;   ///< in the training run
-    std::vector<std::int64_t> blocks;  ///< table blocks, in the order drawn
-    std::vector<std::int64_t> rows;    ///< row at each position of the window
+    std::vector<std::int64_t> blocks;  ///< blocks of the table, in the order in which they were drawn
+    std::vector<std::int64_t> rows;    ///< the row at each position of the window
 
     bool holds(std::int64_t position) const;
   };
-  /// The window that holds a position.
+  /// Returns the window that holds a position.
   Window window(std::int64_t position) const;
 
 private:
@@ -33,7 +33,7 @@ private:
 
   std::int64_t rows_, block_rows_, window_blocks_;
   std::uint64_t seed_;
-  Window last_;  ///< the window `at` used last
+  Window last_;  ///< the window that `at` used last
 };
 
 }  // namespace couplet

@@ -18,8 +18,8 @@
 namespace couplet {
 namespace {
 
-/// A window and its rows of the chosen columns, [rows or more, shape...]: in the window's order, or in the table's
-/// where the window is the whole table, which is then read once.
+/// A window and its rows of the chosen columns, [rows or more, shape...]. The rows are in the window's order; where the
+/// window is the whole table, which is read only once, they are in the table's.
 struct LoadedWindow {
   RowOrder::Window order;
   std::vector<at::Tensor> columns;
@@ -40,10 +40,10 @@ at::Tensor empty_rows(const Column& column, std::int64_t rows) {
 struct RowStream::Impl {
   std::shared_ptr<const StoredRows> stored;
   std::vector<std::size_t> columns;
-  std::int64_t window_rows;  ///< of a full window
+  std::int64_t window_rows;  ///< rows of a full window
   RowOrder order;
   LoadedWindow current;
-  std::future<LoadedWindow> next;  ///< being read on a thread; an error there is thrown by get()
+  std::future<LoadedWindow> next;  ///< is read on a thread, whose error get() throws
 
   const Column& column(std::size_t index) const { return stored->columns()[columns[index]]; }
   bool whole_table() const { return window_rows == stored->rows(); }
@@ -61,7 +61,7 @@ struct RowStream::Impl {
     return rows;
   }
 
-  /// Reads the blocks of a window in the table's order, each row straight to its place in the window's.
+  /// Reads the blocks of a window in the table's order; each row goes straight to its place in the window.
   void read_window(const RowOrder::Window& window, std::vector<at::Tensor>& out) const {
     std::vector<std::pair<std::int64_t, std::int64_t>> rows;  // row of the table, position in the window
     for (const std::int64_t row : window.rows) rows.emplace_back(row, std::ssize(rows));
@@ -69,7 +69,7 @@ struct RowStream::Impl {
     std::vector<std::byte*> places(rows.size());
     for (std::size_t i = 0; i < columns.size(); ++i) {
       for (std::size_t k = 0; k < rows.size(); ++k) places[k] = row_of(out[i], rows[k].second, column(i).row_bytes());
-      // Neighbouring blocks are one read.
+      // Neighbouring blocks are read together.
       for (std::size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
         for (end = begin + 1; end < rows.size() && rows[end].first == rows[end - 1].first + 1;) ++end;
         stored->scatter(columns[i], rows[begin].first, std::span(places).subspan(begin, end - begin));
@@ -77,7 +77,7 @@ struct RowStream::Impl {
     }
   }
 
-  /// `memory`: tensors of an earlier window that may be written over, or none.
+  /// `memory` holds tensors of an earlier window that may be written over, or none.
   LoadedWindow load(std::int64_t position, std::vector<at::Tensor> memory) const {
     LoadedWindow window{order.window(position), std::move(memory)};
     if (whole_table()) {
@@ -89,15 +89,15 @@ struct RowStream::Impl {
     return window;
   }
 
-  /// What the next window may use of one that is left: a whole table stays; else its memory, if nobody holds rows of
-  /// it.
+  /// What the next window may use of one that is left: all of it where the window is the whole table; else its memory,
+  /// if nobody holds rows of it.
   std::vector<at::Tensor> reusable(std::vector<at::Tensor> left) const {
     const auto is_free = [](const at::Tensor& tensor) { return tensor.storage().use_count() == 1; };
     if (!whole_table() && !std::all_of(left.begin(), left.end(), is_free)) left.clear();
     return left;
   }
 
-  /// Makes the window of `position` the current one and starts reading the one behind it. Never holds more than two.
+  /// Makes the window of `position` the current one and starts to read the one behind it. It never holds more than two.
   void enter(std::int64_t position) {
     if (current.order.holds(position)) return;
     LoadedWindow window;
@@ -193,7 +193,7 @@ ReadOptions training_reads(const StorageConfig& config) {
 
 RowTable open_for_training(const std::filesystem::path& directory, const std::string& format,
                            const ReadOptions& reads) {
-  const Busy busy(fmt::format("opening {}", directory.string()));
+  const WorkingAlone alone(fmt::format("opening {}", directory.string()));
   return RowTable(directory, format, reads);
 }
 

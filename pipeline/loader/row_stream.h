@@ -15,22 +15,23 @@
 
 namespace couplet {
 
-/// Reads windows of rows and hands them out by position. Whole blocks are read in order of their place in the file,
-/// checked, each row put straight to its place in the window's order; the next window is read on a thread meanwhile.
-/// Memory: two windows of the chosen columns, and a window that was left for as long as a caller holds rows of it.
+/// Reads windows of rows and hands the rows out by position. Whole blocks are read in the order of their place in the
+/// file and checked, and each row goes straight to its place in the window; a thread reads the next window meanwhile.
+/// In memory are two windows of the chosen columns, and a window that was left for as long as a caller holds rows of
+/// it.
 class RowStream {
 public:
   RowStream(std::shared_ptr<const StoredRows> rows, const std::vector<std::string>& columns, std::int64_t window_blocks,
             std::uint64_t seed);
-  /// Of a table that stays open.
+  /// Streams the rows of a table that stays open.
   RowStream(const RowTable& table, const std::vector<std::string>& columns, std::int64_t window_blocks,
             std::uint64_t seed);
   ~RowStream();
-  /// Rows at positions [first, first + count) of the run: one tensor [count, shape...] a column, in the order given,
-  /// then the row numbers int64 [count] last. Positions may be asked for in any order; forward is fast. The tensors may
-  /// share the window's memory: nobody writes to them.
+  /// Returns the rows at positions [first, first + count) of the run: one tensor [count, shape...] a column, in the
+  /// order given, and last the row numbers, int64 [count]. Positions may be asked for in any order; forward is fast.
+  /// The tensors may share the window's memory, so nobody writes to them.
   std::vector<at::Tensor> read(std::int64_t first, std::int64_t count);
-  /// Bytes of memory the two windows take.
+  /// The bytes of memory that the windows take.
   std::int64_t window_bytes() const;
 
 private:
@@ -40,7 +41,7 @@ private:
 
 /// How training reads its tables: with checksums or without, from a local cache or not.
 ReadOptions training_reads(const StorageConfig& config);
-/// A table opened that way. The other ranks wait while this one copies shards into its host's cache.
+/// Opens a table that way. The other ranks wait while this one copies shards into its host's cache.
 RowTable open_for_training(const std::filesystem::path& directory, const std::string& format, const ReadOptions& reads);
 
 }  // namespace couplet

@@ -1,4 +1,4 @@
-// Rows by their numbers, wherever they lie: what a RowStream reads.
+// Rows that a RowStream reads by their numbers, wherever they lie.
 #pragma once
 
 #include "storage/tables/row_table.h"
@@ -16,14 +16,14 @@ public:
   virtual ~StoredRows() = default;
 
   virtual std::int64_t rows() const = 0;
-  /// Rows that lie together: the order of training shuffles such blocks.
+  /// The number of rows that lie together. The order of training shuffles such blocks.
   virtual std::int64_t block_rows() const = 0;
   virtual const std::vector<Column>& columns() const = 0;
-  /// The index of a column; an unknown one is an error that names it.
+  /// Returns the index of a column. An unknown one is an error that names it.
   virtual std::size_t column(const std::string& name) const = 0;
-  /// Row first + i of a column goes to places[i].
+  /// Reads row first + i of a column into places[i].
   virtual void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> places) const = 0;
-  /// Rows [first, first + count) of a column go to `out`, one behind the other.
+  /// Reads rows [first, first + count) of a column into `out`, one behind the other.
   virtual void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
 };
 

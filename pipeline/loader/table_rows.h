@@ -11,9 +11,9 @@
 
 namespace couplet {
 
-/// Rows [first, first + count) of one column as a tensor [count, shape...].
+/// Reads rows [first, first + count) of one column as a tensor [count, shape...].
 at::Tensor read_rows(const RowTable& table, const std::string& column, std::int64_t first, std::int64_t count);
-/// The rows of these numbers, which ascend: all from the first to the last are read.
+/// Reads the rows of these numbers, which ascend. All rows from the first to the last are read on the way.
 at::Tensor read_numbered_rows(const RowTable& table, const std::string& column,
                               const std::vector<std::int64_t>& numbers);
 

@@ -11,20 +11,20 @@ namespace couplet {
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.95;
   double epsilon = 1e-8;
-  double weight_decay = 0;  ///< on parameters of two or more dimensions; biases, gains and other vectors do not decay
+  double weight_decay = 0;  ///< of parameters of two or more dimensions; biases, gains and other vectors do not decay
 };
 
-/// Updates a share of every bucket of parameters from its gradients, and holds the state of that share alone.
+/// Updates a share of every bucket of parameters from its gradients, and holds the state of that share only.
 class AdamW {
 public:
   AdamW(const FlatParameters& parameters, const AdamWOptions& options, const Share& share = {});
-  /// Update number `number` (from 0), after dividing every gradient by `gradient_divisor` (in the same pass over
-  /// memory).
+  /// Makes update number `number` (from 0), after dividing every gradient by `gradient_divisor` in the same pass over
+  /// memory.
   void update(std::int64_t number, double learning_rate, double gradient_divisor);
 
   const Share& share() const { return share_; }
-  /// The moving averages of the gradient and of its square: this share of each bucket. The tensors share memory with
-  /// the optimizer. In files "<parameter>.exp_avg" and "<parameter>.exp_avg_sq".
+  /// This share of each bucket's moving averages of the gradient and of its square, which files call
+  /// "<parameter>.exp_avg" and "<parameter>.exp_avg_sq". The tensors share memory with the optimizer.
   const std::vector<at::Tensor>& averages() const { return averages_; }
   const std::vector<at::Tensor>& square_averages() const { return square_averages_; }
 

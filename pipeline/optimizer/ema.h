@@ -14,15 +14,15 @@
 
 namespace couplet {
 
-/// Starts as a copy of the parameters. Kept apart from the raw weights, which training goes on with.
+/// Starts as a copy of the parameters. It is kept apart from the raw weights, with which training goes on.
 class Ema {
 public:
   Ema(const FlatParameters& parameters, double rate);
-  /// After the optimizer's update number `number` (from 0): average += (1 - r) · (parameter - average), with the usual
-  /// warm-up r = min(rate, (1 + number) / (10 + number)), so that the random first weights are soon forgotten.
+  /// Follows the optimizer's update number `number` (from 0): average += (1 - r) · (parameter - average), with the
+  /// usual warm-up r = min(rate, (1 + number) / (10 + number)), so that the random first weights are soon forgotten.
   void update(std::int64_t number);
   double rate() const { return rate_; }
-  /// One for each bucket, laid out as it is. The tensors share memory with the average.
+  /// One tensor for each bucket, laid out as the bucket is. It shares memory with the average.
   const std::vector<at::Tensor>& averages() const { return averages_; }
 
   static double rate_at(double rate, std::int64_t number);
@@ -32,11 +32,11 @@ private:
   std::vector<at::Tensor> parameters_, averages_;
 };
 
-/// While it lives, the model computes with the averages, whose tensors hold its raw weights meanwhile: values are
-/// swapped, so both stay where they are in memory. Afterwards each is back, bit for bit.
+/// While it lives, the model computes with the averages, whose tensors hold its raw weights meanwhile: the values are
+/// swapped, so that both stay where they are in memory. The destructor swaps them back, bit for bit.
 class WithEma {
 public:
-  /// `averages` by parameter name, of the parameters' shapes and types; parameters that are not among them stay.
+  /// `averages` are named after parameters, of whose shapes and types they are. Parameters without an average stay.
   WithEma(const torch::nn::Module& model, const NamedTensors& averages);
   ~WithEma();
   WithEma(const WithEma&) = delete;
@@ -48,7 +48,7 @@ private:
   std::vector<std::pair<at::Tensor, at::Tensor>> pairs_;  ///< parameter and average
 };
 
-/// Where the average number `index` of a training section's list of rates is kept: "ema.safetensors" for the first,
+/// The file of the average number `index` of a training section's list of rates: "ema.safetensors" for the first,
 /// "ema-0.9999.safetensors" for a further one.
 std::string ema_file(std::size_t index, double rate);
 

@@ -9,7 +9,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t alignment = 64;  // bytes: a cache line, and what vector kernels like best
+constexpr std::int64_t alignment = 64;  // bytes of a cache line, at which vector kernels work best
 
 std::int64_t rounded_up(std::int64_t value, std::int64_t step) {
   return (value + step - 1) / step * step;
@@ -20,7 +20,7 @@ struct Named {
   at::Tensor parameter;
 };
 
-/// In order of registration.
+/// The trained parameters in the order of their registration.
 std::vector<Named> trained_parameters(const torch::nn::Module& model) {
   std::vector<Named> trained;
   for (const auto& item : model.named_parameters()) {
@@ -43,11 +43,11 @@ std::vector<Named> trained_parameters(const torch::nn::Module& model) {
 /// A bucket being filled.
 struct Filling {
   Bucket bucket;
-  std::int64_t length = 0;       ///< so far, in elements
-  std::size_t last_reached = 0;  ///< of its parameters' numbers in order of registration, the smallest
+  std::int64_t length = 0;       ///< elements so far
+  std::size_t last_reached = 0;  ///< the smallest of its parameters' numbers in the order of registration
 };
 
-/// The parameters dealt out to buckets, those first that backward is done with first.
+/// Deals the parameters out to buckets, first those that a backward pass is done with first.
 std::vector<Filling> fill_buckets(const std::vector<Named>& trained, std::int64_t bytes) {
   const auto element = static_cast<std::int64_t>(trained.front().parameter.element_size());
   std::vector<Filling> filled;

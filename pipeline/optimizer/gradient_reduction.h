@@ -1,4 +1,4 @@
-// The sum of the ranks' gradients, bucket by bucket, while the backward pass still computes those of earlier layers.
+// The sum of the ranks' gradients. Buckets are reduced while the backward pass still computes those of earlier layers.
 #pragma once
 
 #include "pipeline/distributed/communicator.h"
@@ -14,25 +14,25 @@ namespace couplet {
 
 /// Seconds of one step.
 struct ReductionTimes {
-  double under_way = 0;  ///< some reduction was going on
-  double stall = 0;      ///< computing stood still for it: spent in the communicator's calls
+  double under_way = 0;  ///< while some reduction was going on
+  double stall = 0;      ///< while computing stood still for it, inside the communicator's calls
 
-  /// Something that nothing is computed beside.
+  /// Counts work during which nothing is computed.
   void add(double seconds) {
     under_way += seconds;
     stall += seconds;
   }
 };
 
-/// What a step's reductions do.
+/// How a step's buckets are reduced.
 struct ReductionOptions {
-  Share share;             ///< of each bucket, what this rank needs the sum of; the rest is undefined afterwards
-  bool overlap = true;     ///< start a bucket as soon as the backward pass is done with it
-  bool in_a_tree = false;  ///< sum_in_tree instead of the communicator's own order; after the backward pass
+  Share share;             ///< the part of each bucket whose sum this rank needs; the rest is undefined afterwards
+  bool overlap = true;     ///< a bucket is started as soon as the backward pass is done with it
+  bool in_a_tree = false;  ///< sum_in_tree adds up, after the backward pass, instead of the communicator
 };
 
-/// Starts every bucket once a step, in the order of the buckets, on every rank, whatever its computation does: so no
-/// rank waits for one that failed.
+/// Starts every bucket once a step, in the order of the buckets, on every rank, whatever its computation does, so that
+/// no rank waits for one that failed.
 class GradientReduction {
 public:
   GradientReduction(const FlatParameters& parameters, const ReductionOptions& options, Communicator& communicator);
@@ -41,14 +41,14 @@ public:
   GradientReduction(const GradientReduction&) = delete;
   GradientReduction& operator=(const GradientReduction&) = delete;
 
-  /// A step begins.
+  /// Begins a step.
   void begin();
-  /// The backward pass that begins now is the step's last.
+  /// Expects the backward pass that begins now to be the step's last.
   void follow_backward();
-  /// Starts the buckets that the backward pass was not done with (parameters it did not reach, a failure), then waits
-  /// for all.
+  /// Starts the buckets that the backward pass was not done with (it did not reach their parameters, or failed), then
+  /// waits for all buckets.
   void finish();
-  /// Of the step that `finish` ended.
+  /// The times of the step that `finish` ended.
   const ReductionTimes& times() const { return times_; }
 
 private:
@@ -63,10 +63,10 @@ private:
   ReductionOptions options_;
   Communicator& communicator_;
   bool following_ = false;
-  std::vector<std::size_t> missing_;  ///< of each bucket: parameters that the backward pass has not reached yet
-  std::size_t next_ = 0;              ///< bucket to start
+  std::vector<std::size_t> missing_;  ///< parameters of each bucket that the backward pass has not reached yet
+  std::size_t next_ = 0;              ///< the bucket to start
   std::deque<std::unique_ptr<PendingCollective>> pending_;
-  Clock::time_point busy_since_;  ///< where some are pending
+  Clock::time_point busy_since_;  ///< since when some are pending
   ReductionTimes times_;
 };
 

@@ -6,22 +6,22 @@
 
 namespace couplet {
 
-GradientTree::GradientTree(FlatParameters& parameters, std::int64_t slices) : parameters_(parameters), slices_(slices) {
-  kept_.resize(static_cast<std::size_t>(std::countr_zero(static_cast<std::uint64_t>(slices))));
+GradientTree::GradientTree(FlatParameters& parameters, std::int64_t groups) : parameters_(parameters), groups_(groups) {
+  kept_.resize(static_cast<std::size_t>(std::countr_zero(static_cast<std::uint64_t>(groups))));
   for (auto& level : kept_) {
     for (const auto& bucket : parameters_.buckets()) level.push_back(at::empty_like(bucket.gradients));
   }
 }
 
-void GradientTree::add(std::int64_t slice) {
+void GradientTree::add(std::int64_t group) {
   const at::NoGradGuard no_grad;
-  const auto full = static_cast<std::size_t>(std::countr_one(static_cast<std::uint64_t>(slice)));
+  const auto full = static_cast<std::size_t>(std::countr_one(static_cast<std::uint64_t>(group)));
   for (std::size_t i = 0; i < parameters_.buckets().size(); ++i) {
     const at::Tensor& gradients = parameters_.buckets()[i].gradients;
     for (std::size_t level = 0; level < full; ++level) gradients.add_(kept_[level][i]);
-    if (slice + 1 < slices_) kept_[full][i].copy_(gradients);
+    if (group + 1 < groups_) kept_[full][i].copy_(gradients);
   }
-  if (slice + 1 < slices_) parameters_.zero_gradients();
+  if (group + 1 < groups_) parameters_.zero_gradients();
 }
 
 void sum_in_tree(const at::Tensor& flat, const Share& share, Communicator& communicator) {

@@ -1,4 +1,4 @@
-// How long a training section trains, and at which learning rate.
+// How long a model is trained, and at which learning rates.
 #pragma once
 
 #include "pipeline/config/config.h"
@@ -7,10 +7,10 @@
 
 namespace couplet {
 
-/// Steps of a training section: images / batch, rounded up.
+/// The steps of a training section: images / batch, rounded up.
 std::int64_t training_steps(const TrainingConfig& training);
-/// The learning rate at a step: linear warm-up to `learning_rate`, then cosine to `final_learning_rate` at the last
-/// step.
+/// The learning rate at a step: it warms up linearly to `learning_rate`, then follows a cosine to `final_learning_rate`
+/// at the last step.
 double learning_rate(const TrainingConfig& training, std::int64_t step);
 
 }  // namespace couplet

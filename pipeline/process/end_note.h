@@ -37,7 +37,7 @@ struct RankFailure {
   std::string host;
   std::string message;  ///< what the user reads, rank included
 };
-/// Where the failure of a job is kept whose ranks note what they do as `name` in `directory` (liveness/rank_board.h).
+/// Where the failure of a job is kept whose heartbeats have this name in `directory` (liveness/heartbeat_files.h).
 std::filesystem::path failure_path(const std::filesystem::path& directory, const std::string& name);
 /// From now on a failure of this process is kept in this file, if its directory is there. Of several ranks of one job
 /// the first one's stays; what an earlier job left is replaced.

@@ -22,7 +22,7 @@ std::string text_of(const fs::path& path) {
   return text.str();
 }
 
-/// The number behind `name` in lines "name number", "name: number kB".
+/// The number that follows `name` in lines such as "name number" and "name: number kB".
 std::optional<std::int64_t> number_after(const std::string& text, std::string_view name) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -34,21 +34,21 @@ std::optional<std::int64_t> number_after(const std::string& text, std::string_vi
   return std::nullopt;
 }
 
-/// A file that holds one number; nothing for "max" or without the file.
+/// The number in a file that holds one; nothing if it holds "max" or is not there.
 std::optional<std::int64_t> number_in(const fs::path& path) {
   std::istringstream text(text_of(path));
   std::int64_t number = 0;
   return text >> number ? std::optional(number) : std::nullopt;
 }
 
-/// The names of one version's files.
+/// The names of the files of one version of cgroups.
 struct CgroupFiles {
   const char *limit, *usage, *cached_files;
 };
 constexpr CgroupFiles version_1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
 constexpr CgroupFiles version_2{"memory.max", "memory.current", "inactive_file"};
 
-/// What one cgroup's limit leaves.
+/// The bytes that one cgroup's limit leaves.
 std::optional<std::int64_t> left_in(const fs::path& cgroup, const CgroupFiles& files) {
   const auto limit = number_in(cgroup / files.limit), usage = number_in(cgroup / files.usage);
   if (!limit || !usage) return std::nullopt;
@@ -61,8 +61,8 @@ std::optional<std::int64_t> smaller(std::optional<std::int64_t> a, std::optional
   return std::min(*a, *b);
 }
 
-/// The least that a cgroup and those above it leave. A container often sees its own cgroup as the mounted root,
-/// whatever its path is called.
+/// The least that the limits of a cgroup and of those above it leave. A container often sees its own cgroup as the
+/// mounted root, whatever its path is called.
 std::optional<std::int64_t> left_up_to(const fs::path& mount, fs::path path, const CgroupFiles& files) {
   std::optional<std::int64_t> least = left_in(mount, files);
   for (path = path.relative_path(); !path.empty(); path = path.parent_path())
@@ -70,7 +70,8 @@ std::optional<std::int64_t> left_up_to(const fs::path& mount, fs::path path, con
   return least;
 }
 
-/// Lines of proc/self/cgroup: "0::/path" (version 2), "7:memory:/path" (version 1).
+/// The same for the cgroups of this process. Lines of proc/self/cgroup are "0::/path" (version 2) or "7:memory:/path"
+/// (version 1).
 std::optional<std::int64_t> left_in_cgroups(const fs::path& root) {
   const fs::path mount = root / "sys/fs/cgroup";
   std::optional<std::int64_t> least;

@@ -17,10 +17,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds one_request{1};  // within which signals are the same request
+constexpr std::chrono::seconds one_request{1};  // signals that come within it are the same request
 
 const Clock::time_point process_start = Clock::now();
-std::atomic<Clock::rep> requested = 0;  ///< when; 0: not
+std::atomic<Clock::rep> requested = 0;  ///< when a stop was requested; 0: none was
 std::atomic<Clock::rep> time_limit = 0;
 bool usr1_repeats = false;
 
@@ -50,11 +50,10 @@ void watch_signals(Repeats repeats) {
   sigemptyset(&action.sa_mask);
   for (const int signal : {SIGUSR1, SIGTERM, SIGINT}) {
     sigaddset(&watched, signal);
-    // For threads that were there before this call, whose masks are not changed.
+    // The handler is for threads that were there before this call: their masks are not changed.
     if (sigaction(signal, &action, nullptr) != 0) fail("cannot watch signal {}: {}", signal, errno_text(errno));
   }
-  // Threads inherit the mask: no thread that computes is ever interrupted (see the header), one that waits takes the
-  // signals.
+  // Threads inherit the mask, so that no thread that computes is ever interrupted (see the header).
   if (const int error = pthread_sigmask(SIG_BLOCK, &watched, nullptr))
     fail("cannot block signals: {}", errno_text(error));
   std::thread([watched] {
@@ -81,9 +80,9 @@ bool time_limit_over() {
 void end_with_parent() {
   const pid_t parent = getppid();
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail("cannot tie this process to its parent: {}", errno_text(errno));
-  // The parent may have died before the call: then the kernel will not tell, but it has given this process to another
-  // one. Process 1 as a parent means that too, except where the launcher itself is process 1 (in a container): then
-  // this process is of its session.
+  // The parent may have died before the call. The kernel sends no signal then, but this process has another parent. So
+  // it has if its parent is process 1, except where the launcher itself is process 1 (in a container), whose session
+  // this process then shares.
   const bool orphan = getppid() != parent || (parent == 1 && getsid(0) != 1);
   if (orphan) raise(SIGKILL);
 }

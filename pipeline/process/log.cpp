@@ -12,7 +12,7 @@
 namespace couplet {
 namespace {
 
-/// Where this process's lines go. A line is one write, so that lines of several processes never mix within a line.
+/// Where this process's lines go. Each line is one write, so that the lines of several processes do not mix.
 struct Destination {
   std::mutex mutex;
   std::string stage;

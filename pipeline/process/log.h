@@ -1,4 +1,4 @@
-// What a user reads while a stage runs: whole lines from one rank on stdout and in the stage's log.
+// The lines that a user reads while a stage runs: whole lines from one rank, on stdout and in the stage's log.
 #pragma once
 
 #include <fmt/format.h>
@@ -11,9 +11,9 @@
 
 namespace couplet {
 
-/// Sends `say` of this process to stdout (or `stream`, where stdout is for results) and, appending, to `path`; only
-/// rank 0 says anything. Lines start with the stage's name. `ranks` is their number: with several, warnings carry the
-/// rank. An empty path: no file.
+/// Sends what rank 0 says to stdout (or to `stream`, where stdout is for results) and appends it to `path`, unless that
+/// is empty. The other ranks say nothing. Lines start with the stage's name; where `ranks`, the number of ranks, is
+/// above 1, warnings carry the rank.
 void open_log(const std::filesystem::path& path, const std::string& stage, int rank, int ranks = 1,
               std::FILE* stream = stdout);
 void say_line(const std::string& line);
@@ -23,16 +23,16 @@ void say(fmt::format_string<Args...> format, Args&&... args) {
 }
 /// The stage whose name lines start with now; "" before `open_log`.
 std::string stage_in_log();
-/// To stderr from any rank, with the rank in front when there are several.
+/// Prints a warning on stderr, from any rank; rank 0 also appends it to the log.
 void warn_line(const std::string& line);
 
-/// Rate and remaining time of counted work; `due` is true when a line should be printed (first, last, every few
-/// seconds).
+/// The rate and the remaining time of counted work. `due` is true when a line should be printed: the first, the last,
+/// and one every few seconds.
 class Progress {
 public:
   Progress(std::int64_t done, std::int64_t total, double interval_seconds = 5);
   bool due(std::int64_t done);
-  double rate(std::int64_t done) const;  ///< units a second since construction
+  double rate(std::int64_t done) const;  ///< units a second since this object was made
   std::string remaining(std::int64_t done) const;
 
 private:

@@ -30,7 +30,7 @@ public:
   /// The stage's lines over all attempts: log/student-nf-0.log.
   std::filesystem::path stage_log(const std::string& name) const { return log() / (flat_name(name) + ".log"); }
   /// Where the ranks of every job note what they do, and the failure that ended one is kept.
-  std::filesystem::path rank_notes() const { return log() / "ranks"; }
+  std::filesystem::path heartbeats() const { return log() / "ranks"; }
   // What the stages publish:
   std::filesystem::path train_images() const { return root_ / "prepare" / "train"; }
   std::filesystem::path test_images() const { return root_ / "prepare" / "test"; }

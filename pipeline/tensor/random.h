@@ -35,7 +35,7 @@ enum class Purpose : std::uint32_t {
 /// Ten rounds of Philox4x32.
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
 
-/// The sequence of draws belonging to one (seed, purpose, index).
+/// The sequence of draws that belongs to one (seed, purpose, index).
 class Draws {
 public:
   Draws(std::uint64_t seed, Purpose purpose, std::uint64_t index);
@@ -55,7 +55,7 @@ private:
 
 /// Standard normal values of one index; value k depends on (seed, purpose, index, k) only.
 void fill_normal(std::span<float> values, std::uint64_t seed, Purpose purpose, std::uint64_t index);
-/// Uniform values in [0, 1).
+/// Uniform values in [0, 1) of one index, likewise.
 void fill_uniform(std::span<float> values, std::uint64_t seed, Purpose purpose, std::uint64_t index);
 /// A random permutation of 0 … n-1.
 std::vector<std::int64_t> permutation(std::int64_t n, std::uint64_t seed, Purpose purpose, std::uint64_t index);

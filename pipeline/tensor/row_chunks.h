@@ -1,4 +1,4 @@
-// Computations whose digits do not depend on the number of threads: on one thread, or over rows in chunks.
+// Computations on one thread, or over chunks of rows, whose digits do not depend on the number of threads.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,7 +9,7 @@
 
 namespace couplet {
 
-/// While it lives, tensor operations on the calling thread use that thread only, and compute as where there are no
+/// While it lives, tensor operations on the calling thread use that thread only, and compute as if there were no
 /// others. (at::set_num_threads would set the whole process.)
 class OneThread {
 public:
@@ -19,7 +19,7 @@ public:
   OneThread& operator=(const OneThread&) = delete;
 
 private:
-  int threads_, mkl_threads_;  ///< those before
+  int threads_, mkl_threads_;  ///< the numbers before
 };
 
 /// Calls work(i) for every i in [0, count): on the CPU each call on one thread, as many at once as tensor operations

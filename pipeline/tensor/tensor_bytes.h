@@ -8,7 +8,7 @@
 
 namespace couplet {
 
-/// Of a contiguous tensor on the CPU, row-major.
+/// The bytes of a contiguous tensor on the CPU, row-major.
 inline std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
 }

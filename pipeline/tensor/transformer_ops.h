@@ -1,5 +1,6 @@
 // The two operations in which transformers spend their time, each by the fastest way there is for the device and type
-// at hand. Same mathematics as at::linear and at::scaled_dot_product_attention, differentiable, usable under autocast.
+// at hand. They compute what at::linear and at::scaled_dot_product_attention do, are differentiable, and work under
+// autocast.
 #pragma once
 
 #include <ATen/core/Tensor.h>

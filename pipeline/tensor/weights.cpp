@@ -55,6 +55,10 @@ void require_same_names(const NamedTensors& own, const NamedTensors& tensors, co
 
 }  // namespace
 
+torch::nn::Module& add_scope(torch::nn::Module& parent, const std::string& name) {
+  return *parent.register_module(name, std::make_shared<torch::nn::Module>());
+}
+
 NamedTensors named_tensors(const torch::nn::Module& module) {
   NamedTensors tensors;
   for (const auto& item : module.named_parameters()) tensors.emplace(item.key(), item.value());

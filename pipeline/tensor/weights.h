@@ -1,4 +1,4 @@
-// Tensors by name: between modules, maps and safetensors files.
+// Tensors by name, carried between modules, maps and safetensors files.
 #pragma once
 
 #include "storage/formats/safetensors.h"
@@ -14,22 +14,25 @@ namespace couplet {
 
 using NamedTensors = std::map<std::string, torch::Tensor>;
 
-/// Parameters and buffers by their dotted names. The tensors share memory with the module.
+/// Adds a module that only lends its name to what is registered in it ("attn" in "attn.qkv.weight").
+torch::nn::Module& add_scope(torch::nn::Module& parent, const std::string& name);
+
+/// Returns parameters and buffers by their dotted names. The tensors share memory with the module.
 NamedTensors named_tensors(const torch::nn::Module& module);
-/// Writes CPU copies; equal tensors give equal bytes. To `path` directly: publish with Pending.
+/// Writes CPU copies to `path`, a temporary name to be published with Pending. Equal tensors give equal bytes.
 void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
                    const std::map<std::string, std::string>& metadata = {});
-/// Publishes the file: whole or not at all.
+/// Publishes the file, whole or not at all.
 void publish_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
                      const std::map<std::string, std::string>& metadata = {});
-/// Reads all tensors (own memory) from a safetensors file.
+/// Reads all tensors, into memory of their own, from a safetensors file.
 NamedTensors read_tensors(const std::filesystem::path& path);
 /// Copies `tensors` into the module by name. A missing or unknown name, or a shape that differs, is an error that names
 /// the tensor, both shapes and `source`. Names in `ignored` (suffix match, e.g. "attn_mask") may be present in the
 /// source and are skipped.
 void load_tensors(torch::nn::Module& module, const NamedTensors& tensors, const std::string& source,
                   const std::set<std::string>& ignored = {});
-/// A network with the weights of a file, on a device, ready for use rather than for training.
+/// Returns a network with the weights of a file, on a device, ready to be used rather than trained.
 template <class Network>
 Network with_weights(Network network, const std::filesystem::path& path, c10::Device device) {
   load_tensors(*network, read_tensors(path), path.string());
@@ -37,9 +40,9 @@ Network with_weights(Network network, const std::filesystem::path& path, c10::De
   network->eval();
   return network;
 }
-/// Trained values of a module (buffers not counted).
+/// The number of trained values of a module; buffers do not count.
 std::int64_t parameter_count(const torch::nn::Module& module);
-/// Hash over names, shapes and bytes.
+/// The hash of names, shapes and bytes.
 std::string tensors_hash(const NamedTensors& tensors);
 
 torch::ScalarType scalar_type(ElementType type);

@@ -56,13 +56,13 @@ PreparedBatch prepare_batch(const TrainingTask& task, const TrainingPlan& plan, 
 StepComputation::StepComputation(const TrainingTask& task, const BatchSplit& split, FlatParameters& parameters,
                                  GradientReduction& reduction, torch::Device device)
     : task_(task), split_(split), parameters_(parameters), reduction_(reduction), device_(device) {
-  if (split_.own_slices > 1) tree_.emplace(parameters_, split_.own_slices);
+  if (split_.own_groups > 1) tree_.emplace(parameters_, split_.own_groups);
 }
 
 LocalStep StepComputation::run(Prefetch<PreparedBatch>& batches,
                                const std::function<void(const std::function<void()>&)>& within) {
   LocalStep mine;
-  mine.report.losses.resize(static_cast<std::size_t>(split_.own_slices));
+  mine.report.losses.resize(static_cast<std::size_t>(split_.own_groups));
   parameters_.zero_gradients();
   reduction_.begin();
   mine.report.run([&] {
@@ -73,9 +73,9 @@ LocalStep StepComputation::run(Prefetch<PreparedBatch>& batches,
     mine.batch_state = std::move(prepared.state);
     within([&] {
       mine.batch = on_device(std::move(prepared.tensors), device_);
-      for (std::int64_t slice = 0; slice < split_.own_slices; ++slice) {
-        run_slice(mine, slice);
-        if (tree_) tree_->add(slice);
+      for (std::int64_t group = 0; group < split_.own_groups; ++group) {
+        run_group(mine, group);
+        if (tree_) tree_->add(group);
       }
     });
   });
@@ -85,16 +85,16 @@ LocalStep StepComputation::run(Prefetch<PreparedBatch>& batches,
   return mine;
 }
 
-void StepComputation::run_slice(LocalStep& mine, std::int64_t slice) {
+void StepComputation::run_group(LocalStep& mine, std::int64_t group) {
   std::vector<std::pair<at::Tensor, double>> losses;  // looked at in the end: until then no wait for a GPU
   at::Tensor mean;
-  for (std::int64_t done = 0; done < split_.slice_rows;) {
-    const std::int64_t count = std::min(split_.micro_rows, split_.slice_rows - done);
-    const double weight = static_cast<double>(count) / static_cast<double>(split_.slice_rows);
-    const Batch rows = rows_of(mine.batch, slice * split_.slice_rows + done, count);
+  for (std::int64_t done = 0; done < split_.group_rows;) {
+    const std::int64_t count = std::min(split_.micro_rows, split_.group_rows - done);
+    const double weight = static_cast<double>(count) / static_cast<double>(split_.group_rows);
+    const Batch rows = rows_of(mine.batch, group * split_.group_rows + done, count);
     done += count;
     mine.rows += count;
-    if (slice + 1 == split_.own_slices && done == split_.slice_rows) reduction_.follow_backward();
+    if (group + 1 == split_.own_groups && done == split_.group_rows) reduction_.follow_backward();
     losses.emplace_back(forward_backward(task_, rows, weight, device_), weight);
     if (task_.batch_mean) {
       const at::Tensor part = task_.batch_mean->of_rows().detach().to(at::kDouble) * weight;
@@ -102,14 +102,14 @@ void StepComputation::run_slice(LocalStep& mine, std::int64_t slice) {
     }
   }
   for (const auto& [loss, weight] : losses)
-    mine.report.losses[static_cast<std::size_t>(slice)] += loss.item<double>() * weight;
+    mine.report.losses[static_cast<std::size_t>(group)] += loss.item<double>() * weight;
   if (mean.defined()) mine.means.push_back(mean);
 }
 
 /// Some rows of the batch. Parts have memory of their own: kernels may give other bits where data starts elsewhere
 /// within a cache line.
 Batch StepComputation::rows_of(const Batch& batch, std::int64_t first, std::int64_t rows) const {
-  if (rows == split_.own_slices * split_.slice_rows && !split_.reproducible) return batch;
+  if (rows == split_.own_groups * split_.group_rows && !split_.reproducible) return batch;
   Batch part;
   for (const auto& tensor : batch) part.push_back(tensor.narrow(0, first, rows).clone());
   return part;
@@ -118,24 +118,24 @@ Batch StepComputation::rows_of(const Batch& batch, std::int64_t first, std::int6
 /// Of this rank's parts of the gradient: of each, over the buckets in their order.
 std::vector<double> StepComputation::squares() const {
   std::vector<at::Tensor> parts;
-  for (std::int64_t i = 0; i < split_.own_slices; ++i) {
-    const Share part{split_.first_slice + i, split_.slices};
+  for (std::int64_t i = 0; i < split_.own_groups; ++i) {
+    const Share part{split_.first_group + i, split_.groups};
     for (const auto& bucket : parameters_.buckets()) parts.push_back(part.of(bucket.gradients));
   }
   const at::Tensor norms = at::stack(at::_foreach_norm(parts, 2, at::kDouble)).cpu();
   const auto* norm = norms.const_data_ptr<double>();
-  std::vector<double> sums(static_cast<std::size_t>(split_.own_slices));
+  std::vector<double> sums(static_cast<std::size_t>(split_.own_groups));
   for (double& sum : sums) {
     for (std::size_t i = 0; i < parameters_.buckets().size(); ++i, ++norm) sum += *norm * *norm;
   }
   return sums;
 }
 
-at::Tensor mean_over_slices(const std::vector<at::Tensor>& own, Communicator& communicator) {
-  const at::Tensor slices = communicator.all_gather(at::stack(own)).flatten(0, 1);
-  at::Tensor sum = slices.select(0, 0).clone();
-  for (std::int64_t slice = 1; slice < slices.size(0); ++slice) sum.add_(slices.select(0, slice));
-  return sum.div_(static_cast<double>(slices.size(0)));
+at::Tensor mean_over_groups(const std::vector<at::Tensor>& own, Communicator& communicator) {
+  const at::Tensor groups = communicator.all_gather(at::stack(own)).flatten(0, 1);
+  at::Tensor sum = groups.select(0, 0).clone();
+  for (std::int64_t group = 1; group < groups.size(0); ++group) sum.add_(groups.select(0, group));
+  return sum.div_(static_cast<double>(groups.size(0)));
 }
 
 }  // namespace couplet

@@ -1,4 +1,4 @@
-// One rank's part of a training step, before the ranks meet: its rows through the model and back.
+// One rank's part of a training step: its rows go through the model and back before the ranks meet.
 #pragma once
 
 #include "pipeline/loader/prefetch.h"
@@ -16,35 +16,35 @@
 
 namespace couplet {
 
-/// One rank's part of a step's batch, as the background thread leaves it: in pinned memory if `pin`.
+/// One rank's part of a step's batch, as the background thread leaves it; it is in pinned memory if `pin`.
 struct PreparedBatch {
   Batch tensors;
   std::uint64_t digest = 0;
-  NamedTensors state;  ///< that the task's batch state is in behind this one
+  NamedTensors state;  ///< the task's batch state behind this batch
 };
 PreparedBatch prepare_batch(const TrainingTask& task, const TrainingPlan& plan, std::int64_t step, bool pin);
 
 struct LocalStep {
   StepReport report;
   Batch batch;                    ///< on the model's device
-  double data_stall = 0;          ///< seconds it waited for the batch
-  std::int64_t rows = 0;          ///< handed to the loss
+  double data_stall = 0;          ///< seconds that the rank waited for the batch
+  std::int64_t rows = 0;          ///< how many were handed to the loss
   NamedTensors batch_state;       ///< behind the batch
-  std::vector<at::Tensor> means;  ///< of the task's batch mean, if it has one: over each slice, float64
+  std::vector<at::Tensor> means;  ///< the task's batch mean, if it has one, over each gradient group; float64
 };
 
-/// Computes steps: the gradients of this rank's slices, summed over all ranks, lie in the parameters' gradients
-/// afterwards (this rank's share of them, where the reduction gives no more).
+/// Computes steps. After a step the parameters' gradients are those of this rank's gradient groups, summed over all
+/// ranks (only this rank's share of them, where the reduction gives no more).
 class StepComputation {
 public:
   StepComputation(const TrainingTask& task, const BatchSplit& split, FlatParameters& parameters,
                   GradientReduction& reduction, torch::Device device);
   /// Collective, whatever fails here: an error stands in the report. What takes memory is called through `within`,
-  /// which may put an error into words.
+  /// which may word the error.
   LocalStep run(Prefetch<PreparedBatch>& batches, const std::function<void(const std::function<void()>&)>& within);
 
 private:
-  void run_slice(LocalStep& mine, std::int64_t slice);
+  void run_group(LocalStep& mine, std::int64_t group);
   Batch rows_of(const Batch& batch, std::int64_t first, std::int64_t rows) const;
   std::vector<double> squares() const;
 
@@ -56,7 +56,7 @@ private:
   torch::Device device_;
 };
 
-/// The mean over the slices of all ranks, summed in their order. Collective.
-at::Tensor mean_over_slices(const std::vector<at::Tensor>& own, Communicator& communicator);
+/// Returns the mean over the gradient groups of all ranks, summed in their order. Collective.
+at::Tensor mean_over_groups(const std::vector<at::Tensor>& own, Communicator& communicator);
 
 }  // namespace couplet

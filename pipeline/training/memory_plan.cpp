@@ -87,7 +87,7 @@ bool is_exhaustion(const std::exception& error) {
   return std::string_view(error.what()).find("DefaultCPUAllocator: can't allocate memory") != std::string_view::npos;
 }
 
-/// {fixed, a row}; where a rank has one row, it is all of that row.
+/// Returns the bytes of a pass {whatever the rows, for each row}. Where a rank has one row, all is that row's.
 std::array<std::int64_t, 2> measure(const TrainingTask& task, const torch::nn::Module& model, const TrainingPlan& plan,
                                     c10::Device device) {
   BatchRange range = plan.range(0);
@@ -103,7 +103,7 @@ std::array<std::int64_t, 2> measure(const TrainingTask& task, const torch::nn::M
   return {std::max<std::int64_t>(0, one - row), row};
 }
 
-/// The same, agreed on: the largest figures of all ranks, or an error on every one. Collective.
+/// Returns the largest figures of all ranks, or throws on every one. Collective.
 std::array<std::int64_t, 2> measure_on_all(const TrainingTask& task, const torch::nn::Module& model,
                                            const TrainingPlan& plan, Communicator& communicator, c10::Device device) {
   std::array<std::int64_t, 2> sizes{};
@@ -121,7 +121,7 @@ std::array<std::int64_t, 2> measure_on_all(const TrainingTask& task, const torch
   return sizes;
 }
 
-/// Ranks that share this host's memory. Collective.
+/// The number of ranks that share this host's memory. Collective.
 std::int64_t ranks_on_host(Communicator& communicator) {
   const std::string own = host_name();
   return std::ranges::count(communicator.gather_text(own), own);
@@ -141,7 +141,7 @@ std::optional<std::int64_t> available_to_rank(Communicator& communicator, c10::D
     const std::int64_t gpus = std::max(1, find_cuda().devices), sharing = (ranks + gpus - 1) / gpus;
     available = (static_cast<std::int64_t>(allocator->getMemoryInfo(device.index()).first)) / sharing + cached;
   }
-  // The least over ranks; that one rank does not know must not part them.
+  // The least over the ranks. They must not part where one of them does not know.
   constexpr std::int64_t unknown = std::int64_t{1} << 62;
   const std::int64_t least = -communicator.maximum(-available.value_or(unknown));
   return least == unknown ? std::nullopt : std::optional(least);

@@ -1,4 +1,4 @@
-// How much memory training will take, measured before the first step.
+// How much memory training will take, as measured before the first step.
 #pragma once
 
 #include "pipeline/distributed/communicator.h"
@@ -15,44 +15,45 @@
 
 namespace couplet {
 
-/// The bytes at the highest point of `work` beyond those that stood before: tensors on the CPU made by this thread
-/// (and by backward passes that it starts), or all of a GPU's.
+/// Returns the bytes at the highest point of `work` beyond those that were taken before: of the tensors on the CPU that
+/// this thread and the backward passes it starts make, or of all of a GPU's.
 std::int64_t peak_bytes(c10::Device device, const std::function<void()>& work);
 
-/// What a rank's memory depends on besides the model and the rows.
+/// What a rank's memory depends on besides the model and the number of rows.
 struct TrainingSizes {
-  std::int64_t averages = 1;         ///< EMA rates
-  std::int64_t optimizer_parts = 1;  ///< ranks that the optimizer's state is shared among
+  std::int64_t averages = 1;         ///< number of EMA rates
+  std::int64_t optimizer_parts = 1;  ///< number of ranks that share the optimizer's state
   std::int64_t micro_rows = 0;       ///< rows that a rank computes at once
-  std::int64_t gradient_copies = 0;  ///< sums of slices kept until others are there (GradientTree)
+  std::int64_t gradient_copies = 0;  ///< sums of gradient groups that are kept at once (BatchSplit::gradient_copies)
 };
 
-/// A rank's memory in bytes; of the rank with the most, and with the least available. The same on all ranks.
+/// The memory in bytes of the rank that needs most, and the memory of the rank that has least. Equal on all ranks.
 struct MemoryPlan {
-  std::int64_t weights = 0;               ///< and buffers: there already
-  std::int64_t state = 0;                 ///< gradients, optimizer, averages
-  std::int64_t checkpoint = 0;            ///< the copy that a checkpoint is written from; on a GPU it lies elsewhere: 0
-  std::int64_t fixed = 0;                 ///< of a forward and backward pass, whatever the rows
-  std::int64_t row = 0;                   ///< of that for each row (image) computed at once
-  std::optional<std::int64_t> available;  ///< besides the weights; not known: all fits
+  std::int64_t weights = 0;  ///< and buffers, which are there already
+  std::int64_t state = 0;    ///< of gradients, optimizer and averages
+  std::int64_t checkpoint =
+      0;                   ///< of the copy that a checkpoint is written from; 0 on a GPU, whose copy lies elsewhere
+  std::int64_t fixed = 0;  ///< of a forward and backward pass, whatever the number of rows
+  std::int64_t row = 0;    ///< of such a pass, for each row (image) computed at once
+  std::optional<std::int64_t> available;  ///< besides the weights; where it is not known, all fits
 
   std::int64_t activations(std::int64_t rows) const { return fixed + rows * row; }
   std::int64_t besides_weights(std::int64_t rows) const { return state + checkpoint + activations(rows); }
   bool fits(std::int64_t rows) const { return !available || besides_weights(rows) <= *available; }
-  /// The largest divisor of `rows`, `most` at most, that fits; 0: none.
+  /// The largest divisor of `rows`, at most `most`, that fits; 0 if none does.
   std::int64_t largest_fitting(std::int64_t rows, std::int64_t most) const;
   /// "weights, gradients, optimizer, EMA 12 MiB; a checkpoint's copy 9.5 MiB; activations 1.3 MiB an image, 42 MiB for
   /// 32; 20 GiB available"
   std::string text(std::int64_t rows) const;
 };
 
-/// Measures forward and backward passes of one and two rows of the first batch, without a trace in the model (whose
-/// parameters have no gradients yet). Refuses a plan that exceeds what is available, naming a micro-batch that
-/// fits. Collective.
+/// Measures forward and backward passes of one and two rows of the first batch, which leave no trace in the model; its
+/// parameters have no gradients yet. Refuses a plan that exceeds what is available, naming a micro-batch that fits.
+/// Collective.
 MemoryPlan plan_memory(const TrainingTask& task, torch::nn::Module& model, const TrainingPlan& plan,
                        const TrainingSizes& sizes, Communicator& communicator, c10::Device device);
 
-/// Calls `work`, a rank's part of a step. Where memory runs out in it, the error names step, rank, rows and a
+/// Calls `work`, a rank's part of a step. Where it runs out of memory, the error names step, rank, rows and a
 /// micro-batch that fits.
 void explain_exhaustion(const TrainingTask& task, const TrainingPlan& plan, const MemoryPlan& memory, std::int64_t step,
                         std::int64_t micro_rows, const std::function<void()>& work);

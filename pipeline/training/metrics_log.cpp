@@ -13,8 +13,8 @@
 namespace couplet {
 namespace {
 
-/// Where the lines to keep end: behind the last whole line whose "step" is below `first_step`. Steps ascend through the
-/// file, so that the search goes backwards from its end. `cut` counts the whole lines behind that place.
+/// Returns where the lines to keep end: behind the last whole line whose "step" is below `first_step`. Steps ascend
+/// through the file, so the search goes backwards from its end. `cut` counts the whole lines behind that place.
 std::size_t kept_bytes(const std::string& text, const std::filesystem::path& path, std::int64_t first_step,
                        std::int64_t& cut) {
   const std::size_t last_newline = text.rfind('\n');

@@ -1,4 +1,4 @@
-// The metrics of a training run: a JSON line a step.
+// The metrics of a training run, one JSON line a step.
 #pragma once
 
 #include <cstdint>
@@ -7,15 +7,15 @@
 
 namespace couplet {
 
-/// Append-only JSON lines, one whole line a write. Opening cuts lines whose "step" is at or beyond `first_step` (they
-/// will be made again).
+/// A file to which JSON lines are appended, one whole line a write. Opening it cuts the lines whose "step" is at or
+/// beyond `first_step`, as they will be made again.
 class Metrics {
 public:
   Metrics(const std::filesystem::path& path, std::int64_t first_step);
   ~Metrics();
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
-  /// Steps that stood beyond `first_step` and were cut: work lost to an interruption.
+  /// The number of steps that were cut: work lost to an interruption.
   std::int64_t lost_steps() const { return lost_; }
   void write(const nlohmann::json& line);
 

@@ -1,5 +1,5 @@
-// What a user sees of a model while it trains: validation figures and pictures of samples, made without a trace in the
-// training.
+// What a user sees of a model while it trains: validation figures and pictures of samples. Making them leaves no trace
+// in the training.
 #pragma once
 
 #include "pipeline/training/task.h"
@@ -17,10 +17,10 @@ struct Observation {
   std::optional<Picture> picture;                     ///< on rank 0
 };
 
-/// What is due after `done` of `steps` steps: validation with the averaged weights, under the figures' own names, and
-/// with the raw weights, under "raw_" and the name; a preview with the averaged weights; "observation_pause", the
-/// seconds it all took. Nothing is due: no figures. The model is in evaluation mode meanwhile, and afterwards as it
-/// was, bit for bit. Collective.
+/// Makes what is due after `done` of `steps` steps: figures of validation with the averaged weights, under their own
+/// names, and with the raw weights, under "raw_" and the name; a preview with the averaged weights;
+/// "observation_pause", the seconds it all took. Where nothing is due there are no figures. The model is in evaluation
+/// mode meanwhile, and afterwards as it was, bit for bit. Collective.
 Observation observe(const TrainingTask& task, torch::nn::Module& model, const NamedTensors& averages, std::int64_t done,
                     std::int64_t steps);
 

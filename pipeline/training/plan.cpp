@@ -30,12 +30,12 @@ BatchSplit split_batch(const TrainingTask& task, const TrainingPlan& plan, const
   require_sliceable(pipeline, section_of(task), plan.batch);
   BatchSplit split;
   split.reproducible = pipeline.reproducible;
-  split.slices = pipeline.reproducible ? pipeline.slices : ranks;
-  split.own_slices = split.slices / ranks;
-  split.first_slice = split.own_slices * communicator.rank();
-  split.slice_rows = plan.batch / split.slices;
+  split.groups = pipeline.reproducible ? pipeline.slices : ranks;
+  split.own_groups = split.groups / ranks;
+  split.first_group = split.own_groups * communicator.rank();
+  split.group_rows = plan.batch / split.groups;
   const std::int64_t micro = task.training.micro_batch;
-  split.micro_rows = micro > 0 ? std::min(micro, split.slice_rows) : split.slice_rows;
+  split.micro_rows = micro > 0 ? std::min(micro, split.group_rows) : split.group_rows;
   return split;
 }
 

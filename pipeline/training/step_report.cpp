@@ -48,7 +48,7 @@ AgreedStep agree(const StepReport& mine, const std::string& task, std::int64_t s
   }
   AgreedStep agreed;
   double squares = 0;
-  const auto slices = static_cast<double>(mine.losses.size()) * communicator.size();
+  const auto groups = static_cast<double>(mine.losses.size()) * communicator.size();
   for (int rank = 0; rank < communicator.size(); ++rank) {
     agreed.digest += static_cast<std::uint64_t>(report(rank)[digest]);
     agreed.stop = agreed.stop || report(rank)[stop] != 0;
@@ -59,7 +59,7 @@ AgreedStep agree(const StepReport& mine, const std::string& task, std::int64_t s
         agreed.nonfinite_rank = rank;
         agreed.loss = loss;
       }
-      if (agreed.nonfinite_rank < 0) agreed.loss += loss / slices;
+      if (agreed.nonfinite_rank < 0) agreed.loss += loss / groups;
     }
     for (std::size_t i = 0; i < mine.squares.size(); ++i) squares += std::bit_cast<double>(*number++);
   }

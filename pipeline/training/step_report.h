@@ -1,4 +1,4 @@
-// What the ranks tell each other once a step, in one small collective.
+// What the ranks report to each other once a step, in one small collective.
 #pragma once
 
 #include "pipeline/distributed/communicator.h"
@@ -11,29 +11,29 @@
 
 namespace couplet {
 
-/// One rank's step. Of equal length on all ranks: the losses, and the squares.
+/// One rank's step. There are equally many losses on all ranks, and equally many squares.
 struct StepReport {
-  std::vector<double> losses;   ///< of its slices of the batch, the mean over the slice's rows each
-  std::vector<double> squares;  ///< of its parts of the summed gradient, the sum of the squares each
+  std::vector<double> losses;   ///< the mean over the rows of each of its gradient groups
+  std::vector<double> squares;  ///< the sum of the squares of each of its parts of the summed gradient
   std::uint64_t digest = 0;     ///< of its rows
-  bool stop = false;            ///< it was asked to stop
-  std::exception_ptr error;     ///< its step could not be computed
+  bool stop = false;            ///< the rank was asked to stop
+  std::exception_ptr error;     ///< why its step could not be computed
 
-  /// Runs this rank's own work, keeping an error until all ranks know of it.
+  /// Runs this rank's own work, and keeps an error until all ranks know of it.
   void run(const std::function<void()>& work);
 };
 
-/// The same on every rank.
+/// What all ranks know after a step; equal on all of them.
 struct AgreedStep {
-  double loss = 0;           ///< mean over slices, summed in their order; of the first that is not finite, if one is
+  double loss = 0;  ///< the mean over the gradient groups, summed in their order, or the first that is not finite
   double gradient_norm = 0;  ///< of the summed gradient; its squares are summed in the order of the parts
   std::uint64_t digest = 0;  ///< of the global batch
   bool stop = false;         ///< some rank was asked to stop
-  int nonfinite_rank = -1;   ///< of that loss
+  int nonfinite_rank = -1;   ///< the rank of that loss; -1: all are finite
 };
 
-/// Collective. If a rank's step could not be computed every rank throws: that one its own error, the others one that
-/// names it.
+/// Gathers the ranks' reports. If a rank's step could not be computed, that rank throws its own error and the others
+/// throw one that names it. Collective.
 AgreedStep agree(const StepReport& mine, const std::string& task, std::int64_t step, Communicator& communicator);
 
 }  // namespace couplet

@@ -1,5 +1,5 @@
-// What the training loop is given and what it gives back: a loss over a batch, a source of batches, what is measured of
-// the model meanwhile; the weights.
+// What the training loop is given (a loss over a batch, a source of batches, what is measured of the model meanwhile)
+// and what it gives back (the weights).
 #pragma once
 
 #include "pipeline/config/config.h"
@@ -17,15 +17,16 @@
 
 namespace couplet {
 
-/// The tensors handed to the model, rows on axis 0 of each: exactly what the digest covers.
+/// The tensors that the model is given, with the rows on axis 0 of each. The digest covers exactly these.
 using Batch = std::vector<at::Tensor>;
 
-/// A figure of the rows besides the loss that the gradient-free part of a model learns from (vp prior).
+/// A figure of the rows, besides the loss, from which the gradient-free part of a model learns (vp prior).
 struct BatchMean {
-  /// Called after each `loss`: the figure's mean over the rows that `loss` was called with, on the model's device.
+  /// Is called after each `loss` and returns the figure's mean over the rows that `loss` was called with, on the
+  /// model's device.
   std::function<at::Tensor()> of_rows;
-  /// Called after the optimizer step with the mean over the global batch, float64: of the same bits on all ranks, and
-  /// with pipeline.reproducible on any number of ranks.
+  /// Is called after the optimizer step with the mean over the global batch, float64. Its bits are the same on all
+  /// ranks, and with pipeline.reproducible on any number of ranks.
   std::function<void(const at::Tensor&)> use;
 };
 
@@ -51,32 +52,33 @@ struct TrainingTask {
   std::filesystem::path directory;  ///< of the stage: checkpoints/, metrics.jsonl
   TrainingConfig training;
   nlohmann::json provenance;  ///< written into every checkpoint and checked on resuming: result keys, input hashes
-  /// Makes this rank's part of a batch (CPU tensors); called ahead of time on another thread, so it must not touch
-  /// the model.
+  /// Makes this rank's part of a batch (CPU tensors). It is called ahead of time on another thread, so it must not
+  /// touch the model.
   std::function<Batch(const BatchRange&)> batch;
   std::optional<BatchState> batch_state;
-  /// Mean loss over the rows it is called with: this rank's of the step, or a part of them at a time (micro-batches,
-  /// slices); on the model's device, under autocast if so configured.
+  /// Returns the mean loss over the rows that it is called with: this rank's rows of the step, or a part of them
+  /// (micro-batches, gradient groups). They are on the model's device, under autocast if so configured.
   std::function<at::Tensor(const Batch&)> loss;
   std::optional<BatchMean> batch_mean;
-  /// Optional: after the optimizer step, with this rank's rows. Not called for a step that is skipped. Collective.
+  /// Optional. Is called after the optimizer step with this rank's rows, unless the step is skipped. Collective.
   std::function<void(const Batch&)> after_step;
-  /// Optional: figures of the model as it stands, on data that it is not trained on; every `validate_every` steps and
-  /// at the end. Called for the averaged weights and for the raw ones, in evaluation mode. The same on any number of
-  /// ranks. Collective.
+  /// Optional. Returns figures of the model as it stands, on data that it is not trained on, the same on any number of
+  /// ranks. It is called every `validate_every` steps and at the end, for the averaged weights and for the raw ones, in
+  /// evaluation mode. Collective.
   std::function<nlohmann::json()> validate;
   std::int64_t validate_every = 0;
-  /// Optional: the figure of `validate` by which checkpoints are compared, lower is better; the best one is kept.
+  /// Optional. Names the figure of `validate` by which checkpoints are compared; the lowest is the best, and is kept.
   std::string best_of;
-  /// Optional: samples of the model as it stands, every `preview_every` steps (0: never), with the averaged weights.
-  /// The same on any number of ranks. Collective.
+  /// Optional. Returns samples of the model with the averaged weights, the same on any number of ranks. It is called
+  /// every `preview_every` steps (0: never). Collective.
   std::function<Preview()> preview;
   std::int64_t preview_every = 0;
-  /// Floating-point operations of the matrix products that a training image costs, forward and backward; 0: unknown.
+  /// The floating-point operations of the matrix products that a training image costs, forward and backward; 0:
+  /// unknown.
   double flops_per_image = 0;
 };
 
-/// The average of one rate.
+/// The moving average of one rate.
 struct AveragedWeights {
   double rate = 0;
   std::string file;      ///< "ema.safetensors", or "ema-0.9999.safetensors" for a further rate
@@ -84,11 +86,11 @@ struct AveragedWeights {
 };
 
 struct TrainingResult {
-  NamedTensors weights;  ///< raw
-  NamedTensors ema;      ///< exponential moving average of parameters, of the first rate; buffers as in `weights`
-  std::vector<AveragedWeights> emas;  ///< of every rate; the first is `ema`
+  NamedTensors weights;               ///< raw
+  NamedTensors ema;                   ///< the moving average of the first rate; buffers as in `weights`
+  std::vector<AveragedWeights> emas;  ///< the averages of every rate; the first is `ema`
   std::int64_t steps = 0;
-  nlohmann::json last;  ///< last metrics line
+  nlohmann::json last;  ///< the last metrics line
 };
 
 }  // namespace couplet

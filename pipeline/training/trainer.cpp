@@ -71,10 +71,10 @@ Progression go_on(const TrainingTask& task, TrainedState& state, CheckpointStore
   return {true, checkpoint->step, skipped, checkpoint->last, checkpoint->best};
 }
 
-/// What every gradient is divided by: from the sum over slices to the mean, and down to `clip` where its norm is
-/// larger.
-double gradient_divisor(double slices, double mean_norm, double clip) {
-  return clip > 0 && mean_norm > clip ? slices * mean_norm / clip : slices;
+/// What every gradient is divided by: from the sum over the gradient groups to their mean, and down to `clip` where its
+/// norm is larger.
+double gradient_divisor(double groups, double mean_norm, double clip) {
+  return clip > 0 && mean_norm > clip ? groups * mean_norm / clip : groups;
 }
 
 /// Counts a step whose numbers are not finite: nothing has been spoilt by it. Too many end training.
@@ -119,7 +119,7 @@ double gather_values(const FlatParameters& parameters, Communicator& communicato
 /// What the task does with its model after the optimizer.
 void finish_step(const TrainingTask& task, const LocalStep& mine, Communicator& communicator) {
   const at::NoGradGuard no_grad;
-  if (task.batch_mean) task.batch_mean->use(mean_over_slices(mine.means, communicator));
+  if (task.batch_mean) task.batch_mean->use(mean_over_groups(mine.means, communicator));
   if (task.after_step) task.after_step(mine.batch);
 }
 
@@ -165,7 +165,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   if (flops.per_image > 0) flops.matmul_peak = measure_matmul_peak(task.training.precision, device, communicator);
   say_plan(task, plan, split.micro_rows, parameter_count(model), flops, memory, communicator);
 
-  FlatParameters parameters(model, {static_cast<std::int64_t>(pipeline.bucket_size * 0x1p20), split.slices});
+  FlatParameters parameters(model, {static_cast<std::int64_t>(pipeline.bucket_size * 0x1p20), split.groups});
   GradientReduction reduction(parameters, {share, pipeline.overlap, split.reproducible}, communicator);
   AdamW optimizer(parameters, {.weight_decay = task.training.weight_decay}, share);
   std::vector<Ema> emas = averages_of(parameters, task);
@@ -190,13 +190,13 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
     });
     if (!mine.report.error) mine.report.run([&] { writer.rethrow_failure(); });
     const AgreedStep agreed = agree(mine.report, task.name, at.step, communicator);
-    const double norm = agreed.gradient_norm / static_cast<double>(split.slices);
+    const double norm = agreed.gradient_norm / static_cast<double>(split.groups);
     const double rate = learning_rate(task.training, at.step);
     ReductionTimes communication = reduction.times();
 
     if (std::isfinite(agreed.loss) && std::isfinite(norm)) {
       optimizer.update(at.update(), rate,
-                       gradient_divisor(static_cast<double>(split.slices), norm, task.training.clip));
+                       gradient_divisor(static_cast<double>(split.groups), norm, task.training.clip));
       if (!share.is_whole()) communication.add(gather_values(parameters, communicator));
       finish_step(task, mine, communicator);
       for (Ema& ema : emas) ema.update(at.update());

@@ -1,5 +1,6 @@
 #include "stages/cost/dataset_size.h"
 
+#include "method/data/dataset.h"
 #include "stages/data/run_source.h"
 #include "storage/error.h"
 #include "storage/tables/row_table.h"
@@ -26,7 +27,7 @@ std::int64_t rows_of(const SourceImages& images, std::int64_t limit) {
 
 DatasetSize dataset_size(const Config& config, const RunDirectory& run) {
   if (is_prepared(run)) {
-    const RowTable train(run.train_images(), "couplet-dataset"), test(run.test_images(), "couplet-dataset");
+    const RowTable train(run.train_images(), dataset_format), test(run.test_images(), dataset_format);
     return {train.rows(), test.rows(), dataset_shape(train)};
   }
   const ImageSource source = open_source(config.prepare);

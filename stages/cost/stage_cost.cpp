@@ -7,6 +7,8 @@
 #include "pipeline/tensor/flops.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/trained/models.h"
+#include "stages/trained/preview.h"
+#include "storage/tables/row_shard_layout.h"
 
 #include <fmt/format.h>
 
@@ -17,9 +19,7 @@ namespace couplet {
 namespace {
 
 constexpr double passes_a_gradient_of_the_image = 2;  // forward, and backward without the weights' gradients
-constexpr double file_overhead = 1.02;                // of a shard: metadata and checksums
 constexpr double usual_adaptive_evaluations = 50;     // of dopri5 at tolerances of 1e-5; not known beforehand
-constexpr std::int64_t preview_nfe = 4, pictured_samples = 80;
 
 double number(std::int64_t count) {
   return static_cast<double>(count);
@@ -73,7 +73,7 @@ Flops preview_flops(const PreviewConfig& preview, const TrainingConfig& training
                     const CostModel& model) {
   if (preview.every <= 0) return {};
   const double samples =
-      number(training_steps(training) / preview.every * (preview.samples > 0 ? preview.samples : pictured_samples));
+      number(training_steps(training) / preview.every * (preview.samples > 0 ? preview.samples : previewed_samples));
   const Flops scores{0, preview.samples > 0 ? scored_or_nothing(model) * samples : 0};
   return in_precision(training.precision, sample * samples) + scores;
 }
@@ -146,7 +146,7 @@ StageCost prepare_cost(const StageNode& node, const CostModel& model) {
   const std::int64_t rows = model.dataset.train_rows + model.dataset.test_rows;
   const DatasetShape& shape = model.dataset.shape;
   StageCost cost{node.name, node.kind, fmt::format("{} images", rows), {}, {}};
-  cost.disk.dataset = file_overhead * number(rows) * number(shape.channels * shape.size * shape.size + 4);
+  cost.disk.dataset = shard_overhead * number(rows) * number(shape.channels * shape.size * shape.size + 4);
   return cost;
 }
 
@@ -173,7 +173,7 @@ StageCost couple_cost(const StageNode& node, const CostModel& model) {
   cost.flops =
       in_precision(config.precision, inverted(model) * rows) + Flops{0, inverted(model) * config.round_trip * rows};
   cost.disk.coupling =
-      file_overhead * rows * row_bytes(coupling_columns(model.dataset.shape, parse_element_type(config.noise_type)));
+      shard_overhead * rows * row_bytes(coupling_columns(model.dataset.shape, parse_element_type(config.noise_type)));
   return cost;
 }
 

@@ -1,5 +1,6 @@
 #include "stages/couple/couple.h"
 
+#include "method/data/dataset.h"
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/interruption.h"
@@ -16,9 +17,6 @@
 namespace couplet {
 namespace {
 
-/// Room for a shard's metadata and checksums beside its rows.
-constexpr double file_overhead = 1.02;
-
 /// The tables of a run, over data sets that are held open here.
 struct CouplingTables {
   RowTable train_images, test_images;
@@ -26,8 +24,8 @@ struct CouplingTables {
   std::vector<Inversion> tables;  ///< training, held out
 
   explicit CouplingTables(const StageContext& context)
-      : train_images(context.run.train_images(), "couplet-dataset"),
-        test_images(context.run.test_images(), "couplet-dataset"),
+      : train_images(context.run.train_images(), dataset_format),
+        test_images(context.run.test_images(), dataset_format),
         shape(dataset_shape(train_images)) {
     const CoupleConfig& config = context.config.couple;
     const std::string teacher = hash_file(context.run.teacher_ema());
@@ -90,7 +88,7 @@ void announce(const std::vector<ShardTask>& missing, const ShardRange& range, co
     const std::int64_t count = task.table->plan.rows_of(task.shard);
     rows += count;
     for (const Column& column : task.table->columns)
-      bytes += static_cast<double>(column.row_bytes()) * static_cast<double>(count) * file_overhead;
+      bytes += static_cast<double>(column.row_bytes()) * static_cast<double>(count) * shard_overhead;
   }
   const std::int64_t all = range.last - range.first + 1;
   say("{} of {} shards are to be made in {}: {} rows, {:.1f} MB", missing.size(), all, directory.string(), rows,
@@ -156,7 +154,7 @@ nlohmann::json table_summary(const Inversion& table) {
 }
 
 void close_table(const Inversion& table) {
-  const Busy busy("hashing the shards of " + table.directory.string());
+  const WorkingAlone alone("hashing the shards of " + table.directory.string());
   const nlohmann::json summary = table_summary(table);
   publish_manifest(table.directory, table.plan, coupling_format, summary);
   say("{}: {} rows, sigma_f {:.4f}, NLL {:.4f} nats a value, {} rows not finite", table.split, table.plan.rows,

@@ -1,6 +1,7 @@
 #include "stages/evaluate/evaluation.h"
 
 #include "method/couplings/coupling_table.h"
+#include "method/data/dataset.h"
 #include "pipeline/config/options.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/weights.h"
@@ -27,8 +28,8 @@ std::filesystem::path score_journal(const StageContext& context) {
 
 Evaluation::Evaluation(StageContext& stage)
     : context(stage),
-      train(stage.run.train_images(), "couplet-dataset"),
-      test(stage.run.test_images(), "couplet-dataset"),
+      train(stage.run.train_images(), dataset_format),
+      test(stage.run.test_images(), dataset_format),
       shape(dataset_shape(train)),
       records(stage.directory()) {
   if (!stage.node.student.empty()) student_ = student_config(stage.config, stage.node.student);

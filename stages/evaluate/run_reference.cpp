@@ -42,7 +42,7 @@ FeatureReference training_statistics(StageContext& context, FeatureNetwork& netw
     say("statistics of {} training images by {} are made", train.rows(), network.name());
     const ReferenceStatistics made = make_reference(network, train, "train", stopped, communicator);
     if (communicator.is_root()) {
-      const Busy busy("publishing the reference statistics");
+      const WorkingAlone alone("publishing the reference statistics");
       fs::create_directories(path.parent_path());
       save_reference(path, made);
     }
@@ -86,7 +86,7 @@ std::shared_ptr<const RealFeatures> real_features(StageContext& context, Feature
     say("up to {} training and held-out images are described by {}", images, network.name());
     const NamedTensors made{{"train", described(train)}, {"test", described(test)}};
     if (communicator.is_root()) {
-      const Busy busy("publishing the images' features");
+      const WorkingAlone alone("publishing the images' features");
       fs::create_directories(path.parent_path());
       publish_tensors(path, made, {{"network", network.name()}, {"network_hash", network.hash()}});
     }

@@ -34,7 +34,7 @@ std::string contents(const RunView& view) {
 
 void report(StageContext& context) {
   if (!context.communicator.is_root()) return;
-  const Busy busy("writing the report");
+  const WorkingAlone alone("writing the report");
   const RunView view = context.view();
   if (current_results(view).is_null())
     fail("{}: there are no scores to report; run the evaluate stages first", context.run.results().string());

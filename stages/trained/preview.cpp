@@ -14,7 +14,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t columns = 10, grid_rows = 8;
+constexpr std::int64_t columns = 10;
 constexpr std::int64_t scored_slice_rows = 125, pictured_slice_rows = 20;
 constexpr char never_stopped[] = "";
 
@@ -44,7 +44,7 @@ void Previewer::prepare_scores() {
   }
   ScorerReference basis{.widths = {.features = reference.dimension()}, .reference = {std::move(reference)}};
   scorer_.emplace(load_classifier(context_.run, context_.config.features, shape_, context_.device), shape_.codec,
-                  std::move(basis), scored_slice_rows, columns * grid_rows, never_stopped, context_.communicator,
+                  std::move(basis), scored_slice_rows, previewed_samples, never_stopped, context_.communicator,
                   context_.device);
 }
 
@@ -70,14 +70,14 @@ Preview Previewer::make(const SampleMaker& sample) {
   return preview;
 }
 
-/// Pixels, uint8 [80, C, H, W].
+/// Pixels, uint8 [previewed_samples, C, H, W].
 at::Tensor Previewer::pictures(const SampleMaker& sample) {
   const auto seed = static_cast<std::uint64_t>(context_.config.pipeline.seed);
   const std::vector<std::int64_t> pixels = shape_.pixel_shape();
   std::vector<at::Tensor> parts;
   for_each_slice(
       context_.communicator,
-      {.rows = columns * grid_rows,
+      {.rows = previewed_samples,
        .slice_rows = pictured_slice_rows,
        .columns = pixels[0] * pixels[1] * pixels[2],
        .stopped = never_stopped},

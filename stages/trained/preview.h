@@ -13,6 +13,11 @@
 
 namespace couplet {
 
+/// Samples in the picture of a preview.
+inline constexpr std::int64_t previewed_samples = 80;
+/// Evaluations of a student's network for a sample of its previews.
+inline constexpr std::int64_t preview_nfe = 4;
+
 /// Images, as models see them, of noise and its condition on the CPU: float [n, C, H, W].
 using SampleMaker = std::function<at::Tensor(const InitialNoise& initial)>;
 
@@ -22,8 +27,8 @@ class Previewer {
 public:
   /// Scores samples where so configured and the run's features stage is complete; says so where it cannot. Collective.
   Previewer(const StageContext& context, const DatasetShape& shape, const PreviewConfig& config);
-  /// A grid of the first 80 samples, ten a row; "quick_frechet_distance" and "quick_class_accuracy" of all, and
-  /// "quick_nonfinite_samples" if there are any. Collective.
+  /// A grid of the first `previewed_samples`, ten a row; "quick_frechet_distance" and "quick_class_accuracy" of all,
+  /// and "quick_nonfinite_samples" if there are any. Collective.
   Preview make(const SampleMaker& sample);
 
 private:

@@ -1,5 +1,6 @@
 #include "stages/trained/sampler.h"
 
+#include "method/data/dataset.h"
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
 #include "stages/trained/models.h"
@@ -24,7 +25,7 @@ void require_labels(const LabelChoice& labels, const DatasetShape& shape) {
 Sampler::Sampler(const RunView& view, const SampleRequest& request, c10::Device device)
     : request_(request), device_(device) {
   const StageNode node = trained_model(view, request.model);
-  shape_ = dataset_shape(RowTable(view.run.train_images(), "couplet-dataset"));
+  shape_ = dataset_shape(RowTable(view.run.train_images(), dataset_format));
   require_labels(request.labels, shape_);
   maker_ = node.kind == "teacher" ? teacher_maker(view.run, view.config) : student_maker(view, node);
 }

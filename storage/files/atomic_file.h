@@ -9,10 +9,10 @@
 
 namespace couplet {
 
-/// A file (or directory) being written under a temporary name beside its final one. `commit` flushes it to disk,
+/// A file (or directory) that is written under a temporary name beside its final one. `commit` flushes it to the disk,
 /// renames it and flushes the directory: SIGKILL at any instant leaves the old artifact or the new one. Without
-/// `commit` the temporary is removed by the destructor. Errors (full disk, missing directory) are thrown with path and
-/// errno text.
+/// `commit` the destructor removes the temporary one. Errors (full disk, missing directory) name the path and the
+/// system's reason.
 class Pending {
 public:
   explicit Pending(fs::path final_path);
@@ -20,9 +20,9 @@ public:
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
 
-  /// Where to write. For a directory artifact: create it, write files into it, then commit.
+  /// Where to write. A directory is created there by the caller, who writes files into it and then commits.
   const fs::path& path() const { return pending_; }
-  /// Publishes. A final path that is a directory is replaced only if `replace` (the old one is renamed away first).
+  /// Publishes. A directory at the final path is replaced only if `replace`; it is renamed away first.
   void commit(bool replace = false);
 
 private:
@@ -33,13 +33,13 @@ private:
 
 /// Publishes a small file whole.
 void publish_file(const fs::path& path, std::string_view bytes);
-/// The whole file as a string; an error that names it if it cannot be read.
+/// Reads a whole file. One that cannot be read is an error that names it.
 std::string read_file(const fs::path& path);
-/// fsync of one file or directory.
+/// Flushes one file or directory to the disk (fsync).
 void sync_path(const fs::path& path);
 enum class Ownership { sole, shared };
-/// Removes temporaries that killed writers left in `directory` (not recursive). Only for the directory's owner; one
-/// that shares it with writers on other hosts removes only what this host's dead processes left.
+/// Removes the temporaries that killed writers left in `directory` itself. Its sole owner removes all of them; one that
+/// shares it with writers on other hosts removes only what this host's dead processes left.
 void remove_leftovers(const fs::path& directory, Ownership ownership = Ownership::sole);
 /// Fails, naming both figures, if less than `bytes` is free on the file system of `directory`.
 void require_free_space(const fs::path& directory, std::uint64_t bytes, std::string_view what);

@@ -1,4 +1,4 @@
-// A file descriptor that closes itself and whose every failure is an error naming the file.
+// A file descriptor that closes itself, and whose every failure is an error that names the file.
 #pragma once
 
 #include <sys/uio.h>
@@ -12,15 +12,16 @@
 
 namespace couplet {
 
-/// "No space left on device (errno 28)": the text of an errno value.
+/// The text of an errno value: "No space left on device (errno 28)".
 std::string errno_text(int error);
 
-/// Opens, or makes, a file that every write goes to the end of; the descriptor is the caller's to close.
+/// Opens or makes a file to whose end every write goes. The caller closes the descriptor.
 int open_to_append(const std::filesystem::path& path);
-/// Writes all of `text` in as few writes as the kernel allows; false, with errno set, if it cannot.
+/// Writes all of `text` in as few writes as the kernel allows. Returns false, with errno set, if it cannot.
 bool write_whole(int file, std::string_view text);
 
-/// An open file. Moved-from and default-made ones are closed. Reads and writes go on until all bytes are through.
+/// An open file; one that was moved from or made by default is closed. Reads and writes go on until all bytes are
+/// through.
 class FileHandle {
 public:
   FileHandle() = default;
@@ -31,10 +32,10 @@ public:
   FileHandle& operator=(FileHandle&& other) noexcept;
 
   static FileHandle open_to_read(const std::filesystem::path& path);
-  /// An empty new file; one that exists is emptied.
+  /// Makes an empty file; one that exists is emptied.
   static FileHandle create(const std::filesystem::path& path);
 
-  /// To read and write; it must exist.
+  /// Opens a file that exists, to read and write.
   static FileHandle open_to_change(const std::filesystem::path& path);
 
   int descriptor() const { return descriptor_; }
@@ -48,7 +49,7 @@ public:
   void write_at(std::span<const std::byte> bytes, std::uint64_t offset) const;
   /// Cuts the file or extends it with zeros that take no space yet.
   void resize(std::uint64_t bytes) const;
-  /// Closes; network file systems report some failed writes only here.
+  /// Closes the file. Network file systems report some failed writes only here.
   void close();
 
 private:

@@ -10,9 +10,9 @@
 
 namespace couplet {
 
-/// The hashes known so far are kept in a JSON file, which may be absent, damaged or in a folder that cannot be written:
-/// then files are read again. A change that leaves a file's size and its time of change to the nanosecond as they were
-/// is not noticed.
+/// Keeps the hashes known so far in a JSON file. Where that is absent, damaged or in a folder that cannot be written,
+/// files are read again. A change that leaves a file's size and its time of change to the nanosecond as they were is
+/// not noticed.
 class FileHashes {
 public:
   explicit FileHashes(std::filesystem::path cache);
@@ -22,7 +22,7 @@ public:
     bool is_missing = false;  ///< the file is not there now; `hash` is what it last held
   };
   Content of(const std::filesystem::path& file);
-  /// Of several files of one thing, in this order; missing where one of them is.
+  /// The hash of several files of one thing, in this order. It is missing where one of them is.
   Content of(const std::vector<std::filesystem::path>& files);
 
   /// Publishes what was learnt since, if anything was; a folder that cannot be written is no error.

@@ -1,5 +1,5 @@
-// Who owns a run directory or a stage: locks that the kernel gives back when their holder dies, also on network file
-// systems.
+// Locks by which processes own a run directory or a stage. The kernel gives them back when their holder dies, also on
+// network file systems.
 #pragma once
 
 #include <filesystem>
@@ -7,25 +7,28 @@
 
 namespace couplet {
 
+/// Seconds within which the ranks of a killed launcher, or of a cancelled job, give their locks back.
+inline constexpr double orphan_seconds = 30;
+
 enum class LockMode { shared, exclusive };
 
-/// A POSIX record lock (fcntl) on a whole file, held until destruction or the end of the process. Such locks belong to
-/// the process: it must open a lock file once only, and its threads and children do not hold it. An exclusive holder
-/// writes who it is into the file (host, process, start time, Slurm job, command); a shared one adds a line.
+/// A POSIX record lock (fcntl) on a whole file, held until its destruction or the end of the process. Such a lock
+/// belongs to the process, which must open the file only once; its children do not hold it. An exclusive holder writes
+/// who it is into the file (host, process, start time, Slurm job, command); a shared one adds a line.
 class FileLock {
 public:
-  /// Takes the lock, waiting up to `wait_seconds` for holders to go. Where one stays: an error "<what> in use by ..."
-  /// (status 1). A file system without locks is an error that says so.
+  /// Takes the lock, and waits up to `wait_seconds` for other holders to go. A holder that stays is an error, "<what>
+  /// in use by ..." (status 1); so is a file system without locks.
   FileLock(const std::filesystem::path& path, LockMode mode, const std::string& what, double wait_seconds = 0);
   ~FileLock();
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&&) = delete;
 
-  /// Turns an exclusive lock into a shared one, without a moment in between.
+  /// Turns an exclusive lock into a shared one; nobody else can take it in between.
   void share();
 
-  /// Who holds the file now, as text for the user; "" if nobody does (or there is no such file). Not for a file this
-  /// process has locked.
+  /// Says who holds the file now, in a text for the user; "" if nobody does or there is no such file. It does not work
+  /// for a file that this process has locked.
   static std::string holder(const std::filesystem::path& path);
 
 private:

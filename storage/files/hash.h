@@ -13,9 +13,9 @@ struct XXH3_state_s;
 
 namespace couplet {
 
-/// 64-bit XXH3 of the bytes; the checksum of blocks of rows and the digest of batches.
+/// The 64-bit XXH3 of the bytes, by which blocks of rows are checked and batches told apart.
 std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed = 0);
-/// 128-bit XXH3 as 32 hexadecimal digits; fingerprints and content hashes.
+/// The 128-bit XXH3 as 32 hexadecimal digits, for fingerprints and contents.
 std::string hash_text(std::string_view text);
 std::string hash_file(const std::filesystem::path& path);
 
@@ -25,7 +25,7 @@ public:
   BlockHash();
   void reset();
   void add(std::span<const std::byte> bytes);
-  /// Of all bytes since the last reset.
+  /// The hash of all bytes since the last reset.
   std::uint64_t value() const;
 
 private:
@@ -41,7 +41,7 @@ public:
   ContentHash();
   ~ContentHash();
   void add(std::span<const std::byte> bytes);
-  /// Of all bytes so far.
+  /// The hash of all bytes so far.
   std::string text() const;
 
 private:

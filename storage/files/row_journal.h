@@ -1,4 +1,4 @@
-// Rows of equal size that a process keeps as it makes them, so that the next one goes on where it was killed.
+// Rows of equal size that a process keeps as it makes them, so that the next process goes on where it was killed.
 #pragma once
 
 #include "storage/files/file_handle.h"
@@ -11,22 +11,22 @@
 
 namespace couplet {
 
-/// A file to which batches of rows are appended, each with its checksum. After a kill at any instant it holds the
-/// batches that were whole; a torn one is cut off on opening. Native byte order. For one process at a time.
+/// A file to which batches of rows are appended, each with its checksum, by one process at a time. After a kill at any
+/// instant it holds the batches that were whole; opening cuts a torn one off. The byte order is the machine's own.
 class RowJournal {
 public:
-  /// What becomes of a file whose rows are other ones.
+  /// What happens to a file that holds other rows.
   enum class Others { replaced, refused };
 
   /// Opens or makes the file. `identity` says what the rows are and what they were made from.
   RowJournal(std::filesystem::path path, const std::string& identity, std::size_t row_bytes, Others others);
 
   std::int64_t rows() const { return rows_; }
-  /// Whole rows, one batch.
+  /// Appends whole rows as one batch.
   void append(std::span<const std::byte> rows);
-  /// Rows [first, first + count) into `out`, which has exactly their size. Throws where they are not there.
+  /// Reads rows [first, first + count) into `out`, which has exactly their size. Throws where they are not there.
   void read(std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
-  /// The file goes; the object is not used afterwards.
+  /// Removes the file. The object is not used afterwards.
   void remove();
 
 private:

@@ -1,4 +1,4 @@
-// Arrays of files made elsewhere (.npz, HDF5), read from their first row on without holding them in memory.
+// Arrays of files that were made elsewhere (.npz, HDF5). They are read from their first row on and not held in memory.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ struct NumberType {
   bool operator==(const NumberType&) const = default;
 };
 
-/// An array in C order, its first axis the rows.
+/// An array in C order, whose first axis is the rows.
 class ForeignArray {
 public:
   virtual ~ForeignArray() = default;
@@ -33,8 +33,8 @@ public:
   /// "float32 [100, 1, 28, 28]"
   std::string description() const;
   std::size_t row_bytes() const;
-  /// The next `count` rows, little-endian, into `out`, which has exactly their size. After the last row what the file
-  /// has for a checksum of the array has been compared.
+  /// Reads the next `count` rows, little-endian, into `out`, which has exactly their size. With the last row, a
+  /// checksum that the file has for the array is compared.
   virtual void read_next(std::int64_t count, std::span<std::byte> out) = 0;
 
 protected:
@@ -52,16 +52,16 @@ public:
   ForeignFile(const ForeignFile&) = delete;
   ForeignFile& operator=(const ForeignFile&) = delete;
 
-  /// Names of the arrays at its top level.
+  /// The names of the arrays at its top level.
   virtual std::vector<std::string> names() const = 0;
-  /// The array of that name, one of `names()`; lives no longer than the file. A type or layout that cannot be read is
-  /// an error that names file, array and what was found.
+  /// Returns the array of that name, one of `names()`, which lives no longer than the file. A type or layout that
+  /// cannot be read is an error that names file, array and what was found.
   virtual std::unique_ptr<ForeignArray> open(const std::string& name) = 0;
 };
 
-/// An .npz or HDF5 file, told apart by its first bytes; other files are refused.
+/// Opens an .npz or HDF5 file, which its first bytes distinguish; other files are refused.
 std::unique_ptr<ForeignFile> open_foreign_file(const std::filesystem::path& path);
-/// The data sets in the root group of an HDF5 file, of any layout with filters that the HDF5 library has.
+/// Opens the data sets in the root group of an HDF5 file, of any layout and with any filters that the HDF5 library has.
 std::unique_ptr<ForeignFile> open_hdf5(const std::filesystem::path& path);
 
 }  // namespace couplet

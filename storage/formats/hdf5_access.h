@@ -1,5 +1,4 @@
-// What the shard reader and writer share of HDF5: the lock around the library, errors with a file name, types,
-// attributes.
+// What those who read and write HDF5 share: the lock around the library, errors with a file name, types, attributes.
 #pragma once
 
 #include "storage/error.h"
@@ -21,9 +20,9 @@ namespace couplet {
 class Hdf5Lock {
 public:
   Hdf5Lock();
-  /// HDF5 stays silent from then on, also about memory that a damaged file made it lose when it closes at exit.
+  /// From then on HDF5 prints nothing, not even about memory that a damaged file made it lose when it closes at exit.
   ~Hdf5Lock();
-  /// The innermost reason of the first failure since this lock was taken, "no reason given" if there is none.
+  /// The innermost reason of the first failure since this lock was taken; "no reason given" if there is none.
   static std::string reason();
 
 private:
@@ -41,8 +40,8 @@ decltype(auto) with_hdf5(const std::filesystem::path& file, std::string_view doi
   }
 }
 
-/// File access as every reader wants it: plain files, no locks unless the environment (HDF5_USE_FILE_LOCKING) demands
-/// them, so that read-only and lock-less file systems work.
+/// The file access of every reader: plain files, and no locks unless the environment (HDF5_USE_FILE_LOCKING) demands
+/// them, so that file systems that are read-only or have no locks work.
 H5::FileAccPropList foreign_file_access();
 /// The same for files of ours, which are of the 1.8 format.
 H5::FileAccPropList shard_file_access();
@@ -52,10 +51,10 @@ H5::DataType hdf5_type(ElementType type);
 /// The inverse of hdf5_type; nothing if the type is none of ours.
 std::optional<ElementType> element_type_of(const H5::DataType& type);
 
-/// Scalar attributes: int64, and text as a UTF-8 string of fixed length (metadata that HDF5 checksums).
+/// Write scalar attributes: int64, and text as a UTF-8 string of fixed length. HDF5 checksums them as metadata.
 void write_attribute(const H5::H5Object& object, const std::string& name, std::int64_t value);
 void write_attribute(const H5::H5Object& object, const std::string& name, const std::string& text);
-/// Read back; an attribute that is missing or of another type is an error that names `file` and `owner`.
+/// Read them. An attribute that is missing or of another type is an error that names `file` and `owner`.
 std::int64_t read_integer_attribute(const std::filesystem::path& file, const H5::H5Object& object,
                                     const std::string& owner, const std::string& name);
 std::string read_text_attribute(const std::filesystem::path& file, const H5::H5Object& object, const std::string& owner,

@@ -10,9 +10,9 @@
 
 namespace couplet {
 
-/// An IDX file of unsigned bytes, read item by item: nothing of it is held. Gzip is recognised by its content, not its
-/// name. A missing or truncated file, trailing bytes, a wrong magic number or element type, and a damaged gzip stream
-/// are errors that name the file with found and expected sizes.
+/// An IDX file of unsigned bytes, which is read item by item and not held. Its content, not its name, shows whether it
+/// is gzipped. A missing or truncated file, trailing bytes, a wrong magic number or element type, and a damaged gzip
+/// stream are errors that name the file with found and expected sizes.
 class IdxFile {
 public:
   /// Reads the header; a file that is not gzipped has the size that its header says.
@@ -24,8 +24,8 @@ public:
   /// shape()[0] is the number of items.
   const std::vector<std::int64_t>& shape() const;
   std::size_t item_bytes() const;
-  /// Items [first, first + count) into `out`, which has exactly their size. A gzipped file is inflated in order: what
-  /// lies before `first` is skipped, and going back begins anew. Its end is checked with the last item.
+  /// Reads items [first, first + count) into `out`, which has exactly their size. A gzipped file is inflated in order:
+  /// what lies before `first` is skipped, and going back begins anew. Its end is checked with the last item.
   void read(std::int64_t first, std::int64_t count, std::span<std::uint8_t> out);
 
 private:
@@ -44,7 +44,7 @@ struct IdxArray {
   std::vector<std::int64_t> shape;
   std::vector<std::uint8_t> values;
 };
-/// A whole file, with the errors of IdxFile.
+/// Reads a whole file, with the errors of IdxFile.
 IdxArray read_idx(const std::filesystem::path& path);
 
 }  // namespace couplet

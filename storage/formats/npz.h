@@ -16,10 +16,13 @@
 
 namespace couplet {
 
-/// An archive open for reading, compressed or not; another file is an error.
+/// Bytes that an archive takes besides its arrays' values, at most.
+inline constexpr std::uint64_t npz_overhead = 64 * 1024;
+
+/// Opens an archive, compressed or not, for reading; another file is an error.
 std::unique_ptr<ForeignFile> open_npz(const std::filesystem::path& path);
 
-/// An array [rows, row_shape...] to be written. Its rows are asked for in order, at most `rows_at_once` a call.
+/// An array [rows, row_shape...] to be written. Its rows are asked for in order, at most `rows_at_once` at a time.
 struct NpzArray {
   std::string name;
   ElementType type = ElementType::float32;  ///< not bfloat16, which NumPy lacks
@@ -30,8 +33,8 @@ struct NpzArray {
   std::function<void(std::int64_t first, std::int64_t count, std::span<std::byte> out)> read;
 };
 
-/// Publishes the arrays as an .npz file that numpy.load reads: stored, not compressed, without times, so that equal
-/// rows give equal bytes. Memory: `rows_at_once` rows of one array. An error of `read` is thrown on.
+/// Publishes the arrays as an .npz file that numpy.load reads. They are stored without compression and times, so that
+/// equal rows give equal bytes. `rows_at_once` rows of one array are held in memory. An error of `read` is thrown on.
 void write_npz(const std::filesystem::path& path, const std::vector<NpzArray>& arrays);
 
 }  // namespace couplet

@@ -13,19 +13,20 @@
 
 namespace couplet {
 
-/// A tensor's bytes, row-major, little-endian; `bytes` is owned by the caller while writing and by the file when read.
+/// A tensor's bytes, row-major and little-endian. While writing the caller owns them, after reading the file does.
 struct TensorView {
   ElementType type = ElementType::float32;
   std::vector<std::int64_t> shape;
   std::span<const std::byte> bytes;
 };
 
-/// Writes the tensors by name (sorted: equal content gives equal bytes) to `path` directly; publish with Pending.
+/// Writes the tensors in the order of their names, so that equal content gives equal bytes, to `path`, a temporary name
+/// to be published with Pending.
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
-/// A safetensors file read whole. A truncated file, overlapping or missing ranges, a type we do not read, or a header
-/// that is no JSON are errors that name the file and the tensor.
+/// A safetensors file, read whole. A truncated file, overlapping or missing ranges, a type that we do not read, or a
+/// header that is no JSON are errors that name the file and the tensor.
 class Safetensors {
 public:
   explicit Safetensors(const std::filesystem::path& path);
@@ -35,7 +36,8 @@ public:
 
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  /// The tensor of that name; an error names the file and the nearest names it does hold.
+  /// Returns the tensor of that name. An unknown one is an error that names the file and the nearest names that it
+  /// holds.
   const TensorView& at(const std::string& name) const;
 
 private:

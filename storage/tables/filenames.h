@@ -1,4 +1,4 @@
-// Every file name the tables own is made and parsed here.
+// The names of the files in tables are made and parsed here.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ std::string shard_name(std::int64_t index, std::int64_t shards);
 struct ShardName {
   std::int64_t index = 0, shards = 0;
 };
-/// The inverse; nothing for any other text, also where index >= shards.
+/// The inverse. Returns nothing for any other text, nor where index >= shards.
 std::optional<ShardName> parse_shard_name(std::string_view name);
 
 }  // namespace couplet

@@ -1,6 +1,6 @@
-// One HDF5 file of rows: a few plain contiguous data sets ("columns") with the row on axis 0, a checksum for every
-// block of rows, attributes that say where the rows come from. Data-set shards and coupling shards are both row shards.
-// The format is specified in docs/row-shards.md.
+// An HDF5 file of rows. It holds a few plain contiguous data sets ("columns") with the row on axis 0, a checksum for
+// every block of rows, and attributes that say where the rows come from. Data-set shards and coupling shards are row
+// shards. docs/row-shards.md specifies the format.
 #pragma once
 
 #include "storage/files/file_handle.h"
@@ -18,11 +18,11 @@
 namespace couplet {
 
 /// A shard open for reading. Every byte that `read` and `scatter` return was checked against its block's checksum,
-/// unless the shard was opened not to.
+/// unless the shard was opened without checks.
 class RowShard {
 public:
-  /// Opens and checks format, version, shapes. A newer format version, a truncated or foreign file is an error that
-  /// says so.
+  /// Opens the file and checks format, version and shapes. A newer format version and a truncated or foreign file are
+  /// errors that say so.
   explicit RowShard(const std::filesystem::path& path, const std::string& expected_format, bool verify = true);
   ~RowShard();
   RowShard(RowShard&&) noexcept;
@@ -32,7 +32,7 @@ public:
   const ShardHeader& header() const;
   const nlohmann::json& summary() const;
   const std::vector<Column>& columns() const;
-  /// Index of a column; an error names the file and the columns there are.
+  /// Returns the index of a column. An unknown one is an error that names the file and its columns.
   std::size_t column(const std::string& name) const;
 
   /// Reads rows [first, first + count) of the shard (its own numbers) into `out`, which has exactly their size.
@@ -40,14 +40,14 @@ public:
   /// whole blocks copy nothing besides. Safe to call from several threads.
   void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
 
-  /// The same, each row to a place of its own: row first + i to rows[i].
+  /// The same, but each row goes to a place of its own: row first + i to rows[i].
   void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> rows) const;
 
-  /// Byte of the file at which a column's row 0 lies; the rows follow each other.
+  /// The byte of the file at which a column's row 0 lies. The rows follow each other.
   std::uint64_t offset(std::size_t column) const;
   /// The stored checksum of each block of a column.
   std::span<const std::uint64_t> checksums(std::size_t column) const;
-  /// The open file itself, for reading past rows and checks. Lives as long as the shard.
+  /// The open file itself, for reading past rows and checks. It lives as long as the shard.
   const FileHandle& file() const;
 
 private:

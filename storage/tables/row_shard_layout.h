@@ -27,13 +27,15 @@ struct Column {
 struct ShardHeader {
   std::string format;  ///< "couplet-dataset" or "couplet-coupling"
   int format_version = 1;
-  std::int64_t first_row = 0;  ///< of the table's global row numbers
+  std::int64_t first_row = 0;  ///< its first row, by the table's global numbers
   std::int64_t rows = 0;
-  std::int64_t block_rows = 0;  ///< rows a checksum covers
+  std::int64_t block_rows = 0;  ///< rows that a checksum covers
   nlohmann::json provenance;    ///< what the rows were made from; equal in all shards of a table
 };
 
-/// The newest format version this program writes and reads.
+/// The bytes of a shard over those of its rows, at most: it holds metadata and checksums besides.
+inline constexpr double shard_overhead = 1.02;
+/// The newest format version that this program writes and reads.
 inline constexpr int newest_shard_version = 1;
 inline constexpr const char* checksum_group = "checksums";
 

@@ -13,17 +13,17 @@
 
 namespace couplet {
 
-/// Writes a shard under `path` (a temporary name: publish it with Pending). Equal rows give equal bytes: no times
-/// stored.
+/// Writes a shard to `path`, a temporary name to be published with Pending. No times are stored: equal rows give equal
+/// bytes.
 class RowShardWriter {
 public:
   RowShardWriter(const std::filesystem::path& path, ShardHeader header, std::vector<Column> columns);
   ~RowShardWriter();
-  /// Rows [first, first + rows) of the shard (counted from its own start), whole rows of column `column`.
-  /// Each column's rows are written in order, without holes.
+  /// Writes whole rows of a column from row `first` of the shard on, counted from its own start. Each column's rows are
+  /// written in order, without holes.
   void write(std::size_t column, std::int64_t first, std::span<const std::byte> bytes);
-  /// Stores the checksums and `summary` (per-shard sums and counts; attribute "summary", JSON) and closes the file.
-  /// Fails if a row of any column was not written.
+  /// Stores the checksums and `summary` (sums and counts over the shard, as the JSON attribute "summary") and closes
+  /// the file. Fails if a row of any column was not written.
   void finish(const nlohmann::json& summary);
 
 private:

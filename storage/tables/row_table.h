@@ -16,18 +16,20 @@ namespace couplet {
 
 /// How a table is read.
 struct ReadOptions {
-  bool verify = true;               ///< compare the checksum of every block that rows are read from
-  std::filesystem::path cache_dir;  ///< shards are copied here before they are read; empty: read where they lie
-  std::uint64_t cache_bytes = 0;    ///< that the copies may take
-  std::function<void(const std::string&)> note = [](const std::string&) {};  ///< what a user should know, a line
+  bool verify = true;  ///< the checksum of every block that rows are read from is compared
+  std::filesystem::path
+      cache_dir;                  ///< shards are copied here before they are read; empty: they are read where they lie
+  std::uint64_t cache_bytes = 0;  ///< bytes that the copies may take
+  std::function<void(const std::string&)> note = [](const std::string&) {
+  };  ///< is called with what a user should know, a line
 };
 
-/// A finished table open for reading by global row number. All shards are opened and checked once, here; with a cache,
-/// those that are not in it yet are copied first.
+/// A finished table open for reading by global row number. The constructor opens and checks all shards; with a cache,
+/// it first copies those that are not in it yet.
 class RowTable {
 public:
-  /// Refuses, naming both sides: no manifest, another format, a newer version, shards that are missing or of another
-  /// provenance.
+  /// Refuses, naming both sides, a table without a manifest, of another format or a newer version, and shards that are
+  /// missing or of another provenance.
   RowTable(const std::filesystem::path& directory, const std::string& expected_format, const ReadOptions& options = {});
 
   const std::filesystem::path& path() const { return directory_; }
@@ -40,13 +42,13 @@ public:
   const std::vector<Column>& columns() const { return shards_.front().columns(); }
   std::size_t column(const std::string& name) const { return shards_.front().column(name); }
   const RowShard& shard(std::int64_t index) const { return shards_.at(static_cast<std::size_t>(index)); }
-  /// Content hash of the table: of its shards' hashes in order.
+  /// The content hash of the table, which is that of its shards' hashes in order.
   std::string content_hash() const;
 
-  /// Rows [first, first + count) by global number, across shards.
+  /// Reads rows [first, first + count) by global number, across shards.
   void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
 
-  /// The same, each row to a place of its own: row first + i to rows[i].
+  /// The same, but each row goes to a place of its own: row first + i to rows[i].
   void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> rows) const;
 
 private:

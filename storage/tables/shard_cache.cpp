@@ -19,15 +19,15 @@ constexpr const char* extension = ".h5";
 constexpr std::size_t piece_bytes = std::size_t{1} << 20;
 
 /// The turn of one process; the kernel ends it when the process dies.
-class Turn {
+class CacheLock {
 public:
-  explicit Turn(const FileHandle& lock) : descriptor_(lock.descriptor()) {
+  explicit CacheLock(const FileHandle& lock) : descriptor_(lock.descriptor()) {
     while (::flock(descriptor_, LOCK_EX) != 0)
       if (errno != EINTR) fail("storage.cache-dir: its lock cannot be taken: {}", errno_text(errno));
   }
-  ~Turn() { ::flock(descriptor_, LOCK_UN); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
+  ~CacheLock() { ::flock(descriptor_, LOCK_UN); }
+  CacheLock(const CacheLock&) = delete;
+  CacheLock& operator=(const CacheLock&) = delete;
 
 private:
   int descriptor_;
@@ -71,14 +71,14 @@ ShardCache::ShardCache(std::filesystem::path directory, std::uint64_t bytes, std
       table_(std::move(table)),
       note_(std::move(note)),
       lock_(open_lock(directory_)) {
-  const Turn turn(lock_);
+  const CacheLock held(lock_);
   remove_leftovers(directory_);
 }
 
 std::filesystem::path ShardCache::copy_of(const std::filesystem::path& shard, const std::string& hash,
                                           std::uint64_t bytes, bool check) {
   const fs::path kept = directory_ / (hash + extension);
-  const Turn turn(lock_);
+  const CacheLock held(lock_);
   try {
     if (fs::exists(kept)) {
       if (fs::file_size(kept) == bytes && (!check || hash_file(kept) == hash)) {

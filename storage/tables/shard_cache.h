@@ -12,18 +12,18 @@
 namespace couplet {
 
 /// A copy is named by the content hash of its shard and made under a temporary name; it is published only if its bytes
-/// have that hash. Processes take turns: one looks, makes room and copies while the others wait.
+/// have that hash. One process at a time looks, makes room and copies while the others wait.
 class ShardCache {
 public:
   using Note = std::function<void(const std::string&)>;
 
-  /// Makes the directory; one that cannot be made or written to is an error. `bytes`: what all copies may take.
-  /// `table`: content hashes of the shards that will be asked for, which do not make room for each other. `note` is
-  /// told why a shard is not kept here.
+  /// Makes the directory; one that cannot be made or written to is an error. All copies together may take `bytes`.
+  /// `table` holds the content hashes of the shards that will be asked for, which do not make room for each other.
+  /// `note` is called with the reason where a shard is not kept here.
   ShardCache(std::filesystem::path directory, std::uint64_t bytes, std::set<std::string> table, Note note);
 
-  /// The copy of `shard`, of this content hash and size; `shard` itself where it does not fit or cannot be copied.
-  /// `check`: a copy that is there already is compared with its hash, not with its size only.
+  /// Returns the copy of `shard`, which has this content hash and size, or `shard` itself where it does not fit or
+  /// cannot be copied. With `check`, a copy that is there already is compared with its hash, not with its size only.
   std::filesystem::path copy_of(const std::filesystem::path& shard, const std::string& hash, std::uint64_t bytes,
                                 bool check);
   /// Removes a copy that turned out to be damaged.
@@ -38,7 +38,7 @@ private:
   std::set<std::string> table_;
   Note note_;
   FileHandle lock_;
-  bool full_ = false;  ///< the disk was full, or the bound was reached: no further copies
+  bool full_ = false;  ///< the disk was full or the bound was reached, so that no further copies are made
 };
 
 }  // namespace couplet

@@ -9,7 +9,7 @@
 
 namespace couplet {
 
-/// Rows [first, last] of a column, in the shard's own numbers.
+/// Rows [first, last] of a column, by the shard's own numbers.
 struct RowRange {
   std::size_t column = 0;
   std::int64_t first = 0, last = 0;
@@ -21,8 +21,8 @@ struct ShardScan {
   std::vector<RowRange> nonfinite;  ///< rows with NaN or infinite values, neighbours joined
 };
 
-/// Reads the file once, in the order of its bytes; memory: one piece of 256 KiB. Damage is reported, not thrown; a file
-/// that cannot be read is an error.
+/// Reads the file once, in the order of its bytes, with one piece of 256 KiB in memory. Damage is reported, not thrown;
+/// a file that cannot be read is an error.
 ShardScan scan_shard(const RowShard& shard);
 
 }  // namespace couplet

@@ -1,4 +1,4 @@
-// The columns of a table, read like the arrays of a file made elsewhere.
+// The columns of a table, as the arrays of a file that was made elsewhere are read.
 #pragma once
 
 #include "storage/formats/foreign_array.h"

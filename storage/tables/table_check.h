@@ -1,4 +1,4 @@
-// What is wrong with a table: every file against its own checksums and against the manifest. Nothing is changed.
+// What is wrong with a table. Every file is compared with its own checksums and with the manifest; nothing is changed.
 #pragma once
 
 #include "storage/tables/row_shard.h"
@@ -15,10 +15,10 @@ namespace couplet {
 
 struct Problem {
   std::string file;  ///< its name in the table's directory
-  std::string what;  ///< with the rows, where it is about rows
+  std::string what;  ///< what is wrong; with the rows, where it is about rows
 };
 
-/// What a directory holds, as against what it should.
+/// What a directory holds, compared with what it should hold.
 struct TableSurvey {
   std::filesystem::path directory;
   std::optional<nlohmann::json> manifest;  ///< nothing where it is missing or damaged
@@ -29,14 +29,13 @@ struct TableSurvey {
 /// Looks at the manifest and the names. Refuses a directory that holds neither a manifest nor a shard.
 TableSurvey survey_table(const std::filesystem::path& directory);
 
-/// What a shard's rows must be beyond their checksums (numbering, labels): the problems of a shard whose bytes are
-/// sound.
+/// Returns the problems of a shard whose bytes are sound: what its rows must fulfil besides (numbering, labels).
 using RowRules = std::function<std::vector<std::string>(const RowShard& shard)>;
 
-/// All problems of shard `index`; none if its file is missing (the survey says so). Without a manifest, shards are
-/// held against the first one that can be read. `quick`: header, size and place only, no rows are read.
+/// Returns all problems of shard `index`, or none if its file is missing, as the survey says so. Without a manifest,
+/// shards are compared with the first one that can be read. With `quick` only header, size and place are looked at.
 std::vector<Problem> check_shard(const TableSurvey& survey, std::int64_t index, bool quick, const RowRules& rules);
-/// All problems of one file that stands alone, without a manifest.
+/// Returns all problems of one file that stands alone, without a manifest.
 std::vector<Problem> check_file(const std::filesystem::path& path, bool quick, const RowRules& rules);
 
 }  // namespace couplet

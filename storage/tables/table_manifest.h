@@ -1,4 +1,4 @@
-// manifest.json of a table: written last, checked by every reader. docs/row-shards.md specifies it.
+// The manifest.json of a table, which is written last and checked by every reader. docs/row-shards.md specifies it.
 #pragma once
 
 #include "storage/tables/row_shard_layout.h"
@@ -11,8 +11,8 @@
 
 namespace couplet {
 
-/// Fixed row ranges: `rows` split into shards of `shard_rows` (the last one may be shorter), whatever the number of
-/// ranks.
+/// The rows of each shard: `rows` are split into shards of `shard_rows`, of which the last may be shorter, whatever the
+/// number of ranks.
 struct ShardPlan {
   std::int64_t rows = 0;
   std::int64_t shard_rows = 0;
@@ -22,32 +22,33 @@ struct ShardPlan {
   std::int64_t rows_of(std::int64_t shard) const;
 };
 
-/// "teacher.hash is "a", expected "b"; ...": in what a shard's facts differ from what they should be; "" if they are
+/// Says in what a shard's facts differ from the expected ones: "teacher.hash is "a", expected "b"; ..."; "" if they are
 /// equal.
 std::string facts_difference(const nlohmann::json& found, const nlohmann::json& expected);
-/// Everything about a shard that is the same in all shards of a table, and its place.
+/// What is the same in all shards of a table, and the place of this one.
 nlohmann::json shard_facts(const ShardHeader& header, const std::vector<Column>& columns);
 
-/// True if `directory` holds a whole shard `index` under its final name with this header (rows, provenance) and these
-/// columns. Otherwise false, with the reason in `why` ("missing", "made from another teacher: ...", "truncated").
+/// Returns true if `directory` holds a whole shard `index` under its final name with this header (rows, provenance) and
+/// these columns; else false, with the reason in `why` ("missing", "made from another teacher: ...", "truncated").
 bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
                        const ShardHeader& expected, const std::vector<Column>& columns, std::string& why);
 
-/// The manifest of a table. Refuses, with the reason: none, another format than `expected_format` ("": any), a newer
-/// version, a damaged or edited one, one whose rows and shards contradict each other.
+/// Reads the manifest of a table. Refuses, with the reason, a table without one, of another format than
+/// `expected_format`
+/// ("" stands for any) or a newer version, and a manifest that is damaged or edited or contradicts itself.
 nlohmann::json load_manifest(const std::filesystem::path& directory, const std::string& expected_format);
 ShardPlan manifest_plan(const nlohmann::json& manifest);
-/// What shard_facts must give for a shard that a manifest lists.
+/// What shard_facts must return for a shard that a manifest lists.
 nlohmann::json listed_facts(const nlohmann::json& manifest, std::int64_t index);
 
-/// The content of the table that a manifest closes: a hash of its shards' hashes.
+/// The content hash of the table that a manifest closes, which is that of its shards' hashes.
 std::string content_hash(const nlohmann::json& manifest);
-/// The same of the table in `directory`; "" where there is none, or a damaged one.
+/// The same for the table in `directory`; "" where there is none, or a damaged one.
 std::string table_hash(const std::filesystem::path& directory);
 
-/// Closes a table: opens every shard, checks that they belong together, writes manifest.json (last). The manifest holds
-/// format, version, rows, shard_rows, block_rows, columns, provenance, `summary`, and name, rows and content hash of
-/// every shard.
+/// Closes a table: opens every shard, checks that they belong together, and writes manifest.json last. It holds format,
+/// version, rows, shard_rows, block_rows, columns, provenance, `summary`, and name, rows and content hash of every
+/// shard.
 void publish_manifest(const std::filesystem::path& directory, const ShardPlan& plan, const std::string& format,
                       const nlohmann::json& summary);
 

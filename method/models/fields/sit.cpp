@@ -4,6 +4,7 @@
 #include "method/models/recompute.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/tensor/transformer_ops.h"
+#include "pipeline/tensor/weights.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -23,11 +24,6 @@ constexpr std::int64_t frequency_count = 128;  ///< of the time embedding: cosin
 constexpr double largest_period = 10000;
 constexpr double norm_eps = 1e-6;
 constexpr double embedding_std = 0.02;
-
-/// A module that only lends its name to what is registered in it ("attn" in "attn.qkv.weight").
-torch::nn::Module& add_scope(torch::nn::Module& parent, const std::string& name) {
-  return *parent.register_module(name, std::make_shared<torch::nn::Module>());
-}
 
 /// layer_norm(x)·(1 + scale) + shift, with one shift and scale a row. x: [N, T, channels]; shift, scale: [N, channels].
 at::Tensor modulated(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale) {

@@ -157,7 +157,7 @@ def stuck(cases):
     expect(run.stages()["teacher"], "running")
     # What one rank does alone may take its time.
     run.note("teacher", 0, state="waiting", seconds=500, what="barrier")
-    run.note("teacher", 1, state="busy", seconds=500, what="hashing the teacher's weights")
+    run.note("teacher", 1, state="alone", seconds=500, what="hashing the teacher's weights")
     expect(run.stages()["teacher"], "running")
     run.note("teacher", 1, state="waiting", seconds=400, what="broadcast of Float [3]")
     expect(run.stages()["teacher"], "stuck", "all ranks wait", "rank 0", "barrier")

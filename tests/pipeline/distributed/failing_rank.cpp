@@ -37,11 +37,11 @@ void misbehave(const std::string& end, double timeout) {
   if (end == "stopped") std::raise(SIGSTOP);
   if (end == "loops") loop_for_ever();
   if (end == "busy") {
-    const Busy busy("counting sheep");
+    const WorkingAlone alone("counting sheep");
     sleep_for(2 * timeout);
   }
   if (end == "busy-and-stopped") {
-    const Busy busy("counting sheep");
+    const WorkingAlone alone("counting sheep");
     std::raise(SIGSTOP);
   }
   for (int i = 0; end == "slow" && i < 8; ++i) {
@@ -77,8 +77,8 @@ int main(int count, char** words) {
     const double timeout = count > 3 ? std::atof(words[3]) : 0;
     std::optional<Watchdog> watchdog;
     if (count > 3)
-      watchdog.emplace(make_board(*communicator, words[2], "test"), communicator->rank(), communicator->size(),
-                       timeout);
+      watchdog.emplace(make_heartbeat_files(*communicator, words[2], "test"), communicator->rank(),
+                       communicator->size(), timeout);
     return work(*communicator, count > 1 ? words[1] : "", timeout);
   } catch (const Error& error) {
     fmt::print(stderr, "{}\n", error.what());

@@ -9,7 +9,7 @@ using State = Activity::State;
 
 constexpr Patience patience{.timeout = 600};  // 598 s of waiting, 596 s of computing, 150 s of silence
 
-RankRecord record(int rank, const Activity& activity) {
+Heartbeat record(int rank, const Activity& activity) {
   return {rank, "node-" + std::to_string(rank), 100 + rank, 1, 0, activity};
 }
 
@@ -28,7 +28,7 @@ Activity computing(double seconds, std::int64_t collectives) {
 
 /// Rank 0 has waited for the 17th collective long enough.
 std::string judged(const std::vector<RankView>& others) {
-  return absence(record(0, waiting(598, 17)), others, patience).value_or("");
+  return reason_to_end(record(0, waiting(598, 17)), others, patience).value_or("");
 }
 
 void expect_part(const std::string& text, const std::string& part) {
@@ -48,17 +48,17 @@ TEST(Absence, IsNoneOfARankThatHasNotComputedForLong) {
 }
 
 TEST(Absence, IsNoneOfARankThatIsBusy) {
-  EXPECT_EQ(judged({alive(1, waiting(598, 17)), alive(2, {State::busy, 5000, 16, 0, "hashing", ""})}), "");
+  EXPECT_EQ(judged({alive(1, waiting(598, 17)), alive(2, {State::alone, 5000, 16, 0, "hashing", ""})}), "");
 }
 
 TEST(Absence, IsNotCoveredByAnotherThatIsBusy) {
-  const std::string text = judged({alive(1, computing(600, 16)), alive(2, {State::busy, 5000, 16, 0, "hashing", ""})});
+  const std::string text = judged({alive(1, computing(600, 16)), alive(2, {State::alone, 5000, 16, 0, "hashing", ""})});
   expect_part(text, "rank 1 did not arrive");
   EXPECT_EQ(text.find("rank 2"), std::string::npos) << text;
 }
 
 TEST(Absence, NamesTheRankWithoutASignOfLifeWhateverItDid) {
-  for (const Activity& last : {computing(1, 16), waiting(1, 17), Activity{State::busy, 1, 16, 0, "hashing", ""}}) {
+  for (const Activity& last : {computing(1, 16), waiting(1, 17), Activity{State::alone, 1, 16, 0, "hashing", ""}}) {
     const std::string text = judged({{1, record(1, last), 200}, alive(2, waiting(598, 17))});
     expect_part(text, "rank 1 did not arrive");
     expect_part(text, "process 101 on node-1 gives no sign of life");

@@ -1,4 +1,4 @@
-#include "launch/slurm/job_book.h"
+#include "launch/slurm/submitted_jobs.h"
 
 #include "storage/files/text_tail.h"
 #include "storage/filesystem.h"
@@ -78,8 +78,8 @@ std::string StageJobView::nodes() const {
   return fmt::format("{}", fmt::join(all, ","));
 }
 
-JobBook::JobBook(const RunDirectory& run, Scheduler* scheduler,
-                 const std::function<bool(const std::string& stage)>& unfinished) {
+SubmittedJobs::SubmittedJobs(const RunDirectory& run, Scheduler* scheduler,
+                             const std::function<bool(const std::string& stage)>& unfinished) {
   const SlurmFiles files(run);
   const auto all = read_jobs(files);
   for (const SubmittedJob& job : all) stages_[job.job] = job.stage;
@@ -88,7 +88,7 @@ JobBook::JobBook(const RunDirectory& run, Scheduler* scheduler,
   for (auto& [stage, view] : views_) read_notes(files, view);
 }
 
-void JobBook::ask(Scheduler& scheduler, const std::function<bool(const std::string&)>& unfinished) {
+void SubmittedJobs::ask(Scheduler& scheduler, const std::function<bool(const std::string&)>& unfinished) {
   std::vector<std::string> ids;
   for (const auto& [stage, view] : views_)
     if (unfinished(stage)) ids.push_back(view.submitted.job);
@@ -112,12 +112,12 @@ void JobBook::ask(Scheduler& scheduler, const std::function<bool(const std::stri
   if (const auto accounted = scheduler.accounting(unknown)) hand_out(*accounted, views_, &StageJobView::accounted);
 }
 
-const StageJobView* JobBook::of(const std::string& stage) const {
+const StageJobView* SubmittedJobs::of(const std::string& stage) const {
   const auto found = views_.find(stage);
   return found == views_.end() ? nullptr : &found->second;
 }
 
-std::string JobBook::stage_of(const std::string& job) const {
+std::string SubmittedJobs::stage_of(const std::string& job) const {
   const auto found = stages_.find(job);
   return found == stages_.end() ? "" : found->second;
 }

@@ -1,4 +1,4 @@
-#include "pipeline/liveness/rank_board.h"
+#include "pipeline/liveness/heartbeat_files.h"
 
 #include "storage/clock.h"
 #include "storage/files/atomic_file.h"
@@ -22,25 +22,25 @@
 namespace couplet {
 namespace {
 
-constexpr std::size_t record_bytes = 2048;  // always: a record is written over the one before in one call
+constexpr std::size_t heartbeat_bytes = 2048;  // always, so that a heartbeat is written over the one before in one call
 constexpr std::size_t hash_digits = 16;
 constexpr std::size_t text_bytes = 200;  // of each text at most
 
-constexpr std::array state_names{"computing", "busy", "waiting", "ended"};
+constexpr std::array state_names{"computing", "alone", "waiting", "ended"};
 
 std::string hash_of(std::string_view text) {
   return fmt::format("{:016x}", hash64(std::as_bytes(std::span(text.data(), text.size()))));
 }
 
-/// "HASH {json}", filled up with spaces; the hash tells a record that was read while it was written.
-std::string to_text(const RankRecord& record, const std::string& job) {
-  const Activity& activity = record.activity;
+/// "HASH {json}", filled up with spaces. The hash shows whether a heartbeat was read while it was being written.
+std::string to_text(const Heartbeat& heartbeat, const std::string& job) {
+  const Activity& activity = heartbeat.activity;
   const nlohmann::json json = {{"job", job},
-                               {"rank", record.rank},
-                               {"host", record.host.substr(0, text_bytes)},
-                               {"process", record.process},
-                               {"beat", record.beat},
-                               {"time", record.time},
+                               {"rank", heartbeat.rank},
+                               {"host", heartbeat.host.substr(0, text_bytes)},
+                               {"process", heartbeat.process},
+                               {"number", heartbeat.number},
+                               {"time", heartbeat.time},
                                {"state", state_names[static_cast<std::size_t>(activity.state)]},
                                {"seconds", activity.seconds},
                                {"collectives", activity.collectives},
@@ -50,40 +50,40 @@ std::string to_text(const RankRecord& record, const std::string& job) {
                                {"rate", activity.rate}};
   // Texts may have been cut within a character.
   std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  text.resize(record_bytes - hash_digits - 2, ' ');
+  text.resize(heartbeat_bytes - hash_digits - 2, ' ');
   return hash_of(text) + " " + text + "\n";
 }
 
-/// The record and the job it is of.
-std::optional<std::pair<RankRecord, std::string>> parse(const std::string& text) {
-  if (text.size() != record_bytes) return std::nullopt;
-  const std::string body = text.substr(hash_digits + 1, record_bytes - hash_digits - 2);
+/// The heartbeat, and the job that it belongs to.
+std::optional<std::pair<Heartbeat, std::string>> parse(const std::string& text) {
+  if (text.size() != heartbeat_bytes) return std::nullopt;
+  const std::string body = text.substr(hash_digits + 1, heartbeat_bytes - hash_digits - 2);
   if (!text.starts_with(hash_of(body) + " ")) return std::nullopt;
   const auto json = nlohmann::json::parse(body, nullptr, false);
   if (!json.is_object()) return std::nullopt;
-  RankRecord record;
-  record.rank = json.value("rank", 0);
-  record.host = json.value("host", "");
-  record.process = json.value("process", std::int64_t{0});
-  record.beat = json.value("beat", std::int64_t{0});
-  record.time = json.value("time", 0.0);
+  Heartbeat heartbeat;
+  heartbeat.rank = json.value("rank", 0);
+  heartbeat.host = json.value("host", "");
+  heartbeat.process = json.value("process", std::int64_t{0});
+  heartbeat.number = json.value("number", std::int64_t{0});
+  heartbeat.time = json.value("time", 0.0);
   const std::string state = json.value("state", "");
   for (std::size_t i = 0; i < state_names.size(); ++i)
-    if (state == state_names[i]) record.activity.state = static_cast<Activity::State>(i);
-  record.activity.seconds = json.value("seconds", 0.0);
-  record.activity.collectives = json.value("collectives", std::int64_t{0});
-  record.activity.waits_for = json.value("waits_for", std::int64_t{0});
-  record.activity.what = json.value("what", "");
-  record.activity.step = json.value("step", "");
-  record.activity.rate = json.value("rate", 0.0);
-  return std::pair(record, json.value("job", ""));
+    if (state == state_names[i]) heartbeat.activity.state = static_cast<Activity::State>(i);
+  heartbeat.activity.seconds = json.value("seconds", 0.0);
+  heartbeat.activity.collectives = json.value("collectives", std::int64_t{0});
+  heartbeat.activity.waits_for = json.value("waits_for", std::int64_t{0});
+  heartbeat.activity.what = json.value("what", "");
+  heartbeat.activity.step = json.value("step", "");
+  heartbeat.activity.rate = json.value("rate", 0.0);
+  return std::pair(heartbeat, json.value("job", ""));
 }
 
-/// A record's text; nothing of it if it cannot be read.
+/// The text of a heartbeat's file; "" if it cannot be read.
 std::string read_text(const fs::path& path, double& changed) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) return "";
-  std::string text(record_bytes, '\0');
+  std::string text(heartbeat_bytes, '\0');
   const ssize_t count = ::pread(file, text.data(), text.size(), 0);
   struct stat status {};
   if (::fstat(file, &status) == 0)
@@ -95,12 +95,12 @@ std::string read_text(const fs::path& path, double& changed) {
 
 }  // namespace
 
-RankRecord RankRecord::own(int rank, std::int64_t beat) {
+Heartbeat Heartbeat::own(int rank, std::int64_t number) {
   static const std::string host = host_name();
-  return {rank, host, ::getpid(), beat, unix_now(), current_activity()};
+  return {rank, host, ::getpid(), number, unix_now(), current_activity()};
 }
 
-void RankBoard::clear() const {
+void HeartbeatFiles::clear() const {
   fs::create_directories(directory_);
   for (const auto& entry : fs::directory_iterator(directory_)) {
     const std::string file = entry.path().filename().string();
@@ -108,63 +108,63 @@ void RankBoard::clear() const {
   }
 }
 
-// Opened and closed each time: on NFS that carries it to the server, and makes readers look there.
-bool RankBoard::write(const RankRecord& record) const {
-  const std::string text = to_text(record, job_);
-  const int file = ::open(record_path(record.rank).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+// The file is opened and closed each time: on NFS that sends the text to the server, and readers look for it there.
+bool HeartbeatFiles::write(const Heartbeat& heartbeat) const {
+  const std::string text = to_text(heartbeat, job_);
+  const int file = ::open(rank_path(heartbeat.rank).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
   if (file < 0) return false;
   const bool written = ::pwrite(file, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
   return ::close(file) == 0 && written;
 }
 
-std::optional<RankRecord> RankBoard::read(int rank) const {
+std::optional<Heartbeat> HeartbeatFiles::read(int rank) const {
   double changed = 0;
-  auto found = parse(read_text(record_path(rank), changed));
+  auto found = parse(read_text(rank_path(rank), changed));
   if (!found || found->second != job_) return std::nullopt;
   return std::move(found->first);
 }
 
-std::map<std::string, std::vector<RankRecord>> RankBoard::read_all(
+std::map<std::string, std::vector<Heartbeat>> HeartbeatFiles::read_all(
     const fs::path& directory, const std::function<bool(const std::string& name)>& wanted) {
-  std::map<std::string, std::map<std::string, std::vector<RankRecord>>> jobs;  // by board, then job
+  std::map<std::string, std::map<std::string, std::vector<Heartbeat>>> jobs;  // by name, then job
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
     const std::string name = entry.path().stem().string(), rank = entry.path().extension().string();
-    const bool is_record = rank.size() > 1 && rank.find_first_not_of("0123456789", 1) == std::string::npos;
-    if (!is_record || !wanted(name)) continue;
+    const bool is_heartbeat = rank.size() > 1 && rank.find_first_not_of("0123456789", 1) == std::string::npos;
+    if (!is_heartbeat || !wanted(name)) continue;
     double changed = 0;
     auto found = parse(read_text(entry.path(), changed));
     if (!found) continue;
     found->first.time = std::max(found->first.time, changed);
     jobs[name][found->second].push_back(std::move(found->first));
   }
-  std::map<std::string, std::vector<RankRecord>> boards;
-  const auto last_beat = [](const auto& job) { return std::ranges::max(job.second, {}, &RankRecord::time).time; };
+  std::map<std::string, std::vector<Heartbeat>> found_by_name;
+  const auto last_time = [](const auto& job) { return std::ranges::max(job.second, {}, &Heartbeat::time).time; };
   for (auto& [name, by_job] : jobs) {
-    boards[name] = std::ranges::max_element(by_job, {}, last_beat)->second;
-    std::ranges::sort(boards[name], {}, &RankRecord::rank);
+    found_by_name[name] = std::ranges::max_element(by_job, {}, last_time)->second;
+    std::ranges::sort(found_by_name[name], {}, &Heartbeat::rank);
   }
-  return boards;
+  return found_by_name;
 }
 
-bool RankBoard::announce_end(const std::string& reason) const {
+bool HeartbeatFiles::announce_end(const std::string& reason) const {
   const int file = ::open(end_path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (file < 0) return errno != EEXIST;  // a directory that is gone is no reason to be silent
+  if (file < 0) return errno != EEXIST;  // where the directory is gone, the reason is printed all the same
   const std::string line = reason + "\n";
   [[maybe_unused]] const ssize_t written = ::write(file, line.data(), line.size());
   ::close(file);
   return true;
 }
 
-bool RankBoard::end_announced() const {
+bool HeartbeatFiles::end_announced() const {
   return ::access(end_path().c_str(), F_OK) == 0;
 }
 
-fs::path RankBoard::record_path(int rank) const {
+fs::path HeartbeatFiles::rank_path(int rank) const {
   return directory_ / fmt::format("{}.{}", name_, rank);
 }
 
-fs::path RankBoard::end_path() const {
+fs::path HeartbeatFiles::end_path() const {
   return directory_ / (fmt::format("{}.{}.end", name_, job_));
 }
 
