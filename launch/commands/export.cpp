@@ -21,20 +21,21 @@ namespace couplet {
 namespace {
 
 CommandSyntax export_syntax() {
-  return {.name = "export",
-          .arguments = "",
-          .summary = "write a trained model's weights for apple/ml-tarflow or willisma/SiT",
-          .flags = {{"run-dir", "DIR", "the run directory"},
-                    {"model", "NAME", "teacher, or a student: nf-0, independent-0"},
-                    {"raw", "", "the weights as trained, instead of their moving average (EMA)"},
-                    {"output", "FILE", "file to write, .safetensors or .pt; it must not exist"}},
-          .takes_keys = false,
-          .notes =
-              "A teacher is written for ml-tarflow's transformer_flow.Model, a student for SiT's models.SiT, which\n"
-              "then runs from noise at t = 0 to data at t = 1: time and sign are folded into the weights.\n"
-              "torch.load reads a .pt file with weights_only = True; load_state_dict takes either strictly. The\n"
-              "arguments that construct the model are printed; they also stand in a .safetensors file's metadata,\n"
-              "and beside a .pt file in FILE.json.\n"};
+  return {
+      .name = "export",
+      .arguments = "",
+      .summary = "write a trained model's weights for apple/ml-tarflow or willisma/SiT",
+      .flags = {{"run-dir", "DIR", "the run directory"},
+                {"model", "NAME", "teacher, or a student: nf-0, independent-0"},
+                {"ema", "RATE", "the weights averaged at that rate; 0: the raw ones (the first rate of its training)"},
+                {"output", "FILE", "file to write, .safetensors or .pt; it must not exist"}},
+      .takes_keys = false,
+      .notes =
+          "A teacher is written for ml-tarflow's transformer_flow.Model, a student for SiT's models.SiT, which\n"
+          "then runs from noise at t = 0 to data at t = 1: time and sign are folded into the weights.\n"
+          "torch.load reads a .pt file with weights_only = True; load_state_dict takes either strictly. The\n"
+          "arguments that construct the model are printed; they also stand in a .safetensors file's metadata,\n"
+          "and beside a .pt file in FILE.json.\n"};
 }
 
 /// A model in its publishers' terms.
@@ -108,7 +109,7 @@ std::string construction(const PeerModel& model) {
   return fmt::format("{}({})", model.constructor, fmt::join(words, ", "));
 }
 
-std::map<std::string, std::string> metadata(const PeerModel& model, const StageRecord& record, bool raw) {
+std::map<std::string, std::string> metadata(const PeerModel& model, const StageRecord& record, double ema) {
   auto all = model.remarks;
   for (const auto& [name, value] : model.arguments) all[name] = value;
   all["peer"] = model.repository;
@@ -116,7 +117,7 @@ std::map<std::string, std::string> metadata(const PeerModel& model, const StageR
   all["program"] = fmt::format("couplet {}", COUPLET_VERSION);
   all["stage"] = record.stage;
   all["fingerprint"] = record.fingerprint;
-  all["weights"] = raw ? "raw" : "EMA";
+  all["weights"] = ema == 0 ? "raw" : fmt::format("EMA of rate {}", ema);
   return all;
 }
 
@@ -136,12 +137,14 @@ int export_command(const std::vector<std::string>& words) {
   const Config& config = opened.config;
   const StageNode node = trained_model(opened.view(), name);
   const DatasetShape shape = dataset_shape(RowTable(run.train_images(), dataset_format));
-  const bool raw = line.has("raw");
-  const auto weights = run.stage(node.name) / (raw ? "weights.safetensors" : "ema.safetensors");
-  const PeerModel model = node.kind == "teacher"
-                              ? teacher_for_peer(config, shape, weights)
-                              : student_for_peer(student_config(config, node.student), shape, weights);
-  const auto facts = metadata(model, read_record(run.stage(node.name)).value(), raw);
+  const bool is_teacher = node.kind == "teacher";
+  const StudentConfig student = is_teacher ? StudentConfig{} : student_config(config, node.student);
+  const std::vector<double>& rates = is_teacher ? config.teacher.training.ema : student.training.ema;
+  const double ema = line.number("ema", rates.front());
+  const auto weights = weights_file(run.stage(node.name), rates, ema);
+  const PeerModel model =
+      is_teacher ? teacher_for_peer(config, shape, weights) : student_for_peer(student, shape, weights);
+  const auto facts = metadata(model, read_record(run.stage(node.name)).value(), ema);
   if (output.extension() == ".pt") {
     publish_file(output.string() + ".json", nlohmann::json(facts).dump(2) + "\n");
     publish_torch_file(output, model.tensors);

@@ -35,6 +35,7 @@ CommandSyntax sample_syntax() {
                 {"output", "PATH", "FILE.png, FILE.npz or a folder"},
                 {"overwrite", "", "replace an output that exists"},
                 {"model", "NAME", "teacher, or a student: nf-0, independent-0 (nf-0)"},
+                {"ema", "RATE", "its weights averaged at that rate; 0: the raw ones (the first rate of its training)"},
                 {"count", "N", "samples (100)"},
                 {"labels", "LIST", "classes, used in turn; data: as often as in the data, as scored (every class)"},
                 {"seed", "N", "of the noise; equal seeds give equal noise for all models (0)"},
@@ -83,6 +84,17 @@ void apply(Config& config, const CommandLine& line, const std::string& flag, con
   set_value(config, {key, line.get(flag), "--" + flag});
 }
 
+/// The one number of --`flag`, whose checks are those of a key that lists such numbers; none without the flag.
+std::optional<double> number_of(const CommandLine& line, const std::string& flag, const std::string& key,
+                                const std::vector<double> EvaluateConfig::*list) {
+  if (!line.has(flag)) return std::nullopt;
+  Config config = default_config();
+  apply(config, line, flag, key);
+  const std::vector<double>& values = config.evaluate.*list;
+  if (values.size() != 1) refuse("--{} {}: expected one number", flag, line.get(flag));
+  return values.front();
+}
+
 /// Refuses the flags that are given of `flags`, for `why`.
 void exclude(const CommandLine& line, const std::vector<std::string>& flags, const std::string& why) {
   for (const std::string& flag : flags)
@@ -122,11 +134,11 @@ void parse_student(const CommandLine& line, SampleRequest& request) {
           fmt::format("is the teacher's; {} is a student", request.model));
   Config config = default_config();
   for (const auto& [flag, key] : student_flags) apply(config, line, flag, key);
-  apply(config, line, "guidance", "evaluate.guidance");
   const EvaluateConfig& wanted = config.evaluate;
-  if (wanted.guidance == 1)
+  const double scale = number_of(line, "guidance", "evaluate.guidance", &EvaluateConfig::guidance).value_or(1);
+  if (scale == 1)
     exclude(line, {"guidance-from", "guidance-to"}, "an interval of guidance needs --guidance G with G other than 1");
-  request.guidance = {wanted.guidance, wanted.guidance_from, wanted.guidance_to};
+  request.guidance = {scale, wanted.guidance_from, wanted.guidance_to};
   check(request.guidance);
   const std::string solver = line.get("solver", "euler");
   if (solver == "dopri5") {
@@ -155,6 +167,7 @@ void parse_teacher(const CommandLine& line, SampleRequest& request) {
 SampleRequest parse_sample_request(const CommandLine& line) {
   SampleRequest request;
   request.model = line.get("model", request.model);
+  request.ema = number_of(line, "ema", "evaluate.ema", &EvaluateConfig::ema);
   request.count = line.integer("count", request.count, 1);
   request.labels = parse_labels(line);
   request.seed = static_cast<std::uint64_t>(line.integer("seed", 0, 0));

@@ -60,7 +60,7 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
   at::set_num_threads(static_cast<int>(resolve_threads(config.pipeline, 1)));
   const c10::Device device = pick_device(config.pipeline.device, *communicator);
   const DatasetShape shape = dataset_shape(RowTable(run.train_images(), dataset_format));
-  TarFlow teacher = load_teacher(run, config.teacher, shape, device);
+  TarFlow teacher = load_teacher(run.teacher_ema(), config.teacher, shape, device);
   std::vector<at::Tensor> made;
   for (std::int64_t first = 0; first < noise.size(0); first += reversed_at_once) {
     const std::int64_t count = std::min(reversed_at_once, noise.size(0) - first);

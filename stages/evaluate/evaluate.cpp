@@ -58,7 +58,7 @@ void score_teacher(Evaluation& evaluation, const ScoreRequest& request) {
   StageContext& context = evaluation.context;
   const EvaluateConfig& config = evaluation.config();
   const bool is_pictured = request.key.sampling_seed == config.sampling_seeds[0];
-  TarFlow teacher = load_teacher(context.run, context.config.teacher, evaluation.shape, context.device);
+  TarFlow teacher = load_teacher(context.run.teacher_ema(), context.config.teacher, evaluation.shape, context.device);
   const TeacherSampling sampling{{config.teacher_guidance, config.teacher_annealed, config.teacher_temperature},
                                  denoising_std(context.config.teacher),
                                  config.precision};

@@ -72,7 +72,8 @@ const RealFeatures* Evaluation::real() {
 
 const StudentModel& Evaluation::student_model(double ema) {
   if (!model_ || model_ema_ != ema) {
-    const auto weights = student_weights(context.run, student_, context.node.student, context.node.seed, ema);
+    const auto directory = context.run.student(context.node.student, context.node.seed);
+    const auto weights = weights_file(directory, student_.training.ema, ema);
     model_ = load_student(weights, student_, shape, context.device);
     model_ema_ = ema;
   }

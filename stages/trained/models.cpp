@@ -46,7 +46,7 @@ ClassifierOptions classifier_options(const FeaturesConfig& config, const Dataset
   options.image_size = pixels[1];
   options.channels = config.channels;
   options.dimension = config.dimension;
-  options.num_classes = shape.labels();
+  options.classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   return options;
 }
@@ -69,7 +69,7 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   options.blocks = config.blocks;
   options.layers = config.layers;
   options.head_size = config.head_size;
-  options.num_classes = shape.labels();
+  options.classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   options.nvp = config.variant == "nvp";
   check(options);
@@ -84,9 +84,19 @@ double denoising_std(const TeacherConfig& config) {
   return config.noise == "gaussian" ? config.noise_std : 0;
 }
 
-TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
+std::filesystem::path weights_file(const std::filesystem::path& directory, const std::vector<double>& rates,
+                                   double ema) {
+  if (ema == 0) return directory / "weights.safetensors";
+  const auto found = std::ranges::find(rates, ema);
+  if (found == rates.end())
+    refuse("{}: no weights are averaged at the rate {}; there are averages of {}, and 0 takes the raw weights",
+           directory.string(), ema, fmt::join(rates, ", "));
+  return directory / ema_file(static_cast<std::size_t>(found - rates.begin()), ema);
+}
+
+TarFlow load_teacher(const std::filesystem::path& weights, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device) {
-  return with_weights(make_tarflow(teacher_options(config, shape), 0), run.teacher_ema(), device);
+  return with_weights(make_tarflow(teacher_options(config, shape), 0), weights, device);
 }
 
 FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape) {
@@ -97,7 +107,7 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
   options.channels = config.channels;
   options.depth = config.depth;
   options.heads = config.heads;
-  options.num_classes = shape.labels();
+  options.classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   find_field(config.field).check(options);
   return options;
@@ -110,18 +120,6 @@ std::shared_ptr<const Objective> student_objective(const StudentConfig& config) 
 
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
   return static_cast<std::uint64_t>(run_seed) + (static_cast<std::uint64_t>(student_seed + 1) << 32);
-}
-
-std::filesystem::path student_weights(const RunDirectory& run, const StudentConfig& config, const std::string& name,
-                                      std::int64_t seed, double ema) {
-  const std::filesystem::path directory = run.student(name, seed);
-  if (ema == 0) return directory / "weights.safetensors";
-  const std::vector<double>& rates = config.training.ema;
-  const auto found = std::ranges::find(rates, ema);
-  if (found == rates.end())
-    refuse("{}: there is no average of rate {}; the student {} was trained with student.ema = {}", directory.string(),
-           ema, name, fmt::join(rates, " "));
-  return directory / ema_file(static_cast<std::size_t>(found - rates.begin()), ema);
 }
 
 StudentModel load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,

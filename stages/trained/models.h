@@ -40,8 +40,12 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
 ImageNoise teacher_noise(const TeacherConfig& config);
 /// η of the denoising step that ends a teacher's sampling; 0: it has none, as it was not trained with Gaussian noise.
 double denoising_std(const TeacherConfig& config);
-/// The published teacher with its EMA weights, in evaluation mode on `device`.
-TarFlow load_teacher(const RunDirectory& run, const TeacherConfig& config, const DatasetShape& shape,
+/// The file of a trained model's weights in its stage's directory, averaged at the EMA rate; 0: the raw ones. A rate
+/// that is none of `rates`, those it was trained with, is refused.
+std::filesystem::path weights_file(const std::filesystem::path& directory, const std::vector<double>& rates,
+                                   double ema);
+/// A published teacher with these weights, in evaluation mode on `device`.
+TarFlow load_teacher(const std::filesystem::path& weights, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device);
 
 /// Checked by the field that the configuration names.
@@ -50,10 +54,6 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
-/// The file of a student's weights, averaged at the EMA rate; 0: the raw ones. A rate that the student has no average
-/// of is refused.
-std::filesystem::path student_weights(const RunDirectory& run, const StudentConfig& config, const std::string& name,
-                                      std::int64_t seed, double ema);
 /// A published student with these weights, in evaluation mode on `device`.
 StudentModel load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
                           c10::Device device);

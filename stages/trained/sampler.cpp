@@ -27,7 +27,7 @@ Sampler::Sampler(const RunView& view, const SampleRequest& request, c10::Device 
   const StageNode node = trained_model(view, request.model);
   shape_ = dataset_shape(RowTable(view.run.train_images(), dataset_format));
   require_labels(request.labels, shape_);
-  maker_ = node.kind == "teacher" ? teacher_maker(view.run, view.config) : student_maker(view, node);
+  maker_ = node.kind == "teacher" ? teacher_maker(view, node) : student_maker(view, node);
 }
 
 at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
@@ -45,25 +45,30 @@ Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
   return maker_(initial.to(device_));
 }
 
+std::filesystem::path Sampler::weights(const RunView& view, const StageNode& node,
+                                       const TrainingConfig& training) const {
+  return weights_file(view.run.stage(node.name), training.ema, request_.ema.value_or(training.ema.front()));
+}
+
 Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node) const {
   check(request_.guidance);
   const StudentConfig config = student_config(view.config, node.student);
-  const double ema = request_.ema.value_or(config.training.ema.front());
-  const StudentFlow flow(
-      load_student(student_weights(view.run, config, node.student, node.seed, ema), config, shape_, device_),
-      request_.guidance, view.config.evaluate.precision);
+  const StudentFlow flow(load_student(weights(view, node, config.training), config, shape_, device_), request_.guidance,
+                         view.config.evaluate.precision);
   return [flow, integration = request_.integration](const InitialNoise& initial) {
     return integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
   };
 }
 
-Sampler::Maker Sampler::teacher_maker(const RunDirectory& run, const Config& config) const {
-  const double noise_std = denoising_std(config.teacher);
+Sampler::Maker Sampler::teacher_maker(const RunView& view, const StageNode& node) const {
+  const TeacherConfig& config = view.config.teacher;
+  const double noise_std = denoising_std(config);
   if (!request_.denoise && noise_std == 0)
     refuse("the teacher of {} has no denoising step to leave out: it was trained without Gaussian noise",
-           run.root().string());
-  const TeacherSampling sampling{request_.teacher, request_.denoise ? noise_std : 0, config.evaluate.precision};
-  return [sampling, teacher = load_teacher(run, config.teacher, shape_, device_)](const InitialNoise& initial) mutable {
+           view.run.root().string());
+  const TeacherSampling sampling{request_.teacher, request_.denoise ? noise_std : 0, view.config.evaluate.precision};
+  TarFlow model = load_teacher(weights(view, node, config.training), config, shape_, device_);
+  return [sampling, teacher = std::move(model)](const InitialNoise& initial) mutable {
     return Integrated{sample_teacher(teacher, initial.z, initial.condition, sampling).images()};
   };
 }

@@ -26,7 +26,7 @@ struct LabelChoice {
 
 struct SampleRequest {
   std::string model = "nf-0";  ///< "teacher", or a student: name-seed
-  std::optional<double> ema;   ///< rate of a student's weights; 0: the raw ones; none: the first that it keeps
+  std::optional<double> ema;   ///< rate of the averaged weights; 0: the raw ones; none: the first of the training's
   std::int64_t count = 100;
   LabelChoice labels;
   std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
@@ -55,8 +55,9 @@ private:
   /// Of noise and condition on the device.
   using Maker = std::function<Integrated(const InitialNoise& initial)>;
 
+  std::filesystem::path weights(const RunView& view, const StageNode& node, const TrainingConfig& training) const;
   Maker student_maker(const RunView& view, const StageNode& node) const;
-  Maker teacher_maker(const RunDirectory& run, const Config& config) const;
+  Maker teacher_maker(const RunView& view, const StageNode& node) const;
 
   SampleRequest request_;
   c10::Device device_;

@@ -20,7 +20,7 @@ at::Tensor sample(const RunDirectory& run, const std::string& name, const Datase
   const Config config = resolve_config(run.config(), {});
   const StageNode node = trained_model(run, config, name);
   if (node.kind == "teacher") {
-    auto teacher = load_teacher(run, config.teacher, shape, at::kCPU);
+    auto teacher = load_teacher(run.teacher_ema(), config.teacher, shape, at::kCPU);
     return teacher->reverse(patchify(z, teacher->options().patch), labels);
   }
   const StudentFlow flow(load_student(run, config.student, node.coupling, node.seed, shape, at::kCPU), {}, "float32");

@@ -76,13 +76,13 @@ def check_model(program, run, model, torch_load):
     for raw in (False, True):
         own, _ = read(stage / ("weights.safetensors" if raw else "ema.safetensors"))
         path = run / f"{model}-{raw}.safetensors"
-        words = ("export", "--run-dir", run, "--model", model, *(["--raw"] if raw else []), "--output")
+        words = ("export", "--run-dir", run, "--model", model, *(["--ema", 0] if raw else []), "--output")
         output = program.works(*words, path)
         found, metadata = read(path)
         check_tensors(found, own)
         check(construct in output, f"{construct} in {output}")
         check(metadata["construct"] == construct, f"metadata {metadata}")
-        check(metadata["weights"] == ("raw" if raw else "EMA"), f"metadata {metadata}")
+        check(metadata["weights"].startswith("raw" if raw else "EMA of rate 0.9"), f"metadata {metadata}")
         pickle = run / f"{model}-{raw}.pt"
         program.works(*words, pickle)
         loaded = torch_load(pickle)
