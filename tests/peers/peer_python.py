@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A python3 that imports torch: COUPLET_PYTHON, or this one with LibTorch's wheel (stages/torch_without_cuda.py).
+"""A python3 that imports torch: COUPLET_PYTHON, or this one with LibTorch's wheel (torch_without_cuda.py).
 
 peer_python.py WHEEL COMPILER DIRECTORY SCRIPT [ARGUMENT ...] becomes that Python running SCRIPT; stand-ins for CUDA's libraries go to DIRECTORY.
 """
@@ -8,8 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "stages"))
-import torch_without_cuda  # noqa: E402
+import torch_without_cuda
 
 SKIPPED = 77  # what CTest takes as skipped
 

@@ -1,4 +1,4 @@
-#include "ranks.h"
+#include "tests/pipeline/ranks.h"
 
 #include "pipeline/distributed/cuda_library.h"
 #include "pipeline/distributed/device.h"

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""The readers printed in README.md and docs/coupling-table.md, run as they stand there on a table whose values are known.
+
+Also: h5ls and h5dump on every shard, and the specification's list of data sets against what a shard holds.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "peers"))
+import torch_without_cuda  # noqa: E402
+
+ROWS, SHARD_ROWS, SIGMA, SHAPE = 80, 32, 2.5, (2, 4, 4)
+
+
+def expected(row):
+    """(z, x, label, sample) of a row, from the functions that write_coupling_table.cpp states."""
+    position = numpy.arange(row * 32, (row + 1) * 32).reshape(SHAPE)
+    return (position * 7 % 97 - 48) / 16 / SIGMA, (position * 5 % 256) / 127.5 - 1, row % 10, row // 2
+
+
+def fail(message):
+    print(f"FAILED: {message}", flush=True)
+    sys.exit(1)
+
+
+def code_block(page, mark, most_lines):
+    """The one Python block of a page that holds `mark`."""
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) if mark in block]
+    if len(blocks) != 1:
+        fail(f"{page} has {len(blocks)} Python blocks with {mark}, expected one")
+    if blocks[0].count("\n") > most_lines:
+        fail(f"the block of {page} has {blocks[0].count(chr(10))} lines, promised are {most_lines}")
+    return blocks[0]
+
+
+def run(*command, **more):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=100, **more)
+    if done.returncode != 0:
+        fail(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def check_pair_program(arguments, table):
+    program = arguments.work / "read_pair.py"
+    program.write_text(code_block(arguments.source / "docs/coupling-table.md", "manifest.json", 15))
+    output = arguments.work / "pair.npz"
+    for row in (0, 1, SHARD_ROWS - 1, SHARD_ROWS, ROWS - 1):
+        run(sys.executable, program, table, row, output)
+        pair = numpy.load(output)
+        for name, value in zip(("z", "x", "label", "sample"), expected(row)):
+            numpy.testing.assert_allclose(pair[name], value, rtol=0, atol=1e-6, err_msg=f"{name} of row {row}")
+    for wrong in ((table, ROWS), (arguments.work, 0)):
+        if subprocess.run([sys.executable, program, *map(str, wrong), output], capture_output=True).returncode == 0:
+            fail(f"the pair program found a row {wrong[1]} in {wrong[0]}")
+
+
+TRAINING = """
+import sys, numpy, torch
+from couplings import Couplings
+from coupling_readers_test import ROWS, SHAPE, expected
+
+def check_all(rows):
+    seen = []
+    for z, x, label in rows:
+        row = next(r for r in range(ROWS) if abs(expected(r)[0] - z.numpy()).max() < 1e-6)
+        assert z.dtype == x.dtype == torch.float32 and z.shape == x.shape == SHAPE, (z.dtype, x.dtype, z.shape)
+        assert abs(expected(row)[1] - x.numpy()).max() < 1e-6 and label == expected(row)[2], row
+        seen.append(row)
+    return seen
+
+def train(couplings):
+    # A linear model in PyTorch from the table, and the same in numpy from the known values.
+    model = torch.nn.Linear(32, 32, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    weight, losses = numpy.zeros((32, 32)), []
+    loader = torch.utils.data.DataLoader(couplings, batch_size=16, num_workers=2, shuffle=True)
+    for z, x, label in loader:
+        loss = (model(z.flatten(1)) - x.flatten(1)).square().mean()
+        model.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            model.weight -= 0.5 * model.weight.grad
+        known = [expected(r) for at in z for r in range(ROWS) if abs(expected(r)[0] - at.numpy()).max() < 1e-6]
+        a, b = (numpy.stack([pair[k].ravel() for pair in known]) for k in (0, 1))
+        error = a @ weight.T - b
+        losses.append((loss.item(), (error ** 2).mean()))
+        weight -= 0.5 * 2 * error.T @ a / error.size
+    numpy.testing.assert_allclose(*zip(*losses), rtol=1e-4)
+    numpy.testing.assert_allclose(model.weight.detach().numpy(), weight, atol=1e-5)
+    assert len(losses) == 5 and abs(weight).max() > 0.01
+
+if __name__ == "__main__":
+    couplings = Couplings(sys.argv[1])
+    assert len(couplings) == ROWS
+    assert check_all(couplings[row] for row in range(ROWS)) == list(range(ROWS))
+    # This process has files open now; workers of both kinds open their own.
+    for context in ("fork", "spawn"):
+        loader = torch.utils.data.DataLoader(couplings, batch_size=None, shuffle=True, num_workers=2, multiprocessing_context=context)
+        seen = check_all(loader)
+        assert sorted(seen) == list(range(ROWS)) and seen != sorted(seen), seen
+    train(couplings)
+    print("trained with PyTorch", torch.__version__)
+"""
+
+
+def check_dataset(arguments, table):
+    (arguments.work / "couplings.py").write_text(code_block(arguments.source / "README.md", "class Couplings", 20))
+    (arguments.work / "train.py").write_text(TRAINING)
+    environment = torch_without_cuda.environment(arguments.torch, arguments.compiler, arguments.work / "cuda")
+    environment["PYTHONPATH"] += f":{Path(__file__).parent}"
+    print(run(sys.executable, arguments.work / "train.py", table, env=environment), end="")
+
+
+def check_tools(table):
+    for path in sorted(table.glob("*.h5")):
+        with h5py.File(path) as shard:
+            columns = {name: data for name, data in shard.items() if name != "checksums"}
+            listing, dump = run("h5ls", "-rv", path), run("h5dump", "-H", path)
+            for name, data in columns.items():
+                extents = ", ".join(f"{n}/{n}" for n in data.shape)
+                if not re.search(rf"^/{name} +Dataset {{{re.escape(extents)}}}$", listing, re.MULTILINE):
+                    fail(f"h5ls does not list {name} {{{extents}}} of {path}:\n{listing}")
+                space = ", ".join(map(str, data.shape))
+                if not re.search(rf'DATASET "{name}" {{\s+DATATYPE .*?DATASPACE  SIMPLE {{ \( {space} \)', dump, re.DOTALL):
+                    fail(f"h5dump does not show {name} ( {space} ) of {path}:\n{dump}")
+
+
+def check_specification(page, table):
+    """The data sets that the page lists, in its order, against those of a shard."""
+    with h5py.File(next(table.glob("shard-00000-*.h5"))) as shard:
+        ours = [(name, str(data.dtype), len(data.shape)) for name, data in shard.items() if name != "checksums"]
+    listed = re.findall(r"^\| `(\w+)` \| (\w+)[^|]*\| \[(rows[^\]]*)\] \|", page.read_text(), re.MULTILINE)
+    theirs = [(name, kind, shape.count(",") + 1) for name, kind, shape in listed]
+    if sorted(ours) != sorted(theirs):
+        fail(f"a shard holds {sorted(ours)}, {page} lists {sorted(theirs)}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--writer", required=True, help="the program write_coupling_table")
+    parser.add_argument("--source", type=Path, required=True, help="the project's own directory")
+    parser.add_argument("--torch", type=Path, required=True, help="directory that holds torch/")
+    parser.add_argument("--compiler", required=True, help="C compiler")
+    parser.add_argument("--work", type=Path, required=True, help="directory for the table; emptied first")
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.work, ignore_errors=True)
+    arguments.work.mkdir(parents=True)
+    table = arguments.work / "coupling"
+    run(arguments.writer, table)
+    check_tools(table)
+    check_specification(arguments.source / "docs/coupling-table.md", table)
+    check_pair_program(arguments, table)
+    check_dataset(arguments, table)
+    print("passed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+#include "pipeline/tensor/weights.h"
+
+#include "method/models/tarflow.h"
+#include "tests/method/reference.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+
+namespace couplet::testing {
+namespace {
+
+struct Scratch {
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("couplet_weights_" + std::to_string(::getpid()) + ".safetensors");
+  ~Scratch() { std::filesystem::remove(path); }
+  std::string bytes() const {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+};
+
+const TarFlowOptions small{.in_channels = 1,
+                           .image_size = 4,
+                           .patch = 2,
+                           .channels = 16,
+                           .blocks = 2,
+                           .layers = 1,
+                           .head_size = 8,
+                           .num_classes = 3,
+                           .nvp = true};
+
+std::string message_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(Weights, FilesKeepEveryTypeShapeAndNote) {
+  const Scratch file;
+  NamedTensors tensors{{"empty", at::empty({0, 3})},
+                       {"scalar", at::scalar_tensor(2.5)},
+                       {"turned", at::arange(6, at::kFloat).view({2, 3}).t()}};
+  for (const auto type : {at::kByte, at::kInt, at::kLong, at::kHalf, at::kBFloat16, at::kFloat, at::kDouble}) {
+    EXPECT_EQ(scalar_type(element_type(type)), type);
+    tensors[c10::toString(type)] = (at::rand({3, 2}) * 100).to(type);
+  }
+  write_tensors(file.path, tensors, {{"seed", "7"}});
+  EXPECT_EQ(Safetensors(file.path).metadata().at("seed"), "7");
+  const auto back = read_tensors(file.path);
+  ASSERT_EQ(back.size(), tensors.size());
+  for (const auto& [name, tensor] : tensors) {
+    EXPECT_EQ(back.at(name).scalar_type(), tensor.scalar_type()) << name;
+    EXPECT_TRUE(at::equal(back.at(name), tensor)) << name;
+  }
+  const auto first = file.bytes();
+  write_tensors(file.path, back, {{"seed", "7"}});
+  EXPECT_EQ(file.bytes(), first);
+}
+
+TEST(Weights, LoadingGivesTheModelThatWasSaved) {
+  const Scratch file;
+  auto saved = make_tarflow(small, 1), loaded = make_tarflow(small, 2);
+  write_tensors(file.path, named_tensors(*saved));
+  load_tensors(*loaded, read_tensors(file.path), file.path.string());
+  EXPECT_EQ(tensors_hash(named_tensors(*saved)), tensors_hash(named_tensors(*loaded)));
+}
+
+TEST(Weights, OtherSizesAreRefusedWithBothShapesAndNothingIsChanged) {
+  auto wide = small;
+  wide.num_classes = 5;
+  auto model = make_tarflow(small, 1);
+  const auto before = tensors_hash(named_tensors(*model));
+  const auto message =
+      message_of([&] { load_tensors(*model, named_tensors(*make_tarflow(wide, 2)), "other.safetensors"); });
+  EXPECT_NE(message.find("other.safetensors: blocks.0.class_embed has shape [5, 1, 16], the model's has [3, 1, 16]"),
+            std::string::npos)
+      << message;
+  EXPECT_EQ(tensors_hash(named_tensors(*model)), before);
+}
+
+TEST(Weights, MissingAndUnknownNamesAreRefusedUnlessIgnored) {
+  auto model = make_tarflow(small, 1);
+  auto tensors = named_tensors(*model);
+  tensors["blocks.0.attn_mask"] = at::ones({4, 4});
+  const auto unknown = message_of([&] { load_tensors(*model, tensors, "file"); });
+  EXPECT_NE(unknown.find("blocks.0.attn_mask"), std::string::npos) << unknown;
+  EXPECT_EQ(message_of([&] { load_tensors(*model, tensors, "file", {"attn_mask"}); }), "accepted");
+  tensors.erase("var");
+  const auto missing = message_of([&] { load_tensors(*model, tensors, "file", {"attn_mask"}); });
+  EXPECT_NE(missing.find("var"), std::string::npos) << missing;
+}
+
+TEST(Weights, HashSeesNamesTypesShapesAndBytes) {
+  const auto values = at::arange(6, at::kFloat);
+  const auto hash = tensors_hash({{"a", values}});
+  EXPECT_EQ(tensors_hash({{"a", values.clone()}}), hash);
+  EXPECT_NE(tensors_hash({{"b", values}}), hash);
+  EXPECT_NE(tensors_hash({{"a", values.view({2, 3})}}), hash);
+  EXPECT_NE(tensors_hash({{"a", values.view(at::kInt)}}), hash);
+  EXPECT_NE(tensors_hash({{"a", values + 1}}), hash);
+}
+
+}  // namespace
+}  // namespace couplet::testing

@@ -1,0 +1,293 @@
+// What the report says of scores: spreads, comparisons, the verdict, the table of the terminal, what may be compared.
+#include "tests/stages/report/report_testing.h"
+
+#include "stages/results/comparison.h"
+#include "stages/results/facts.h"
+#include "stages/results/score_basis.h"
+#include "stages/results/score_table.h"
+#include "stages/results/verdict.h"
+#include "storage/error.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+std::string headline(const std::vector<double>& nf) {
+  const Scores scores = read_scores(finished_run(nf));
+  const std::vector<Comparison> comparisons = compare(scores);
+  return comparisons.size() == 1 ? comparisons[0].sentence() + " " + comparisons[0].crossing_text() : "";
+}
+
+TEST(Comparison, AWinEverywhere) {
+  const std::string text = headline({8.8, 2.9, 1.9, 1.6});
+  expect_has(text, {"nf beats independent at every NFE compared (NFE 1, 2, 4 and 8)", "by most 3.00 times",
+                    "2.90 against 8.70 at NFE 2", "do not cross between NFE 1 and 8", "One training seed"});
+}
+
+TEST(Comparison, ACrossing) {
+  // Crossing where 3.8 (2.0/3.8)^s = 3.3 (3.2/3.3)^s, s = log2(nfe/4): NFE 4.71.
+  const std::string text = headline({8.8, 3.8, 3.3, 3.2});
+  expect_has(text, {"nf beats independent at NFE 1, 2 and 4, by most 2.29 times", "At NFE 8 independent is better",
+                    "cross between NFE 4 and 8 (near 4.7)"});
+}
+
+TEST(Comparison, ALoss) {
+  const std::string text = headline({20, 10, 5, 2.5});
+  expect_has(text, {"nf does not beat independent at any NFE compared", "10.0 against 8.70 at NFE 2", "do not cross"});
+  expect_lacks(text, {"nf beats"});
+}
+
+TEST(Comparison, SeedsDecideHowSure) {
+  nlohmann::json records = nlohmann::json::array();
+  for (const std::int64_t seed : {0, 1, 2}) {
+    const double shift = static_cast<double>(seed - 1);
+    records.push_back(record("independent", 1, 10 + shift, seed));
+    records.push_back(record("nf", 1, 5 + shift, seed));
+    records.push_back(record("independent", 2, 4 + shift, seed));
+    records.push_back(record("nf", 2, 3.5 + shift, seed));
+  }
+  // A single lucky seed of another setting is no rival to the mean over three.
+  records.push_back(record("nf", 1, 0.1, 0, "euler", "squared"));
+  const Scores scores = read_scores({{"records", records}});
+  const ScoreSummary score = scores.curve("nf", "fresh")->scores.at(1);
+  EXPECT_DOUBLE_EQ(score.mean, 5);
+  EXPECT_DOUBLE_EQ(score.sd, 1);
+  EXPECT_EQ(score.seeds, 3);
+  expect_has(compare(scores)[0].sentence(),
+             {"over 3 training seeds", "at NFE 2 the difference is within their spread"});
+  expect_has(score_table(scores), {"5.00 ± 1 Eu", "mean ± standard deviation over 3 training seeds"});
+}
+
+TEST(ScoreTable, HasEveryPart) {
+  const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / "report_test_results.json";
+  std::ofstream(path) << finished_run({8.8, 3.8, 3.3, 3.2}).dump();
+  const std::string table = score_table(path);
+  expect_has(table, {"Fréchet distance, Fashion-MNIST classifier features",
+                     "15.8 Eu",
+                     "8.80 Eu",
+                     "nf, from held-out table z",
+                     "2.20 Eu",
+                     "ratio independent / nf",
+                     "1.80",
+                     "2.29",
+                     "0.62",
+                     "class accuracy, nf",
+                     "0.780",
+                     "5.25 as sampled, 4.75 after its denoising step",
+                     "real test split: 0.00630",
+                     "cross between NFE 4 and 8",
+                     "8.80 → 2.20 at NFE 1",
+                     "independent 0.0386; nf 0.0181",
+                     "train rows at 0.432 of the class's median distance",
+                     "test rows nearest their image in 62.5 %",
+                     "teacher 0.871",
+                     "5000 samples a score"});
+  expect_lacks(table, {"FID", "16.8"});
+  EXPECT_LT(table.find("\nindependent "), table.find("\nnf "));
+  std::filesystem::remove(path);
+}
+
+TEST(ScoreTable, AnUnfinishedRunLeavesPartsOut) {
+  EXPECT_EQ(score_table(read_scores(nlohmann::json::object())), "");
+  const nlohmann::json teacher = other(record("", 0, 5.25), {{"model", "teacher"}});
+  const std::string only_teacher = score_table(read_scores({{"records", {teacher}}}));
+  expect_has(only_teacher, {"teacher: 5.25 as sampled"});
+  expect_lacks(only_teacher, {"NFE", "ratio", "curvature", "pairing", "real"});
+  const std::string one_student = score_table(read_scores({{"records", {record("nf", 4, 3.3)}}}));
+  expect_has(one_student, {"3.30 Eu"});
+  expect_lacks(one_student, {"ratio", "cross", "prior"});
+}
+
+TEST(ScoreTable, ReportsWhatIsNotFinite) {
+  const nlohmann::json bad = other(record("nf", 4, 0), {{"value", nullptr}});
+  const nlohmann::json some = other(record("nf", 2, 3), {{"nonfinite_samples", 7}});
+  expect_has(score_table(read_scores({{"records", {bad, some}}})),
+             {"samples with NaN or infinite values: 7", "records without a finite value: 1"});
+}
+
+TEST(ScoreTable, RefusesOtherFiles) {
+  const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / "report_test_bad.json";
+  std::ofstream(path) << "{ no json";
+  EXPECT_THROW(score_table(path), Error);
+  EXPECT_THROW(read_scores({{"records", {{{"model", 3}}}}}), Error);
+  std::filesystem::remove(path);
+}
+
+// Training seeds 0 and 1, sampling seeds 0 and 1: means 2 and 6, variances within 2 and 2.
+TEST(Spread, TrainingAndSamplingAreToldApart) {
+  nlohmann::json records = nlohmann::json::array();
+  for (const auto& [seed, sampling, value] : {std::tuple{0, 0, 1.0}, {0, 1, 3.0}, {1, 0, 5.0}, {1, 1, 7.0}})
+    records.push_back(other(record("nf", 1, value, seed), {{"sampling_seed", sampling}}));
+  const ScoreSummary both = read_scores({{"records", records}}).curve("nf", "fresh")->scores.at(1);
+  EXPECT_DOUBLE_EQ(both.mean, 4);
+  EXPECT_DOUBLE_EQ(both.sd, std::sqrt(8.0));
+  EXPECT_DOUBLE_EQ(both.sampling_sd, std::sqrt(2.0));
+  EXPECT_EQ(both.seeds, 2);
+  EXPECT_EQ(both.sampling_seeds, 2);
+  EXPECT_EQ(score_text(both), "4.00 ± 2.8 [1.4]");
+
+  records = {records[0], records[1]};
+  const Scores of_one = read_scores({{"records", records}});
+  const ScoreSummary one = of_one.curve("nf", "fresh")->scores.at(1);
+  EXPECT_DOUBLE_EQ(one.sd, 0);
+  EXPECT_EQ(score_text(one), "2.00 [1.4]");
+  EXPECT_EQ(spread_text(of_one), "in [ ]: standard deviation over 2 sampling seeds of one model");
+}
+
+TEST(Spread, OfSamplingAloneIsNoCertaintyAboutTraining) {
+  nlohmann::json records = nlohmann::json::array();
+  for (const int sampling : {0, 1}) {
+    const double shift = sampling == 0 ? -0.5 : 0.5;
+    for (const auto& [coupling, nfe, value] :
+         {std::tuple{"independent", 1, 10.0}, {"nf", 1, 5.0}, {"independent", 2, 4.0}, {"nf", 2, 3.5}})
+      records.push_back(other(record(coupling, nfe, value + shift), {{"sampling_seed", sampling}}));
+  }
+  // The spread of a difference is √(0.5 + 0.5) = 1: 5 exceeds it, 0.5 does not.
+  const Scores scores = read_scores({{"records", records}});
+  expect_has(compare(scores)[0].confidence(), {"One training seed each: how far seeds scatter was not measured",
+                                               "2 sampling seeds", "at NFE 2 the difference is within their spread"});
+}
+
+TEST(Spread, SeedsOfAnAdaptiveSolverAreOneScoreWhateverTheirNfe) {
+  const nlohmann::json first = other(record("nf", 70, 2, 0, "dopri5", ""), {{"atol", 1e-5}, {"rtol", 1e-5}});
+  const Scores scores =
+      read_scores({{"records", {first, other(first, {{"seed", 1}, {"nfe", 75}, {"value", 4}}), record("nf", 8, 5)}}});
+  const auto& found = scores.curve("nf", "fresh")->scores;
+  ASSERT_EQ(found.size(), 2U);
+  ASSERT_TRUE(found.contains(73));  // (70 + 75) / 2, rounded
+  EXPECT_DOUBLE_EQ(found.at(73).mean, 3);
+  EXPECT_EQ(found.at(73).seeds, 2);
+  EXPECT_EQ(setting_text(found.at(73)), "dopri5, atol 1e-05, rtol 1e-05");
+}
+
+TEST(Spread, EqualValuesHaveNone) {
+  const Scores scores =
+      read_scores({{"records", {record("nf", 1, 0.1, 0), record("nf", 1, 0.1, 1), record("nf", 1, 0.1, 2)}}});
+  EXPECT_EQ(score_text(scores.curve("nf", "fresh")->scores.at(1)), "0.100 ± 0");
+}
+
+TEST(Verdict, SaysWhoWhereHowMuch) {
+  const Scores scores = read_scores(finished_run({8.8, 3.8, 3.3, 3.2}));
+  const Verdict verdict = find_verdict(scores);
+  ASSERT_NE(verdict.winner, nullptr);
+  EXPECT_EQ(verdict.winner->coupling, "nf");
+  EXPECT_EQ(verdict.where, "best at NFE 1, 2 and 4");
+  EXPECT_EQ(verdict.others, "independent is best at NFE 8");
+  EXPECT_EQ(verdict.margin, "2.29×");
+  EXPECT_EQ(verdict.margin_text, "lower Fréchet distance than independent at NFE 2: 3.80 against 8.70");
+}
+
+TEST(Verdict, TheBaselineCanWin) {
+  const Scores scores = read_scores(finished_run({20, 10, 5, 2.5}));
+  const Verdict verdict = find_verdict(scores);
+  ASSERT_NE(verdict.winner, nullptr);
+  EXPECT_EQ(verdict.winner->coupling, "independent");
+  EXPECT_EQ(verdict.where, "best at every NFE compared: 1, 2, 4 and 8");
+  EXPECT_EQ(verdict.others, "");
+  EXPECT_EQ(verdict.margin, "1.32×");  // 5 against 3.8 at NFE 4
+}
+
+TEST(Verdict, EqualScoresAreNoWin) {
+  const auto scores_of = [](const std::vector<std::vector<double>>& couplings) {
+    nlohmann::json records = nlohmann::json::array();
+    const std::vector<std::string> names = {"independent", "twin", "nf"};
+    for (std::size_t i = 0; i < couplings.size(); ++i)
+      for (std::size_t k = 0; k < 2; ++k)
+        records.push_back(record(names[i], static_cast<std::int64_t>(k) + 1, couplings[i][k]));
+    return read_scores({{"records", records}});
+  };
+  const Scores three = scores_of({{4, 2}, {4, 2}, {5, 3}});
+  const Verdict verdict = find_verdict(three);
+  ASSERT_NE(verdict.winner, nullptr);
+  EXPECT_EQ(verdict.winner->coupling, "independent");
+  EXPECT_EQ(verdict.others, "twin scores the same");
+  EXPECT_EQ(verdict.margin, "1.50×");
+  EXPECT_EQ(verdict.margin_text, "lower Fréchet distance than nf at NFE 2: 2.00 against 3.00");
+  const Scores two = scores_of({{4, 2}, {4, 2}});
+  EXPECT_EQ(find_verdict(two).margin, "level");
+  EXPECT_EQ(find_verdict(two).margin_text, "twin scores the same");
+}
+
+TEST(Verdict, NeedsTwoCouplings) {
+  EXPECT_EQ(find_verdict(read_scores({{"records", {record("nf", 1, 3)}}})).winner, nullptr);
+  EXPECT_EQ(find_verdict(read_scores(nlohmann::json::object())).winner, nullptr);
+  // Curves from table noise are no rivals.
+  EXPECT_EQ(
+      find_verdict(read_scores({{"records", {record("nf", 1, 3), other(record("nf", 1, 1), {{"noise", "table"}})}}}))
+          .winner,
+      nullptr);
+}
+
+TEST(SeveralRuns, AreToldApartAndComparedCouplingByCoupling) {
+  const Scores scores =
+      read_all_scores({{"a", finished_run({8.8, 3.8, 3.3, 3.2})}, {"b", finished_run({4.4, 1.9, 1.65, 1.6})}});
+  ASSERT_NE(scores.curve("nf", "fresh", "b"), nullptr);
+  EXPECT_DOUBLE_EQ(scores.curve("nf", "fresh", "a")->scores.at(1).mean, 8.8);
+  EXPECT_DOUBLE_EQ(scores.curve("nf", "fresh", "b")->scores.at(1).mean, 4.4);
+  ASSERT_EQ(scores.levels.size(), 2U);
+  EXPECT_DOUBLE_EQ(scores.levels[1].teacher->mean, 5.25);
+  std::string sentences;
+  for (const Comparison& comparison : compare(scores)) sentences += comparison.sentence() + "\n";
+  expect_has(sentences, {"a: nf beats a: independent at NFE 1, 2 and 4", "b: nf beats b: independent at every NFE",
+                         "b: nf beats a: nf at every NFE compared (NFE 1, 2, 4 and 8), by most 2.00 times",
+                         "b: independent and a: independent score the same"});
+  EXPECT_EQ(find_verdict(scores).winner->model(), "b: nf");
+}
+
+TEST(Likelihoods, TeacherFirstWithTheirErrors) {
+  const nlohmann::json bits{{"model", "student"}, {"coupling", "nf"},   {"metric", "bits_per_dim"}, {"value", 3.25},
+                            {"samples", 256},     {"solver", "dopri5"}, {"standard_error", 0.015},  {"trace", "exact"}};
+  const nlohmann::json teacher =
+      other(bits, {{"model", "teacher"}, {"coupling", ""}, {"value", 2.5}, {"trace", nullptr}});
+  const auto all =
+      likelihoods(read_scores({{"records", {bits, other(bits, {{"seed", 1}, {"value", 3.75}}), teacher}}}));
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].model, "teacher");
+  EXPECT_EQ(all[0].text(), "2.5 ± 0.015");
+  EXPECT_EQ(all[1].model, "nf");
+  EXPECT_EQ(all[1].text(), "3.5 ± 0.35 ± 0.015 (images)");
+  EXPECT_EQ(all[1].trace, "exact");
+}
+
+TEST(ScoreTable, HasPairsAndLikelihoods) {
+  const nlohmann::json pair =
+      other(record("nf", 8, 21.5), {{"noise", "table"}, {"split", "train"}, {"metric", "psnr"}});
+  const nlohmann::json bits{{"model", "student"}, {"coupling", "nf"}, {"metric", "bits_per_dim"}, {"value", 3.25}};
+  const nlohmann::json held_out = other(pair, {{"split", "test"}, {"value", 20}});
+  expect_has(score_table(read_scores(
+                 {{"records",
+                   {record("nf", 1, 3), pair, other(pair, {{"metric", "ssim"}, {"value", 0.75}}), held_out, bits}}})),
+             {"pairing of nf: train rows' PSNR 21.50 dB, train rows' SSIM 0.750, test rows' PSNR 20.00 dB",
+              "bits/dim of held-out images: nf 3.25"});
+}
+
+TEST(Basis, NamesWhatDiffers) {
+  const ScoreBasis a{"a", "data", {"net"}, {"none"}, {5000}, "training images"};
+  ScoreBasis b = a;
+  b.run = "b";
+  EXPECT_EQ(difference(a, b), "");
+  b.samples = {2500};
+  EXPECT_EQ(difference(a, b), "the number of samples a score of a is 5000, of b 2500");
+  b.resize = {"inside the network"};
+  EXPECT_EQ(difference(a, b), "the network's resize of a is none, of b inside the network");
+  b.network = {"other"};
+  EXPECT_EQ(difference(a, b), "the network's hash of a is net, of b other");
+  b.reference = "0123";
+  EXPECT_EQ(difference(a, b), "evaluate.reference of a is training images, of b 0123");
+  b.dataset = "more";
+  EXPECT_EQ(difference(a, b), "the data set of a is data, of b more");
+  // What nobody recorded cannot be known to be the same.
+  ScoreBasis c = a, d = a;
+  c.network = d.network = {""};
+  EXPECT_NE(difference(c, d), "");
+}
+
+}  // namespace
+}  // namespace couplet

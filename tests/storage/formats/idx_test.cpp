@@ -1,0 +1,97 @@
+#include "storage/formats/idx.h"
+
+#include "tests/storage/storage_testing.h"
+
+#include <zlib.h>
+
+#include <numeric>
+
+namespace couplet::testing {
+namespace {
+
+std::string idx_bytes(std::uint8_t type, const std::vector<std::uint32_t>& shape, std::size_t values) {
+  std::string bytes{'\0', '\0', static_cast<char>(type), static_cast<char>(shape.size())};
+  for (const std::uint32_t extent : shape) {
+    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(extent >> shift);
+  }
+  for (std::size_t i = 0; i < values; ++i) bytes += static_cast<char>(i % 251);
+  return bytes;
+}
+
+void write_gzip(const fs::path& path, const std::string& bytes, const char* mode = "wb") {
+  gzFile file = gzopen(path.c_str(), mode);
+  ASSERT_EQ(gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size())), static_cast<int>(bytes.size()));
+  gzclose(file);
+}
+
+void expect_values(const IdxArray& array, const std::vector<std::int64_t>& shape, std::size_t values) {
+  EXPECT_EQ(array.shape, shape);
+  ASSERT_EQ(array.values.size(), values);
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < values; ++i) wrong += array.values[i] != i % 251;
+  EXPECT_EQ(wrong, 0u);
+}
+
+TEST(Idx, ReadsPlainAndGzipByContent) {
+  const Folder folder;
+  write_bytes(folder / "plain.gz", idx_bytes(8, {300, 28, 28}, 235'200));
+  expect_values(read_idx(folder / "plain.gz"), {300, 28, 28}, 235'200);
+  write_gzip(folder / "packed", idx_bytes(8, {300, 28, 28}, 235'200));
+  expect_values(read_idx(folder / "packed"), {300, 28, 28}, 235'200);
+  write_bytes(folder / "labels", idx_bytes(8, {10}, 10));
+  expect_values(read_idx(folder / "labels"), {10}, 10);
+  write_bytes(folder / "none", idx_bytes(8, {0, 28}, 0));
+  expect_values(read_idx(folder / "none"), {0, 28}, 0);
+}
+
+TEST(Idx, SizesAreMultiplesOfBuffers) {
+  const Folder folder;
+  for (const std::uint32_t values : {(1u << 18) - 8, (1u << 18) - 7, 1u << 18, 1u << 20}) {
+    write_gzip(folder / "a", idx_bytes(8, {values}, values), "wb0");
+    expect_values(read_idx(folder / "a"), {values}, values);
+  }
+}
+
+TEST(Idx, MembersOfAGzipFileAreJoined) {
+  const Folder folder;
+  const std::string bytes = idx_bytes(8, {1000}, 1000);
+  write_gzip(folder / "a", bytes.substr(0, 500));
+  write_gzip(folder / "a", bytes.substr(500), "ab");
+  expect_values(read_idx(folder / "a"), {1000}, 1000);
+}
+
+TEST(Idx, WrongFilesAreErrorsWithSizes) {
+  const Folder folder;
+  const auto expect = [&](const std::string& bytes, const std::vector<std::string>& parts) {
+    write_bytes(folder / "a", bytes);
+    expect_error([&] { read_idx(folder / "a"); }, parts);
+  };
+  const std::string whole = idx_bytes(8, {10, 4}, 40);
+  expect(whole.substr(0, 50), {"/a", "truncated", "38 bytes", "expected 40", "[10, 4]"});
+  expect(whole + "xy", {"trailing", "42 bytes", "expected 40"});
+  expect(whole.substr(0, 9), {"truncated", "9 bytes", "header of 12"});
+  expect("", {"no IDX file", "0 bytes"});
+  expect("hello world", {"no IDX file", "68656c6c"});
+  expect(idx_bytes(0x0d, {10}, 40), {"type 0x0d", "unsigned bytes"});
+  expect(idx_bytes(8, {~0u, ~0u, ~0u}, 0), {"impossibly large"});
+  expect_error([&] { read_idx(folder / "none"); }, {"none", "No such file"});
+}
+
+TEST(Idx, DamagedGzipIsAnError) {
+  const Folder folder;
+  write_gzip(folder / "whole", idx_bytes(8, {100'000}, 100'000));
+  const std::string whole = read_bytes(folder / "whole");
+  for (const std::size_t size : {std::size_t{3}, std::size_t{12}, whole.size() / 2, whole.size() - 1}) {
+    write_bytes(folder / "a", whole.substr(0, size));
+    expect_error([&] { read_idx(folder / "a"); }, {"/a", "truncated gzip"});
+  }
+  write_bytes(folder / "a", whole + "trailing");
+  expect_error([&] { read_idx(folder / "a"); }, {"/a", "damaged gzip"});
+  std::string flipped = whole;
+  flipped[flipped.size() / 2] = static_cast<char>(flipped[flipped.size() / 2] ^ 4);
+  write_bytes(folder / "a", flipped);
+  expect_error([&] { read_idx(folder / "a"); }, {"/a", "gzip"});
+}
+
+}  // namespace
+}  // namespace couplet::testing

@@ -1,0 +1,212 @@
+#include "storage/tables/row_table.h"
+
+#include "storage/files/hash.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/table_check.h"
+#include "tests/storage/storage_testing.h"
+#include "tests/storage/tables/shard_samples.h"
+
+namespace couplet::testing {
+namespace {
+
+const ShardPlan plan{250, 100};
+
+void write_shards(const Folder& folder) {
+  for (std::int64_t i = 0; i < plan.shards(); ++i) {
+    write_sample_shard(folder / shard_name(i, plan.shards()), sample_header(plan.first_row(i), plan.rows_of(i)));
+  }
+}
+
+void write_table(const Folder& folder) {
+  write_shards(folder);
+  publish_manifest(folder.path(), plan, sample_format, {{"sigma", 0.5}});
+}
+
+nlohmann::json manifest_of(const Folder& folder) {
+  return nlohmann::json::parse(read_bytes(folder / "manifest.json"));
+}
+
+TEST(ShardPlan, SplitsRows) {
+  EXPECT_EQ(plan.shards(), 3);
+  EXPECT_EQ(plan.first_row(2), 200);
+  EXPECT_EQ(plan.rows_of(0), 100);
+  EXPECT_EQ(plan.rows_of(2), 50);
+  EXPECT_EQ((ShardPlan{200, 100}.shards()), 2);
+  EXPECT_EQ((ShardPlan{200, 100}.rows_of(1)), 100);
+}
+
+TEST(RowTable, ReadsByGlobalNumberAcrossShards) {
+  const Folder folder;
+  write_table(folder);
+  const RowTable table(folder.path(), sample_format);
+  EXPECT_EQ(table.rows(), 250);
+  EXPECT_EQ(table.block_rows(), 16);
+  EXPECT_EQ(table.columns(), sample_columns());
+  EXPECT_EQ(table.provenance(), sample_header().provenance);
+  EXPECT_EQ(table.summary(), (nlohmann::json{{"sigma", 0.5}}));
+  for (std::size_t c = 0; c < table.columns().size(); ++c) {
+    for (const auto& [first, count] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+             {0, 250}, {99, 2}, {100, 100}, {90, 120}, {249, 1}, {250, 0}, {16, 16}}) {
+      std::vector<std::byte> out(static_cast<std::size_t>(count) * table.columns()[c].row_bytes());
+      table.read(c, first, count, out);
+      EXPECT_EQ(out, sample_rows(table.columns()[c], first, count)) << c << ": " << first << " + " << count;
+    }
+  }
+  std::vector<std::byte> out(4);
+  expect_error([&] { table.read(2, 250, 1, out); }, {folder.path().string(), "row 250", "250 rows"});
+  expect_error([&] { table.read(6, 0, 1, out); }, {"column number 6"});
+}
+
+TEST(RowTable, ManifestListsShardsAndHashes) {
+  const Folder folder, again;
+  write_table(folder);
+  write_table(again);
+  EXPECT_EQ(read_bytes(folder / "manifest.json"), read_bytes(again / "manifest.json"));
+  const auto manifest = manifest_of(folder);
+  ASSERT_EQ(manifest.at("shards").size(), 3u);
+  EXPECT_EQ(manifest.at("shards")[2].at("name"), "shard-00002-of-00003.h5");
+  EXPECT_EQ(manifest.at("shards")[2].at("rows"), 50);
+  EXPECT_EQ(manifest.at("shards")[2].at("hash"), hash_file(folder / "shard-00002-of-00003.h5"));
+  const RowTable table(folder.path(), sample_format);
+  EXPECT_EQ(table.content_hash(), RowTable(again.path(), sample_format).content_hash());
+  const Folder other;
+  write_shards(other);
+  auto header = sample_header(0, 100);
+  header.provenance["eta"] = 0.06;
+  for (std::int64_t i = 0; i < 3; ++i) {
+    header.first_row = plan.first_row(i);
+    header.rows = plan.rows_of(i);
+    write_sample_shard(other / shard_name(i, 3), header);
+  }
+  publish_manifest(other.path(), plan, sample_format, {});
+  EXPECT_NE(RowTable(other.path(), sample_format).content_hash(), table.content_hash());
+}
+
+TEST(RowTable, CompleteShardsAreRecognisedAndOthersExplained) {
+  const Folder folder;
+  write_shards(folder);
+  const auto reason = [&](std::int64_t index, const ShardHeader& header, const std::vector<Column>& columns) {
+    std::string why = "old";
+    const bool complete = shard_is_complete(folder.path(), plan, index, header, columns, why);
+    EXPECT_EQ(complete, why.empty());
+    return why;
+  };
+  EXPECT_EQ(reason(1, sample_header(100, 100), sample_columns()), "");
+  auto other = sample_header(100, 100);
+  other.provenance["teacher"]["hash"] = "xyz";
+  EXPECT_EQ(reason(1, other, sample_columns()), R"(provenance.teacher.hash is "abc", expected "xyz")");
+  auto columns = sample_columns();
+  columns[0].type = ElementType::float32;
+  EXPECT_EQ(reason(1, sample_header(100, 100), columns), R"(columns.0.type is "float16", expected "float32")");
+  EXPECT_EQ(reason(1, sample_header(100, 90), sample_columns()), "rows is 100, expected 90");
+  fs::resize_file(folder / shard_name(1, 3), 5000);
+  EXPECT_NE(reason(1, sample_header(100, 100), sample_columns()).find("truncated"), std::string::npos);
+  fs::remove(folder / shard_name(1, 3));
+  EXPECT_EQ(reason(1, sample_header(100, 100), sample_columns()), "missing");
+}
+
+TEST(RowTable, UnfinishedOrForeignTablesAreRefused) {
+  const Folder folder;
+  write_shards(folder);
+  expect_error([&] { RowTable(folder.path(), sample_format); }, {"manifest.json", "not finished"});
+  publish_manifest(folder.path(), plan, sample_format, {});
+  expect_error([&] { RowTable(folder.path(), "couplet-dataset"); }, {"couplet-coupling", "couplet-dataset"});
+  auto manifest = manifest_of(folder);
+  manifest["format_version"] = 2;
+  write_bytes(folder / "manifest.json", manifest.dump());
+  expect_error([&] { RowTable(folder.path(), sample_format); }, {"format version 2", "up to version 1"});
+  manifest["format_version"] = 1;
+  manifest["rows"] = 249;
+  write_bytes(folder / "manifest.json", manifest.dump());
+  expect_error([&] { RowTable(folder.path(), sample_format); }, {"manifest.json", "damaged or edited"});
+  for (const char* text : {"", "{", "[]", "{}", "3"}) {
+    write_bytes(folder / "manifest.json", text);
+    expect_error([&] { RowTable(folder.path(), sample_format); }, {"manifest.json"});
+  }
+}
+
+TEST(RowTable, AMissingDirectoryIsOneLine) {
+  const Folder folder;
+  expect_error([&] { RowTable(folder / "none", sample_format); }, {"none/manifest.json", "does not exist"});
+  expect_error([&] { publish_manifest(folder / "none", plan, sample_format, {}); },
+               {"none/shard-00000", "No such file"});
+}
+
+/// Runs one of these tests in a process for which `directory` is read-only: in a mount namespace of its own, or, where
+/// that is not allowed, by its permissions.
+CommandResult run_on_read_only(const fs::path& directory, const std::string& test) {
+  const std::string self = fs::read_symlink("/proc/self/exe").string(), where = directory.string();
+  const std::string command =
+      "COUPLET_READ_ONLY=" + where + " " + self + " --gtest_also_run_disabled_tests --gtest_filter=" + test;
+  const std::string mount = "mount --bind " + where + " " + where + " && mount -o remount,bind,ro " + where;
+  if (run_command("unshare --map-root-user --mount sh -c '" + mount + "'").status == 0)
+    return run_command("unshare --map-root-user --mount sh -c '" + mount + " && " + command + "'");
+  if (::geteuid() == 0) return {-1, "root, without mount namespaces"};
+  fs::permissions(directory, fs::perms::owner_write, fs::perm_options::remove);
+  CommandResult result = run_command(command);
+  fs::permissions(directory, fs::perms::owner_write, fs::perm_options::add);
+  return result;
+}
+
+TEST(RowTable, ReadOnlyPlacesAreReadAndNotWritten) {
+  const Folder folder;
+  write_table(folder);
+  const auto result = run_on_read_only(folder.path(), "RowTable.DISABLED_OnAReadOnlyPlace");
+  if (result.status == -1) GTEST_SKIP() << result.output;
+  EXPECT_EQ(result.status, 0) << result.output;
+  EXPECT_NE(result.output.find("[  PASSED  ] 1 test"), std::string::npos) << result.output;
+}
+
+/// Started by the test before.
+TEST(RowTable, DISABLED_OnAReadOnlyPlace) {
+  const char* directory = std::getenv("COUPLET_READ_ONLY");
+  ASSERT_NE(directory, nullptr);
+  const fs::path path = directory;
+  const RowTable table(path, sample_format);
+  std::vector<std::byte> out(250 * table.columns()[0].row_bytes());
+  table.read(0, 0, 250, out);
+  EXPECT_EQ(out, sample_rows(table.columns()[0], 0, 250));
+  EXPECT_TRUE(survey_table(path).problems.empty());
+  EXPECT_TRUE(check_shard(survey_table(path), 1, false, {}).empty());
+  const std::string here = path.string();
+  expect_error([&] { publish_manifest(path, plan, sample_format, {}); }, {here, "cannot open to write", "errno"});
+  expect_error([&] { write_sample_shard(path / "new.h5"); }, {here + "/new.h5", "cannot open to write", "errno"});
+  expect_error(
+      [&] {
+        RowTable(path, sample_format, ReadOptions{true, path / "cache", 1000});
+      },
+      {here, "storage.cache-dir"});
+}
+
+TEST(RowTable, EveryShardIsCheckedOnOpening) {
+  const Folder folder;
+  write_table(folder);
+  const fs::path one = folder / shard_name(1, 3);
+  const std::string whole = read_bytes(one);
+  auto other = sample_header(100, 100);
+  other.provenance["teacher"]["hash"] = "xyz";
+  write_sample_shard(one, other);
+  expect_error([&] { RowTable(folder.path(), sample_format); },
+               {"shard-00001-of-00003.h5", "manifest.json", "provenance.teacher.hash", "\"xyz\"", "\"abc\""});
+  fs::copy_file(folder / shard_name(0, 3), one, fs::copy_options::overwrite_existing);
+  expect_error([&] { RowTable(folder.path(), sample_format); }, {"shard-00001", "first_row is 0, expected 100"});
+  fs::remove(one);
+  expect_error([&] { RowTable(folder.path(), sample_format); }, {"shard-00001", "missing"});
+  expect_error([&] { publish_manifest(folder.path(), plan, sample_format, {}); }, {"shard-00001", "missing"});
+  write_bytes(one, whole);
+  RowTable(folder.path(), sample_format);
+}
+
+TEST(RowTable, MixturesCannotBeClosed) {
+  const Folder folder;
+  write_shards(folder);
+  auto other = sample_header(100, 100);
+  other.provenance["eta"] = 0.1;
+  write_sample_shard(folder / shard_name(1, 3), other);
+  expect_error([&] { publish_manifest(folder.path(), plan, sample_format, {}); },
+               {"shard-00001", "shard-00000", "provenance.eta is 0.1, expected 0.05"});
+  EXPECT_FALSE(fs::exists(folder / "manifest.json"));
+}
+
+}  // namespace
+}  // namespace couplet::testing

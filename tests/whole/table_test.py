@@ -1,0 +1,285 @@
+#!/usr/bin/env python3
+"""The coupling table in use: made in parts by several jobs, killed inside its publications, damaged and repaired.
+
+Trains a tiny teacher once, makes one table in peace, and holds every other way of making it against that one, byte for byte.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "launch"))
+from program import check  # noqa: E402
+
+JOB_SECONDS = 120
+POINTS = ("written", "synced", "renamed", "published")  # of a publication, at which a process can be told to die
+
+
+class Run:
+    """A run directory with data and teacher, and the jobs that make its table."""
+
+    def __init__(self, arguments, name, base=None):
+        self.directory = arguments.work / name
+        self.couplet = arguments.couplet
+        self.keys = ["--run-dir", str(self.directory)]
+        if base:
+            shutil.copytree(base.directory, self.directory)
+        else:
+            self.keys += ["--config", arguments.config, "--prepare.train-rows", "3000", "--prepare.test-rows", "500"]
+            self.keys += ["--teacher.images", "960", "--teacher.warmup", "2", "--couple.shard-rows", "250", "--couple.slice-rows", "125"]
+            for stage in ("prepare", "teacher"):
+                status, output = self.wait(self.start(stage))
+                check(status == 0, f"stage {stage} ended with status {status}: {output}")
+
+    @property
+    def table(self):
+        return self.directory / "coupling"
+
+    def start(self, stage, *words, ranks=1, kill=None):
+        """A job in a process group of its own; `kill`: NAME:POINT of the publication to die in."""
+        threads = "2" if ranks == 1 else "1"
+        command = [self.couplet, "stage", stage, *self.keys, "--pipeline.threads", threads, *words]
+        if ranks > 1:
+            command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks)] + command
+        environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        if kill:
+            environment["COUPLET_TEST_KILL_IN_PUBLISH"] = kill
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
+                                text=True, start_new_session=True)
+
+    def wait(self, job):
+        try:
+            output, _ = job.communicate(timeout=JOB_SECONDS)
+        except subprocess.TimeoutExpired:
+            kill_tree(job)
+            check(False, f"{job.args} did not end within {JOB_SECONDS} s")
+        return job.returncode, output
+
+    def couple(self, *words, ranks=1, kill=None):
+        return self.wait(self.start("couple", *words, ranks=ranks, kill=kill))
+
+    def command(self, name, *words):
+        done = subprocess.run([self.couplet, name, *words], capture_output=True, text=True, timeout=JOB_SECONDS)
+        return done.returncode, done.stdout + done.stderr
+
+    def clear(self):
+        shutil.rmtree(self.table)
+
+    def shards(self):
+        return {str(path.relative_to(self.table)): path for path in sorted(self.table.rglob("shard-*.h5"))}
+
+
+def kill_tree(job):
+    """The job, mpirun and all ranks at once: mpirun gives each rank a group of its own."""
+    children = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            children.setdefault(int(stat[stat.rindex(")") + 2 :].split()[1]), []).append(int(entry.name))
+    tree = [job.pid]
+    for pid in tree:
+        tree += children.get(pid, [])
+    for pid in tree:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def compare(run, plain):
+    """Every file of the finished table against the one made in peace."""
+    files = {str(path.relative_to(plain.table)) for path in plain.table.rglob("*") if path.suffix in (".h5", ".json") and path.name != "stage.json"}
+    check(len(files) > 20, f"only {files} to compare")
+    found = {str(path.relative_to(run.table)) for path in run.table.rglob("*") if path.suffix in (".h5", ".json") and path.name != "stage.json"}
+    check(files == found, f"files of one table only: {sorted(files ^ found)}")
+    different = [name for name in sorted(files) if (plain.table / name).read_bytes() != (run.table / name).read_bytes()]
+    check(not different, f"files that differ: {different}")
+
+
+def check_shards(run, plain):
+    """What stands under a final name is whole and right, finished or not. Returns how many there are."""
+    found = run.shards()
+    for name, path in found.items():
+        with h5py.File(path) as shard:
+            check(shard["noise"].shape[0] == 250, f"{name} holds {shard['noise'].shape[0]} rows")
+        check(path.read_bytes() == (plain.table / name).read_bytes(), f"{name} differs from the table made in peace")
+    return len(found)
+
+
+# The cases
+
+
+def parts(base, plain, arguments):
+    """Two jobs on disjoint ranges at once, one of them killed and started again."""
+    run = Run(arguments, "parts", base)
+    half, last = len(plain.shards()) // 2, len(plain.shards()) - 1
+    first, second = run.start("couple", "--couple.shards", f"0-{half}"), run.start("couple", "--couple.shards", f"{half + 1}-{last}")
+    deadline = time.monotonic() + JOB_SECONDS
+    while len(run.shards()) < 8 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    kill_tree(second)
+    run.wait(second)
+    status, output = run.wait(first)
+    check(status == 0 and "still missing" in output, f"the first part ended with status {status}: {output}")
+    check(not (run.table / "manifest.json").exists(), "a table with missing shards has a manifest")
+    status, output = run.couple("--couple.finish")
+    check(status == 1 and "are missing" in output, f"--couple.finish of an unfinished table: status {status}: {output}")
+    before = {name: path.stat().st_mtime_ns for name, path in run.shards().items()}
+    status, output = run.couple("--couple.shards", f"{half + 1}-{last}")
+    check(status == 0, f"the second part, started again, ended with status {status}: {output}")
+    kept = [name for name, path in run.shards().items() if path.stat().st_mtime_ns == before.get(name)]
+    check(len(kept) == len(before) >= 8, f"{len(kept)} of {len(before)} shards were left alone by the rerun")
+    compare(run, plain)
+    status, output = run.couple()
+    check(status == 0 and "skipped" in output, f"a table closed by its last part is not complete: {output}")
+
+
+def finish(base, plain, arguments):
+    """The job that makes the last shard dies before the manifest; --couple.finish closes the table."""
+    run = Run(arguments, "finish", base)
+    status, output = run.couple("--couple.shards", f"0-{len(plain.shards()) - 1}", kill="manifest.json:synced")
+    check(status == -signal.SIGKILL, f"the job was to die before the manifest: status {status}: {output}")
+    check(not (run.table / "manifest.json").exists() and check_shards(run, plain) == len(plain.shards()), "not all shards are there")
+    status, output = run.couple("--couple.finish")
+    check(status == 0, f"--couple.finish ended with status {status}: {output}")
+    compare(run, plain)
+
+
+def refusals(base, arguments):
+    cases = (
+        (("couple", "--couple.shards", "5-2"), "expected the numbers of the first and the last shard"),
+        (("couple", "--couple.shards", "all"), "expected the numbers of the first and the last shard"),
+        (("couple", "--couple.shards", "0-900"), "there are shards 0 to"),
+        (("couple", "--couple.shards", "0-3", "--couple.finish"), "exclude each other"),
+        (("teacher", "--couple.shards", "0-3"), "belong to `couplet stage couple`"),
+    )
+    run = Run(arguments, "refusals", base)
+    for words, expected in cases:
+        status, output = run.wait(run.start(*words))
+        check(status == 2 and expected in output, f"{words}: status {status}: {output}")
+    check(not run.shards(), "a refused job made shards")
+
+
+def damage(plain, arguments):
+    """One damaged byte: verify names the shard, repair drops it, the same command makes it again and no other."""
+    run = Run(arguments, "damage", plain)
+    name = sorted(run.shards())[7]
+    path = run.table / name
+    with h5py.File(path) as shard:
+        at = shard["noise"].id.get_offset() + 12345
+    content = bytearray(path.read_bytes())
+    content[at] ^= 16
+    path.write_bytes(content)
+    check(run.command("verify", str(plain.table))[0] == 0, "an undamaged table is not sound")
+    status, output = run.command("verify", str(run.table))
+    named = [line for line in output.splitlines() if line.startswith("shard-")]
+    check(status == 1 and len(named) == 1 and named[0].startswith(name) and "'noise'" in named[0], f"verify: status {status}: {output}")
+    before = {other: file.stat().st_ino for other, file in run.shards().items()}
+    status, output = run.command("repair", "--dry-run", str(run.table))
+    check(status == 0 and name in output and path.exists(), f"repair --dry-run: status {status}: {output}")
+    status, output = run.command("repair", str(run.table))
+    check(status == 0 and name in output and not path.exists(), f"repair: status {status}: {output}")
+    status, output = run.couple()
+    check(status == 0, f"couple after repair: status {status}: {output}")
+    made = [other for other, file in run.shards().items() if file.stat().st_ino != before[other]]
+    check(set(made) <= {name}, f"repair of {name} made {made} again")
+    compare(run, plain)
+    status, output = run.command("verify", str(run.table), "--against", str(plain.table))
+    check(status == 0 and "0 rows differ" in output, f"verify --against: status {status}: {output}")
+
+
+def clean(plain, arguments):
+    """Checkpoints of complete stages go, the rest stays and the run still counts as complete."""
+    run = Run(arguments, "clean", plain)
+    checkpoints = run.directory / "teacher" / "checkpoints"
+    check(checkpoints.exists(), "the teacher left no checkpoints to clean")
+    status, output = run.command("clean", "--dry-run", str(run.directory))
+    check(status == 0 and str(checkpoints) in output and checkpoints.exists(), f"clean --dry-run: status {status}: {output}")
+    status, output = run.command("clean", str(run.directory))
+    check(status == 0 and not checkpoints.exists(), f"clean: status {status}: {output}")
+    status, output = run.couple()
+    check(status == 0 and "skipped" in output, f"couple after clean: status {status}: {output}")
+    compare(run, plain)
+
+
+def kills(base, plain, arguments):
+    """Kills of a stage on two ranks, a third of them inside a publication; each is followed by the same command."""
+    rng = random.Random(arguments.seed)
+    run = Run(arguments, "kills", base)
+    names = [Path(name).name for name in plain.shards() if "/" not in name]
+    start = time.monotonic()
+    status, output = run.couple(ranks=2)
+    seconds = time.monotonic() - start
+    check(status == 0, f"couple on two ranks ended with status {status}: {output}")
+    compare(run, plain)
+    run.clear()
+    done = inside = 0
+    while done < arguments.kills:
+        missing = [name for name in names if not (run.table / name).exists()] + ["manifest.json"]
+        if done % 3 == 0:
+            # One of the next few, so that there is something to do for the other kills.
+            where = f"{rng.choice(missing[: 6])}:{rng.choice(POINTS)}"
+            status, output = run.couple(ranks=2, kill=where)
+            hit = "killed as COUPLET_TEST_KILL_IN_PUBLISH asks" in output
+            check(hit == (status != 0), f"{where}: status {status}: {output}")
+            inside += hit
+        else:
+            job = run.start("couple", ranks=2)
+            moment = rng.uniform(0.3, 1) * seconds
+            where = f"after {moment:.2f} s"
+            try:
+                job.wait(moment)
+            except subprocess.TimeoutExpired:
+                pass
+            hit = job.poll() is None
+            kill_tree(job)
+            run.wait(job)
+        whole = check_shards(run, plain)
+        if hit:
+            done += 1
+            print(f"kill {done}: {where}; {whole} shards under their final names, all right", flush=True)
+        else:  # it had ended: begin anew
+            compare(run, plain)
+            run.clear()
+    status, output = run.couple(ranks=2)
+    check(status == 0, f"couple after {done} kills ended with status {status}: {output}")
+    compare(run, plain)
+    check(not list(run.table.rglob(".partial-*")), "temporary files are left")
+    check(inside >= 0.3 * done, f"only {inside} of {done} kills came inside a publication")
+    print(f"{done} kills, {inside} of them inside a publication: the same table", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--couplet", required=True)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--work", type=Path, required=True, help="directory for the runs; emptied first, removed on success")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.work, ignore_errors=True)
+    arguments.work.mkdir(parents=True)
+    base = Run(arguments, "base")
+    plain = Run(arguments, "plain", base)
+    status, output = plain.couple()
+    check(status == 0, f"couple ended with status {status}: {output}")
+    for case, inputs in ((refusals, (base,)), (parts, (base, plain)), (finish, (base, plain)), (damage, (plain,)), (clean, (plain,)), (kills, (base, plain))):
+        start = time.monotonic()
+        case(*inputs, arguments)
+        print(f"{case.__name__}: {time.monotonic() - start:.0f} s", flush=True)
+    shutil.rmtree(arguments.work)
+
+
+if __name__ == "__main__":
+    main()
