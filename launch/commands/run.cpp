@@ -10,7 +10,7 @@
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
 #include "pipeline/run/stage_record.h"
-#include "stages/results/score_table.h"
+#include "stages/report/score_table.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
 #include "storage/text.h"

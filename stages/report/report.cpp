@@ -15,10 +15,14 @@ void report(StageContext& context) {
   if (!fs::exists(context.run.results()))
     fail("{}: there are no results to report; run the evaluate stages again", context.run.results().string());
   RunReport run = read_run_report(context.run, context.config);
-  const ReportData data{run.name, "couplet " COUPLET_VERSION, {std::move(run)}};
-  const std::string page = report_html(data);
-  publish_file(context.run.report(), page);
-  say("report: {} ({:.1f} MB)", context.run.report().string(), static_cast<double>(page.size()) / 1e6);
+  const fs::path folder = context.run.report().parent_path();
+  for (const CouplingFacts& table : run.tables)
+    if (!table.picture.empty()) publish_file(folder / table_picture(table), table.picture);
+  const Json page = report_page({run.name, "couplet " COUPLET_VERSION, {std::move(run)}, folder});
+  publish_file(folder / "report.json", report_json(page));
+  const std::string html = report_html(page);
+  publish_file(context.run.report(), html);
+  say("report: {} ({:.1f} MB)", context.run.report().string(), static_cast<double>(html.size()) / 1e6);
 }
 
 }  // namespace couplet

@@ -67,6 +67,9 @@ ScoreRecord read_record(const Fields& fields) {
   ScoreRecord record;
   record.model = fields.text("model");
   record.coupling = fields.text("coupling");
+  record.student = fields.get<std::string>("student", record.coupling);
+  record.table = fields.text("table");
+  record.ema = fields.get<double>("ema", -1);
   record.solver = fields.text("solver");
   record.grid = fields.text("grid");
   record.metric = fields.text("metric");
@@ -94,6 +97,7 @@ ScoreRecord read_record(const Fields& fields) {
   record.trace = fields.text("trace");
   record.times = fields.get<std::vector<double>>("times", {});
   record.deviation = fields.get<std::vector<double>>("deviation", {});
+  record.made_with = fields.get<nlohmann::json>("made_with", {});
   if (record.model == "student" && record.noise.empty()) record.noise = "fresh";
   return record;
 }

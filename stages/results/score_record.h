@@ -64,7 +64,9 @@ void merge_results(const RunDirectory& run, const std::vector<StageNode>& graph)
 struct ScoreRecord {
   std::string run;       ///< of several that are shown together; empty where there is one
   std::string model;     ///< "teacher", "student", "real"
+  std::string student;   ///< its name
   std::string coupling;  ///< of a student
+  std::string table;     ///< coupling table that noise or pairs are of
   std::string solver, grid;
   std::string metric;
   std::string noise;  ///< a student's starting points: "fresh" draws or "table" (inverted held-out images); fresh where
@@ -76,6 +78,7 @@ struct ScoreRecord {
   std::int64_t nfe = 0;
   std::int64_t samples = 0;
   std::int64_t bad_samples = 0;  ///< of `samples`
+  double ema = -1;               ///< rate of a student's averaged weights; 0: raw; -1: not recorded
   double guidance = 1;
   double guidance_from = 0, guidance_to = 1;
   double atol = 0, rtol = 0;  ///< of an adaptive solver
@@ -85,6 +88,7 @@ struct ScoreRecord {
                            ///< none
   std::string trace;       ///< of a student's likelihood: how the divergence was found
   std::vector<double> times, deviation;  ///< of `curvature`: along the paths
+  nlohmann::json made_with;              ///< settings that give the score its meaning, by name; null: not recorded
 
   /// The solver takes as many evaluations as its tolerances ask for: the NFE is no part of the setting.
   bool adaptive() const { return atol > 0 || rtol > 0; }

@@ -3,12 +3,17 @@
 
 #include "pipeline/config/config.h"
 #include "pipeline/run/run_directory.h"
-#include "stages/results/facts.h"
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 namespace couplet {
+
+struct Fact {
+  std::string name;
+  std::string text;
+};
 
 /// Content hashes of data set, coupling tables and weights; feature network with hash and resize, reference; seeds,
 /// samples, ranks, program versions. What is not there is left out.
