@@ -72,7 +72,7 @@ Evaluation start_evaluation(StageContext& context) {
   const std::shared_ptr<const RealFeatures> real = basis.reference.real;
   Classifier classifier = load_classifier(context.run, context.config.features, shape, context.device);
   const ScoreNetwork of_accuracy{network_name(context.config), tensors_hash(named_tensors(*classifier)), "none"};
-  Scorer scorer(std::move(classifier), std::move(basis), config.slice_rows, config.grid_rows * shape.classes,
+  Scorer scorer(std::move(classifier), std::move(basis), config.slice_rows, sheet_images(config.grid_rows),
                 "evaluation stopped; finished scores and the samples counted so far are kept", context.communicator,
                 context.device);
   Records records(context.directory());
@@ -134,8 +134,8 @@ void score_teacher(Evaluation& run, std::int64_t sampling_seed) {
     key.denoised = variant == 1;
     const bool is_pictured = sampling_seed == config.sampling_seeds.front();
     if (context.communicator.is_root() && is_pictured) {
-      publish_pictures(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
-                       scores[variant].pictures, run.shape.classes);
+      publish_sheet(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
+                    scores[variant].pictures);
     }
     if (is_pictured && variant + 1 == scores.size()) run.show_nearest("teacher", scores[variant]);
     if (!run.records.has(key, "frechet_distance")) run.keep(key, scores[variant]);
@@ -190,9 +190,9 @@ void score_student(Evaluation& run, const VelocityOf& velocity, const RowTable& 
       1, sampling.table ? std::min(config.samples, held_out.rows()) : config.samples,
       run.journal(fmt::format("{} {} {}", key.noise, sampling.seed, integration.text())))[0];
   if (context.communicator.is_root() && (sampling.table || sampling.seed == config.sampling_seeds.front())) {
-    publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}-{}.png", context.node.coupling, context.node.seed,
-                                                          key.noise, sampling.file_name()),
-                     score.pictures, run.shape.classes);
+    publish_sheet(context.run.pictures() / fmt::format("{}-{}-{}-{}.png", context.node.coupling, context.node.seed,
+                                                       key.noise, sampling.file_name()),
+                  score.pictures);
   }
   if (shows_nearest) run.show_nearest(fmt::format("{}-{}", context.node.coupling, context.node.seed), score);
   if (integration.adaptive()) {
