@@ -56,7 +56,7 @@ MAY_INCLUDE = {
     "stages/couple": ["trained"],
     "stages/results": [],
     "stages/evaluate": ["trained", "results"],
-    "stages/report": ["report/data", "report/sections", "report/html"],
+    "stages/report": ["report/data", "report/sections", "report/html", "results"],
     "stages/report/data": ["results"],
     "stages/report/sections": ["report/data", "report/html", "results"],
     "stages/report/html": [],

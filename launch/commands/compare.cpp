@@ -70,6 +70,7 @@ int compare_command(const std::vector<std::string>& words) {
   ReportData data;
   data.title = line.get("title", fmt::format("{}", fmt::join(names, ", ")));
   data.program = "couplet " COUPLET_VERSION;
+  data.folder = output.parent_path();
   std::vector<ScoreBasis> bases;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const OpenedRun opened = open_run(runs[i].root());
@@ -82,7 +83,7 @@ int compare_command(const std::vector<std::string>& words) {
     if (i > 0 && !differs.empty()) refuse("these runs cannot be compared: {}", differs);
     data.runs.push_back(std::move(run));
   }
-  const std::string page = report_html(data);
+  const std::string page = report_html(report_page(data));
   publish_file(output, page);
   fmt::print("{}: {} run{}, {:.1f} MB\n", output.string(), runs.size(), runs.size() == 1 ? "" : "s",
              static_cast<double>(page.size()) / 1e6);

@@ -12,7 +12,7 @@
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
 #include "stages/plan.h"
-#include "stages/results/score_table.h"
+#include "stages/report/score_table.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
 #include "storage/text.h"

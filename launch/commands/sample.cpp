@@ -232,6 +232,12 @@ std::int64_t rows_at_once(const CommandLine& line, const Config& config, const S
   return line.has("batch") ? rows : std::min(rows, request.count);
 }
 
+/// A row of a picture is a turn through the classes; ten samples where that is a single one, or too many to be seen.
+std::int64_t picture_columns(std::int64_t classes) {
+  constexpr std::int64_t most = 10;
+  return classes > 1 && classes <= most ? classes : most;
+}
+
 int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& words, RankIdentity& identity) {
   const SampleRequest request = parse_sample_request(line);
   const RunDirectory run(line.required("run-dir"));
@@ -257,10 +263,10 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
     while (!stream.done()) stream.next();
     return exit_ok;
   }
-  const auto columns = static_cast<std::int64_t>(request.labels.classes.size());
+  const auto asked = static_cast<std::int64_t>(request.labels.classes.size());
   output.write(
       stream, [&](std::int64_t first, std::int64_t count) { return sampler.labels(first, count); },
-      columns > 0 ? columns : shape.labels());
+      picture_columns(asked > 0 ? asked : shape.labels()));
   return report_samples(request, stream.tally(), output.path());
 }
 

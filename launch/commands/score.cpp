@@ -54,7 +54,7 @@ ImageScoreRequest parse_request(const CommandLine& line) {
   return {.samples = line.required("samples"),
           .reference = line.required("reference"),
           .held_out = line.get("held-out"),
-          .companion_images = line.integer("companion-images", 10000, 0),
+          .compared_images = line.integer("companion-images", 10000, 0),
           .paired = line.has("paired"),
           .nearest = line.has("nearest") ? line.integer("nearest", 1, 1) : 0};
 }

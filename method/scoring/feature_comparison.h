@@ -1,5 +1,5 @@
-// What a set of features is compared with real images' by: the Fréchet distance and its companions, with the sizes that
-// are published.
+// What a set of features is compared with real images' by: the Fréchet distance and pairwise metrics, with the sizes
+// that are published.
 #pragma once
 
 #include "method/metrics/frechet.h"
@@ -61,7 +61,7 @@ struct FeatureReference {
   std::shared_ptr<const RealFeatures> real = {};  ///< none: statistics alone are compared
 };
 
-/// "frechet_distance" first, then its companions: "spatial_frechet_distance" and "inception_score" where the network
+/// "frechet_distance" first, then the others: "spatial_frechet_distance" and "inception_score" where the network
 /// gives what they need, and those of RealFeatures, of the images whose features are kept. Collective; the same digits
 /// on any number of ranks. Refuses fewer images than features + 1, and sets of different networks.
 std::vector<FeatureScore> compare_features(const DescribedImages& generated, const FeatureReference& reference,

@@ -86,14 +86,14 @@ FeatureReference described_reference(Scoring& scoring, FeatureNetwork& network) 
   if (size_text(images.shape()) != size_text(scoring.samples->shape()))
     scoring.warnings.push_back(fmt::format("samples are of {}, the reference's images of {}: each set is resized alone",
                                            size_text(scoring.samples->shape()), size_text(images.shape())));
-  if (request.companion_images == 0) return reference;
+  if (request.compared_images == 0) return reference;
   at::Tensor held_out;
   if (!request.held_out.empty()) {
     const auto others = open_image_set(request.held_out);
-    held_out = spread(describe_images(network, *others, "", communicator).features(), request.companion_images);
+    held_out = spread(describe_images(network, *others, "", communicator).features(), request.compared_images);
   }
   reference.real =
-      std::make_shared<RealFeatures>(spread(real.features(), request.companion_images), held_out, communicator);
+      std::make_shared<RealFeatures>(spread(real.features(), request.compared_images), held_out, communicator);
   return reference;
 }
 
@@ -110,7 +110,7 @@ FeatureReference reference_of(Scoring& scoring, FeatureNetwork& network, std::in
   if (!scoring.request.held_out.empty())
     refuse("{}: --held-out needs the reference's images; the file has statistics of them alone",
            scoring.request.reference.string());
-  if (scoring.request.companion_images > 0)
+  if (scoring.request.compared_images > 0)
     scoring.warnings.push_back(
         "no kernel distance, precision, recall, density or coverage: they need the reference's images, and it has "
         "statistics of them alone");
@@ -123,7 +123,7 @@ void score_features(Scoring& scoring, FeatureNetwork& network) {
   require_images(samples, network, dimension);
   const FeatureReference reference = reference_of(scoring, network, dimension);
   const DescribedImages generated =
-      describe_images(network, samples, "", scoring.communicator, scoring.request.companion_images);
+      describe_images(network, samples, "", scoring.communicator, scoring.request.compared_images);
   for (FeatureScore& score : compare_features(generated, reference, scoring.communicator)) {
     if (score.details.contains("warning"))
       scoring.warnings.push_back(fmt::format("{}: {}", score.metric, score.details["warning"].get<std::string>()));

@@ -14,7 +14,7 @@ struct ImageScoreRequest {
   std::filesystem::path samples;        ///< a set of images (image_set.h)
   std::filesystem::path reference;      ///< another, or stored statistics of one
   std::filesystem::path held_out = {};  ///< of the reference's kind, for "nearest_training_ratio"; empty: none
-  std::int64_t companion_images = 0;    ///< of each set, compared image by image; 0: the Fréchet distance alone
+  std::int64_t compared_images = 0;     ///< of each set, compared image by image; 0: the Fréchet distance alone
   bool paired = false;                  ///< sample i is to be image i of the reference: PSNR and SSIM
   std::int64_t nearest = 0;             ///< reference images nearest to each sample that are looked for, by pixels
 };

@@ -76,8 +76,8 @@ void score_teacher(Evaluation& evaluation, const ScoreRequest& request) {
     ScoreKey key = request.key;
     key.denoised = variant == 1;
     if (context.communicator.is_root() && is_pictured)
-      publish_pictures(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
-                       scores[variant].pictures, evaluation.shape.labels());
+      publish_sheet(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
+                    scores[variant].pictures);
     if (is_pictured && variant + 1 == scores.size()) show_nearest(evaluation, scores[variant]);
     if (!evaluation.records.has(key, request.last_metric, request.with))
       evaluation.keep_samples(key, request.with, scores[variant]);
@@ -120,9 +120,9 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
   const SampleScore score = sample_student(evaluation, request);
   const bool is_pictured = !sampling.table.empty() || sampling.seed == evaluation.config().sampling_seeds[0];
   if (context.communicator.is_root() && is_pictured)
-    publish_pictures(context.run.pictures() / fmt::format("{}-{}-{}.png", evaluation.model_name(), request.key.noise,
+    publish_sheet(context.run.pictures() / fmt::format("{}-{}-{}.png", evaluation.model_name(), request.key.noise,
                                                           sampling.file_name(evaluation.student().training.ema[0])),
-                     score.pictures, evaluation.shape.labels());
+                  score.pictures);
   if (shows_nearest) show_nearest(evaluation, score);
   ScoreKey key = request.key;
   if (key.is_adaptive()) {

@@ -5,6 +5,7 @@
 #include "pipeline/config/options.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/weights.h"
+#include "stages/evaluate/pictures.h"
 #include "stages/evaluate/run_reference.h"
 #include "stages/trained/models.h"
 
@@ -49,7 +50,7 @@ void Evaluation::open_network() {
     classifier_ = {couplet::network_name(context.config), tensors_hash(named_tensors(**classifier)), "none"};
   }
   scorer_.emplace(std::move(classifier), shape.codec, std::move(basis), config().slice_rows,
-                  config().grid_rows * shape.labels(), stopped, context.communicator, context.device);
+                  sheet_images(config().grid_rows), stopped, context.communicator, context.device);
   const std::string warning = sample_size_warning(config().samples);
   if (!warning.empty() && context.communicator.is_root()) warn_line("evaluate.samples: " + warning);
   context.communicator.barrier();

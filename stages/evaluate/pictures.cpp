@@ -1,6 +1,5 @@
 #include "stages/evaluate/pictures.h"
 
-#include "method/data/images.h"
 #include "pipeline/loader/table_rows.h"
 #include "storage/formats/picture.h"
 
@@ -12,7 +11,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t most_columns = 10, most_rows = 4;
+constexpr std::int64_t sheet_columns = 10, nearest_rows = 4;
 
 /// [n, C, H, W] and as many under them, as rows of `width` images in turn.
 at::Tensor interleaved(const at::Tensor& above, const at::Tensor& below, std::int64_t width) {
@@ -22,11 +21,20 @@ at::Tensor interleaved(const at::Tensor& above, const at::Tensor& below, std::in
   return at::cat(rows);
 }
 
-}  // namespace
-
+/// `columns` images a row.
 void publish_pictures(const std::filesystem::path& path, const at::Tensor& images, std::int64_t columns) {
   std::filesystem::create_directories(path.parent_path());
   write_png(path, picture_of(images, columns));
+}
+
+}  // namespace
+
+std::int64_t sheet_images(std::int64_t rows) {
+  return sheet_columns * rows;
+}
+
+void publish_sheet(const std::filesystem::path& path, const at::Tensor& images) {
+  publish_pictures(path, images, std::min(images.size(0), sheet_columns));
 }
 
 void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states, const Codec& codec) {
@@ -37,9 +45,9 @@ void publish_nearest_picture(const std::filesystem::path& path, const SampleScor
                              const RowTable& train, Communicator& communicator) {
   // Rank 0 has the pictures.
   const std::int64_t pictured = communicator.maximum(score.pictures.defined() ? score.pictures.size(0) : 0);
-  const std::int64_t there = std::min({pictured, score.features.size(0), most_columns * most_rows});
+  const std::int64_t there = std::min({pictured, score.features.size(0), sheet_columns * nearest_rows});
   if (there < 1) return;
-  const std::int64_t width = std::min(there, most_columns), shown = there - there % width;
+  const std::int64_t width = std::min(there, sheet_columns), shown = there - there % width;
   const at::Tensor rows = real.nearest(score.features.narrow(0, 0, shown), communicator);
   if (!communicator.is_root()) return;
   std::vector<at::Tensor> nearest;

@@ -14,8 +14,10 @@
 
 namespace couplet {
 
-/// Publishes images (uint8 [n, C, H, W]) as a picture, `columns` a row.
-void publish_pictures(const std::filesystem::path& path, const at::Tensor& images, std::int64_t columns);
+/// Images that a sheet of this many rows shows at most: ten a row, whatever the number of classes.
+std::int64_t sheet_images(std::int64_t rows);
+/// Publishes samples (uint8 [n, C, H, W]) as a sheet: ten a row, fewer where there are fewer.
+void publish_sheet(const std::filesystem::path& path, const at::Tensor& images);
 
 /// Publishes images, as models see them, at each of several times (float [n, C, H, W] each): a row an image, its states
 /// from left to right.

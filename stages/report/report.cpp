@@ -40,11 +40,15 @@ void report(StageContext& context) {
     fail("{}: there are no scores to report; run the evaluate stages first", context.run.results().string());
   publish_results(view);
   RunReport run = read_run_report(view);
-  const ReportData data{run.name, "couplet " COUPLET_VERSION, {std::move(run)}};
-  const std::string page = report_html(data);
-  publish_file(context.run.report(), page);
+  const fs::path folder = context.run.report().parent_path();
+  for (const CouplingFacts& table : run.tables)
+    if (!table.picture.empty()) publish_file(folder / table_picture(table), table.picture);
+  const Json page = report_page({run.name, "couplet " COUPLET_VERSION, {std::move(run)}, folder});
+  publish_file(folder / "report.json", report_json(page));
+  const std::string html = report_html(page);
+  publish_file(context.run.report(), html);
   publish_file(made_of_path(context.node, view), contents(view));
-  say("report: {} ({:.1f} MB)", context.run.report().string(), static_cast<double>(page.size()) / 1e6);
+  say("report: {} ({:.1f} MB)", context.run.report().string(), static_cast<double>(html.size()) / 1e6);
 }
 
 std::string report_news(const StageNode& node, const RunView& view) {

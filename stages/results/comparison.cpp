@@ -1,11 +1,9 @@
 #include "stages/results/comparison.h"
 
-#include "storage/text.h"
-
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <utility>
 
 namespace couplet {
 
@@ -38,15 +36,6 @@ std::vector<std::int64_t> counts_where(const std::map<std::int64_t, double>& rat
 }
 
 }  // namespace
-
-std::string nfe_list(const std::vector<std::int64_t>& counts) {
-  std::string text = "NFE ";
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    if (i > 0) text += i + 1 == counts.size() ? " and " : ", ";
-    text += std::to_string(counts[i]);
-  }
-  return text;
-}
 
 Comparison compare(const ScoreCurve& curve, const ScoreCurve& baseline) {
   Comparison comparison;
@@ -92,75 +81,24 @@ std::int64_t Comparison::best() const {
   return best;
 }
 
-std::string Comparison::crossing_text() const {
-  if (ratio.empty()) return "";
-  const std::string both = fmt::format("The curves of {} and {}", curve->model(), baseline->model());
-  if (crossings.empty())
-    return fmt::format("{} do not cross between NFE {} and {}.", both, ratio.begin()->first, ratio.rbegin()->first);
-  std::string text = both + " cross between ";
-  for (std::size_t i = 0; i < crossings.size(); ++i) {
-    text += fmt::format("{}NFE {} and {} (near {:.1f})", i > 0 ? ", and between " : "", crossings[i].before,
-                        crossings[i].after, crossings[i].at);
-  }
-  return text + ".";
-}
-
-std::string Comparison::sentence() const {
-  if (ratio.empty()) return "";
-  const std::string ours = curve->model(), theirs = baseline->model();
-  const auto both = [&](std::int64_t nfe) {
-    return fmt::format("Fréchet distance {} against {} at NFE {}", number_text(curve->scores.at(nfe).mean),
-                       number_text(baseline->scores.at(nfe).mean), nfe);
-  };
-  std::string text;
-  if (won().empty() && lost().empty()) {
-    text = fmt::format("{} and {} score the same at {}: {}.", ours, theirs,
-                       ratio.size() == 1 ? "the NFE compared" : "every NFE compared", both(best()));
-  } else if (won().empty()) {
-    text =
-        fmt::format("{} does not beat {} at any NFE compared; it comes nearest with {}.", ours, theirs, both(best()));
-  } else {
-    const std::string where = lost().empty() && won().size() == ratio.size() && ratio.size() > 1
-                                  ? "every NFE compared (" + nfe_list(won()) + ")"
-                                  : nfe_list(won());
-    text = fmt::format("{} beats {} at {}, by most {} times: {}.", ours, theirs, where, number_text(ratio.at(best())),
-                       both(best()));
-    if (!lost().empty()) text += fmt::format(" At {} {} is better.", nfe_list(lost()), theirs);
-  }
-  return text + " " + confidence();
-}
-
-std::string Comparison::confidence() const {
-  const bool trained = seeds > 1, sampled = sampling_seeds > 1;
-  std::string text;
-  if (!trained) text = "One training seed each: how far seeds scatter was not measured.";
-  if (!trained && !sampled) return text;
-  std::string over = trained ? fmt::format("{} training seeds", seeds) : "";
-  if (sampled) over += fmt::format("{}{} sampling seeds", trained ? " and " : "", sampling_seeds);
-  text += fmt::format("{}Means over {}", text.empty() ? "" : " ", over);
-  if (unclear().empty()) return text + "; each difference exceeds their spread.";
-  return text + fmt::format("; at {} the difference is within their spread.", nfe_list(unclear()));
-}
-
 std::vector<Comparison> compare(const Scores& scores) {
   std::vector<Comparison> comparisons;
-  const auto add = [&](const ScoreCurve& curve, const ScoreCurve& baseline) {
-    Comparison comparison = compare(curve, baseline);
+  const auto add = [&](const ScoreCurve& curve, const ScoreCurve* baseline) {
+    if (!baseline) return;
+    Comparison comparison = compare(curve, *baseline);
     if (!comparison.ratio.empty()) comparisons.push_back(std::move(comparison));
   };
-  const ScoreCurve* baseline = nullptr;
+  const ScoreCurve* first = nullptr;
   for (const ScoreCurve& curve : scores.curves) {
     if (curve.noise != "fresh") continue;
-    // "independent" comes first where there is one.
-    if (!baseline || baseline->run != curve.run)
-      baseline = &curve;
-    else
-      add(curve, *baseline);
+    if (!first || first->run != curve.run)
+      first = &curve;
+    else if (curve.student != first->student)
+      add(curve, scores.counterpart(first->student, curve.run, curve));
   }
   for (const ScoreCurve& curve : scores.curves) {
-    const std::string& first = scores.curves.front().run;
-    if (curve.noise != "fresh" || curve.run == first) continue;
-    if (const ScoreCurve* same = scores.curve(curve.coupling, "fresh", first)) add(curve, *same);
+    const std::string& run = scores.curves.front().run;
+    if (curve.noise == "fresh" && curve.run != run) add(curve, scores.counterpart(curve.student, run, curve));
   }
   return comparisons;
 }

@@ -1,4 +1,4 @@
-// What the report says of each metric of docs/metrics.md.
+// The metrics of docs/metrics.md: what people call them, in which order they are shown, which way is better.
 #pragma once
 
 #include <string>
@@ -9,12 +9,9 @@ namespace couplet {
 enum class Better { lower, higher, neither };
 
 struct MetricName {
-  std::string metric;   ///< as records have it
-  std::string title;    ///< "kernel distance (KID)"
-  std::string meaning;  ///< one line for somebody who does not know it
+  std::string metric;  ///< as records have it
+  std::string title;   ///< "kernel distance"
   Better better = Better::neither;
-
-  std::string direction() const;  ///< "lower is better"; empty for neither
 };
 
 /// Metrics of samples, scored beside the Fréchet distance in the same setting, in the order in which they are shown.

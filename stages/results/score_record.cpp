@@ -101,6 +101,7 @@ ScoreRecord read_record(const Fields& fields) {
   record.trace = fields.text("trace");
   record.times = fields.get<std::vector<double>>("times", {});
   record.deviation = fields.get<std::vector<double>>("deviation", {});
+  record.made_with = fields.get<nlohmann::json>("made_with", {});
   if (record.model == "student" && record.noise.empty()) record.noise = "fresh";
   return record;
 }

@@ -109,6 +109,7 @@ struct ScoreRecord {
                            ///< none
   std::string trace;       ///< of a student's likelihood: how the divergence was found
   std::vector<double> times, deviation;  ///< of `curvature`: along the paths
+  nlohmann::json made_with;              ///< settings that give the score its meaning, by name; null: not recorded
 
   /// The solver takes as many evaluations as its tolerances ask for: the NFE is no part of the setting.
   bool adaptive() const { return atol > 0 || rtol > 0; }

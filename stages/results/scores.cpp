@@ -86,8 +86,7 @@ bool better(const ScoreSummary& score, const ScoreSummary& than) {
 ScoreCurve best_curve(const std::vector<ScoreRecord>& records, ScoreCurve curve) {
   std::map<std::pair<std::int64_t, Setting>, BySeeds> settings;
   for (const ScoreRecord& record : records) {
-    if (record.model != "student" || record.metric != "frechet_distance" || record.run != curve.run) continue;
-    if (record.coupling != curve.coupling || record.noise != curve.noise) continue;
+    if (record.metric != "frechet_distance" || !curve.is_of(record) || record.noise != curve.noise) continue;
     // Each seed of an adaptive solver has an NFE of its own.
     settings[{record.adaptive() ? 0 : record.nfe, setting_of(record)}][{record.seed, record.sampling_seed}] = &record;
   }
@@ -99,20 +98,35 @@ ScoreCurve best_curve(const std::vector<ScoreRecord>& records, ScoreCurve curve)
   return curve;
 }
 
-std::vector<std::string> coupling_order(const std::vector<ScoreRecord>& records, const std::string& run) {
-  std::vector<std::string> couplings;
+/// The run's students with each of their weights and guidance scales, in the order of the curves; without scores.
+std::vector<ScoreCurve> empty_curves(const std::vector<ScoreRecord>& records, const std::string& run) {
+  std::vector<ScoreCurve> curves;
   for (const ScoreRecord& record : records) {
-    if (record.model == "student" && record.run == run) add_once(couplings, record.coupling);
+    if (record.model != "student" || record.metric != "frechet_distance" || record.run != run) continue;
+    if (std::ranges::any_of(curves, [&](const ScoreCurve& curve) { return curve.is_of(record); })) continue;
+    ScoreCurve curve;
+    curve.run = run;
+    curve.student = record.student;
+    curve.coupling = record.coupling;
+    curve.guidance = record.guidance;
+    curve.ema = record.ema;
+    curves.push_back(curve);
   }
-  std::stable_partition(couplings.begin(), couplings.end(), [](const auto& name) { return name == "independent"; });
-  return couplings;
+  // A student's curves stand together.
+  std::vector<std::string> students;
+  for (const ScoreCurve& curve : curves) add_once(students, curve.student);
+  std::ranges::stable_sort(curves, {},
+                           [&](const ScoreCurve& curve) { return std::ranges::find(students, curve.student); });
+  std::ranges::stable_partition(curves, [](const ScoreCurve& curve) { return curve.coupling == "independent"; });
+  return curves;
 }
 
 void add_run(Scores& scores, const std::string& run) {
-  for (const std::string& coupling : coupling_order(scores.records, run)) {
+  for (ScoreCurve& curve : empty_curves(scores.records, run)) {
     for (const char* noise : {"fresh", "table"}) {
-      ScoreCurve curve = best_curve(scores.records, {run, coupling, noise, {}});
-      if (!curve.scores.empty()) scores.curves.push_back(std::move(curve));
+      curve.noise = noise;
+      ScoreCurve found = best_curve(scores.records, curve);
+      if (!found.scores.empty()) scores.curves.push_back(std::move(found));
     }
   }
   const auto level = [&](const char* model, bool denoised) {
@@ -124,21 +138,54 @@ void add_run(Scores& scores, const std::string& run) {
   scores.levels.push_back({run, level("teacher", false), level("teacher", true), level("real", false)});
 }
 
+/// Names guidance and EMA rate where there are several of them.
+void tell_apart(std::vector<ScoreCurve>& curves) {
+  std::set<double> guidances, rates;
+  for (const ScoreCurve& curve : curves) {
+    guidances.insert(curve.guidance);
+    rates.insert(curve.ema);
+  }
+  for (ScoreCurve& curve : curves) {
+    if (guidances.size() > 1 && curve.guidance != 1) curve.variant += fmt::format(", guidance {:g}", curve.guidance);
+    if (rates.size() > 1) curve.variant += ema_text(curve.ema);
+  }
+}
+
 }  // namespace
 
 std::string ScoreCurve::model() const {
-  return run.empty() ? coupling : run + ": " + coupling;
+  return (run.empty() ? student : run + ": " + student) + variant;
 }
 
 std::string ScoreCurve::label() const {
   return noise == "table" ? model() + ", from held-out table z" : model();
 }
 
-const ScoreCurve* Scores::curve(const std::string& coupling, const std::string& noise, const std::string& run) const {
-  for (const ScoreCurve& candidate : curves) {
-    if (candidate.coupling == coupling && candidate.noise == noise && candidate.run == run) return &candidate;
-  }
-  return nullptr;
+bool ScoreCurve::is_of(const ScoreRecord& record) const {
+  return record.model == "student" && record.run == run && record.student == student && record.guidance == guidance &&
+         record.ema == ema;
+}
+
+const ScoreCurve* Scores::curve(const std::string& student, const std::string& noise, const std::string& run) const {
+  const auto found = std::ranges::find_if(curves, [&](const ScoreCurve& each) {
+    return each.student == student && each.noise == noise && each.run == run;
+  });
+  return found == curves.end() ? nullptr : &*found;
+}
+
+const ScoreCurve* Scores::counterpart(const std::string& student, const std::string& run,
+                                      const ScoreCurve& like) const {
+  const auto found = std::ranges::find_if(curves, [&](const ScoreCurve& each) {
+    return each.student == student && each.noise == "fresh" && each.run == run && each.is_like(like);
+  });
+  return found == curves.end() ? curve(student, "fresh", run) : &*found;
+}
+
+const ScoreCurve* Scores::from_noise(const std::string& noise, const ScoreCurve& curve) const {
+  const auto found = std::ranges::find_if(curves, [&](const ScoreCurve& each) {
+    return each.student == curve.student && each.noise == noise && each.run == curve.run && each.is_like(curve);
+  });
+  return found == curves.end() ? nullptr : &*found;
 }
 
 std::optional<ScoreSummary> Scores::summary(const std::function<bool(const ScoreRecord&)>& wanted) const {
@@ -153,8 +200,8 @@ std::optional<ScoreSummary> Scores::summary(const std::function<bool(const Score
 std::optional<ScoreSummary> Scores::of_curve(const ScoreCurve& curve, const std::string& metric,
                                              const std::string& split) const {
   return summary([&](const ScoreRecord& record) {
-    return record.model == "student" && record.metric == metric && record.run == curve.run &&
-           record.coupling == curve.coupling && record.noise == curve.noise && (split.empty() || record.split == split);
+    return record.metric == metric && curve.is_of(record) && record.noise == curve.noise &&
+           (split.empty() || record.split == split);
   });
 }
 
@@ -162,8 +209,7 @@ std::optional<ScoreSummary> Scores::in_setting(const ScoreCurve& curve, std::int
                                                const std::string& metric) const {
   const Setting wanted = setting_of(setting);
   return summary([&](const ScoreRecord& record) {
-    return record.model == "student" && record.metric == metric && record.run == curve.run &&
-           record.coupling == curve.coupling && record.noise == curve.noise &&
+    return record.metric == metric && curve.is_of(record) && record.noise == curve.noise &&
            (record.nfe == nfe || record.adaptive()) && setting_of(record) == wanted;
   });
 }
@@ -188,6 +234,7 @@ Scores read_all_scores(const std::vector<RunResults>& runs) {
     }
   }
   for (const RunResults& run : runs) add_run(scores, run.run);
+  tell_apart(scores.curves);
   std::set<std::int64_t> counts;
   for (const ScoreCurve& curve : scores.curves) {
     for (const auto& [nfe, score] : curve.scores) counts.insert(nfe);
@@ -205,28 +252,20 @@ std::string score_text(const ScoreSummary& score) {
   return text;
 }
 
-std::string spread_text(const Scores& scores) {
-  std::int64_t seeds = 1, sampling_seeds = 1;
+SeedCounts seed_counts(const Scores& scores) {
+  SeedCounts most;
   for (const ScoreCurve& curve : scores.curves) {
     for (const auto& [nfe, score] : curve.scores) {
-      seeds = std::max(seeds, score.seeds);
-      sampling_seeds = std::max(sampling_seeds, score.sampling_seeds);
+      most.training = std::max(most.training, score.seeds);
+      most.sampling = std::max(most.sampling, score.sampling_seeds);
     }
   }
-  std::string text;
-  if (seeds > 1) text = fmt::format("mean ± standard deviation over {} training seeds", seeds);
-  if (sampling_seeds > 1) {
-    text += fmt::format("{}in [ ]: standard deviation over {} sampling seeds of one model", text.empty() ? "" : "; ",
-                        sampling_seeds);
-  }
-  return text;
+  return most;
 }
 
-std::string frechet_title(const Scores& scores) {
-  std::string title = "Fréchet distance";
-  const char* between = ", ";
-  for (const std::string& network : scores.networks) title += std::exchange(between, " / ") + network;
-  return title;
+std::string ema_text(double rate) {
+  if (rate < 0) return "";
+  return rate > 0 ? fmt::format(", EMA {:g}", rate) : ", raw weights";
 }
 
 std::string setting_text(const ScoreSummary& score) {

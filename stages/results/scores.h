@@ -32,16 +32,26 @@ struct ScoreSummary {
   double spread() const { return sd > sampling_sd ? sd : sampling_sd; }
 };
 
-/// A student's scores against NFE, each with the solver and grid that were best there: one row of the table, one line
-/// of the plot.
+/// A student's scores against NFE, by weights of one EMA rate and with guidance of one scale, each score with the
+/// solver and grid that were best there: one row of the table, one line of the plot.
 struct ScoreCurve {
   std::string run;
-  std::string coupling;
+  std::string student;   ///< its name
+  std::string coupling;  ///< the kind of coupling it was trained from
   std::string noise;
+  double guidance = 1;
+  double ema = -1;                              ///< as ScoreRecord's
   std::map<std::int64_t, ScoreSummary> scores;  ///< by NFE
+  std::string variant;  ///< ", guidance 2, EMA 0.9999": what tells it from other curves of its student; often empty
 
-  std::string model() const;  ///< "nf"; "sigma-0.1: nf" where several runs are shown
+  /// "nf"; "nf, guidance 2" where there are curves of several guidance scales; "sigma-0.1: nf" where several runs are
+  /// shown.
+  std::string model() const;
   std::string label() const;  ///< "nf", "nf, from held-out table z"
+  /// True if the record is of this student with these weights and this guidance, whatever the noise.
+  bool is_of(const ScoreRecord& record) const;
+  /// True if both have one guidance scale and one EMA rate.
+  bool is_like(const ScoreCurve& other) const { return guidance == other.guidance && ema == other.ema; }
 };
 
 /// What a run's students are measured against: Fréchet distances that do not depend on NFE.
@@ -59,12 +69,18 @@ struct Scores {
   std::int64_t not_finite = 0;       ///< records without one: reported, never shown as a score
   std::int64_t bad_samples = 0;      ///< samples with NaN or infinite values behind the Fréchet distances
   std::vector<std::string> networks;
-  std::vector<ScoreCurve> curves;     ///< run by run; independent first, then in order of appearance; a coupling's
-                                      ///< table-z curve follows its own
+  std::vector<ScoreCurve> curves;     ///< run by run; students of independent pairs first, then in order of appearance;
+                                      ///< a student's table-z curve follows its own
   std::vector<std::int64_t> columns;  ///< NFE of any curve, ascending
   std::vector<ScoreLevels> levels;    ///< a run each
 
-  const ScoreCurve* curve(const std::string& coupling, const std::string& noise, const std::string& run = "") const;
+  /// The student's first curve, and nothing if there is none.
+  const ScoreCurve* curve(const std::string& student, const std::string& noise, const std::string& run = "") const;
+  /// The curve of a student from fresh noise that `like` is fairly set against: with its guidance and its EMA rate, or,
+  /// where the student was not scored with these, its first one; nothing if there is none.
+  const ScoreCurve* counterpart(const std::string& student, const std::string& run, const ScoreCurve& like) const;
+  /// The same student, weights and guidance from other noise; nothing if there is none.
+  const ScoreCurve* from_noise(const std::string& noise, const ScoreCurve& curve) const;
   /// Over the records that `wanted` accepts (one a training and sampling seed; of several the last counts); nothing if
   /// there are none.
   std::optional<ScoreSummary> summary(const std::function<bool(const ScoreRecord&)>& wanted) const;
@@ -90,12 +106,16 @@ Scores read_all_scores(const std::vector<RunResults>& runs);
 
 /// "15.8 ± 0.3" over training seeds, "15.8 ± 0.3 [0.1]" over sampling seeds besides, "15.8 [0.1]" over those alone.
 std::string score_text(const ScoreSummary& score);
-/// "mean ± standard deviation over 3 training seeds; in [ ]: standard deviation over 5 sampling seeds of one model";
-/// empty if there are none.
-std::string spread_text(const Scores& scores);
-/// "Fréchet distance, Fashion-MNIST classifier features": the network is named as recorded.
-std::string frechet_title(const Scores& scores);
 /// "euler, uniform", "heun, squared, guidance 1.5", "dopri5, atol 1e-05, rtol 1e-05".
 std::string setting_text(const ScoreSummary& score);
+
+/// ", EMA 0.9999", ", raw weights"; empty where the rate was not recorded. It follows a model's name.
+std::string ema_text(double rate);
+
+/// Over how many seeds the scores of the curves are spread: the most that any of them has.
+struct SeedCounts {
+  std::int64_t training = 1, sampling = 1;
+};
+SeedCounts seed_counts(const Scores& scores);
 
 }  // namespace couplet

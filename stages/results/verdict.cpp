@@ -1,11 +1,8 @@
 #include "stages/results/verdict.h"
 
-#include "storage/text.h"
-
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
+#include <ranges>
 #include <vector>
 
 namespace couplet {
@@ -22,78 +19,78 @@ std::vector<const ScoreCurve*> ranking(const Scores& scores, std::int64_t nfe) {
   return ranked;
 }
 
-/// The same scores at every NFE that both have.
-bool level(const ScoreCurve& curve, const ScoreCurve& other) {
-  const Comparison comparison = compare(curve, other);
-  return !comparison.ratio.empty() && comparison.won().empty() && comparison.lost().empty();
-}
-
 /// What the winner is set against.
-const ScoreCurve* opponent(const Scores& scores, const ScoreCurve& winner, const std::vector<std::int64_t>& won) {
-  const auto baseline = std::ranges::find_if(
+const ScoreCurve* opponent(const Scores& scores, const ScoreCurve& winner, std::int64_t lowest_won) {
+  const auto first = std::ranges::find_if(
       scores.curves, [&](const ScoreCurve& curve) { return curve.noise == "fresh" && curve.run == winner.run; });
-  const auto beaten = [](const Comparison& comparison) { return !comparison.won().empty(); };
-  if (&*baseline != &winner && beaten(compare(winner, *baseline))) return &*baseline;
-  std::vector<const ScoreCurve*> ranked = ranking(scores, won.front());
+  const ScoreCurve* baseline = scores.counterpart(first->student, winner.run, winner);
+  if (baseline != &winner && !compare(winner, *baseline).won().empty()) return baseline;
+  std::vector<const ScoreCurve*> ranked = ranking(scores, lowest_won);
   std::erase(ranked, &winner);
-  const auto worse = std::ranges::find_if(ranked, [&](const ScoreCurve* curve) { return !level(winner, *curve); });
+  std::ranges::stable_partition(ranked, [&](const ScoreCurve* curve) { return curve->student != winner.student; });
+  const auto worse =
+      std::ranges::find_if(ranked, [&](const ScoreCurve* curve) { return !compare(winner, *curve).level(); });
   return worse != ranked.end() ? *worse : ranked.front();
 }
 
-/// "independent is best at NFE 8 and 31"; "soft: nf scores the same"
-std::string others_text(const Scores& scores, const std::map<const ScoreCurve*, std::vector<std::int64_t>>& best,
-                        const ScoreCurve* winner) {
-  std::string text;
+using BestAt = std::map<const ScoreCurve*, std::vector<std::int64_t>>;
+
+/// The best at most NFE; of two with as many, at the lowest one; of these the first of the curves.
+const ScoreCurve* find_winner(const Scores& scores, const BestAt& best) {
+  const ScoreCurve* winner = nullptr;
   for (const ScoreCurve& curve : scores.curves) {
     const auto found = best.find(&curve);
-    const bool same = curve.noise == "fresh" && level(*winner, curve);
-    if (&curve == winner || (found == best.end() && !same)) continue;
-    text += fmt::format("{}{} {}", text.empty() ? "" : "; ", curve.model(),
-                        same ? "scores the same" : "is best at " + nfe_list(found->second));
+    if (found == best.end()) continue;
+    const auto& most = winner ? best.at(winner) : std::vector<std::int64_t>{};
+    const bool more =
+        found->second.size() != most.size() ? found->second.size() > most.size() : found->second.front() < most.front();
+    if (more) winner = &curve;
   }
-  return text;
+  return winner;
+}
+
+std::vector<Rival> find_rivals(const Scores& scores, const BestAt& best, const ScoreCurve& winner) {
+  std::vector<Rival> rivals;
+  for (const ScoreCurve& curve : scores.curves) {
+    if (&curve == &winner || curve.noise != "fresh") continue;
+    const auto found = best.find(&curve);
+    const bool level = compare(winner, curve).level();
+    if (found == best.end() && !level) continue;
+    rivals.push_back({&curve, level, found == best.end() ? std::vector<std::int64_t>{} : found->second});
+  }
+  return rivals;
+}
+
+/// The curve from fresh noise with the lowest score of all.
+const ScoreCurve* find_best(const Scores& scores) {
+  const ScoreCurve* best = nullptr;
+  const auto lowest = [](const ScoreCurve& curve) {
+    return std::ranges::min(curve.scores | std::views::values | std::views::transform(&ScoreSummary::mean));
+  };
+  for (const ScoreCurve& curve : scores.curves)
+    if (curve.noise == "fresh" && (!best || lowest(curve) < lowest(*best))) best = &curve;
+  return best;
 }
 
 }  // namespace
 
 Verdict find_verdict(const Scores& scores) {
-  std::map<const ScoreCurve*, std::vector<std::int64_t>> best;
-  std::size_t compared = 0;
+  BestAt best;
   Verdict verdict;
   for (const std::int64_t nfe : scores.columns) {
     const auto ranked = ranking(scores, nfe);
     if (ranked.size() < 2) continue;
-    ++compared;
+    ++verdict.compared;
     best[ranked.front()].push_back(nfe);
   }
-  for (const ScoreCurve& curve : scores.curves) {
-    const auto found = best.find(&curve);
-    if (found == best.end()) continue;
-    const auto& most = verdict.winner ? best.at(verdict.winner) : std::vector<std::int64_t>{};
-    const bool more =
-        found->second.size() != most.size() ? found->second.size() > most.size() : found->second.front() < most.front();
-    if (more) verdict.winner = &curve;
-  }
-  if (!verdict.winner) return verdict;
-  const std::vector<std::int64_t>& won = best.at(verdict.winner);
-  verdict.where = won.size() == compared ? fmt::format("best at every NFE compared: {}", nfe_list(won).substr(4))
-                                         : fmt::format("best at {}", nfe_list(won));
-  verdict.others = others_text(scores, best, verdict.winner);
-  const ScoreCurve& other = *opponent(scores, *verdict.winner, won);
-  const Comparison comparison = compare(*verdict.winner, other);
-  if (comparison.ratio.empty()) return verdict;
-  const std::int64_t at = comparison.best();
-  verdict.other = &other;
-  verdict.confidence = comparison.confidence();
-  if (level(*verdict.winner, other)) {
-    verdict.margin = "level";
-    verdict.margin_text = fmt::format("{} scores the same", other.model());
+  verdict.winner = find_winner(scores, best);
+  if (!verdict.winner) {
+    verdict.alone = find_best(scores);
     return verdict;
   }
-  verdict.margin = number_text(comparison.ratio.at(at)) + "×";
-  verdict.margin_text =
-      fmt::format("lower Fréchet distance than {} at NFE {}: {} against {}", other.model(), at,
-                  number_text(verdict.winner->scores.at(at).mean), number_text(other.scores.at(at).mean));
+  verdict.best_at = best.at(verdict.winner);
+  verdict.rivals = find_rivals(scores, best, *verdict.winner);
+  verdict.against = compare(*verdict.winner, *opponent(scores, *verdict.winner, verdict.best_at.front()));
   return verdict;
 }
 

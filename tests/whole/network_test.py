@@ -109,7 +109,7 @@ def check_scores(program, arguments, run, network, reference, network_hash, expe
     check(len(list((run / "evaluate").glob("reference-*.safetensors"))) == 1, "the training images' statistics are not kept")
 
 
-def check_companions(program, run, network):
+def check_pairwise_metrics(program, run, network):
     """Those of held-out images are the figures of `couplet score`."""
     done = program.call("score", "--samples", run / "prepare/test", "--reference", run / "prepare/train", "--held-out", run / "prepare/test",
                         "--network", network, "--network-args", "return_features=True", "--json")
@@ -175,7 +175,7 @@ def main():
     train, test = (moments_of(images_of(run / "prepare" / split), matrix) for split in ("train", "test"))
     reference, network_hash = check_reference(program, arguments, network, run, train)
     check_scores(program, arguments, run, network, reference, network_hash, frechet(train, test))
-    check_companions(program, run, network)
+    check_pairwise_metrics(program, run, network)
     check_refusals(program, arguments, run, network, other, reference)
     print("passed")
 

@@ -79,6 +79,30 @@ def records_of(directory):
     return json.loads((directory / "evaluate/results.json").read_text())["records"]
 
 
+def pictures_in(json):
+    """Everything with a path, however deep."""
+    if isinstance(json, list):
+        return [path for item in json for path in pictures_in(item)]
+    if not isinstance(json, dict):
+        return []
+    own = [json["path"]] if "path" in json else []
+    return own + [path for item in json.values() for path in pictures_in(item)]
+
+
+def check_report(run):
+    """The page's data is published beside it, with pictures by path."""
+    folder = run / "report"
+    found = json.loads((folder / "report.json").read_text())
+    pictures = pictures_in(found)
+    missing = [path for path in pictures if not (folder / path).is_file()]
+    if missing or not any(path.startswith("../evaluate/pictures/") for path in pictures) or not any(path.startswith("coupling-nf-") for path in pictures):
+        fail(f"{folder / 'report.json'}: pictures {pictures}, of which there are not {missing}")
+    if found["records"]["count"] != len([record for record in records_of(run) if record["value"] is not None]):
+        fail(f"{folder / 'report.json'}: {found['records']['count']} records, results.json has {len(records_of(run))}")
+    if not (folder / "report.html").read_text().startswith("<!DOCTYPE html>"):
+        fail(f"{folder / 'report.html'}: no page")
+
+
 def compare_threads(one, other, threads):
     """Sums in float64 may end in other digits, samples and counts of them not."""
     ours, theirs = records_of(one), records_of(other)
@@ -106,6 +130,7 @@ def main():
     arguments.work.mkdir(parents=True)
     one = arguments.work / "one"
     runner.run(one, 1)
+    check_report(one)
     for ranks in arguments.ranks:
         trained = arguments.work / f"trained-on-{ranks}"
         runner.run(trained, ranks)

@@ -10,12 +10,11 @@
 #include "storage/tables/filenames.h"
 #include "storage/text.h"
 
-#include <fmt/format.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>
-#include <span>
+#include <cmath>
 
 namespace couplet {
 
@@ -26,44 +25,51 @@ constexpr std::int64_t pictured_rows = 24, pictured_across = 6;
 constexpr std::int64_t bins = 60;
 constexpr double widest = 4;  // standard deviations on either side that the histogram covers
 
-void add_manifest(CouplingFacts& shown, const nlohmann::json& manifest) {
-  const nlohmann::json& summary = manifest.at("summary");
-  const auto add = [&](const std::string& name, const std::string& text) { shown.facts.push_back({name, text}); };
-  const auto figure = [&](const char* name) {
-    const auto found = summary.find(name);
-    return found != summary.end() && found->is_number() ? number_text(found->get<double>()) : std::string("?");
-  };
-  const std::size_t shards = manifest.at("shards").size();
-  add("rows", fmt::format("{} in {} shard{}", manifest.at("rows").get<std::int64_t>(), shards, shards == 1 ? "" : "s"));
-  if (!summary.is_object()) return;
-  if (summary.contains("nonfinite_rows")) add("rows that are not finite", summary["nonfinite_rows"].dump());
-  if (summary.contains("sigma_f")) add("σ_f, root mean square of f(x)", figure("sigma_f"));
-  if (summary.contains("nll_mean")) add("negative log-likelihood, nats a value", figure("nll_mean"));
-  if (summary.contains("round_trip_mean")) {
-    add("round trip, ‖f⁻¹(f(x)) - x‖", fmt::format("mean {}, largest {}, of {} rows", figure("round_trip_mean"),
-                                                   figure("round_trip_max"), summary["round_trip_rows"].dump()));
-  }
+using Json = nlohmann::ordered_json;
+
+/// A number as it is and as people read it; both null where there is none that is finite.
+Json figure(const nlohmann::json& number) {
+  const bool finite = number.is_number() && std::isfinite(number.get<double>());
+  if (!finite) return {{"value", nullptr}, {"text", nullptr}};
+  return {{"value", number}, {"text", number.is_number_float() ? number_text(number.get<double>()) : number.dump()}};
 }
 
-void add_statistics(CouplingFacts& shown, const nlohmann::ordered_json& found, std::int64_t rows, std::int64_t all) {
-  const auto number = [&](const char* pointer) {
-    const auto& value = found.at(nlohmann::ordered_json::json_pointer(pointer));
-    return value.is_number() ? number_text(value.get<double>()) : std::string("not finite");
-  };
-  const auto add = [&](const std::string& name, const std::string& text) { shown.facts.push_back({name, text}); };
-  if (rows < all) add("all that follows", fmt::format("of the first {} rows", rows));
-  add("noise as stored",
-      fmt::format("mean {}, variance {}, skewness {}, excess kurtosis {}", number("/noise/mean"),
-                  number("/noise/variance"), number("/noise/skewness"), number("/noise/excess_kurtosis")));
-  add("correlation of neighbours",
-      fmt::format("horizontal {}, vertical {}", number("/correlation/horizontal"), number("/correlation/vertical")));
-  add("normal values?", fmt::format("Kolmogorov-Smirnov D {}, p {}", number("/normality/values/statistic"),
-                                    number("/normality/values/p_value")));
-  add("normal rows?",
-      fmt::format("largest D {} of {} random projections", number("/normality/projections/largest_statistic"),
-                  found.at("normality").at("projections").at("projections").dump()));
-  add("transport cost, E‖z - x‖²", fmt::format("{}; of independent noise {}", number("/transport_cost/mean"),
-                                               number("/transport_cost/independent_noise")));
+void add_manifest(CouplingFacts& shown, const nlohmann::json& manifest) {
+  const std::size_t shards = manifest.at("shards").size();
+  shown.facts.push_back(
+      {{"kind", "rows"}, {"rows", manifest.at("rows")}, {"shards", shards}, {"one_shard", shards == 1}});
+  const nlohmann::json& summary = manifest.at("summary");
+  if (!summary.is_object()) return;
+  for (const char* name : {"nonfinite_rows", "sigma_f", "nll_mean"})
+    if (summary.contains(name)) shown.facts.push_back({{"kind", name}, {"figure", figure(summary[name])}});
+  if (!summary.contains("round_trip_mean")) return;
+  shown.facts.push_back({{"kind", "round_trip"},
+                         {"mean", figure(summary["round_trip_mean"])},
+                         {"largest", figure(summary.value("round_trip_max", nlohmann::json()))},
+                         {"rows", figure(summary.value("round_trip_rows", nlohmann::json()))}});
+}
+
+/// Figures of the first `rows` of `all` rows.
+void add_statistics(CouplingFacts& shown, const nlohmann::json& found, std::int64_t rows, std::int64_t all) {
+  const auto number = [&](const char* pointer) { return figure(found.at(nlohmann::json::json_pointer(pointer))); };
+  if (rows < all) shown.facts.push_back({{"kind", "first_rows"}, {"rows", rows}});
+  shown.facts.push_back({{"kind", "noise"},
+                         {"mean", number("/noise/mean")},
+                         {"variance", number("/noise/variance")},
+                         {"skewness", number("/noise/skewness")},
+                         {"excess_kurtosis", number("/noise/excess_kurtosis")}});
+  shown.facts.push_back({{"kind", "correlation"},
+                         {"horizontal", number("/correlation/horizontal")},
+                         {"vertical", number("/correlation/vertical")}});
+  shown.facts.push_back({{"kind", "normal_values"},
+                         {"statistic", number("/normality/values/statistic")},
+                         {"p_value", number("/normality/values/p_value")}});
+  shown.facts.push_back({{"kind", "normal_rows"},
+                         {"largest", number("/normality/projections/largest_statistic")},
+                         {"projections", number("/normality/projections/projections")}});
+  shown.facts.push_back({{"kind", "transport_cost"},
+                         {"mean", number("/transport_cost/mean")},
+                         {"independent_noise", number("/transport_cost/independent_noise")}});
 }
 
 /// Density of z over equal bins, of all finite values.
@@ -110,13 +116,13 @@ std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& ta
   CouplingFacts shown;
   try {
     const nlohmann::json manifest = load_manifest(table, coupling_format);
-    shown.title = fmt::format("{}, {} images", manifest.at("provenance").value("kind", "pairs"),
-                              manifest.at("provenance").value("split", "") == "test" ? "held-out" : "training");
+    shown.name = manifest.at("provenance").value("kind", "pairs");
+    shown.held_out = manifest.at("provenance").value("split", "") == "test";
     add_manifest(shown, manifest);
     add_rows(shown, RowTable(table, coupling_format));
   } catch (const Error& error) {
-    if (shown.title.empty()) shown.title = table.filename().string();
-    shown.facts.push_back({"not all of it can be read", error.what()});
+    if (shown.name.empty()) shown.name = table.filename().string();
+    shown.facts.push_back({{"kind", "unreadable"}, {"reason", error.what()}});
   }
   return shown;
 }

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "stages/report/data/loss_curve.h"
-#include "stages/results/facts.h"
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,15 +13,19 @@
 namespace couplet {
 
 struct CouplingFacts {
-  std::string title;        ///< "nf, training images"
-  std::vector<Fact> facts;  ///< of the manifest, and of the rows that were read
-  Points noise;             ///< (z, density): a histogram of all values of the rows that were read; z has unit variance
-  std::string picture;      ///< PNG: image | noise of the first rows; empty if they cannot be drawn
+  std::string name;       ///< of the coupling: "nf"
+  bool held_out = false;  ///< pairs of held-out images, not of training images
+  nlohmann::ordered_json facts =
+      nlohmann::ordered_json::array();  ///< of the manifest, and of the rows that were read: each a `kind` and its
+                                        ///< figures, which have a `value` and a `text` (docs/report.md)
+  Points noise;                         ///< (z, density): a histogram of all values of the rows that were read; z has
+                                        ///< unit variance
+  std::string picture;                  ///< PNG: image | noise of the first rows; empty if they cannot be drawn
   std::int64_t pictured_rows = 0;
 };
 
 /// Nothing where there is no finished table. Of a large one the first rows are read: some 8 million values. Rows that
-/// cannot be read are a fact too, with the reason.
+/// cannot be read are a fact too, "unreadable", with the reason.
 std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& table);
 
 }  // namespace couplet

@@ -2,12 +2,17 @@
 #pragma once
 
 #include "pipeline/run/stage_context.h"
-#include "stages/results/facts.h"
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 namespace couplet {
+
+struct Fact {
+  std::string name;
+  std::string text;
+};
 
 /// Content hashes of data set, coupling tables and weights; feature network with hash and resize, reference; seeds,
 /// samples, ranks, program versions. What is not there is left out.

@@ -3,7 +3,6 @@
 #include "pipeline/config/options.h"
 #include "pipeline/run/stage_graph.h"
 #include "pipeline/run/stage_record.h"
-#include "stages/report/data/provenance.h"
 #include "stages/results/score_record.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
@@ -43,22 +42,19 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
   const auto add = [&](SamplePicture picture) {
     if (std::filesystem::exists(picture.path)) all.push_back(std::move(picture));
   };
-  add({"the teacher's samples", "teacher", 0, directory / "teacher.png"});
-  add({"the teacher's samples, denoised", "teacher", 0, directory / "teacher-denoised.png"});
-  add({"the teacher, samples and below each its nearest training images", "teacher", 0,
-       directory / "teacher-nearest.png", PictureKind::nearest});
+  add({PictureKind::teacher, "", directory / "teacher.png"});
+  add({.kind = PictureKind::teacher, .student = "", .path = directory / "teacher-denoised.png", .denoised = true});
+  add({PictureKind::nearest, "", directory / "teacher-nearest.png"});
   const std::string& grid = config.evaluate.grids.front();
   for (const std::string& student : config.compare) {
     const std::string model = model_name(student, student_config(config, student).seeds.front());
     for (const std::int64_t nfe : picture_nfe(config.evaluate, 5)) {
       // One step is the same on every grid and is made on the first.
-      add({fmt::format("{}, Euler, {} grid, NFE {}", student, grid, nfe), student, nfe,
-           directory / fmt::format("{}-fresh-euler-{}-nfe-{:02d}.png", model, grid, nfe)});
+      add({PictureKind::grid, student, directory / fmt::format("{}-fresh-euler-{}-nfe-{:02d}.png", model, grid, nfe),
+           nfe, "Euler", grid});
     }
-    add({student + ", from noise (left) to image (right)", student, 0, directory / (model + "-trajectory.png"),
-         PictureKind::trajectory});
-    add({student + ", samples and below each its nearest training images", student, 0,
-         directory / (model + "-nearest.png"), PictureKind::nearest});
+    add({PictureKind::trajectory, student, directory / (model + "-trajectory.png")});
+    add({PictureKind::nearest, student, directory / (model + "-nearest.png")});
   }
   return all;
 }
@@ -75,20 +71,24 @@ double rows_of(const std::filesystem::path& table) {
   return manifest.is_object() && manifest.contains("rows") ? manifest["rows"].get<double>() : 0;
 }
 
-/// Work over the wall time of all attempts; training: over the time of its steps. Empty where it is not known.
-std::string rate_text(const StageNode& node, const RunDirectory& run, const nlohmann::json& stage,
-                      const LossCurve* curve) {
-  if (curve != nullptr && curve->seconds > 0) return fmt::format("{:.0f} images/s", curve->images / curve->seconds);
+nlohmann::json with_unit(double value, const char* unit) {
+  return {{"value", value}, {"unit", unit}};
+}
+
+/// Work over the wall time of all attempts; training: over the time of its steps. Null where it is not known.
+nlohmann::json rate_of(const StageNode& node, const RunDirectory& run, const nlohmann::json& stage,
+                       const LossCurve* curve) {
+  if (curve != nullptr && curve->seconds > 0) return with_unit(curve->images / curve->seconds, "images/s");
   const double seconds = stage.value("seconds", 0.0);
   double rows = 0;
   if (node.kind == "prepare") rows = rows_of(run.train_images()) + rows_of(run.test_images());
   if (!node.table.empty()) rows = rows_of(run.table(node.table, "train")) + rows_of(run.table(node.table, "test"));
-  if (seconds > 0 && rows > 0) return fmt::format("{:.0f} rows/s", rows / seconds);
-  if (node.kind != "evaluate") return "";
+  if (seconds > 0 && rows > 0) return with_unit(rows / seconds, "rows/s");
+  if (node.kind != "evaluate") return {};
   double samples = 0;
   for (const ScoreRecord& record : read_records(read_json(run.stage(node.name) / "records.json")))
     if (record.metric == "frechet_distance" && record.model != "real") samples += static_cast<double>(record.samples);
-  return seconds > 0 && samples > 0 ? fmt::format("{:.0f} samples/s", samples / seconds) : "";
+  return seconds > 0 && samples > 0 ? with_unit(samples / seconds, "samples/s") : nlohmann::json();
 }
 
 void read_stages(RunReport& report, const RunView& view) {
@@ -103,18 +103,22 @@ void read_stages(RunReport& report, const RunView& view) {
     }
     nlohmann::json stage = read_json(record_path(run.stage(node.name)));
     if (node.kind == "report" || !stage.is_object()) continue;
-    const std::string rate = rate_text(node, run, stage, curve);
-    if (!rate.empty()) stage["rate"] = rate;
+    const nlohmann::json rate = rate_of(node, run, stage, curve);
+    if (!rate.is_null()) stage["rate"] = rate;
     if (curve != nullptr && curve->seconds > 0)
-      stage["waiting"] = fmt::format("{:.1f} %", 100 * curve->stalled / curve->seconds);
+      stage["waiting"] = with_unit(100 * curve->stalled / curve->seconds, "%");
     report.stages.push_back(std::move(stage));
   }
 }
 
-std::int64_t count_classes(const RunDirectory& run) {
+/// Of the images of the data set; 0 where there is no data set.
+std::int64_t height_of_images(const RunDirectory& run) {
   const nlohmann::json manifest = read_json(run.train_images() / manifest_name);
-  const auto pointer = nlohmann::json::json_pointer("/summary/class_counts");
-  return manifest.contains(pointer) ? static_cast<std::int64_t>(manifest[pointer].size()) : 0;
+  if (!manifest.is_object()) return 0;
+  for (const nlohmann::json& column : manifest.value("columns", nlohmann::json::array()))
+    if (column.value("name", "") == "image" && column.at("shape").size() == 3)
+      return column["shape"][1].get<std::int64_t>();
+  return 0;
 }
 
 }  // namespace
@@ -131,7 +135,7 @@ RunReport read_run_report(const RunView& view) {
   report.results = current_results(view);
   read_stages(report, view);
   report.pictures = find_pictures(run, view.config);
-  report.images_across = count_classes(run);
+  report.image_height = height_of_images(run);
   for (const StageNode& node : view.graph)
     for (const char* split : {"train", "test"}) {
       if (node.table.empty()) continue;

@@ -4,7 +4,7 @@
 #include "pipeline/run/stage_context.h"
 #include "stages/report/data/coupling_facts.h"
 #include "stages/report/data/loss_curve.h"
-#include "stages/results/facts.h"
+#include "stages/report/data/provenance.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -14,15 +14,22 @@
 
 namespace couplet {
 
-enum class PictureKind { samples, trajectory, nearest };
+enum class PictureKind {
+  grid,        ///< samples of a student from the noise that all students share
+  teacher,     ///< samples of the teacher
+  trajectory,  ///< a student's states from noise to image
+  nearest      ///< samples, and below each its nearest training image
+};
 
 /// A picture of the evaluate stage.
 struct SamplePicture {
-  std::string title;           ///< "nf, Euler, uniform grid": its caption and alternative text
-  std::string coupling;        ///< the column; "teacher", "real" for what has no NFE
-  std::int64_t nfe = 0;        ///< the row of a grid of samples from the shared noise; 0: it is none
+  PictureKind kind = PictureKind::grid;
+  std::string student;         ///< its name; empty: the teacher
   std::filesystem::path path;  ///< a PNG file; one that is not there leaves a note in its place
-  PictureKind kind = PictureKind::samples;
+  std::int64_t nfe = 0;        ///< of a grid
+  std::string solver = {};     ///< of a grid: "Euler"
+  std::string grid = {};       ///< of times, of a grid of samples: "uniform"
+  bool denoised = false;       ///< of the teacher
 };
 
 /// One run.
@@ -30,10 +37,10 @@ struct RunReport {
   std::string name;
   nlohmann::json results;              ///< results.json (docs/metrics.md); a null or empty one leaves the scores out
   std::vector<nlohmann::json> stages;  ///< stage.json of each stage, in the graph's order: stage, state, seconds,
-                                       ///< ranks, attempts ...; "rate" and "waiting" besides, texts
+                                       ///< ranks, attempts ...; "rate" and "waiting" besides, each a `value` and `unit`
   std::vector<LossCurve> curves;
   std::vector<SamplePicture> pictures;
-  std::int64_t images_across = 0;  ///< of a grid of samples, whose images are square; 0: not known
+  std::int64_t image_height = 0;  ///< of an image of the data set, in pixels; 0: not known
   std::vector<CouplingFacts> tables;
   std::vector<Fact> provenance;  ///< versions and content hashes
   std::string config;            ///< the resolved configuration, an INI text
@@ -44,6 +51,7 @@ struct ReportData {
   std::string title;
   std::string program;  ///< name and version of what makes the report
   std::vector<RunReport> runs;
+  std::filesystem::path folder = {};  ///< where the report will lie: it names pictures from there
 };
 
 /// The name of its directory.

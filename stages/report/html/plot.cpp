@@ -132,11 +132,7 @@ std::string grid_lines(const Plot& plot, const Axis& x, const Axis& y) {
     svg += fmt::format(R"(<path d="M{1} {0:.1f}H{2}"/><text x="{3}" y="{4:.1f}" text-anchor="end">{5}</text>)",
                        y.place(tick), left, width - right, left - 6, y.place(tick) + 4, tick_text(tick));
   }
-  svg += fmt::format(R"(<text x="{}" y="{}" text-anchor="middle">{}</text>)", (left + width - right) / 2, height - 8,
-                     escaped(plot.x_label));
-  svg += fmt::format(R"svg(<text transform="translate(12 {}) rotate(-90)" text-anchor="middle">{}</text></g>)svg",
-                     (top + height - bottom) / 2, escaped(plot.y_label));
-  return svg;
+  return svg + "</g>";
 }
 
 /// Half lengths around a point, thin with ends and broad.
@@ -203,9 +199,14 @@ std::string legend(const Plot& plot, const Axis& y_axis) {
   return svg + "</g>";
 }
 
+/// JSON has no infinities: a value that is not finite is null.
+Json point_json(const PlotPoint& point) {
+  return Json::array({point.x, point.y, point.error, point.spread});
+}
+
 }  // namespace
 
-std::string svg_plot(const Plot& plot) {
+std::optional<Drawing> draw(const Plot& plot) {
   Axis x = plot.falling_x ? Axis(plot.log_x, width - right, left) : Axis(plot.log_x, left, width - right);
   Axis y(plot.log_y, height - bottom, top);
   for (const PlotLine& line : plot.lines) {
@@ -216,21 +217,46 @@ std::string svg_plot(const Plot& plot) {
       for (const double side : {-half, 0.0, half}) y.include(point.y + side);
     }
   }
-  if (x.empty() || y.empty()) return "";
+  if (x.empty() || y.empty()) return std::nullopt;
   const double room = std::max(y.length(), plot.log_y ? 1.0 : 0.0);
   for (const PlotLevel& level : plot.levels) {
     if (y.shows(level.y) && y.distance(level.y) <= farthest_level * room) y.include(level.y);
   }
   x.widen(0.03);
   y.widen(0.05);
-  const std::size_t entries = plot.lines.size() + plot.levels.size();
-  std::string svg = fmt::format(R"(<svg class="plot" role="img" viewBox="0 0 {} {}"><title>{}</title><desc>{}</desc>)",
-                                width, height + 4 + legend_row * static_cast<double>(entries), escaped(plot.title),
-                                escaped(plot.description));
-  svg += grid_lines(plot, x, y);
-  for (const PlotLevel& level : plot.levels) svg += draw_level(level, y);
-  for (const PlotLine& line : plot.lines) svg += draw_line(line, x, y);
-  return svg + legend(plot, y) + "</svg>";
+  const auto entries = static_cast<double>(plot.lines.size() + plot.levels.size());
+  Drawing drawing;
+  drawing.view_box = fmt::format("0 0 {} {}", width, height + 4 + legend_row * entries);
+  drawing.x_label = fmt::format("translate({} {})", (left + width - right) / 2, height - 8);
+  drawing.y_label = fmt::format("translate(12 {}) rotate(-90)", (top + height - bottom) / 2);
+  drawing.svg = grid_lines(plot, x, y);
+  for (const PlotLevel& level : plot.levels) drawing.svg += draw_level(level, y);
+  for (const PlotLine& line : plot.lines) drawing.svg += draw_line(line, x, y);
+  drawing.svg += legend(plot, y);
+  return drawing;
+}
+
+Json plot_json(const Plot& plot) {
+  const std::optional<Drawing> drawing = draw(plot);
+  if (!drawing) return nullptr;
+  Json lines = Json::array(), levels = Json::array();
+  for (const PlotLine& line : plot.lines) {
+    Json points = Json::array();
+    for (const PlotPoint& point : line.points) points.push_back(point_json(point));
+    lines.push_back({{"name", line.name}, {"colour", line.colour}, {"dashed", line.dashed}, {"points", points}});
+  }
+  for (const PlotLevel& level : plot.levels)
+    levels.push_back({{"name", level.name}, {"colour", level.colour}, {"y", level.y}, {"error", level.error}});
+  return {{"logarithmic_x", plot.log_x},
+          {"logarithmic_y", plot.log_y},
+          {"falling_x", plot.falling_x},
+          {"lines", lines},
+          {"levels", levels},
+          {"drawing",
+           {{"view_box", drawing->view_box},
+            {"x_label", drawing->x_label},
+            {"y_label", drawing->y_label},
+            {"svg", drawing->svg}}}};
 }
 
 }  // namespace couplet

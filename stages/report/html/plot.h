@@ -1,6 +1,9 @@
 // Line plots as inline SVG.
 #pragma once
 
+#include "stages/report/html/template.h"
+
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,10 +33,8 @@ struct PlotLevel {
   double error = 0;  ///< half width of a pale band around it; 0: none
 };
 
+/// What is drawn. What it is called, and what its axes are, stands in the template that shows it.
 struct Plot {
-  std::string title;        ///< the SVG's accessible name
-  std::string description;  ///< what the plot shows, in words and figures, for those who do not see it
-  std::string x_label, y_label;
   bool log_x = false, log_y = false;
   bool falling_x = false;       ///< the largest x on the left
   std::vector<double> x_ticks;  ///< empty: chosen here
@@ -41,9 +42,19 @@ struct Plot {
   std::vector<PlotLevel> levels;
 };
 
-/// An <svg> element that takes its colours from the page's style (report_style), so that it follows light, dark and
-/// print. Points that a logarithmic axis cannot show, and such that are not finite, are left out. A plot without points
-/// is an empty string.
-std::string svg_plot(const Plot& plot);
+/// The parts of an <svg> element. Its colours are classes of the page's style sheet, so that it follows light, dark and
+/// print.
+struct Drawing {
+  std::string view_box;
+  std::string x_label, y_label;  ///< `transform` of a <text> with the axis's label, whose anchor is its middle
+  std::string svg;               ///< axes, levels, lines, legend
+};
+
+/// Points that a logarithmic axis cannot show, and such that are not finite, are left out; nothing of a plot without
+/// points.
+std::optional<Drawing> draw(const Plot& plot);
+
+/// The plot's figures, and its parts as `drawing`; null of one without points.
+Json plot_json(const Plot& plot);
 
 }  // namespace couplet

@@ -1,24 +1,26 @@
-#include "stages/results/facts.h"
+#include "stages/results/likelihoods.h"
 
-#include "stages/report/html/markup.h"
+#include "stages/report/sections/findings.h"
 #include "stages/report/sections/sections.h"
 #include "stages/results/metric_names.h"
 
+#include <utility>
+
 namespace couplet {
 
-std::string likelihood_section(const Page& page) {
-  const std::vector<Likelihood> all = likelihoods(page.scores);
-  if (all.empty()) return "";
-  Table table("rows", "Negative log₂-likelihood of held-out images a value, ± the standard error over images");
-  table.header({"model", "value", "metric", "images", "training seeds", "trace"});
-  for (const Likelihood& likelihood : all) {
-    table.row(likelihood.model, {{escaped(likelihood.text())},
-                                 {escaped(metric_name(likelihood.metric).title), "text"},
-                                 {std::to_string(likelihood.score.samples)},
-                                 {std::to_string(likelihood.score.seeds)},
-                                 {escaped(likelihood.trace), "text"}});
+Json likelihood_section(const Page& page) {
+  Json models = Json::array();
+  for (const Likelihood& likelihood : likelihoods(page.scores)) {
+    models.push_back({{"name", likelihood.model},
+                      {"metric", likelihood.metric},
+                      {"title", metric_name(likelihood.metric).title},
+                      {"score", figure(likelihood.score.mean, likelihood.text())},
+                      {"images", likelihood.score.samples},
+                      {"training_seeds", likelihood.score.seeds},
+                      {"trace", likelihood.trace}});
   }
-  return table.html();
+  if (models.empty()) return nullptr;
+  return {{"models", std::move(models)}};
 }
 
 }  // namespace couplet

@@ -1,18 +1,17 @@
 #include "stages/report/sections/page.h"
 
-#include "stages/report/html/markup.h"
-#include "stages/report/html/style.h"
 #include "stages/report/sections/sections.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace couplet {
 
 namespace {
+
+constexpr int format_version = 1;
 
 Scores scores_of(const ReportData& data) {
   std::vector<RunResults> results;
@@ -20,66 +19,71 @@ Scores scores_of(const ReportData& data) {
   return read_all_scores(results);
 }
 
-struct Section {
-  const char *id, *title;
-  std::string (*html)(const Page& page);
-};
+/// What is made of the data for the page alone.
+bool is_of_page(const std::string& field) {
+  return field == "drawing" || field == "png" || field == "config_base64";
+}
 
-constexpr std::array sections{Section{"scores", "Scores", score_section},
-                              Section{"samples", "Samples", sample_section},
-                              Section{"paths", "Paths", path_section},
-                              Section{"companions", "Other metrics", companion_section},
-                              Section{"likelihood", "Likelihood", likelihood_section},
-                              Section{"coupling", "Coupling", coupling_section},
-                              Section{"training", "Training", training_section},
-                              Section{"stages", "Stages", stage_section},
-                              Section{"again", "Run it again", provenance_section},
-                              Section{"records", "All scores", record_section}};
+Json without_drawings(const Json& json) {
+  if (!json.is_structured()) return json;
+  Json kept = json.is_array() ? Json::array() : Json::object();
+  for (const auto& [name, value] : json.items()) {
+    if (json.is_array())
+      kept.push_back(without_drawings(value));
+    else if (!is_of_page(name))
+      kept[name] = without_drawings(value);
+  }
+  return kept;
+}
 
 }  // namespace
 
 Page::Page(const ReportData& report)
     : data(report), scores(scores_of(report)), comparisons(compare(scores)), verdict(find_verdict(scores)) {}
 
-int Page::place(const std::string& run, const std::string& coupling) const {
+int Page::place(const std::string& run, const std::string& student) const {
   std::vector<std::pair<std::string, std::string>> seen;
   for (const ScoreCurve& curve : scores.curves) {
-    const std::pair model(curve.run, curve.coupling);
+    const std::pair model(curve.run, curve.student);
     if (std::ranges::find(seen, model) == seen.end()) seen.push_back(model);
   }
-  const auto found = std::ranges::find(seen, std::pair(several() ? run : "", coupling));
+  const auto found = std::ranges::find(seen, std::pair(several() ? run : "", student));
   return static_cast<int>(found - seen.begin());
 }
 
-std::vector<PagePicture> pictures_of(const Page& page, PictureKind kind) {
-  std::vector<PagePicture> found;
-  for (const RunReport& run : page.data.runs) {
-    for (const SamplePicture& picture : run.pictures)
-      if (picture.kind == kind) found.push_back({&run, &picture});
-  }
-  std::ranges::stable_sort(found, {},
-                           [&](const PagePicture& each) { return page.place(each.run->name, each.picture->coupling); });
-  return found;
+std::string table_picture(const CouplingFacts& table) {
+  return fmt::format("coupling-{}-{}.png", table.name, table.held_out ? "test" : "train");
 }
 
-std::string report_html(const ReportData& data) {
+Json report_page(const ReportData& data) {
   const Page page(data);
-  std::string body, links;
-  for (const Section& section : sections) {
-    const std::string html = section.html(page);
-    if (html.empty()) continue;
-    links += fmt::format("<a href=\"#{}\">{}</a>\n", section.id, section.title);
-    body += fmt::format("<section aria-labelledby=\"{0}\">\n<h2 id=\"{0}\">{1}</h2>\n{2}</section>\n", section.id,
-                        section.title, html);
+  Json runs = Json::array();
+  for (const RunReport& run : data.runs) runs.push_back(run.name);
+  Json report{{"format", "couplet-report"},       {"format_version", format_version}, {"title", data.title},
+              {"program", data.program},          {"runs", std::move(runs)},          {"several_runs", page.several()},
+              {"networks", page.scores.networks}, {"verdict", verdict_section(page)}, {"has_sections", false}};
+  for (auto& [name, section] : {std::pair{"scores", score_section(page)},
+                                {"samples", sample_section(page)},
+                                {"paths", path_section(page)},
+                                {"other_metrics", other_metrics_section(page)},
+                                {"likelihood", likelihood_section(page)},
+                                {"coupling", coupling_section(page)},
+                                {"training", training_section(page)},
+                                {"stages", stage_section(page)},
+                                {"provenance", provenance_section(page)},
+                                {"records", record_section(page)}}) {
+    if (!section.is_null()) report["has_sections"] = true;
+    report[name] = section;
   }
-  if (!links.empty()) links = "<nav aria-label=\"Sections\">\n" + links + "</nav>\n";
-  const std::string title = data.title.empty() ? "Couplet run" : data.title;
-  return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-         "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" +
-         escaped(title) + "</title>\n<style>" + std::string(report_style()) +
-         "</style>\n</head>\n<body>\n<header>\n<h1>" + escaped(title) + "</h1>\n" + paragraph(data.program, "soft") +
-         "</header>\n<main>\n" + verdict_section(page) + links + body + "</main>\n</body>\n</html>\n";
+  return report;
+}
+
+std::string report_html(const Json& page) {
+  return render(report_templates(), "page", page);
+}
+
+std::string report_json(const Json& page) {
+  return without_drawings(page).dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace couplet

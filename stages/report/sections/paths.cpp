@@ -1,69 +1,60 @@
-#include "stages/report/html/markup.h"
 #include "stages/report/html/plot.h"
+#include "stages/report/sections/findings.h"
 #include "stages/report/sections/sections.h"
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 namespace couplet {
 
 namespace {
 
-/// Mean over seeds of the deviation along time; nothing if it was not recorded.
+/// By time, the deviations of each seed; nothing if they were not recorded.
 std::map<double, std::vector<double>> deviation_of(const Scores& scores, const ScoreCurve& curve) {
   std::map<double, std::vector<double>> by_time;
   for (const ScoreRecord& record : scores.records) {
-    if (record.metric != "curvature" || record.run != curve.run || record.coupling != curve.coupling) continue;
-    if (record.noise != curve.noise) continue;
+    if (record.metric != "curvature" || !curve.is_of(record) || record.noise != curve.noise) continue;
     for (std::size_t i = 0; i < std::min(record.times.size(), record.deviation.size()); ++i)
       by_time[record.times[i]].push_back(record.deviation[i]);
   }
   return by_time;
 }
 
-std::string curvature_plot(const Page& page) {
+/// Means over seeds of the deviation along time.
+Plot curvature_plot(const Page& page) {
   Plot plot;
-  plot.title = "Curvature along time: deviation of the velocity from the straight way";
-  plot.x_label = "time: 1 noise, 0 image";
-  plot.y_label = "squared deviation";
   plot.falling_x = true;
   plot.log_y = true;
   for (const ScoreCurve& curve : page.scores.curves) {
-    PlotLine line{curve.label(), {}, page.colour(curve.run, curve.coupling), curve.noise == "table", false};
+    PlotLine line{curve.label(), {}, page.colour(curve.run, curve.student), curve.noise == "table", false};
     for (const auto& [time, values] : deviation_of(page.scores, curve)) {
       double mean = 0;
       for (const double value : values) mean += value / static_cast<double>(values.size());
       line.points.push_back({time, mean});
     }
-    if (line.points.empty()) continue;
-    const auto summary = page.scores.of_curve(curve, "curvature");
-    if (summary) plot.description += fmt::format("{}: {} over the whole path. ", curve.label(), score_text(*summary));
-    plot.lines.push_back(std::move(line));
+    if (!line.points.empty()) plot.lines.push_back(std::move(line));
   }
-  const std::string svg = svg_plot(plot);
-  if (svg.empty()) return "";
-  return "<figure>" + svg +
-         "<figcaption>Mean of (v(x_t, t) - (x_1 - x_0))² over samples and values, along paths from noise (left) to "
-         "image "
-         "(right), on a logarithmic axis. Its integral is the curvature κ; on a straight path, which one step follows "
-         "exactly, it is 0.</figcaption></figure>\n";
+  return plot;
 }
 
-std::string trajectories(const Page& page) {
-  std::string figures;
-  for (const auto& [run, picture] : pictures_of(page, PictureKind::trajectory)) {
-    const std::string title = page.name(*run, picture->title);
-    figures += picture_figure(picture->path, "Paths of " + title, title);
+/// Over the whole path, of the curves that have it.
+Json curvatures(const Scores& scores) {
+  Json all = Json::array();
+  for (const ScoreCurve& curve : scores.curves) {
+    const auto summary = scores.of_curve(curve, "curvature");
+    if (summary) all.push_back({{"name", curve.label()}, {"score", figure(*summary)}});
   }
-  return figures.empty() ? "" : "<div class=\"trajectories\">" + figures + "</div>\n";
+  return all;
 }
 
 }  // namespace
 
-std::string path_section(const Page& page) {
-  return trajectories(page) + curvature_plot(page);
+Json path_section(const Page& page) {
+  Json section{{"trajectories", pictures_json(page, PictureKind::trajectory)},
+               {"curvatures", curvatures(page.scores)},
+               {"plot", plot_json(curvature_plot(page))}};
+  return section["trajectories"].empty() && section["plot"].is_null() ? Json() : section;
 }
 
 }  // namespace couplet

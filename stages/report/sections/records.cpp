@@ -1,52 +1,63 @@
-#include "stages/report/html/markup.h"
 #include "stages/report/sections/sections.h"
-#include "stages/results/metric_names.h"
 
 #include <fmt/format.h>
+
+#include <utility>
 
 namespace couplet {
 
 namespace {
 
-std::string number_or_nothing(std::int64_t value) {
-  return value > 0 ? std::to_string(value) : "";
+Json number_or_null(std::int64_t value) {
+  return value > 0 ? Json(value) : Json();
 }
 
-std::vector<std::string> fields(const ScoreRecord& record) {
-  return {
-      record.coupling,
-      record.noise,
-      record.metric,
-      fmt::format("{:.8g}{}", record.value, record.uncertainty > 0 ? fmt::format(" ± {:.2g}", record.uncertainty) : ""),
-      number_or_nothing(record.nfe),
-      record.solver,
-      record.grid,
-      record.split,
-      std::to_string(record.seed),
-      std::to_string(record.sampling_seed),
-      fmt::format("{:g}", record.guidance),
-      number_or_nothing(record.samples),
-      record.network,
-      record.network_hash,
-      record.resize};
+Json record_json(const ScoreRecord& record) {
+  const std::string uncertainty = record.uncertainty > 0 ? fmt::format(" ± {:.2g}", record.uncertainty) : "";
+  return {{"run", record.run},
+          {"model", record.model},
+          {"denoised", record.denoised},
+          {"student", record.student},
+          {"coupling", record.coupling},
+          {"noise", record.noise},
+          {"metric", record.metric},
+          {"value", record.value},
+          {"uncertainty", record.uncertainty > 0 ? Json(record.uncertainty) : Json()},
+          {"text", fmt::format("{:.8g}{}", record.value, uncertainty)},
+          {"nfe", number_or_null(record.nfe)},
+          {"solver", record.solver},
+          {"grid", record.grid},
+          {"split", record.split},
+          {"training_seed", record.seed},
+          {"sampling_seed", record.sampling_seed},
+          {"guidance", record.guidance},
+          {"guidance_text", fmt::format("{:g}", record.guidance)},
+          {"ema", record.ema < 0 ? Json() : Json(record.ema)},
+          {"table", record.table},
+          {"samples", number_or_null(record.samples)},
+          {"network", record.network},
+          {"network_hash", record.network_hash},
+          {"resize", record.resize},
+          {"made_with", record.made_with}};
 }
 
 }  // namespace
 
-std::string record_section(const Page& page) {
-  if (page.scores.records.empty()) return "";
-  Table table("records", "Every score with solver, grid, seeds, samples, network");
-  table.header({"model", "coupling", "noise", "metric", "value", "NFE", "solver", "grid", "split", "training seed",
-                "sampling seed", "guidance", "samples", "network", "network's hash", "resize"});
+Json record_section(const Page& page) {
+  if (page.scores.records.empty()) return nullptr;
+  Json records = Json::array();
+  bool has_names = false, has_tables = false, has_ema_rates = false;
   for (const ScoreRecord& record : page.scores.records) {
-    std::string model = record.model + (record.denoised ? ", denoised" : "");
-    if (!record.run.empty()) model = record.run + ": " + model;
-    std::vector<Cell> cells;
-    for (const std::string& text : fields(record)) cells.push_back({escaped(text)});
-    table.row(model, cells);
+    records.push_back(record_json(record));
+    has_names |= record.student != record.coupling;
+    has_tables |= !record.table.empty();
+    has_ema_rates |= record.ema >= 0;
   }
-  return details(fmt::format("All {} scores, with solver, grid, seeds, samples", page.scores.records.size()),
-                 table.html());
+  return {{"count", records.size()},
+          {"has_names", has_names},
+          {"has_tables", has_tables},
+          {"has_ema_rates", has_ema_rates},
+          {"list", std::move(records)}};
 }
 
 }  // namespace couplet

@@ -1,75 +1,43 @@
-#include "stages/report/html/markup.h"
 #include "stages/report/sections/sections.h"
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace couplet {
 
 namespace {
 
-std::string column_of(const Page& page, const PagePicture& sample) {
-  return page.name(*sample.run, sample.picture->coupling);
-}
-
-std::string cell(const Page& page, const PagePicture& sample) {
-  const SamplePicture& picture = *sample.picture;
-  return picture_figure(
-      picture.path, fmt::format("Grid of samples of {} at NFE {}", page.name(*sample.run, picture.title), picture.nfe),
-      picture.title);
-}
-
-std::string grid(const Page& page, const std::vector<PagePicture>& samples) {
+/// A table of sheets: students across, NFE down; null without any.
+Json sheets(const Page& page) {
   std::vector<std::string> columns;
-  std::map<std::int64_t, std::map<std::string, std::string>> cells;
-  for (const PagePicture& sample : samples) {
-    const std::string column = column_of(page, sample);
+  std::map<std::int64_t, std::map<std::string, Json>> cells;
+  for (Json& picture : pictures_json(page, PictureKind::grid)) {
+    const std::string column = picture.at("name");
     if (std::ranges::find(columns, column) == columns.end()) columns.push_back(column);
-    cells[sample.picture->nfe][column] += cell(page, sample);
+    Json& cell = cells[picture.at("nfe").get<std::int64_t>()][column];
+    cell.push_back(std::move(picture));
   }
-  if (cells.empty()) return "";
-  Table table("samples", page.several() ? "Samples of each run by coupling (across) and NFE (down)"
-                                        : "The same noise and labels in every cell: only the coupling (across) and the "
-                                          "number of evaluations (down) differ");
-  std::vector<std::string> header{"NFE"};
-  header.insert(header.end(), columns.begin(), columns.end());
-  table.header(header, "text");
-  for (const auto& [nfe, row] : cells) {
-    std::vector<Cell> shown;
-    for (const std::string& column : columns) shown.push_back({row.contains(column) ? row.at(column) : "–"});
-    table.row(std::to_string(nfe), shown);
+  if (cells.empty()) return nullptr;
+  Json rows = Json::array();
+  for (auto& [nfe, of_columns] : cells) {
+    Json row = Json::array();
+    for (const std::string& column : columns) row.push_back({{"pictures", std::move(of_columns[column])}});
+    rows.push_back({{"nfe", nfe}, {"cells", std::move(row)}});
   }
-  return table.html();
+  return {{"columns", columns}, {"rows", std::move(rows)}};
 }
 
 }  // namespace
 
-std::string sample_section(const Page& page) {
-  std::vector<PagePicture> samples;
-  std::string models, nearest;
-  for (const PagePicture& each : pictures_of(page, PictureKind::samples)) {
-    const std::string title = page.name(*each.run, each.picture->title);
-    if (each.picture->nfe > 0)
-      samples.push_back(each);
-    else
-      models += picture_figure(each.picture->path, "Grid of images: " + title, title);
-  }
-  for (const auto& [run, picture] : pictures_of(page, PictureKind::nearest)) {
-    const std::string title = page.name(*run, picture->title);
-    nearest += picture_figure(picture->path, title, title);
-  }
-  std::string html = grid(page, samples);
-  if (!models.empty()) html += "<h3>For comparison</h3>\n<div class=\"pictures\">" + models + "</div>\n";
-  if (!nearest.empty()) {
-    html += "<h3>Nearest training images</h3>\n" +
-            paragraph(
-                "Each row of samples, and below it the training images whose features are the nearest: a model "
-                "that copied its training images would show the same picture twice.") +
-            "<div class=\"pictures\">" + nearest + "</div>\n";
-  }
-  return html;
+Json sample_section(const Page& page) {
+  Json section{{"sheets", sheets(page)},
+               {"teacher", pictures_json(page, PictureKind::teacher)},
+               {"nearest", pictures_json(page, PictureKind::nearest)}};
+  const bool any = !section["sheets"].is_null() || !section["teacher"].empty() || !section["nearest"].empty();
+  return any ? section : Json();
 }
 
 }  // namespace couplet

@@ -1,28 +1,17 @@
-#include "stages/report/html/markup.h"
 #include "stages/report/html/plot.h"
+#include "stages/report/sections/findings.h"
 #include "stages/report/sections/sections.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace couplet {
 
 namespace {
-
-/// The plot in words, for its description.
-std::string curves_in_words(const Scores& scores) {
-  std::string text;
-  for (const ScoreCurve& curve : scores.curves) {
-    text += curve.label() + ":";
-    for (const auto& [nfe, score] : curve.scores) text += fmt::format(" {} at NFE {},", score_text(score), nfe);
-    text.back() = '.';
-    text += ' ';
-  }
-  return text;
-}
 
 void add_levels(Plot& plot, const Scores& scores) {
   for (const ScoreLevels& levels : scores.levels) {
@@ -36,29 +25,26 @@ void add_levels(Plot& plot, const Scores& scores) {
   }
 }
 
-std::string score_plot(const Page& page) {
+Plot score_plot(const Page& page) {
   const Scores& scores = page.scores;
   Plot plot;
-  plot.title = frechet_title(scores) + ", against the number of evaluations of the network";
-  plot.description = curves_in_words(scores);
-  plot.x_label = "NFE: network evaluations a sample";
-  plot.y_label = "Fréchet distance";
   plot.log_x = plot.log_y = true;
   for (const std::int64_t nfe : scores.columns) plot.x_ticks.push_back(static_cast<double>(nfe));
+  // Curves of one student have its colour and marks of their own.
+  std::vector<const ScoreCurve*> forms;
   for (const ScoreCurve& curve : scores.curves) {
-    PlotLine line{curve.label(),          {},   page.colour(curve.run, curve.coupling),
-                  curve.noise == "table", true, page.place(curve.run, curve.coupling)};
+    const auto same = std::ranges::find_if(forms, [&](const ScoreCurve* other) {
+      return other->run == curve.run && other->student == curve.student && other->is_like(curve);
+    });
+    const auto form = static_cast<int>(same - forms.begin());
+    if (same == forms.end()) forms.push_back(&curve);
+    PlotLine line{curve.label(), {}, page.colour(curve.run, curve.student), curve.noise == "table", true, form};
     for (const auto& [nfe, score] : curve.scores)
       line.points.push_back({static_cast<double>(nfe), score.mean, score.sd, score.sampling_sd});
     plot.lines.push_back(std::move(line));
   }
   add_levels(plot, scores);
-  const std::string svg = svg_plot(plot);
-  if (svg.empty()) return "";
-  return "<figure>" + svg + "<figcaption>" + escaped(frechet_title(scores)) +
-         "; lower is better. Both axes are logarithmic. Every point is the best of the solvers and time grids scored "
-         "at that NFE. Thin bars: standard deviation over training seeds; broad pale ones: over sampling seeds of one "
-         "model, as the teacher's band.</figcaption></figure>\n";
+  return plot;
 }
 
 /// The lowest mean in a column among curves from fresh noise; nothing where there is nobody to compare with.
@@ -72,56 +58,52 @@ std::optional<double> best_at(const Scores& scores, std::int64_t nfe) {
   return *std::ranges::min_element(means);
 }
 
-std::vector<Cell> curve_cells(const Scores& scores, const ScoreCurve& curve) {
-  std::vector<Cell> cells;
-  for (const std::int64_t nfe : scores.columns) {
+Json curve_json(const Page& page, const ScoreCurve& curve) {
+  Json cells = Json::array();
+  for (const std::int64_t nfe : page.scores.columns) {
     const auto found = curve.scores.find(nfe);
-    if (found == curve.scores.end()) {
-      cells.push_back({"–"});
-      continue;
-    }
-    const bool best = curve.noise == "fresh" && found->second.mean == best_at(scores, nfe);
+    const bool there = found != curve.scores.end();
+    cells.push_back({{"score", there ? score_json(nfe, found->second) : Json()},
+                     {"best", there && curve.noise == "fresh" && found->second.mean == best_at(page.scores, nfe)}});
+  }
+  return {{"name", curve.label()},
+          {"run", curve.run},
+          {"student", curve.student},
+          {"coupling", curve.coupling},
+          {"noise", curve.noise},
+          {"guidance", curve.guidance},
+          {"ema", curve.ema < 0 ? Json() : Json(curve.ema)},
+          {"colour", page.colour(curve.run, curve.student)},
+          {"cells", std::move(cells)}};
+}
+
+Json ratios_json(const Page& page, const Comparison& comparison) {
+  Json cells = Json::array();
+  for (const std::int64_t nfe : page.scores.columns) {
+    const auto ratio = comparison.ratio.find(nfe);
+    const bool there = ratio != comparison.ratio.end();
     cells.push_back(
-        {fmt::format("{}<small>{}</small>", escaped(score_text(found->second)), escaped(setting_text(found->second))),
-         best ? "best" : ""});
+        {{"nfe", nfe}, {"ratio", there ? figure(ratio->second, fmt::format("{:.2f}", ratio->second)) : Json()}});
   }
-  return cells;
-}
-
-std::string best_table(const Page& page) {
-  const Scores& scores = page.scores;
-  if (scores.curves.empty()) return "";
-  Table table("rows", frechet_title(scores) + " by NFE; the best coupling from fresh noise is marked");
-  std::vector<std::string> columns{"NFE"};
-  for (const std::int64_t nfe : scores.columns) columns.push_back(std::to_string(nfe));
-  table.header(columns);
-  for (const ScoreCurve& curve : scores.curves) table.row(curve.label(), curve_cells(scores, curve));
-  for (const Comparison& comparison : page.comparisons) {
-    std::vector<Cell> cells;
-    for (const std::int64_t nfe : scores.columns) {
-      const auto ratio = comparison.ratio.find(nfe);
-      cells.push_back({ratio == comparison.ratio.end() ? "–" : fmt::format("{:.2f}", ratio->second)});
-    }
-    table.row(fmt::format("ratio {} / {}", comparison.baseline->model(), comparison.curve->model()), cells);
-  }
-  const std::string spread = spread_text(scores);
-  return table.html() + paragraph(spread.empty() ? "" : spread + ".", "soft");
-}
-
-std::string facts_table(const Page& page) {
-  std::string html;
-  for (const Comparison& comparison : page.comparisons) html += paragraph(comparison.crossing_text());
-  Table table("facts", "What stands beside the curves");
-  for (const Fact& fact : score_facts(page.scores)) table.row(fact.name, {{escaped(fact.text), "text"}});
-  return table.empty() ? html : html + table.html();
+  return {
+      {"student", comparison.curve->model()}, {"baseline", comparison.baseline->model()}, {"cells", std::move(cells)}};
 }
 
 }  // namespace
 
-std::string score_section(const Page& page) {
-  if (page.scores.records.empty()) return "";
-  return best_table(page) + "<div class=\"columns\">\n<div>" + score_plot(page) + "</div>\n<div>" + facts_table(page) +
-         "</div>\n</div>\n";
+Json score_section(const Page& page) {
+  const Scores& scores = page.scores;
+  if (scores.records.empty()) return nullptr;
+  Json curves = Json::array(), ratios = Json::array(), comparisons = Json::array();
+  for (const ScoreCurve& curve : scores.curves) curves.push_back(curve_json(page, curve));
+  for (const Comparison& comparison : page.comparisons) {
+    ratios.push_back(ratios_json(page, comparison));
+    comparisons.push_back(comparison_json(comparison));
+  }
+  return {
+      {"nfe", scores.columns},         {"curves", std::move(curves)},         {"ratios", std::move(ratios)},
+      {"spread", spread_json(scores)}, {"plot", plot_json(score_plot(page))}, {"comparisons", std::move(comparisons)},
+      {"facts", facts_json(scores)}};
 }
 
 }  // namespace couplet

@@ -1,7 +1,9 @@
-// The sections of the report, each a function from what was read to HTML; empty where there is nothing to show.
+// The sections of the report, each a function from what was read to the data of its template; null where there is
+// nothing to show. docs/report.md lists the fields.
 #pragma once
 
 #include "stages/report/data/run_report.h"
+#include "stages/report/html/template.h"
 #include "stages/results/comparison.h"
 #include "stages/results/scores.h"
 #include "stages/results/verdict.h"
@@ -25,41 +27,40 @@ struct Page {
   std::string name(const RunReport& run, const std::string& what) const {
     return several() ? run.name + ": " + what : what;
   }
-  /// Each coupling of each run has its place in the order of first appearance: its colour and its markers' form
-  /// everywhere on the page.
-  int place(const std::string& run, const std::string& coupling) const;
-  int colour(const std::string& run, const std::string& coupling) const { return place(run, coupling) % line_colours; }
+  /// What stands before a colon in front of a name; empty where there is one run.
+  std::string run_prefix(const RunReport& run) const { return several() ? run.name : ""; }
+  /// Each student of each run has its place in the order of first appearance: its colour everywhere on the page.
+  int place(const std::string& run, const std::string& student) const;
+  int colour(const std::string& run, const std::string& student) const { return place(run, student) % line_colours; }
 
-  /// Classes c0 ... c7 of the style sheet: couplings', then those of what has no coupling.
+  /// Classes c0 ... c7 of the style sheet: students', then those of what is no student.
   static constexpr int line_colours = 5, colour_real = 5, colour_denoised = 6, colour_teacher = 7;
 };
 
-/// A picture and the run that it is of.
-struct PagePicture {
-  const RunReport* run;
-  const SamplePicture* picture;
-};
-/// Those of one kind, in the order of their couplings' places.
-std::vector<PagePicture> pictures_of(const Page& page, PictureKind kind);
+/// A picture file as templates have it: `path` from the report's folder, whether it is `there`, `png` in base64. Of a
+/// sheet of images no more than its upper `rows` rows, where that can be cut between images; 0: the whole.
+Json picture_json(const Page& page, const RunReport& run, const SamplePicture& picture, std::int64_t rows = 0);
+/// Those of one kind, in the order of their students' places.
+Json pictures_json(const Page& page, PictureKind kind);
 
-/// The finding, a picture of it, and how to run it again: the first screen.
-std::string verdict_section(const Page& page);
+/// The finding, both sides' samples, and how to run it again: the first screen. Never null.
+Json verdict_section(const Page& page);
 /// Fréchet distance against NFE, as a plot and a table, and what stands beside it.
-std::string score_section(const Page& page);
+Json score_section(const Page& page);
 /// The other metrics of the same samples.
-std::string companion_section(const Page& page);
-/// Grids of samples from the same noise, by coupling and NFE.
-std::string sample_section(const Page& page);
+Json other_metrics_section(const Page& page);
+/// Sheets of samples from the same noise, by student and NFE.
+Json sample_section(const Page& page);
 /// From noise to image, and how straight the way is.
-std::string path_section(const Page& page);
-std::string likelihood_section(const Page& page);
+Json path_section(const Page& page);
+Json likelihood_section(const Page& page);
 /// Coupling tables.
-std::string coupling_section(const Page& page);
-std::string training_section(const Page& page);
-std::string stage_section(const Page& page);
+Json coupling_section(const Page& page);
+Json training_section(const Page& page);
+Json stage_section(const Page& page);
 /// The command, the configuration, versions and hashes.
-std::string provenance_section(const Page& page);
+Json provenance_section(const Page& page);
 /// Every record.
-std::string record_section(const Page& page);
+Json record_section(const Page& page);
 
 }  // namespace couplet

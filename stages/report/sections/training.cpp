@@ -1,15 +1,13 @@
 #include "stages/report/data/loss_curve.h"
 
-#include "stages/report/html/markup.h"
 #include "stages/report/html/plot.h"
+#include "stages/report/sections/findings.h"
 #include "stages/report/sections/sections.h"
 #include "storage/text.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 #include <vector>
 
 namespace couplet {
@@ -31,7 +29,7 @@ int colour_of(const Page& page, const NamedCurve& named) {
   const std::size_t slash = stage.find('/'), dash = stage.rfind('-');
   if (slash != std::string::npos && dash != std::string::npos && dash > slash)
     return page.colour(named.run->name, stage.substr(slash + 1, dash - slash - 1));
-  // Of what has no coupling, each run has a colour of its own.
+  // Of what is no student, each run has a colour of its own.
   return page.several() ? static_cast<int>(named.run - page.data.runs.data()) % Page::line_colours
                         : Page::colour_teacher;
 }
@@ -42,46 +40,48 @@ PlotLine line_of(const std::string& name, const Points& points, int colour) {
   return line;
 }
 
-/// Training losses solid, held-out ones dashed with markers.
-void add_curve(Plot& plot, const Page& page, const NamedCurve& named, std::set<int>& used) {
-  const std::string name = page.name(*named.run, named.curve->stage);
-  const int colour = colour_of(page, named);
-  PlotLine line = line_of(name, without_start(thinned(named.curve->points)), colour);
-  if (line.points.empty()) return;
-  plot.description +=
-      fmt::format("{}: from {} to {}. ", name, number_text(line.points.front().y), number_text(line.points.back().y));
-  line.dashed = !used.insert(colour).second;
-  plot.lines.push_back(std::move(line));
-  PlotLine test = line_of(name + ", held-out images", thinned(named.curve->test, 40), colour);
-  test.dashed = test.markers = true;
-  if (!test.points.empty()) plot.lines.push_back(std::move(test));
-}
+/// Losses of the stages of one kind: of training solid, of held-out images dashed with markers.
+struct Losses {
+  Plot plot;
+  Json stages = Json::array();  ///< name, and the first and the last loss that is shown
+  std::set<int> used = {};      ///< colours
+
+  void add(const Page& page, const NamedCurve& named) {
+    const std::string name = page.name(*named.run, named.curve->stage);
+    const int colour = colour_of(page, named);
+    PlotLine line = line_of(name, without_start(thinned(named.curve->points)), colour);
+    if (line.points.empty()) return;
+    const double first = line.points.front().y, last = line.points.back().y;
+    stages.push_back(
+        {{"name", name}, {"from", figure(first, number_text(first))}, {"to", figure(last, number_text(last))}});
+    line.dashed = !used.insert(colour).second;
+    plot.lines.push_back(std::move(line));
+    PlotLine test = line_of(name + ", held-out images", thinned(named.curve->test, 40), colour);
+    test.dashed = test.markers = true;
+    if (!test.points.empty()) plot.lines.push_back(std::move(test));
+  }
+};
 
 }  // namespace
 
-std::string training_section(const Page& page) {
+Json training_section(const Page& page) {
   std::vector<std::string> kinds;
-  std::map<std::string, std::vector<NamedCurve>> by_kind;
+  std::map<std::string, Losses> by_kind;
   for (const RunReport& run : page.data.runs) {
     for (const LossCurve& curve : run.curves) {
-      if (by_kind[kind_of(curve)].empty()) kinds.push_back(kind_of(curve));
-      by_kind[kind_of(curve)].push_back({&run, &curve});
+      const std::string kind = kind_of(curve);
+      if (!by_kind.contains(kind)) kinds.push_back(kind);
+      by_kind[kind].add(page, {&run, &curve});
     }
   }
-  std::string plots;
+  Json plots = Json::array();
   for (const std::string& kind : kinds) {
-    Plot plot;
-    plot.title = "Training loss of " + kind;
-    plot.x_label = "training images";
-    plot.y_label = "loss";
-    std::set<int> used;
-    for (const NamedCurve& named : by_kind[kind]) add_curve(plot, page, named, used);
-    const std::string svg = svg_plot(plot);
-    if (!svg.empty()) plots += "<figure><h3>" + escaped(kind) + "</h3>" + svg + "</figure>\n";
+    Json plot = plot_json(by_kind[kind].plot);
+    if (!plot.is_null())
+      plots.push_back({{"name", kind}, {"stages", std::move(by_kind[kind].stages)}, {"plot", std::move(plot)}});
   }
-  if (plots.empty()) return "";
-  return paragraph("Each point is the mean over neighbouring steps; the steep fall at the start is left out.", "soft") +
-         "<div class=\"columns\">" + plots + "</div>\n";
+  if (plots.empty()) return nullptr;
+  return {{"kinds", std::move(plots)}};
 }
 
 }  // namespace couplet

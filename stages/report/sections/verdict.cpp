@@ -1,9 +1,12 @@
-#include "stages/report/html/markup.h"
+#include "stages/report/sections/findings.h"
 #include "stages/report/sections/sections.h"
-#include "storage/files/atomic_file.h"
-#include "storage/formats/picture.h"
+#include "storage/text.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <ranges>
+#include <utility>
 
 namespace couplet {
 
@@ -11,91 +14,92 @@ namespace {
 
 constexpr std::int64_t strip_rows = 3;
 
-std::string tile(const std::string& name, const std::string& big, const std::string& text) {
-  return "<div class=\"tile\"><dt>" + escaped(name) + "</dt><dd><strong>" + big + "</strong>" + escaped(text) +
-         "</dd></div>\n";
+Json named(const Page& page, const ScoreCurve* curve) {
+  if (!curve) return nullptr;
+  return {{"name", curve->model()}, {"student", curve->student}, {"colour", page.colour(curve->run, curve->student)}};
 }
 
-std::string tiles(const Page& page) {
-  const Verdict& verdict = page.verdict;
-  if (!verdict.winner) {
-    return tile("Which coupling won?", "not known yet", "No two couplings have been scored at the same NFE yet.");
-  }
-  const int colour = page.colour(verdict.winner->run, verdict.winner->coupling);
-  std::string where = verdict.where;
-  if (!verdict.others.empty()) where += "; " + verdict.others;
-  std::string html = tile(
-      "Which coupling won?",
-      fmt::format("<span class=\"dot c{}\" aria-hidden=\"true\"></span>{}", colour, escaped(verdict.winner->model())),
-      where + ".");
-  if (!verdict.margin.empty()) html += tile("By how much?", escaped(verdict.margin), verdict.margin_text + ".");
-  const ScoreSummary& score = verdict.winner->scores.begin()->second;
-  html += tile("How sure?", fmt::format("{} training seed{}", score.seeds, score.seeds == 1 ? "" : "s"),
-               fmt::format("{} {} samples a score, {}.", verdict.confidence, score.samples,
-                           page.scores.networks.empty() ? "network not named" : page.scores.networks.front()));
-  return html;
+/// True if every student is called as its coupling is.
+bool compares_couplings(const Scores& scores) {
+  return std::ranges::all_of(scores.curves, [](const ScoreCurve& curve) { return curve.student == curve.coupling; });
+}
+
+Json rivals_json(const std::vector<Rival>& rivals) {
+  Json all = Json::array();
+  for (const Rival& rival : rivals)
+    all.push_back({{"name", rival.curve->model()}, {"level", rival.level}, {"best_at", rival.best_at}});
+  return all;
+}
+
+/// The best score where there is nobody to compare with.
+Json alone_json(const Page& page, const ScoreCurve* curve) {
+  if (!curve) return nullptr;
+  const auto& [nfe, score] =
+      *std::ranges::min_element(curve->scores, {}, [](const auto& each) { return each.second.mean; });
+  return {{"model", named(page, curve)}, {"score", score_json(nfe, score)}, {"one_seed", score.seeds == 1}};
 }
 
 /// How to get the same again: of several runs the winner's, the others stand below.
-std::string again(const Page& page) {
+Json command(const Page& page) {
   const RunReport* chosen = nullptr;
   for (const RunReport& run : page.data.runs)
     if (!chosen || (page.verdict.winner && run.name == page.verdict.winner->run)) chosen = &run;
-  if (!chosen || chosen->command.empty()) return "";
-  return "<div class=\"tile wide\"><dt>How to run it again?</dt><dd><pre class=\"wrap\"><code>" +
-         escaped(chosen->command) +
-         "</code></pre><a href=\"#again\">With its configuration, versions and hashes</a></dd></div>\n";
+  return chosen && !chosen->command.empty() ? Json(chosen->command) : Json();
 }
 
-/// The upper rows of a grid of square images, `across` of them a row with a gap of two pixels; the whole picture where
-/// that is not its form.
-std::string upper_rows(const std::filesystem::path& path, std::int64_t across) {
-  Picture picture = read_png(path);
-  const std::int64_t cell = across > 0 ? (picture.width + 2) / across : 0, height = strip_rows * cell - 2;
-  if (cell > 0 && height < picture.height) {
-    picture.height = height;
-    picture.pixels.resize(static_cast<std::size_t>(picture.height * picture.width * picture.channels));
-  }
-  return encode_png(picture);
-}
-
-/// Samples of one coupling at one NFE, the first rows.
-std::string strip(const Page& page, const ScoreCurve& curve, std::int64_t nfe) {
+/// Samples of one student at one NFE, the first rows; null where there are none.
+Json strip(const Page& page, const ScoreCurve& curve, std::int64_t nfe) {
   for (const RunReport& run : page.data.runs) {
     if (page.several() && run.name != curve.run) continue;
     for (const SamplePicture& picture : run.pictures) {
-      if (picture.coupling != curve.coupling || picture.nfe != nfe || !std::filesystem::exists(picture.path)) continue;
-      const std::string text =
-          fmt::format("{}, {} evaluation{} of the network", curve.model(), nfe, nfe == 1 ? "" : "s");
-      return png_figure(upper_rows(picture.path, run.images_across), "Samples: " + text, text);
+      if (picture.kind != PictureKind::grid || picture.student != curve.student || picture.nfe != nfe) continue;
+      Json shown = picture_json(page, run, picture, strip_rows);
+      shown["one_evaluation"] = nfe == 1;
+      if (shown["there"] == true) return shown;
     }
   }
-  return "";
+  return nullptr;
 }
 
 /// Samples of both sides, at the NFE where the winner is the furthest ahead of those with pictures.
-std::string strips(const Page& page) {
-  const Verdict& verdict = page.verdict;
-  if (!verdict.winner || !verdict.other) return "";
+Json strips(const Page& page) {
+  const Comparison& against = page.verdict.against;
+  Json both = Json::array();
+  if (!page.verdict.winner) return both;
   double most = 0;
-  std::string html;
-  for (const auto& [nfe, ratio] : compare(*verdict.winner, *verdict.other).ratio) {
+  for (const auto& [nfe, ratio] : against.ratio) {
     if (ratio <= most) continue;
-    const std::string other = strip(page, *verdict.other, nfe), winner = strip(page, *verdict.winner, nfe);
-    if (other.empty() || winner.empty()) continue;
+    Json other = strip(page, *against.baseline, nfe), winner = strip(page, *against.curve, nfe);
+    if (other.is_null() || winner.is_null()) continue;
     most = ratio;
-    html = "<div class=\"strips\">\n" + other + "\n" + winner + "\n</div>\n";
+    both = Json::array({std::move(other), std::move(winner)});
   }
-  return html;
+  return both;
 }
 
 }  // namespace
 
-std::string verdict_section(const Page& page) {
-  std::string html = "<section class=\"verdict\" aria-label=\"Finding\">\n<dl class=\"tiles\">\n" + tiles(page) +
-                     again(page) + "</dl>\n" + strips(page);
-  for (const Comparison& comparison : page.comparisons) html += paragraph(comparison.sentence());
-  return html + "</section>\n";
+Json verdict_section(const Page& page) {
+  const Verdict& verdict = page.verdict;
+  const bool compared = verdict.winner && !verdict.against.ratio.empty();
+  Json section{{"by_coupling", compares_couplings(page.scores)},
+               {"winner", named(page, verdict.winner)},
+               {"best_at", verdict.best_at},
+               {"best_everywhere", verdict.best_at.size() == verdict.compared},
+               {"rivals", rivals_json(verdict.rivals)},
+               {"against", compared ? comparison_json(verdict.against) : Json()},
+               {"alone", alone_json(page, verdict.alone)},
+               {"network", page.scores.networks.empty() ? Json() : Json(page.scores.networks.front())},
+               {"command", command(page)},
+               {"pictures", strips(page)}};
+  const ScoreSummary score = verdict.winner ? verdict.winner->scores.begin()->second : ScoreSummary{};
+  section["samples"] = verdict.winner ? Json(score.samples) : Json();
+  section["training_seeds"] = verdict.winner ? Json(score.seeds) : Json();
+  section["one_seed"] = score.seeds == 1;
+  Json comparisons = Json::array();
+  for (const Comparison& comparison : page.comparisons) comparisons.push_back(comparison_json(comparison));
+  section["comparisons"] = std::move(comparisons);
+  return section;
 }
 
 }  // namespace couplet

@@ -69,6 +69,16 @@ def check_first_screen(browser, what, words):
     check(not missing, f"{what}: not on the first screen: {missing}; there is:\n{seen}")
 
 
+def check_sheets(browser, what, width, row):
+    """Sheets are of the width of ten images, and of whole rows of images with 2 pixels between them."""
+    sizes = browser.evaluate("[...document.querySelectorAll('.strips img, .samples img')].map((image) => [image.naturalWidth, image.naturalHeight])")
+    check(sizes, f"{what}: there are no sheets")
+    for size in sizes:
+        check(size[0] == width and (size[1] + 2) % row == 0, f"{what}: a sheet of {size[0]} x {size[1]} pixels")
+    cut = browser.evaluate("[...document.querySelectorAll('.strips img')].map((image) => image.naturalHeight)")
+    check(cut == [3 * row - 2] * 2, f"{what}: the finding's pictures are {cut} pixels high")
+
+
 def check_contrast(browser, what):
     lowest = browser.evaluate(CONTRAST)
     check(lowest and lowest[0][0] >= 4.5, f"{what}: text of too little contrast: {lowest}")
@@ -138,6 +148,9 @@ def main():
         check_report(browser, arguments.work / "finished.html", 5,
                      ["Which coupling won?", "nf", "NFE 1, 2 and 4", "2.29×", "8.74", "How sure?", "3 training seeds", again], arguments.work)
         check_report(browser, arguments.work / "several.html", 5, ["Which coupling won?", "better: nf", "How sure?", again.replace("fashion", "better")], arguments.work)
+        # Of 1000 classes: pictures as wide as they are to be seen, and none cut through an image.
+        check_report(browser, arguments.work / "classes.html", 4, ["Which coupling won?", "nf"], arguments.work)
+        check_sheets(browser, "classes.html", 10 * 66 - 2, 66)
         check_report(browser, arguments.work / "unfinished.html", 1, ["not known yet", again], arguments.work)
     print(f"reports shown by {chromium}; screenshots in {arguments.work}")
 

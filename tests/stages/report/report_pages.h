@@ -15,7 +15,7 @@
 
 namespace couplet {
 
-/// A grid as the evaluate stage draws it: `across` square images of 28 pixels a row.
+/// A sheet as the evaluate stage draws it: `across` square grey images a row.
 inline void draw_grid(const std::filesystem::path& path, std::int64_t across, std::int64_t rows, std::int64_t shade) {
   std::vector<std::uint8_t> images(static_cast<std::size_t>(across * rows * 28 * 28));
   for (std::size_t i = 0; i < images.size(); ++i) {
@@ -27,9 +27,9 @@ inline void draw_grid(const std::filesystem::path& path, std::int64_t across, st
   write_png(path, picture_grid(images, across * rows, 1, 28, 28, across));
 }
 
-/// Companions of every student's score, curvature along time, likelihoods; of two more training seeds and of two
+/// Other metrics beside every student's score, curvature along time, likelihoods; of two more training seeds and of two
 /// sampling seeds of each.
-inline nlohmann::json with_companions(const nlohmann::json& results) {
+inline nlohmann::json with_other_metrics(const nlohmann::json& results) {
   nlohmann::json all = nlohmann::json::array();
   for (const nlohmann::json& found : results.at("records")) {
     if (found.at("model") != "student") {
@@ -82,8 +82,9 @@ inline LossCurve falling_loss(const std::string& stage) {
 
 inline CouplingFacts made_table(const std::filesystem::path& picture) {
   CouplingFacts table;
-  table.title = "nf, training images";
-  table.facts = {{"rows", "60000 in 8 shards"}, {"σ_f, root mean square of f(x)", "0.996"}};
+  table.name = "nf";
+  table.facts = {{{"kind", "rows"}, {"rows", 60000}, {"shards", 8}, {"one_shard", false}},
+                 {{"kind", "sigma_f"}, {"figure", {{"value", 0.996}, {"text", "0.996"}}}}};
   for (int i = -30; i < 30; ++i)
     table.noise.emplace_back(i / 7.5, std::exp(-i * i / 112.5) / std::sqrt(2 * std::numbers::pi));
   table.picture = encode_png(read_png(picture));
@@ -98,7 +99,7 @@ inline RunReport finished_report(const std::filesystem::path& folder, const std:
   RunReport run;
   run.name = name;
   run.results = finished_run(nf);
-  run.images_across = 10;
+  run.image_height = 28;
   for (const char* stage : {"teacher", "student/independent-0", "student/nf-0"}) {
     run.curves.push_back(falling_loss(stage));
     run.stages.push_back({{"stage", stage},
@@ -106,26 +107,39 @@ inline RunReport finished_report(const std::filesystem::path& folder, const std:
                           {"seconds", 190},
                           {"ranks", 2},
                           {"attempts", 1},
-                          {"rate", "2100 images/s"}});
+                          {"rate", {{"value", 2100}, {"unit", "images/s"}}}});
   }
   std::int64_t shade = 40;
   for (const char* coupling : {"independent", "nf"}) {
     for (const std::int64_t nfe : {1, 2, 4, 8}) {
       const std::filesystem::path path = folder / (std::string(coupling) + "-" + std::to_string(nfe) + ".png");
       draw_grid(path, 10, 8, shade += 20);
-      run.pictures.push_back({std::string(coupling) + ", Euler", coupling, nfe, path});
+      run.pictures.push_back({PictureKind::grid, coupling, path, nfe, "Euler", "uniform"});
     }
     const std::filesystem::path path = folder / (std::string(coupling) + "-path.png");
     draw_grid(path, 9, 6, shade);
-    run.pictures.push_back(
-        {std::string(coupling) + ", from noise to image", coupling, 0, path, PictureKind::trajectory});
+    run.pictures.push_back({PictureKind::trajectory, coupling, path});
   }
   draw_grid(folder / "teacher.png", 10, 8, 120);
-  run.pictures.push_back({"the teacher's samples", "teacher", 0, folder / "teacher.png"});
+  run.pictures.push_back({PictureKind::teacher, "", folder / "teacher.png"});
   run.tables.push_back(made_table(folder / "teacher.png"));
-  run.provenance = {{"feature network", network + ", hash 0123abcd, resize: none"}};
+  run.provenance = {{"feature network", scored_network + ", hash 0123abcd, resize: none"}};
   run.config = "[teacher]\nchannels = 128\n";
   run.command = "couplet run --config " + name + ".ini --run-dir runs/" + name + "-again --ranks 2";
+  return run;
+}
+
+/// A run on 1000 classes of colour images of 64 pixels, whose sheets are ten images wide as any.
+inline RunReport run_of_many_classes(const std::filesystem::path& folder) {
+  RunReport run = finished_report(folder, "imagenet64", {8.8, 3.8, 3.3, 3.2});
+  run.image_height = 64;
+  std::vector<std::uint8_t> images(static_cast<std::size_t>(80 * 3 * 64 * 64));
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    const std::size_t image = i / (3 * 64 * 64), channel = i / (64 * 64) % 3, y = i / 64 % 64, x = i % 64;
+    images[i] = static_cast<std::uint8_t>((image * 37 + channel * 85 + 2 * x + y) % 256);
+  }
+  for (const SamplePicture& picture : run.pictures)
+    if (picture.kind != PictureKind::trajectory) write_png(picture.path, picture_grid(images, 80, 3, 64, 64, 10));
   return run;
 }
 

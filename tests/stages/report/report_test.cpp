@@ -1,7 +1,6 @@
-// The report for results made up here: whole pages, plots.
+// The report for results made up here: whole pages, their data, plots.
 #include "tests/stages/report/report_pages.h"
 
-#include "stages/report/html/markup.h"
 #include "stages/report/html/plot.h"
 #include "storage/error.h"
 
@@ -13,6 +12,7 @@
 #include <limits>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace couplet {
@@ -40,10 +40,11 @@ protected:
     data.runs = {finished_report(folder, "fashion", {8.8, 3.8, 3.3, 3.2})};
     run().command = "couplet run --config fashion.ini --run-dir 'runs/<fashion>'";
     run().config = "[teacher]\nchannels = 128 # <width>\n";
-    run().pictures.push_back({"lost", "teacher", 0, folder / "lost.png"});
+    run().pictures.push_back({PictureKind::teacher, "", folder / "lost.png"});
   }
   void TearDown() override { std::filesystem::remove_all(folder); }
   RunReport& run() { return data.runs.front(); }
+  static std::string page_of(const ReportData& data) { return report_html(report_page(data)); }
 
   /// Parses the page with python3: balanced tags, every image described, every plot well-formed XML.
   int parse(const std::string& html) {
@@ -65,7 +66,7 @@ std::string without_data(std::string html) {
 }
 
 TEST_F(Report, IsWellFormedAndComplete) {
-  const std::string html = report_html(data);
+  const std::string html = page_of(data);
   EXPECT_EQ(parse(html), 0);
   expect_has(html, {"nf beats independent at NFE 1, 2 and 4, by most 2.29 times",
                     "cross between NFE 4 and 8",
@@ -88,7 +89,7 @@ TEST_F(Report, IsWellFormedAndComplete) {
                     "student/nf-0",
                     "channels = 128",
                     "data:image/png;base64,iVBORw0KGgo",
-                    "Grid of samples of nf, Euler at NFE 2",
+                    "Grid of samples of nf, Euler, uniform grid, NFE 2",
                     "lost.png is not there",
                     "prefers-color-scheme: dark",
                     "@media print",
@@ -99,9 +100,9 @@ TEST_F(Report, EscapesEverything) {
   run().results["records"][0]["coupling"] = "<b>bold</b>";
   run().results["records"][0]["network"] = "net & <work>";
   run().stages[0]["stage"] = "</table><i>";
-  run().pictures[0].title = "\"><img src=x>";
+  run().pictures[0].grid = "\"><img src=x>";
   run().curves[0].stage = "<teacher>";
-  const std::string html = report_html(data);
+  const std::string html = page_of(data);
   EXPECT_EQ(parse(html), 0);
   expect_has(html, {"fashion &lt;script&gt;", "&lt;b&gt;bold&lt;/b&gt;", "net &amp; &lt;work&gt;", "&lt;width&gt;",
                     "runs/&lt;fashion&gt;"});
@@ -109,7 +110,7 @@ TEST_F(Report, EscapesEverything) {
 }
 
 TEST_F(Report, FetchesNothing) {
-  const std::string html = without_data(report_html(data));
+  const std::string html = without_data(page_of(data));
   expect_lacks(html, {"http:", "https:", "src=\"//", "<script", "<link", "@import", "url(", "FID"});
 }
 
@@ -118,14 +119,14 @@ TEST_F(Report, IsSmall) {
     curve.points.clear();
     for (int i = 0; i < 200000; ++i) curve.points.emplace_back(i, 1.0 / (1 + i));
   }
-  EXPECT_LT(report_html(data).size(), 300000U);
+  EXPECT_LT(page_of(data).size(), 300000U);
 }
 
 TEST_F(Report, OfAnUnfinishedRun) {
-  EXPECT_EQ(parse(report_html(ReportData{})), 0);
+  EXPECT_EQ(parse(page_of(ReportData{})), 0);
   run().results = nlohmann::json();
   run().pictures.clear();
-  const std::string html = report_html(data);
+  const std::string html = page_of(data);
   EXPECT_EQ(parse(html), 0);
   expect_has(html, {"not known yet", "No two couplings have been scored", "Training loss of teacher", "Stages"});
   expect_lacks(without_data(html), {"id=\"scores\"", "id=\"samples\"", "nan", "inf "});
@@ -149,7 +150,7 @@ TEST_F(Report, ReadsHeldOutLossesAndRates) {
 }
 
 TEST_F(Report, TheFindingComesFirst) {
-  const std::string html = report_html(data);
+  const std::string html = page_of(data);
   const std::size_t verdict = html.find("<section class=\"verdict\""), end = html.find("</section>", verdict);
   ASSERT_NE(verdict, std::string::npos);
   EXPECT_LT(end, html.find("<section aria-labelledby"));
@@ -160,15 +161,92 @@ TEST_F(Report, TheFindingComesFirst) {
 }
 
 TEST_F(Report, ShowsEveryKindOfRecord) {
-  run().results = with_companions(run().results);
-  const std::string html = report_html(data);
+  run().results = with_other_metrics(run().results);
+  const std::string html = page_of(data);
   EXPECT_EQ(parse(html), 0);
   expect_has(html, {"mean ± standard deviation over 3 training seeds; in [ ]: standard deviation over 2 sampling seeds",
                     "class=\"bar\"", "class=\"spread\"", "Curvature along time", "kernel distance", "coverage",
                     "novel_metric", "bits/dim", "3.25 ± 0.015", "exact", "0123abcd",
                     "Values of z of nf, training images beside the normal distribution",
-                    "each image beside its noise z", "Paths of nf, from noise to image",
+                    "each image beside its noise z", "Paths of nf, from noise (left) to image (right)",
                     "student/nf-0, held-out images", "2100 images/s", "download=\"fashion.ini\""});
+}
+
+TEST_F(Report, IsPublishedForProgramsToo) {
+  data.folder = folder / "report";
+  const Json page = report_page(data);
+  const std::string text = report_json(page);
+  const Json found = Json::parse(text);
+  EXPECT_EQ(found.at("format"), "couplet-report");
+  EXPECT_EQ(found.at("verdict").at("winner").at("student"), "nf");
+  EXPECT_EQ(found.at("verdict").at("best_at"), Json({1, 2, 4}));
+  const Json& curve = found.at("scores").at("curves").at(1);
+  EXPECT_EQ(curve.at("name"), "nf");
+  EXPECT_EQ(curve.at("cells").at(1).at("score").at("value"), 3.8);
+  EXPECT_EQ(curve.at("cells").at(1).at("score").at("text"), "3.80");
+  EXPECT_EQ(curve.at("cells").at(1).at("best"), true);
+  EXPECT_EQ(found.at("scores").at("plot").at("lines").at(1).at("points").at(0), Json({1.0, 8.8, 0.0, 0.0}));
+  // Pictures by path, from where the report lies.
+  const Json& picture = found.at("samples").at("sheets").at("rows").at(0).at("cells").at(0).at("pictures").at(0);
+  EXPECT_EQ(picture.at("path"), "../independent-1.png");
+  EXPECT_EQ(found.at("coupling").at("tables").at(0).at("picture").at("path"), "coupling-nf-train.png");
+  EXPECT_EQ(found.at("records").at("list").size(), found.at("records").at("count"));
+  expect_lacks(text, {"base64", "iVBORw0KGgo", "<svg", "<path", "class="});
+  EXPECT_EQ(report_json(page), text) << "equal data, equal bytes";
+}
+
+/// Height of the picture of a page's finding.
+std::int64_t height_of_strip(const std::filesystem::path& folder, const ReportData& data) {
+  const Json page = report_page(data);
+  const std::string text = page.at("verdict").at("pictures").at(0).at("png");
+  const std::filesystem::path path = folder / "strip.png";
+  std::ofstream(folder / "strip.txt") << text;
+  const std::string command = "base64 -d '" + (folder / "strip.txt").string() + "' > '" + path.string() + "'";
+  EXPECT_EQ(std::system(command.c_str()), 0);
+  return read_png(path).height;
+}
+
+TEST_F(Report, TheFindingsPicturesAreCutBetweenImages) {
+  // Eight rows of images of 28 pixels with 2 between them.
+  EXPECT_EQ(height_of_strip(folder, data), 3 * 30 - 2);
+  run().image_height = 0;
+  EXPECT_EQ(height_of_strip(folder, data), 8 * 30 - 2) << "nobody knows where an image ends";
+  run().image_height = 64;
+  EXPECT_EQ(height_of_strip(folder, data), 8 * 30 - 2) << "a sheet of other images";
+  data.runs = {run_of_many_classes(folder)};
+  EXPECT_EQ(height_of_strip(folder, data), 3 * 66 - 2);
+}
+
+TEST_F(Report, SaysWhatOneStudentScores) {
+  nlohmann::json records = nlohmann::json::array();
+  for (const auto& [nfe, value] : {std::pair{1, 8.8}, {2, 3.8}}) records.push_back(record("nf", nfe, value));
+  run().results = {{"records", records}};
+  const std::string html = page_of(data);
+  EXPECT_EQ(parse(html), 0);
+  expect_has(html, {"What was scored?", "nf</strong>No two couplings have been scored", "How good is it?",
+                    "3.80</strong>the lowest Fréchet distance, at NFE 2 (euler, uniform)."});
+  expect_lacks(html, {"not known yet", "Which coupling won?"});
+}
+
+TEST_F(Report, NamesStudentsGuidanceAndAverages) {
+  nlohmann::json records = nlohmann::json::array();
+  for (const auto& [student, coupling, guidance, ema, value] :
+       {std::tuple{"independent", "independent", 1.0, 0.9999, 9.0},
+        {"independent", "independent", 2.0, 0.9999, 8.0},
+        {"large", "nf", 1.0, 0.9999, 4.0},
+        {"large", "nf", 2.0, 0.9999, 3.0},
+        {"large", "nf", 2.0, 0.0, 6.0}}) {
+    records.push_back(other(record(coupling, 4, value),
+                            {{"student", student}, {"guidance", guidance}, {"ema", ema}, {"table", "nf"}}));
+  }
+  run().results = {{"records", records}};
+  const std::string html = page_of(data);
+  EXPECT_EQ(parse(html), 0);
+  expect_has(
+      html, {"Which student won?", "large, guidance 2, EMA 0.9999</strong>best at every NFE compared: 4",
+             "large, guidance 2, EMA 0.9999 beats independent, guidance 2, EMA 0.9999 at NFE 4, by most 2.67 times",
+             "large, guidance 2, raw weights beats independent, EMA 0.9999", "<th scope=\"row\">large, EMA 0.9999</th>",
+             "<th scope=\"col\">EMA</th>", "<th scope=\"col\">table</th>", "<td>large</td>"});
 }
 
 TEST_F(Report, MarksTheBestOfTheOtherMetricsEitherWay) {
@@ -183,9 +261,9 @@ TEST_F(Report, MarksTheBestOfTheOtherMetricsEitherWay) {
     records.push_back(other(record(coupling, 1, 4, 0, "heun"), {{"metric", "coverage"}, {"value", 0.987}}));
   }
   run().results = {{"records", records}};
-  const std::string html = report_html(data);
+  const std::string html = page_of(data);
   const std::string others =
-      html.substr(html.find("id=\"companions\""), html.find("id=\"coupling\"") - html.find("id=\"companions\""));
+      html.substr(html.find("id=\"other-metrics\""), html.find("id=\"coupling\"") - html.find("id=\"other-metrics\""));
   expect_has(others, {"<td class=\"best\">0.0100 (0.003)</td>", "<td class=\"best\">0.900</td>",
                       "<td>0.0200 (0.003)</td>", "<td>0.500</td>", "<td>0.900</td>"});
   expect_lacks(others, {"0.987"});
@@ -193,11 +271,11 @@ TEST_F(Report, MarksTheBestOfTheOtherMetricsEitherWay) {
 
 TEST_F(Report, OfSeveralRunsNamesThemEverywhere) {
   data.runs.push_back(finished_report(folder, "better", {4.4, 1.9, 1.65, 1.6}));
-  const std::string html = report_html(data);
+  const std::string html = page_of(data);
   EXPECT_EQ(parse(html), 0);
   expect_has(html, {"better: nf beats fashion: nf at every NFE compared", "fashion: nf beats fashion: independent",
                     "better: teacher, as sampled: 5.25", "fashion: student/nf-0", "better: nf, training images",
-                    "Grid of samples of better: nf, Euler at NFE 2", "runs/better-again"});
+                    "Grid of samples of better: nf, Euler, uniform grid, NFE 2", "runs/better-again"});
 }
 
 TEST(LossStart, TheSteepFallIsLeftOut) {
@@ -212,7 +290,6 @@ TEST(LossStart, TheSteepFallIsLeftOut) {
 
 Plot log_plot() {
   Plot plot;
-  plot.title = "t";
   plot.log_x = plot.log_y = true;
   return plot;
 }
@@ -220,9 +297,10 @@ Plot log_plot() {
 TEST(Plot, LeavesOutWhatAnAxisCannotShow) {
   Plot plot = log_plot();
   plot.lines = {{"a", {{0, 1}, {1, -1}}}};
-  EXPECT_EQ(svg_plot(plot), "");
+  EXPECT_FALSE(draw(plot));
+  EXPECT_TRUE(plot_json(plot).is_null());
   plot.lines[0].points.push_back({4, 2, 3});
-  const std::string svg = svg_plot(plot);
+  const std::string svg = draw(plot).value().svg;
   expect_has(svg, {"<circle", "class=\"bar\"", "a: 2.00 at 4"});
   expect_lacks(svg, {"nan", "inf", "class=\"spread\""});
 }
@@ -231,7 +309,7 @@ TEST(Plot, LabelsOfTicksDoNotLieOnEachOther) {
   Plot plot = log_plot();
   plot.lines = {{"a", {{1, 10}, {56, 20}, {62, 100}}}};
   plot.x_ticks = {1, 56, 62};
-  const std::string svg = svg_plot(plot);
+  const std::string svg = draw(plot).value().svg;
   expect_has(svg, {">1</text>", ">56</text>"});
   expect_lacks(svg, {">62</text>"});
 }
@@ -240,7 +318,7 @@ TEST(Plot, TellsOfLevelsThatAreTooFarAway) {
   Plot plot = log_plot();
   plot.lines = {{"a", {{1, 10}, {2, 100}}}};
   plot.levels = {{"near: 5", 5, 0, 0.25}, {"far: 0.01", 0.01}};
-  const std::string svg = svg_plot(plot);
+  const std::string svg = draw(plot).value().svg;
   expect_has(svg, {"near: 5</text>", "far: 0.01 (outside)</text>", "class=\"band\""});
   // Each has an entry in the legend, the near one a line across the plot besides.
   std::size_t lines = 0;
@@ -252,7 +330,8 @@ TEST(Plot, FallingAxisHasTheLargestValueOnTheLeft) {
   Plot plot;
   plot.lines = {{"a", {{0, 1}, {1, 2}}}};
   const auto first_x = [&] {
-    return std::stod(svg_plot(plot).substr(svg_plot(plot).find("class=\"line\" d=\"M") + 17));
+    const std::string svg = draw(plot).value().svg;
+    return std::stod(svg.substr(svg.find("class=\"line\" d=\"M") + 17));
   };
   const double rising = first_x();
   plot.falling_x = true;

@@ -10,7 +10,7 @@
 
 namespace couplet {
 
-inline const std::string network = "Fashion-MNIST classifier features";
+inline const std::string scored_network = "Fashion-MNIST classifier features";
 
 inline nlohmann::json record(const std::string& coupling, std::int64_t nfe, double value, std::int64_t seed = 0,
                              const std::string& solver = "euler", const std::string& grid = "uniform") {
@@ -26,7 +26,7 @@ inline nlohmann::json record(const std::string& coupling, std::int64_t nfe, doub
           {"split", ""},
           {"guidance", 1.0},
           {"samples", 5000},
-          {"network", network}};
+          {"network", scored_network}};
 }
 
 inline nlohmann::json other(nlohmann::json base, const nlohmann::json& changes) {

@@ -10,15 +10,17 @@ namespace couplet {
 namespace {
 
 void write_page(const std::filesystem::path& path, const ReportData& data) {
-  std::ofstream(path, std::ios::binary) << report_html(data);
+  std::ofstream(path, std::ios::binary) << report_html(report_page(data));
 }
 
 void write_pages(const std::filesystem::path& folder) {
   RunReport finished = finished_report(folder / "pictures", "fashion", {8.8, 3.8, 3.3, 3.2});
-  finished.results = with_companions(finished.results);
+  finished.results = with_other_metrics(finished.results);
   write_page(folder / "finished.html", {"fashion", "couplet 0.1.0", {finished}});
   const RunReport better = finished_report(folder / "pictures", "better", {4.4, 1.9, 1.65, 1.6});
   write_page(folder / "several.html", {"fashion, better", "couplet 0.1.0", {finished, better}});
+  write_page(folder / "classes.html",
+             {"imagenet64", "couplet 0.1.0", {run_of_many_classes(folder / "pictures-of-many-classes")}});
   RunReport unfinished;
   unfinished.name = "fashion";
   unfinished.curves = {falling_loss("teacher")};

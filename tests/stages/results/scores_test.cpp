@@ -1,10 +1,11 @@
 // What the report says of scores: spreads, comparisons, the verdict, the table of the terminal, what may be compared.
 #include "tests/stages/report/report_testing.h"
 
+#include "stages/report/score_table.h"
+#include "stages/report/sections/findings.h"
 #include "stages/results/comparison.h"
-#include "stages/results/facts.h"
+#include "stages/results/likelihoods.h"
 #include "stages/results/score_basis.h"
-#include "stages/results/score_table.h"
 #include "stages/results/verdict.h"
 #include "storage/error.h"
 
@@ -19,10 +20,19 @@
 namespace couplet {
 namespace {
 
+std::string said(const char* sentence, const Json& data) {
+  return render(report_templates(), sentence, data, Escape::none);
+}
+
+std::string sentence_of(const Comparison& comparison) {
+  return said("comparison", comparison_json(comparison));
+}
+
 std::string headline(const std::vector<double>& nf) {
   const Scores scores = read_scores(finished_run(nf));
   const std::vector<Comparison> comparisons = compare(scores);
-  return comparisons.size() == 1 ? comparisons[0].sentence() + " " + comparisons[0].crossing_text() : "";
+  return comparisons.size() == 1 ? sentence_of(comparisons[0]) + " " + said("crossing", comparison_json(comparisons[0]))
+                                 : "";
 }
 
 TEST(Comparison, AWinEverywhere) {
@@ -60,7 +70,7 @@ TEST(Comparison, SeedsDecideHowSure) {
   EXPECT_DOUBLE_EQ(score.mean, 5);
   EXPECT_DOUBLE_EQ(score.sd, 1);
   EXPECT_EQ(score.seeds, 3);
-  expect_has(compare(scores)[0].sentence(),
+  expect_has(sentence_of(compare(scores)[0]),
              {"over 3 training seeds", "at NFE 2 the difference is within their spread"});
   expect_has(score_table(scores), {"5.00 ± 1 Eu", "mean ± standard deviation over 3 training seeds"});
 }
@@ -138,7 +148,7 @@ TEST(Spread, TrainingAndSamplingAreToldApart) {
   const ScoreSummary one = of_one.curve("nf", "fresh")->scores.at(1);
   EXPECT_DOUBLE_EQ(one.sd, 0);
   EXPECT_EQ(score_text(one), "2.00 [1.4]");
-  EXPECT_EQ(spread_text(of_one), "in [ ]: standard deviation over 2 sampling seeds of one model");
+  EXPECT_EQ(said("spread", spread_json(of_one)), "in [ ]: standard deviation over 2 sampling seeds of one model");
 }
 
 TEST(Spread, OfSamplingAloneIsNoCertaintyAboutTraining) {
@@ -151,8 +161,9 @@ TEST(Spread, OfSamplingAloneIsNoCertaintyAboutTraining) {
   }
   // The spread of a difference is √(0.5 + 0.5) = 1: 5 exceeds it, 0.5 does not.
   const Scores scores = read_scores({{"records", records}});
-  expect_has(compare(scores)[0].confidence(), {"One training seed each: how far seeds scatter was not measured",
-                                               "2 sampling seeds", "at NFE 2 the difference is within their spread"});
+  expect_has(said("confidence", comparison_json(compare(scores)[0])),
+             {"One training seed each: how far seeds scatter was not measured", "2 sampling seeds",
+              "at NFE 2 the difference is within their spread"});
 }
 
 TEST(Spread, SeedsOfAnAdaptiveSolverAreOneScoreWhateverTheirNfe) {
@@ -173,25 +184,32 @@ TEST(Spread, EqualValuesHaveNone) {
   EXPECT_EQ(score_text(scores.curve("nf", "fresh")->scores.at(1)), "0.100 ± 0");
 }
 
+using Nfe = std::vector<std::int64_t>;
+
 TEST(Verdict, SaysWhoWhereHowMuch) {
   const Scores scores = read_scores(finished_run({8.8, 3.8, 3.3, 3.2}));
   const Verdict verdict = find_verdict(scores);
   ASSERT_NE(verdict.winner, nullptr);
-  EXPECT_EQ(verdict.winner->coupling, "nf");
-  EXPECT_EQ(verdict.where, "best at NFE 1, 2 and 4");
-  EXPECT_EQ(verdict.others, "independent is best at NFE 8");
-  EXPECT_EQ(verdict.margin, "2.29×");
-  EXPECT_EQ(verdict.margin_text, "lower Fréchet distance than independent at NFE 2: 3.80 against 8.70");
+  EXPECT_EQ(verdict.winner->student, "nf");
+  EXPECT_EQ(verdict.best_at, (Nfe{1, 2, 4}));
+  EXPECT_EQ(verdict.compared, 4U);
+  ASSERT_EQ(verdict.rivals.size(), 1U);
+  EXPECT_EQ(verdict.rivals[0].curve->student, "independent");
+  EXPECT_EQ(verdict.rivals[0].best_at, (Nfe{8}));
+  EXPECT_FALSE(verdict.rivals[0].level);
+  EXPECT_EQ(verdict.against.baseline->student, "independent");
+  EXPECT_EQ(verdict.against.best(), 2);
+  EXPECT_NEAR(verdict.against.ratio.at(2), 8.7 / 3.8, 1e-12);
 }
 
 TEST(Verdict, TheBaselineCanWin) {
   const Scores scores = read_scores(finished_run({20, 10, 5, 2.5}));
   const Verdict verdict = find_verdict(scores);
   ASSERT_NE(verdict.winner, nullptr);
-  EXPECT_EQ(verdict.winner->coupling, "independent");
-  EXPECT_EQ(verdict.where, "best at every NFE compared: 1, 2, 4 and 8");
-  EXPECT_EQ(verdict.others, "");
-  EXPECT_EQ(verdict.margin, "1.32×");  // 5 against 3.8 at NFE 4
+  EXPECT_EQ(verdict.winner->student, "independent");
+  EXPECT_EQ(verdict.best_at, (Nfe{1, 2, 4, 8}));
+  EXPECT_TRUE(verdict.rivals.empty());
+  EXPECT_NEAR(verdict.against.ratio.at(verdict.against.best()), 5 / 3.8, 1e-12);  // at NFE 4
 }
 
 TEST(Verdict, EqualScoresAreNoWin) {
@@ -206,16 +224,71 @@ TEST(Verdict, EqualScoresAreNoWin) {
   const Scores three = scores_of({{4, 2}, {4, 2}, {5, 3}});
   const Verdict verdict = find_verdict(three);
   ASSERT_NE(verdict.winner, nullptr);
-  EXPECT_EQ(verdict.winner->coupling, "independent");
-  EXPECT_EQ(verdict.others, "twin scores the same");
-  EXPECT_EQ(verdict.margin, "1.50×");
-  EXPECT_EQ(verdict.margin_text, "lower Fréchet distance than nf at NFE 2: 2.00 against 3.00");
+  EXPECT_EQ(verdict.winner->student, "independent");
+  ASSERT_EQ(verdict.rivals.size(), 1U);
+  EXPECT_EQ(verdict.rivals[0].curve->student, "twin");
+  EXPECT_TRUE(verdict.rivals[0].level);
+  EXPECT_EQ(verdict.against.baseline->student, "nf");
+  EXPECT_EQ(verdict.against.best(), 2);
+  EXPECT_DOUBLE_EQ(verdict.against.ratio.at(2), 1.5);
   const Scores two = scores_of({{4, 2}, {4, 2}});
-  EXPECT_EQ(find_verdict(two).margin, "level");
-  EXPECT_EQ(find_verdict(two).margin_text, "twin scores the same");
+  EXPECT_TRUE(find_verdict(two).against.level());
+  EXPECT_EQ(find_verdict(two).against.baseline->student, "twin");
 }
 
-TEST(Verdict, NeedsTwoCouplings) {
+// Each student is scored with two guidance scales; the first has averaged weights of two rates besides.
+nlohmann::json guided_run() {
+  nlohmann::json records = nlohmann::json::array();
+  const auto add = [&](const char* student, const char* coupling, double guidance, double ema, double value) {
+    records.push_back(other(record(coupling, 4, value), {{"student", student}, {"guidance", guidance}, {"ema", ema}}));
+  };
+  add("large", "nf", 1, 0.999, 6);
+  add("large", "nf", 2, 0.999, 3);
+  add("base", "independent", 1, 0.999, 9);
+  add("base", "independent", 2, 0.999, 12);
+  add("large", "nf", 1, 0.9999, 5);
+  return {{"records", records}};
+}
+
+TEST(Curves, AreOfAStudentWithItsGuidanceAndAverage) {
+  const Scores scores = read_scores(guided_run());
+  std::vector<std::string> models;
+  for (const ScoreCurve& curve : scores.curves) models.push_back(curve.model());
+  // Students of independent pairs first; guidance 1 is none.
+  EXPECT_EQ(models, (std::vector<std::string>{"base, EMA 0.999", "base, guidance 2, EMA 0.999", "large, EMA 0.999",
+                                              "large, guidance 2, EMA 0.999", "large, EMA 0.9999"}));
+  EXPECT_DOUBLE_EQ(scores.curves[3].scores.at(4).mean, 3);
+}
+
+TEST(Curves, AreComparedAtEqualGuidanceAndAverage) {
+  const Scores scores = read_scores(guided_run());
+  std::vector<std::string> pairs;
+  for (const Comparison& comparison : compare(scores))
+    pairs.push_back(comparison.curve->model() + " / " + comparison.baseline->model());
+  EXPECT_EQ(pairs, (std::vector<std::string>{"large, EMA 0.999 / base, EMA 0.999",
+                                             "large, guidance 2, EMA 0.999 / base, guidance 2, EMA 0.999",
+                                             "large, EMA 0.9999 / base, EMA 0.999"}));
+  const Verdict verdict = find_verdict(scores);
+  EXPECT_EQ(verdict.winner->model(), "large, guidance 2, EMA 0.999");
+  EXPECT_EQ(verdict.against.baseline->model(), "base, guidance 2, EMA 0.999");
+}
+
+TEST(Curves, OfRecordsWithoutStudentOrAverageAreNamedByTheirCoupling) {
+  const Scores scores = read_scores({{"records", {record("nf", 1, 3)}}});
+  ASSERT_EQ(scores.curves.size(), 1U);
+  EXPECT_EQ(scores.curves[0].student, "nf");
+  EXPECT_EQ(scores.curves[0].model(), "nf");
+  EXPECT_EQ(scores.records[0].ema, -1);
+  EXPECT_TRUE(scores.records[0].made_with.is_null());
+  const nlohmann::json with =
+      other(record("nf", 1, 3), {{"made_with", {{"evaluate.precision", "float32"}}}, {"table", "reflow"}, {"ema", 0}});
+  const ScoreRecord found = read_records({{"records", {with}}}).at(0);
+  EXPECT_EQ(found.made_with.at("evaluate.precision"), "float32");
+  EXPECT_EQ(found.table, "reflow");
+  EXPECT_EQ(found.ema, 0);
+}
+
+TEST(Verdict, NeedsTwoStudents) {
   EXPECT_EQ(find_verdict(read_scores({{"records", {record("nf", 1, 3)}}})).winner, nullptr);
   EXPECT_EQ(find_verdict(read_scores(nlohmann::json::object())).winner, nullptr);
   // Curves from table noise are no rivals.
@@ -223,6 +296,8 @@ TEST(Verdict, NeedsTwoCouplings) {
       find_verdict(read_scores({{"records", {record("nf", 1, 3), other(record("nf", 1, 1), {{"noise", "table"}})}}}))
           .winner,
       nullptr);
+  const Scores one = read_scores({{"records", {record("nf", 1, 3), record("nf", 2, 2)}}});
+  EXPECT_EQ(find_verdict(one).alone->student, "nf");
 }
 
 TEST(SeveralRuns, AreToldApartAndComparedCouplingByCoupling) {
@@ -234,7 +309,7 @@ TEST(SeveralRuns, AreToldApartAndComparedCouplingByCoupling) {
   ASSERT_EQ(scores.levels.size(), 2U);
   EXPECT_DOUBLE_EQ(scores.levels[1].teacher->mean, 5.25);
   std::string sentences;
-  for (const Comparison& comparison : compare(scores)) sentences += comparison.sentence() + "\n";
+  for (const Comparison& comparison : compare(scores)) sentences += sentence_of(comparison) + "\n";
   expect_has(sentences, {"a: nf beats a: independent at NFE 1, 2 and 4", "b: nf beats b: independent at every NFE",
                          "b: nf beats a: nf at every NFE compared (NFE 1, 2, 4 and 8), by most 2.00 times",
                          "b: independent and a: independent score the same"});

@@ -2,6 +2,7 @@
 #include "stages/report/data/coupling_facts.h"
 
 #include "method/couplings/coupling_table.h"
+#include "stages/report/html/template.h"
 #include "storage/formats/picture.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
@@ -47,8 +48,11 @@ protected:
   void TearDown() override { std::filesystem::remove_all(table); }
 
   std::string text(const CouplingFacts& facts) {
+    const Templates templates = report_templates();
     std::string all;
-    for (const Fact& fact : facts.facts) all += fact.name + ": " + fact.text + "\n";
+    for (const Json& fact : facts.facts)
+      all += render(templates, "table_fact_name", fact, Escape::none) + ": " +
+             render(templates, "table_fact_text", fact, Escape::none) + "\n";
     return all;
   }
 };
@@ -56,7 +60,8 @@ protected:
 TEST_F(CouplingFactsOf, AWholeTable) {
   const auto found = read_coupling_facts(table);
   ASSERT_TRUE(found);
-  EXPECT_EQ(found->title, "nf, held-out images");
+  EXPECT_EQ(found->name, "nf");
+  EXPECT_TRUE(found->held_out);
   for (const char* part :
        {"rows: 4 in 1 shard\n", "σ_f, root mean square of f(x): 2.00", "a value: -1.02", "mean 1.00, variance 3.00"})
     EXPECT_NE(text(*found).find(part), std::string::npos) << part << " is not in\n" << text(*found);

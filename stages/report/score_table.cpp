@@ -1,19 +1,21 @@
-#include "stages/results/score_table.h"
+#include "stages/report/score_table.h"
 
+#include "stages/report/html/template.h"
+#include "stages/report/sections/findings.h"
 #include "stages/results/comparison.h"
-#include "stages/results/facts.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 #include <utility>
+#include <vector>
 
 namespace couplet {
 
 namespace {
-
-constexpr const char* legend = "E Euler, H Heun with an Euler last step, F Heun; u uniform, s squared time grid";
 
 /// A row's name and its cells by NFE.
 struct Row {
@@ -55,7 +57,8 @@ std::vector<Row> table_rows(const Scores& scores, const std::vector<Comparison>&
   return rows;
 }
 
-std::string layout(const std::vector<Row>& rows, const std::vector<std::int64_t>& nfe) {
+/// Whole lines, the first with the names of the columns.
+std::vector<std::string> layout(const std::vector<Row>& rows, const std::vector<std::int64_t>& nfe) {
   std::size_t first = 4;
   for (const Row& row : rows) first = std::max(first, width(row.name));
   std::string header = padded("NFE", first, true);
@@ -73,9 +76,16 @@ std::string layout(const std::vector<Row>& rows, const std::vector<std::int64_t>
       lines[i] += "  " + padded(cell == rows[i].cells.end() ? "-   " : cell->second, column, false);
     }
   }
-  std::string text = header + "\n";
-  for (const std::string& line : lines) text += line + "\n";
-  return text;
+  lines.insert(lines.begin(), header);
+  return lines;
+}
+
+/// Behind the most scored of all scores.
+std::int64_t samples_behind(const Scores& scores) {
+  std::int64_t samples = 0;
+  for (const ScoreCurve& curve : scores.curves)
+    for (const auto& [nfe, score] : curve.scores) samples = std::max(samples, score.samples);
+  return samples;
 }
 
 }  // namespace
@@ -91,23 +101,21 @@ std::string setting_letters(const ScoreSummary& score) {
 
 std::string score_table(const Scores& scores) {
   const std::vector<Comparison> comparisons = compare(scores);
-  std::string text;
-  if (!scores.curves.empty()) {
-    text = frechet_title(scores) + " (lower is better), each model's best solver and grid for each NFE\n";
-    text += layout(table_rows(scores, comparisons), scores.columns) + fmt::format("({})\n", legend);
-  } else if (std::ranges::any_of(scores.levels, [](const auto& of) { return of.teacher || of.real; })) {
-    text = frechet_title(scores) + " (lower is better)\n";
-  }
-  std::int64_t samples = 0;
-  for (const ScoreCurve& curve : scores.curves) {
-    for (const auto& [nfe, score] : curve.scores) samples = std::max(samples, score.samples);
-  }
-  const std::string spread = spread_text(scores);
-  if (!spread.empty()) text += spread + "\n";
-  if (samples > 0) text += fmt::format("{} samples a score\n", samples);
-  for (const Comparison& comparison : comparisons) text += comparison.crossing_text() + "\n";
-  for (const Fact& fact : score_facts(scores)) text += fmt::format("{}: {}\n", fact.name, fact.text);
-  return text;
+  Json said = Json::array();
+  for (const Comparison& comparison : comparisons) said.push_back(comparison_json(comparison));
+  const std::int64_t samples = samples_behind(scores);
+  const bool any = std::ranges::any_of(scores.levels, [](const auto& of) { return of.teacher || of.real; });
+  const std::vector<std::string> lines =
+      scores.curves.empty() ? std::vector<std::string>{} : layout(table_rows(scores, comparisons), scores.columns);
+  return render(report_templates(), "score_table",
+                {{"networks", scores.networks},
+                 {"has_levels_alone", lines.empty() && any},
+                 {"lines", lines},
+                 {"spread", spread_json(scores)},
+                 {"samples", samples > 0 ? Json(samples) : Json()},
+                 {"comparisons", said},
+                 {"facts", facts_json(scores)}},
+                Escape::none);
 }
 
 std::string score_table(const std::filesystem::path& results_json) {

@@ -1,5 +1,4 @@
-// What is said about a run's scores besides the curves, one line a fact, and the likelihoods of held-out images, a
-// model each.
+// Likelihoods of held-out images, a model each.
 #pragma once
 
 #include "stages/results/scores.h"
@@ -19,17 +18,7 @@ struct Likelihood {
   std::string text() const;
 };
 
-/// Teachers, then students in the order of the curves.
+/// Teachers, then students in the order of their records.
 std::vector<Likelihood> likelihoods(const Scores& scores);
-
-struct Fact {
-  std::string name;
-  std::string text;
-};
-
-/// Teacher (as sampled and denoised), real split, prior mismatch (equal solver and grid on both sides), curvature,
-/// straightness, transport cost, pairing fidelity of training and test rows, distance from the teacher, likelihood,
-/// class accuracy, samples and records that are not finite; those that there are.
-std::vector<Fact> score_facts(const Scores& scores);
 
 }  // namespace couplet

@@ -1,4 +1,4 @@
-#include "stages/report/html/markup.h"
+#include "stages/report/sections/findings.h"
 #include "stages/report/sections/sections.h"
 #include "stages/results/metric_names.h"
 
@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
+#include <utility>
 
 namespace couplet {
 
@@ -68,53 +70,52 @@ std::vector<std::optional<double>> best_means(const Scores& scores, const Metric
   return best;
 }
 
-/// Teacher and real images, which have no NFE: "teacher 0.012, real test images 0.001".
-std::string levels_text(const Scores& scores, const std::string& metric) {
-  std::string text;
+/// Of teacher and real images, which have no NFE.
+Json levels_json(const Scores& scores, const std::string& metric) {
+  Json all = Json::array();
   for (const ScoreLevels& levels : scores.levels) {
-    for (const auto& [model, denoised, name] : {std::tuple{"teacher", false, "teacher"},
-                                                {"teacher", true, "teacher, denoised"},
-                                                {"real", false, "real test images"}}) {
+    for (const auto& [kind, model, denoised] :
+         {std::tuple{"teacher", "teacher", false}, {"teacher_denoised", "teacher", true}, {"real", "real", false}}) {
       const auto found = scores.summary([&, m = std::string(model), d = denoised](const ScoreRecord& record) {
         return record.metric == metric && record.run == levels.run && record.model == m && record.denoised == d;
       });
-      if (found) text += (text.empty() ? "" : "; ") + levels.name(name) + " " + with_uncertainty(*found);
+      if (found)
+        all.push_back({{"kind", kind}, {"run", levels.run}, {"score", figure(found->mean, with_uncertainty(*found))}});
     }
   }
-  return text;
+  return all;
 }
 
-void add_metric(Table& table, const Scores& scores, const MetricName& metric) {
-  std::string heading = "<strong>" + escaped(metric.title) + "</strong>";
-  for (const std::string& part : {metric.direction(), metric.meaning, levels_text(scores, metric.metric)})
-    if (!part.empty()) heading += "<small>" + escaped(part) + "</small>";
-  table.group("<div>" + heading + "</div>", scores.columns.size() + 1);
+Json metric_json(const Scores& scores, const MetricName& metric) {
   const auto best_mean = best_means(scores, metric);
+  Json curves = Json::array();
   for (const ScoreCurve& curve : scores.curves) {
     const auto found = curve_scores(scores, curve, metric.metric);
     if (std::ranges::none_of(found, [](const auto& score) { return score.has_value(); })) continue;
-    std::vector<Cell> cells;
+    Json cells = Json::array();
     for (std::size_t i = 0; i < found.size(); ++i) {
       const bool best = found[i] && curve.noise == "fresh" && best_mean[i] == found[i]->mean;
-      cells.push_back({found[i] ? escaped(with_uncertainty(*found[i])) : "–", best ? "best" : ""});
+      cells.push_back({{"nfe", scores.columns[i]},
+                       {"score", found[i] ? figure(found[i]->mean, with_uncertainty(*found[i])) : Json()},
+                       {"best", best}});
     }
-    table.row(curve.label(), cells);
+    curves.push_back({{"name", curve.label()}, {"cells", std::move(cells)}});
   }
+  return {{"kind", metric.metric},
+          {"title", metric.title},
+          {"lower_is_better", metric.better == Better::lower},
+          {"higher_is_better", metric.better == Better::higher},
+          {"levels", levels_json(scores, metric.metric)},
+          {"curves", std::move(curves)}};
 }
 
 }  // namespace
 
-std::string companion_section(const Page& page) {
-  const std::vector<MetricName> metrics = metrics_of(page.scores);
-  if (metrics.empty()) return "";
-  Table table("rows companions", "Other metrics by NFE, in the settings with the best Fréchet distance");
-  std::vector<std::string> columns{"NFE"};
-  for (const std::int64_t nfe : page.scores.columns) columns.push_back(std::to_string(nfe));
-  table.header(columns);
-  for (const MetricName& metric : metrics) add_metric(table, page.scores, metric);
-  return table.html() +
-         paragraph("In brackets: standard deviation over subsets or splits of the samples, where a metric has one.",
-                   "soft");
+Json other_metrics_section(const Page& page) {
+  Json metrics = Json::array();
+  for (const MetricName& metric : metrics_of(page.scores)) metrics.push_back(metric_json(page.scores, metric));
+  if (metrics.empty()) return nullptr;
+  return {{"nfe", page.scores.columns}, {"columns", page.scores.columns.size() + 1}, {"metrics", std::move(metrics)}};
 }
 
 }  // namespace couplet
