@@ -8,7 +8,8 @@
 #include "method/models/tarflow.h"
 #include "method/sampling/guided_field.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <functional>
 #include <memory>

@@ -1,5 +1,6 @@
 // What the registries of method/ share. A registry is a list of kinds, each with a name and a line of help; its members
-// stand in a file members.list beside it, a line MEMBER(name) each, and member `name` is defined in a source of its own.
+// stand in a file members.list beside it, a line MEMBER(name) each, and member `name` is defined in a source of its
+// own.
 #pragma once
 
 #include "storage/error.h"

@@ -27,8 +27,8 @@ struct TablePart {
   std::function<void(StageContext& context)> make;  ///< none: the table is only closed
 };
 
-/// Makes a part of the table that `node` fills, and closes the table if it was the last. The stage's lock is held at the
-/// beginning and the end only, the lock on its parts all the time. Collective.
+/// Makes a part of the table that `node` fills, and closes the table if it was the last. The stage's lock is held at
+/// the beginning and the end only, the lock on its parts all the time. Collective.
 void attempt_part(const Session& session, const StageNode& node, const TablePart& part);
 
 }  // namespace couplet

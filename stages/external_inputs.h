@@ -2,8 +2,8 @@
 // what they hold, not by where they lie.
 #pragma once
 
-#include "pipeline/distributed/communicator.h"
 #include "pipeline/config/config.h"
+#include "pipeline/distributed/communicator.h"
 #include "pipeline/run/run_directory.h"
 
 #include <map>
@@ -19,8 +19,8 @@ struct ExternalInputs {
   bool has_classes = true;
 };
 
-/// Looks at the files that the configuration names: reads those that are new or have changed since RUN/file-hashes.json,
-/// and keeps their hashes there. A file that is gone is taken as it was last. By one process.
+/// Looks at the files that the configuration names: reads those that are new or have changed since
+/// RUN/file-hashes.json, and keeps their hashes there. A file that is gone is taken as it was last. By one process.
 ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run);
 /// The same, by rank 0 for all ranks. Collective.
 ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run, Communicator& communicator);

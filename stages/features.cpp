@@ -14,7 +14,9 @@
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 
-#include <torch/torch.h>
+#include <torch/nn/functional/loss.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace couplet {
 namespace {

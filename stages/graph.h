@@ -9,7 +9,8 @@ namespace couplet {
 
 /// The graph of a configuration:
 ///  - prepare, always;
-///  - features, where scores are by the built-in classifier: no evaluate.network is given, and the data set has classes;
+///  - features, where scores are by the built-in classifier: no evaluate.network is given, and the data set has
+///  classes;
 ///  - coupling/NAME for every table that a student's coupling reads, and teacher for the tables that it fills;
 ///  - evaluate/real and, with a teacher, evaluate/teacher;
 ///  - student/NAME-SEED and evaluate/NAME-SEED for each seed and name in student.compare;

@@ -27,10 +27,12 @@ void refuse_earlier_form(const RunDirectory& run) {
   const bool has_one_table = std::filesystem::exists(record_path(run.root() / "coupling"));
   if (!has_one_table && !lists_couplings(run.config())) return;
   refuse(
-      "{} is a run directory of an earlier form ({}): go on in it with the Couplet that made it, or start anew in another "
+      "{} is a run directory of an earlier form ({}): go on in it with the Couplet that made it, or start anew in "
+      "another "
       "--run-dir, with student.compare in place of student.couplings",
       run.root().string(),
-      has_one_table ? "its coupling table lies in coupling/, not in coupling/nf/" : "its config.ini sets student.couplings");
+      has_one_table ? "its coupling table lies in coupling/, not in coupling/nf/"
+                    : "its config.ini sets student.couplings");
 }
 
 void require_run_directory(const RunDirectory& run) {

@@ -1,4 +1,5 @@
-// What is to be done with every stage of a run: the same for `couplet run`, for a stage on its own and for a submission.
+// What is to be done with every stage of a run: the same for `couplet run`, for a stage on its own and for a
+// submission.
 #pragma once
 
 #include "pipeline/run/stage_context.h"
@@ -27,8 +28,8 @@ std::vector<StageNode> nodes_to_redo(const std::vector<std::string>& names, cons
 /// Refuses, before any work, files that are missing for what is planned, and a batch that `ranks` do not divide (0: not
 /// looked at).
 void require_stages(const std::vector<PlannedStage>& plan, const RunView& view, std::int64_t ranks);
-/// Deletes from the end of the graph backwards, so that what is left at any moment depends on nothing deleted, and drops
-/// what other nodes made with the results of these. Waits a while for the ranks of a killed launcher to be gone.
+/// Deletes from the end of the graph backwards, so that what is left at any moment depends on nothing deleted, and
+/// drops what other nodes made with the results of these. Waits a while for the ranks of a killed launcher to be gone.
 void delete_stages(const std::vector<StageNode>& nodes, const RunView& view);
 
 }  // namespace couplet

@@ -17,7 +17,7 @@
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace couplet {
 namespace {

@@ -14,7 +14,7 @@
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <numbers>

@@ -15,8 +15,9 @@ import tempfile
 
 LAYERS = ["storage", "pipeline", "method", "stages", "launch"]  # each uses those before it
 
-# By folder: the folders of the same layer that it includes. What lies in no folder of BELOW is below the layer's folders.
+# Layers whose files that lie in no folder are below the folders.
 BELOW = ["storage", "method"]
+# By folder: the folders of the same layer that it includes.
 MAY_INCLUDE = {
     "storage": [],
     "storage/files": [],

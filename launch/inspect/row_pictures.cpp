@@ -16,7 +16,8 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace couplet {
 

@@ -1,6 +1,6 @@
 #include "method/data/images.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace couplet {
 

@@ -2,7 +2,7 @@
 
 #include "storage/error.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <numbers>

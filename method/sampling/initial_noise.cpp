@@ -3,7 +3,7 @@
 #include "method/data/noise.h"
 #include "pipeline/loader/table_rows.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <numeric>

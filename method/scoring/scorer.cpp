@@ -3,7 +3,8 @@
 #include "method/data/images.h"
 #include "pipeline/distributed/slices.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <utility>

@@ -51,8 +51,8 @@ struct ScorerReference {
 
 class Scorer {
 public:
-  /// `classifier`: of class accuracy; none: it is not counted. `codec`: of the data set, which decodes samples. `stopped`: the message of Interrupted when a stop is asked
-  /// for between slices; empty: all slices are computed.
+  /// `classifier`: of class accuracy; none: it is not counted. `codec`: of the data set, which decodes samples.
+  /// `stopped`: the message of Interrupted when a stop is asked for between slices; empty: all slices are computed.
   Scorer(std::optional<Classifier> classifier, std::shared_ptr<const Codec> codec, ScorerReference basis,
          std::int64_t slice_rows, std::int64_t pictures, std::string stopped, Communicator& communicator,
          c10::Device device);

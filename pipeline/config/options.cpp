@@ -123,8 +123,10 @@ void require_student_name(const std::string& name, const std::string& where) {
   const auto last = name.find_last_not_of("0123456789");
   const bool ends_as_a_seed = last != std::string::npos && name[last] == '-';
   if (name.empty() || name.find_first_not_of(letters) != std::string::npos || name.front() == '-' || ends_as_a_seed)
-    refuse("\"{}\" ({}) cannot be the name of a student: a name has letters, digits, - and _ and does not end in a dash "
-           "and a number, as \"wide\" or \"nf-eta-02\" do not; \"nf-2\" does", name, where);
+    refuse(
+        "\"{}\" ({}) cannot be the name of a student: a name has letters, digits, - and _ and does not end in a dash "
+        "and a number, as \"wide\" or \"nf-eta-02\" do not; \"nf-2\" does",
+        name, where);
   if (name == "teacher" || name == "real")
     refuse("\"{}\" ({}) cannot be the name of a student: scores have that name for something else", name, where);
 }
@@ -135,9 +137,10 @@ Setting with_absolute_path(Setting setting, const std::filesystem::path& folder)
   const std::filesystem::path given = setting.text;
   const std::filesystem::path found = (std::filesystem::absolute(folder) / given).lexically_normal();
   if (!std::filesystem::exists(found) && std::filesystem::exists(given))
-    refuse("{} = {} ({}): there is no {}, though there is one below the current folder: a path in a configuration file "
-           "counts from the file's own folder; write the whole path", setting.key, setting.text, setting.where,
-           found.string());
+    refuse(
+        "{} = {} ({}): there is no {}, though there is one below the current folder: a path in a configuration file "
+        "counts from the file's own folder; write the whole path",
+        setting.key, setting.text, setting.where, found.string());
   setting.text = found.string();
   return setting;
 }
@@ -274,8 +277,9 @@ StudentConfig student_config(const Config& config, const std::string& name) {
       coupling.allowed.empty() || std::ranges::find(coupling.allowed, name) != coupling.allowed.end();
   if (!names_coupling && is_coupling) own.student.coupling = name;
   if (own.student.coupling.empty())
-    refuse("the student {} has no coupling: there is none of that name; set student.{}.coupling or student.coupling to {}",
-           name, name, coupling.range_text());
+    refuse(
+        "the student {} has no coupling: there is none of that name; set student.{}.coupling or student.coupling to {}",
+        name, name, coupling.range_text());
   return own.student;
 }
 

@@ -23,7 +23,7 @@ enum class OptionKind { result, execution };
 
 /// The field of a Config that an option sets; its type is the option's type.
 using ConfigField = std::variant<std::int64_t*, double*, bool*, std::string*, std::vector<std::string>*,
-                           std::vector<std::int64_t>*, std::vector<double>*>;
+                                 std::vector<std::int64_t>*, std::vector<double>*>;
 
 /// One of the values that a text option allows, with what it stands for.
 struct Choice {
@@ -52,8 +52,8 @@ struct Option {
 
 /// All options, sections together, in the order in which they are printed.
 const std::vector<Option>& options();
-/// From now on the option allows these values (and its default) only, and its help lists them: the members of a registry
-/// that lies above this layer, offered by the program before it reads any configuration.
+/// From now on the option allows these values (and its default) only, and its help lists them: the members of a
+/// registry that lies above this layer, offered by the program before it reads any configuration.
 void offer_choices(const std::string& key, std::vector<Choice> choices);
 /// The option of that name (of "student.wide.channels": student.channels); an unknown one is refused with the nearest
 /// valid name, one that has been renamed with its new name.
@@ -80,8 +80,8 @@ std::vector<Setting> read_settings(const std::filesystem::path& file);
 /// Checked with `validate`.
 Config resolve_config(const std::filesystem::path& file, const std::vector<Setting>& command_line);
 
-/// The configuration of one student: [student] with the keys of its own section, and with its coupling: the one that its
-/// section names; else the coupling of its own name; else student.coupling. A student left without one is refused.
+/// The configuration of one student: [student] with the keys of its own section, and with its coupling: the one that
+/// its section names; else the coupling of its own name; else student.coupling. A student left without one is refused.
 StudentConfig student_config(const Config& config, const std::string& name);
 
 /// The value as the INI file would hold it; equal values have equal texts.

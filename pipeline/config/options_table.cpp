@@ -69,12 +69,13 @@ void add_pipeline(std::vector<Option>& table) {
 }
 
 void add_storage(std::vector<Option>& table) {
-  table.insert(table.end(), {{"storage.verify-reads", execution, FIELD(storage.verify_reads), "true", "",
-                              "compare the checksums of the rows that training reads"},
-                             path({"storage.cache-dir", execution, FIELD(storage.cache_dir), "", "",
-                                   "local directory that shards are copied to before training reads them; empty: none"}),
-                             {"storage.cache-size", execution, FIELD(storage.cache_size), "64", "GiB",
-                              "that the copies may take; shards that do not fit are read where they lie", 0, 1e9}});
+  table.insert(table.end(),
+               {{"storage.verify-reads", execution, FIELD(storage.verify_reads), "true", "",
+                 "compare the checksums of the rows that training reads"},
+                path({"storage.cache-dir", execution, FIELD(storage.cache_dir), "", "",
+                      "local directory that shards are copied to before training reads them; empty: none"}),
+                {"storage.cache-size", execution, FIELD(storage.cache_size), "64", "GiB",
+                 "that the copies may take; shards that do not fit are read where they lie", 0, 1e9}});
 }
 
 void add_prepare(std::vector<Option>& table) {

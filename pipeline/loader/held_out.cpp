@@ -3,7 +3,8 @@
 #include "pipeline/distributed/slices.h"
 #include "pipeline/loader/table_rows.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 

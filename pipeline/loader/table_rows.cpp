@@ -3,7 +3,7 @@
 #include "pipeline/tensor/tensor_bytes.h"
 #include "pipeline/tensor/weights.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <vector>
 

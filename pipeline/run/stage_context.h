@@ -1,8 +1,8 @@
 // What a stage is given.
 #pragma once
 
-#include "pipeline/distributed/communicator.h"
 #include "pipeline/config/config.h"
+#include "pipeline/distributed/communicator.h"
 #include "pipeline/run/run_directory.h"
 #include "pipeline/run/stage_graph.h"
 

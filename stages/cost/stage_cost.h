@@ -41,8 +41,9 @@ struct CostModel {
 };
 
 // Of one node of each kind. Matrix products as pipeline/tensor/flops.h counts them: training (a backward pass is two
-// forward passes), validation and previews; inversion and its round trips; all of the evaluation's samples. Not counted:
-// work that is no product (prepare, report, statistics), and that evaluation and preview pad their last slices.
+// forward passes), validation and previews; inversion and its round trips; all of the evaluation's samples. Not
+// counted: work that is no product (prepare, report, statistics), and that evaluation and preview pad their last
+// slices.
 StageCost prepare_cost(const StageNode& node, const CostModel& model);
 StageCost features_cost(const StageNode& node, const CostModel& model);
 StageCost teacher_cost(const StageNode& node, const CostModel& model);

@@ -24,9 +24,9 @@ struct ShardPart {
 ShardPart parse_shard_part(const std::string& text);
 
 /// One pass of the teacher's EMA weights over all rows (sample, mirror image, draw of ε'): f(x + η ε', label), stored
-/// raw. Publishes RUN/coupling/NAME/train (training images) and RUN/coupling/NAME/test (held-out ones). Rows are computed in
-/// fixed slices aligned to their shard's start, the last one padded, so shards are byte-equal for any number of ranks
-/// and interruptions. σ_f is finished from the shards' sums and stands in the manifest's summary.
+/// raw. Publishes RUN/coupling/NAME/train (training images) and RUN/coupling/NAME/test (held-out ones). Rows are
+/// computed in fixed slices aligned to their shard's start, the last one padded, so shards are byte-equal for any
+/// number of ranks and interruptions. σ_f is finished from the shards' sums and stands in the manifest's summary.
 void couple(StageContext& context);
 
 /// The missing shards of `range` only, and no manifest: one of several jobs on the same directory. Jobs whose ranges

@@ -13,7 +13,8 @@
 #include "storage/tables/filenames.h"
 
 #include <fmt/ranges.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace couplet {
 namespace {

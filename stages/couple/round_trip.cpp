@@ -3,7 +3,7 @@
 #include "method/couplings/coupling_table.h"
 #include "method/models/patches.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <limits>

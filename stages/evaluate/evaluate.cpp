@@ -3,7 +3,6 @@
 #include "method/data/images.h"
 #include "method/sampling/guided_field.h"
 #include "method/sampling/initial_noise.h"
-#include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
@@ -15,7 +14,7 @@
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
@@ -27,8 +26,8 @@ namespace {
 /// The picture NAME-nearest.png of a score's samples and the training images nearest to them.
 void show_nearest(Evaluation& evaluation, const SampleScore& score) {
   if (const RealFeatures* real = evaluation.real(); real != nullptr)
-    publish_nearest_picture(evaluation.context.run.pictures() / (evaluation.model_name() + "-nearest.png"), score, *real,
-                            evaluation.train, evaluation.context.communicator);
+    publish_nearest_picture(evaluation.context.run.pictures() / (evaluation.model_name() + "-nearest.png"), score,
+                            *real, evaluation.train, evaluation.context.communicator);
 }
 
 /// "Fréchet distance 12.3456, class accuracy 0.912": what there is of them.
@@ -136,13 +135,14 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
       sampling.table.empty() ? "" : " from held-out table noise", figures_text(score));
 }
 
-/// What fresh noise, of the first sampling seed, costs against the held-out noise of a table, where both are over as many
-/// samples.
+/// What fresh noise, of the first sampling seed, costs against the held-out noise of a table, where both are over as
+/// many samples.
 void compare_noise(Evaluation& evaluation, const ScoreRequest& of_table, const std::vector<ScoreRequest>& requests) {
   const ScoreKey& key = of_table.key;
   const auto is_fresh = [&](const ScoreRequest& other) {
-    return other.sampling && other.key.noise == "fresh" && other.key.solver == key.solver && other.key.grid == key.grid &&
-           other.key.nfe == key.nfe && other.key.ema == key.ema && other.key.guidance == key.guidance;
+    return other.sampling && other.key.noise == "fresh" && other.key.solver == key.solver &&
+           other.key.grid == key.grid && other.key.nfe == key.nfe && other.key.ema == key.ema &&
+           other.key.guidance == key.guidance;
   };
   const auto of_fresh = std::ranges::find_if(requests, is_fresh);
   if (of_fresh == requests.end() || evaluation.records.has(key, "prior_mismatch", of_table.with)) return;
@@ -170,13 +170,17 @@ const ScoreRequest* finest(const std::vector<ScoreRequest>& requests) {
 
 void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::vector<ScoreRequest>& requests) {
   switch (request.measurement) {
-    case Measurement::real_images: return score_real(evaluation, request);
+    case Measurement::real_images:
+      return score_real(evaluation, request);
     case Measurement::samples:
       if (request.sampling) return score_student(evaluation, request, &request == finest(requests));
       return score_teacher(evaluation, request);
-    case Measurement::paths: return measure_paths(evaluation, request);
-    case Measurement::pairing: return measure_pairing(evaluation, request);
-    case Measurement::teacher_distance: return measure_teacher_distance(evaluation, request);
+    case Measurement::paths:
+      return measure_paths(evaluation, request);
+    case Measurement::pairing:
+      return measure_pairing(evaluation, request);
+    case Measurement::teacher_distance:
+      return measure_teacher_distance(evaluation, request);
     case Measurement::likelihood:
       if (request.key.model == "student") return measure_student_likelihood(evaluation, request);
       return measure_teacher_likelihood(evaluation, request);

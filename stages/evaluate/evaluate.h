@@ -8,9 +8,9 @@
 
 namespace couplet {
 
-/// Makes the scores that are asked for and not there yet. Samples in fixed slices by sample index, so the digits are the
-/// same on any number of ranks; noise depends on (seed, sample) and is shared by all models. Publishes records.json and
-/// pictures of the node, and RUN/evaluate/results.json of all nodes.
+/// Makes the scores that are asked for and not there yet. Samples in fixed slices by sample index, so the digits are
+/// the same on any number of ranks; noise depends on (seed, sample) and is shared by all models. Publishes records.json
+/// and pictures of the node, and RUN/evaluate/results.json of all nodes.
 void evaluate(StageContext& context);
 
 /// Of the scores that are asked for, those that are not there, for people: "3 of 40 scores are new"; "" if all are.

@@ -8,7 +8,8 @@
 #include "stages/evaluate/run_reference.h"
 #include "stages/trained/models.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <utility>

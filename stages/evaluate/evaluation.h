@@ -64,7 +64,8 @@ public:
   /// Adds the figures of a score by the network and the classifier, and publishes the records.
   void keep_samples(const ScoreKey& key, const MadeWith& with, const SampleScore& score,
                     const nlohmann::json& details = nlohmann::json::object());
-  /// Adds one figure, unless an attempt that was killed between two figures of one measurement left it there; publishes.
+  /// Adds one figure, unless an attempt that was killed between two figures of one measurement left it there;
+  /// publishes.
   void keep(const ScoreKey& key, const MadeWith& with, const std::string& metric, double value, std::int64_t rows,
             const nlohmann::json& details = nlohmann::json::object());
 

@@ -11,7 +11,7 @@
 #include "stages/evaluate/pictures.h"
 #include "stages/trained/models.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
@@ -52,8 +52,8 @@ std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const S
   constexpr std::int64_t rows = 6, parts = 8;
   const c10::Device device = evaluation.context.device;
   const InitialNoise initial = fresh_noise(evaluation.shape, seed, 0, rows).to(device);
-  return trajectory(flow.velocity(initial.condition), flow.start(initial.z),
-                    evaluation.config().curvature_steps, parts);
+  return trajectory(flow.velocity(initial.condition), flow.start(initial.z), evaluation.config().curvature_steps,
+                    parts);
 }
 
 }  // namespace
@@ -100,23 +100,22 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
   // Samples stand in order in a table, so its first rows are those of the pool: rows at even distances among them.
   const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
   const double sigma_f = evaluation.sigma_f(key.table);
-  const at::Tensor mean =
-      mean_over_rows(evaluation, request, rows, 5, [&](std::int64_t first, std::int64_t count) {
-        std::vector<at::Tensor> z, x, labels, own;
-        for (std::int64_t i = 0; i < count; ++i) {
-          const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
-          const InitialNoise initial = table_noise(table, sigma_f, row, 1);
-          z.push_back(initial.z);
-          labels.push_back(initial.condition.labels);
-          x.push_back(codec.encode(read_rows(table, "image", row, 1)));
-          own.push_back(read_rows(table, "sample", row, 1));
-        }
-        const at::Tensor label = torch::cat(labels);
-        const at::Tensor made = solve(flow.velocity({label.to(device), {}}), flow.start(torch::cat(z).to(device)),
-                                      Solver::euler, Grid::uniform, config.pairing_nfe)
-                                    .cpu();
-        return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)}, codec);
-      });
+  const at::Tensor mean = mean_over_rows(evaluation, request, rows, 5, [&](std::int64_t first, std::int64_t count) {
+    std::vector<at::Tensor> z, x, labels, own;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
+      const InitialNoise initial = table_noise(table, sigma_f, row, 1);
+      z.push_back(initial.z);
+      labels.push_back(initial.condition.labels);
+      x.push_back(codec.encode(read_rows(table, "image", row, 1)));
+      own.push_back(read_rows(table, "sample", row, 1));
+    }
+    const at::Tensor label = torch::cat(labels);
+    const at::Tensor made = solve(flow.velocity({label.to(device), {}}), flow.start(torch::cat(z).to(device)),
+                                  Solver::euler, Grid::uniform, config.pairing_nfe)
+                                .cpu();
+    return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)}, codec);
+  });
   const auto keep = [&](const char* metric, double value, const nlohmann::json& details = nlohmann::json::object()) {
     evaluation.keep(key, request.with, metric, value, rows, details);
   };

@@ -7,7 +7,7 @@
 #include "pipeline/tensor/row_chunks.h"
 #include "stages/trained/models.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
@@ -85,7 +85,8 @@ void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& requ
   const at::Tensor sums =
       evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {
         const Images read = read_images(evaluation.test, rows, first, count);
-        const at::Tensor x = noised_rows(read.image, *evaluation.shape.codec, noise, seed, Purpose::likelihood_noise, read.numbers);
+        const at::Tensor x =
+            noised_rows(read.image, *evaluation.shape.codec, noise, seed, Purpose::likelihood_noise, read.numbers);
         const at::Tensor there = x.to(context.device), labels = read.label.to(context.device);
         const at::Tensor nats = by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
           const TarFlowOutput output = teacher->forward(there.narrow(0, from, n), labels.narrow(0, from, n));

@@ -17,7 +17,8 @@ namespace couplet {
 /// Publishes images (uint8 [n, C, H, W]) as a picture, `columns` a row.
 void publish_pictures(const std::filesystem::path& path, const at::Tensor& images, std::int64_t columns);
 
-/// Publishes images, as models see them, at each of several times (float [n, C, H, W] each): a row an image, its states from left to right.
+/// Publishes images, as models see them, at each of several times (float [n, C, H, W] each): a row an image, its states
+/// from left to right.
 void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states, const Codec& codec);
 
 /// What has been learnt by heart is seen at a glance: publishes the first samples of a score, up to ten a row and four

@@ -89,8 +89,8 @@ std::vector<ScoreRequest> Requests::of_teacher() {
                  .denoised = denoising_std(view_.config.teacher) > 0},
                 of_teacher_samples);
   if (config_.likelihood_rows > 0)
-    add(Measurement::likelihood, {.model = "teacher", .seed = view_.config.pipeline.seed, .split = "test"}, of_likelihood,
-        teacher_noise(view_.config.teacher).uniform ? "bits_per_dim" : "noised_bits_per_dim");
+    add(Measurement::likelihood, {.model = "teacher", .seed = view_.config.pipeline.seed, .split = "test"},
+        of_likelihood, teacher_noise(view_.config.teacher).uniform ? "bits_per_dim" : "noised_bits_per_dim");
   return std::move(all_);
 }
 

@@ -13,10 +13,10 @@ namespace couplet {
 
 /// How a score is made.
 enum class Measurement {
-  real_images,     ///< held-out images, scored like samples
-  samples,         ///< of a student or of the teacher
-  paths,           ///< curvature, straightness and transport cost
-  pairing,         ///< of a student with the rows of a table
+  real_images,  ///< held-out images, scored like samples
+  samples,      ///< of a student or of the teacher
+  paths,        ///< curvature, straightness and transport cost
+  pairing,      ///< of a student with the rows of a table
   teacher_distance,
   likelihood
 };

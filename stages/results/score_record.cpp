@@ -111,7 +111,8 @@ Records::Records(const std::filesystem::path& directory) : path_(directory / "re
   if (fs::exists(path_)) records_ = read_record_list(path_);
 }
 
-std::optional<nlohmann::json> Records::find(const ScoreKey& key, const std::string& metric, const MadeWith& with) const {
+std::optional<nlohmann::json> Records::find(const ScoreKey& key, const std::string& metric,
+                                            const MadeWith& with) const {
   nlohmann::json wanted = key_fields(key, metric);
   if (key.is_adaptive()) wanted.erase("nfe");
   wanted["made_with"] = with;

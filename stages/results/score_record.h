@@ -16,15 +16,15 @@ namespace couplet {
 
 /// What a score is of; docs/metrics.md lists the fields.
 struct ScoreKey {
-  std::string model = {};     ///< teacher, student, real
-  std::string student = {};   ///< its name
-  std::string coupling = {};  ///< of a student
-  std::int64_t seed = 0;      ///< of training
-  std::string solver = {};    ///< euler, heun, ...; autoregressive for the teacher
-  std::string grid = {};      ///< uniform, squared, or the times themselves; "" for dopri5
-  std::int64_t nfe = 0;       ///< evaluations of a student's field a sample; of dopri5 only known afterwards
-  double atol = 0, rtol = 0;  ///< of dopri5
-  std::string noise = {};     ///< fresh: N(0, I); table: of held-out table rows
+  std::string model = {};          ///< teacher, student, real
+  std::string student = {};        ///< its name
+  std::string coupling = {};       ///< of a student
+  std::int64_t seed = 0;           ///< of training
+  std::string solver = {};         ///< euler, heun, ...; autoregressive for the teacher
+  std::string grid = {};           ///< uniform, squared, or the times themselves; "" for dopri5
+  std::int64_t nfe = 0;            ///< evaluations of a student's field a sample; of dopri5 only known afterwards
+  double atol = 0, rtol = 0;       ///< of dopri5
+  std::string noise = {};          ///< fresh: N(0, I); table: of held-out table rows
   std::int64_t sampling_seed = 0;  ///< of fresh noise
   std::string table = {};          ///< coupling table that noise or pairs are of
   std::string split = {};          ///< train, test: of the images a figure is about
@@ -36,8 +36,8 @@ struct ScoreKey {
   bool is_adaptive() const { return solver == "dopri5"; }
 };
 
-/// What gives a score its meaning besides its key: settings by name, and the fingerprints of the stages whose results it
-/// was made with, by the name of the node.
+/// What gives a score its meaning besides its key: settings by name, and the fingerprints of the stages whose results
+/// it was made with, by the name of the node.
 using MadeWith = std::map<std::string, std::string>;
 
 /// The network behind a score: as FeatureNetwork has them; empty where a score has none, or the name says it all.
@@ -45,8 +45,8 @@ struct ScoreNetwork {
   std::string name = {}, hash = {}, resize = {};
 };
 
-/// The records of one node, kept after every score so that an interrupted evaluation goes on where it was. What is asked
-/// for decides which are shown, not which are kept: a score that was made stays.
+/// The records of one node, kept after every score so that an interrupted evaluation goes on where it was. What is
+/// asked for decides which are shown, not which are kept: a score that was made stays.
 class Records {
 public:
   /// Reads what an earlier attempt left in `directory`/records.json.
@@ -99,7 +99,7 @@ struct ScoreRecord {
   std::int64_t nfe = 0;
   std::int64_t samples = 0;
   std::int64_t bad_samples = 0;  ///< of `samples`
-  double ema = -1;  ///< rate of a student's averaged weights; 0: raw; -1: not recorded
+  double ema = -1;               ///< rate of a student's averaged weights; 0: raw; -1: not recorded
   double guidance = 1;
   double guidance_from = 0, guidance_to = 1;
   double atol = 0, rtol = 0;  ///< of an adaptive solver

@@ -119,8 +119,8 @@ std::filesystem::path student_weights(const RunDirectory& run, const StudentConf
   const std::vector<double>& rates = config.training.ema;
   const auto found = std::ranges::find(rates, ema);
   if (found == rates.end())
-    refuse("{}: there is no average of rate {}; the student {} was trained with student.ema = {}", directory.string(), ema,
-           name, fmt::join(rates, " "));
+    refuse("{}: there is no average of rate {}; the student {} was trained with student.ema = {}", directory.string(),
+           ema, name, fmt::join(rates, " "));
   return directory / ema_file(static_cast<std::size_t>(found - rates.begin()), ema);
 }
 

@@ -18,7 +18,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <memory>
 #include <string>
 
 namespace couplet {
@@ -51,8 +50,8 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
-/// The file of a student's weights, averaged at the EMA rate; 0: the raw ones. A rate that the student has no average of
-/// is refused.
+/// The file of a student's weights, averaged at the EMA rate; 0: the raw ones. A rate that the student has no average
+/// of is refused.
 std::filesystem::path student_weights(const RunDirectory& run, const StudentConfig& config, const std::string& name,
                                       std::int64_t seed, double ema);
 /// A published student with these weights, in evaluation mode on `device`.

@@ -6,7 +6,7 @@
 #include "pipeline/run/stage_record.h"
 #include "stages/trained/models.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <vector>

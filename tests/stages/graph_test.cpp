@@ -36,11 +36,13 @@ TEST(Graph, StudentsAskForWhatTheyNeed) {
   EXPECT_EQ(names_of(graph_of({})),
             (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/teacher", "student/nf-0",
                    "evaluate/nf-0", "student/independent-0", "evaluate/independent-0", "report"}));
-  EXPECT_EQ(names_of(graph_of({{"student.compare", "independent", ""}})),
-            (Names{"prepare", "features", "evaluate/real", "student/independent-0", "evaluate/independent-0", "report"}));
-  EXPECT_EQ(names_of(graph_of({{"student.compare", "wide", ""}, {"student.wide.coupling", "nf", ""}, {"student.seeds", "0 7", ""}})),
-            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/teacher", "student/wide-0",
-                   "evaluate/wide-0", "student/wide-7", "evaluate/wide-7", "report"}));
+  EXPECT_EQ(
+      names_of(graph_of({{"student.compare", "independent", ""}})),
+      (Names{"prepare", "features", "evaluate/real", "student/independent-0", "evaluate/independent-0", "report"}));
+  EXPECT_EQ(names_of(graph_of(
+                {{"student.compare", "wide", ""}, {"student.wide.coupling", "nf", ""}, {"student.seeds", "0 7", ""}})),
+            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/teacher",
+                   "student/wide-0", "evaluate/wide-0", "student/wide-7", "evaluate/wide-7", "report"}));
 }
 
 TEST(Graph, AClassifierIsTrainedOnlyWhereScoresAreByIt) {
@@ -80,7 +82,8 @@ TEST(Graph, AStudentsKeysAreItsOwn) {
 Names changed(const StageGraph& a, const StageGraph& b) {
   Names names;
   for (const StageNode& node : a)
-    if (const StageNode* other = look_for_node(b, node.name); other != nullptr && other->fingerprint != node.fingerprint)
+    if (const StageNode* other = look_for_node(b, node.name);
+        other != nullptr && other->fingerprint != node.fingerprint)
       names.push_back(node.name);
   return names;
 }
@@ -118,7 +121,8 @@ TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
   int seen = 0;
   for (const Option& option : options()) {
     if (option.kind == OptionKind::execution) {
-      for (const StageNode& node : graph) EXPECT_FALSE(node.keys.contains(option.key)) << node.name << " " << option.key;
+      for (const StageNode& node : graph)
+        EXPECT_FALSE(node.keys.contains(option.key)) << node.name << " " << option.key;
       continue;
     }
     EXPECT_TRUE(std::ranges::any_of(graph, [&](const StageNode& node) {

@@ -8,7 +8,7 @@
 #include "tests/pipeline/ranks.h"
 #include "tests/storage/storage_testing.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <map>
 #include <memory>

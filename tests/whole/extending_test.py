@@ -14,9 +14,9 @@ sys.path.insert(0, str(TESTS / "launch"))
 from program import Program, check  # noqa: E402
 
 MEMBERS = {"coupling": "antithetic", "path": "cosine", "objective": "image", "field": "mlp"}
-TINY = {"prepare.train-rows": 600, "prepare.test-rows": 100, "prepare.shard-rows": 300, "prepare.block-rows": 50,
+TINY = {"prepare.format": "discs", "prepare.name": "Discs", "prepare.train-rows": 600, "prepare.test-rows": 100, "prepare.shard-rows": 300, "prepare.block-rows": 50,
         "features.images": 480, "features.batch": 24, "features.dimension": 8, "student.images": 4800, "student.batch": 48,
-        "student.channels": 64, "couple.block-rows": 50, "evaluate.samples": 50, "evaluate.slice-rows": 25, "evaluate.euler-nfe": "1 4",
+        "student.learning-rate": 0.01, "couple.block-rows": 50, "evaluate.samples": 50, "evaluate.slice-rows": 25, "evaluate.euler-nfe": "1 4",
         "pipeline.device": "cpu", "pipeline.threads": 1, "pipeline.ranks": 2}
 
 
@@ -37,13 +37,13 @@ def losses(path):
 
 def check_help(program):
     options = program.works("config")
-    for kind, name in MEMBERS.items():
-        check(f"{name}: " in options, f"the help does not list the {kind} {name}")
+    for kind, name in {**MEMBERS, "image source": "discs"}.items():
+        check(f"#   {name}: " in options, f"the help does not list the {kind} {name}")
 
 
 def check_training(program, config, run):
     mine = {f"student.mine.{kind}": name for kind, name in MEMBERS.items()}
-    keys = {**TINY, "student.compare": "mine", **mine, "student.validate-every": 25}
+    keys = {**TINY, "student.compare": "mine", **mine, "student.validate-every": 5}
     program.works("run", "--config", config, "--run-dir", run, *flags(keys))
     student = run / "student" / "mine-0"
     check(not (run / "teacher").exists(), "a coupling that reads the data set needs no teacher")

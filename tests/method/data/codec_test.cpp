@@ -4,7 +4,7 @@
 #include "method/data/noise.h"
 #include "tests/storage/storage_testing.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <limits>
 #include <set>

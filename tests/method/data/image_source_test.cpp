@@ -3,7 +3,7 @@
 #include "tests/method/data/idx_files.h"
 #include "tests/storage/storage_testing.h"
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <set>

@@ -6,8 +6,8 @@
 #include "storage/error.h"
 #include "tests/method/reference.h"
 
+#include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <cmath>

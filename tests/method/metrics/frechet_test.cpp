@@ -5,7 +5,8 @@
 #include "tests/pipeline/training/memory_peak.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <filesystem>
 #include <limits>

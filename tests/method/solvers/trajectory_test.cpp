@@ -1,7 +1,7 @@
 #include "method/solvers/trajectory.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <vector>
 

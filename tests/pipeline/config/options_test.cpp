@@ -160,7 +160,8 @@ TEST(Options, BatchesDivideByTheRanks) {
 
 TEST(Students, InheritEveryKeyThatIsNotTheirOwn) {
   const auto file = write_ini(
-      "[student]\ncompare = nf wide\nchannels = 48\nseeds = 0 1\n\n[student.wide]\ncoupling = nf\nchannels = 96\nema = 0.9 0.99\n");
+      "[student]\ncompare = nf wide\nchannels = 48\nseeds = 0 1\n\n[student.wide]\ncoupling = nf\nchannels = 96\nema = "
+      "0.9 0.99\n");
   const Config config = resolve_config(file, {{"student.wide.depth", "7", "command line"}});
   const StudentConfig nf = student_config(config, "nf"), wide = student_config(config, "wide");
   EXPECT_EQ(nf.channels, 48);

@@ -1,5 +1,5 @@
-#include "pipeline/loader/row_order.h"
 #include "pipeline/loader/row_stream.h"
+#include "pipeline/loader/row_order.h"
 
 #include "storage/files/atomic_file.h"
 #include "storage/tables/filenames.h"

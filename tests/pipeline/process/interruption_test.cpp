@@ -6,7 +6,8 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/wait.h>
-#include <torch/torch.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/types.h>
 #include <unistd.h>
 
 #include <atomic>

@@ -10,20 +10,17 @@
 namespace couplet {
 namespace {
 
-/// prepare → teacher → coupling/nf → student/nf-0 → evaluate/nf-0 → report, with a second student of the data alone. The
-/// evaluation runs after the teacher besides, and the report after the evaluation, without being made from them.
+/// prepare → teacher → coupling/nf → student/nf-0 → evaluate/nf-0 → report, with a second student of the data alone.
+/// The evaluation runs after the teacher besides, and the report after the evaluation, without being made from them.
 StageGraph graph_of(const std::string& channels = "128") {
-  StageGraph graph{{.name = "prepare", .kind = "prepare"},
-                   {.name = "teacher", .kind = "teacher", .inputs = {"prepare"}},
-                   {.name = "coupling/nf", .kind = "couple", .table = "nf", .inputs = {"prepare", "teacher"}},
-                   {.name = "student/nf-0", .kind = "student", .student = "nf", .inputs = {"prepare", "coupling/nf"}},
-                   {.name = "student/plain-0", .kind = "student", .student = "plain", .inputs = {"prepare"}},
-                   {.name = "evaluate/nf-0",
-                    .kind = "evaluate",
-                    .student = "nf",
-                    .inputs = {"student/nf-0"},
-                    .after = {"teacher"}},
-                   {.name = "report", .kind = "report", .after = {"evaluate/nf-0"}}};
+  StageGraph graph{
+      {.name = "prepare", .kind = "prepare"},
+      {.name = "teacher", .kind = "teacher", .inputs = {"prepare"}},
+      {.name = "coupling/nf", .kind = "couple", .table = "nf", .inputs = {"prepare", "teacher"}},
+      {.name = "student/nf-0", .kind = "student", .student = "nf", .inputs = {"prepare", "coupling/nf"}},
+      {.name = "student/plain-0", .kind = "student", .student = "plain", .inputs = {"prepare"}},
+      {.name = "evaluate/nf-0", .kind = "evaluate", .student = "nf", .inputs = {"student/nf-0"}, .after = {"teacher"}},
+      {.name = "report", .kind = "report", .after = {"evaluate/nf-0"}}};
   graph[1].keys = {{"teacher.channels", channels}, {"teacher.init", ""}};
   set_fingerprints(graph);
   return graph;
