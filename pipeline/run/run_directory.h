@@ -14,6 +14,11 @@ inline std::string flat_name(std::string stage) {
   return stage;
 }
 
+/// A trained student's folder under student/ and evaluate/, and its name for commands: "nf-0".
+inline std::string model_name(const std::string& student, std::int64_t seed) {
+  return student + "-" + std::to_string(seed);
+}
+
 class RunDirectory {
 public:
   explicit RunDirectory(std::filesystem::path root) : root_(std::move(root)) {}
@@ -44,7 +49,7 @@ public:
     return tables() / name / split;
   }
   std::filesystem::path student(const std::string& name, std::int64_t seed) const {
-    return root_ / "student" / (name + "-" + std::to_string(seed));
+    return root_ / "student" / model_name(name, seed);
   }
   std::filesystem::path results() const { return root_ / "evaluate" / "results.json"; }
   /// Of the training images by the network of `evaluate.network`; `hash` names both.

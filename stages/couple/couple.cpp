@@ -104,7 +104,8 @@ void make_shards(StageContext& context, const CouplingTables& all, const ShardRa
   communicator.barrier();  // nobody publishes while another still looks
   if (communicator.is_root()) announce(missing, range, context.directory());
   if (missing.empty()) return;
-  Inverter inverter(context.config, load_teacher(context.run.teacher_ema(), context.config.teacher, all.shape, context.device),
+  Inverter inverter(context.config,
+                    load_teacher(context.run.teacher_ema(), context.config.teacher, all.shape, context.device),
                     context.device);
   Progress progress(0, static_cast<std::int64_t>(missing.size()));
   const auto size = static_cast<std::size_t>(communicator.size());

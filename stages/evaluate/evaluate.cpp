@@ -121,7 +121,7 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
   const bool is_pictured = !sampling.table.empty() || sampling.seed == evaluation.config().sampling_seeds[0];
   if (context.communicator.is_root() && is_pictured)
     publish_sheet(context.run.pictures() / fmt::format("{}-{}-{}.png", evaluation.model_name(), request.key.noise,
-                                                          sampling.file_name(evaluation.student().training.ema[0])),
+                                                       sampling.file_name(evaluation.student().training.ema[0])),
                   score.pictures);
   if (shows_nearest) show_nearest(evaluation, score);
   ScoreKey key = request.key;

@@ -9,8 +9,8 @@
 namespace couplet {
 
 /// Gathers scores, records, metrics and pictures of the run and publishes RUN/evaluate/results.json as it is now,
-/// RUN/report/report.html, one file with everything in it, the same for programs, report.json, and what the page was made
-/// of. Rank 0 works.
+/// RUN/report/report.html, one file with everything in it, the same for programs, report.json, and what the page was
+/// made of. Rank 0 works.
 void report(StageContext& context);
 
 /// Why a report that is there is not of the run as it is: "" if it is.

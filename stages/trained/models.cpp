@@ -15,10 +15,6 @@
 
 namespace couplet {
 
-std::string model_name(const std::string& student, std::int64_t seed) {
-  return fmt::format("{}-{}", student, seed);
-}
-
 StageNode trained_model(const RunView& view, const std::string& model) {
   const RunDirectory& run = view.run;
   std::vector<std::string> trained;

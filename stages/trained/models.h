@@ -22,8 +22,6 @@
 
 namespace couplet {
 
-/// A student's folder under student/ and evaluate/, and its name for commands: "nf-0".
-std::string model_name(const std::string& student, std::int64_t seed);
 /// The stage that trained a model: "teacher", or a student by name and seed ("nf-0"). A name that is no model of the
 /// run's configuration, or one whose stage is not complete, is refused with the models that can be had.
 StageNode trained_model(const RunView& view, const std::string& model);

@@ -1,7 +1,6 @@
 #include "stages/report/data/provenance.h"
 
 #include "stages/results/score_record.h"
-#include "stages/trained/models.h"
 #include "storage/files/hash.h"
 #include "storage/tables/table_manifest.h"
 

@@ -4,7 +4,6 @@
 #include "pipeline/run/stage_graph.h"
 #include "pipeline/run/stage_record.h"
 #include "stages/results/score_record.h"
-#include "stages/trained/models.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/filenames.h"
