@@ -20,8 +20,8 @@ namespace couplet {
 struct FieldOptions {
   std::int64_t image_channels = 1;
   std::int64_t image_size = 28;
-  std::int64_t classes = 10;  ///< labels are 0 … classes - 1
-  std::int64_t patch = 4;     ///< pixels
+  std::int64_t num_classes = 10;  ///< labels are 0 … num_classes - 1
+  std::int64_t patch = 4;         ///< pixels
   std::int64_t channels = 96;
   std::int64_t depth = 4;
   std::int64_t heads = 4;

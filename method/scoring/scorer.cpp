@@ -101,9 +101,9 @@ void Scorer::finish(SampleScore& score, const DescribedImages& images) {
   const auto count = static_cast<double>(score.samples);
   score.class_accuracy = classifier_ ? std::optional(*score.class_accuracy / count) : std::nullopt;
   score.nfe_mean /= count;
-  if (basis_.widths.all() == 0) return;
+  if (!basis_.reference) return;
   score.features = images.features();
-  score.comparison = compare_features(images, basis_.reference, communicator_);
+  score.comparison = compare_features(images, *basis_.reference, communicator_);
   score.frechet_distance = score.comparison.front().value;
 }
 

@@ -43,10 +43,10 @@ struct SampleScore {
 
 /// What a scorer compares samples by and with.
 struct ScorerReference {
-  std::shared_ptr<FeatureNetwork> network = {};  ///< none: the classifier's features, or no comparison without one
-  FeatureWidths widths = {};                     ///< what is taken of it
-  std::int64_t compared_images = 0;              ///< samples of a score whose features are kept
-  FeatureReference reference;
+  std::shared_ptr<FeatureNetwork> network = {};    ///< none: the classifier's features, or no comparison without one
+  FeatureWidths widths = {};                       ///< what is taken of it
+  std::int64_t compared_images = 0;                ///< samples of a score whose features are kept
+  std::optional<FeatureReference> reference = {};  ///< none: samples are not compared with real images
 };
 
 class Scorer {

@@ -43,7 +43,7 @@ std::string Evaluation::model_name() const {
 void Evaluation::open_network() {
   ScorerReference basis = run_reference(context, train, test);
   if (basis.network) network_ = {basis.network->name(), basis.network->hash(), basis.network->resize()};
-  real_ = basis.reference.real;
+  if (basis.reference) real_ = basis.reference->real;
   std::optional<Classifier> classifier;
   if (look_for_node(context.graph, "features") != nullptr) {
     classifier = load_classifier(context.run, context.config.features, shape, context.device);

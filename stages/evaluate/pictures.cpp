@@ -1,5 +1,6 @@
 #include "stages/evaluate/pictures.h"
 
+#include "method/data/images.h"
 #include "pipeline/loader/table_rows.h"
 #include "storage/formats/picture.h"
 

@@ -42,7 +42,7 @@ ClassifierOptions classifier_options(const FeaturesConfig& config, const Dataset
   options.image_size = pixels[1];
   options.channels = config.channels;
   options.dimension = config.dimension;
-  options.classes = shape.labels();
+  options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   return options;
 }
@@ -65,7 +65,7 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   options.blocks = config.blocks;
   options.layers = config.layers;
   options.head_size = config.head_size;
-  options.classes = shape.labels();
+  options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   options.nvp = config.variant == "nvp";
   check(options);
@@ -103,7 +103,7 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
   options.channels = config.channels;
   options.depth = config.depth;
   options.heads = config.heads;
-  options.classes = shape.labels();
+  options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   find_field(config.field).check(options);
   return options;

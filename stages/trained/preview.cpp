@@ -42,7 +42,8 @@ void Previewer::prepare_scores() {
   if (samples_ <= reference.dimension()) {
     return say("samples get no quick score: {} samples are too few for {} features", samples_, reference.dimension());
   }
-  ScorerReference basis{.widths = {.features = reference.dimension()}, .reference = {std::move(reference)}};
+  ScorerReference basis{.widths = {.features = reference.dimension()},
+                        .reference = FeatureReference{std::move(reference)}};
   scorer_.emplace(load_classifier(context_.run, context_.config.features, shape_, context_.device), shape_.codec,
                   std::move(basis), scored_slice_rows, previewed_samples, never_stopped, context_.communicator,
                   context_.device);

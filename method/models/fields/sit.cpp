@@ -55,7 +55,7 @@ SiTOptions sit_options(const FieldOptions& o) {
           .channels = o.channels,
           .depth = o.depth,
           .heads = o.heads,
-          .num_classes = o.classes,
+          .num_classes = o.num_classes,
           .recompute = o.recompute};
 }
 

@@ -111,7 +111,7 @@ TEST(SiT, GuidanceKeepsARowsImage) {
 TEST(SiT, IsAFieldOfTheRegistry) {
   const FieldKind& kind = find_field("sit");
   const FieldOptions options{
-      .image_channels = 2, .image_size = 6, .classes = 4, .patch = 2, .channels = 24, .depth = 2, .heads = 3};
+      .image_channels = 2, .image_size = 6, .num_classes = 4, .patch = 2, .channels = 24, .depth = 2, .heads = 3};
   const std::shared_ptr<Field> field = kind.make(options, 5);
   EXPECT_EQ(tensors_hash(named_tensors(*field)), tensors_hash(named_tensors(*make_sit(small, 5))));
   EXPECT_EQ(kind.parameter_count(options), parameter_count(*field));

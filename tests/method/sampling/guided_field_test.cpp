@@ -17,7 +17,7 @@ namespace {
 /// A network whose output depends on its labels.
 std::shared_ptr<Field> small_field() {
   const std::shared_ptr<Field> field = find_field("sit").make(
-      {.image_channels = 1, .image_size = 4, .classes = 3, .patch = 2, .channels = 8, .depth = 1, .heads = 2}, 1);
+      {.image_channels = 1, .image_size = 4, .num_classes = 3, .patch = 2, .channels = 8, .depth = 1, .heads = 2}, 1);
   const torch::NoGradGuard no_grad;
   for (auto& parameter : field->parameters()) parameter.normal_(0, 0.3);
   field->eval();
