@@ -7,6 +7,7 @@
 #include "pipeline/distributed/make_communicator.h"
 
 #include <cmath>
+#include <fstream>
 #include <future>
 
 namespace couplet {

@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include <fstream>
 #include <future>
 #include <set>
 

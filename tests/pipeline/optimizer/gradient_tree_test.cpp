@@ -3,6 +3,7 @@
 #include "tests/pipeline/ranks.h"
 
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 #include <torch/nn/module.h>
 
 #include <vector>

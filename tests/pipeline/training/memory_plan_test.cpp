@@ -8,6 +8,7 @@
 
 #include <sys/resource.h>
 
+#include <fstream>
 #include <optional>
 
 // On any number of ranks: what training will take is measured before the first step, and what does not fit is refused.

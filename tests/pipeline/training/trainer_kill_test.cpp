@@ -1,5 +1,7 @@
 #include "tests/pipeline/training/training_starts.h"
 
+#include <gtest/gtest.h>
+
 // SIGKILL of one rank, in the middle of training and of a checkpoint's publication, on one and on two ranks.
 
 namespace couplet {

@@ -1,5 +1,7 @@
 #include "tests/pipeline/training/training_starts.h"
 
+#include <gtest/gtest.h>
+
 #include <map>
 #include <utility>
 
