@@ -6,6 +6,7 @@
 #include "method/sampling/guided_field.h"
 #include "method/solvers/likelihood.h"
 #include "pipeline/tensor/row_chunks.h"
+#include "tests/method/velocity_student.h"
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,7 @@
 #include "method/models/fields/sit.h"
 
 #include "tests/method/reference.h"
+#include "tests/pipeline/training/memory_peak.h"
 
 #include <gtest/gtest.h>
 

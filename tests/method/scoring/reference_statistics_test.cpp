@@ -1,7 +1,6 @@
 // Statistics of a network's features over a set of images: files of ours and of others.
 #include "method/scoring/reference_statistics.h"
 
-#include "stages/results/score_record.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/formats/npz.h"
@@ -144,19 +143,6 @@ TEST_F(ReferenceFiles, FilesThatHoldNoneAreRefused) {
   write_npz(path, {array_of("mu", torch::full({2}, NAN), ElementType::float32),
                    array_of("sigma", torch::zeros({2, 2}), ElementType::float32)});
   EXPECT_SAYS(message_of([&] { load_reference(path); }), "not finite");
-}
-
-TEST_F(ReferenceFiles, ScoresOfAnotherNetworkAreNotGoneOnWith) {
-  Records records(folder);
-  records.add({.model = "real"}, "class_accuracy", 0.5, 10, {.name = "classifier"});
-  records.add({.model = "real"}, "frechet_distance", 1.5, 10, {"network.pt", "abc", "none"});
-  records.publish();
-  const Records again(folder);
-  EXPECT_EQ(message_of([&] { again.require_network({"network.pt", "abc", "none"}); }), "accepted");
-  EXPECT_SAYS(message_of([&] {
-                again.require_network({"network.pt", "xyz", "none"});
-              }),
-              "Fréchet distances by network.pt (abc), but the network is now network.pt (xyz)");
 }
 
 }  // namespace

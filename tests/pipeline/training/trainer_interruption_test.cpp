@@ -1,4 +1,5 @@
 #include "pipeline/process/interruption.h"
+#include "pipeline/training/trainer.h"
 #include "tests/pipeline/training/regression_task.h"
 #include "tests/pipeline/training/training_files.h"
 

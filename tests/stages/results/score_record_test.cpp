@@ -1,0 +1,79 @@
+// Records of scores: what was made stays, what holds now is told from it.
+#include "stages/results/score_record.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+
+namespace couplet {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RecordFiles : public ::testing::Test {
+protected:
+  void SetUp() override { fs::create_directories(folder); }
+  void TearDown() override { fs::remove_all(folder); }
+
+  const fs::path folder = fs::temp_directory_path() / ("couplet_records." + std::to_string(getpid()));
+  const MadeWith one{{"evaluate.samples", "100"}, {"features", "abc"}},
+      other{{"evaluate.samples", "100"}, {"features", "xyz"}};
+};
+
+TEST_F(RecordFiles, AScoreIsFoundByItsKeyAndWhatItWasMadeWith) {
+  Records records(folder);
+  const ScoreKey key{.model = "student", .student = "nf", .solver = "euler", .nfe = 4};
+  records.add(key, "frechet_distance", one, 1.5, 100, {"network", "abc", "none"});
+  records.publish();
+
+  Records again(folder);
+  ASSERT_TRUE(again.has(key, "frechet_distance", one));
+  EXPECT_EQ(again.find(key, "frechet_distance", one)->at("value"), 1.5);
+  EXPECT_FALSE(again.has(key, "class_accuracy", one));
+  EXPECT_FALSE(again.has(key, "frechet_distance", other)) << "made with another network";
+  ScoreKey guided = key;
+  guided.guidance = 2;
+  EXPECT_FALSE(again.has(guided, "frechet_distance", one));
+
+  // Another network's score stands beside the first.
+  again.add(key, "frechet_distance", other, 2.5, 100, {"network", "xyz", "none"});
+  again.publish();
+  const Records both(folder);
+  EXPECT_EQ(both.find(key, "frechet_distance", one)->at("value"), 1.5);
+  EXPECT_EQ(both.find(key, "frechet_distance", other)->at("value"), 2.5);
+}
+
+TEST_F(RecordFiles, TheEvaluationsOfAnAdaptiveSolverAreNotAskedFor) {
+  Records records(folder);
+  ScoreKey key{.model = "student", .student = "nf", .solver = "dopri5", .nfe = 38, .atol = 1e-5, .rtol = 1e-5};
+  records.add(key, "frechet_distance", one, 1.5, 100, {});
+  key.nfe = 0;
+  EXPECT_TRUE(records.has(key, "frechet_distance", one));
+  key.rtol = 1e-3;
+  EXPECT_FALSE(records.has(key, "frechet_distance", one));
+}
+
+TEST_F(RecordFiles, WhatWasMadeWithAStageThatIsMadeAnewIsForgotten) {
+  Records records(folder);
+  const ScoreKey key{.model = "real", .split = "test"};
+  records.add(key, "frechet_distance", one, 1.5, 100, {});
+  records.add(key, "finite_share", {{"evaluate.samples", "100"}}, 1, 100, {});
+  EXPECT_FALSE(records.forget({"teacher"}));
+  EXPECT_TRUE(records.forget({"teacher", "features"}));
+  EXPECT_FALSE(records.has(key, "frechet_distance", one));
+  EXPECT_TRUE(records.has(key, "finite_share", {{"evaluate.samples", "100"}}));
+}
+
+TEST_F(RecordFiles, AFigureThatIsNotFiniteIsNull) {
+  Records records(folder);
+  records.add({.model = "teacher"}, "frechet_distance", one, std::nan(""), 100, {}, 3);
+  const auto found = records.find({.model = "teacher"}, "frechet_distance", one);
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(found->at("value").is_null());
+  EXPECT_EQ(found->at("nonfinite_samples"), 3);
+}
+
+}  // namespace
+}  // namespace couplet
