@@ -49,11 +49,13 @@ SyntheticTraining teacher(const Config& config, const SyntheticRows& rows) {
   TrainingTask task;
   task.training = config.teacher.training;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  task.batch = [=, drop = config.teacher.label_drop, noise = teacher_noise(config.teacher)](const BatchRange& range) {
+  task.batch = [=, codec = rows.shape.codec, drop = config.teacher.label_drop,
+                noise = teacher_noise(config.teacher)](const BatchRange& range) {
     const auto positions = positions_of(range);
     const auto index = rows_at(positions, rows.images.size(0));
-    return Batch{noised_rows(rows.images.index_select(0, index), noise, seed, Purpose::teacher_noise, positions),
-                 dropped(rows.labels.index_select(0, index), positions, seed, drop, -1)};
+    return Batch{
+        noised_rows(rows.images.index_select(0, index), *codec, noise, seed, Purpose::teacher_noise, positions),
+        dropped(rows.labels.index_select(0, index), positions, seed, drop, -1)};
   };
   task.loss = [model](const Batch& batch) mutable { return model->loss(model->forward(batch[0], batch[1])); };
   return {model.ptr(), task};

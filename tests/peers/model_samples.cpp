@@ -4,6 +4,8 @@
 #include "method/sampling/initial_noise.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/config/options.h"
+#include "stages/kinds.h"
+#include "stages/opened_run.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 #include "storage/tables/row_table.h"
@@ -14,16 +16,20 @@
 namespace couplet {
 namespace {
 
-at::Tensor sample(const RunDirectory& run, const std::string& name, const DatasetShape& shape, const at::Tensor& z,
+at::Tensor sample(const RunView& view, const std::string& name, const DatasetShape& shape, const at::Tensor& z,
                   const at::Tensor& labels, std::int64_t nfe) {
   const at::NoGradGuard no_grad;
-  const Config config = resolve_config(run.config(), {});
-  const StageNode node = trained_model(run, config, name);
+  const StageNode node = trained_model(view, name);
+  const auto weights = [&](const TrainingConfig& training) {
+    return weights_file(view.run.stage(node.name), training.ema, training.ema.front());
+  };
   if (node.kind == "teacher") {
-    auto teacher = load_teacher(run.teacher_ema(), config.teacher, shape, at::kCPU);
+    const TeacherConfig& config = view.config.teacher;
+    TarFlow teacher = load_teacher(weights(config.training), config, shape, at::kCPU);
     return teacher->reverse(patchify(z, teacher->options().patch), labels);
   }
-  const StudentFlow flow(load_student(run, config.student, node.coupling, node.seed, shape, at::kCPU), {}, "float32");
+  const StudentConfig config = student_config(view.config, node.student);
+  const StudentFlow flow(load_student(weights(config.training), config, shape, at::kCPU), {}, "float32");
   return solve(flow.velocity({labels, {}}), flow.start(z), Solver::euler, Grid::uniform, nfe);
 }
 
@@ -34,13 +40,14 @@ int main(int count, char** words) {
   using namespace couplet;
   if (count != 6) return exit_usage;
   try {
-    const RunDirectory run(words[1]);
-    const DatasetShape shape = dataset_shape(RowTable(run.train_images(), "couplet-dataset"));
+    offer_members();
+    const OpenedRun run = open_run(words[1]);
+    const DatasetShape shape = dataset_shape(RowTable(run.directory.train_images(), dataset_format));
     const std::int64_t rows = std::stoll(words[3]);
-    const at::Tensor z = fresh_noise(shape, 0, 0, rows).z, labels = at::arange(rows).remainder(shape.classes);
-    write_tensors(
-        words[5],
-        {{"z", z}, {"labels", labels}, {"samples", sample(run, words[2], shape, z, labels, std::stoll(words[4]))}});
+    const at::Tensor z = fresh_noise(shape, 0, 0, rows).z, labels = at::arange(rows).remainder(shape.labels());
+    write_tensors(words[5], {{"z", z},
+                             {"labels", labels},
+                             {"samples", sample(run.view(), words[2], shape, z, labels, std::stoll(words[4]))}});
     return exit_ok;
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());

@@ -6,6 +6,7 @@
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/optimizer/schedule.h"
+#include "pipeline/training/trainer.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 
