@@ -181,11 +181,14 @@ int run_command(const std::vector<std::string>& words) {
   const Run run = resolve_run(line);
   const Clock::time_point stop_at = end_of_time(run.config.pipeline.time_limit);
   const std::vector<StageNode> redone = nodes_to_redo(line.all("redo"), run.graph);
+  const auto require = [&] { require_stages(plan_stages(run.view(), redone), run.view(), run.ranks); };
+  // What a new run is refused for leaves no directory behind; where there is one, it is looked at under its lock.
+  if (!std::filesystem::exists(run.directory.root())) require();
   create_directories(run.directory);
   SignalReader signals;
   const FileLock lock(run.directory.lock(), LockMode::exclusive, "run directory " + run.directory.root().string());
   require_no_submitted_jobs(run.directory);
-  require_stages(plan_stages(run.view(), redone), run.view(), run.ranks);
+  require();
   const std::string text = to_ini(run.config, true, run.directory.root());
   say("{}", text);
   say_idle_sections(run.config);

@@ -72,17 +72,20 @@ class Run:
         self.couplet, self.note_writer, self.directory, self.slurm = couplet, note_writer, directory, slurm
 
     @staticmethod
-    def make(couplet, note_writer, config, directory):
-        """Each stage is begun, which leaves its record, and fails for want of data; then it is told that it is complete."""
-        run = Run(couplet, note_writer, directory)
+    def make(arguments, directory):
+        """Each stage is begun, which leaves its record, and fails for want of data; then it is told that it is complete, and
+        evaluations get a record of each score."""
+        couplet = arguments.couplet
+        run = Run(couplet, getattr(arguments, "note_writer", None), directory)
         source = directory.parent / "no-data"
         for name in DATA:
             write(source / name, "")
         for stage in GRAPH:
-            done = subprocess.run([couplet, "stage", stage, "--run-dir", str(directory), "--config", config, "--prepare.source", str(source)],
+            done = subprocess.run([couplet, "stage", stage, "--run-dir", str(directory), "--config", arguments.config, "--prepare.source", str(source)],
                                   capture_output=True, text=True, timeout=SECONDS)
             check(done.returncode == 1, f"stage {stage} was to fail for want of data: status {done.returncode}: {done.stderr}")
             run.record(stage, state="complete", seconds=12, running_since=0)
+        subprocess.run([arguments.score_writer, str(directory)], check=True, timeout=SECONDS)
         shutil.rmtree(directory / "log")
         return run
 
@@ -173,6 +176,7 @@ def arguments_of(description):
     parser.add_argument("--couplet", required=True)
     parser.add_argument("--config", required=True, help="the smoke preset")
     parser.add_argument("--note-writer", required=True)
+    parser.add_argument("--score-writer", required=True)
     parser.add_argument("--work", type=Path, required=True, help="directory for the runs; emptied first, removed on success")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.work, ignore_errors=True)

@@ -133,7 +133,8 @@ def edit_scores(run, change, names=("results.json", "records.json")):
 
 
 def is_chosen(record):
-    return (record["coupling"], record["metric"], record["solver"]) == ("nf", "frechet_distance", "euler")
+    fields = ("student", "metric", "solver", "grid", "noise")
+    return [record.get(field) for field in fields] == ["nf", "frechet_distance", "euler", "uniform", "fresh"]
 
 
 def scale_score(run, field, factor, *names):
@@ -295,7 +296,7 @@ def check_tables(cases):
 
 
 def check_scores(cases):
-    score = "score (metric frechet_distance, model student, name nf, seed 0, solver euler"
+    score = "score (metric frechet_distance, model student, name nf, seed 0, rate 0.9, solver euler, grid uniform, nfe 2, noise fresh"
     cases.check(1, ["differences: 1\n", score, "value is "], scale_score, "value", 1 + 1e-9)
     cases.check(1, ["differences: 1\n", score, "value is "], scale_score, "value", 1 + 1e-9, ["records.json"])
     cases.check(1, ["differences: 1\n", score, "samples is "], scale_score, "samples", 2)

@@ -80,7 +80,7 @@ def what_is_no_run(cases):
     damaged = cases.work / "damaged"
     shutil.copytree(cases.work / "second", damaged)
     (damaged / "evaluate" / "nf-0" / "records.json").write_text('{"records": [')
-    cases.program.refuses(1, ["damaged/evaluate/nf-0/records.json", "no JSON"], "compare", damaged, "--output", cases.work / "refused.html")
+    cases.program.refuses(1, ["damaged/evaluate/nf-0/records.json", "no list of records in it", "remove the file"], "compare", damaged, "--output", cases.work / "refused.html")
     cases.refuses(["nowhere is no run directory", "config.ini"], first, cases.work / "nowhere")
     cases.refuses(["are the same run"], first, f"{first}/")
     cases.refuses(["needs RUN..."])

@@ -75,7 +75,7 @@ def check_evaluation(program, run):
     same = ("--count", SLICE, "--batch", SLICE, "--labels", "data", "--seed", "3")
     for name, words in STUDENT_WAYS.items():
         told = program.make("way.png", "--overwrite", *same, *GUIDED, *words)
-        check((program.work / "way.png").read_bytes() == (pictures / f"nf-0-fresh-{name}.png").read_bytes(), f"{name} is not the evaluation's")
+        check((program.work / "way.png").read_bytes() == (pictures / f"nf-0-fresh-{name}-guidance-1.5.png").read_bytes(), f"{name} is not the evaluation's")
         nfe = int(name[-2:]) if "nfe" in name else 0
         check(f"NFE {nfe}" in told if nfe else "a sample (" in told and " a batch)" in told, f"the evaluations made by {name}: {told}")
     records = json.loads((run / "evaluate/nf-0/records.json").read_text())["records"]

@@ -56,7 +56,7 @@ def install(directory, **programs):
 class Cases:
     def __init__(self, arguments):
         self.couplet, self.config, self.work = arguments.couplet, arguments.config, arguments.work
-        self.base = Run.make(self.couplet, None, self.config, self.work / "base")
+        self.base = Run.make(arguments, self.work / "base")
         self.count = 0
 
     def directory(self):
@@ -446,6 +446,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--couplet", required=True)
     parser.add_argument("--config", required=True)
+    parser.add_argument("--score-writer", required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--only", nargs="*")
     arguments = parser.parse_args()

@@ -131,7 +131,7 @@ def launched(arguments, run):
 
 def main():
     arguments = arguments_of(__doc__)
-    base = Run.make(arguments.couplet, arguments.note_writer, arguments.config, arguments.work / "base")
+    base = Run.make(arguments, arguments.work / "base")
     for case in (ranks, parts, choice, follow):
         case(base.copy(case.__name__))
     launched(arguments, base)

@@ -72,6 +72,7 @@ TEST(Options, EveryValueSurvivesTheIniFile) {
   }
   set_value(config, {"student.seeds", "3, 1 2", "test"});
   set_value(config, {"pipeline.seed", "9007199254740991", "test"});
+  set_value(config, {"evaluate.guidance", "2.5, 1", "test"});
   set_value(config, {"evaluate.guidance-to", "0.9876543210987", "test"});
   set_value(config, {"evaluate.times", "0 0.1234567890123 1", "test"});
   EXPECT_GT(changed, 40);

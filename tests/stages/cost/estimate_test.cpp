@@ -64,6 +64,9 @@ Config small_config() {
   config.student.training.ema = {0.9, 0.99};
   config.compare = {"nf", "independent"};
   config.student.seeds = {0};
+  config.student.field = "sit";
+  config.student.path = "linear";
+  config.student.objective = "velocity";
   config.student.patch = 2;
   config.student.channels = 8;
   config.student.depth = 1;
