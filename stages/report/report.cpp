@@ -47,8 +47,12 @@ void report(StageContext& context) {
   publish_file(folder / "report.json", report_json(page));
   const std::string html = report_html(page);
   publish_file(context.run.report(), html);
-  publish_file(made_of_path(context.node, view), contents(view));
+  note_contents(context.node, view);
   say("report: {} ({:.1f} MB)", context.run.report().string(), static_cast<double>(html.size()) / 1e6);
+}
+
+void note_contents(const StageNode& node, const RunView& view) {
+  publish_file(made_of_path(node, view), contents(view));
 }
 
 std::string report_news(const StageNode& node, const RunView& view) {

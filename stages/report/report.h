@@ -13,6 +13,8 @@ namespace couplet {
 /// made of. Rank 0 works.
 void report(StageContext& context);
 
+/// Notes that the report shows the run as it is now.
+void note_contents(const StageNode& node, const RunView& view);
 /// Why a report that is there is not of the run as it is: "" if it is.
 std::string report_news(const StageNode& node, const RunView& view);
 /// A report is made anew when anything is that it shows.

@@ -102,6 +102,7 @@ class Run:
         """These stages have never begun."""
         for stage in stages:
             (self.directory / stage / "stage.json").unlink()
+            (self.directory / stage / "records.json").unlink(missing_ok=True)
 
     def begun(self, stage, **changes):
         self.record(stage, state="started", running_since=time.time() - 300, seconds=0, **changes)

@@ -1,8 +1,9 @@
 // write_scores RUN: gives every evaluation of the run a record of each score that its configuration asks for, without
-// computing any.
+// computing any, and notes that the report shows them.
 #include "stages/evaluate/score_requests.h"
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
+#include "stages/report/report.h"
 #include "storage/error.h"
 
 #include <fmt/format.h>
@@ -14,6 +15,7 @@ int main(int count, char** words) {
     offer_members();
     const OpenedRun run = open_run(words[1]);
     for (const StageNode& node : run.graph) {
+      if (node.kind == "report") note_contents(node, run.view());
       if (node.kind != "evaluate") continue;
       Records records(run.directory.stage(node.name));
       for (const ScoreRequest& request : missing_scores(node, run.view()))

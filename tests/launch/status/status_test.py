@@ -275,7 +275,7 @@ def arrays(cases):
     expect(run.stages()["coupling/nf"], "stuck", "no sign of life for 2h 0", "shard 7, row 250 of 1000")
     # Task 1 is over now: what its ranks noted last is nobody's trouble.
     run.slurm.queue({"job": "50", "task": "2", "state": "RUNNING", "nodes": "n2", "start": start})
-    run.note("coupling-nf-1", 0, age=LONG_AGO)
+    run.note("coupling-nf-1", 0, 1, age=LONG_AGO)
     run.note("coupling-nf-2", 0)
     expect(run.stages()["coupling/nf"], "running")
 
