@@ -101,8 +101,8 @@ class Run:
     def forget(self, *stages):
         """These stages have never begun."""
         for stage in stages:
-            (self.directory / stage / "stage.json").unlink()
-            (self.directory / stage / "records.json").unlink(missing_ok=True)
+            for name in ("stage.json", "records.json", "made-of.txt"):
+                (self.directory / stage / name).unlink(missing_ok=True)
 
     def begun(self, stage, **changes):
         self.record(stage, state="started", running_since=time.time() - 300, seconds=0, **changes)

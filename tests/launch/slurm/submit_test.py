@@ -235,12 +235,12 @@ class Job:
 
     def __init__(self, cases, *words, stage="features"):
         self.directory = cases.directory()
-        self.run, self.stage = self.directory / "run", stage
+        self.run, self.stage, self.name = self.directory / "run", stage, stage.replace("/", "-")
         for path in (self.run / "slurm", self.run / "log"):
             path.mkdir(parents=True)
         install(self.directory, srun=LAUNCHER, mpirun=LAUNCHER, scontrol=SCONTROL)
         self.script = self.directory / "job.sh"
-        self.script.write_text(scripts(cases.submit(self.run, "--dry-run", *words))[stage])
+        self.script.write_text(scripts(cases.submit(self.run, "--dry-run", *words))[self.name])
         self.present()
 
     def present(self, state="RUNNING", reason="None", restarts=0, preempted="None"):
@@ -251,7 +251,7 @@ class Job:
         (self.directory / "behaviour").write_text(behaviour + "\n")
         environment = dict(os.environ, PATH=f"{self.directory}:{os.environ['PATH']}", STAND_INS=str(self.directory), SLURM_JOB_ID="7",
                            SLURM_JOB_NODELIST="n1", **variables)
-        log = open(self.run / "log" / f"slurm-{self.stage}-7.out", "a")
+        log = open(self.run / "log" / f"slurm-{self.name}-7.out", "a")
         return subprocess.Popen(["bash", str(self.script)], env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def finish(self, behaviour, status, **variables):
