@@ -34,7 +34,7 @@ CommandSyntax score_syntax() {
                     {"run-dir", "DIR", "take the network that this run's evaluations use"},
                     {"held-out", "PATH",
                      "images of the reference's kind that nothing was trained on, to tell memorisation"},
-                    {"companion-images", "N",
+                    {"pairwise-images", "N",
                      "of each set, compared one by one, in memory; 0: Fréchet distance alone (10000)"},
                     {"paired", "", "sample i is to be image i of the reference: PSNR and SSIM"},
                     {"nearest", "K", "the K images of the reference nearest to each sample, by pixels"},
@@ -54,7 +54,7 @@ ImageScoreRequest parse_request(const CommandLine& line) {
   return {.samples = line.required("samples"),
           .reference = line.required("reference"),
           .held_out = line.get("held-out"),
-          .compared_images = line.integer("companion-images", 10000, 0),
+          .compared_images = line.integer("pairwise-images", 10000, 0),
           .paired = line.has("paired"),
           .nearest = line.has("nearest") ? line.integer("nearest", 1, 1) : 0};
 }

@@ -47,11 +47,11 @@ at::Tensor weighted(const std::vector<at::Tensor>& slopes, const std::array<doub
   return sum;
 }
 
-/// A walk from one time to another: what is known at the point reached so far.
-class Walk {
+/// An integration from one time to another: what is known at the point reached so far.
+class AdaptiveIntegration {
 public:
-  Walk(const VelocityField& field, const at::Tensor& start, double from, double to, const Tolerance& tolerance,
-       const ErrorNorm& norm)
+  AdaptiveIntegration(const VelocityField& field, const at::Tensor& start, double from, double to,
+                      const Tolerance& tolerance, const ErrorNorm& norm)
       : velocity_(field), tolerance_(tolerance), norm_(norm), x_(start), t_(from), to_(to), length_(to - from) {
     slope_ = velocity_(x_, t_);
     dt_ = first_step();
@@ -141,15 +141,15 @@ AdaptiveSolution solve_adaptively(const VelocityField& field, const at::Tensor& 
   }
   if (from == to) return {start, 0, 0, 0};
   const at::NoGradGuard no_grad;
-  Walk walk(field, start, from, to, tolerance, norm);
-  while (!walk.arrived()) {
-    if (walk.evaluations() >= most_evaluations) {
+  AdaptiveIntegration integration(field, start, from, to, tolerance, norm);
+  while (!integration.arrived()) {
+    if (integration.evaluations() >= most_evaluations) {
       fail("dopri5 made {} evaluations of the field and has come from t = {} to {} only: take larger atol and rtol",
-           walk.evaluations(), from, walk.time());
+           integration.evaluations(), from, integration.time());
     }
-    walk.advance();
+    integration.advance();
   }
-  return walk.solution();
+  return integration.solution();
 }
 
 }  // namespace couplet

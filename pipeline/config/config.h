@@ -120,7 +120,7 @@ struct EvaluateConfig {
   std::vector<std::string> network_args;  ///< "return_features=True"
   std::string reference;                  ///< file; "": made of the training images
   std::int64_t samples = 0;
-  std::int64_t companion_images = 0;  ///< of each set, compared image by image; 0: none
+  std::int64_t pairwise_images = 0;  ///< of each set, compared image by image; 0: none
   std::vector<std::int64_t> sampling_seeds;
   std::int64_t slice_rows = 0;
   std::vector<std::int64_t> euler_nfe;

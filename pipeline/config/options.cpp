@@ -111,7 +111,8 @@ std::string comment_of(const Option& option) {
 struct RenamedKey {
   std::string_view old_name, new_name;
 };
-constexpr std::array renamed_keys{RenamedKey{"student.couplings", "student.compare"}};
+constexpr std::array renamed_keys{RenamedKey{"student.couplings", "student.compare"},
+                                  RenamedKey{"evaluate.companion-images", "evaluate.pairwise-images"}};
 
 /// Where students' sections stand in an INI file: behind the section of all students.
 constexpr const char* student_section = "student";

@@ -322,7 +322,7 @@ void add_evaluate(std::vector<Option>& table) {
              "file of reference statistics by that network (couplet reference; npz of pytorch-fid, ADM, EDM); empty: "
              "made of the training images"}),
        {"evaluate.samples", result, FIELD(evaluate.samples), "5000", "samples", "samples a score", 2, many},
-       {"evaluate.companion-images", result, FIELD(evaluate.companion_images), "10000", "images",
+       {"evaluate.pairwise-images", result, FIELD(evaluate.pairwise_images), "10000", "images",
         "samples, training and held-out images, each, that kernel distance, precision, recall, density, coverage and "
         "nearest training images compare one by one, their features in memory; 0: the Fréchet distance alone",
         0, many},

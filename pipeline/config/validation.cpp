@@ -85,8 +85,8 @@ void check_evaluations(const char* key, const std::vector<std::int64_t>& counts,
 }
 
 void check_evaluate(const EvaluateConfig& evaluate) {
-  if (evaluate.companion_images > 0 && evaluate.companion_images < fewest_compared)
-    refuse("evaluate.companion-images = {}: give 0, for none, or at least {}", evaluate.companion_images,
+  if (evaluate.pairwise_images > 0 && evaluate.pairwise_images < fewest_compared)
+    refuse("evaluate.pairwise-images = {}: give 0, for none, or at least {}", evaluate.pairwise_images,
            fewest_compared);
   require_distinct("evaluate.euler-nfe", evaluate.euler_nfe);
   require_distinct("evaluate.heun-nfe", evaluate.heun_nfe);

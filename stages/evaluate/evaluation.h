@@ -41,7 +41,7 @@ public:
 
   /// Scores images by the run's network and, where there is one, its classifier. Collective at the first call.
   Scorer& scorer();
-  /// The network of Fréchet distances and their companions; empty: the run has none.
+  /// The network of Fréchet distances and of the pairwise metrics; empty: the run has none.
   const ScoreNetwork& network();
   /// Features of training images; none: nothing is compared image by image.
   const RealFeatures* real();

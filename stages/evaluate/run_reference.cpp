@@ -74,7 +74,7 @@ FeatureReference statistics_of(StageContext& context, FeatureNetwork& network, s
 /// Features of training and held-out images, made unless an earlier evaluation of the run left them.
 std::shared_ptr<const RealFeatures> real_features(StageContext& context, FeatureNetwork& network, const RowTable& train,
                                                   const RowTable& test) {
-  const std::int64_t images = context.config.evaluate.companion_images;
+  const std::int64_t images = context.config.evaluate.pairwise_images;
   const std::string identity = network.hash() + train.content_hash() + test.content_hash() + std::to_string(images);
   const fs::path path = context.run.network_features(hash_text(identity));
   Communicator& communicator = context.communicator;
@@ -107,16 +107,16 @@ std::shared_ptr<FeatureNetwork> network_of(StageContext& context, const DatasetS
 }  // namespace
 
 ScorerReference run_reference(StageContext& context, const RowTable& train, const RowTable& test) {
-  const std::int64_t companion_images = context.config.evaluate.companion_images;
+  const std::int64_t pairwise_images = context.config.evaluate.pairwise_images;
   const DatasetShape shape = dataset_shape(train);
   std::shared_ptr<FeatureNetwork> network = network_of(context, shape);
   if (!network) return {};
   FeatureWidths widths = widths_of(network->describe(shape.codec->pixels(read_rows(train, "image", 0, 1))));
   FeatureReference reference = statistics_of(context, *network, widths.features, train, test);
-  if (companion_images > 0) reference.real = real_features(context, *network, train, test);
-  if (companion_images == 0 || !reference.spatial) widths.spatial = 0;
-  if (companion_images == 0) widths.classes = 0;
-  return {std::move(network), widths, companion_images, std::move(reference)};
+  if (pairwise_images > 0) reference.real = real_features(context, *network, train, test);
+  if (pairwise_images == 0 || !reference.spatial) widths.spatial = 0;
+  if (pairwise_images == 0) widths.classes = 0;
+  return {std::move(network), widths, pairwise_images, std::move(reference)};
 }
 
 }  // namespace couplet

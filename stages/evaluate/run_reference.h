@@ -13,7 +13,7 @@ namespace couplet {
 /// all (named by network and data set, so that another network's are never taken for them). Refuses fewer samples than
 /// features + 1 before any are made, and a reference of another network.
 ///
-/// Unless `evaluate.companion-images` is 0, features of as many training images and held-out ones, at even distances,
+/// Unless `evaluate.pairwise-images` is 0, features of as many training images and held-out ones, at even distances,
 /// are held in memory; the first evaluation publishes them in RUN/evaluate too. Collective.
 ScorerReference run_reference(StageContext& context, const RowTable& train, const RowTable& test);
 

@@ -13,8 +13,8 @@ namespace {
 using Names = std::vector<std::string>;
 
 /// What the figures of sampled images depend on.
-const Names of_samples{"evaluate.network",    "evaluate.network-args",     "evaluate.reference", "evaluate.samples",
-                       "evaluate.slice-rows", "evaluate.companion-images", "evaluate.precision"};
+const Names of_samples{"evaluate.network",    "evaluate.network-args",    "evaluate.reference", "evaluate.samples",
+                       "evaluate.slice-rows", "evaluate.pairwise-images", "evaluate.precision"};
 const Names of_teacher_samples{"evaluate.teacher-annealed", "evaluate.teacher-temperature"};
 const Names of_paths{"evaluate.curvature-samples", "evaluate.slice-rows", "evaluate.precision"};
 const Names of_pairing{"evaluate.pairing-rows", "evaluate.slice-rows", "evaluate.precision"};

@@ -27,7 +27,7 @@ TINY = {"prepare.train-rows": 300, "prepare.test-rows": 60, "prepare.shard-rows"
         "couple.shard-rows": 150, "couple.block-rows": 50, "couple.slice-rows": 50, "student.images": 240, "student.batch": 24,
         "student.preview-every": 0, "student.ema": "0.98 0.9", "evaluate.samples": 40, "evaluate.slice-rows": 20, "evaluate.euler-nfe": "1 2",
         "evaluate.heun-nfe": 3, "evaluate.grids": "uniform", "evaluate.curvature-samples": 8, "evaluate.curvature-steps": 4,
-        "evaluate.pairing-rows": 8, "evaluate.pairing-nfe": 2, "evaluate.companion-images": 20, "evaluate.grid-rows": 1, "pipeline.device": "cpu",
+        "evaluate.pairing-rows": 8, "evaluate.pairing-nfe": 2, "evaluate.pairwise-images": 20, "evaluate.grid-rows": 1, "pipeline.device": "cpu",
         "pipeline.threads": 1, "pipeline.ranks": 1, "pipeline.checkpoint-every": 3}
 
 MAKE_NETWORK = """

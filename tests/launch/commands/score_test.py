@@ -216,12 +216,12 @@ def check_figures(score, files, sets):
 def check_limit(score, files, sets):
     """Image by image, 100 of each set: the first samples, reference images at even distances."""
     samples, real, _ = sets
-    _, found = score.json(files["npz"], files["train"], "--companion-images", 100)
+    _, found = score.json(files["npz"], files["train"], "--pairwise-images", 100)
     near(found["frechet_distance"]["value"], frechet(samples.features, real.features), 1e-4, "Fréchet distance, 100 images compared")
     some = real.features[np.arange(100) * TRAIN // 100]
     near(found["kernel_distance"]["value"], kernel_distance(samples.features[:100], some), 1e-4, "kernel distance of 100 images")
     check(found["precision"]["samples"] == found["precision"]["reference_samples"] == 100, f"{found['precision']}")
-    check("kernel_distance" not in score.json(files["npz"], files["train"], "--companion-images", 0)[1], "0 images are compared")
+    check("kernel_distance" not in score.json(files["npz"], files["train"], "--pairwise-images", 0)[1], "0 images are compared")
 
 
 def check_statistics(score, files, sets):

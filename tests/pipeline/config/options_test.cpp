@@ -201,6 +201,10 @@ TEST(Students, WrongSectionsAreRefused) {
   EXPECT_SAYS(refused_file("[student]\ncouplings = nf\n"), "student.compare");
 }
 
+TEST(Options, AKeyOfAnotherNameIsRefusedWithTheNewOne) {
+  EXPECT_SAYS(refused_keys({{"evaluate.companion-images", "0", ""}}), "evaluate.pairwise-images");
+}
+
 TEST(Paths, OfAFileCountFromItsFolderAndOfTheCommandLineFromHere) {
   const auto folder = std::filesystem::path(testing::TempDir()) / "options_test_paths";
   std::filesystem::create_directories(folder / "sub");
