@@ -61,7 +61,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
   const torch::NoGradGuard no_grad;
   const std::int64_t described = basis_.widths.all(), width = described + extras;
   std::vector<DescribedImages> images;
-  for (std::size_t variant = 0; variant < variants; ++variant)
+  for (std::size_t variant = 0; variant < variants && basis_.reference; ++variant)
     images.emplace_back(basis_.widths, samples, basis_.compared_images);
   std::vector<SampleScore> scores(variants);
   // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape.
@@ -79,7 +79,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
   const auto add = [&](const at::Tensor& values) {
     for (std::size_t variant = 0; variant < variants; ++variant) {
       const at::Tensor part = values.narrow(1, static_cast<std::int64_t>(variant) * width, width);
-      if (described > 0) images[variant].add(part.narrow(1, 0, described));
+      if (!images.empty()) images[variant].add(part.narrow(1, 0, described));
       add_extras(scores[variant], part.narrow(1, described, extras));
     }
   };
@@ -93,15 +93,18 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
                  make, add);
   // The journal keeps no images: the first slice is made once more for its pictures.
   if (communicator_.is_root() && !scores.front().pictures.defined()) make(0);
-  for (std::size_t variant = 0; variant < variants; ++variant) finish(scores[variant], images[variant]);
+  for (SampleScore& score : scores) finish(score);
+  for (std::size_t variant = 0; variant < images.size(); ++variant) compare(scores[variant], images[variant]);
   return scores;
 }
 
-void Scorer::finish(SampleScore& score, const DescribedImages& images) {
+void Scorer::finish(SampleScore& score) const {
   const auto count = static_cast<double>(score.samples);
   score.class_accuracy = classifier_ ? std::optional(*score.class_accuracy / count) : std::nullopt;
   score.nfe_mean /= count;
-  if (!basis_.reference) return;
+}
+
+void Scorer::compare(SampleScore& score, const DescribedImages& images) {
   score.features = images.features();
   score.comparison = compare_features(images, *basis_.reference, communicator_);
   score.frechet_distance = score.comparison.front().value;

@@ -63,7 +63,9 @@ public:
 
 private:
   at::Tensor describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe);
-  void finish(SampleScore& score, const DescribedImages& images);
+  void finish(SampleScore& score) const;
+  /// With the reference.
+  void compare(SampleScore& score, const DescribedImages& images);
 
   std::optional<Classifier> classifier_;
   std::shared_ptr<const Codec> codec_;

@@ -84,12 +84,14 @@ class Run:
     def attempts(self):
         """How often each stage was begun, and how long that took."""
         found = {}
-        for path in self.directory.rglob("stage.json"):
-            try:
-                record = json.loads(path.read_text())
-            except FileNotFoundError:  # deleted in this moment
+        for folder, _, names in os.walk(self.directory):  # passes over what is deleted in this moment
+            if "stage.json" not in names:
                 continue
-            found[str(path.parent.relative_to(self.directory))] = record["attempts"], record["seconds"]
+            try:
+                record = json.loads((Path(folder) / "stage.json").read_text())
+            except FileNotFoundError:
+                continue
+            found[os.path.relpath(folder, self.directory)] = record["attempts"], record["seconds"]
         return found
 
     def scores(self):
