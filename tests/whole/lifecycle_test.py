@@ -3,6 +3,7 @@
 the middle of each change is made good by the same command."""
 
 import argparse
+import gzip
 import json
 import os
 import random
@@ -212,10 +213,38 @@ class Matrix:
         shutil.rmtree(run.directory)
 
 
+def data_source(couplet):
+    """Where the default data set lies."""
+    done = subprocess.run([couplet, "config", "--brief"], capture_output=True, text=True, check=True)
+    return Path(done.stdout.split("source = ")[1].splitlines()[0])
+
+
+def one_class(couplet, arguments):
+    """Images of one class need no classifier: what can be said of samples without one is said."""
+    source = arguments.work / "one class"
+    shutil.copytree(data_source(couplet), source)
+    for path in source.glob("*labels*"):
+        with gzip.open(path) as file:
+            content = file.read()
+        path.unlink()  # a link, perhaps
+        with gzip.open(path, "wb") as file:
+            file.write(content[:8] + bytes(len(content) - 8))
+    run = Run(couplet, arguments.work / "one-class")
+    run.works("run", *keys(TINY | {"student.compare": "independent"}), "--prepare.source", source)
+    check(set(run.attempts()) == {"prepare", "evaluate/real", "report"} | INDEPENDENT, f"a run of one class has {sorted(run.attempts())}")
+    run.complete()
+    records = json.loads((run.directory / "evaluate/results.json").read_text())["records"]
+    shares = [record["value"] for record in records if record["metric"] == "finite_share"]
+    check(len(shares) == 3 and set(shares) == {1}, f"finite samples: {shares}")
+    check(not any(record["metric"] in ("frechet_distance", "class_accuracy") for record in records), "there is nothing to compare by")
+    check((run.directory / "report/report.html").exists(), "no report")
+    shutil.rmtree(run.directory)
+    print("one class needs no classifier", flush=True)
+
+
 def refused_data(base, arguments):
     """Another data set is refused with both hashes, before anything is touched; the same one elsewhere is the same."""
-    source = Path(subprocess.run([base.couplet, "config", "--brief"], capture_output=True, text=True, check=True).stdout
-                  .split("source = ")[1].splitlines()[0])
+    source = data_source(base.couplet)
     moved = arguments.work / "moved data"
     shutil.copytree(source, moved)
     run = base.copy("same-data")
@@ -337,6 +366,7 @@ def main():
         "".join(f"[{section}]\n" + "".join(f"{key.split('.', 1)[1]} = {value}\n" for key, value in TINY.items() if key.startswith(section + "."))
                 for section in ("prepare", "features", "teacher", "couple", "student", "pipeline"))
         + "[evaluate]\n" + "".join(f"{key[9:]} = {value}\n" for key, value in TINY.items() if key.startswith("evaluate.")) + "network = network.pt\n")
+    one_class(couplet, arguments)
     refused_data(both, arguments)
     matrix.change("network", both, ("--evaluate.network", network), EVALUATIONS | {"report"})
     network_run = both.copy("with-network")
