@@ -8,7 +8,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
@@ -51,12 +50,6 @@ struct ReferenceFile {
     return otherwise;
   }
 };
-
-/// `tolerance` of values up to 10; of larger ones as much of their size. The reference was computed in float32: of its
-/// z_uncond, values up to 25, the exact value (the same model in float64) is 3.0e-5 away.
-inline double allowed(double tolerance, const at::Tensor& reference) {
-  return tolerance * std::max(1.0, reference.abs().max().item<double>() / 10);
-}
 
 /// Largest absolute difference; infinite where shapes differ or a value is not finite.
 inline double difference(const at::Tensor& a, const at::Tensor& b) {
