@@ -20,7 +20,7 @@ public:
   /// What messages call an image: "image 17 of train-images.gz".
   virtual std::string image_name(std::int64_t image) const;
   /// A hash of all that decides the images and their labels, such as the bytes of the files (`files_hash`): equal
-  /// wherever the files lie.
+  /// wherever the files lie. Files that are not whole are errors, whichever images are used.
   virtual std::string content_hash() const = 0;
 
 protected:

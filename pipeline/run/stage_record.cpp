@@ -128,7 +128,10 @@ Decision decide(const StageNode& node, const StageGraph& graph, const RunDirecto
   std::vector<std::string> differences;
   add_differences(differences, "", record->keys, now.keys);
   add_differences(differences, "input ", record->inputs, now.inputs);
-  if (!differences.empty() || record->fingerprint != now.fingerprint)
+  const bool changed = !differences.empty() || record->fingerprint != now.fingerprint;
+  if (changed && record->state == StageState::started && !has_content(directory))
+    return {Action::start, "what it is made with has changed, and it had made nothing yet"};
+  if (changed)
     refuse(
         "{} was made with another configuration ({}); go back to it, choose another --run-dir, or delete {} and what "
         "is made from it by couplet run or submit with --redo {}",

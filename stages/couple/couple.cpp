@@ -167,14 +167,17 @@ void close_table(const Inversion& table) {
         summary["round_trip_max"].get<double>());
 }
 
-void prepare_directories(StageContext& context, Ownership ownership) {
-  if (context.communicator.is_root()) {
-    for (const char* split : {"train", "test"}) {
-      const auto directory = context.run.table(context.node.table, split);
-      std::filesystem::create_directories(directory);
-      remove_leftovers(directory, ownership);
-    }
+/// On one rank: the tables' directories, without what killed writers left there.
+void clear_directories(const StageContext& context, Ownership ownership) {
+  for (const char* split : {"train", "test"}) {
+    const auto directory = context.run.table(context.node.table, split);
+    std::filesystem::create_directories(directory);
+    remove_leftovers(directory, ownership);
   }
+}
+
+void prepare_directories(StageContext& context, Ownership ownership) {
+  if (context.communicator.is_root()) clear_directories(context, ownership);
   context.communicator.barrier();
 }
 
@@ -231,6 +234,7 @@ void couple_part(StageContext& context, const ShardPart& part) {
 }
 
 std::vector<std::int64_t> close_coupling(StageContext& context) {
+  clear_directories(context, Ownership::shared);
   const CouplingTables all(context);
   std::vector<std::int64_t> missing;
   for (const ShardTask& task : missing_shards(all, {0, all.shards() - 1})) missing.push_back(task.counted);

@@ -230,6 +230,12 @@ void IdxFile::read(std::int64_t first, std::int64_t count, std::span<std::uint8_
   content_->read(static_cast<std::uint64_t>(first) * item_bytes_, out);
 }
 
+void IdxFile::require_whole() {
+  const std::int64_t count = std::min<std::int64_t>(shape_[0], 1);
+  Bytes last(static_cast<std::size_t>(count) * item_bytes_);
+  read(shape_[0] - count, count, last);
+}
+
 IdxArray read_idx(const std::filesystem::path& path) {
   IdxFile file(path);
   IdxArray array{file.shape(), {}};

@@ -27,6 +27,8 @@ public:
   /// Reads items [first, first + count) into `out`, which has exactly their size. A gzipped file is inflated in order:
   /// what lies before `first` is skipped, and going back begins anew. Its end is checked with the last item.
   void read(std::int64_t first, std::int64_t count, std::span<std::uint8_t> out);
+  /// Inflates a gzipped file to its end: an error tells that it is truncated, damaged or too long.
+  void require_whole();
 
 private:
   class Content;

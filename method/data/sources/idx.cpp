@@ -46,7 +46,9 @@ public:
   std::int64_t label(std::int64_t image) const override {
     return labels_.empty() ? 0 : labels_[static_cast<std::size_t>(image)];
   }
+  /// Images that are not used must be there, too: a file that is cut short was not fetched whole.
   std::string content_hash() const override {
+    IdxFile(files_.images).require_whole();
     return files_.labels.empty() ? files_hash({files_.images}) : files_hash({files_.images, files_.labels});
   }
   std::int64_t classes() const { return labels_.empty() ? 0 : std::int64_t{*std::ranges::max_element(labels_)} + 1; }

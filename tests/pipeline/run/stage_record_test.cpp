@@ -93,6 +93,19 @@ TEST_F(StageRecords, AChangedKeyIsRefusedWithTheDifference) {
   EXPECT_SAYS(message, run_.stage("teacher").string());
 }
 
+TEST_F(StageRecords, AStageThatHasMadeNothingStartsAnewWithWhatChanged) {
+  make("teacher", StageState::started);
+  EXPECT_SAYS(refusal("teacher", graph_of("192")), "recorded 128, now 192");
+  std::filesystem::remove(run_.stage("teacher") / "result");
+  const Decision changed = decision("teacher", graph_of("192"));
+  EXPECT_EQ(changed.action, Action::start);
+  EXPECT_SAYS(changed.reason, "had made nothing yet");
+  EXPECT_EQ(decision("teacher").action, Action::resume);
+  make("teacher", StageState::complete);
+  std::filesystem::remove(run_.stage("teacher") / "result");
+  EXPECT_SAYS(refusal("teacher", graph_of("192")), "recorded 128, now 192");
+}
+
 TEST_F(StageRecords, AnInputMadeAnewIsRefusedByName) {
   make("student/nf-0", StageState::complete);
   const std::string message = refusal("student/nf-0", graph_of("192"));

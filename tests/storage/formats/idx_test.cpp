@@ -135,6 +135,12 @@ TEST(Idx, TheEndIsCheckedWithTheLastItem) {
   too_short.read(8, 1, item);
   expect_error([&] { too_long.read(9, 1, item); }, {"/long", "trailing", "42 bytes", "expected 40"});
   expect_error([&] { too_short.read(9, 1, item); }, {"/short", "truncated", "38 bytes", "expected 40"});
+  expect_error([&] { IdxFile(folder / "long").require_whole(); }, {"/long", "trailing", "42 bytes", "expected 40"});
+  expect_error([&] { IdxFile(folder / "short").require_whole(); }, {"/short", "truncated", "38 bytes", "expected 40"});
+  for (const std::uint32_t items : {0u, 10u}) {
+    write_gzip(folder / "whole", idx_bytes(8, {items, 4}, 4 * items));
+    EXPECT_NO_THROW(IdxFile(folder / "whole").require_whole());
+  }
   // A plain file tells by its size.
   write_bytes(folder / "long", whole + "xy");
   expect_error([&] { IdxFile file(folder / "long"); }, {"/long", "trailing", "42 bytes", "expected 40"});
