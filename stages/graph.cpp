@@ -31,8 +31,10 @@ private:
 
   StageNode& add(const std::string& name, const std::string& kind, std::vector<std::string> inputs,
                  std::vector<std::string> after = {});
+  void add_key(StageNode& node, const std::string& key, const std::string& value) const;
   void add_keys(StageNode& node, const std::string& section) const;
   void add_training_keys(StageNode& node) const;
+  bool is_file(const std::string& key, const std::string& value) const;
   std::string fingerprint_text(const std::string& key, const std::string& value) const;
   void add_tables();
   void add_student(const std::string& name, std::int64_t seed);
@@ -56,16 +58,24 @@ StageNode& GraphBuilder::add(const std::string& name, const std::string& kind, s
   return graph_.back();
 }
 
+bool GraphBuilder::is_file(const std::string& key, const std::string& value) const {
+  return find_option(key).is_path && inputs_.hashes.contains(value);
+}
+
 /// The value as it enters a fingerprint: of a path what lies there.
 std::string GraphBuilder::fingerprint_text(const std::string& key, const std::string& value) const {
-  const auto hash = inputs_.hashes.find(value);
-  return find_option(key).is_path && hash != inputs_.hashes.end() ? hash->second : value;
+  return is_file(key, value) ? inputs_.hashes.at(value) : value;
+}
+
+void GraphBuilder::add_key(StageNode& node, const std::string& key, const std::string& value) const {
+  node.keys[key] = fingerprint_text(key, value);
+  if (is_file(key, value)) node.files.insert(key);
 }
 
 void GraphBuilder::add_keys(StageNode& node, const std::string& section) const {
   for (const Option& option : options())
     if (option.kind == OptionKind::result && option.section() == section)
-      node.keys[option.key] = fingerprint_text(option.key, value_text(config_, option.key));
+      add_key(node, option.key, value_text(config_, option.key));
 }
 
 /// Every stage that trains draws random numbers, and its result depends on the order in which a batch is added up.
@@ -114,7 +124,7 @@ void GraphBuilder::add_student(const std::string& name, std::int64_t seed) {
   node.seed = seed;
   for (const Option& option : options())
     if (option.kind == OptionKind::result && option.section() == "student")
-      node.keys[option.key] = fingerprint_text(option.key, value_text(student, option.key));
+      add_key(node, option.key, value_text(student, option.key));
   node.keys["student.seed"] = fmt::format("{}", seed);
   add_training_keys(node);
   if (table.empty())

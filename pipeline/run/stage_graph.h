@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct StageNode {
   std::vector<std::string> after = {};
   /// The keys that its result depends on itself: "teacher.channels" → "128". Of a path the hash of what lies there.
   std::map<std::string, std::string> keys = {};
+  std::set<std::string> files = {};  ///< those of its keys that hold such a hash
   /// What parts of its result depend on besides, each recording the values it was made with: a part made with others is
   /// made anew, and the rest stays.
   std::map<std::string, std::string> settings = {};

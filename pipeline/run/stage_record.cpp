@@ -54,6 +54,15 @@ void add_differences(std::vector<std::string>& differences, const std::string& p
   }
 }
 
+/// True if nothing differs but the contents of files: `files` names the keys that hold their hashes.
+bool only_files_differ(StageRecord recorded, StageRecord now, const std::set<std::string>& files) {
+  for (const std::string& key : files) {
+    recorded.keys.erase(key);
+    now.keys.erase(key);
+  }
+  return recorded.keys == now.keys && recorded.inputs == now.inputs;
+}
+
 }  // namespace
 
 std::filesystem::path record_path(const std::filesystem::path& stage_directory) {
@@ -129,8 +138,9 @@ Decision decide(const StageNode& node, const StageGraph& graph, const RunDirecto
   add_differences(differences, "", record->keys, now.keys);
   add_differences(differences, "input ", record->inputs, now.inputs);
   const bool changed = !differences.empty() || record->fingerprint != now.fingerprint;
-  if (changed && record->state == StageState::started && !has_content(directory))
-    return {Action::start, "what it is made with has changed, and it had made nothing yet"};
+  if (changed && record->state == StageState::started && !has_content(directory) &&
+      only_files_differ(*record, now, node.files))
+    return {Action::start, "the files that it reads have changed, and it had made nothing yet"};
   if (changed)
     refuse(
         "{} was made with another configuration ({}); go back to it, choose another --run-dir, or delete {} and what "

@@ -93,17 +93,24 @@ TEST_F(StageRecords, AChangedKeyIsRefusedWithTheDifference) {
   EXPECT_SAYS(message, run_.stage("teacher").string());
 }
 
-TEST_F(StageRecords, AStageThatHasMadeNothingStartsAnewWithWhatChanged) {
+TEST_F(StageRecords, AStageThatHasMadeNothingStartsAnewFromOtherFiles) {
+  StageGraph mended = graph_of();
+  mended[1].keys["teacher.init"] = "hash-of-weights";
+  mended[1].files = {"teacher.init"};
+  set_fingerprints(mended);
   make("teacher", StageState::started);
-  EXPECT_SAYS(refusal("teacher", graph_of("192")), "recorded 128, now 192");
+  EXPECT_SAYS(refusal("teacher", mended), "teacher.init: recorded empty, now hash-of-weights");
   std::filesystem::remove(run_.stage("teacher") / "result");
-  const Decision changed = decision("teacher", graph_of("192"));
-  EXPECT_EQ(changed.action, Action::start);
-  EXPECT_SAYS(changed.reason, "had made nothing yet");
+  EXPECT_EQ(decision("teacher", mended).action, Action::start);
   EXPECT_EQ(decision("teacher").action, Action::resume);
+  // Other keys are refused as ever.
+  EXPECT_SAYS(refusal("teacher", graph_of("192")), "recorded 128, now 192");
+  mended[1].keys["teacher.channels"] = "192";
+  set_fingerprints(mended);
+  EXPECT_SAYS(refusal("teacher", mended), "recorded 128, now 192");
   make("teacher", StageState::complete);
   std::filesystem::remove(run_.stage("teacher") / "result");
-  EXPECT_SAYS(refusal("teacher", graph_of("192")), "recorded 128, now 192");
+  EXPECT_SAYS(refusal("teacher", mended), "hash-of-weights");
 }
 
 TEST_F(StageRecords, AnInputMadeAnewIsRefusedByName) {
