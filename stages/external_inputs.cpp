@@ -6,6 +6,7 @@
 #include "stages/data/run_source.h"
 #include "storage/error.h"
 #include "storage/files/file_hashes.h"
+#include "storage/files/hash.h"
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -28,6 +29,12 @@ std::vector<std::string> paths_of(const Config& config) {
   return paths;
 }
 
+std::string source_hash(const PrepareConfig& config, FileHashes& hashes) {
+  if (const auto files = source_files(config); !files.empty()) return hashes.of(files);
+  const ImageSource made = open_source(config);
+  return hash_text(made.train->content_hash() + "\n" + made.test->content_hash());
+}
+
 bool has_classes(const Config& config, const RunDirectory& run) {
   try {
     return dataset_size(config, run).shape.classes >= 2;
@@ -41,10 +48,9 @@ bool has_classes(const Config& config, const RunDirectory& run) {
 ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run) {
   FileHashes files(run.file_hashes());
   ExternalInputs inputs;
-  if (const auto sources = source_files(config.prepare); !sources.empty())
-    inputs.hashes[config.prepare.source] = files.of(sources).hash;
+  inputs.source = source_hash(config.prepare, files);
   for (const std::string& path : paths_of(config))
-    if (!path.empty()) inputs.hashes[path] = files.of(path).hash;
+    if (!path.empty()) inputs.hashes[path] = files.of(path);
   if (std::filesystem::exists(run.root())) files.keep();
   inputs.has_classes = has_classes(config, run);
   return inputs;
@@ -55,10 +61,12 @@ ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run, Com
   if (communicator.is_root()) {
     const WorkingAlone alone("hashing the files that the configuration names");
     const ExternalInputs found = look_at_inputs(config, run);
-    text = nlohmann::json{{"hashes", found.hashes}, {"has_classes", found.has_classes}}.dump();
+    text =
+        nlohmann::json{{"source", found.source}, {"hashes", found.hashes}, {"has_classes", found.has_classes}}.dump();
   }
   const auto told = nlohmann::json::parse(communicator.broadcast_text(text, 0));
-  return {told.at("hashes").get<std::map<std::string, std::string>>(), told.at("has_classes").get<bool>()};
+  return {told.at("source").get<std::string>(), told.at("hashes").get<std::map<std::string, std::string>>(),
+          told.at("has_classes").get<bool>()};
 }
 
 }  // namespace couplet

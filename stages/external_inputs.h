@@ -12,7 +12,10 @@
 namespace couplet {
 
 struct ExternalInputs {
-  /// By path as the configuration has it: the hash of the content; "" for what is not there and never was.
+  /// The hash of what decides the data set's images: of the bytes of its files, or what a source says that makes them.
+  /// "" for files that are not there and never were.
+  std::string source = {};
+  /// Of the other files by path, as the configuration has it: the hash of the content, or "" likewise.
   std::map<std::string, std::string> hashes = {};
   /// The images of the data set are of two classes or more: a classifier can be trained on them. True while the data
   /// set cannot be read, which its stage will say.

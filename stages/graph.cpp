@@ -148,7 +148,10 @@ std::vector<std::string> GraphBuilder::compared_with(const std::string& student)
 }
 
 StageGraph GraphBuilder::build() {
-  add_keys(add("prepare", "prepare", {}), "prepare");
+  StageNode& prepare = add("prepare", "prepare", {});
+  add_keys(prepare, "prepare");
+  prepare.keys["prepare.source"] = inputs_.source;
+  prepare.files.insert("prepare.source");
   if (has_classifier()) {
     StageNode& features = add("features", "features", {"prepare"});
     add_keys(features, "features");

@@ -58,6 +58,7 @@ std::string content_hash(const SourceImages& images, Communicator& communicator)
 SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t rows, std::int64_t classes,
                      const PrepareConfig& config, const std::filesystem::path& directory, Communicator& communicator) {
   const ImageSetShape& shape = images.shape();
+  const auto codec = find_codec(config.codec).make(nlohmann::json::object());
   return {.images = images,
           .name = name,
           .rows = rows,
@@ -65,14 +66,14 @@ SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t
           .directory = directory,
           .plan = {rows, config.shard_rows},
           .columns = {{"image",
-                       pixel_codec()->stored_type(),
+                       codec->stored_type(),
                        {shape.channels, shape.height, shape.width},
                        shape.channels == 1 ? "grey values 0-255" : "red, green and blue values 0-255"},
                       {"label", ElementType::int32, {}, "class, from 0"}},
           .provenance = {{"dataset", config.name},
                          {"split", name},
                          {"classes", classes},
-                         {"codec", pixel_codec()->name()},
+                         {"codec", codec->name()},
                          {"content", content_hash(images, communicator)}}};
 }
 

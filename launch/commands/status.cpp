@@ -18,19 +18,20 @@ constexpr std::size_t usual_width = 120;
 constexpr std::int64_t usual_interval = 5;  // seconds: every look asks the cluster's controller
 
 CommandSyntax status_syntax() {
-  return {.name = "status",
-          .arguments = "RUN",
-          .summary = "show where each stage of a run directory stands, with or without Slurm",
-          .flags = {{"json", "", "as JSON"},
-                    {"watch", "", "again and again, until nothing is under way any more, or Ctrl-C"},
-                    {"interval", "SECONDS", "between two looks of --watch (default 5)"}},
-          .takes_keys = false,
-          .notes =
-              "A stage is complete; running; stuck (it runs, but a rank gives no sign of life or does not get on);\n"
-              "pending or requeued (its job is in Slurm's queue, or again); suspended; blocked (it waits for a job\n"
-              "that failed); failed; cancelled; vanished (its job is over, and nothing says why); submitted (Slurm\n"
-              "does not answer); interrupted (it was begun, and nobody works on it); not started; or stale (it was\n"
-              "made with another configuration than the run's config.ini).\n"};
+  return {
+      .name = "status",
+      .arguments = "RUN",
+      .summary = "show where each stage of a run directory stands, with or without Slurm",
+      .flags = {{"json", "", "as JSON"},
+                {"watch", "", "again and again, until nothing is under way any more, or Ctrl-C"},
+                {"interval", "SECONDS", "between two looks of --watch (default 5)"}},
+      .takes_keys = false,
+      .notes =
+          "A stage is complete; running; stuck (it runs, but a rank gives no sign of life or does not get on);\n"
+          "pending or requeued (its job is in Slurm's queue, or again); suspended; blocked (it waits for a job\n"
+          "that failed); failed; cancelled; vanished (its job is over, and nothing says why); submitted (Slurm\n"
+          "does not answer); interrupted (it was begun, and nobody works on it); incomplete (more is asked for than\n"
+          "it has made); not started; or stale (it was made with another configuration than the run's config.ini).\n"};
 }
 
 nlohmann::ordered_json known(double number) {

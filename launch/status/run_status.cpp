@@ -44,7 +44,7 @@ public:
 
 private:
   bool is_unfinished(const std::string& stage) const;
-  bool is_current(const StageNode& node, const StageRecord& record) const;
+  std::string missing_of(const StageNode& node, const StageRecord& record) const;
   StageFacts facts_of(const StageNode& node) const;
   StageOverview overview_of(const StageNode& node, const std::map<std::string, StageStatus>& statuses) const;
 
@@ -59,20 +59,23 @@ bool Gathering::is_unfinished(const std::string& stage) const {
   const StageNode* node = look_for_node(opened_.graph, stage);
   if (node == nullptr) return false;  // the stage is one of an earlier configuration
   const auto record = read_record(run_.stage(stage));
-  return !record || record->state != StageState::complete || !is_current(*node, *record);
+  return !record || record->state != StageState::complete || record->fingerprint != node->fingerprint ||
+         !missing_of(*node, *record).empty();
 }
 
-/// True if the record is of the configuration as it is now, and all that is asked for has been made.
-bool Gathering::is_current(const StageNode& node, const StageRecord& record) const {
-  if (record.fingerprint != node.fingerprint) return false;
+/// What is asked for of a complete stage that it has not made; "" if there is nothing.
+std::string Gathering::missing_of(const StageNode& node, const StageRecord& record) const {
   const auto missing = kind_of(node).missing;
-  return record.state != StageState::complete || missing == nullptr || missing(node, opened_.view()).empty();
+  const bool asks =
+      record.state == StageState::complete && record.fingerprint == node.fingerprint && missing != nullptr;
+  return asks ? missing(node, opened_.view()) : "";
 }
 
 StageFacts Gathering::facts_of(const StageNode& node) const {
   StageFacts facts{.node = node,
                    .record = read_record(run_.stage(node.name)),
                    .current = false,
+                   .missing = "",
                    .holder = FileLock::holder(run_.stage_lock(node.name)),
                    .work = {},
                    .heartbeats = {},
@@ -83,7 +86,8 @@ StageFacts Gathering::facts_of(const StageNode& node) const {
                    .log = newest_log(run_, node),
                    .timeout = opened_.config.pipeline.timeout};
   if (facts.holder.empty() && node.kind == "couple") facts.holder = FileLock::holder(run_.parts_lock(node.name));
-  if (facts.record) facts.current = is_current(node, *facts.record);
+  if (facts.record) facts.current = facts.record->fingerprint == node.fingerprint;
+  if (facts.record) facts.missing = missing_of(node, *facts.record);
   if (facts.record) facts.work = kind_of(node).progress(node, opened_.view());
   for (const auto& [name, ranks] : heartbeats_)
     if (is_heartbeat_name_of(name, node)) facts.heartbeats[name] = {ranks};

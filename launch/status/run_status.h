@@ -29,7 +29,6 @@ struct RunStatus {
 
   /// True if nobody works on the run, or will without being asked.
   bool at_rest() const;
-  bool is_complete() const;
 };
 
 /// Refuses a folder that is no run directory. Without a scheduler Slurm is not asked, and what it would know is left

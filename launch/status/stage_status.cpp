@@ -65,6 +65,7 @@ private:
   std::optional<ExplainedStatus> noted_end() const;
   ExplainedStatus ended() const;
   ExplainedStatus unknown() const;
+  ExplainedStatus incomplete() const;
   ExplainedStatus without_job() const;
   ExplainedStatus stopped(StageStatus status, const std::string& message, std::filesystem::path log = {}) const;
   std::string reason_text(const JobEnd& end) const;
@@ -114,13 +115,14 @@ std::string StatusFinder::reason_text(const JobEnd& end) const {
 ExplainedStatus StatusFinder::find() const {
   const auto running = queued_in(true), waits = queued_in(false);
   const bool complete = facts_.record && facts_.record->state == StageState::complete && facts_.current;
-  if (complete) return {StageStatus::complete, facts_.last_line, {}};
+  if (complete && facts_.missing.empty()) return {StageStatus::complete, facts_.last_line, {}};
   if (alive() || running) return working();
   if (recorded() && !facts_.current)
     return stopped(
         StageStatus::stale,
         fmt::format("made with another configuration than config.ini; couplet run --redo {}", facts_.node.name));
   if (waits) return waiting(*waits);
+  if (complete) return incomplete();
   if (!facts_.job) return without_job();
   return facts_.job->answered ? ended() : unknown();
 }
@@ -246,6 +248,14 @@ ExplainedStatus StatusFinder::unknown() const {
           {}};
 }
 
+/// All that it made stands, and more is asked for. A job of its own may have ended without making that.
+ExplainedStatus StatusFinder::incomplete() const {
+  if (facts_.job && !facts_.job->answered) return unknown();
+  if (facts_.job)
+    if (const auto noted = noted_end()) return *noted;
+  return {StageStatus::incomplete, facts_.missing + "; couplet run makes what is missing", {}};
+}
+
 ExplainedStatus StatusFinder::without_job() const {
   if (!recorded()) return {StageStatus::not_started, "", {}};
   if (facts_.failure) return stopped(StageStatus::failed, facts_.failure->message);
@@ -255,8 +265,9 @@ ExplainedStatus StatusFinder::without_job() const {
 }  // namespace
 
 std::string status_text(StageStatus status) {
-  constexpr std::array texts{"complete",  "stale",   "running", "stuck",     "suspended", "pending",     "requeued",
-                             "submitted", "blocked", "failed",  "cancelled", "vanished",  "interrupted", "not started"};
+  constexpr std::array texts{"complete",  "stale",    "running",     "stuck",      "suspended",
+                             "pending",   "requeued", "submitted",   "blocked",    "failed",
+                             "cancelled", "vanished", "interrupted", "incomplete", "not started"};
   return texts[static_cast<std::size_t>(status)];
 }
 

@@ -29,6 +29,7 @@ enum class StageStatus {
   cancelled,
   vanished,     ///< its job is over, the stage is not complete, and nothing says why
   interrupted,  ///< it was begun, and nobody works on it
+  incomplete,   ///< more is asked for than it has made, and nobody works on it
   not_started
 };
 
@@ -41,6 +42,7 @@ struct StageFacts {
   const StageNode& node;
   std::optional<StageRecord> record;
   bool current = false;  ///< the record is of the configuration as it is now
+  std::string missing;   ///< what is asked for of a complete stage that it has not made; "" if there is nothing
   std::string holder;    ///< who holds the stage's lock; "" if nobody does
   StageWork work;
   std::map<std::string, Heartbeats> heartbeats;  ///< by name: of the stage, or of each part of it

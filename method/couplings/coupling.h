@@ -17,7 +17,7 @@
 
 namespace couplet {
 
-/// On the CPU, a row each on axis 0.
+/// Pairs lie on the CPU, a row each on axis 0.
 struct Pairs {
   at::Tensor image;  ///< [n, C, H, W] as stored; nobody writes to it
   at::Tensor noise;  ///< float32 [n, C, H, W], of unit variance
@@ -51,8 +51,8 @@ public:
 /// What a coupling can be made from. Files are opened by the couplings that read them.
 struct CouplingSources {
   std::filesystem::path train_images, test_images;  ///< the data set's tables
-  std::filesystem::path train_table, test_table;    ///< the coupling table's that the kind names, where it does
-  ReadOptions reads;                                ///< of what is trained on
+  std::filesystem::path train_table, test_table;    ///< parts of the coupling table that the kind names, if it does
+  ReadOptions reads;                                ///< how training reads its rows
   /// How a table numbers the data set's rows, for couplings that have none: all see the same images in the same order.
   bool flips = true;
   std::int64_t replicates = 1;

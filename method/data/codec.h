@@ -23,9 +23,9 @@ public:
   Codec(const Codec&) = delete;
   Codec& operator=(const Codec&) = delete;
 
-  /// As a data set's provenance names it.
+  /// The name by which a data set's provenance knows it.
   const std::string& name() const { return name_; }
-  /// Of the column `image` of data sets and coupling tables.
+  /// The type of the column `image` of data sets and coupling tables.
   ElementType stored_type() const { return stored_type_; }
 
   /// What models are trained on, float32 [..., C, H, W], of stored rows [..., C, H, W], on their device. What it
@@ -52,6 +52,7 @@ private:
   ElementType stored_type_;
 };
 
+/// A kind of codec: a value of prepare.codec.
 struct CodecKind {
   std::string name, help;
   /// The codec of a data set of this provenance.
@@ -65,7 +66,7 @@ const CodecKind& find_codec(const std::string& name);
 
 /// The codec that a data set's provenance names as "codec"; uint8 where it names none.
 std::shared_ptr<const Codec> codec_of(const nlohmann::json& provenance);
-/// That of 8-bit pixels.
+/// The codec of 8-bit pixels.
 std::shared_ptr<const Codec> pixel_codec();
 
 }  // namespace couplet

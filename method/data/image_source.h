@@ -15,7 +15,7 @@ namespace couplet {
 /// One split of a data set: its images, in an order that does not depend on the file system, and the class of each.
 class SourceImages : public ImageSet {
 public:
-  /// From 0 and below the number of the source's classes; 0 where it has no classes.
+  /// The class, from 0 and below the number of the source's classes; 0 where it has no classes.
   virtual std::int64_t label(std::int64_t image) const = 0;
   /// What messages call an image: "image 17 of train-images.gz".
   virtual std::string image_name(std::int64_t image) const;

@@ -1,4 +1,4 @@
-// Noise drawn for rows by their numbers: of images, and by itself.
+// Noise is drawn for rows by their numbers: on images, and by itself.
 #pragma once
 
 #include "method/data/codec.h"
@@ -21,7 +21,7 @@ struct ImageNoise {
 /// noise on images that are not of 8 bits.
 at::Tensor noised(const at::Tensor& image, const Codec& codec, const ImageNoise& noise, std::uint64_t seed,
                   Purpose purpose, std::uint64_t index);
-/// The same for a stack of images [N, C, H, W], image i drawn from indices[i].
+/// Does the same for a stack of images [N, C, H, W], with the noise of image i drawn from indices[i].
 at::Tensor noised_rows(const at::Tensor& images, const Codec& codec, const ImageNoise& noise, std::uint64_t seed,
                        Purpose purpose, const std::vector<std::int64_t>& indices);
 /// Standard normal [indices.size(), shape...], row i drawn from (seed, purpose, indices[i]).
@@ -33,7 +33,7 @@ at::Tensor normal_rows(const std::vector<std::int64_t>& shape, std::uint64_t see
 /// level has for a student.
 at::Tensor dequantised(const at::Tensor& images, const Codec& codec, std::uint64_t seed,
                        const std::vector<std::int64_t>& rows);
-/// Bits a value, of densities in nats an image of `values` values, on the scale of `dequantised`. For a codec that
+/// Turns densities in nats an image of `values` values into bits a value, on the scale of `dequantised`. The codec
 /// stores levels.
 at::Tensor student_bits(const at::Tensor& nats, std::int64_t values, const Codec& codec);
 

@@ -13,8 +13,8 @@
 namespace couplet {
 namespace {
 
-/// While it lives, this thread computes in full float32 precision (no autocast, no TF32), repeatably and without
-/// gradients.
+/// While it lives, this thread computes without autocast and gradients, and the process without TF32 and with cuDNN's
+/// repeatable algorithms.
 class FullPrecision {
 public:
   FullPrecision() : convolution_(context_.float32Precision(cuda, convolution)) {

@@ -27,7 +27,7 @@ public:
   virtual ImageFeatures describe(const at::Tensor& images) = 0;
   /// "Fashion-MNIST classifier features", "inception-2015-12-05.pt(return_features=True)"
   virtual const std::string& name() const = 0;
-  /// Of its weights, program and arguments: equal hashes, equal features.
+  /// A hash of its weights, program and arguments: networks of equal hashes make equal features.
   virtual const std::string& hash() const = 0;
   /// How images come to the network's resolution: "none", "inside the network", "bilinear, TensorFlow 1's, to 299x299".
   virtual const std::string& resize() const = 0;

@@ -74,9 +74,9 @@ public:
   static constexpr std::int64_t side = 299;  ///< of the images it takes
 
   InceptionImpl();
-  /// Of images [n, 3, 299, 299] on [-1, 1]: features [n, 2048] (the last pooling), logits [n, 1008] without the bias
-  /// (as inception scores are computed), spatial [n, 17 · 17 · 7] (the first seven channels of mixed_6, as sFID takes
-  /// them: by row, column, channel).
+  /// Describes images [n, 3, 299, 299] on [-1, 1]: features [n, 2048] (the last pooling), logits [n, 1008] without the
+  /// bias (as inception scores are computed), spatial [n, 17 · 17 · 7] (the first seven channels of mixed_6, as sFID
+  /// takes them: by row, column, channel).
   ImageFeatures forward(const at::Tensor& images);
 
 private:

@@ -10,7 +10,7 @@
 namespace couplet {
 namespace {
 
-/// For each generated row: 1 if it is within a real ball, and how many real balls it is in.
+/// Says of each generated row whether it is within a real ball (1 or 0), and how many real balls it is in.
 at::Tensor real_balls(const SquaredDistances& distances, const at::Tensor& generated, const at::Tensor& real,
                       const at::Tensor& radii, Communicator& communicator) {
   const at::Tensor reach = radii.select(1, 0) + distances.slack(), within = radii.select(1, 1) - distances.slack();
@@ -24,7 +24,8 @@ at::Tensor real_balls(const SquaredDistances& distances, const at::Tensor& gener
   });
 }
 
-/// For each real row: 1 if it is within a generated ball, and 1 if its own ball holds a generated row.
+/// Says of each real row whether it is within a generated ball, and whether its own ball holds a generated row (1 or
+/// 0).
 at::Tensor generated_balls(const SquaredDistances& distances, const at::Tensor& generated, const at::Tensor& real,
                            const at::Tensor& radii, const at::Tensor& real_radii, Communicator& communicator) {
   const at::Tensor reach = radii.select(1, 0) + distances.slack();

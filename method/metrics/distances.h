@@ -14,8 +14,8 @@ namespace couplet {
 /// that differ by no more than `slack()` are equal: it is larger than what rounding makes of equal distances.
 class SquaredDistances {
 public:
-  /// Of sets [rows, dimension] of any floating type, equal on every rank. Refuses sets of different dimensions and
-  /// empty ones.
+  /// The sets are [rows, dimension] of any floating type, equal on every rank. Sets of different dimensions and empty
+  /// ones are refused.
   SquaredDistances(const at::Tensor& a, const at::Tensor& b);
 
   double slack() const { return slack_; }
@@ -41,8 +41,8 @@ struct NearestRows {
   at::Tensor distances;  ///< float64 [n]
 };
 
-/// Of `set`, to each row of `x`: [rows, dimension], equal on every rank. Collective; the same digits on any number of
-/// ranks.
+/// The row of `set` that is nearest to each row of `x`; both are [rows, dimension], equal on every rank. Collective;
+/// the digits are the same on any number of ranks.
 NearestRows nearest_rows(const at::Tensor& x, const at::Tensor& set, Communicator& communicator);
 
 }  // namespace couplet

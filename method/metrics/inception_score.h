@@ -13,7 +13,7 @@ namespace couplet {
 /// nothing is kept of them but sums.
 class InceptionScore {
 public:
-  /// Of `samples` samples in all; refuses fewer than splits.
+  /// `samples` samples will be added in all; fewer than splits are refused.
   InceptionScore(std::int64_t samples, std::int64_t classes, std::int64_t splits = 10);
   /// The next samples' class scores (logits) [rows, classes], of any floating type.
   void add(const at::Tensor& logits);

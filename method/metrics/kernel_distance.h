@@ -22,9 +22,9 @@ struct KernelDistance {
   double deviation = 0;  ///< standard deviation over the subsets, over their number
 };
 
-/// Over subsets: what is published as KID. `a` and `b`: [rows, dimension] of any floating type, equal on every rank.
-/// The ranks take the subsets in turn: the same digits on any number of them. Collective. Refuses sets smaller than a
-/// subset, and subsets of one row.
+/// The mean over subsets, which is published as KID. `a` and `b` are [rows, dimension] of any floating type, equal on
+/// every rank. The ranks take the subsets in turn, and the digits are the same on any number of them. Collective. Sets
+/// smaller than a subset, and subsets of one row, are refused.
 KernelDistance kernel_distance(const at::Tensor& a, const at::Tensor& b, const KernelSubsets& subsets,
                                Communicator& communicator);
 
@@ -32,8 +32,8 @@ KernelDistance kernel_distance(const at::Tensor& a, const at::Tensor& b, const K
 /// ranks take slices of rows in turn, with the same digits. Collective.
 double kernel_sum(const at::Tensor& set, Communicator& communicator);
 
-/// Over all rows of both sets, without subsets: the unbiased estimate that those scatter around. `sum_of_b` is the
-/// kernel_sum of `b`, which may serve several sets `a`. Collective, as kernel_sum. Refuses sets of one row.
+/// The unbiased estimate over all rows of both sets, which the subsets' estimates scatter around. `sum_of_b` is the
+/// kernel_sum of `b`, which may serve several sets `a`. Collective, as kernel_sum. Sets of one row are refused.
 double full_kernel_distance(const at::Tensor& a, const at::Tensor& b, double sum_of_b, Communicator& communicator);
 
 }  // namespace couplet

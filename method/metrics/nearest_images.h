@@ -10,7 +10,7 @@
 
 namespace couplet {
 
-/// For each of n samples its k nearest images, the nearest first.
+/// The k nearest images of each of n samples, the nearest first.
 struct NearestImages {
   at::Tensor rows;       ///< int64 [n, k]: indices of images
   at::Tensor distances;  ///< float64 [n, k]: Euclidean, in grey levels

@@ -52,7 +52,7 @@ at::Tensor is_own(const at::Tensor& own, const at::Tensor& entries) {
   return own.unsqueeze(1).eq(entries.unsqueeze(0));
 }
 
-/// For each row the distance from `generated` to the nearest pool image that is not the row's own: float64 [rows].
+/// The distance from each row of `generated` to the nearest pool image that is not the row's own: float64 [rows].
 at::Tensor nearest_other(const at::Tensor& generated, const PairingInput& input, std::int64_t chunk) {
   at::Tensor nearest = at::full({generated.size(0)}, infinity, at::kDouble);
   for (std::int64_t first = 0; first < input.pool.size(0); first += chunk) {
@@ -72,7 +72,7 @@ double finite_median(const at::Tensor& row) {
   return (sorted[(n - 1) / 2].item<double>() + sorted[n / 2].item<double>()) / 2;
 }
 
-/// For each row the median distance from x to the other images of its class in the pool: float64 [rows].
+/// The median distance from each row's image to the other images of its class in the pool: float64 [rows].
 at::Tensor class_medians(const at::Tensor& images, const PairingInput& input, std::int64_t chunk) {
   at::Tensor medians = at::empty({images.size(0)}, at::kDouble);
   const at::Tensor classes = std::get<0>(at::_unique(input.labels));

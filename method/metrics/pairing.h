@@ -1,4 +1,4 @@
-// Pairing fidelity (method.md §1): does a student, started in a row's own noise, come out near that row's image?
+// Pairing fidelity (docs/metrics.md): does a student, started in a row's own noise, come out near that row's image?
 #pragma once
 
 #include <ATen/core/Tensor.h>

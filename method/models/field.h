@@ -37,7 +37,7 @@ public:
   virtual std::int64_t no_label() const = 0;
   /// Floating-point operations of the matrix products in one row's forward pass.
   virtual double forward_flops() const = 0;
-  /// Numbers that are kept for the backward pass, a row: an estimate, for plans; training measures what it is.
+  /// Numbers that are kept for the backward pass, a row: an estimate; training measures what it is.
   virtual std::int64_t activation_values() const = 0;
   /// What a reader of published weights has to know to build the network again: "depth" → "4".
   virtual std::map<std::string, std::string> sizes() const = 0;
@@ -58,7 +58,7 @@ struct FieldKind {
   std::shared_ptr<Field> (*make)(const FieldOptions& options, std::uint64_t seed) = nullptr;
   /// Trained numbers of such a field, without making one.
   std::int64_t (*parameter_count)(const FieldOptions& options) = nullptr;
-  /// As Field::forward_flops, without making one.
+  /// What Field::forward_flops says of such a field, without making one.
   double (*forward_flops)(const FieldOptions& options) = nullptr;
   /// Weights as the program that published the architecture writes them, as ours; absent: they are taken as they are.
   NamedTensors (*import_weights)(const NamedTensors& published) = nullptr;

@@ -67,7 +67,7 @@ class TarFlowBlockImpl : public torch::nn::Module {
 public:
   /// `backwards`: the sequence is read from its last token to its first.
   TarFlowBlockImpl(const TarFlowOptions& options, bool backwards);
-  /// As TarFlow::forward, from and to tokens [N, T, D].
+  /// Does what TarFlow::forward does, from and to tokens [N, T, D].
   TarFlowOutput forward(const at::Tensor& tokens, const at::Tensor& y);
   /// Class embedding of each row [N, channels]; of a row without label (y < 0, or y undefined: [1, channels]) the mean
   /// over classes. Undefined for an unconditional model.

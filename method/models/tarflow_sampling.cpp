@@ -106,7 +106,7 @@ private:
     return affine.narrow(0, 0, n).mul_(1 + guidance).sub_(affine.narrow(0, n, n), guidance);
   }
 
-  /// With the labels' embedding; if guided, followed by the same tokens with the unlabelled one. [rows, channels]
+  /// The tokens with the labels' embedding; if guided, the same tokens with the unlabelled one follow. [rows, channels]
   at::Tensor entered(const at::Tensor& x) const {
     const auto labelled = labels_.defined() ? x + labels_ : x;
     if (!guided_) return labelled;

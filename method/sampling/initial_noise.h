@@ -18,9 +18,9 @@ struct InitialNoise {
   InitialNoise to(const at::Device& device) const { return {z.to(device), condition.to(device)}; }
 };
 
-/// Of samples [first, first + count), on the CPU: z a function of (seed, sample), shared by all models. Labels follow
-/// the training set's class frequencies: sample i takes the class at the quantile frac(i · 0.618…), so that every run
-/// of consecutive samples is spread over the classes.
+/// The initial noise of samples [first, first + count), on the CPU: z is a function of (seed, sample), and all models
+/// share it. Labels follow the training set's class frequencies: sample i takes the class at the quantile
+/// frac(i · 0.618…), so that every run of consecutive samples is spread over the classes.
 InitialNoise fresh_noise(const DatasetShape& shape, std::uint64_t seed, std::int64_t first, std::int64_t count);
 /// The noise and label of rows [first, first + count) of a coupling table, noise divided by `sigma_f`, on the CPU. Rows
 /// beyond the table's end repeat its last.

@@ -21,13 +21,11 @@ namespace {
 
 constexpr std::int64_t most_pictured = 10000, most_columns = 1000;
 constexpr std::int64_t largest_picture = std::int64_t{1} << 29;  ///< bytes
-/// Room for an archive's own headers.
-
 fs::path parent_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
-/// Of so many digits that the order of the names is that of the samples.
+/// The number has so many digits that the order of the names is that of the samples.
 std::string file_name(std::int64_t sample, std::int64_t samples, std::int64_t label) {
   const std::size_t digits = std::max<std::size_t>(6, std::to_string(samples - 1).size());
   return fmt::format("{:0{}d}-class-{}.png", sample, digits, label);

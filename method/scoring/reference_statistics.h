@@ -28,8 +28,9 @@ struct ReferenceStatistics {
   std::int64_t channels = 0, size = 0;                       ///< of the images: [channels, size, size]
 };
 
-/// Of all images of a data set's table, described in slices of 250: the same digits on any number of ranks. Collective.
-/// `stopped`: the message of Interrupted when a stop is asked for between slices; empty: all slices are computed.
+/// Describes all images of a data set's table, in slices of 250: the digits are the same on any number of ranks.
+/// Collective. `stopped` is the message of Interrupted when a stop is asked for between slices; if it is empty, all
+/// slices are computed.
 ReferenceStatistics make_reference(FeatureNetwork& network, const RowTable& images, const std::string& split,
                                    const std::string& stopped, Communicator& communicator);
 

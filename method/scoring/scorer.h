@@ -51,8 +51,9 @@ struct ScorerReference {
 
 class Scorer {
 public:
-  /// `classifier`: of class accuracy; none: it is not counted. `codec`: of the data set, which decodes samples.
-  /// `stopped`: the message of Interrupted when a stop is asked for between slices; empty: all slices are computed.
+  /// `classifier` counts class accuracy; without one it is not counted. `codec` is the data set's, which decodes
+  /// samples. `stopped` is the message of Interrupted when a stop is asked for between slices; if it is empty, all
+  /// slices are computed.
   Scorer(std::optional<Classifier> classifier, std::shared_ptr<const Codec> codec, ScorerReference basis,
          std::int64_t slice_rows, std::int64_t pictures, std::string stopped, Communicator& communicator,
          c10::Device device);
@@ -64,7 +65,7 @@ public:
 private:
   at::Tensor describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe);
   void finish(SampleScore& score) const;
-  /// With the reference.
+  /// Compares the images with the reference.
   void compare(SampleScore& score, const DescribedImages& images);
 
   std::optional<Classifier> classifier_;

@@ -91,7 +91,7 @@ private:
     return magnitude * tolerance_.relative + tolerance_.absolute;
   }
 
-  /// Over the rows that are finite where the step starts.
+  /// The norm over the rows that are finite where the step starts.
   double norm_of(const at::Tensor& errors) const {
     const at::Tensor finite = x_.flatten(1).isfinite().all(1) & slope_.flatten(1).isfinite().all(1);
     if (finite.all().item<bool>()) return norm_(errors);

@@ -41,7 +41,7 @@ void require_times(const std::vector<double>& times);
 /// The state at t = 0 of the path that starts in `z` at t = 1. `z` itself is not changed. Arithmetic in z's type, no
 /// gradients. Makes exactly `nfe` evaluations of `field`: they are counted, and a different count is an error.
 at::Tensor solve(const VelocityField& field, const at::Tensor& z, Solver solver, Grid grid, std::int64_t nfe);
-/// The same along any times (`require_times`), for solvers chosen by steps instead of evaluations.
+/// Does the same along any times (`require_times`), for solvers chosen by steps instead of evaluations.
 at::Tensor solve_along(const VelocityField& field, const at::Tensor& z, Solver solver,
                        const std::vector<double>& times);
 

@@ -8,9 +8,9 @@
 
 namespace couplet {
 
-/// Of each row's own path, sampled with Euler steps on the uniform grid: x_1 = z, x_0 the sample, v its velocity. On it
-/// x_1 - x_0 is the mean velocity. float64 on the CPU, one figure a row: those of a set of samples are means over its
-/// rows, which the caller sums in an order of its own.
+/// Figures of each row's own path, sampled with Euler steps on the uniform grid: x_1 = z, x_0 is the sample, v the
+/// velocity, whose mean over the path is x_1 - x_0. They are float64 on the CPU, one a row; the caller takes their
+/// means over a set of samples in an order of its own.
 struct PathShape {
   at::Tensor curvature;  ///< [rows]: κ = mean over values of ∫₀¹ (v(x_t, t) - (x_1 - x_0))² dt; 0: straight
   at::Tensor straightness;  ///< [rows]: ‖x_1 - x_0‖ / ∫₀¹ ‖v(x_t, t)‖ dt, in (0, 1]; 1: straight. Of no way: 1

@@ -16,7 +16,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double significance = 0.01;
-/// Of the directions: beyond every seed that a run may have (pipeline.seed is at most 2^53).
+/// The directions' seed is beyond every seed that a run may have (pipeline.seed is at most 2^53).
 constexpr std::uint64_t direction_seed = (std::uint64_t{1} << 53) + 1;
 
 const Column* find_column(const std::vector<Column>& columns, const std::string& name) {

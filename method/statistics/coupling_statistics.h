@@ -28,9 +28,9 @@ private:
   double a_ = 0, b_ = 0, aa_ = 0, bb_ = 0, ab_ = 0;
 };
 
-/// Over noise f and images of all rows, in their order. Rows with a value that is not finite are counted and left out.
-/// Holds at most 2^20 values for the test of single values (or one row), 4096 x 64 values and 64 directions for the
-/// test of projections.
+/// Figures over noise f and images of all rows, in their order. Rows with a value that is not finite are counted and
+/// left out. It holds at most 2^20 values for the test of single values (or one row), 4096 x 64 values and 64
+/// directions for the test of projections.
 class CouplingStatistics {
 public:
   static constexpr std::int64_t projections = 64;         ///< random unit directions of whole rows
@@ -40,7 +40,7 @@ public:
   /// There is something to add up: noise [C, H, W] of a float type and image of the same shape, uint8.
   static bool apply_to(const std::vector<Column>& columns);
 
-  /// Of a table or shard of `rows` rows.
+  /// The columns are those of a table or shard of `rows` rows.
   CouplingStatistics(const std::vector<Column>& columns, std::int64_t rows);
   /// The next rows of the columns noise and image.
   void add(std::span<const std::byte> noise, std::span<const std::byte> image);

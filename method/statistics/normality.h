@@ -7,9 +7,9 @@
 namespace couplet {
 
 /// At most `most` of `rows` rows, spread over all of them: one in each of as many equal ranges, at a place in its range
-/// that follows the golden ratio, so that no period in the numbering (mirror images, draws) is favoured. All rows where
-/// there are no more. Row i: lo + floor(frac((i + 1/2) φ) (hi - lo)), lo = floor(i rows / n), hi = floor((i + 1) rows /
-/// n), φ = 0.6180339887498949.
+/// that follows the golden ratio, so that no period in the numbering (mirror images, draws) is favoured. It is all rows
+/// where there are no more. Row i: lo + floor(frac((i + 1/2) φ) (hi - lo)), lo = floor(i rows / n), hi = floor((i + 1)
+/// rows / n), φ = 0.6180339887498949.
 class RowSample {
 public:
   RowSample(std::int64_t rows, std::int64_t most);
@@ -27,8 +27,8 @@ struct KolmogorovSmirnov {
   double p_value = 1;    ///< two-sided, of independent values
 };
 
-/// Of values / scale against N(0, 1). p by Stephens' approximation: Q((√n + 0.12 + 0.11/√n) D), Q that of Kolmogorov's
-/// limit distribution. NaN figures without values.
+/// Tests values / scale against N(0, 1). p is Stephens' approximation Q((√n + 0.12 + 0.11/√n) D), Q being that of
+/// Kolmogorov's limit distribution. Without values the figures are NaN.
 KolmogorovSmirnov test_normal(std::vector<float> values, double scale);
 /// Q(x) = P(√n D > x) for n → ∞.
 double kolmogorov_tail(double x);

@@ -1,5 +1,5 @@
 // The configuration: one plain struct a section. Names, defaults, units, help and ranges are declared once, in
-// options.cpp; `couplet config` prints them.
+// options_table.cpp; `couplet config` prints them.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ struct StorageConfig {
 };
 
 struct PrepareConfig {
-  std::string format;
+  std::string format, codec;
   std::string name;  ///< of the data set, as it stands in reports
   std::string source;
   std::string train_images, train_labels, test_images, test_labels;

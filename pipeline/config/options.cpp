@@ -126,7 +126,7 @@ void require_student_name(const std::string& name, const std::string& where) {
   if (name.empty() || name.find_first_not_of(letters) != std::string::npos || name.front() == '-' || ends_as_a_seed)
     refuse(
         "\"{}\" ({}) cannot be the name of a student: a name has letters, digits, - and _ and does not end in a dash "
-        "and a number, as \"wide\" or \"nf-eta-02\" do not; \"nf-2\" does",
+        "and a number, as \"nf-2\" does; \"wide\" and \"nf-2b\" do not",
         name, where);
   if (name == "teacher" || name == "real")
     refuse("\"{}\" ({}) cannot be the name of a student: scores have that name for something else", name, where);

@@ -1,4 +1,5 @@
-// Where everything of a run lies. All names inside a run directory are made here.
+// Where a run keeps what more than one of its stages, or a command, reads. What a stage keeps for itself has its name
+// where it is written.
 #pragma once
 
 #include <algorithm>
@@ -52,11 +53,11 @@ public:
     return root_ / "student" / model_name(name, seed);
   }
   std::filesystem::path results() const { return root_ / "evaluate" / "results.json"; }
-  /// Of the training images by the network of `evaluate.network`; `hash` names both.
+  /// The statistics of the training images by the network of `evaluate.network`; `hash` names both.
   std::filesystem::path network_statistics(const std::string& hash) const {
     return root_ / "evaluate" / ("reference-" + hash.substr(0, 12) + ".safetensors");
   }
-  /// Of training and held-out images, image by image; `hash` names network, images and how many.
+  /// The features of training and held-out images, image by image; `hash` names network, images and how many.
   std::filesystem::path network_features(const std::string& hash) const {
     return root_ / "evaluate" / ("features-" + hash.substr(0, 12) + ".safetensors");
   }

@@ -9,8 +9,8 @@
 
 namespace couplet {
 
-/// What a draw is for; part of the counter, so that no two uses share numbers. Values are part of the file formats:
-/// never renumber.
+/// What a draw is for. It is part of the counter, so that no two uses share numbers. The values are part of the file
+/// formats: they are never renumbered, and those that are missing here are not given again.
 enum class Purpose : std::uint32_t {
   row_order = 1,  ///< index: epoch, or epoch and window
   initial_weights = 2,
@@ -22,14 +22,11 @@ enum class Purpose : std::uint32_t {
   student_noise = 7,     ///< z of the independent coupling; index: position in the training run
   time = 8,              ///< index: position in the training run
   evaluation_noise = 9,  ///< z of a sample; index: sample
-  evaluation_label = 10,
   validation_noise = 11,
-  feature_noise = 12,
-  metric_subset = 13,
   validation_start = 14,  ///< z of the independent coupling in validation; index: row of the held-out table
   validation_time = 15,   ///< index: row of the held-out table
   likelihood_noise = 16,  ///< dequantisation of images whose likelihood is measured; index: row of the images
-  likelihood_probe = 17   ///< of the trace of a field; index: row of the images · probes + number of the probe
+  likelihood_probe = 17   ///< probes of the trace of a field; index: row of the images · probes + number of the probe
 };
 
 /// Ten rounds of Philox4x32.

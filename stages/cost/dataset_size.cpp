@@ -3,6 +3,7 @@
 #include "method/data/dataset.h"
 #include "stages/data/run_source.h"
 #include "storage/error.h"
+#include "storage/tables/filenames.h"
 #include "storage/tables/row_table.h"
 #include "storage/tables/table_manifest.h"
 
@@ -14,8 +15,8 @@ namespace couplet {
 namespace {
 
 bool is_prepared(const RunDirectory& run) {
-  return std::filesystem::exists(run.train_images() / "manifest.json") &&
-         std::filesystem::exists(run.test_images() / "manifest.json");
+  return std::filesystem::exists(run.train_images() / manifest_name) &&
+         std::filesystem::exists(run.test_images() / manifest_name);
 }
 
 /// Rows of a split of which `limit` are taken; 0: all.

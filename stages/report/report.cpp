@@ -44,7 +44,7 @@ void report(StageContext& context) {
   for (const CouplingFacts& table : run.tables)
     if (!table.picture.empty()) publish_file(folder / table_picture(table), table.picture);
   const Json page = report_page({run.name, "couplet " COUPLET_VERSION, {std::move(run)}, folder});
-  publish_file(folder / "report.json", report_json(page));
+  publish_file(context.run.report_data(), report_json(page));
   const std::string html = report_html(page);
   publish_file(context.run.report(), html);
   note_contents(context.node, view);

@@ -22,32 +22,28 @@ FileHashes::FileHashes(std::filesystem::path cache) : cache_(std::move(cache)) {
   }
 }
 
-FileHashes::Content FileHashes::of(const std::filesystem::path& file) {
+std::string FileHashes::of(const std::filesystem::path& file) {
   const std::string path = std::filesystem::absolute(file).lexically_normal().string();
   const auto found = known_.find(path);
   std::error_code error;
   const auto changed = std::filesystem::last_write_time(path, error);
-  if (error) return {found == known_.end() ? "" : found->second.hash, true};
+  if (error) return found == known_.end() ? "" : found->second.hash;
   const std::uint64_t size = std::filesystem::file_size(path);
   const std::int64_t time = changed.time_since_epoch().count();
-  if (found != known_.end() && found->second.size == size && found->second.changed == time)
-    return {found->second.hash, false};
+  if (found != known_.end() && found->second.size == size && found->second.changed == time) return found->second.hash;
   known_[path] = {size, time, hash_file(path)};
   learnt_ = true;
-  return {known_[path].hash, false};
+  return known_[path].hash;
 }
 
-FileHashes::Content FileHashes::of(const std::vector<std::filesystem::path>& files) {
-  Content all;
+std::string FileHashes::of(const std::vector<std::filesystem::path>& files) {
   std::string hashes;
   for (const auto& file : files) {
-    const Content one = of(file);
-    all.is_missing = all.is_missing || one.is_missing;
-    hashes += one.hash + "\n";
-    if (one.hash.empty()) return {"", true};
+    const std::string hash = of(file);
+    if (hash.empty()) return "";
+    hashes += hash + "\n";
   }
-  all.hash = hash_text(hashes);
-  return all;
+  return hash_text(hashes);
 }
 
 void FileHashes::keep() const {

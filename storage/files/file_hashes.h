@@ -17,13 +17,10 @@ class FileHashes {
 public:
   explicit FileHashes(std::filesystem::path cache);
 
-  struct Content {
-    std::string hash;         ///< XXH3 of all bytes; "" for a file that is not there and never was
-    bool is_missing = false;  ///< the file is not there now; `hash` is what it last held
-  };
-  Content of(const std::filesystem::path& file);
-  /// The hash of several files of one thing, in this order. It is missing where one of them is.
-  Content of(const std::vector<std::filesystem::path>& files);
+  /// XXH3 of all bytes; of a file that is gone, of what it last held; "" for one that is not there and never was.
+  std::string of(const std::filesystem::path& file);
+  /// The hash of several files of one thing, in this order; "" where one of them never was there.
+  std::string of(const std::vector<std::filesystem::path>& files);
 
   /// Publishes what was learnt since, if anything was; a folder that cannot be written is no error.
   void keep() const;

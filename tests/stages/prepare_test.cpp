@@ -45,6 +45,7 @@ ImageSource made_source(std::int64_t train, std::int64_t test, std::int64_t clas
 PrepareConfig small_shards() {
   PrepareConfig config;
   config.name = "Made";
+  config.codec = "uint8";
   config.shard_rows = 20;
   config.block_rows = 10;
   return config;

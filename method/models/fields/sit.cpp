@@ -98,8 +98,9 @@ std::int64_t parameter_count(const SiTOptions& o) {
 
 std::int64_t activation_values(const SiTOptions& o) {
   const auto side = o.image_size / o.patch, tokens = side * side;
-  // Of attention: its input normed and modulated, q, k, v, what it mixed, and the projection before the gate; of the
-  // MLP: its input, that normed and modulated, the hidden layer before and behind GELU, and the output before the gate.
+  // Attention keeps its input normed and modulated, q, k, v, what it mixed, and the projection before the gate; the MLP
+  // keeps its input, that normed and modulated, the hidden layer before and behind GELU, and the output before the
+  // gate.
   const auto block = tokens * (7 * o.channels + 4 * o.channels + 2 * mlp_channels(o));
   const auto stream = (o.depth + 1) * tokens * o.channels;  // what enters each block, and the final layer
   const auto ends = tokens * (o.patch * o.patch * o.in_channels + 2 * o.channels);
@@ -120,7 +121,7 @@ SiTBlockImpl::SiTBlockImpl(const SiTOptions& o) : heads(o.heads) {
 
 at::Tensor SiTBlockImpl::forward(const at::Tensor& x, const at::Tensor& condition) {
   const auto rows = x.size(0), tokens = x.size(1), channels = x.size(2);
-  // In order: shift, scale and gate of attention, then of the MLP.
+  // They are, in order, shift, scale and gate of attention, then of the MLP.
   const auto m = linear(condition, modulation).chunk(6, 1);
   const auto parts =
       linear(modulated(x, m[0], m[1]), qkv).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);

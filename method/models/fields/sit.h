@@ -1,7 +1,7 @@
-// SiT: a transformer over image patches, a field by itself the velocity dx/dt of a flow (Ma et al., arXiv 2401.08740;
-// DiT, arXiv 2212.09748). Parameter names are those of the reference (willisma/SiT, models.py). Its time is ours: t = 0
-// is data, t = 1 noise, the velocity points from data to noise; files of the reference's time come in through
-// `import_sit`.
+// SiT is a transformer over image patches, which published weights use as the velocity dx/dt of a flow (Ma et al.,
+// arXiv 2401.08740; DiT, arXiv 2212.09748). Parameter names are those of the reference (willisma/SiT, models.py). Its
+// time is ours: t = 0 is data, t = 1 noise, the velocity points from data to noise; files of the reference's time come
+// in through `import_sit`.
 #pragma once
 
 #include "method/models/field.h"
