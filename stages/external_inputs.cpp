@@ -7,39 +7,67 @@
 #include "storage/error.h"
 #include "storage/files/file_hashes.h"
 #include "storage/files/hash.h"
+#include "storage/filesystem.h"
+
+#include <fmt/format.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <system_error>
 #include <vector>
 
 namespace couplet {
 
 namespace {
 
+/// Hashing reads files alone: a folder would only be found out while it is read.
+void require_file(const std::string& key, const fs::path& path) {
+  std::error_code error;
+  const fs::file_status there = fs::status(path, error);
+  if (fs::exists(there) && !fs::is_regular_file(there))
+    refuse("{}: {} is {}, where a file is expected; name the file", key, path.string(),
+           fs::is_directory(there) ? "a folder" : "no regular file");
+}
+
+/// A path, and the key that holds it.
+struct NamedPath {
+  std::string key, path;
+};
+
 /// The paths that result keys hold, the data set's source aside.
-std::vector<std::string> paths_of(const Config& config) {
-  std::vector<std::string> paths;
+std::vector<NamedPath> paths_of(const Config& config) {
+  std::vector<NamedPath> paths;
   for (const Option& option : options()) {
     if (!option.is_path || option.kind != OptionKind::result || option.section() == "prepare") continue;
-    paths.push_back(value_text(config, option.key));
+    paths.push_back({option.key, value_text(config, option.key)});
     if (option.section() != "student") continue;
     for (const std::string& name : config.compare)
-      paths.push_back(value_text(student_config(config, name), option.key));
+      paths.push_back(
+          {fmt::format("student.{}.{}", name, option.name()), value_text(student_config(config, name), option.key)});
   }
   return paths;
 }
 
 std::string source_hash(const PrepareConfig& config, FileHashes& hashes) {
+  const SourceKind& kind = find_source(config.format);
+  if (kind.files != nullptr)
+    for (const SourceFile& file : kind.files(source_options(config))) require_file(file.key, file.path);
   if (const auto files = source_files(config); !files.empty()) return hashes.of(files);
   const ImageSource made = open_source(config);
   return hash_text(made.train->content_hash() + "\n" + made.test->content_hash());
 }
 
+/// By the source, from which a run may be about to be made anew; by what was prepared of it where it is gone.
 bool has_classes(const Config& config, const RunDirectory& run) {
   try {
-    return dataset_size(config, run).shape.classes >= 2;
+    return open_source(config.prepare).classes >= 2;
   } catch (const Error&) {
-    return true;
+    try {
+      return dataset_size(config, run).shape.classes >= 2;
+    } catch (const Error&) {
+      return true;
+    }
   }
 }
 
@@ -49,10 +77,13 @@ ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run) {
   FileHashes files(run.file_hashes());
   ExternalInputs inputs;
   inputs.source = source_hash(config.prepare, files);
-  for (const std::string& path : paths_of(config))
-    if (!path.empty()) inputs.hashes[path] = files.of(path);
+  for (const auto& [key, path] : paths_of(config)) {
+    if (path.empty()) continue;
+    require_file(key, path);
+    inputs.hashes[path] = files.of(path);
+  }
   if (std::filesystem::exists(run.root())) files.keep();
-  inputs.has_classes = has_classes(config, run);
+  if (config.evaluate.network.empty()) inputs.has_classes = has_classes(config, run);
   return inputs;
 }
 

@@ -18,7 +18,7 @@ struct ExternalInputs {
   /// Of the other files by path, as the configuration has it: the hash of the content, or "" likewise.
   std::map<std::string, std::string> hashes = {};
   /// The images of the data set are of two classes or more: a classifier can be trained on them. True while the data
-  /// set cannot be read, which its stage will say.
+  /// set cannot be read, which its stage will say, and where no classifier is asked for.
   bool has_classes = true;
 };
 

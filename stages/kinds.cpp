@@ -8,6 +8,8 @@
 #include "method/objectives/objective.h"
 #include "method/paths/path.h"
 #include "pipeline/config/options.h"
+#include "pipeline/config/validation.h"
+#include "stages/cost/dataset_size.h"
 #include "stages/couple/couple.h"
 #include "stages/data/run_source.h"
 #include "stages/evaluate/evaluate.h"
@@ -17,6 +19,7 @@
 #include "stages/report/report.h"
 #include "stages/student.h"
 #include "stages/teacher.h"
+#include "stages/trained/models.h"
 #include "storage/error.h"
 
 #include <fmt/format.h>
@@ -24,6 +27,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 namespace couplet {
@@ -44,8 +48,22 @@ void require_teacher_init(const Nodes&, const RunView& view) {
   require_file("teacher.init", view.config.teacher.init);
 }
 
-void require_student_init(const Nodes& nodes, const RunView& view) {
-  for (const StageNode& node : nodes) require_file("student.init", student_config(view.config, node.student).init);
+/// The data set; nothing where it cannot be read, which the prepare stage will say.
+std::optional<DatasetSize> known_dataset(const RunView& view) {
+  try {
+    return dataset_size(view.config, view.run);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+void require_student(const Nodes& nodes, const RunView& view) {
+  const auto dataset = known_dataset(view);
+  for (const StageNode& node : nodes) {
+    const StudentConfig student = student_config(view.config, node.student);
+    require_file("student.init", student.init);
+    if (dataset) student_options(student, dataset->shape, section_of_student(view.config, node.student));
+  }
 }
 
 /// Also a network that cannot be read, or takes other arguments: it is opened once for that.
@@ -115,7 +133,7 @@ const std::vector<StageKind>& stage_kinds() {
        .run = student,
        .progress = student_work,
        .cost = student_cost,
-       .require = require_student_init},
+       .require = require_student},
       {.name = "evaluate",
        .what = "score a model",
        .run = evaluate,
@@ -167,6 +185,7 @@ void offer_members() {
   offer_choices("student.field", choices(field_kinds()));
   offer_choices("student.path", choices(path_kinds()));
   offer_choices("student.objective", choices(objective_kinds()));
+  offer_student_check(check_student_options);
 }
 
 }  // namespace couplet

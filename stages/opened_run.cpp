@@ -28,8 +28,7 @@ void refuse_earlier_form(const RunDirectory& run) {
   if (!has_one_table && !lists_couplings(run.config())) return;
   refuse(
       "{} is a run directory of an earlier form ({}): go on in it with the Couplet that made it, or start anew in "
-      "another "
-      "--run-dir, with student.compare in place of student.couplings",
+      "another --run-dir, with student.compare in place of student.couplings",
       run.root().string(),
       has_one_table ? "its coupling table lies in coupling/, not in coupling/nf/"
                     : "its config.ini sets student.couplings");
@@ -45,9 +44,8 @@ OpenedRun open_run(const std::filesystem::path& root) {
   RunDirectory run(root);
   require_run_directory(run);
   Config config = resolve_config(run.config(), {});
-  ExternalInputs inputs = look_at_inputs(config, run);
-  StageGraph graph = stage_graph(config, inputs);
-  return {std::move(run), std::move(config), std::move(inputs), std::move(graph)};
+  StageGraph graph = stage_graph(config, look_at_inputs(config, run));
+  return {std::move(run), std::move(config), std::move(graph)};
 }
 
 }  // namespace couplet

@@ -14,7 +14,6 @@ namespace couplet {
 struct OpenedRun {
   RunDirectory directory;
   Config config;
-  ExternalInputs inputs;
   StageGraph graph;
 
   RunView view() const { return {config, directory, graph}; }
@@ -25,8 +24,8 @@ OpenedRun open_run(const std::filesystem::path& root);
 /// Refuses a folder without a config.ini, and a run directory of an earlier form.
 void require_run_directory(const RunDirectory& run);
 
-/// Refuses the run directory that a program before 0.2 made: its one coupling table lies in RUN/coupling itself, and
-/// its configuration lists student.couplings. A folder that is no run directory yet is none of these.
+/// Refuses the run directory that an earlier program made: its one coupling table lies in RUN/coupling itself, and its
+/// configuration lists student.couplings. A folder that is no run directory yet is none of these.
 void refuse_earlier_form(const RunDirectory& run);
 
 }  // namespace couplet

@@ -8,8 +8,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <ranges>
 #include <set>
+#include <utility>
 
 namespace couplet {
 
@@ -25,6 +27,24 @@ Decision with_new_inputs(const StageNode& node, const Decision& decision, const 
   for (const std::string& name : node.after)
     if (anew.contains(name)) return {Action::resume, fmt::format("{} is made anew", name)};
   return decision;
+}
+
+/// The stages of tables, students and seeds that lie in the run but are not listed now. Their records tell what they
+/// were made from. They come in an order in which they could run.
+StageGraph unlisted_stages(const RunView& view) {
+  StageGraph found;
+  for (const auto& [folder, kind] :
+       {std::pair{"coupling", "couple"}, {"student", "student"}, {"evaluate", "evaluate"}}) {
+    if (!std::filesystem::is_directory(view.run.stage(folder))) continue;
+    for (const auto& entry : std::filesystem::directory_iterator(view.run.stage(folder))) {
+      StageNode node{.name = fmt::format("{}/{}", folder, entry.path().filename().string()), .kind = kind};
+      const auto record = read_record(entry.path());
+      if (!record || look_for_node(view.graph, node.name) != nullptr) continue;
+      for (const auto& [input, fingerprint] : record->inputs) node.inputs.push_back(input);
+      found.push_back(std::move(node));
+    }
+  }
+  return found;
 }
 
 }  // namespace
@@ -68,17 +88,24 @@ void require_stages(const std::vector<PlannedStage>& plan, const RunView& view, 
 }
 
 void delete_stages(const std::vector<StageNode>& nodes, const RunView& view) {
-  std::vector<std::string> names, deleted;
-  for (const auto& node : nodes) {
-    names.push_back(node.name);
-    if (read_record(view.run.stage(node.name))) deleted.push_back(node.name);
+  StageGraph all = view.graph;
+  std::set<std::string> going;
+  for (const auto& node : nodes) going.insert(node.name);
+  for (const StageNode& node : unlisted_stages(view)) {
+    all.push_back(node);
+    if (std::ranges::any_of(node.inputs, [&](const std::string& input) { return going.contains(input); }))
+      going.insert(node.name);
   }
+  std::erase_if(all, [&](const StageNode& node) { return !read_record(view.run.stage(node.name)); });
+  std::vector<std::string> deleted;
+  for (const StageNode& node : all)
+    if (going.contains(node.name)) deleted.push_back(node.name);
   if (deleted.empty()) return;
   say("deleting, to be made again: {}", fmt::join(deleted, ", "));
-  for (const auto& node : view.graph | std::views::reverse) {
-    if (!read_record(view.run.stage(node.name))) continue;
+  const std::vector<std::string> names(going.begin(), going.end());
+  for (const auto& node : all | std::views::reverse) {
     const auto forget = kind_of(node).forget;
-    const bool goes = is_among(nodes, node);
+    const bool goes = going.contains(node.name);
     if (!goes && forget == nullptr) continue;
     const FileLock lock(view.run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
     if (goes)

@@ -31,11 +31,11 @@ bool is_of(const RankFailure& failure, const std::string& name, const StageNode&
 
 bool is_name_of(const std::string& name, const StageNode& node) {
   const std::string flat = flat_name(node.name);
-  return node.kind == "couple" ? is_numbered(name, flat) : name == flat;
+  return node.table.empty() ? name == flat : is_numbered(name, flat);
 }
 
 bool is_heartbeat_name_of(const std::string& name, const StageNode& node) {
-  return is_name_of(name, node) || (node.kind == "couple" ? is_numbered(name, node.kind) : name == node.kind);
+  return is_name_of(name, node) || (node.table.empty() ? name == node.kind : is_numbered(name, node.kind));
 }
 
 std::optional<RankFailure> last_failure(const RunDirectory& run, const StageNode& node) {

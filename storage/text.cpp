@@ -35,6 +35,17 @@ std::string number_text(double value) {
   return fmt::format("{:.{}f}", value, std::max(0, 2 - before));
 }
 
+std::string nearest_multiples(std::int64_t value, std::int64_t unit) {
+  const std::int64_t below = value / unit * unit;
+  return below == 0 ? fmt::format("{}", unit) : fmt::format("{} or {}", below, below + unit);
+}
+
+std::string quoted(const std::string& text) {
+  std::string word = "'";
+  for (const char letter : text) word += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
+  return word + "'";
+}
+
 std::int64_t edit_distance(const std::string& from, const std::string& to) {
   std::vector<std::int64_t> row(to.size() + 1);
   std::iota(row.begin(), row.end(), 0);

@@ -14,6 +14,12 @@ std::string bytes_text(std::int64_t bytes);
 /// "15.8", "0.0386": three significant digits, without an exponent where none is needed.
 std::string number_text(double value);
 
+/// The multiples of `unit` on both sides of `value`, for messages: "88 or 92".
+std::string nearest_multiples(std::int64_t value, std::int64_t unit);
+
+/// One word for the shell, taken as it is: 'moved to'.
+std::string quoted(const std::string& text);
+
 /// The number of single-character edits between two names.
 std::int64_t edit_distance(const std::string& from, const std::string& to);
 /// The one of `candidates` at the smallest edit distance.

@@ -26,7 +26,7 @@ CommandSyntax compare_syntax() {
       .takes_keys = false,
       .notes =
           "The page is that of RUN/report/report.html, self-contained, with the curves of all runs in one plot and\n"
-          "their names before those of the couplings. Runs need not be finished: what is there is shown; of a run\n"
+          "their names before those of the students. Runs need not be finished: what is there is shown; of a run\n"
           "none of whose models has been scored yet there is nothing to show. One run makes its own report.\n"
           "Runs whose Fréchet distances may not be compared are refused: another data set, reference, feature\n"
           "network (by content hash), resize, or number of samples a score.\n"};

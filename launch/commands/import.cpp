@@ -3,13 +3,11 @@
 
 #include "method/couplings/coupling_import.h"
 #include "storage/files/atomic_file.h"
+#include "storage/tables/row_shard_layout.h"
 
 namespace couplet {
 
 namespace {
-
-/// Room for shards' metadata and checksums beside the rows.
-constexpr double file_overhead = 1.02;
 
 CommandSyntax import_syntax() {
   return {.name = "import",
@@ -37,7 +35,7 @@ ImportLayout parse_layout(const CommandLine& line) {
 void require_room(const ImportSource& source, const std::filesystem::path& parent) {
   double bytes = 0;
   for (const Column& column : source.columns())
-    bytes += static_cast<double>(column.row_bytes()) * static_cast<double>(source.rows()) * file_overhead;
+    bytes += static_cast<double>(column.row_bytes()) * static_cast<double>(source.rows()) * shard_overhead;
   require_free_space(parent, static_cast<std::uint64_t>(bytes), "the coupling table");
 }
 

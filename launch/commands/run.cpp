@@ -13,6 +13,8 @@
 #include "stages/opened_run.h"
 #include "stages/plan.h"
 #include "stages/report/score_table.h"
+#include "stages/results/score_record.h"
+#include "stages/results/scores.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
 #include "storage/text.h"
@@ -145,8 +147,10 @@ void require_no_submitted_jobs(const RunDirectory& directory) {
     say("{} was submitted as jobs once; Slurm is not here to say whether some are left", directory.root().string());
 }
 
-void show_results(const RunDirectory& directory) {
-  say("\n{}", score_table(directory.results()));
+/// By the records of the evaluations: results.json is a copy of them that somebody may have removed.
+void show_results(const Run& run) {
+  const RunDirectory& directory = run.directory;
+  say("\n{}", score_table(read_scores(current_results(run.view()))));
   say("report:   {}", directory.report().string());
   say("pictures: {}", directory.pictures().string());
 }
@@ -199,7 +203,7 @@ int run_command(const std::vector<std::string>& words) {
   set_environment(run);
   run_stages(run, stop_at, signals);
   const std::chrono::duration<double> seconds = Clock::now() - start;
-  show_results(run.directory);
+  show_results(run);
   say("done in {}", duration_text(seconds.count()));
   return exit_ok;
 }

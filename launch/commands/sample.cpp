@@ -4,6 +4,7 @@
 #include "launch/local/ranks.h"
 
 #include "method/sampling/sample_output.h"
+#include "pipeline/config/options.h"
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/distributed/device.h"
 #include "pipeline/distributed/make_communicator.h"
@@ -38,7 +39,7 @@ CommandSyntax sample_syntax() {
                 {"ema", "RATE", "its weights averaged at that rate; 0: the raw ones (the first rate of its training)"},
                 {"count", "N", "samples (100)"},
                 {"labels", "LIST", "classes, used in turn; data: as often as in the data, as scored (every class)"},
-                {"seed", "N", "of the noise; equal seeds give equal noise for all models (0)"},
+                {"seed", "N", "seed of the noise; equal seeds give equal noise for all models (0)"},
                 {"solver", "NAME", "of a student: euler, midpoint, heun, heun-full, rk4 or dopri5 (euler)"},
                 {"nfe", "N", "evaluations of a student's network a sample (4)"},
                 {"grid", "NAME", "times of its steps: uniform or squared (uniform)"},
@@ -47,13 +48,13 @@ CommandSyntax sample_syntax() {
                 {"rtol", "X", "its relative tolerance (1e-5)"},
                 {"guidance", "G", "guidance; none is 1 for a student (1), 0 for the teacher (0)"},
                 {"guidance-from", "T", "a student is guided from this time (0)"},
-                {"guidance-to", "T", "up to this one (1)"},
+                {"guidance-to", "T", "a student is guided up to this time (1)"},
                 {"annealed", "", "the teacher's guidance grows with the token's position"},
-                {"temperature", "X", "of attention in the teacher's unlabelled branch (1)"},
+                {"temperature", "X", "temperature of attention in the teacher's unlabelled branch (1)"},
                 {"no-denoising", "", "leave the noise of its training on the teacher's samples"},
                 {"batch", "N", "samples made at once (the run's evaluate.slice-rows, or all where there are fewer)"},
                 {"precision", "NAME", "float32 or bfloat16 (the run's evaluate.precision)"},
-                {"threads", "N", "a rank (the run's pipeline.threads)"},
+                {"threads", "N", "threads a rank (the run's pipeline.threads)"},
                 {"device", "NAME", "auto, cpu or cuda (the run's pipeline.device)"}},
       .takes_keys = false,
       .notes =
@@ -191,8 +192,7 @@ nlohmann::json facts_of(const std::vector<std::string>& words, const Config& con
   nlohmann::json facts = {{"program version", COUPLET_VERSION},
                           {"command line", words},
                           {"device", resolve_device(config.pipeline.device)}};
-  for (const Option& option : options())
-    if (option.kind == OptionKind::result) facts[option.key] = value_text(config, option.key);
+  facts.update(nlohmann::json(result_facts(config)));
   return facts;
 }
 

@@ -35,7 +35,7 @@ CommandSyntax score_syntax() {
                     {"held-out", "PATH",
                      "images of the reference's kind that nothing was trained on, to tell memorisation"},
                     {"pairwise-images", "N",
-                     "of each set, compared one by one, in memory; 0: Fréchet distance alone (10000)"},
+                     "images of each set that are compared one by one, in memory; 0: Fréchet distance alone (10000)"},
                     {"paired", "", "sample i is to be image i of the reference: PSNR and SSIM"},
                     {"nearest", "K", "the K images of the reference nearest to each sample, by pixels"},
                     {"json", "", "print one JSON object"},
@@ -79,6 +79,9 @@ std::unique_ptr<FeatureNetwork> open_network(const CommandLine& line, const Imag
   if (!config.evaluate.network.empty())
     return make_feature_network({config.evaluate.network, config.evaluate.network_args}, device);
   const DatasetShape shape = dataset_shape(RowTable(run.train_images(), dataset_format));
+  if (!shape.has_classes())
+    refuse("{} has no network of its own (its data set has fewer than two classes): give --network FILE",
+           run.root().string());
   return make_feature_network(load_classifier(run, config.features, shape, device), network_name(config), device);
 }
 

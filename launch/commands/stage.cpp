@@ -86,11 +86,7 @@ nlohmann::json facts_of(const CommandLine& line, const Config& config) {
       {"program version", COUPLET_VERSION},         {"stage", line.argument()},
       {"couple.shards", line.get("couple.shards")}, {"couple.part", line.get("couple.part")},
       {"couple.finish", line.has("couple.finish")}, {"device", resolve_device(config.pipeline.device)}};
-  for (const Option& option : options())
-    if (option.kind == OptionKind::result) facts[option.key] = value_text(config, option.key);
-  facts["student.compare"] = config.compare;
-  for (const auto& [student, keys] : config.student_sections)
-    for (const auto& [key, text] : keys) facts[fmt::format("student.{}.{}", student, key)] = text;
+  facts.update(nlohmann::json(result_facts(config)));
   return facts;
 }
 

@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <map>
 #include <regex>
+#include <utility>
 
 namespace couplet {
 
@@ -47,7 +48,8 @@ CommandSyntax submit_syntax() {
       .flags = {{"run-dir", "DIR", "where everything of the run is kept; on a file system that all nodes share"},
                 {"config", "FILE", "INI file; without it the run's own config.ini, if there is one"},
                 {"slurm.profile", "FILE", "what the cluster wants (slurm/*.ini), see below"},
-                {"dry-run", "", "print plan, reasons and scripts; needs no Slurm and writes nothing"},
+                {"dry-run", "",
+                 "print plan, reasons and scripts; needs no Slurm, writes no more than RUN/file-hashes.json"},
                 {"replace", "", "cancel this run's jobs that wait or run, and take over when they are gone"},
                 redo_flag()},
       .takes_keys = true,
@@ -63,7 +65,7 @@ struct SkippedStage {
   std::string name, reason;
 };
 
-/// What is to be submitted, checked.
+/// What is to be submitted, checked, with the scripts: whatever is refused is refused before anything is changed.
 struct Plan {
   Config config;
   RunDirectory run;
@@ -72,7 +74,6 @@ struct Plan {
   std::vector<StageNode> redone;
   std::vector<StageJob> jobs;
   std::vector<SkippedStage> skipped;
-  std::string job_template;
 
   SlurmFiles files() const { return SlurmFiles(run); }
   RunView view() const { return {config, run, graph}; }
@@ -82,9 +83,6 @@ struct Plan {
     for (const StageJob& other : jobs)
       if (job.node.runs_after(other.node.name)) names.push_back(other.node.name);
     return names;
-  }
-  std::string script(const StageJob& job) const {
-    return job_script(job_template, job, run, std::filesystem::current_path());
   }
 };
 
@@ -102,12 +100,12 @@ Plan make_plan(const CommandLine& line) {
   std::filesystem::path file = line.get("config");
   if (file.empty() && std::filesystem::exists(run.config())) file = run.config();
   refuse_earlier_form(run);
-  Plan plan{resolve_config(file, of_config), run, {}, read_profile(line, of_profile, SlurmFiles(run)), {}, {}, {},
-            read_file(find_job_template())};
+  Plan plan{resolve_config(file, of_config), run, {}, read_profile(line, of_profile, SlurmFiles(run)), {}, {}, {}};
   plan.graph = stage_graph(plan.config, look_at_inputs(plan.config, run));
   plan.redone = nodes_to_redo(line.all("redo"), plan.graph);
   const std::vector<PlannedStage> stages = plan_stages(plan.view(), plan.redone);
   require_stages(stages, plan.view(), 0);
+  const std::string job_template = read_file(find_job_template());
   for (const auto& [node, decision] : stages) {
     if (decision.action == Action::skip) {
       plan.skipped.push_back({node.name, decision.reason});
@@ -115,7 +113,9 @@ Plan make_plan(const CommandLine& line) {
     }
     check_profile(plan.profile, node, plan.config);
     const std::int64_t array = node.table.empty() ? 0 : plan.config.couple.array;
-    plan.jobs.push_back({node, decision.reason, plan.profile.stage(node.kind), array});
+    StageJob job{node, decision.reason, plan.profile.stage(node.kind), array, ""};
+    job.script = job_script(job_template, job, run, std::filesystem::current_path());
+    plan.jobs.push_back(std::move(job));
   }
   return plan;
 }
@@ -154,7 +154,7 @@ void print_estimate(const Plan& plan) {
 
 void print_scripts(const Plan& plan) {
   for (const StageJob& job : plan.jobs)
-    fmt::print("\n==> {} <==\n{}", plan.files().script(job.flat()).string(), plan.script(job));
+    fmt::print("\n==> {} <==\n{}", plan.files().script(job.flat()).string(), job.script);
 }
 
 /// Makes room: no job of this run is left when this returns.
@@ -189,7 +189,7 @@ void publish_run(const Plan& plan) {
   delete_stages(plan.redone, plan.view());
   for (const StageJob& job : plan.jobs) {
     forget(job, files);
-    publish_file(files.script(job.flat()), plan.script(job));
+    publish_file(files.script(job.flat()), job.script);
     std::filesystem::permissions(files.script(job.flat()), std::filesystem::perms::owner_exec,
                                  std::filesystem::perm_options::add);
   }

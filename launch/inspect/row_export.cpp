@@ -7,8 +7,6 @@ namespace couplet {
 
 namespace {
 
-/// Room for an archive's own headers.
-
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }

@@ -1,6 +1,7 @@
 #include "launch/slurm/job_script.h"
 
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <fmt/ranges.h>
 
@@ -16,13 +17,6 @@ namespace {
 
 std::filesystem::path own_program() {
   return std::filesystem::read_symlink("/proc/self/exe");
-}
-
-/// One word for the shell, taken as it is.
-std::string quoted(const std::string& text) {
-  std::string word = "'";
-  for (const char letter : text) word += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
-  return word + "'";
 }
 
 /// One word for the shell in which variables count: the profile's texts hold neither quotes nor backslashes.

@@ -19,6 +19,7 @@ struct StageJob {
   std::string reason;  ///< why it is to be run
   StageProfile profile;
   std::int64_t array = 0;  ///< tasks of a job array; 0: one job
+  std::string script;      ///< the text of its script
 
   std::string flat() const { return flat_name(node.name); }
 };

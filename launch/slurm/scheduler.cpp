@@ -127,9 +127,6 @@ AccountedJob accounted_job(const std::vector<std::string>& fields) {
   job.id = fields[0].substr(0, underscore);
   if (underscore != std::string::npos) job.array_task = fields[0].substr(underscore + 1);
   job.state = fields[1].substr(0, fields[1].find(' '));  // "CANCELLED by 1000"
-  job.exit_code = fields[2];
-  job.nodes = known(fields[3]);
-  job.seconds = static_cast<double>(whole_number(fields[4], 0));
   return job;
 }
 
@@ -174,13 +171,13 @@ std::optional<std::vector<AccountedJob>> Scheduler::accounting(const std::vector
   if (ids.empty()) return jobs;
   const CapturedCommand done =
       run_captured({"sacct", "--noheader", "--parsable2", "--allocations", fmt::format("--delimiter={}", separator),
-                    fmt::format("--jobs={}", fmt::join(ids, ",")), "--format=JobID,State,ExitCode,NodeList,ElapsedRaw"},
+                    fmt::format("--jobs={}", fmt::join(ids, ",")), "--format=JobID,State"},
                    patience_, {"SACCT_"});
   if (done.status != 0 || done.errors.find("disabled") != std::string::npos) {
     why_ = failure_of("sacct", done, patience_);
     return std::nullopt;
   }
-  for (const auto& row : rows(done.output, 5)) jobs.push_back(accounted_job(row));
+  for (const auto& row : rows(done.output, 2)) jobs.push_back(accounted_job(row));
   return jobs;
 }
 
@@ -204,13 +201,6 @@ std::string Scheduler::submit(const std::vector<std::string>& arguments) {
   return id;
 }
 
-bool Scheduler::act(const std::vector<std::string>& words) {
-  why_.clear();
-  const CapturedCommand done = run_captured(words, action_seconds);
-  if (done.status != 0) why_ = failure_of(words.front(), done, action_seconds);
-  return done.status == 0;
-}
-
 bool Scheduler::cancel(const std::vector<std::string>& ids) {
   why_.clear();
   if (ids.empty()) return true;
@@ -223,15 +213,13 @@ bool Scheduler::cancel(const std::vector<std::string>& ids) {
 }
 
 bool Scheduler::signal(const std::string& id, const std::string& signal, SignalTarget target) {
+  why_.clear();
   std::vector<std::string> words{"scancel", "--signal=" + signal};
   if (target == SignalTarget::batch) words.emplace_back("--batch");
-  if (target == SignalTarget::all) words.emplace_back("--full");
   words.push_back(id);
-  return act(words);
-}
-
-bool Scheduler::start_now(const std::string& id) {
-  return act({"scontrol", "update", "JobId=" + id, "StartTime=now"});
+  const CapturedCommand done = run_captured(words, action_seconds);
+  if (done.status != 0) why_ = failure_of("scancel", done, action_seconds);
+  return done.status == 0;
 }
 
 }  // namespace couplet

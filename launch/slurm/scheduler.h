@@ -28,17 +28,13 @@ struct QueuedJob {
 /// A job, or one task of an array, as sacct reports it: the last run of a job that was requeued.
 struct AccountedJob {
   std::string id, array_task;
-  std::string state;      ///< COMPLETED, FAILED, CANCELLED, TIMEOUT, NODE_FAIL, OUT_OF_MEMORY, ...
-  std::string exit_code;  ///< "1:0": status:signal
-  std::string nodes;
-  double seconds = 0;  ///< how long it ran
+  std::string state;  ///< COMPLETED, FAILED, CANCELLED, TIMEOUT, NODE_FAIL, OUT_OF_MEMORY, ...
 };
 
 /// What a signal is sent to.
 enum class SignalTarget {
   steps,  ///< what srun started: the ranks
-  batch,  ///< the job's script
-  all     ///< both
+  batch   ///< the job's script
 };
 
 /// Only `submit` throws because Slurm is not installed, says no or does not answer. After the other calls `why()` says
@@ -71,16 +67,11 @@ public:
   bool cancel(const std::vector<std::string>& ids);
   /// Sends a signal ("USR1") to a job that runs. Returns false if it failed: see `why()`.
   bool signal(const std::string& id, const std::string& signal, SignalTarget target);
-  /// Lets a job that waits after a requeue (about two minutes, BeginTime) start at once. Returns false if it failed:
-  /// see `why()`.
-  bool start_now(const std::string& id);
 
   /// Says in one line why the last call had no answer, or failed; "" if it did not.
   const std::string& why() const { return why_; }
 
 private:
-  bool act(const std::vector<std::string>& words);
-
   double patience_;
   std::vector<QueuedJob> ended_;
   std::string why_;

@@ -32,14 +32,15 @@ public:
   std::filesystem::path lock() const { return root_ / "lock"; }
   std::filesystem::path profile() const { return root_ / "profile.ini"; }
   std::filesystem::path jobs() const { return root_ / "jobs.jsonl"; }
-  // Of a stage or a task of its array, by flat name ("student-nf-0", "coupling-3"):
+  // Of a stage or a task of its array, by flat name ("student-nf-0", "coupling-nf-3"):
   std::filesystem::path script(const std::string& flat) const { return root_ / (flat + ".sh"); }
   std::filesystem::path requeues(const std::string& flat) const { return root_ / (flat + ".requeues"); }
   std::filesystem::path retries(const std::string& flat) const { return root_ / (flat + ".retries"); }
   std::filesystem::path reason(const std::string& flat) const { return root_ / (flat + ".reason"); }
   std::filesystem::path note(const std::string& flat) const { return root_ / (flat + ".note"); }
   std::filesystem::path cancelled(const std::string& flat) const { return root_ / (flat + ".cancelled"); }
-  /// Slurm's pattern for the output: log/slurm-student-nf-0-%j.out; of an array's tasks log/slurm-coupling-%a-%A.out.
+  /// Slurm's pattern for the output: log/slurm-student-nf-0-%j.out; of an array's tasks
+  /// log/slurm-coupling-nf-%a-%A.out.
   std::string output(const std::string& flat, bool array) const {
     return (log_ / ("slurm-" + flat + (array ? "-%a-%A.out" : "-%j.out"))).string();
   }

@@ -93,7 +93,6 @@ void SubmittedJobs::ask(Scheduler& scheduler, const std::function<bool(const std
   for (const auto& [stage, view] : views_)
     if (unfinished(stage)) ids.push_back(view.submitted.job);
   if (ids.empty()) return;
-  asked_ = true;
   if (!scheduler.installed()) {
     silence_ = "Slurm is not installed here";
     return;

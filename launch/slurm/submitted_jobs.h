@@ -28,7 +28,6 @@ struct StageJobView {
   std::optional<JobEnd> end;               ///< what the job's script left, or that of a task that is over
   std::int64_t requeues = 0, retries = 0;  ///< over all tasks
 
-  bool over() const { return answered && queued.empty(); }
   /// "123" or "123_[0-7]"
   std::string name() const;
   /// The nodes of the jobs that run: "n1" or "n[1-2],n7"
@@ -46,9 +45,6 @@ public:
   const StageJobView* of(const std::string& stage) const;
   /// Returns the stage for which a job was submitted; "" if there is none.
   std::string stage_of(const std::string& job) const;
-  bool empty() const { return views_.empty(); }
-
-  bool asked() const { return asked_; }
   /// Says why Slurm could not be asked, or did not answer; "" if it answered, or nobody wanted to know.
   const std::string& silence() const { return silence_; }
 
@@ -57,7 +53,6 @@ private:
 
   std::map<std::string, StageJobView> views_;
   std::map<std::string, std::string> stages_;  ///< of all submissions, by job id
-  bool asked_ = false;
   std::string silence_;
 };
 

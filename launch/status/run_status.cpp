@@ -20,7 +20,7 @@ namespace {
 std::string last_line_of(const fs::path& log, const StageNode& node) {
   const std::vector<std::string> lines = last_lines(log);
   if (lines.empty()) return "";
-  const std::string name = (node.kind == "couple" ? log.stem().string() : node.name) + ": ";
+  const std::string name = (node.table.empty() ? node.name : log.stem().string()) + ": ";
   std::string last = lines.back();
   while (last.starts_with(name)) last.erase(0, name.size());
   return last;
@@ -85,15 +85,15 @@ StageFacts Gathering::facts_of(const StageNode& node) const {
                    .failure = {},
                    .log = newest_log(run_, node),
                    .timeout = opened_.config.pipeline.timeout};
-  if (facts.holder.empty() && node.kind == "couple") facts.holder = FileLock::holder(run_.parts_lock(node.name));
+  if (facts.holder.empty() && !node.table.empty()) facts.holder = FileLock::holder(run_.parts_lock(node.name));
   if (facts.record) facts.current = facts.record->fingerprint == node.fingerprint;
   if (facts.record) facts.missing = missing_of(node, *facts.record);
   if (facts.record) facts.work = kind_of(node).progress(node, opened_.view());
   for (const auto& [name, ranks] : heartbeats_)
     if (is_heartbeat_name_of(name, node)) facts.heartbeats[name] = {ranks};
   // The name of a kind stands for whichever of its stages is at work.
-  if (node.kind != "couple" && facts.heartbeats.size() > 1) facts.heartbeats.erase(node.kind);
-  if (facts.holder.empty() && node.kind != "couple" && node.kind != node.name) facts.heartbeats.erase(node.kind);
+  if (node.table.empty() && facts.heartbeats.size() > 1) facts.heartbeats.erase(node.kind);
+  if (facts.holder.empty() && node.table.empty() && node.kind != node.name) facts.heartbeats.erase(node.kind);
   if (facts.job && is_unfinished(node.name)) facts.outputs = submission_outputs(run_, facts.job->submitted);
   facts.last_line = last_line_of(facts.log, node);
   facts.failure = last_failure(run_, node);
@@ -135,11 +135,6 @@ RunStatus Gathering::status() const {
 bool RunStatus::at_rest() const {
   return holder.empty() &&
          std::ranges::none_of(stages, [](const StageOverview& stage) { return is_under_way(stage.explained.status); });
-}
-
-bool RunStatus::is_complete() const {
-  return std::ranges::all_of(
-      stages, [](const StageOverview& stage) { return stage.explained.status == StageStatus::complete; });
 }
 
 RunStatus run_status(const RunDirectory& run, Scheduler* scheduler) {

@@ -49,7 +49,7 @@ Speaker speaker_of(const std::string& line, const StageNode& node) {
 
 /// What rank 0 of the stage, or of each part of it, said; oldest first.
 std::vector<fs::path> own_logs(const RunDirectory& run, const StageNode& node) {
-  if (node.kind != "couple") {
+  if (node.table.empty()) {
     const fs::path log = run.stage_log(node.name);
     return fs::exists(log) ? std::vector{log} : std::vector<fs::path>{};
   }

@@ -69,6 +69,7 @@ struct CouplingKind {
   std::string table;  ///< name of the coupling table that it reads; "": it reads the data set
   /// The table holds what the teacher makes of every image: the student can be held against the teacher itself.
   bool table_of_teacher = false;
+  bool is_baseline = false;  ///< reports show its students first, and hold the others against them
   std::unique_ptr<Coupling> (*make)(const CouplingSources& sources) = nullptr;
 
   bool has_table() const { return !table.empty(); }
@@ -77,5 +78,7 @@ struct CouplingKind {
 const std::vector<CouplingKind>& coupling_kinds();
 /// An unknown name is refused with the nearest.
 const CouplingKind& find_coupling(const std::string& name);
+/// True of the name of a baseline; false of a name that is unknown, as in the results of another program.
+bool is_baseline(const std::string& name);
 
 }  // namespace couplet

@@ -2,6 +2,8 @@
 #include "method/registry.h"
 #include "method/couplings/coupling.h"
 
+#include <algorithm>
+
 namespace couplet {
 
 #define MEMBER(name) CouplingKind name##_coupling();
@@ -19,6 +21,11 @@ const std::vector<CouplingKind>& coupling_kinds() {
 
 const CouplingKind& find_coupling(const std::string& name) {
   return find_kind(coupling_kinds(), name, "coupling");
+}
+
+bool is_baseline(const std::string& name) {
+  const auto found = std::ranges::find(coupling_kinds(), name, &CouplingKind::name);
+  return found != coupling_kinds().end() && found->is_baseline;
 }
 
 }  // namespace couplet

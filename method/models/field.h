@@ -19,13 +19,14 @@ namespace couplet {
 /// What a field is made from: the data set's sizes and those of [student]. A field may leave some of the latter unused.
 struct FieldOptions {
   std::int64_t image_channels = 1;
-  std::int64_t image_size = 28;
+  std::int64_t image_size = 28;   ///< 0: not known yet, in `check`
   std::int64_t num_classes = 10;  ///< labels are 0 … num_classes - 1
   std::int64_t patch = 4;         ///< pixels
   std::int64_t channels = 96;
   std::int64_t depth = 4;
   std::int64_t heads = 4;
-  bool recompute = false;  ///< layers are computed again in the backward pass instead of kept
+  bool recompute = false;           ///< layers are computed again in the backward pass instead of kept
+  std::string section = "student";  ///< what messages call the keys by
 };
 
 class Field : public torch::nn::Module {
@@ -52,7 +53,8 @@ at::Tensor guided_output(Field& field, const at::Tensor& x, const at::Tensor& t,
 struct FieldKind {
   std::string name;
   std::string help;  ///< one line
-  /// Refuses sizes that do not fit together, naming the configuration keys.
+  /// Refuses sizes that do not fit together, naming the configuration keys: when the configuration is read, and again
+  /// when the size of the images is known.
   void (*check)(const FieldOptions& options) = nullptr;
   /// A field with its initial weights, a function of options and seed. May seed torch's global generator.
   std::shared_ptr<Field> (*make)(const FieldOptions& options, std::uint64_t seed) = nullptr;

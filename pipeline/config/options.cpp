@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -293,6 +294,15 @@ std::string value_text(const StudentConfig& student, const std::string& key) {
   Config config;
   config.student = student;
   return value_text(config, key);
+}
+
+std::map<std::string, std::string> result_facts(const Config& config) {
+  std::map<std::string, std::string> facts{{compare_key, value_text(config, compare_key)}};
+  for (const Option& option : options())
+    if (option.kind == OptionKind::result) facts[option.key] = value_text(config, option.key);
+  for (const auto& [student, keys] : config.student_sections)
+    for (const auto& [key, text] : keys) facts[fmt::format("{}.{}.{}", student_section, student, key)] = text;
+  return facts;
 }
 
 std::string to_ini(const Config& config, bool brief, const std::filesystem::path& folder) {

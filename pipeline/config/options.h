@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -88,6 +89,9 @@ StudentConfig student_config(const Config& config, const std::string& name);
 std::string value_text(const Config& config, const std::string& key);
 /// The same of a student's configuration, for a key of [student].
 std::string value_text(const StudentConfig& student, const std::string& key);
+/// What decides results, by name: every result option, student.compare and the keys of the students' own sections.
+/// Ranks that work together must have the same.
+std::map<std::string, std::string> result_facts(const Config& config);
 /// The whole configuration as an INI file that reads back equal, with each key's help as a comment unless `brief`.
 /// Paths below `folder`, where the file is to lie, are written relative to it, so that both can be moved together.
 std::string to_ini(const Config& config, bool brief = false, const std::filesystem::path& folder = {});

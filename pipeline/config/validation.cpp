@@ -25,12 +25,6 @@ std::string powers_up_to(std::int64_t last) {
   return text;
 }
 
-/// The multiples of `unit` on both sides of `value`.
-std::string nearest_multiples(std::int64_t value, std::int64_t unit) {
-  const std::int64_t below = value / unit * unit;
-  return below == 0 ? fmt::format("{}", unit) : fmt::format("{} or {}", below, below + unit);
-}
-
 void require_multiple(const std::string& key, std::int64_t value, const std::string& of_key, std::int64_t of) {
   if (value % of != 0)
     refuse("{} = {} is not a multiple of {} = {}; the nearest valid: {}", key, value, of_key, of,
@@ -101,19 +95,16 @@ void check_evaluate(const EvaluateConfig& evaluate) {
   check_guidance(evaluate);
 }
 
-/// What a student's keys are called in messages: by its own section where it has one.
-std::string section_of(const Config& config, const std::string& student) {
-  return config.student_sections.contains(student) ? "student." + student : "student";
+StudentCheck& student_check() {
+  static StudentCheck check;
+  return check;
 }
 
 void check_student(const Config& config, const std::string& name) {
   const StudentConfig student = student_config(config, name);
-  const std::string section = section_of(config, name);
+  const std::string section = section_of_student(config, name);
   check_training(section, student.training, config.pipeline);
-  require_multiple(section + ".channels", student.channels, section + ".heads", student.heads);
-  if (student.channels % 4 != 0)
-    refuse("{}.channels = {} is not a multiple of 4, which the sine and cosine positions need; the nearest valid: {}",
-           section, student.channels, nearest_multiples(student.channels, 4));
+  if (student_check()) student_check()(student, section);
   require_distinct(section + ".seeds", student.seeds);
   for (const double rate : config.evaluate.ema)
     if (rate != 0 && std::ranges::find(student.training.ema, rate) == student.training.ema.end())
@@ -122,6 +113,14 @@ void check_student(const Config& config, const std::string& name) {
 }
 
 }  // namespace
+
+void offer_student_check(StudentCheck check) {
+  student_check() = std::move(check);
+}
+
+std::string section_of_student(const Config& config, const std::string& student) {
+  return config.student_sections.contains(student) ? "student." + student : "student";
+}
 
 void require_slices(const PipelineConfig& pipeline, std::int64_t ranks) {
   if (!pipeline.reproducible) return;
@@ -183,7 +182,7 @@ void validate_ranks(const Config& config, std::int64_t ranks, const std::string&
   };
   if (kind == "features") check(kind, config.features.training);
   if (kind == "teacher") check(kind, config.teacher.training);
-  if (kind == "student") check(section_of(config, student), student_config(config, student).training);
+  if (kind == "student") check(section_of_student(config, student), student_config(config, student).training);
 }
 
 }  // namespace couplet

@@ -4,12 +4,19 @@
 #include "pipeline/config/config.h"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace couplet {
 
 /// What keys must fulfil together; refused naming the keys and the nearest valid values.
 void validate(const Config& config);
+/// What the sizes of a student must fulfil, which only its field knows; `section` is what messages call its keys by.
+using StudentCheck = std::function<void(const StudentConfig& student, const std::string& section)>;
+/// Makes `validate` ask that, too. Called once, before any configuration is read.
+void offer_student_check(StudentCheck check);
+/// What a student's keys are called by in messages: its own section where it has one.
+std::string section_of_student(const Config& config, const std::string& student);
 /// The global batch of a stage that trains must divide by the number of ranks. `kind`: of the stage, "teacher";
 /// `student`: the name of the one that it trains.
 void validate_ranks(const Config& config, std::int64_t ranks, const std::string& kind, const std::string& student = "");

@@ -32,7 +32,7 @@ void close_end_note();
 /// The failure that ended a stage: one JSON object in a file of its own.
 struct RankFailure {
   double time = 0;    ///< Unix time, by the rank's host
-  std::string stage;  ///< that the rank worked on ("student/nf-0", "coupling-3"); "" if it had not begun one
+  std::string stage;  ///< that the rank worked on ("student/nf-0", "coupling-nf-3"); "" if it had not begun one
   int rank = 0;
   std::string host;
   std::string message;  ///< what the user reads, rank included

@@ -42,18 +42,12 @@ private:
   void add(const StageContext& context, const RowTable& images, const CouplingRows& rows, Purpose purpose,
            const std::string& split, const std::string& teacher) {
     const Config& config = context.config;
-    const nlohmann::json provenance{{"kind", "nf"},
-                                    {"teacher", teacher},
-                                    {"dataset", images.content_hash()},
-                                    {"split", split},
-                                    {"noise", config.teacher.noise},
-                                    {"noise_std", config.teacher.noise_std},
-                                    {"seed", config.pipeline.seed},
-                                    {"flips", rows.flips},
-                                    {"replicates", rows.replicates},
-                                    {"slice_rows", config.couple.slice_rows},
-                                    {"precision", config.couple.precision},
-                                    {"round_trip", config.couple.round_trip}};
+    const nlohmann::json provenance{{"kind", context.node.table},           {"teacher", teacher},
+                                    {"dataset", images.content_hash()},     {"split", split},
+                                    {"noise", config.teacher.noise},        {"noise_std", config.teacher.noise_std},
+                                    {"seed", config.pipeline.seed},         {"flips", rows.flips},
+                                    {"replicates", rows.replicates},        {"slice_rows", config.couple.slice_rows},
+                                    {"precision", config.couple.precision}, {"round_trip", config.couple.round_trip}};
     tables.push_back({images, rows, purpose, context.run.table(context.node.table, split), split, provenance,
                       config.couple.block_rows, ShardPlan{rows.rows(), config.couple.shard_rows},
                       coupling_columns(shape, parse_element_type(config.couple.noise_type)), shape.codec});

@@ -11,6 +11,7 @@
 #include "stages/evaluate/likelihood_scores.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/score_requests.h"
+#include "stages/results/field_setting.h"
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 
@@ -120,8 +121,8 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
   const SampleScore score = sample_student(evaluation, request);
   const bool is_pictured = !sampling.table.empty() || sampling.seed == evaluation.config().sampling_seeds[0];
   if (context.communicator.is_root() && is_pictured)
-    publish_sheet(context.run.pictures() / fmt::format("{}-{}-{}.png", evaluation.model_name(), request.key.noise,
-                                                       sampling.file_name(evaluation.student().training.ema[0])),
+    publish_sheet(context.run.pictures() / sheet_name(evaluation.model_name(), request.key.noise, sampling.integration,
+                                                      sampling.field, evaluation.student()),
                   score.pictures);
   if (shows_nearest) show_nearest(evaluation, score);
   ScoreKey key = request.key;

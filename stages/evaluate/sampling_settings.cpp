@@ -1,7 +1,5 @@
 #include "stages/evaluate/sampling_settings.h"
 
-#include <fmt/format.h>
-
 #include <cstddef>
 
 namespace couplet {
@@ -27,27 +25,6 @@ std::vector<Integration> integrations(const EvaluateConfig& config) {
 }
 
 }  // namespace
-
-std::string SamplingSetting::file_name(double first_ema) const {
-  std::string name = "dopri5";
-  if (!integration.adaptive()) {
-    const std::string grid = integration.grid.find(' ') == std::string::npos ? integration.grid : "times";
-    name = fmt::format("{}-{}-nfe-{:02d}", integration.name(), grid, integration.nfe());
-  }
-  if (field.guidance.scale != 1) name += fmt::format("-guidance-{}", field.guidance.scale);
-  if (field.ema != first_ema) name += fmt::format("-ema-{}", field.ema);
-  return name;
-}
-
-std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student) {
-  std::vector<double> rates = config.ema;
-  if (rates.empty()) rates.push_back(student.training.ema.front());
-  std::vector<FieldSetting> all;
-  for (const double rate : rates)
-    for (const double scale : config.guidance)
-      all.push_back({rate, scale == 1 ? Guidance{} : Guidance{scale, config.guidance_from, config.guidance_to}});
-  return all;
-}
 
 std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, const StudentConfig& student,
                                                const std::string& table) {

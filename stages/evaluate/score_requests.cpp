@@ -15,11 +15,14 @@ using Names = std::vector<std::string>;
 /// What the figures of sampled images depend on.
 const Names of_samples{"evaluate.network",    "evaluate.network-args",    "evaluate.reference", "evaluate.samples",
                        "evaluate.slice-rows", "evaluate.pairwise-images", "evaluate.precision"};
-const Names of_teacher_samples{"evaluate.teacher-annealed", "evaluate.teacher-temperature"};
-const Names of_paths{"evaluate.curvature-samples", "evaluate.slice-rows", "evaluate.precision"};
-const Names of_pairing{"evaluate.pairing-rows", "evaluate.slice-rows", "evaluate.precision"};
+const Names of_teacher_samples{"evaluate.teacher-guidance", "evaluate.teacher-annealed",
+                               "evaluate.teacher-temperature"};
+const Names of_guidance{"evaluate.guidance-from", "evaluate.guidance-to"};
+const Names of_paths{"evaluate.curvature-samples", "evaluate.curvature-steps", "evaluate.slice-rows",
+                     "evaluate.precision"};
+const Names of_pairing{"evaluate.pairing-rows", "evaluate.pairing-nfe", "evaluate.slice-rows", "evaluate.precision"};
 const Names of_likelihood{"pipeline.seed", "evaluate.likelihood-rows", "evaluate.slice-rows"};
-const Names of_student_likelihood{"evaluate.likelihood-probes"};
+const Names of_student_likelihood{"evaluate.likelihood-probes", "evaluate.atol", "evaluate.rtol"};
 
 Names operator+(Names names, const Names& others) {
   names.insert(names.end(), others.begin(), others.end());
@@ -61,7 +64,7 @@ void Requests::add(Measurement measurement, const ScoreKey& key, const Names& na
   ScoreRequest request;
   request.measurement = measurement;
   request.key = key;
-  request.with = with(names);
+  request.with = with(key.model == "student" && key.guidance != 1 ? names + of_guidance : names);
   request.last_metric = last_metric;
   all_.push_back(std::move(request));
 }

@@ -38,6 +38,8 @@ void report(StageContext& context) {
   const RunView view = context.view();
   if (current_results(view).is_null())
     fail("{}: there are no scores to report; run the evaluate stages first", context.run.results().string());
+  // A score that is added from here on is news.
+  const std::string shown = contents(view);
   publish_results(view);
   RunReport run = read_run_report(view);
   const fs::path folder = context.run.report().parent_path();
@@ -47,7 +49,7 @@ void report(StageContext& context) {
   publish_file(context.run.report_data(), report_json(page));
   const std::string html = report_html(page);
   publish_file(context.run.report(), html);
-  note_contents(context.node, view);
+  publish_file(made_of_path(context.node, view), shown);
   say("report: {} ({:.1f} MB)", context.run.report().string(), static_cast<double>(html.size()) / 1e6);
 }
 
@@ -56,6 +58,8 @@ void note_contents(const StageNode& node, const RunView& view) {
 }
 
 std::string report_news(const StageNode& node, const RunView& view) {
+  for (const fs::path& published : {view.run.report(), view.run.report_data(), view.run.results()})
+    if (!fs::exists(published)) return published.filename().string() + " is not there";
   const fs::path path = made_of_path(node, view);
   return fs::exists(path) && read_file(path) == contents(view) ? "" : "what it shows has changed";
 }

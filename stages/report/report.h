@@ -15,7 +15,8 @@ void report(StageContext& context);
 
 /// Notes that the report shows the run as it is now.
 void note_contents(const StageNode& node, const RunView& view);
-/// Why a report that is there is not of the run as it is: "" if it is.
+/// Why a finished report is to be made anew: a file of it is gone, or shows something else than the run as it is; "" if
+/// there is no reason.
 std::string report_news(const StageNode& node, const RunView& view);
 /// A report is made anew when anything is that it shows.
 void forget_report(const StageNode& node, const RunView& view, const std::vector<std::string>& others);

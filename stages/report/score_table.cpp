@@ -80,7 +80,7 @@ std::vector<std::string> layout(const std::vector<Row>& rows, const std::vector<
   return lines;
 }
 
-/// Behind the most scored of all scores.
+/// Counts the samples behind the score that has the most of them.
 std::int64_t samples_behind(const Scores& scores) {
   std::int64_t samples = 0;
   for (const ScoreCurve& curve : scores.curves)

@@ -8,10 +8,10 @@
 
 namespace couplet {
 
-/// Rows: couplings, those from held-out table z, ratios to the baseline, class accuracy; columns: NFE, each cell the
-/// best of the solvers and grids scored there. Below: teacher, real split, crossing, prior mismatch, curvature, pairing
-/// fidelity. Parts that are not there (an unfinished run) are left out. A file that cannot be read or is no JSON is an
-/// error that names it.
+/// Rows are students, those from held-out table z, ratios to the baseline, class accuracy; columns are NFE, each cell
+/// the best of the solvers and grids scored there. Below stand teacher, held-out images, crossing, prior mismatch,
+/// curvature, pairing fidelity. Parts that are not there (an unfinished run) are left out. A file that cannot be read
+/// or is no JSON is an error that names it.
 std::string score_table(const std::filesystem::path& results_json);
 std::string score_table(const Scores& scores);
 

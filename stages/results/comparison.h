@@ -33,7 +33,7 @@ struct Comparison {
   std::vector<std::int64_t> unclear() const;
   /// The NFE of the largest ratio; 0 without any.
   std::int64_t best() const;
-  /// The same scores at every NFE compared.
+  /// True if both score the same at every NFE compared.
   bool level() const { return !ratio.empty() && won().empty() && lost().empty(); }
 };
 

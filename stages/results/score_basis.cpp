@@ -3,7 +3,6 @@
 #include "pipeline/tensor/weights.h"
 #include "stages/results/score_record.h"
 #include "storage/error.h"
-#include "storage/files/hash.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/table_manifest.h"
 
@@ -18,10 +17,9 @@ std::string classifier_hash(const RunDirectory& run) {
   return std::filesystem::exists(run.classifier()) ? tensors_hash(read_tensors(run.classifier())) : "";
 }
 
-std::string reference_hash(const Config& config) {
-  const std::string& file = config.evaluate.reference;
-  if (file.empty()) return "training images";
-  return std::filesystem::exists(file) ? hash_file(file) : file;
+std::string reference_of(const ScoreRecord& record, const Config& config) {
+  const std::string hash = record.reference_hash();
+  return hash.empty() && config.evaluate.reference.empty() ? "training images" : hash;
 }
 
 std::string side(const std::set<std::string>& values) {
@@ -35,10 +33,10 @@ ScoreBasis score_basis(const std::string& name, const RunDirectory& run, const C
   ScoreBasis basis;
   basis.run = name;
   basis.dataset = table_hash(run.train_images());
-  basis.reference = reference_hash(config);
   for (const ScoreRecord& record : read_records(results)) {
     if (record.metric != "frechet_distance") continue;
     basis.network.insert(record.network_hash.empty() ? classifier_hash(run) : record.network_hash);
+    basis.reference.insert(reference_of(record, config));
     // Results from before the resize was recorded are the classifier's, which has none.
     basis.resize.insert(record.resize.empty() ? "none" : record.resize);
     if (record.model == "student" && record.noise == "fresh") basis.samples.insert(record.samples);
@@ -52,9 +50,10 @@ std::string difference(const ScoreBasis& a, const ScoreBasis& b) {
                        of_b.empty() ? "not known" : of_b);
   };
   if (a.dataset.empty() || a.dataset != b.dataset) return differ("the data set", a.dataset, b.dataset);
-  if (a.reference != b.reference) return differ("evaluate.reference", a.reference, b.reference);
   // A run without scores has nothing that could be mixed.
   if (a.network.empty() || b.network.empty()) return "";
+  if (a.reference.contains("") || a.reference != b.reference)
+    return differ("evaluate.reference", side(a.reference), side(b.reference));
   if (a.network.contains("") || a.network != b.network)
     return differ("the network's hash", side(a.network), side(b.network));
   if (a.resize != b.resize) return differ("the network's resize", side(a.resize), side(b.resize));

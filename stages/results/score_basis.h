@@ -16,8 +16,8 @@ struct ScoreBasis {
   std::string dataset;            ///< content hash of the training images
   std::set<std::string> network;  ///< content hashes of the networks of its scores
   std::set<std::string> resize;
-  std::set<std::int64_t> samples;  ///< behind a score of a student's fresh noise
-  std::string reference;           ///< hash of evaluate.reference's file; "training images" without one
+  std::set<std::int64_t> samples;   ///< behind a score of a student's fresh noise
+  std::set<std::string> reference;  ///< hashes of evaluate.reference's file; "training images" without one
 };
 
 /// Scores that do not say their network's hash are by the built-in classifier of the run, whose file is hashed instead.

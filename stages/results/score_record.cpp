@@ -191,7 +191,13 @@ nlohmann::json current_results(const RunView& view) {
 }
 
 void publish_results(const RunView& view) {
-  publish_records(view.run.results(), current_results(view)["records"]);
+  const nlohmann::json results = current_results(view);
+  if (!results.is_null()) publish_records(view.run.results(), results["records"]);
+}
+
+std::string ScoreRecord::reference_hash() const {
+  const auto found = made_with.find("evaluate.reference");
+  return found != made_with.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 std::vector<ScoreRecord> read_records(const nlohmann::json& results, const std::string& run) {

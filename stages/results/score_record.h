@@ -45,8 +45,9 @@ struct ScoreNetwork {
   std::string name = {}, hash = {}, resize = {};
 };
 
-/// The records of one node, kept after every score so that an interrupted evaluation goes on where it was. What is
-/// asked for decides which are shown, not which are kept: a score that was made stays.
+/// The records of one node, kept after every score so that an interrupted evaluation goes on where it was. A score that
+/// was made stays, and is shown while what it was made with holds (`current_results`), also when it is no longer asked
+/// for: an NFE that was taken off the list.
 class Records {
 public:
   /// Reads what an earlier attempt left in `directory`/records.json.
@@ -78,10 +79,10 @@ MadeWith settings_now(const StageNode& node, const StageGraph& graph);
 /// The records of all evaluations of the graph, in its order, that were made with what holds now. Null where no
 /// evaluation has left any.
 nlohmann::json current_results(const RunView& view);
-/// Publishes them as RUN/evaluate/results.json.
+/// Publishes them as RUN/evaluate/results.json, unless there are none to publish.
 void publish_results(const RunView& view);
 
-/// One score. Fields that do not apply to it are empty, 0 or -1.
+/// One score as it is read again. Fields that do not apply to it are empty, 0 or -1.
 struct ScoreRecord {
   std::string run;       ///< of several that are shown together; empty where there is one
   std::string model;     ///< "teacher", "student", "real"
@@ -113,6 +114,8 @@ struct ScoreRecord {
 
   /// The solver takes as many evaluations as its tolerances ask for: the NFE is no part of the setting.
   bool adaptive() const { return atol > 0 || rtol > 0; }
+  /// The hash of the file that was `evaluate.reference`; empty without such a file, and where it was not recorded.
+  std::string reference_hash() const;
 };
 
 /// The records of a results.json object, those without a finite value too (as NaN). A value that has another type than

@@ -79,10 +79,10 @@ struct Scores {
   /// The curve of a student from fresh noise that `like` is fairly set against: with its guidance and its EMA rate, or,
   /// where the student was not scored with these, its first one; nothing if there is none.
   const ScoreCurve* counterpart(const std::string& student, const std::string& run, const ScoreCurve& like) const;
-  /// The same student, weights and guidance from other noise; nothing if there is none.
+  /// Finds the same student, weights and guidance from other noise; nothing if there is none.
   const ScoreCurve* from_noise(const std::string& noise, const ScoreCurve& curve) const;
-  /// Over the records that `wanted` accepts (one a training and sampling seed; of several the last counts); nothing if
-  /// there are none.
+  /// Sums up the records that `wanted` accepts (one a training and sampling seed; of several the last counts); nothing
+  /// if there are none.
   std::optional<ScoreSummary> summary(const std::function<bool(const ScoreRecord&)>& wanted) const;
   /// A metric of the curve's students, whatever the setting.
   std::optional<ScoreSummary> of_curve(const ScoreCurve& curve, const std::string& metric,
@@ -99,9 +99,9 @@ struct RunResults {
   nlohmann::json results;
 };
 
-/// Of one run; curves and levels carry no run's name.
+/// Reads the scores of one run; curves and levels carry no run's name.
 Scores read_scores(const nlohmann::json& results);
-/// Of several, which are told apart by their names.
+/// Reads those of several runs, which are told apart by their names.
 Scores read_all_scores(const std::vector<RunResults>& runs);
 
 /// "15.8 ± 0.3" over training seeds, "15.8 ± 0.3 [0.1]" over sampling seeds besides, "15.8 [0.1]" over those alone.
@@ -112,7 +112,7 @@ std::string setting_text(const ScoreSummary& score);
 /// ", EMA 0.9999", ", raw weights"; empty where the rate was not recorded. It follows a model's name.
 std::string ema_text(double rate);
 
-/// Over how many seeds the scores of the curves are spread: the most that any of them has.
+/// Counts the seeds over which the scores of the curves are spread: the most that any of them has.
 struct SeedCounts {
   std::int64_t training = 1, sampling = 1;
 };

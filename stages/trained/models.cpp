@@ -95,8 +95,9 @@ TarFlow load_teacher(const std::filesystem::path& weights, const TeacherConfig& 
   return with_weights(make_tarflow(teacher_options(config, shape), 0), weights, device);
 }
 
-FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape) {
+FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape, const std::string& section) {
   FieldOptions options;
+  options.section = section;
   options.image_channels = shape.channels;
   options.image_size = shape.size;
   options.patch = config.patch;
@@ -107,6 +108,10 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
   options.recompute = config.training.checkpoint_activations;
   find_field(config.field).check(options);
   return options;
+}
+
+void check_student_options(const StudentConfig& config, const std::string& section) {
+  student_options(config, {.channels = 1, .size = 0, .classes = 0, .class_counts = {}}, section);
 }
 
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config) {

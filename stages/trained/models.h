@@ -46,8 +46,12 @@ std::filesystem::path weights_file(const std::filesystem::path& directory, const
 TarFlow load_teacher(const std::filesystem::path& weights, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device);
 
-/// Checked by the field that the configuration names.
-FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape);
+/// What a student's field is made from. The field that the configuration names checks it; messages call its keys by
+/// `section`.
+FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape,
+                             const std::string& section = "student");
+/// The check of it before the data set is known, for `offer_student_check`.
+void check_student_options(const StudentConfig& config, const std::string& section);
 /// The objective of a student, along its path.
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.

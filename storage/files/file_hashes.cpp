@@ -10,15 +10,19 @@
 
 namespace couplet {
 
-FileHashes::FileHashes(std::filesystem::path cache) : cache_(std::move(cache)) {
-  if (!std::filesystem::exists(cache_)) return;
+FileHashes::FileHashes(std::filesystem::path cache) : cache_(std::move(cache)), known_(read(cache_)) {}
+
+FileHashes::Hashes FileHashes::read(const std::filesystem::path& cache) {
+  if (!std::filesystem::exists(cache)) return {};
   try {
-    const auto json = nlohmann::json::parse(read_file(cache_));
+    Hashes hashes;
+    const auto json = nlohmann::json::parse(read_file(cache));
     for (const auto& [path, entry] : json.at("files").items())
-      known_[path] = {entry.at("size").get<std::uint64_t>(), entry.at("changed").get<std::int64_t>(),
+      hashes[path] = {entry.at("size").get<std::uint64_t>(), entry.at("changed").get<std::int64_t>(),
                       entry.at("hash").get<std::string>()};
+    return hashes;
   } catch (const std::exception&) {
-    known_.clear();  // it only saves time
+    return {};  // of files that are there it only saves time
   }
 }
 
@@ -31,9 +35,10 @@ std::string FileHashes::of(const std::filesystem::path& file) {
   const std::uint64_t size = std::filesystem::file_size(path);
   const std::int64_t time = changed.time_since_epoch().count();
   if (found != known_.end() && found->second.size == size && found->second.changed == time) return found->second.hash;
-  known_[path] = {size, time, hash_file(path)};
-  learnt_ = true;
-  return known_[path].hash;
+  const Known now{size, time, hash_file(path)};
+  known_[path] = now;
+  learnt_[path] = now;
+  return now.hash;
 }
 
 std::string FileHashes::of(const std::vector<std::filesystem::path>& files) {
@@ -47,9 +52,11 @@ std::string FileHashes::of(const std::vector<std::filesystem::path>& files) {
 }
 
 void FileHashes::keep() const {
-  if (!learnt_) return;
+  if (learnt_.empty()) return;
+  Hashes all = learnt_;
+  all.merge(read(cache_));  // keeps what was learnt here
   nlohmann::json files = nlohmann::json::object();
-  for (const auto& [path, known] : known_)
+  for (const auto& [path, known] : all)
     files[path] = {{"size", known.size}, {"changed", known.changed}, {"hash", known.hash}};
   try {
     publish_file(cache_, nlohmann::json{{"files", files}}.dump(1) + "\n");

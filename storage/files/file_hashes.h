@@ -11,8 +11,8 @@
 namespace couplet {
 
 /// Keeps the hashes known so far in a JSON file. Where that is absent, damaged or in a folder that cannot be written,
-/// files are read again. A change that leaves a file's size and its time of change to the nanosecond as they were is
-/// not noticed.
+/// files are read again, and one that is gone counts as never there. A change that leaves a file's size and its time of
+/// change to the nanosecond as they were is not noticed.
 class FileHashes {
 public:
   explicit FileHashes(std::filesystem::path cache);
@@ -22,7 +22,8 @@ public:
   /// The hash of several files of one thing, in this order; "" where one of them never was there.
   std::string of(const std::vector<std::filesystem::path>& files);
 
-  /// Publishes what was learnt since, if anything was; a folder that cannot be written is no error.
+  /// Publishes what was learnt since, if anything was, beside what other processes have kept meanwhile; a folder that
+  /// cannot be written is no error.
   void keep() const;
 
 private:
@@ -31,10 +32,14 @@ private:
     std::int64_t changed = 0;  ///< nanoseconds
     std::string hash;
   };
+  using Hashes = std::map<std::string, Known>;  ///< by absolute path
+
+  /// What the file holds; nothing where it cannot be read.
+  static Hashes read(const std::filesystem::path& cache);
 
   std::filesystem::path cache_;
-  std::map<std::string, Known> known_;  ///< by absolute path
-  bool learnt_ = false;
+  Hashes known_;
+  Hashes learnt_;  ///< those of `known_` that were not in the file
 };
 
 }  // namespace couplet

@@ -55,7 +55,7 @@ class Slurm:
 
     def account(self, *rows):
         """Rows of sacct: job, state."""
-        self.answer("sacct", "".join(SEPARATOR.join((job, state, "0:0", "n1", "5")) + "\n" for job, state in rows))
+        self.answer("sacct", "".join(SEPARATOR.join((job, state)) + "\n" for job, state in rows))
 
     def hang(self, program):
         (self.directory / f"{program}.hangs").touch()

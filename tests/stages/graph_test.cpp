@@ -107,6 +107,24 @@ TEST(Graph, AKeyOfAStageChangesItAndWhatIsMadeFromIt) {
             (Names{"student/independent-0", "evaluate/independent-0"}));
 }
 
+TEST(Graph, AFieldRefusesSizesThatDoNotFit) {
+  const auto refusal = [](const std::vector<Setting>& settings) -> std::string {
+    try {
+      config_of(settings);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.status(), exit_usage);
+      return error.what();
+    }
+    return "not refused";
+  };
+  const auto expect = [&](const std::vector<Setting>& settings, const std::string& part) {
+    EXPECT_NE(refusal(settings).find(part), std::string::npos) << refusal(settings);
+  };
+  expect({{"student.channels", "100", ""}}, "student.heads");
+  expect({{"student.channels", "90", ""}, {"student.heads", "3", ""}}, "88 or 92");
+  expect({{"student.nf.channels", "100", ""}}, "student.nf.channels = 100");
+}
+
 TEST(Graph, PathsCountByWhatLiesThere) {
   const auto with = [](const std::string& path, const std::string& hash) {
     return find_node(graph_of({{"teacher.init", path, ""}}, {.hashes = {{path, hash}}}), "teacher").fingerprint;

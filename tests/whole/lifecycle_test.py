@@ -269,6 +269,21 @@ def refused_data(base, arguments):
     print("another data set is refused", flush=True)
 
 
+def unlisted(base):
+    """What is made from a stage that is deleted goes, too, where its student or seed is out of the list just then."""
+    run = base.copy("unlisted")
+    run.works("run", "--student.seeds", "0", "1")
+    run.works("run", "--student.seeds", "0", "--redo", "teacher")
+    before = run.attempts()
+    run.works("run", "--student.seeds", "0", "1")
+    counts = begun(before, run.attempts())
+    check(set(counts) == {"student/nf-1", "evaluate/nf-1", "evaluate/independent-1", "report"},
+          f"seed 1, listed again after its teacher was made anew: begun {sorted(counts)}")
+    run.complete()
+    shutil.rmtree(run.directory)
+    print("what is not listed is made anew, too", flush=True)
+
+
 def earlier_form(base):
     """A run directory of the form before tables had names is refused, with what to do."""
     run = base.copy("earlier-form")
@@ -372,6 +387,7 @@ def main():
     network_run = both.copy("with-network")
     network_run.works("run", "--config", arguments.work / "elsewhere" / "network.ini")
     moves(matrix, both, network_run, network, arguments)
+    unlisted(both)
     earlier_form(both)
     check(matrix.cases >= 20 and matrix.kills >= matrix.cases // 2, f"{matrix.cases} changes, but only {matrix.kills} kills hit")
     print(f"{matrix.cases} changes in peace, {matrix.kills} of them killed in the middle")

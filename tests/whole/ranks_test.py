@@ -21,6 +21,9 @@ from program import fail  # noqa: E402
 # Students of coupling nf are compared apart: their noise comes from a teacher, equal on other counts of ranks to float tolerance only.
 TRAINED = ("features", "teacher", "student/independent-0")
 TRAINED_FROM_TABLE = ("student/nf-0",)
+# Where training and tables are compared, scores are made of a few samples.
+FEW_SCORES = ("--evaluate.samples", "20", "--evaluate.euler-nfe", "1", "--evaluate.heun-nfe", "3", "--evaluate.pairwise-images", "0",
+              "--evaluate.curvature-samples", "0", "--evaluate.pairing-rows", "0")
 
 
 class Runner:
@@ -133,13 +136,13 @@ def main():
     check_report(one)
     for ranks in arguments.ranks:
         trained = arguments.work / f"trained-on-{ranks}"
-        runner.run(trained, ranks)
+        runner.run(trained, ranks, *FEW_SCORES, "--student.nf.images", "480")
         compare_training(one, trained, ranks, TRAINED)
 
         # Equal weights from here on: the table and, with the students kept, the scores.
         table = arguments.work / f"table-on-{ranks}"
         shutil.copytree(one, table)
-        runner.run(table, ranks, "--redo", "couple")
+        runner.run(table, ranks, "--redo", "couple", *FEW_SCORES)
         compare_files(one / "coupling", table / "coupling", "*.h5", ranks)
         compare_training(one, table, ranks, TRAINED_FROM_TABLE)
         scores = arguments.work / f"scores-on-{ranks}"

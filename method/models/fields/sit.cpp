@@ -6,6 +6,7 @@
 #include "pipeline/tensor/transformer_ops.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
@@ -57,23 +58,6 @@ SiTOptions sit_options(const FieldOptions& o) {
           .heads = o.heads,
           .num_classes = o.num_classes,
           .recompute = o.recompute};
-}
-
-void check(const SiTOptions& o) {
-  for (const auto& [name, value] :
-       {std::pair{"patch", o.patch}, {"channels", o.channels}, {"depth", o.depth}, {"heads", o.heads}}) {
-    if (value < 1) refuse("student.{} = {}: must be at least 1", name, value);
-  }
-  if (o.num_classes < 0) refuse("a student of {} classes: must be at least 0", o.num_classes);
-  if (o.channels % o.heads != 0) {
-    refuse("student.channels = {} is not a multiple of student.heads = {}", o.channels, o.heads);
-  }
-  if (o.channels % 4 != 0) {
-    refuse("student.channels = {} is not a multiple of 4, as its sine-cosine positions need", o.channels);
-  }
-  if (o.image_size % o.patch != 0) {
-    refuse("student.patch = {} does not cut images of {}x{} into whole patches", o.patch, o.image_size, o.image_size);
-  }
 }
 
 double forward_flops(const SiTOptions& o) {
@@ -134,7 +118,6 @@ at::Tensor SiTBlockImpl::forward(const at::Tensor& x, const at::Tensor& conditio
 
 SiTImpl::SiTImpl(const SiTOptions& o) : options_(o) {
   using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::Embedding, torch::nn::Linear;
-  check(o);
   x_embedder_ = add_scope(*this, "x_embedder")
                     .register_module("proj", Conv2d(Conv2dOptions(o.in_channels, o.channels, o.patch).stride(o.patch)));
   auto& time = add_scope(add_scope(*this, "t_embedder"), "mlp");
@@ -261,10 +244,25 @@ NamedTensors import_sit(const NamedTensors& published) {
   return tensors;
 }
 
+namespace {
+
+void check_sit(const FieldOptions& o) {
+  if (o.channels % o.heads != 0)
+    refuse("{0}.channels = {1} is not a multiple of {0}.heads = {2}; the nearest valid: {3}", o.section, o.channels,
+           o.heads, nearest_multiples(o.channels, o.heads));
+  if (o.channels % 4 != 0)
+    refuse("{}.channels = {} is not a multiple of 4, which the sine and cosine positions need; the nearest valid: {}",
+           o.section, o.channels, nearest_multiples(o.channels, 4));
+  if (o.image_size % o.patch != 0)
+    refuse("{0}.patch = {1} does not cut images of {2} x {2} into whole patches", o.section, o.patch, o.image_size);
+}
+
+}  // namespace
+
 FieldKind sit_field() {
   return {.name = "sit",
           .help = "SiT, a transformer over patches with adaLN-Zero conditioning (arXiv 2401.08740)",
-          .check = [](const FieldOptions& o) { check(sit_options(o)); },
+          .check = check_sit,
           .make = [](const FieldOptions& o, std::uint64_t seed) -> std::shared_ptr<Field> {
             return make_sit(sit_options(o), seed).ptr();
           },

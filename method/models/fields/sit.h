@@ -36,8 +36,6 @@ struct SiTOptions {
 
 SiTOptions sit_options(const FieldOptions& options);
 
-/// Refuses sizes that do not fit together, naming the configuration keys.
-void check(const SiTOptions& options);
 /// Floating-point operations of the matrix products in one image's forward pass.
 double forward_flops(const SiTOptions& options);
 /// Trained numbers of such a model, without making one.

@@ -27,7 +27,7 @@ LossCurve read_loss_curve(const std::string& stage, const std::filesystem::path&
 /// At most `most` points: means over equal runs of points, in both coordinates. Values that are not finite are left
 /// out.
 Points thinned(const Points& points, std::size_t most = 300);
-/// Without the first points that lie above all of the later ones from `settled` of the way on: the steep fall at the
+/// Leaves out the first points that lie above all of the later ones from `settled` of the way on: the steep fall at the
 /// start, which would flatten the rest of a plot.
 Points without_start(const Points& points, double settled = 0.03);
 

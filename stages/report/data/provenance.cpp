@@ -33,6 +33,15 @@ std::set<std::string> networks(const std::vector<ScoreRecord>& records) {
   return all;
 }
 
+/// What the samples of the scores were compared with: the file with the hash that it had.
+std::string reference(const std::vector<ScoreRecord>& records, const std::string& file) {
+  if (file.empty()) return "the training images";
+  std::set<std::string> hashes;
+  for (const ScoreRecord& record : records)
+    if (const std::string hash = record.reference_hash(); !hash.empty()) hashes.insert(hash);
+  return hashes.empty() ? file : file + ", hash " + list(hashes);
+}
+
 /// Versions of the program that made the stages.
 std::set<std::string> programs(const std::vector<nlohmann::json>& stages) {
   std::set<std::string> versions;
@@ -60,9 +69,9 @@ std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
   add("LibTorch of what wrote this page", TORCH_VERSION);
   add("training images, " + config.prepare.name, table_hash(run.train_images()));
   add("held-out images", table_hash(run.test_images()));
-  add("feature network", list(networks(read_records(results))));
-  add("samples are compared with",
-      config.evaluate.reference.empty() ? "the training images" : config.evaluate.reference);
+  const std::vector<ScoreRecord> records = read_records(results);
+  add("feature network", list(networks(records)));
+  add("samples are compared with", reference(records, config.evaluate.reference));
   add_file("built-in classifier", run.classifier());
   for (const StageNode& node : view.graph) {
     if (node.kind == "teacher") add_file("teacher", run.teacher_ema());

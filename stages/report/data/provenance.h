@@ -14,8 +14,8 @@ struct Fact {
   std::string text;
 };
 
-/// Content hashes of data set, coupling tables and weights; feature network with hash and resize, reference; seeds,
-/// samples, ranks, program versions. What is not there is left out.
+/// Lists content hashes of data set, coupling tables and weights; feature network with hash and resize, reference with
+/// hash; seed, ranks, program versions. What is not there is left out.
 std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
                              const std::vector<nlohmann::json>& stages);
 

@@ -1,12 +1,15 @@
 #include "stages/report/data/run_report.h"
 
+#include "method/solvers/integration.h"
 #include "pipeline/config/options.h"
 #include "pipeline/run/stage_graph.h"
 #include "pipeline/run/stage_record.h"
+#include "stages/results/field_setting.h"
 #include "stages/results/score_record.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/filenames.h"
+#include "storage/text.h"
 
 #include <fmt/format.h>
 
@@ -35,6 +38,7 @@ std::vector<std::int64_t> picture_nfe(const EvaluateConfig& config, std::size_t 
   return nfe;
 }
 
+/// Finds the pictures that are there; those of students are of the first field that was asked for.
 std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& config) {
   const std::filesystem::path directory = run.pictures();
   std::vector<SamplePicture> all;
@@ -46,11 +50,20 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
   add({PictureKind::nearest, "", directory / "teacher-nearest.png"});
   const std::string& grid = config.evaluate.grids.front();
   for (const std::string& student : config.compare) {
-    const std::string model = model_name(student, student_config(config, student).seeds.front());
+    const StudentConfig settings = student_config(config, student);
+    const std::string model = model_name(student, settings.seeds.front());
+    const FieldSetting field = field_settings(config.evaluate, settings).front();
     for (const std::int64_t nfe : picture_nfe(config.evaluate, 5)) {
       // One step is the same on every grid and is made on the first.
-      add({PictureKind::grid, student, directory / fmt::format("{}-fresh-euler-{}-nfe-{:02d}.png", model, grid, nfe),
-           nfe, "Euler", grid});
+      const Integration integration = fixed_integration(Solver::euler, parse_grid(grid), nfe);
+      add({.kind = PictureKind::grid,
+           .student = student,
+           .path = directory / sheet_name(model, "fresh", integration, field, settings),
+           .nfe = nfe,
+           .solver = "Euler",
+           .grid = grid,
+           .guidance = field.guidance.scale,
+           .ema = field.ema});
     }
     add({PictureKind::trajectory, student, directory / (model + "-trajectory.png")});
     add({PictureKind::nearest, student, directory / (model + "-nearest.png")});
@@ -74,7 +87,8 @@ nlohmann::json with_unit(double value, const char* unit) {
   return {{"value", value}, {"unit", unit}};
 }
 
-/// Work over the wall time of all attempts; training: over the time of its steps. Null where it is not known.
+/// Says how fast a stage worked: over the wall time of all attempts, in training over the time of its steps. Null where
+/// it is not known.
 nlohmann::json rate_of(const StageNode& node, const RunDirectory& run, const nlohmann::json& stage,
                        const LossCurve* curve) {
   if (curve != nullptr && curve->seconds > 0) return with_unit(curve->images / curve->seconds, "images/s");
@@ -110,7 +124,7 @@ void read_stages(RunReport& report, const RunView& view) {
   }
 }
 
-/// Of the images of the data set; 0 where there is no data set.
+/// Finds how high the images of the data set are; 0 where there is no data set.
 std::int64_t height_of_images(const RunDirectory& run) {
   const nlohmann::json manifest = read_json(run.train_images() / manifest_name);
   if (!manifest.is_object()) return 0;
@@ -143,8 +157,8 @@ RunReport read_run_report(const RunView& view) {
     }
   report.provenance = provenance(view, report.results, report.stages);
   report.config = to_ini(view.config, true);
-  report.command = fmt::format("couplet run --config {0}.ini --run-dir runs/{0}-again --ranks {1}", report.name,
-                               view.config.pipeline.ranks);
+  report.command = fmt::format("couplet run --config {} --run-dir {} --ranks {}", quoted(report.name + ".ini"),
+                               quoted("runs/" + report.name + "-again"), view.config.pipeline.ranks);
   return report;
 }
 

@@ -30,9 +30,11 @@ struct SamplePicture {
   std::string solver = {};     ///< of a grid: "Euler"
   std::string grid = {};       ///< of times, of a grid of samples: "uniform"
   bool denoised = false;       ///< of the teacher
+  double guidance = 1;         ///< of a grid
+  double ema = -1;             ///< of a grid: as ScoreRecord's
 };
 
-/// One run.
+/// What the report shows of one run.
 struct RunReport {
   std::string name;
   nlohmann::json results;              ///< results.json (docs/metrics.md); a null or empty one leaves the scores out
@@ -44,7 +46,7 @@ struct RunReport {
   std::vector<CouplingFacts> tables;
   std::vector<Fact> provenance;  ///< versions and content hashes
   std::string config;            ///< the resolved configuration, an INI text
-  std::string command;           ///< that makes the run again
+  std::string command;           ///< makes the run again
 };
 
 struct ReportData {
@@ -54,7 +56,7 @@ struct ReportData {
   std::filesystem::path folder = {};  ///< where the report will lie: it names pictures from there
 };
 
-/// The name of its directory.
+/// A run is called as its directory is.
 std::string run_name(const RunDirectory& run);
 /// Everything that is there of a run with this configuration.
 RunReport read_run_report(const RunView& view);

@@ -22,8 +22,8 @@ double normal_density(double z) {
 
 Plot histogram(const CouplingFacts& table) {
   Plot plot;
-  PlotLine found{"z of the table", {}, 1, false, false},
-      normal{"standard normal", {}, Page::colour_teacher, true, false};
+  PlotLine found{line_name({{"kind", "table"}}), {}, 1, false, false},
+      normal{line_name({{"kind", "normal"}}), {}, Page::colour_teacher, true, false};
   for (const auto& [z, density] : table.noise) {
     found.points.push_back({z, density});
     normal.points.push_back({z, normal_density(z)});
@@ -32,7 +32,7 @@ Plot histogram(const CouplingFacts& table) {
   return plot;
 }
 
-/// Of the densities, at any value.
+/// Finds how far the two densities are apart where they differ most.
 double largest_difference(const CouplingFacts& table) {
   double largest = 0;
   for (const auto& [z, density] : table.noise) largest = std::max(largest, std::abs(density - normal_density(z)));

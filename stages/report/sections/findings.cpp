@@ -16,7 +16,7 @@ Json optional_figure(const std::optional<ScoreSummary>& score) {
   return score ? figure(*score) : Json();
 }
 
-/// Facts as they are found; those without figures are left out.
+/// Gathers facts as they are found; those without figures are left out.
 class Facts {
 public:
   void add(Json fact, const char* figures) {
@@ -73,7 +73,7 @@ Json pairing(const Scores& scores, const ScoreCurve& curve) {
   return {{"kind", "pairing"}, {"model", curve.model()}, {"figures", figures}};
 }
 
-/// Of the models that have no NFE.
+/// Gathers the accuracies of teacher and held-out images, which have no NFE.
 Json class_accuracy(const Scores& scores, const std::string& run) {
   Json models = Json::array();
   const auto add = [&](const char* kind, const std::string& model, bool denoised) {

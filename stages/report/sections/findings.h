@@ -21,11 +21,12 @@ Json score_json(std::int64_t nfe, const ScoreSummary& score);
 Json comparison_json(const Comparison& comparison);
 /// How sure a comparison is: over how many seeds, and where the difference lies within their spread.
 Json confidence_json(const Comparison& comparison);
-/// Over how many seeds scores are spread; null where there is one of each kind.
+/// Says over how many seeds scores are spread; null where there is one of each kind.
 Json spread_json(const Scores& scores);
-/// What is said besides the curves: teacher (as sampled and denoised), real split, prior mismatch (equal solver and
-/// grid on both sides), curvature, straightness, transport cost, pairing fidelity of training and test rows, distance
-/// from the teacher, likelihood, class accuracy, samples and records that are not finite; those that there are.
+/// What is said besides the curves: teacher (as sampled and denoised), held-out images, prior mismatch (equal solver
+/// and grid on both sides), curvature, straightness, transport cost, pairing fidelity of training and test rows,
+/// distance from the teacher, likelihood, class accuracy, samples and records that are not finite; those that there
+/// are.
 Json facts_json(const Scores& scores);
 
 }  // namespace couplet

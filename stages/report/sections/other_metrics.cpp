@@ -70,7 +70,7 @@ std::vector<std::optional<double>> best_means(const Scores& scores, const Metric
   return best;
 }
 
-/// Of teacher and real images, which have no NFE.
+/// Gathers a metric of teacher and held-out images, which have no NFE.
 Json levels_json(const Scores& scores, const std::string& metric) {
   Json all = Json::array();
   for (const ScoreLevels& levels : scores.levels) {

@@ -51,6 +51,10 @@ int Page::place(const std::string& run, const std::string& student) const {
   return static_cast<int>(found - seen.begin());
 }
 
+std::string line_name(const Json& line) {
+  return render(report_templates(), "line_name", line, Escape::none);
+}
+
 std::string table_picture(const CouplingFacts& table) {
   return fmt::format("coupling-{}-{}.png", table.name, table.held_out ? "test" : "train");
 }

@@ -38,7 +38,7 @@ Plot curvature_plot(const Page& page) {
   return plot;
 }
 
-/// Over the whole path, of the curves that have it.
+/// Gathers the curvatures over the whole path, of the curves that have one.
 Json curvatures(const Scores& scores) {
   Json all = Json::array();
   for (const ScoreCurve& curve : scores.curves) {

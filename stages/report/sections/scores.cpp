@@ -21,7 +21,7 @@ void add_levels(Plot& plot, const Scores& scores) {
     };
     add(levels.teacher, "teacher, as sampled", Page::colour_teacher);
     add(levels.teacher_denoised, "teacher, denoised", Page::colour_denoised);
-    add(levels.real, "real test images", Page::colour_real);
+    add(levels.real, "held-out images", Page::colour_real);
   }
 }
 

@@ -22,7 +22,7 @@ struct Page {
   std::vector<Comparison> comparisons;
   Verdict verdict;
 
-  /// Of several: names carry their run's.
+  /// True if there are several runs: names carry their run's.
   bool several() const { return data.runs.size() > 1; }
   std::string name(const RunReport& run, const std::string& what) const {
     return several() ? run.name + ": " + what : what;
@@ -40,8 +40,11 @@ struct Page {
 /// A picture file as templates have it: `path` from the report's folder, whether it is `there`, `png` in base64. Of a
 /// sheet of images no more than its upper `rows` rows, where that can be cut between images; 0: the whole.
 Json picture_json(const Page& page, const RunReport& run, const SamplePicture& picture, std::int64_t rows = 0);
-/// Those of one kind, in the order of their students' places.
+/// The pictures of one kind, in the order of their students' places.
 Json pictures_json(const Page& page, PictureKind kind);
+
+/// What a plot's legend calls a line that is no model's, by its `kind`.
+std::string line_name(const Json& line);
 
 /// The finding, both sides' samples, and how to run it again: the first screen. Never null.
 Json verdict_section(const Page& page);

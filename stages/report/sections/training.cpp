@@ -29,7 +29,7 @@ int colour_of(const Page& page, const NamedCurve& named) {
   const std::size_t slash = stage.find('/'), dash = stage.rfind('-');
   if (slash != std::string::npos && dash != std::string::npos && dash > slash)
     return page.colour(named.run->name, stage.substr(slash + 1, dash - slash - 1));
-  // Of what is no student, each run has a colour of its own.
+  // What is no student has a colour of its own in each run.
   return page.several() ? static_cast<int>(named.run - page.data.runs.data()) % Page::line_colours
                         : Page::colour_teacher;
 }
@@ -56,7 +56,7 @@ struct Losses {
         {{"name", name}, {"from", figure(first, number_text(first))}, {"to", figure(last, number_text(last))}});
     line.dashed = !used.insert(colour).second;
     plot.lines.push_back(std::move(line));
-    PlotLine test = line_of(name + ", held-out images", thinned(named.curve->test, 40), colour);
+    PlotLine test = line_of(line_name({{"kind", "held_out"}, {"name", name}}), thinned(named.curve->test, 40), colour);
     test.dashed = test.markers = true;
     if (!test.points.empty()) plot.lines.push_back(std::move(test));
   }

@@ -47,12 +47,18 @@ Json command(const Page& page) {
   return chosen && !chosen->command.empty() ? Json(chosen->command) : Json();
 }
 
-/// Samples of one student at one NFE, the first rows; null where there are none.
+/// True for samples of the curve's student, weights and guidance; scores of old did not record their weights.
+bool is_of(const SamplePicture& picture, const ScoreCurve& curve) {
+  return picture.kind == PictureKind::grid && picture.student == curve.student && picture.guidance == curve.guidance &&
+         (picture.ema == curve.ema || curve.ema < 0);
+}
+
+/// The first rows of the curve's samples at one NFE; null where there are none.
 Json strip(const Page& page, const ScoreCurve& curve, std::int64_t nfe) {
   for (const RunReport& run : page.data.runs) {
     if (page.several() && run.name != curve.run) continue;
     for (const SamplePicture& picture : run.pictures) {
-      if (picture.kind != PictureKind::grid || picture.student != curve.student || picture.nfe != nfe) continue;
+      if (!is_of(picture, curve) || picture.nfe != nfe) continue;
       Json shown = picture_json(page, run, picture, strip_rows);
       shown["one_evaluation"] = nfe == 1;
       if (shown["there"] == true) return shown;

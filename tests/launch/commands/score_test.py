@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -286,6 +287,15 @@ def check_refusals(score, files, work, images):
     score.program.refuses(2, ["--network FILE"], "score", "--samples", npz, "--reference", reference)
 
 
+def check_one_class(score, files, work):
+    """A run of images without labels trains no classifier whose features could be compared."""
+    text = (work / "run/config.ini").read_text()
+    (work / "plain.ini").write_text(re.sub(r"(?m)^(train|test)-labels =.*$", r"\1-labels =", text))
+    score.program.works("stage", "prepare", "--run-dir", work / "plain", "--config", work / "plain.ini")
+    score.program.refuses(2, [str(work / "plain"), "no network of its own", "--network FILE"], "score", "--samples", files["npz"], "--reference",
+                          files["train"], "--run-dir", work / "plain")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--couplet", required=True)
@@ -321,6 +331,7 @@ def main():
     check_statistics(score, files, sets)
     check_pairs(score, files, (noised, train, test))
     check_refusals(score, files, work, (noised, train, test))
+    check_one_class(score, files, work)
     print("passed")
 
 

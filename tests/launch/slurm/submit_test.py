@@ -136,6 +136,30 @@ def profiles(cases):
     check("profile.ini:2" in said and "slurm.student.time" in said, said)
 
 
+def refused_paths(cases):
+    """What no script can name, or hashing cannot read, is refused before anything is deleted or made."""
+    stand_ins = cases.directory()
+    Slurm(stand_ins, ("squeue",))
+    install(stand_ins, sbatch=SBATCH, scancel=SCANCEL)
+    run = cases.base.copy("it's 100 %")
+    source = ("--prepare.source", str(cases.work / "no-data"))
+    path = f"{stand_ins}:{os.environ['PATH']}"
+    said = cases.submit(run.directory, *source, "--redo", "teacher", path=path, status=2, STAND_INS=str(stand_ins))
+    check(str(run.directory) in said and "a job script cannot name" in said, said)
+    check((run.directory / "teacher" / "stage.json").exists(), "the teacher was deleted before the refusal")
+    check(not (run.directory / "slurm" / "profile.ini").exists(), "the refusal left a profile")
+    new = cases.work / "$new"
+    cases.submit(new, *source, path=path, status=2, STAND_INS=str(stand_ins))
+    check(not new.exists(), f"the refusal left {new}")
+    check(not calls(stand_ins, "sbatch"), "jobs were submitted")
+
+    for words, parts in ((("--teacher.init", str(cases.work)), ("teacher.init", str(cases.work), "a folder")),
+                         (("--student.nf.init", str(cases.work)), ("student.nf.init", str(cases.work), "a folder")),
+                         (("--prepare.source", str(cases.work), "--prepare.train-images", "base"), ("prepare.train-images", "base", "a folder"))):
+        said = cases.submit(cases.directory(), "--dry-run", *words, status=2)
+        check(all(part in said for part in parts), f"{words}: {parts} expected in: {said}")
+
+
 def complete_stages(cases):
     run = cases.base.copy("part")
     run.forget("student/nf-0", "evaluate/nf-0", "report")
@@ -453,7 +477,7 @@ def main():
     shutil.rmtree(arguments.work, ignore_errors=True)
     arguments.work.mkdir(parents=True)
     cases = Cases(arguments)
-    for case in (dry_run, profiles, complete_stages, submission, half_way, cancel, time_limit, failures, odd_characters, cancelled,
+    for case in (dry_run, profiles, refused_paths, complete_stages, submission, half_way, cancel, time_limit, failures, odd_characters, cancelled,
                  preemption, signals, arrays):
         if arguments.only and case.__name__ not in arguments.only:
             continue

@@ -227,6 +227,24 @@ def ended(cases):
     expect(stages["features"], "complete")
 
 
+def asked_for_more(cases):
+    """A stage whose result stands is not stale when more is asked of it, and its job is seen."""
+    run = cases.run()
+    config = run.directory / "config.ini"
+    config.write_text(config.read_text().replace("\neuler-nfe = 1 2 4\n", "\neuler-nfe = 1 2 4 8\n"))
+    stages = run.stages()
+    for stage in ("evaluate/nf-0", "evaluate/independent-0"):
+        expect(stages[stage], "incomplete", "scores are not there yet", "couplet run makes what is missing")
+    expect(stages["evaluate/teacher"], "complete")
+    check("1 incomplete" in run.table() or "2 incomplete" in run.table() or "3 incomplete" in run.table(), run.table())
+    run.submitted("evaluate/nf-0", "50")
+    run.slurm.queue({"job": "50", "state": "PENDING", "reason": "Resources"})
+    expect(run.stages()["evaluate/nf-0"], "pending", "waits for Resources")
+    run.slurm.queue()
+    run.job_end("evaluate-nf-0", "failed", "rank 0: disk full")
+    expect(run.stages()["evaluate/nf-0"], "failed", "disk full")
+
+
 def misbehaving(cases):
     """A scheduler that does not answer costs seconds, not the table."""
     run = cases.run("coupling/nf", programs=("sbatch", "squeue"))  # no sacct
@@ -339,7 +357,7 @@ def watch(cases):
 def main():
     arguments = arguments_of(__doc__)
     cases = Cases(arguments)
-    for case in (without_slurm, queue, running, stuck, ended, misbehaving, arrays, large, watch):
+    for case in (without_slurm, queue, running, stuck, ended, asked_for_more, misbehaving, arrays, large, watch):
         start = time.monotonic()
         case(cases)
         print(f"{case.__name__}: {time.monotonic() - start:.1f} s", flush=True)

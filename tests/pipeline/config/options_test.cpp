@@ -129,8 +129,6 @@ TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
   EXPECT_SAYS(width, "teacher.channels = 100");
   EXPECT_SAYS(width, "teacher.head-size = 64");
   EXPECT_SAYS(width, "64 or 128");
-  EXPECT_SAYS(refused_keys({{"student.channels", "100", ""}}), "student.heads");
-  EXPECT_SAYS(refused_keys({{"student.channels", "90", ""}, {"student.heads", "3", ""}}), "88 or 92");
   EXPECT_SAYS(refused_keys({{"couple.shard-rows", "1000", ""}}), "couple.block-rows");
   EXPECT_SAYS(refused_keys({{"evaluate.heun-nfe", "3 4", ""}}), "3 or 5");
   EXPECT_SAYS(refused_keys({{"evaluate.midpoint-nfe", "5", ""}}), "4 or 6");
@@ -144,7 +142,6 @@ TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
   EXPECT_SAYS(refused_keys({{"student.compare", "nf nf", ""}}), "twice");
   EXPECT_SAYS(refused_keys({{"evaluate.guidance", "2 2", ""}}), "twice");
   EXPECT_SAYS(refused_keys({{"evaluate.ema", "0.5", ""}}), "student.ema = 0.999");
-  EXPECT_SAYS(refused_keys({{"student.nf.channels", "100", ""}}), "student.nf.channels = 100");
 }
 
 TEST(Options, BatchesDivideByTheRanks) {

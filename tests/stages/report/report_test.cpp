@@ -1,7 +1,10 @@
 // The report for results made up here: whole pages, their data, plots.
 #include "tests/stages/report/report_pages.h"
 
+#include "pipeline/config/options.h"
+#include "stages/kinds.h"
 #include "stages/report/html/plot.h"
+#include "stages/report/report.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>
@@ -84,7 +87,7 @@ TEST_F(Report, IsWellFormedAndComplete) {
                     "62.5 %",
                     "0.871",
                     "teacher, as sampled",
-                    "real test images",
+                    "held-out images",
                     "3m 10s",
                     "student/nf-0",
                     "channels = 128",
@@ -215,6 +218,57 @@ TEST_F(Report, TheFindingsPicturesAreCutBetweenImages) {
   EXPECT_EQ(height_of_strip(folder, data), 8 * 30 - 2) << "a sheet of other images";
   data.runs = {run_of_many_classes(folder)};
   EXPECT_EQ(height_of_strip(folder, data), 3 * 66 - 2);
+}
+
+TEST_F(Report, TheFindingsPicturesAreOfTheGuidanceAndTheAverageThatWereCompared) {
+  EXPECT_FALSE(report_page(data).at("verdict").at("pictures").empty());
+  for (SamplePicture& picture : run().pictures) picture.guidance = 2;
+  EXPECT_TRUE(report_page(data).at("verdict").at("pictures").empty());
+  for (nlohmann::json& each : run().results["records"]) each.update({{"guidance", 2.0}, {"ema", 0.999}});
+  EXPECT_TRUE(report_page(data).at("verdict").at("pictures").empty());
+  for (SamplePicture& picture : run().pictures) picture.ema = 0.999;
+  EXPECT_FALSE(report_page(data).at("verdict").at("pictures").empty());
+}
+
+TEST_F(Report, ShowsSamplesOfTheFirstGuidanceAndAverageAskedFor) {
+  offer_members();
+  const Config config = resolve_config("", {{"evaluate.guidance", "1.5 1", ""}, {"evaluate.ema", "0", ""}});
+  const RunDirectory directory(folder / "moved to");
+  const StageGraph graph;
+  std::filesystem::create_directories(directory.pictures());
+  const std::string asked = "nf-0-fresh-euler-uniform-nfe-02-guidance-1.5-ema-0.png";
+  for (const std::string& name : {asked, std::string("nf-0-fresh-euler-uniform-nfe-02.png")})
+    std::ofstream(directory.pictures() / name) << "a picture";
+  const RunReport found = read_run_report({config, directory, graph});
+  ASSERT_EQ(found.pictures.size(), 1U);
+  EXPECT_EQ(found.pictures[0].path.filename().string(), asked);
+  EXPECT_EQ(found.pictures[0].guidance, 1.5);
+  EXPECT_EQ(found.pictures[0].ema, 0);
+  expect_has(found.command, {"--config 'moved to.ini' --run-dir 'runs/moved to-again' --ranks"});
+}
+
+TEST_F(Report, IsMadeAgainWhereAFileOfItIsGone) {
+  const Config config{};
+  const RunDirectory directory(folder / "run");
+  const StageNode node{.name = "report", .kind = "report"};
+  const StageGraph graph{node};
+  const RunView view{config, directory, graph};
+  const auto publish_all = [&] {
+    for (const auto& path : {directory.report(), directory.report_data(), directory.results()}) {
+      std::filesystem::create_directories(path.parent_path());
+      std::ofstream(path) << "{}";
+    }
+  };
+  publish_all();
+  EXPECT_NE(report_news(node, view), "");
+  note_contents(node, view);
+  EXPECT_EQ(report_news(node, view), "");
+  for (const auto& path : {directory.report(), directory.report_data(), directory.results()}) {
+    std::filesystem::remove(path);
+    EXPECT_EQ(report_news(node, view), path.filename().string() + " is not there");
+    publish_all();
+  }
+  EXPECT_EQ(report_news(node, view), "");
 }
 
 TEST_F(Report, SaysWhatOneStudentScores) {

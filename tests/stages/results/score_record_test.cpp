@@ -66,6 +66,14 @@ TEST_F(RecordFiles, WhatWasMadeWithAStageThatIsMadeAnewIsForgotten) {
   EXPECT_TRUE(records.has(key, "finite_share", {{"evaluate.samples", "100"}}));
 }
 
+TEST_F(RecordFiles, WithoutRecordsNothingIsPublished) {
+  const Config config{};
+  const RunDirectory run(folder);
+  const StageGraph graph;
+  publish_results({config, run, graph});
+  EXPECT_FALSE(fs::exists(run.results()));
+}
+
 TEST_F(RecordFiles, AFigureThatIsNotFiniteIsNull) {
   Records records(folder);
   records.add({.model = "teacher"}, "frechet_distance", one, std::nan(""), 100, {}, 3);

@@ -14,6 +14,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -91,7 +92,7 @@ TEST(ScoreTable, HasEveryPart) {
                      "class accuracy, nf",
                      "0.780",
                      "5.25 as sampled, 4.75 after its denoising step",
-                     "real test split: 0.00630",
+                     "held-out images: 0.00630",
                      "cross between NFE 4 and 8",
                      "8.80 → 2.20 at NFE 1",
                      "independent 0.0386; nf 0.0181",
@@ -109,7 +110,7 @@ TEST(ScoreTable, AnUnfinishedRunLeavesPartsOut) {
   const nlohmann::json teacher = other(record("", 0, 5.25), {{"model", "teacher"}});
   const std::string only_teacher = score_table(read_scores({{"records", {teacher}}}));
   expect_has(only_teacher, {"teacher: 5.25 as sampled"});
-  expect_lacks(only_teacher, {"NFE", "ratio", "curvature", "pairing", "real"});
+  expect_lacks(only_teacher, {"NFE", "ratio", "curvature", "pairing", "held-out"});
   const std::string one_student = score_table(read_scores({{"records", {record("nf", 4, 3.3)}}}));
   expect_has(one_student, {"3.30 Eu"});
   expect_lacks(one_student, {"ratio", "cross", "prior"});
@@ -344,7 +345,7 @@ TEST(ScoreTable, HasPairsAndLikelihoods) {
 }
 
 TEST(Basis, NamesWhatDiffers) {
-  const ScoreBasis a{"a", "data", {"net"}, {"none"}, {5000}, "training images"};
+  const ScoreBasis a{"a", "data", {"net"}, {"none"}, {5000}, {"training images"}};
   ScoreBasis b = a;
   b.run = "b";
   EXPECT_EQ(difference(a, b), "");
@@ -354,7 +355,7 @@ TEST(Basis, NamesWhatDiffers) {
   EXPECT_EQ(difference(a, b), "the network's resize of a is none, of b inside the network");
   b.network = {"other"};
   EXPECT_EQ(difference(a, b), "the network's hash of a is net, of b other");
-  b.reference = "0123";
+  b.reference = {"0123"};
   EXPECT_EQ(difference(a, b), "evaluate.reference of a is training images, of b 0123");
   b.dataset = "more";
   EXPECT_EQ(difference(a, b), "the data set of a is data, of b more");
@@ -362,6 +363,23 @@ TEST(Basis, NamesWhatDiffers) {
   ScoreBasis c = a, d = a;
   c.network = d.network = {""};
   EXPECT_NE(difference(c, d), "");
+  c = d = a;
+  c.reference = d.reference = {""};
+  EXPECT_NE(difference(c, d), "");
+}
+
+TEST(Basis, HasTheReferenceThatScoresWereMadeWith) {
+  const RunDirectory run("/no/run");
+  Config config{};
+  const nlohmann::json plain = other(record("nf", 1, 3), {{"network_hash", "abcd"}}),
+                       referred = other(plain, {{"made_with", {{"evaluate.reference", "0123"}}}});
+  const auto reference = [&](const nlohmann::json& score) {
+    return score_basis("a", run, config, {{"records", {score}}}).reference;
+  };
+  EXPECT_EQ(reference(plain), std::set<std::string>{"training images"});
+  config.evaluate.reference = "/no/statistics.npz";
+  EXPECT_EQ(reference(referred), std::set<std::string>{"0123"});
+  EXPECT_EQ(reference(plain), std::set<std::string>{""}) << "it was not recorded";
 }
 
 }  // namespace

@@ -1,0 +1,29 @@
+#include "stages/results/field_setting.h"
+
+#include <fmt/format.h>
+
+namespace couplet {
+
+std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student) {
+  std::vector<double> rates = config.ema;
+  if (rates.empty()) rates.push_back(student.training.ema.front());
+  std::vector<FieldSetting> all;
+  for (const double rate : rates)
+    for (const double scale : config.guidance)
+      all.push_back({rate, scale == 1 ? Guidance{} : Guidance{scale, config.guidance_from, config.guidance_to}});
+  return all;
+}
+
+std::string sheet_name(const std::string& model, const std::string& noise, const Integration& integration,
+                       const FieldSetting& field, const StudentConfig& student) {
+  std::string name = model + "-" + noise + "-" + integration.name();
+  if (!integration.adaptive()) {
+    const std::string grid = integration.grid.find(' ') == std::string::npos ? integration.grid : "times";
+    name += fmt::format("-{}-nfe-{:02d}", grid, integration.nfe());
+  }
+  if (field.guidance.scale != 1) name += fmt::format("-guidance-{}", field.guidance.scale);
+  if (field.ema != student.training.ema.front()) name += fmt::format("-ema-{}", field.ema);
+  return name + ".png";
+}
+
+}  // namespace couplet

@@ -1,0 +1,27 @@
+// How an evaluation makes a student's field, and what it calls the pictures of its samples.
+#pragma once
+
+#include "method/sampling/guided_field.h"
+#include "method/solvers/integration.h"
+#include "pipeline/config/config.h"
+
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// The weights of a student, and how its field is made of them.
+struct FieldSetting {
+  double ema = 0;  ///< rate of the averaged weights; 0: raw
+  Guidance guidance;
+};
+
+/// Every way to make a student's field that the configuration asks for: each EMA rate with each guidance scale.
+std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student);
+
+/// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance and an average other than the
+/// student's first named behind it. `model`: "nf-0"; `noise`: "fresh" or "table".
+std::string sheet_name(const std::string& model, const std::string& noise, const Integration& integration,
+                       const FieldSetting& field, const StudentConfig& student);
+
+}  // namespace couplet
