@@ -45,7 +45,7 @@ CommandSyntax sample_syntax() {
                 {"grid", "NAME", "times of its steps: uniform or squared (uniform)"},
                 {"times", "LIST", "instead of --nfe and --grid: the times, ascending from 0 (data) to 1 (noise)"},
                 {"atol", "X", "absolute tolerance of dopri5 (1e-5)"},
-                {"rtol", "X", "its relative tolerance (1e-5)"},
+                {"rtol", "X", "relative tolerance of dopri5 (1e-5)"},
                 {"guidance", "G", "guidance; none is 1 for a student (1), 0 for the teacher (0)"},
                 {"guidance-from", "T", "a student is guided from this time (0)"},
                 {"guidance-to", "T", "a student is guided up to this time (1)"},

@@ -2,6 +2,7 @@
 
 #include "pipeline/config/options.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -130,8 +131,7 @@ void require_slices(const PipelineConfig& pipeline, std::int64_t ranks) {
   }
   if (!is_power_of_two(ranks) || ranks > pipeline.slices) {
     refuse(
-        "pipeline.reproducible: {} ranks cannot share {} slices of the batch equally; the numbers of ranks that can: "
-        "{} "
+        "pipeline.reproducible: {} ranks cannot share {} gradient groups equally; the numbers of ranks that can: {} "
         "(pipeline.slices = {})",
         ranks, pipeline.slices, powers_up_to(pipeline.slices), pipeline.slices);
   }
@@ -149,8 +149,8 @@ void require_divisible(const std::string& section, std::int64_t batch, std::int6
 void require_sliceable(const PipelineConfig& pipeline, const std::string& section, std::int64_t batch) {
   if (!pipeline.reproducible || pipeline.slices < 1 || batch % pipeline.slices == 0) return;
   const std::int64_t below = batch / pipeline.slices * pipeline.slices, above = below + pipeline.slices;
-  refuse("{}.batch = {} does not divide into pipeline.slices = {} equal slices; the nearest valid: {}", section, batch,
-         pipeline.slices, below > 0 ? fmt::format("{}, {}", below, above) : fmt::format("{}", above));
+  refuse("{}.batch = {} does not divide into pipeline.slices = {} gradient groups; the nearest valid: {}", section,
+         batch, pipeline.slices, below > 0 ? fmt::format("{}, {}", below, above) : fmt::format("{}", above));
 }
 
 void validate(const Config& config) {

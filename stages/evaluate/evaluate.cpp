@@ -51,7 +51,7 @@ void score_real(Evaluation& evaluation, const ScoreRequest& request) {
       },
       1, test.rows(), evaluation.journal(request))[0];
   evaluation.keep_samples(request.key, request.with, score);
-  say("real test images: {} to the training images ({})", figures_text(score), evaluation.network().name);
+  say("held-out images: {} to the training images ({})", figures_text(score), evaluation.network().name);
 }
 
 /// The teacher's samples of fresh noise, as they come (with the noise it was trained on) and denoised.

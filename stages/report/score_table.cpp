@@ -3,8 +3,6 @@
 #include "stages/report/html/template.h"
 #include "stages/report/sections/findings.h"
 #include "stages/results/comparison.h"
-#include "storage/error.h"
-#include "storage/files/atomic_file.h"
 
 #include <fmt/format.h>
 
@@ -116,13 +114,6 @@ std::string score_table(const Scores& scores) {
                  {"comparisons", said},
                  {"facts", facts_json(scores)}},
                 Escape::none);
-}
-
-std::string score_table(const std::filesystem::path& results_json) {
-  const std::string text = read_file(results_json);
-  const nlohmann::json results = nlohmann::json::parse(text, nullptr, false);
-  if (results.is_discarded() || !results.is_object()) fail("{}: no JSON object", results_json.string());
-  return score_table(read_scores(results));
 }
 
 }  // namespace couplet

@@ -3,16 +3,13 @@
 
 #include "stages/results/scores.h"
 
-#include <filesystem>
 #include <string>
 
 namespace couplet {
 
 /// Rows are students, those from held-out table z, ratios to the baseline, class accuracy; columns are NFE, each cell
 /// the best of the solvers and grids scored there. Below stand teacher, held-out images, crossing, prior mismatch,
-/// curvature, pairing fidelity. Parts that are not there (an unfinished run) are left out. A file that cannot be read
-/// or is no JSON is an error that names it.
-std::string score_table(const std::filesystem::path& results_json);
+/// curvature, pairing fidelity. Parts that are not there (an unfinished run) are left out.
 std::string score_table(const Scores& scores);
 
 /// "Eu", "Hs": the letters under which a cell names its solver and grid.

@@ -1,5 +1,6 @@
 #include "stages/results/scores.h"
 
+#include "method/couplings/coupling.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
@@ -117,7 +118,7 @@ std::vector<ScoreCurve> empty_curves(const std::vector<ScoreRecord>& records, co
   for (const ScoreCurve& curve : curves) add_once(students, curve.student);
   std::ranges::stable_sort(curves, {},
                            [&](const ScoreCurve& curve) { return std::ranges::find(students, curve.student); });
-  std::ranges::stable_partition(curves, [](const ScoreCurve& curve) { return curve.coupling == "independent"; });
+  std::ranges::stable_partition(curves, [](const ScoreCurve& curve) { return is_baseline(curve.coupling); });
   return curves;
 }
 

@@ -23,9 +23,10 @@ Picture read_png(const std::filesystem::path& path);
 /// Returns height, width and channels of what read_png returns for a PNG file, from the file's first bytes alone. A
 /// file that does not begin as a PNG is an error that names it.
 Picture read_png_header(const std::filesystem::path& path);
+constexpr std::int64_t picture_gap = 2;  ///< white pixels between the images of a sheet
 /// Lays planar images, uint8 [count, channels, height, width], out row by row, `columns` in a row, with `gap` white
 /// pixels between them.
 Picture picture_grid(const std::vector<std::uint8_t>& images, std::int64_t count, std::int64_t channels,
-                     std::int64_t height, std::int64_t width, std::int64_t columns, std::int64_t gap = 2);
+                     std::int64_t height, std::int64_t width, std::int64_t columns, std::int64_t gap = picture_gap);
 
 }  // namespace couplet

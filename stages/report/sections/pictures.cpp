@@ -9,8 +9,6 @@ namespace couplet {
 
 namespace {
 
-constexpr std::int64_t gap = 2;  // between the images of a sheet, as picture_grid draws it
-
 const char* kind_name(PictureKind kind) {
   switch (kind) {
     case PictureKind::grid:
@@ -29,8 +27,8 @@ const char* kind_name(PictureKind kind) {
 std::string upper_rows(const std::filesystem::path& path, std::int64_t rows, std::int64_t image_height) {
   if (rows == 0 || image_height == 0) return read_file(path);
   Picture picture = read_png(path);
-  const std::int64_t row = image_height + gap, height = rows * row - gap;
-  if ((picture.height + gap) % row != 0 || height >= picture.height) return read_file(path);
+  const std::int64_t row = image_height + picture_gap, height = rows * row - picture_gap;
+  if ((picture.height + picture_gap) % row != 0 || height >= picture.height) return read_file(path);
   picture.height = height;
   picture.pixels.resize(static_cast<std::size_t>(picture.height * picture.width * picture.channels));
   return encode_png(picture);

@@ -264,10 +264,10 @@ TEST(TrainerModes, RanksThatCannotShareTheSlicesAreRefused) {
   EXPECT_EQ(message(6), "pipeline.slices = 6 is no power of two; the nearest are 4 and 8");
   if (ranks().size() == 3) {
     expect_contains(message(8),
-                    "3 ranks cannot share 8 slices of the batch equally; the numbers of ranks that can: 1, 2, 4, 8");
+                    "3 ranks cannot share 8 gradient groups equally; the numbers of ranks that can: 1, 2, 4, 8");
   } else {
     EXPECT_EQ(message(64),
-              "teacher.batch = 96 does not divide into pipeline.slices = 64 equal slices; the nearest valid: 64, 128");
+              "teacher.batch = 96 does not divide into pipeline.slices = 64 gradient groups; the nearest valid: 64, 128");
   }
 }
 
