@@ -101,7 +101,7 @@ class Run:
     def forget(self, *stages):
         """These stages have never begun."""
         for stage in stages:
-            for name in ("stage.json", "records.json", "made-of.txt"):
+            for name in ("stage.json", "records.json", "made-of.txt", "report.html", "report.json"):
                 (self.directory / stage / name).unlink(missing_ok=True)
 
     def begun(self, stage, **changes):
