@@ -22,7 +22,7 @@ from program import fail  # noqa: E402
 TRAINED = ("features", "teacher", "student/independent-0")
 TRAINED_FROM_TABLE = ("student/nf-0",)
 # Where training and tables are compared, scores are made of a few samples.
-FEW_SCORES = ("--evaluate.samples", "20", "--evaluate.euler-nfe", "1", "--evaluate.heun-nfe", "3", "--evaluate.pairwise-images", "0",
+FEW_SCORES = ("--evaluate.samples", "100", "--evaluate.euler-nfe", "1", "--evaluate.heun-nfe", "3", "--evaluate.pairwise-images", "0",
               "--evaluate.curvature-samples", "0", "--evaluate.pairing-rows", "0")
 
 
