@@ -247,6 +247,9 @@ NamedTensors import_sit(const NamedTensors& published) {
 namespace {
 
 void check_sit(const FieldOptions& o) {
+  for (const auto& [name, value] :
+       {std::pair{"patch", o.patch}, {"channels", o.channels}, {"depth", o.depth}, {"heads", o.heads}})
+    if (value < 1) refuse("{}.{} = {}: must be at least 1", o.section, name, value);
   if (o.channels % o.heads != 0)
     refuse("{0}.channels = {1} is not a multiple of {0}.heads = {2}; the nearest valid: {3}", o.section, o.channels,
            o.heads, nearest_multiples(o.channels, o.heads));

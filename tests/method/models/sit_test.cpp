@@ -156,22 +156,30 @@ TEST(SiT, SeedDecidesTheWeights) {
 }
 
 TEST(SiT, RefusesSizesThatDoNotFit) {
-  const auto message = [](void (*change)(SiTOptions&)) -> std::string {
-    auto options = small;
+  const auto message = [](void (*change)(FieldOptions&)) -> std::string {
+    FieldOptions options{.image_channels = small.in_channels,
+                         .image_size = small.image_size,
+                         .num_classes = small.num_classes,
+                         .patch = small.patch,
+                         .channels = small.channels,
+                         .depth = small.depth,
+                         .heads = small.heads};
     change(options);
     try {
-      make_sit(options, 1);
+      find_field("sit").check(options);
     } catch (const Error& error) {
       EXPECT_EQ(error.status(), exit_usage);
       return error.what();
     }
     return "accepted";
   };
-  EXPECT_EQ(message([](SiTOptions& o) { o.heads = 5; }),
-            "student.channels = 24 is not a multiple of student.heads = 5");
-  EXPECT_NE(message([](SiTOptions& o) { o.channels = 18; }).find("student.channels = 18"), std::string::npos);
-  EXPECT_NE(message([](SiTOptions& o) { o.patch = 4; }).find("student.patch = 4"), std::string::npos);
-  EXPECT_NE(message([](SiTOptions& o) { o.depth = 0; }).find("student.depth = 0"), std::string::npos);
+  EXPECT_EQ(message([](FieldOptions& o) { o.heads = 5; }),
+            "student.channels = 24 is not a multiple of student.heads = 5; the nearest valid: 20 or 25");
+  EXPECT_EQ(message([](FieldOptions& o) { o.section = "student.nf"; }), "accepted");
+  EXPECT_EQ(message([](FieldOptions& o) { o.image_size = 0; }), "accepted");
+  EXPECT_NE(message([](FieldOptions& o) { o.channels = 18; }).find("student.channels = 18"), std::string::npos);
+  EXPECT_NE(message([](FieldOptions& o) { o.patch = 4; }).find("student.patch = 4"), std::string::npos);
+  EXPECT_NE(message([](FieldOptions& o) { o.depth = 0; }).find("student.depth = 0"), std::string::npos);
 }
 
 }  // namespace
