@@ -50,10 +50,12 @@ std::vector<NamedPath> paths_of(const Config& config) {
 }
 
 std::string source_hash(const PrepareConfig& config, FileHashes& hashes) {
-  const SourceKind& kind = find_source(config.format);
-  if (kind.files != nullptr)
-    for (const SourceFile& file : kind.files(source_options(config))) require_file(file.key, file.path);
-  if (const auto files = source_files(config); !files.empty()) return hashes.of(files);
+  std::vector<fs::path> files;
+  for (const SourceFile& file : source_files(config)) {
+    require_file(file.key, file.path);
+    files.push_back(file.path);
+  }
+  if (!files.empty()) return hashes.of(files);
   const ImageSource made = open_source(config);
   return hash_text(made.train->content_hash() + "\n" + made.test->content_hash());
 }
@@ -95,9 +97,9 @@ ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run, Com
     text =
         nlohmann::json{{"source", found.source}, {"hashes", found.hashes}, {"has_classes", found.has_classes}}.dump();
   }
-  const auto told = nlohmann::json::parse(communicator.broadcast_text(text, 0));
-  return {told.at("source").get<std::string>(), told.at("hashes").get<std::map<std::string, std::string>>(),
-          told.at("has_classes").get<bool>()};
+  const auto found = nlohmann::json::parse(communicator.broadcast_text(text, 0));
+  return {found.at("source").get<std::string>(), found.at("hashes").get<std::map<std::string, std::string>>(),
+          found.at("has_classes").get<bool>()};
 }
 
 }  // namespace couplet

@@ -4,7 +4,6 @@
 #include "method/data/image_source.h"
 #include "pipeline/config/config.h"
 
-#include <filesystem>
 #include <vector>
 
 namespace couplet {
@@ -13,7 +12,7 @@ SourceOptions source_options(const PrepareConfig& config);
 /// Opens the source of prepare.format.
 ImageSource open_source(const PrepareConfig& config);
 /// The files whose bytes the data set is, whether they exist or not. None of a source that makes its images.
-std::vector<std::filesystem::path> source_files(const PrepareConfig& config);
+std::vector<SourceFile> source_files(const PrepareConfig& config);
 /// Refuses, before any work, a source of which a file is not there.
 void require_source(const PrepareConfig& config);
 
