@@ -8,8 +8,8 @@
 #include "method/models/tarflow.h"
 #include "method/sampling/guided_field.h"
 
-#include <torch/types.h>
-#include <torch/utils.h>
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <functional>
 #include <memory>
@@ -32,13 +32,13 @@ void compare(const std::string& name, const std::function<void()>& chunks, const
 }
 
 void run() {
-  const torch::NoGradGuard no_grad;
-  const at::Tensor x = torch::randn({rows, 1, 28, 28}), labels = torch::arange(rows).remainder(10);
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = at::randn({rows, 1, 28, 28}), labels = at::arange(rows).remainder(10);
 
   const std::shared_ptr<Field> velocity_network = find_field("sit").make({.heads = 3}, 0);
   const StudentModel student{velocity_network, find_objective("velocity").make(find_path("linear").make(), {})};
   const VelocityField field = StudentFlow(student, {}, "float32").velocity({labels, {}});
-  const at::Tensor times = torch::full({rows}, 0.5);
+  const at::Tensor times = at::full({rows}, 0.5);
   compare(
       "student_velocity", [&] { field(x, 0.5); },
       [&] {
@@ -58,7 +58,7 @@ void run() {
   Classifier classifier = make_classifier({}, 0);
   classifier->eval();
   const auto network = make_feature_network(classifier, "classifier", at::kCPU);
-  const at::Tensor images = (torch::rand({rows, 1, 28, 28}) * 255).to(torch::kUInt8);
+  const at::Tensor images = (at::rand({rows, 1, 28, 28}) * 255).to(at::kByte);
   compare(
       "classifier", [&] { network->describe(images); },
       [&] { classifier->logits(classifier->features(to_float(images))); });

@@ -5,7 +5,6 @@
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
-#include <torch/utils.h>
 
 #include <numeric>
 
@@ -83,7 +82,7 @@ SyntheticTraining student(const Config& config, const SyntheticRows& rows) {
 
 SyntheticRows synthetic_rows(std::int64_t count, std::int64_t size) {
   constexpr std::int64_t classes = 10, coarse = 7;
-  torch::manual_seed(0);
+  at::manual_seed(0);
   const at::Tensor shades = at::upsample_bilinear2d(at::rand({count, 1, coarse, coarse}), {size, size}, false);
   return {{1, size, classes, {}},
           (shades * 255).round().to(at::kByte),

@@ -7,12 +7,14 @@
 #include "method/models/field.h"
 #include "method/objectives/objective.h"
 #include "method/paths/path.h"
+#include "method/scoring/described_images.h"
 #include "pipeline/config/options.h"
 #include "pipeline/config/validation.h"
 #include "stages/cost/dataset_size.h"
 #include "stages/couple/couple.h"
 #include "stages/data/run_source.h"
 #include "stages/evaluate/evaluate.h"
+#include "stages/evaluate/run_reference.h"
 #include "stages/evaluate/score_requests.h"
 #include "stages/features.h"
 #include "stages/prepare.h"
@@ -22,13 +24,16 @@
 #include "stages/trained/models.h"
 #include "storage/error.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace couplet {
 
@@ -66,11 +71,23 @@ void require_student(const Nodes& nodes, const RunView& view) {
   }
 }
 
-/// Also a network that cannot be read, or takes other arguments: it is opened once for that.
-void require_network(const Nodes&, const RunView& view) {
+/// Also a network that cannot be read, takes other arguments or does not take the data set's images, and too few
+/// samples for its features: it is opened once for that, and shown an image.
+void require_evaluation(const Nodes&, const RunView& view) {
   const EvaluateConfig& evaluate = view.config.evaluate;
   require_file("evaluate.reference", evaluate.reference);
-  if (!evaluate.network.empty()) make_feature_network({evaluate.network, evaluate.network_args}, c10::kCPU);
+  std::shared_ptr<FeatureNetwork> given;
+  if (!evaluate.network.empty()) given = make_feature_network({evaluate.network, evaluate.network_args}, c10::kCPU);
+  const auto dataset = known_dataset(view);
+  if (!dataset) return;
+  if (given) {
+    std::vector<std::int64_t> sizes = dataset->shape.pixel_shape();
+    sizes.insert(sizes.begin(), 1);
+    const ImageFeatures black = given->describe(at::zeros(sizes, at::kByte));
+    require_samples(view.config, widths_of(black).features, dataset->test_rows);
+  } else if (look_for_node(view.graph, "features") != nullptr) {
+    require_samples(view.config, view.config.features.dimension, dataset->test_rows);
+  }
 }
 
 StageWork features_work(const StageNode& node, const RunView& view) {
@@ -139,7 +156,7 @@ const std::vector<StageKind>& stage_kinds() {
        .run = evaluate,
        .progress = evaluate_work,
        .cost = evaluate_cost,
-       .require = require_network,
+       .require = require_evaluation,
        .missing = scores_to_make,
        .forget = forget_scores},
       {.name = "report",

@@ -17,7 +17,7 @@
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 namespace couplet {
 namespace {
@@ -91,7 +91,7 @@ float draw_time(const Objective& objective, std::uint64_t seed, Purpose purpose,
 /// run. Times and label drops depend on (seed, position) only, whatever the coupling.
 Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentModel& student, const BatchRange& range) {
   const Pairs pairs = coupling.draw(range);
-  const at::Tensor times = torch::empty({range.rows}, torch::kFloat32);
+  const at::Tensor times = at::empty({range.rows}, at::kFloat);
   auto* time = times.data_ptr<float>();
   auto* label = pairs.label.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < range.rows; ++i) {
@@ -116,7 +116,7 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
     return student.objective
         ->errors(*student.field, there(task.shape.codec->encode(pairs.image)), there(pairs.noise),
-                 there(torch::tensor(times)), {there(pairs.label), {}})
+                 there(at::tensor(times)), {there(pairs.label), {}})
         .unsqueeze(1);
   })[0];
 }

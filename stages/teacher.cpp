@@ -14,7 +14,7 @@
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 #include <cmath>
 #include <numbers>
@@ -29,7 +29,7 @@ Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfi
                     std::uint64_t seed) {
   std::vector<at::Tensor> read = rows.read(range.first, range.rows);
   at::Tensor images = read[0].clone();  // some are mirrored in place
-  at::Tensor labels = read[1].to(torch::kInt64);
+  at::Tensor labels = read[1].to(at::kLong);
   std::vector<std::int64_t> positions(static_cast<std::size_t>(range.rows));
   std::iota(positions.begin(), positions.end(), range.first);
   auto* label = labels.data_ptr<std::int64_t>();
@@ -44,12 +44,12 @@ Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfi
 /// Mean negative log-likelihood of held-out images {image, label} under the model as it stands, in nats a value.
 /// Collective.
 double validate(TarFlow& model, const HeldOut& images, const Config& config, const Codec& codec,
-                Communicator& communicator, torch::Device device) {
+                Communicator& communicator, at::Device device) {
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   return images.mean(1, communicator, [&](const HeldOut::Rows& rows) {
     const at::Tensor x = noised_rows(rows.columns[0], codec, teacher_noise(config.teacher), seed,
                                      Purpose::validation_noise, rows.numbers);
-    const at::Tensor y = rows.columns[1].to(torch::kInt64);
+    const at::Tensor y = rows.columns[1].to(at::kLong);
     return model->negative_log_likelihood(model->forward(x.to(device), y.to(device))).unsqueeze(1);
   })[0];
 }
@@ -105,12 +105,12 @@ void teacher(StageContext& context) {
   task.batch = [&](const BatchRange& range) { return teacher_batch(rows, range, config.teacher, *shape.codec, seed); };
   task.loss = [&](const Batch& batch) {
     const TarFlowOutput output = model->forward(batch[0], batch[1]);
-    if (!options.nvp) mean_square = output.z.detach().to(torch::kFloat32).square().mean(0);
+    if (!options.nvp) mean_square = output.z.detach().to(at::kFloat).square().mean(0);
     return model->loss(output);
   };
   if (!options.nvp) {
     task.batch_mean = BatchMean{.of_rows = [&] { return mean_square; },
-                                .use = [&](const at::Tensor& mean) { model->update_prior(mean.to(torch::kFloat32)); }};
+                                .use = [&](const at::Tensor& mean) { model->update_prior(mean.to(at::kFloat)); }};
   }
   const HeldOut held_out(test_table, {"image", "label"}, config.teacher.training.validate_rows);
   task.validate = [&] {

@@ -14,10 +14,10 @@
 #include "storage/files/hash.h"
 #include "storage/formats/picture.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
-#include <torch/types.h>
-#include <torch/utils.h>
 
 namespace couplet {
 
@@ -32,7 +32,7 @@ at::Tensor read_tensor(const RowSource& source, const std::string& name, const R
   const Column& column = source.columns()[*index];
   std::vector<std::int64_t> sizes{rows.count()};
   sizes.insert(sizes.end(), column.shape.begin(), column.shape.end());
-  at::Tensor values = torch::empty(sizes, scalar_type(column.type));
+  at::Tensor values = at::empty(sizes, scalar_type(column.type));
   source.read(*index, rows.first, rows.count(), writable_bytes(values));
   return values;
 }
@@ -68,12 +68,12 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
     made.push_back(
         shape.codec->decode(sample_teacher(teacher, noise.narrow(0, first, count), condition, {}).images()).cpu());
   }
-  return torch::cat(made);
+  return at::cat(made);
 }
 
 double noise_scale(const RowSource& source, const at::Tensor& noise) {
   const auto sigma = source.sigma_f();
-  return sigma ? *sigma : noise.to(torch::kFloat64).square().nanmean().sqrt().item<double>();
+  return sigma ? *sigma : noise.to(at::kDouble).square().nanmean().sqrt().item<double>();
 }
 
 }  // namespace
@@ -88,21 +88,21 @@ std::optional<RunDirectory> run_of(const std::filesystem::path& path) {
 
 std::string draw_rows(const RowSource& source, const RowSpan& rows, const std::optional<RunDirectory>& run,
                       const std::filesystem::path& path) {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   const at::Tensor image = read_tensor(source, "image", rows);
-  if (image.dim() != 4 || image.scalar_type() != torch::kUInt8 || (image.size(1) != 1 && image.size(1) != 3))
+  if (image.dim() != 4 || image.scalar_type() != at::kByte || (image.size(1) != 1 && image.size(1) != 3))
     refuse("{}: images {} [{}] cannot be drawn; expected uint8 [1 or 3, height, width]", source.path().string(),
            element_name(source.columns()[*source.find("image")].type),
            fmt::join(source.columns()[*source.find("image")].shape, ", "));
   std::vector<at::Tensor> panels{image};
   const std::string why = why_not_regenerated(source, run);
   if (source.find("noise")) {
-    const at::Tensor noise = read_tensor(source, "noise", rows).to(torch::kFloat32);
+    const at::Tensor noise = read_tensor(source, "noise", rows).to(at::kFloat);
     panels.push_back(noise_picture(noise / noise_scale(source, noise)));
     if (why.empty())
-      panels.push_back(regenerate(source, *run, noise, read_tensor(source, "label", rows).to(torch::kInt64)));
+      panels.push_back(regenerate(source, *run, noise, read_tensor(source, "label", rows).to(at::kLong)));
   }
-  const at::Tensor all = torch::stack(panels, 1).flatten(0, 1).contiguous();
+  const at::Tensor all = at::stack(panels, 1).flatten(0, 1).contiguous();
   const auto* pixels = all.data_ptr<std::uint8_t>();
   write_png(path, picture_grid({pixels, pixels + all.numel()}, all.size(0), all.size(1), all.size(2), all.size(3),
                                rows_a_line * static_cast<std::int64_t>(panels.size())));

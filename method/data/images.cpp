@@ -1,26 +1,20 @@
 #include "method/data/images.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 namespace couplet {
 
 at::Tensor to_float(const at::Tensor& image) {
-  return image.to(torch::kFloat32, /*non_blocking=*/false, /*copy=*/true).div_(levels_a_unit).sub_(1.0);
+  return image.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true).div_(levels_a_unit).sub_(1.0);
 }
 
 at::Tensor to_uint8(const at::Tensor& image) {
-  return image.to(torch::kFloat32)
-      .add(1.0)
-      .mul_(levels_a_unit)
-      .nan_to_num_(0.0)
-      .clamp_(0.0, 255.0)
-      .round_()
-      .to(torch::kUInt8);
+  return image.to(at::kFloat).add(1.0).mul_(levels_a_unit).nan_to_num_(0.0).clamp_(0.0, 255.0).round_().to(at::kByte);
 }
 
 at::Tensor noise_picture(const at::Tensor& noise) {
   constexpr double darkest = 3;
-  return to_uint8(noise.to(torch::kFloat32) / darkest);
+  return to_uint8(noise.to(at::kFloat) / darkest);
 }
 
 Picture picture_of(const at::Tensor& images, std::int64_t columns) {

@@ -2,7 +2,7 @@
 
 #include "storage/error.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 #include <cmath>
 #include <numbers>
@@ -12,14 +12,14 @@ namespace couplet {
 
 at::Tensor noised(const at::Tensor& image, const Codec& codec, const ImageNoise& noise, std::uint64_t seed,
                   Purpose purpose, std::uint64_t index) {
-  at::Tensor draw = torch::empty(image.sizes(), torch::kFloat32);
+  at::Tensor draw = at::empty(image.sizes(), at::kFloat);
   const std::span<float> values(draw.data_ptr<float>(), static_cast<std::size_t>(draw.numel()));
   if (noise.uniform) {
     if (codec.stored_type() != ElementType::uint8)
       refuse("teacher.noise = uniform is one level of 8-bit images wide; the data set's codec {} stores {}",
              codec.name(), element_name(codec.stored_type()));
     fill_uniform(values, seed, purpose, index);
-    return draw.add_(image.to(torch::kFloat32)).div_(128.0).sub_(1.0);
+    return draw.add_(image.to(at::kFloat)).div_(128.0).sub_(1.0);
   }
   fill_normal(values, seed, purpose, index);
   return draw.mul_(noise.standard_deviation).add_(codec.encode(image));
@@ -27,7 +27,7 @@ at::Tensor noised(const at::Tensor& image, const Codec& codec, const ImageNoise&
 
 at::Tensor noised_rows(const at::Tensor& images, const Codec& codec, const ImageNoise& noise, std::uint64_t seed,
                        Purpose purpose, const std::vector<std::int64_t>& indices) {
-  at::Tensor out = torch::empty(images.sizes(), torch::kFloat32);
+  at::Tensor out = at::empty(images.sizes(), at::kFloat);
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const auto row = static_cast<std::int64_t>(i);
     out[row].copy_(noised(images[row], codec, noise, seed, purpose, static_cast<std::uint64_t>(indices[i])));
@@ -39,7 +39,7 @@ at::Tensor normal_rows(const std::vector<std::int64_t>& shape, std::uint64_t see
                        const std::vector<std::int64_t>& indices) {
   std::vector<std::int64_t> sizes{static_cast<std::int64_t>(indices.size())};
   sizes.insert(sizes.end(), shape.begin(), shape.end());
-  at::Tensor out = torch::empty(sizes, torch::kFloat32);
+  at::Tensor out = at::empty(sizes, at::kFloat);
   const std::size_t values = indices.empty() ? 0 : static_cast<std::size_t>(out.numel()) / indices.size();
   for (std::size_t i = 0; i < indices.size(); ++i) {
     fill_normal({out.data_ptr<float>() + i * values, values}, seed, purpose, static_cast<std::uint64_t>(indices[i]));

@@ -3,7 +3,7 @@
 #include "method/data/noise.h"
 #include "pipeline/loader/table_rows.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 #include <cmath>
 #include <numeric>
@@ -33,15 +33,15 @@ InitialNoise fresh_noise(const DatasetShape& shape, std::uint64_t seed, std::int
     labels.push_back(class_at(shape, turn - std::floor(turn)));
   }
   return {normal_rows({shape.channels, shape.size, shape.size}, seed, Purpose::evaluation_noise, indices),
-          {torch::tensor(labels, torch::kInt64), {}}};
+          {at::tensor(labels, at::kLong), {}}};
 }
 
 InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count) {
   const std::int64_t there = std::max<std::int64_t>(1, std::min(count, table.rows() - first));
   const std::int64_t start = std::min(first, table.rows() - 1);
-  const at::Tensor rows = torch::arange(count).clamp_max(there - 1);
-  return {read_rows(table, "noise", start, there).to(torch::kFloat32).div_(sigma_f).index_select(0, rows),
-          {read_rows(table, "label", start, there).to(torch::kInt64).index_select(0, rows), {}}};
+  const at::Tensor rows = at::arange(count).clamp_max(there - 1);
+  return {read_rows(table, "noise", start, there).to(at::kFloat).div_(sigma_f).index_select(0, rows),
+          {read_rows(table, "label", start, there).to(at::kLong).index_select(0, rows), {}}};
 }
 
 }  // namespace couplet

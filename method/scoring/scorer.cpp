@@ -3,8 +3,8 @@
 #include "method/data/images.h"
 #include "pipeline/distributed/slices.h"
 
-#include <torch/types.h>
-#include <torch/utils.h>
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <utility>
@@ -44,21 +44,21 @@ Scorer::Scorer(std::optional<Classifier> classifier, std::shared_ptr<const Codec
 
 /// [rows, widths + extras]: what the network says, then what `Extra` names.
 at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe) {
-  const at::Tensor is_finite = images.flatten(1).isfinite().all(1).to(torch::kFloat32).cpu();
+  const at::Tensor is_finite = images.flatten(1).isfinite().all(1).to(at::kFloat).cpu();
   const at::Tensor pixels = codec_->decode(images);
-  at::Tensor described = torch::empty({pixels.size(0), 0}), right = torch::zeros_like(is_finite);
+  at::Tensor described = at::empty({pixels.size(0), 0}), right = at::zeros_like(is_finite);
   if (classifier_) {
     described = (*classifier_)->features(to_float(pixels).to(device_));
-    right = (*classifier_)->logits(described).argmax(1).cpu().eq(labels.cpu()).to(torch::kFloat32);
+    right = (*classifier_)->logits(described).argmax(1).cpu().eq(labels.cpu()).to(at::kFloat);
   }
   if (basis_.network) described = joined(basis_.network->describe(pixels), basis_.widths);
-  const at::Tensor made = torch::full_like(right, static_cast<double>(nfe));
-  return torch::cat({described.to(torch::kFloat32).cpu(), torch::stack({right, is_finite, made}, 1)}, 1);
+  const at::Tensor made = at::full_like(right, static_cast<double>(nfe));
+  return at::cat({described.to(at::kFloat).cpu(), at::stack({right, is_finite, made}, 1)}, 1);
 }
 
 std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples,
                                        const SliceJournal& journal) {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   const std::int64_t described = basis_.widths.all(), width = described + extras;
   std::vector<DescribedImages> images;
   for (std::size_t variant = 0; variant < variants && basis_.reference; ++variant)
@@ -74,7 +74,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
       if (first > 0) continue;  // the first slice is the root's
       scores[variant].pictures = codec_->decode(those.narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
     }
-    return torch::cat(parts, 1);
+    return at::cat(parts, 1);
   };
   const auto add = [&](const at::Tensor& values) {
     for (std::size_t variant = 0; variant < variants; ++variant) {
@@ -88,7 +88,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
                   .slice_rows = slice_rows_,
                   .columns = static_cast<std::int64_t>(variants) * width,
                   .stopped = stopped_,
-                  .type = torch::kFloat32,
+                  .type = at::kFloat,
                   .journal = journal},
                  make, add);
   // The journal keeps no images: the first slice is made once more for its pictures.

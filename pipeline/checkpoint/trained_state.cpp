@@ -1,6 +1,7 @@
 #include "pipeline/checkpoint/trained_state.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <utility>
 

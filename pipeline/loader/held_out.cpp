@@ -3,8 +3,8 @@
 #include "pipeline/distributed/slices.h"
 #include "pipeline/loader/table_rows.h"
 
-#include <torch/types.h>
-#include <torch/utils.h>
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 
@@ -21,8 +21,8 @@ HeldOutRows::HeldOutRows(std::int64_t there, std::int64_t rows)
 std::vector<double> HeldOutRows::mean(
     std::int64_t figures, Communicator& communicator,
     const std::function<at::Tensor(const std::vector<std::int64_t>& numbers)>& measure) const {
-  const torch::NoGradGuard no_grad;
-  at::Tensor sum = torch::zeros({figures}, torch::kFloat64);
+  const at::NoGradGuard no_grad;
+  at::Tensor sum = at::zeros({figures}, at::kDouble);
   for_each_slice(
       communicator, {.rows = rows_, .slice_rows = slice_rows, .columns = figures, .stopped = ""},
       [&](std::int64_t first) {

@@ -5,8 +5,6 @@
 #include "pipeline/optimizer/flat_parameters.h"
 #include "pipeline/tensor/weights.h"
 
-#include <torch/nn/module.h>
-
 #include <cstdint>
 #include <string>
 #include <utility>

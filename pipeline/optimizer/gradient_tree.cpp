@@ -1,6 +1,7 @@
 #include "pipeline/optimizer/gradient_tree.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <bit>
 

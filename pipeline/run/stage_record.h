@@ -44,8 +44,8 @@ struct Decision {
 };
 
 /// What to do with a node, from its record. A record made with other keys or inputs is refused, with each difference
-/// and the flag that redoes the stage, unless files have changed of a stage that has made nothing: it starts anew. Files
-/// of unknown origin in its directory are refused, too.
+/// and the flag that redoes the stage, unless files have changed of a stage that has made nothing: it starts anew.
+/// Files of unknown origin in its directory are refused, too.
 Decision decide(const StageNode& node, const StageGraph& graph, const RunDirectory& run);
 /// Refuses a node that runs after one which is not complete or was made with another configuration.
 void require_inputs(const StageNode& node, const StageGraph& graph, const RunDirectory& run);

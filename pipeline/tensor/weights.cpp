@@ -6,8 +6,10 @@
 #include "storage/files/hash.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <torch/nn/module.h>
 
 #include <algorithm>
 #include <cstring>
@@ -119,7 +121,7 @@ std::string tensors_hash(const NamedTensors& tensors) {
   return hash_text(text);
 }
 
-torch::ScalarType scalar_type(ElementType type) {
+at::ScalarType scalar_type(ElementType type) {
   switch (type) {
     case ElementType::uint8:
       return at::kByte;
@@ -139,7 +141,7 @@ torch::ScalarType scalar_type(ElementType type) {
   fail("element type {} is not one of ours", static_cast<int>(type));
 }
 
-ElementType element_type(torch::ScalarType type) {
+ElementType element_type(at::ScalarType type) {
   switch (type) {
     case at::kByte:
       return ElementType::uint8;

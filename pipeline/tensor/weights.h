@@ -3,16 +3,20 @@
 
 #include "storage/formats/safetensors.h"
 
-#include <torch/nn/module.h>
+#include <ATen/core/Tensor.h>
 
 #include <filesystem>
 #include <map>
 #include <set>
 #include <string>
 
+namespace torch::nn {
+class Module;
+}
+
 namespace couplet {
 
-using NamedTensors = std::map<std::string, torch::Tensor>;
+using NamedTensors = std::map<std::string, at::Tensor>;
 
 /// Adds a module that only lends its name to what is registered in it ("attn" in "attn.qkv.weight").
 torch::nn::Module& add_scope(torch::nn::Module& parent, const std::string& name);
@@ -45,7 +49,7 @@ std::int64_t parameter_count(const torch::nn::Module& module);
 /// The hash of names, shapes and bytes.
 std::string tensors_hash(const NamedTensors& tensors);
 
-torch::ScalarType scalar_type(ElementType type);
-ElementType element_type(torch::ScalarType type);
+at::ScalarType scalar_type(ElementType type);
+ElementType element_type(at::ScalarType type);
 
 }  // namespace couplet

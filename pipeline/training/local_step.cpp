@@ -18,13 +18,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Batch on_device(Batch batch, torch::Device device) {
+Batch on_device(Batch batch, c10::Device device) {
   for (auto& tensor : batch) tensor = tensor.to(device, /*non_blocking=*/true);
   return batch;
 }
 
 /// The gradient of `weight` times the loss over these rows is added to the parameters' .grad; returns the loss.
-at::Tensor forward_backward(const TrainingTask& task, const Batch& rows, double weight, torch::Device device) {
+at::Tensor forward_backward(const TrainingTask& task, const Batch& rows, double weight, c10::Device device) {
   at::Tensor loss;
   {
     const Autocast autocast(task.training.precision, device);
@@ -54,7 +54,7 @@ PreparedBatch prepare_batch(const TrainingTask& task, const TrainingPlan& plan, 
 }
 
 StepComputation::StepComputation(const TrainingTask& task, const BatchSplit& split, FlatParameters& parameters,
-                                 GradientReduction& reduction, torch::Device device)
+                                 GradientReduction& reduction, c10::Device device)
     : task_(task), split_(split), parameters_(parameters), reduction_(reduction), device_(device) {
   if (split_.own_groups > 1) tree_.emplace(parameters_, split_.own_groups);
 }

@@ -38,7 +38,7 @@ struct LocalStep {
 class StepComputation {
 public:
   StepComputation(const TrainingTask& task, const BatchSplit& split, FlatParameters& parameters,
-                  GradientReduction& reduction, torch::Device device);
+                  GradientReduction& reduction, c10::Device device);
   /// Collective, whatever fails here: an error stands in the report. What takes memory is called through `within`,
   /// which may word the error.
   LocalStep run(Prefetch<PreparedBatch>& batches, const std::function<void(const std::function<void()>&)>& within);
@@ -53,7 +53,7 @@ private:
   FlatParameters& parameters_;
   GradientReduction& reduction_;
   std::optional<GradientTree> tree_;
-  torch::Device device_;
+  c10::Device device_;
 };
 
 /// Returns the mean over the gradient groups of all ranks, summed in their order. Collective.

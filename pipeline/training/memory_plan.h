@@ -6,7 +6,6 @@
 #include "pipeline/training/task.h"
 
 #include <c10/core/Device.h>
-#include <torch/nn/module.h>
 
 #include <cstdint>
 #include <functional>

@@ -4,6 +4,7 @@
 #include "storage/clock.h"
 
 #include <ATen/core/grad_mode.h>
+#include <torch/nn/module.h>
 
 #include <chrono>
 

@@ -5,8 +5,6 @@
 #include "pipeline/training/task.h"
 #include "storage/formats/picture.h"
 
-#include <torch/nn/module.h>
-
 #include <nlohmann/json.hpp>
 #include <optional>
 

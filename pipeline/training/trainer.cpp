@@ -23,6 +23,8 @@
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/nn/module.h>
 
 #include <chrono>
 #include <cmath>
@@ -150,7 +152,7 @@ TrainingResult result_of(const torch::nn::Module& model, const TrainedState& sta
 }  // namespace
 
 TrainingResult train(TrainingTask& task, torch::nn::Module& model, const PipelineConfig& pipeline,
-                     Communicator& communicator, torch::Device device) {
+                     Communicator& communicator, c10::Device device) {
   const TrainingPlan plan = plan_training(task, communicator);
   const BatchSplit split = split_batch(task, plan, pipeline, communicator);
   const Share share = pipeline.shard_optimizer ? Share{communicator.rank(), communicator.size()} : Share{};

@@ -6,8 +6,6 @@
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/training/task.h"
 
-#include <torch/nn/module.h>
-
 namespace couplet {
 
 /// Trains from the newest whole checkpoint in `task.directory` (or from the model's present weights) to the end.
@@ -25,6 +23,6 @@ namespace couplet {
 /// them
 ///   are an error.
 TrainingResult train(TrainingTask& task, torch::nn::Module& model, const PipelineConfig& pipeline,
-                     Communicator& communicator, torch::Device device);
+                     Communicator& communicator, c10::Device device);
 
 }  // namespace couplet

@@ -1,5 +1,6 @@
 #include "stages/cost/dataset_size.h"
 
+#include "method/data/codec.h"
 #include "method/data/dataset.h"
 #include "stages/data/run_source.h"
 #include "storage/error.h"
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 namespace couplet {
 
@@ -37,7 +39,11 @@ DatasetSize dataset_size(const Config& config, const RunDirectory& run) {
     fail("{}: images of {}; the models take square ones", source.train->name(), shape.image_text());
   return {rows_of(*source.train, config.prepare.train_rows),
           rows_of(*source.test, config.prepare.test_rows),
-          {shape.channels, shape.height, source.classes, {}}};
+          {shape.channels,
+           shape.height,
+           source.classes,
+           {},
+           find_codec(config.prepare.codec).make(nlohmann::json::object())}};
 }
 
 }  // namespace couplet

@@ -12,9 +12,9 @@
 #include "stages/trained/models.h"
 #include "storage/tables/filenames.h"
 
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
-#include <torch/types.h>
-#include <torch/utils.h>
 
 namespace couplet {
 namespace {
@@ -53,14 +53,14 @@ Slice read_slice(const Inversion& table, std::int64_t first, std::int64_t count,
     flips.push_back(row.flip ? 1 : 0);
     replicates.push_back(static_cast<std::int32_t>(row.replicate));
   }
-  slice.sample = torch::tensor(samples, torch::kInt64);
-  slice.flip = torch::tensor(flips, torch::kUInt8);
-  slice.replicate = torch::tensor(replicates, torch::kInt32);
+  slice.sample = at::tensor(samples, at::kLong);
+  slice.flip = at::tensor(flips, at::kByte);
+  slice.replicate = at::tensor(replicates, at::kInt);
   const std::int64_t low = samples.front(), span = samples[static_cast<std::size_t>(count - 1)] - low + 1;
   slice.image = read_rows(table.images, "image", low, span).index_select(0, slice.sample - low);
   slice.label = read_rows(table.images, "label", low, span).index_select(0, slice.sample - low);
-  const at::Tensor mirrored = slice.flip.to(torch::kBool).view({-1, 1, 1, 1});
-  slice.image = torch::where(mirrored, slice.image.flip({3}), slice.image);
+  const at::Tensor mirrored = slice.flip.to(at::kBool).view({-1, 1, 1, 1});
+  slice.image = at::where(mirrored, slice.image.flip({3}), slice.image);
   return slice;
 }
 
@@ -68,17 +68,17 @@ Noise invert(const Slice& slice, const Inversion& table, const Config& config, T
   Noise noise;
   noise.x = noised_rows(slice.image, *table.codec, teacher_noise(config.teacher),
                         static_cast<std::uint64_t>(config.pipeline.seed), table.noise_purpose, slice.row);
-  const at::Tensor x = noise.x.to(device), label = slice.label.to(device, torch::kInt64);
+  const at::Tensor x = noise.x.to(device), label = slice.label.to(device, at::kLong);
   const TarFlowOptions& options = teacher->options();
   // [n, 1 + values]: the likelihood and the noise.
   const at::Tensor made =
       by_row_chunks(x.size(0), device, [&](std::int64_t first, std::int64_t count) {
         const Autocast autocast(config.couple.precision, device);
         TarFlowOutput output = teacher->forward(x.narrow(0, first, count), label.narrow(0, first, count));
-        output.z = output.z.to(torch::kFloat32);
+        output.z = output.z.to(at::kFloat);
         const at::Tensor f =
             unpatchify(teacher->standardised(output.z), options.in_channels, options.image_size, options.patch);
-        const at::Tensor nll = teacher->negative_log_likelihood(output).to(torch::kFloat32);
+        const at::Tensor nll = teacher->negative_log_likelihood(output).to(at::kFloat);
         return at::cat({nll.unsqueeze(1), f.flatten(1)}, 1);
       }).cpu();
   noise.nll = made.select(1, 0).contiguous();
@@ -87,8 +87,8 @@ Noise invert(const Slice& slice, const Inversion& table, const Config& config, T
 }
 
 void add_sums(ShardSums& sums, const Slice& slice, const Noise& noise, const at::Tensor& stored) {
-  const at::Tensor squares = noise.f.flatten(1).to(torch::kFloat64).square().sum(1);
-  const at::Tensor finite = stored.flatten(1).to(torch::kFloat32).isfinite().all(1) & noise.nll.isfinite();
+  const at::Tensor squares = noise.f.flatten(1).to(at::kDouble).square().sum(1);
+  const at::Tensor finite = stored.flatten(1).to(at::kFloat).isfinite().all(1) & noise.nll.isfinite();
   for (std::int64_t i = 0; i < slice.count; ++i) {
     if (!finite[i].item<bool>()) {
       ++sums.nonfinite_rows;
@@ -133,7 +133,7 @@ void Inverter::wait() {
 }
 
 bool Inverter::make(const Inversion& table, std::int64_t shard) {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   const std::int64_t slice_rows = config_.couple.slice_rows;
   const ShardHeader header = table.header(shard);
   const auto path = table.directory / shard_name(shard, table.plan.shards());

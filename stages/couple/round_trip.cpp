@@ -3,7 +3,7 @@
 #include "method/couplings/coupling_table.h"
 #include "method/models/patches.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 #include <cmath>
 #include <limits>
@@ -15,7 +15,7 @@ RoundTrip::RoundTrip(TarFlow teacher, c10::Device device, std::int64_t rows, dou
       device_(device),
       stride_(share > 0 ? std::max<std::int64_t>(1, std::llround(1 / share)) : 0),
       batch_(batch),
-      column_(torch::full({rows}, not_measured, torch::kFloat32)) {}
+      column_(at::full({rows}, not_measured, at::kFloat)) {}
 
 void RoundTrip::add(std::int64_t first, std::int64_t count, const at::Tensor& stored, const at::Tensor& x,
                     const at::Tensor& label) {
@@ -30,12 +30,12 @@ void RoundTrip::add(std::int64_t first, std::int64_t count, const at::Tensor& st
 }
 
 void RoundTrip::measure() {
-  const at::Tensor z = torch::stack(stored_).to(device_, torch::kFloat32);
-  const at::Tensor label = torch::stack(label_).to(device_, torch::kInt64);
-  const at::Tensor back = teacher_->reverse(patchify(z, teacher_->options().patch), label).to(torch::kFloat32).cpu();
+  const at::Tensor z = at::stack(stored_).to(device_, at::kFloat);
+  const at::Tensor label = at::stack(label_).to(device_, at::kLong);
+  const at::Tensor back = teacher_->reverse(patchify(z, teacher_->options().patch), label).to(at::kFloat).cpu();
   constexpr double largest = std::numeric_limits<float>::max();
-  const at::Tensor norms = (back - torch::stack(x_)).flatten(1).norm(2, 1).nan_to_num(largest, largest);
-  column_.index_copy_(0, torch::tensor(rows_, torch::kInt64), norms);
+  const at::Tensor norms = (back - at::stack(x_)).flatten(1).norm(2, 1).nan_to_num(largest, largest);
+  column_.index_copy_(0, at::tensor(rows_, at::kLong), norms);
   for (auto* waiting : {&stored_, &x_, &label_}) waiting->clear();
   rows_.clear();
 }
@@ -46,7 +46,7 @@ at::Tensor RoundTrip::finish() {
 }
 
 nlohmann::json RoundTrip::summary() const {
-  const at::Tensor measured = column_.masked_select(column_ >= 0).to(torch::kFloat64);
+  const at::Tensor measured = column_.masked_select(column_ >= 0).to(at::kDouble);
   return {{"round_trip_rows", measured.numel()},
           {"round_trip_sum", measured.sum().item<double>()},
           {"round_trip_max", measured.numel() > 0 ? measured.max().item<double>() : 0.0}};

@@ -15,7 +15,7 @@
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
@@ -45,9 +45,9 @@ void score_real(Evaluation& evaluation, const ScoreRequest& request) {
   const SampleScore score = evaluation.scorer().score(
       [&](std::int64_t first, std::int64_t count) {
         const std::int64_t there = std::min(count, test.rows() - first);
-        const at::Tensor rows = torch::arange(count).clamp_max(there - 1);
+        const at::Tensor rows = at::arange(count).clamp_max(there - 1);
         return Generated{{evaluation.shape.codec->encode(read_rows(test, "image", first, there)).index_select(0, rows)},
-                         read_rows(test, "label", first, there).to(torch::kInt64).index_select(0, rows)};
+                         read_rows(test, "label", first, there).to(at::kLong).index_select(0, rows)};
       },
       1, test.rows(), evaluation.journal(request))[0];
   evaluation.keep_samples(request.key, request.with, score);

@@ -9,8 +9,8 @@
 #include "stages/evaluate/run_reference.h"
 #include "stages/trained/models.h"
 
-#include <torch/types.h>
-#include <torch/utils.h>
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <utility>
@@ -102,9 +102,9 @@ SliceJournal Evaluation::journal(const ScoreRequest& request) const {
 at::Tensor Evaluation::sums_over_rows(
     const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
     const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure) const {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   const std::int64_t slice = std::min(config().slice_rows, rows);
-  at::Tensor sum = torch::zeros({figures}, torch::kFloat64);
+  at::Tensor sum = at::zeros({figures}, at::kDouble);
   for_each_slice(
       context.communicator,
       {.rows = rows, .slice_rows = slice, .columns = figures, .stopped = stopped, .journal = journal(request)},

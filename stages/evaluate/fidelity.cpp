@@ -11,7 +11,7 @@
 #include "stages/evaluate/pictures.h"
 #include "stages/trained/models.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
@@ -40,11 +40,11 @@ at::Tensor pairing_figures(const PairingInput& input, const Codec& codec) {
   const PairingFidelity pairing = pairing_fidelity(input);
   const at::Tensor made = codec.decode(input.generated), images = codec.decode(input.images);
   const bool has_windows = std::min(images.size(2), images.size(3)) >= ssim_window;
-  const at::Tensor likeness = has_windows ? ssim(made, images) : torch::full_like(pairing.ratio, std::nan(""));
+  const at::Tensor likeness = has_windows ? ssim(made, images) : at::full_like(pairing.ratio, std::nan(""));
   const at::Tensor ratio = psnr(made, images), differ = ratio.isfinite();
-  return torch::stack({pairing.ratio, pairing.nearest.to(torch::kFloat64),
-                       torch::where(differ, ratio, torch::zeros_like(ratio)), differ.to(torch::kFloat64), likeness},
-                      1);
+  return at::stack({pairing.ratio, pairing.nearest.to(at::kDouble), at::where(differ, ratio, at::zeros_like(ratio)),
+                    differ.to(at::kDouble), likeness},
+                   1);
 }
 
 /// The first samples on their way from noise to image: at t = 1, 7/8 ... 0.
@@ -70,8 +70,7 @@ void measure_paths(Evaluation& evaluation, const ScoreRequest& request) {
         const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count).to(context.device);
         const PathShape shape =
             path_shape(flow.velocity(initial.condition), flow.start(initial.z), config.curvature_steps);
-        return torch::cat({torch::stack({shape.curvature, shape.straightness, shape.transport}, 1), shape.deviation},
-                          1);
+        return at::cat({at::stack({shape.curvature, shape.straightness, shape.transport}, 1), shape.deviation}, 1);
       });
   const at::Tensor along = means.narrow(0, 3, figures - 3).contiguous();
   const std::vector<double> deviation(along.data_ptr<double>(), along.data_ptr<double>() + along.numel());
@@ -96,7 +95,7 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
   const Codec& codec = *evaluation.shape.codec;
   const std::int64_t pool = std::min(pool_rows, images.rows());
   const at::Tensor pool_images = codec.encode(read_rows(images, "image", 0, pool));
-  const at::Tensor pool_labels = read_rows(images, "label", 0, pool).to(torch::kInt64);
+  const at::Tensor pool_labels = read_rows(images, "label", 0, pool).to(at::kLong);
   // Samples stand in order in a table, so its first rows are those of the pool: rows at even distances among them.
   const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
   const double sigma_f = evaluation.sigma_f(key.table);
@@ -110,11 +109,11 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
       x.push_back(codec.encode(read_rows(table, "image", row, 1)));
       own.push_back(read_rows(table, "sample", row, 1));
     }
-    const at::Tensor label = torch::cat(labels);
-    const at::Tensor made = solve(flow.velocity({label.to(device), {}}), flow.start(torch::cat(z).to(device)),
+    const at::Tensor label = at::cat(labels);
+    const at::Tensor made = solve(flow.velocity({label.to(device), {}}), flow.start(at::cat(z).to(device)),
                                   Solver::euler, Grid::uniform, config.pairing_nfe)
                                 .cpu();
-    return pairing_figures({made, torch::cat(x), label, pool_images, pool_labels, torch::cat(own)}, codec);
+    return pairing_figures({made, at::cat(x), label, pool_images, pool_labels, at::cat(own)}, codec);
   });
   const auto keep = [&](const char* metric, double value, const nlohmann::json& details = nlohmann::json::object()) {
     evaluation.keep(key, request.with, metric, value, rows, details);
@@ -140,7 +139,7 @@ void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& reques
     const at::Tensor theirs = sample_teacher(teacher, initial.z, initial.condition, sampling).images();
     const at::Tensor ours = solve(flow.velocity(initial.condition), flow.start(initial.z), Solver::euler, Grid::uniform,
                                   config.evaluate.pairing_nfe);
-    return (ours - theirs).flatten(1).to(torch::kFloat64).norm(2, 1).cpu().unsqueeze(1);
+    return (ours - theirs).flatten(1).to(at::kDouble).norm(2, 1).cpu().unsqueeze(1);
   });
   evaluation.keep(request.key, request.with, "teacher_distance", mean.item<double>(), rows);
 }

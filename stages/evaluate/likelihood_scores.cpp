@@ -7,7 +7,7 @@
 #include "pipeline/tensor/row_chunks.h"
 #include "stages/trained/models.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
@@ -36,10 +36,10 @@ Images read_images(const RowTable& table, std::int64_t rows, std::int64_t first,
     const std::int64_t row = std::min(i, rows - 1) * table.rows() / rows;
     read.numbers.push_back(row);
     image.push_back(read_rows(table, "image", row, 1));
-    label.push_back(read_rows(table, "label", row, 1).to(torch::kInt64));
+    label.push_back(read_rows(table, "label", row, 1).to(at::kLong));
   }
-  read.image = torch::cat(image);
-  read.label = torch::cat(label);
+  read.image = at::cat(image);
+  read.label = at::cat(label);
   return read;
 }
 
@@ -49,10 +49,9 @@ enum Figure : std::int64_t { bits, squares, finite, evaluations, figures };
 /// [rows, figures] of float64 bits a value [rows] and the evaluations that their batch took.
 at::Tensor figures_of(const at::Tensor& row_bits, std::int64_t nfe) {
   const at::Tensor is_finite = row_bits.isfinite();
-  const at::Tensor counted = at::where(is_finite, row_bits, torch::zeros_like(row_bits));
-  return torch::stack(
-      {counted, counted.square(), is_finite.to(torch::kFloat64), torch::full_like(counted, static_cast<double>(nfe))},
-      1);
+  const at::Tensor counted = at::where(is_finite, row_bits, at::zeros_like(row_bits));
+  return at::stack(
+      {counted, counted.square(), is_finite.to(at::kDouble), at::full_like(counted, static_cast<double>(nfe))}, 1);
 }
 
 void keep(Evaluation& evaluation, const ScoreRequest& request, const at::Tensor& sums, std::int64_t rows,
@@ -90,7 +89,7 @@ void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& requ
         const at::Tensor there = x.to(context.device), labels = read.label.to(context.device);
         const at::Tensor nats = by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
           const TarFlowOutput output = teacher->forward(there.narrow(0, from, n), labels.narrow(0, from, n));
-          return teacher->negative_log_likelihood(output).to(torch::kFloat64).cpu();
+          return teacher->negative_log_likelihood(output).to(at::kDouble).cpu();
         });
         return figures_of(nats / std::numbers::ln2 + 7, 0);
       });

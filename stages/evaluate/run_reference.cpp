@@ -21,14 +21,6 @@ namespace {
 
 constexpr const char* stopped = "evaluation stopped; what the training images are described by is made again";
 
-void require_samples(const EvaluateConfig& config, std::int64_t dimension, const RowTable& test) {
-  if (std::min(config.samples, test.rows()) > dimension) return;
-  refuse(
-      "evaluate.network = {}: {} features, so that a Fréchet distance needs at least {} samples; evaluate.samples = "
-      "{}, held-out images: {}",
-      config.network, dimension, dimension + 1, config.samples, test.rows());
-}
-
 /// True if an earlier evaluation of the run left the file. Collective.
 bool is_there(const fs::path& path, Communicator& communicator) {
   return communicator.maximum(communicator.is_root() && fs::exists(path) ? 1 : 0) > 0;
@@ -63,10 +55,9 @@ FeatureReference given_statistics(StageContext& context, const FeatureNetwork& n
 }
 
 FeatureReference statistics_of(StageContext& context, FeatureNetwork& network, std::int64_t dimension,
-                               const RowTable& train, const RowTable& test) {
+                               const RowTable& train) {
   const EvaluateConfig& config = context.config.evaluate;
   if (config.network.empty()) return {load_moments(context.run.reference_statistics())};
-  require_samples(config, dimension, test);
   if (config.reference.empty()) return training_statistics(context, network, train);
   return given_statistics(context, network, dimension, dataset_shape(train));
 }
@@ -106,13 +97,24 @@ std::shared_ptr<FeatureNetwork> network_of(StageContext& context, const DatasetS
 
 }  // namespace
 
+void require_samples(const Config& config, std::int64_t dimension, std::int64_t held_out) {
+  const EvaluateConfig& evaluate = config.evaluate;
+  if (std::min(evaluate.samples, held_out) > dimension) return;
+  refuse(
+      "{}: {} features, so that a Fréchet distance needs at least {} samples; evaluate.samples = {}, held-out images: "
+      "{}",
+      evaluate.network.empty() ? "features.dimension" : "evaluate.network = " + evaluate.network, dimension,
+      dimension + 1, evaluate.samples, held_out);
+}
+
 ScorerReference run_reference(StageContext& context, const RowTable& train, const RowTable& test) {
   const std::int64_t pairwise_images = context.config.evaluate.pairwise_images;
   const DatasetShape shape = dataset_shape(train);
   std::shared_ptr<FeatureNetwork> network = network_of(context, shape);
   if (!network) return {};
   FeatureWidths widths = widths_of(network->describe(shape.codec->pixels(read_rows(train, "image", 0, 1))));
-  FeatureReference reference = statistics_of(context, *network, widths.features, train, test);
+  require_samples(context.config, widths.features, test.rows());
+  FeatureReference reference = statistics_of(context, *network, widths.features, train);
   if (pairwise_images > 0) reference.real = real_features(context, *network, train, test);
   if (pairwise_images == 0 || !reference.spatial) widths.spatial = 0;
   if (pairwise_images == 0) widths.classes = 0;

@@ -7,11 +7,14 @@
 
 namespace couplet {
 
+/// Refuses `evaluate.samples`, and held-out images, that are no more than the features of the network.
+void require_samples(const Config& config, std::int64_t dimension, std::int64_t held_out);
+
 /// The network of `evaluate.network`; the classifier of the features stage where there is none; where there is neither,
 /// as the images have no classes, no network and no reference. The network's reference is
 /// `evaluate.reference`, or statistics of the training images, which the first evaluation publishes in RUN/evaluate for
-/// all (named by network and data set, so that another network's are never taken for them). Refuses fewer samples than
-/// features + 1 before any are made, and a reference of another network.
+/// all (named by network and data set, so that another network's are never taken for them). Refuses a
+/// reference of another network, and as `require_samples` does.
 ///
 /// Unless `evaluate.pairwise-images` is 0, features of as many training images and held-out ones, at even distances,
 /// are held in memory; the first evaluation publishes them in RUN/evaluate too. Collective.

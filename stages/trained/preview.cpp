@@ -6,7 +6,7 @@
 #include "pipeline/run/stage_record.h"
 #include "stages/trained/models.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <vector>
@@ -85,8 +85,8 @@ at::Tensor Previewer::pictures(const SampleMaker& sample) {
       [&](std::int64_t first) {
         return shape_.codec->decode(sample(fresh_noise(shape_, seed, first, pictured_slice_rows))).flatten(1).cpu();
       },
-      [&](const at::Tensor& values) { parts.push_back(values.to(torch::kUInt8)); });
-  return torch::cat(parts).view({-1, pixels[0], pixels[1], pixels[2]});
+      [&](const at::Tensor& values) { parts.push_back(values.to(at::kByte)); });
+  return at::cat(parts).view({-1, pixels[0], pixels[1], pixels[2]});
 }
 
 }  // namespace couplet

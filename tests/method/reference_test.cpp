@@ -10,8 +10,8 @@
 #include "pipeline/distributed/communicator.h"
 #include "storage/files/atomic_file.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/types.h>
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -49,7 +49,7 @@ TEST(EvaluateReference, SamplesOfTheSiTField) {
   const ReferenceFile ode("ode.io");
   SiT model = raw_sit();
   const VelocityField field = [&](const at::Tensor& x, double t) {
-    return model->forward(x, torch::full({x.size(0)}, t, x.options()), {ode["y"], {}});
+    return model->forward(x, at::full({x.size(0)}, t, x.options()), {ode["y"], {}});
   };
   for (const Case& wanted :
        {Case{"euler4", Solver::euler, Grid::uniform, 4}, Case{"euler4_squared_grid", Solver::euler, Grid::squared, 4},
@@ -65,7 +65,7 @@ TEST(EvaluateReference, TheAdaptiveSolver) {
   const ReferenceFile ode("ode.io");
   SiT model = raw_sit();
   const VelocityField field = [&](const at::Tensor& x, double t) {
-    return model->forward(x, torch::full({x.size(0)}, t, x.options()), {ode["y"], {}});
+    return model->forward(x, at::full({x.size(0)}, t, x.options()), {ode["y"], {}});
   };
   const AdaptiveSolution solution = solve_adaptively(field, ode["noise"], 1, 0, {1e-6, 1e-6});
   EXPECT_LE(difference(solution.x, ode["dopri5_1e6"]), 1e-5);

@@ -11,6 +11,7 @@
 #include "storage/tables/row_table.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 namespace couplet {

@@ -8,7 +8,7 @@
 #include "tests/pipeline/ranks.h"
 #include "tests/storage/storage_testing.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 #include <map>
 #include <memory>
@@ -23,9 +23,7 @@ public:
       : SourceImages(name, {images, 3, 6, 6}), classes_(classes), content_(std::move(content)) {}
   at::Tensor read(std::int64_t first, std::int64_t count) override {
     rows_read += count;
-    return (torch::arange(first, first + count).view({-1, 1}) * 5 + torch::arange(108))
-        .to(torch::kUInt8)
-        .view({-1, 3, 6, 6});
+    return (at::arange(first, first + count).view({-1, 1}) * 5 + at::arange(108)).to(at::kByte).view({-1, 3, 6, 6});
   }
   std::int64_t label(std::int64_t image) const override { return classes_ == 0 ? 0 : image * 7 % classes_; }
   std::string content_hash() const override { return content_; }
@@ -155,9 +153,9 @@ TEST_F(PrepareTest, IdxFilesBecomeTheSameRowsPackedOrNot) {
   publish_dataset(source, small_shards(), run_, ranks());
   ranks().barrier();
   const RowTable train(run_.train_images(), "couplet-dataset");
-  const at::Tensor expected = (torch::arange(95).view({-1, 1}) * 7 + torch::arange(36) * 3).to(torch::kUInt8);
+  const at::Tensor expected = (at::arange(95).view({-1, 1}) * 7 + at::arange(36) * 3).to(at::kByte);
   EXPECT_TRUE(read_rows(train, "image", 0, 95).flatten(1).equal(expected));
-  EXPECT_TRUE(read_rows(train, "label", 0, 95).equal(torch::arange(95).remainder(10).to(torch::kInt32)));
+  EXPECT_TRUE(read_rows(train, "label", 0, 95).equal(at::arange(95).remainder(10).to(at::kInt)));
   EXPECT_EQ(dataset_shape(train).classes, 10);
 }
 

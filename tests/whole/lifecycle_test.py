@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -169,8 +170,8 @@ class Matrix:
     """Changes to finished runs, each tried in peace and with a kill in its middle."""
 
     def __init__(self, arguments):
-        self.rng = random.Random(arguments.seed)
-        self.kills = self.cases = 0
+        self.seed = arguments.seed
+        self.kills, self.cases = [], []
 
     def change(self, name, base, words, expected, again=False, cwd=None):
         """`expected`: the stages that are begun. `again`: scores may come out anew, as what they are of does."""
@@ -193,7 +194,7 @@ class Matrix:
         check(run.attempts() == after, f"{name}: a second call began {begun(after, run.attempts())}")
         wanted = run.scores()
         shutil.rmtree(run.directory)
-        self.cases += 1
+        self.cases.append(name)
         if expected:
             self.killed(name, base, words, expected, again, cwd, wanted)
         print(f"{name}: {len(expected)} stages begun, {len(wanted)} scores ({time.monotonic() - start:.0f} s)", flush=True)
@@ -201,7 +202,8 @@ class Matrix:
     def killed(self, name, base, words, expected, again, cwd, wanted):
         run = base.copy(f"{name}-killed")
         before, scores = run.attempts(), run.scores()
-        self.kills += kill_once(run, ("run", *words), cwd, expected, before, self.rng)
+        if kill_once(run, ("run", *words), cwd, expected, before, random.Random(f"{self.seed} {name}")):
+            self.kills.append(name)
         # What was deleted on purpose is not deleted once more.
         rest = [word for i, word in enumerate(words) if word != "--redo" and (i == 0 or words[i - 1] != "--redo")]
         run.works("run", *rest, cwd=cwd)
@@ -328,6 +330,17 @@ def moves(matrix, base, network_run, network, arguments):
     print("what moves is the same", flush=True)
 
 
+def side_by_side(works):
+    """Two at a time, each on a core. The first that fails ends the test when those that have begun are done."""
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(work) for work in works]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--couplet", required=True)
@@ -341,36 +354,40 @@ def main():
     couplet = str(Path(arguments.couplet).resolve())
 
     both, nf, independent = (Run(couplet, arguments.work / name) for name in ("both", "nf", "independent"))
-    both.works("run", *keys(TINY))
+    side_by_side([lambda: both.works("run", *keys(TINY)), lambda: nf.works("run", *keys(TINY | {"student.compare": "nf"})),
+                  lambda: independent.works("run", *keys(TINY | {"student.compare": "independent"}))])
     check(set(both.attempts()) == ALL, f"the default run has {sorted(both.attempts())}")
-    nf.works("run", *keys(TINY | {"student.compare": "nf"}))
-    independent.works("run", *keys(TINY | {"student.compare": "independent"}))
     check(set(independent.attempts()) == DATA | INDEPENDENT | {"report"}, f"a run of independent alone has {sorted(independent.attempts())}")
 
     students = {"evaluate/nf-0", "evaluate/independent-0", "report"}
     matrix = Matrix(arguments)
-    matrix.change("seed", both, ("--student.seeds", "0", "1"),
-                  {"student/nf-1", "evaluate/nf-1", "student/independent-1", "evaluate/independent-1", "report"})
-    matrix.change("student", both, ("--student.compare", "nf", "independent", "wide", "--student.wide.coupling", "nf", "--student.wide.channels", "48"),
-                  {"student/wide-0", "evaluate/wide-0", "report"})
-    matrix.change("add-independent", nf, ("--student.compare", "nf", "independent"), INDEPENDENT | {"report"})
+    cases = [lambda: one_class(couplet, arguments), lambda: refused_data(both, arguments), lambda: unlisted(both), lambda: earlier_form(both)]
+
+    def change(*case, again=False):
+        cases.append(lambda: matrix.change(*case, again=again))
+
+    change("seed", both, ("--student.seeds", "0", "1"),
+           {"student/nf-1", "evaluate/nf-1", "student/independent-1", "evaluate/independent-1", "report"})
+    change("student", both, ("--student.compare", "nf", "independent", "wide", "--student.wide.coupling", "nf", "--student.wide.channels", "48"),
+           {"student/wide-0", "evaluate/wide-0", "report"})
+    change("add-independent", nf, ("--student.compare", "nf", "independent"), INDEPENDENT | {"report"})
     # The pairs of the new table are measured with the student that was there, too.
-    matrix.change("add-nf", independent, ("--student.compare", "nf", "independent"), TEACHER | NF | {"evaluate/independent-0", "report"})
-    matrix.change("reorder", both, ("--student.compare", "independent", "nf"), {"report"})
-    matrix.change("nfe", both, ("--evaluate.euler-nfe", "1", "2", "4"), students)
-    matrix.change("fewer-nfe", both, ("--evaluate.euler-nfe", "1"), {"report"})
-    matrix.change("solver", both, ("--evaluate.midpoint-nfe", "2"), students)
-    matrix.change("guidance", both, ("--evaluate.guidance", "1", "2"), students)
-    matrix.change("ema", both, ("--evaluate.ema", "0.98", "0.9", "0"), students)
-    matrix.change("sampling-seed", both, ("--evaluate.sampling-seeds", "0", "1"), students | {"evaluate/teacher"})
-    matrix.change("samples", both, ("--evaluate.samples", "60"), EVALUATIONS | {"report"})
-    matrix.change("redo-prepare", both, ("--redo", "prepare"), ALL, again=True)
-    matrix.change("redo-features", both, ("--redo", "features"), EVALUATIONS | {"features", "report"}, again=True)
-    matrix.change("redo-teacher", both, ("--redo", "teacher"), TEACHER | NF | {"evaluate/independent-0", "report"}, again=True)
-    matrix.change("redo-couple", both, ("--redo", "couple"), NF | {"coupling/nf", "evaluate/independent-0", "report"}, again=True)
-    matrix.change("redo-student", both, ("--redo", "student"), NF | INDEPENDENT | {"report"}, again=True)
-    matrix.change("redo-evaluate", both, ("--redo", "evaluate"), EVALUATIONS | {"report"}, again=True)
-    matrix.change("redo-report", both, ("--redo", "report"), {"report"})
+    change("add-nf", independent, ("--student.compare", "nf", "independent"), TEACHER | NF | {"evaluate/independent-0", "report"})
+    change("reorder", both, ("--student.compare", "independent", "nf"), {"report"})
+    change("nfe", both, ("--evaluate.euler-nfe", "1", "2", "4"), students)
+    change("fewer-nfe", both, ("--evaluate.euler-nfe", "1"), {"report"})
+    change("solver", both, ("--evaluate.midpoint-nfe", "2"), students)
+    change("guidance", both, ("--evaluate.guidance", "1", "2"), students)
+    change("ema", both, ("--evaluate.ema", "0.98", "0.9", "0"), students)
+    change("sampling-seed", both, ("--evaluate.sampling-seeds", "0", "1"), students | {"evaluate/teacher"})
+    change("samples", both, ("--evaluate.samples", "60"), EVALUATIONS | {"report"})
+    change("redo-prepare", both, ("--redo", "prepare"), ALL, again=True)
+    change("redo-features", both, ("--redo", "features"), EVALUATIONS | {"features", "report"}, again=True)
+    change("redo-teacher", both, ("--redo", "teacher"), TEACHER | NF | {"evaluate/independent-0", "report"}, again=True)
+    change("redo-couple", both, ("--redo", "couple"), NF | {"coupling/nf", "evaluate/independent-0", "report"}, again=True)
+    change("redo-student", both, ("--redo", "student"), NF | INDEPENDENT | {"report"}, again=True)
+    change("redo-evaluate", both, ("--redo", "evaluate"), EVALUATIONS | {"report"}, again=True)
+    change("redo-report", both, ("--redo", "report"), {"report"})
 
     python, environment = peer_python.find(arguments.torch, arguments.compiler, arguments.work / "cuda")
     network = arguments.work / "elsewhere" / "network.pt"
@@ -381,16 +398,14 @@ def main():
         "".join(f"[{section}]\n" + "".join(f"{key.split('.', 1)[1]} = {value}\n" for key, value in TINY.items() if key.startswith(section + "."))
                 for section in ("prepare", "features", "teacher", "couple", "student", "pipeline"))
         + "[evaluate]\n" + "".join(f"{key[9:]} = {value}\n" for key, value in TINY.items() if key.startswith("evaluate.")) + "network = network.pt\n")
-    one_class(couplet, arguments)
-    refused_data(both, arguments)
-    matrix.change("network", both, ("--evaluate.network", network), EVALUATIONS | {"report"})
+    change("network", both, ("--evaluate.network", network), EVALUATIONS | {"report"})
     network_run = both.copy("with-network")
-    network_run.works("run", "--config", arguments.work / "elsewhere" / "network.ini")
+    cases.append(lambda: network_run.works("run", "--config", arguments.work / "elsewhere" / "network.ini"))
+    side_by_side(cases)
     moves(matrix, both, network_run, network, arguments)
-    unlisted(both)
-    earlier_form(both)
-    check(matrix.cases >= 20 and matrix.kills >= matrix.cases // 2, f"{matrix.cases} changes, but only {matrix.kills} kills hit")
-    print(f"{matrix.cases} changes in peace, {matrix.kills} of them killed in the middle")
+    count, kills = len(matrix.cases), len(matrix.kills)
+    check(count >= 20 and kills >= count // 2, f"{count} changes, but only {kills} kills hit")
+    print(f"{count} changes in peace, {kills} of them killed in the middle")
     shutil.rmtree(arguments.work)
 
 

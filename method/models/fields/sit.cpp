@@ -10,6 +10,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/nn/init.h>
 #include <torch/utils.h>
 

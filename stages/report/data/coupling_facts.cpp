@@ -10,8 +10,8 @@
 #include "storage/tables/filenames.h"
 #include "storage/text.h"
 
-#include <torch/types.h>
-#include <torch/utils.h>
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -89,19 +89,19 @@ void add_rows(CouplingFacts& shown, const RowTable& table) {
   for (const std::int64_t size : table.columns().at(table.column("noise")).shape) row_values *= size;
   const std::int64_t rows = std::min(table.rows(), std::max(pictured_rows, values_read / row_values));
   CouplingStatistics statistics(table.columns(), rows);
-  at::Tensor counts = torch::zeros({bins}, torch::kFloat64);
+  at::Tensor counts = at::zeros({bins}, at::kDouble);
   double values = 0;
   for (std::int64_t first = 0; first < rows; first += rows_at_once) {
     const std::int64_t count = std::min(rows_at_once, rows - first);
     const at::Tensor noise = read_rows(table, "noise", first, count), image = read_rows(table, "image", first, count);
     statistics.add(bytes_of(noise), bytes_of(image));
-    const at::Tensor z = noise.to(torch::kFloat32) / sigma;
-    counts += torch::histc(z, bins, -widest, widest).to(torch::kFloat64);
+    const at::Tensor z = noise.to(at::kFloat) / sigma;
+    counts += at::histc(z, bins, -widest, widest).to(at::kDouble);
     values += z.isfinite().sum().item<double>();
     const std::int64_t pictured = std::min(pictured_rows, count);
     if (first > 0 || (image.size(1) != 1 && image.size(1) != 3)) continue;
     shown.pictured_rows = pictured;
-    const at::Tensor pairs = torch::stack({image.narrow(0, 0, pictured), noise_picture(z.narrow(0, 0, pictured))}, 1);
+    const at::Tensor pairs = at::stack({image.narrow(0, 0, pictured), noise_picture(z.narrow(0, 0, pictured))}, 1);
     shown.picture = encode_png(picture_of(pairs.flatten(0, 1), 2 * pictured_across));
   }
   add_statistics(shown, statistics.to_json(sigma), rows, table.rows());
@@ -112,7 +112,7 @@ void add_rows(CouplingFacts& shown, const RowTable& table) {
 
 std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& table) {
   if (!std::filesystem::exists(table / manifest_name)) return std::nullopt;
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   CouplingFacts shown;
   try {
     const nlohmann::json manifest = load_manifest(table, coupling_format);

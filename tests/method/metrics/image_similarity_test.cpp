@@ -3,9 +3,8 @@
 
 #include "storage/error.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/types.h>
-#include <torch/utils.h>
 
 #include <cmath>
 
@@ -13,7 +12,7 @@ namespace couplet {
 namespace {
 
 at::Tensor flat(std::int64_t value, std::int64_t size = 16) {
-  return torch::full({1, 1, size, size}, value, torch::kByte);
+  return at::full({1, 1, size, size}, value, at::kByte);
 }
 
 TEST(Psnr, ClosedForms) {
@@ -23,19 +22,18 @@ TEST(Psnr, ClosedForms) {
 }
 
 TEST(Ssim, ClosedForms) {
-  const at::Tensor noise = torch::randint(0, 256, {3, 3, 20, 24}, torch::kByte);
-  EXPECT_TRUE(ssim(noise, noise).allclose(torch::ones({3}, torch::kDouble), 0, 1e-12));
+  const at::Tensor noise = at::randint(0, 256, {3, 3, 20, 24}, at::kByte);
+  EXPECT_TRUE(ssim(noise, noise).allclose(at::ones({3}, at::kDouble), 0, 1e-12));
   // Of flat images the means alone are left.
   const double c1 = 2.55 * 2.55;
   EXPECT_NEAR(ssim(flat(50), flat(80)).item<double>(), (2 * 50 * 80 + c1) / (50 * 50 + 80 * 80 + c1), 1e-9);
 }
 
 TEST(Ssim, EqualsItsDefinitionWindowByWindow) {
-  torch::manual_seed(1);
-  const at::Tensor a = torch::randint(0, 256, {2, 3, 14, 13}, torch::kByte);
-  const at::Tensor b =
-      (a.to(torch::kDouble) + 40 * torch::randn({2, 3, 14, 13}, torch::kDouble)).clamp(0, 255).to(torch::kByte);
-  at::Tensor weights = torch::empty({11, 11}, torch::kDouble);
+  at::manual_seed(1);
+  const at::Tensor a = at::randint(0, 256, {2, 3, 14, 13}, at::kByte);
+  const at::Tensor b = (a.to(at::kDouble) + 40 * at::randn({2, 3, 14, 13}, at::kDouble)).clamp(0, 255).to(at::kByte);
+  at::Tensor weights = at::empty({11, 11}, at::kDouble);
   for (int y = 0; y < 11; ++y)
     for (int x = 0; x < 11; ++x) weights[y][x] = std::exp(-((y - 5) * (y - 5) + (x - 5) * (x - 5)) / (2 * 1.5 * 1.5));
   weights /= weights.sum();
@@ -47,7 +45,7 @@ TEST(Ssim, EqualsItsDefinitionWindowByWindow) {
       for (std::int64_t y = 0; y + 11 <= 14; ++y)
         for (std::int64_t x = 0; x + 11 <= 13; ++x, ++windows) {
           const auto window = [&](const at::Tensor& set) {
-            return set[image][c].narrow(0, y, 11).narrow(1, x, 11).to(torch::kDouble);
+            return set[image][c].narrow(0, y, 11).narrow(1, x, 11).to(at::kDouble);
           };
           const at::Tensor p = window(a), q = window(b);
           const double mp = mean_of(p), mq = mean_of(q);
@@ -61,7 +59,7 @@ TEST(Ssim, EqualsItsDefinitionWindowByWindow) {
 
 TEST(Similarity, RefusesWhatIsNoPair) {
   EXPECT_THROW(psnr(flat(1, 16), flat(1, 17)), Error);
-  EXPECT_THROW(psnr(flat(1), flat(1).to(torch::kFloat32)), Error);
+  EXPECT_THROW(psnr(flat(1), flat(1).to(at::kFloat)), Error);
   EXPECT_THROW(ssim(flat(1, 10), flat(1, 10)), Error);
   EXPECT_NO_THROW(ssim(flat(1, 11), flat(1, 11)));
 }

@@ -3,9 +3,8 @@
 
 #include "storage/error.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/types.h>
-#include <torch/utils.h>
 
 #include <algorithm>
 #include <vector>
@@ -14,21 +13,21 @@ namespace couplet {
 namespace {
 
 double distance(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(torch::kDouble) - b.to(torch::kDouble)).square().sum().sqrt().item<double>();
+  return (a.to(at::kDouble) - b.to(at::kDouble)).square().sum().sqrt().item<double>();
 }
 
 /// 40 images of 3 classes; the first 11 rows ask, of which row 3 is not in the pool.
 PairingInput example() {
-  torch::manual_seed(5);
+  at::manual_seed(5);
   PairingInput input;
-  input.pool = torch::randn({40, 1, 4, 4});
-  input.pool_labels = torch::arange(40, torch::kLong).remainder(3);
-  input.own = torch::arange(11, torch::kLong);
+  input.pool = at::randn({40, 1, 4, 4});
+  input.pool_labels = at::arange(40, at::kLong).remainder(3);
+  input.own = at::arange(11, at::kLong);
   input.own[3] = -1;
   input.images = input.pool.slice(0, 0, 11).clone();
   input.images[3] += 0.5;
   input.labels = input.pool_labels.slice(0, 0, 11).clone();
-  input.generated = input.images + torch::randn({11, 1, 4, 4}) * torch::linspace(0, 2, 11).view({11, 1, 1, 1});
+  input.generated = input.images + at::randn({11, 1, 4, 4}) * at::linspace(0, 2, 11).view({11, 1, 1, 1});
   return input;
 }
 
@@ -63,7 +62,7 @@ TEST(Pairing, APerfectStudentIsAtDistanceZero) {
   PairingInput input = example();
   input.generated = input.images.clone();
   const PairingFidelity fidelity = pairing_fidelity(input);
-  EXPECT_TRUE(fidelity.ratio.equal(torch::zeros({11}, torch::kDouble)));
+  EXPECT_TRUE(fidelity.ratio.equal(at::zeros({11}, at::kDouble)));
   EXPECT_TRUE(fidelity.nearest.all().item<bool>());
 }
 
@@ -76,7 +75,7 @@ TEST(Pairing, AnEqualImageElsewhereIsNoNearer) {
 
 TEST(Pairing, ALargeCommonOffsetCostsNoDigits) {
   PairingInput input = example();
-  for (at::Tensor* images : {&input.pool, &input.images, &input.generated}) *images = images->to(torch::kDouble);
+  for (at::Tensor* images : {&input.pool, &input.images, &input.generated}) *images = images->to(at::kDouble);
   const PairingFidelity before = pairing_fidelity(input);
   for (at::Tensor* images : {&input.pool, &input.images, &input.generated}) *images += 1e6;
   EXPECT_TRUE(pairing_fidelity(input).ratio.allclose(before.ratio, 1e-8, 1e-8));

@@ -5,6 +5,7 @@
 #include "tests/pipeline/training/memory_peak.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/pimpl.h>

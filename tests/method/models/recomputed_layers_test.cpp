@@ -6,6 +6,7 @@
 #include "tests/pipeline/training/memory_peak.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <torch/nn/functional/loss.h>
 

@@ -2,8 +2,8 @@
 
 #include "method/data/noise.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/types.h>
 
 #include <vector>
 
@@ -43,15 +43,15 @@ TEST(InitialNoise, AsksForClassesAsOftenAsTheyAreInTheData) {
 TEST(InitialNoise, ImagesWithoutClassesHaveLabelZero) {
   for (const std::int64_t classes : {0, 1}) {
     const DatasetShape shape{1, 2, classes, {50}};
-    EXPECT_TRUE(fresh_noise(shape, 0, 0, 60).condition.labels.equal(torch::zeros({60}, torch::kLong))) << classes;
+    EXPECT_TRUE(fresh_noise(shape, 0, 0, 60).condition.labels.equal(at::zeros({60}, at::kLong))) << classes;
   }
 }
 
 TEST(Condition, AnImageGoesWhereItsLabelGoes) {
-  const Condition condition{torch::arange(5), torch::rand({5, 1, 2, 2})};
-  const Condition part = condition.narrow(1, 3).to(torch::kCPU);
+  const Condition condition{at::arange(5), at::rand({5, 1, 2, 2})};
+  const Condition part = condition.narrow(1, 3).to(at::kCPU);
   EXPECT_EQ(part.rows(), 3);
-  EXPECT_TRUE(part.labels.equal(torch::arange(1, 4)));
+  EXPECT_TRUE(part.labels.equal(at::arange(1, 4)));
   EXPECT_TRUE(part.image.equal(condition.image.narrow(0, 1, 3)));
 }
 

@@ -5,9 +5,8 @@
 #include "storage/files/atomic_file.h"
 #include "storage/formats/npz.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/types.h>
-#include <torch/utils.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -30,7 +29,7 @@ private:
 };
 
 ReferenceStatistics statistics_of(std::int64_t rows) {
-  torch::manual_seed(3);
+  at::manual_seed(3);
   ReferenceStatistics made{.moments = Moments(5),
                            .network = "network.pt",
                            .network_hash = "abc",
@@ -39,9 +38,9 @@ ReferenceStatistics statistics_of(std::int64_t rows) {
                            .split = "train",
                            .channels = 3,
                            .size = 32};
-  made.moments.add(torch::randn({rows, 5}) * 2 + 1);
+  made.moments.add(at::randn({rows, 5}) * 2 + 1);
   made.spatial.emplace(3);
-  made.spatial->add(torch::randn({rows, 3}));
+  made.spatial->add(at::randn({rows, 3}));
   return made;
 }
 
@@ -98,11 +97,11 @@ TEST_F(ReferenceFiles, BothFormsComeBack) {
 
 TEST_F(ReferenceFiles, OthersNpzGivesItsMeanAndCovariance) {
   // As pytorch-fid writes them: mu and sigma, no count; ADM's also hold the images.
-  const at::Tensor mu = torch::arange(4, torch::kDouble), root = torch::randn({4, 4}, torch::kDouble);
+  const at::Tensor mu = at::arange(4, at::kDouble), root = at::randn({4, 4}, at::kDouble);
   const at::Tensor sigma = root.mm(root.t()).contiguous();
   write_npz(folder / "fid.npz",
             {array_of("mu", mu, ElementType::float64), array_of("sigma", sigma, ElementType::float64),
-             array_of("arr_0", torch::zeros({2, 8, 8, 3}, torch::kByte), ElementType::uint8)});
+             array_of("arr_0", at::zeros({2, 8, 8, 3}, at::kByte), ElementType::uint8)});
   const ReferenceStatistics read = load_reference(folder / "fid.npz");
   EXPECT_LT(gap(read.moments.mean(), mu), 1e-10);
   EXPECT_LT(gap(read.moments.covariance(), sigma), 1e-9);
@@ -135,13 +134,13 @@ TEST_F(ReferenceFiles, MismatchesAreNamed) {
 TEST_F(ReferenceFiles, FilesThatHoldNoneAreRefused) {
   const fs::path path = folder / "none.npz";
   EXPECT_SAYS(message_of([&] { load_reference(path); }), "no such file");
-  write_npz(path, {array_of("arr_0", torch::zeros({2, 3}), ElementType::float32)});
+  write_npz(path, {array_of("arr_0", at::zeros({2, 3}), ElementType::float32)});
   EXPECT_SAYS(message_of([&] { load_reference(path); }), "there are arr_0");
-  write_npz(path, {array_of("mu", torch::zeros({3}), ElementType::float32),
-                   array_of("sigma", torch::zeros({2, 2}), ElementType::float32)});
+  write_npz(path, {array_of("mu", at::zeros({3}), ElementType::float32),
+                   array_of("sigma", at::zeros({2, 2}), ElementType::float32)});
   EXPECT_SAYS(message_of([&] { load_reference(path); }), "mu [3] and sigma [2, 2]");
-  write_npz(path, {array_of("mu", torch::full({2}, NAN), ElementType::float32),
-                   array_of("sigma", torch::zeros({2, 2}), ElementType::float32)});
+  write_npz(path, {array_of("mu", at::full({2}, NAN), ElementType::float32),
+                   array_of("sigma", at::zeros({2, 2}), ElementType::float32)});
   EXPECT_SAYS(message_of([&] { load_reference(path); }), "not finite");
 }
 

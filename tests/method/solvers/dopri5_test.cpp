@@ -2,8 +2,8 @@
 
 #include "storage/error.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/types.h>
 
 #include <cmath>
 #include <limits>
@@ -20,7 +20,7 @@ at::Tensor slope(const at::Tensor& x, double t) {
 
 double solved(double tolerance, std::int64_t& nfe) {
   const AdaptiveSolution solution =
-      solve_adaptively(slope, torch::full({1, 1}, 0.3, torch::kDouble), 1, 0, {tolerance, tolerance});
+      solve_adaptively(slope, at::full({1, 1}, 0.3, at::kDouble), 1, 0, {tolerance, tolerance});
   nfe = solution.nfe;
   return solution.x.item<double>();
 }
@@ -42,7 +42,7 @@ TEST(AdaptiveSolver, KeepsItsTolerance) {
 }
 
 TEST(AdaptiveSolver, GoesBothWays) {
-  const AdaptiveSolution back = solve_adaptively(slope, torch::full({1, 1}, 0.3, torch::kDouble), 1, 0, {1e-10, 1e-10});
+  const AdaptiveSolution back = solve_adaptively(slope, at::full({1, 1}, 0.3, at::kDouble), 1, 0, {1e-10, 1e-10});
   const AdaptiveSolution there = solve_adaptively(slope, back.x, 0, 1, {1e-10, 1e-10});
   EXPECT_NEAR(there.x.item<double>(), 0.3, 1e-8);
 }
@@ -53,9 +53,9 @@ TEST(AdaptiveSolver, CountsEveryEvaluationAndStaysInside) {
   const VelocityField field = [&](const at::Tensor& x, double t) {
     ++made;
     times.insert(t);
-    return torch::sin(x * 40) * 5;
+    return at::sin(x * 40) * 5;
   };
-  const AdaptiveSolution solution = solve_adaptively(field, torch::linspace(-1, 1, 8).view({4, 2}), 1, 0, {1e-5, 1e-5});
+  const AdaptiveSolution solution = solve_adaptively(field, at::linspace(-1, 1, 8).view({4, 2}), 1, 0, {1e-5, 1e-5});
   EXPECT_EQ(solution.nfe, made);
   EXPECT_EQ(solution.nfe, 2 + 6 * (solution.steps + solution.rejected)) << "each step starts with the last one's slope";
   EXPECT_EQ(*times.begin(), 0);
@@ -65,17 +65,17 @@ TEST(AdaptiveSolver, CountsEveryEvaluationAndStaysInside) {
 TEST(AdaptiveSolver, ShortensStepsThatFail) {
   // A steep passage at t = 0.5, unknown until it is reached.
   const VelocityField field = [](const at::Tensor& x, double t) {
-    return torch::full_like(x, 1 / (1e-4 + (t - 0.5) * (t - 0.5)));
+    return at::full_like(x, 1 / (1e-4 + (t - 0.5) * (t - 0.5)));
   };
-  const AdaptiveSolution solution = solve_adaptively(field, torch::zeros({1, 1}, torch::kDouble), 1, 0, {1e-8, 1e-8});
+  const AdaptiveSolution solution = solve_adaptively(field, at::zeros({1, 1}, at::kDouble), 1, 0, {1e-8, 1e-8});
   EXPECT_GT(solution.rejected, 0);
   EXPECT_NEAR(solution.x.item<double>(), -2 * 100 * std::atan(50.0), 1e-5);
 }
 
 TEST(AdaptiveSolver, ErrorsAreTakenOverTheWholeBatch) {
   // One steep row among still ones: the root mean square over all lets its error be larger than alone.
-  const at::Tensor alone = torch::ones({1, 1}, torch::kDouble);
-  const at::Tensor among = torch::cat({alone, torch::zeros({999, 1}, torch::kDouble)});
+  const at::Tensor alone = at::ones({1, 1}, at::kDouble);
+  const at::Tensor among = at::cat({alone, at::zeros({999, 1}, at::kDouble)});
   const VelocityField field = [](const at::Tensor& x, double) { return x * -20; };
   const AdaptiveSolution one = solve_adaptively(field, alone, 0, 1, {1e-8, 1e-8});
   const AdaptiveSolution many = solve_adaptively(field, among, 0, 1, {1e-8, 1e-8});
@@ -84,7 +84,7 @@ TEST(AdaptiveSolver, ErrorsAreTakenOverTheWholeBatch) {
 }
 
 TEST(AdaptiveSolver, RowsThatAreNotFiniteHaveNoSay) {
-  at::Tensor start = torch::full({3, 2}, 0.3, torch::kDouble);
+  at::Tensor start = at::full({3, 2}, 0.3, at::kDouble);
   const AdaptiveSolution sound = solve_adaptively(slope, start.narrow(0, 0, 2), 1, 0, {1e-8, 1e-8});
   start[2][1] = std::numeric_limits<double>::quiet_NaN();
   const AdaptiveSolution mixed = solve_adaptively(slope, start, 1, 0, {1e-8, 1e-8});
@@ -96,16 +96,16 @@ TEST(AdaptiveSolver, RowsThatAreNotFiniteHaveNoSay) {
 }
 
 TEST(AdaptiveSolver, RefusesTolerancesThatCannotBeKept) {
-  const at::Tensor start = torch::ones({1, 1});
+  const at::Tensor start = at::ones({1, 1});
   for (const double tolerance : {0.0, -1.0, std::nan("")})
     EXPECT_THROW(solve_adaptively(slope, start, 1, 0, {tolerance, 1e-5}), Error);
   EXPECT_THROW(solve_adaptively(slope, start, 1, 0, {1e-5, -1e-5}), Error);
 }
 
 TEST(AdaptiveSolver, SaysWhereAnEndlessFieldStands) {
-  const VelocityField noise = [](const at::Tensor& x, double t) { return torch::sin(x * 1e7 + t * 1e9) * 1e3; };
+  const VelocityField noise = [](const at::Tensor& x, double t) { return at::sin(x * 1e7 + t * 1e9) * 1e3; };
   try {
-    solve_adaptively(noise, torch::ones({1, 1}, torch::kDouble), 1, 0, {1e-12, 1e-12});
+    solve_adaptively(noise, at::ones({1, 1}, at::kDouble), 1, 0, {1e-12, 1e-12});
     FAIL() << "it came to an end";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("take larger atol"), std::string::npos) << error.what();

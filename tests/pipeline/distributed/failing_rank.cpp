@@ -7,7 +7,7 @@
 #include "pipeline/liveness/watchdog.h"
 #include "storage/error.h"
 
-#include <torch/types.h>
+#include <ATen/ATen.h>
 
 #include <chrono>
 #include <csignal>
@@ -58,7 +58,7 @@ int work(Communicator& communicator, const std::string& end, double timeout) {
   if (odd && end == "leaves") return exit_ok;
   if (odd) misbehave(end, timeout);
   if (!(odd && end == "skips")) communicator.barrier();
-  auto tensor = torch::ones({end == "disagrees" && odd ? 100000 : 1000});
+  auto tensor = at::ones({end == "disagrees" && odd ? 100000 : 1000});
   communicator.all_reduce(tensor);
   if (end == "busy" || end == "slow") return exit_ok;
   for (;;) {

@@ -2,8 +2,8 @@
 
 #include "storage/files/atomic_file.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/types.h>
 #include <unistd.h>
 
 #include <thread>
@@ -103,7 +103,7 @@ TEST(Activity, IsTheInnermostOfWhatTheRankDoes) {
     {
       const WorkingAlone inner("hashing the second half");
       EXPECT_EQ(current_activity().what, "hashing the second half");
-      const auto tensor = torch::ones({3, 4});
+      const auto tensor = at::ones({3, 4});
       const Waiting waiting(enter_collective("broadcast", &tensor, 1));
       const Activity now = current_activity();
       EXPECT_EQ(now.state, State::waiting);

@@ -266,8 +266,9 @@ TEST(TrainerModes, RanksThatCannotShareTheSlicesAreRefused) {
     expect_contains(message(8),
                     "3 ranks cannot share 8 gradient groups equally; the numbers of ranks that can: 1, 2, 4, 8");
   } else {
-    EXPECT_EQ(message(64),
-              "teacher.batch = 96 does not divide into pipeline.slices = 64 gradient groups; the nearest valid: 64, 128");
+    EXPECT_EQ(
+        message(64),
+        "teacher.batch = 96 does not divide into pipeline.slices = 64 gradient groups; the nearest valid: 64, 128");
   }
 }
 

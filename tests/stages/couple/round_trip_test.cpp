@@ -2,8 +2,9 @@
 
 #include "method/models/patches.h"
 
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/utils.h>
 
 #include <limits>
 
