@@ -23,7 +23,6 @@ MAY_INCLUDE = {
     "storage/files": [],
     "storage/formats": ["files"],
     "storage/tables": ["formats", "files"],
-    "pipeline": [],
     "pipeline/tensor": [],
     "pipeline/process": [],
     "pipeline/config": [],

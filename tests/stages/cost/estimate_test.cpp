@@ -186,6 +186,7 @@ protected:
     std::string name = (std::filesystem::temp_directory_path() / "couplet-size-XXXXXX").string();
     if (!::mkdtemp(name.data())) fail("no temporary directory");
     folder_ = name;
+    config_.prepare.codec = "uint8";
     config_.prepare.format = "idx";
     config_.prepare.source = name;
     config_.prepare.train_images = "a";
