@@ -17,7 +17,7 @@ constexpr std::int64_t ssim_window = 11;  ///< pixels a side
 /// · 255)², C2 = (0.03 · 255)²; variances of the window as they are (not n / (n - 1) of them); mean over the windows
 /// that lie wholly within the image, and over channels. That is scikit-image's structural_similarity with
 /// gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, and torchmetrics' with its defaults
-/// and data_range=255. Refuses images smaller than a window.
+/// and data_range=255. NaN for images smaller than a window.
 at::Tensor ssim(const at::Tensor& a, const at::Tensor& b);
 
 }  // namespace couplet

@@ -15,6 +15,7 @@ namespace couplet {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double none = std::numeric_limits<double>::quiet_NaN();
 
 at::Tensor values(const at::Tensor& images) {
   return images.flatten(1).to(at::kCPU, at::kDouble).contiguous();
@@ -72,7 +73,8 @@ double finite_median(const at::Tensor& row) {
   return (sorted[(n - 1) / 2].item<double>() + sorted[n / 2].item<double>()) / 2;
 }
 
-/// The median distance from each row's image to the other images of its class in the pool: float64 [rows].
+/// The median distance from each row's image to the other images of its class in the pool, NaN where none can be
+/// divided by: float64 [rows].
 at::Tensor class_medians(const at::Tensor& images, const PairingInput& input, std::int64_t chunk) {
   at::Tensor medians = at::empty({images.size(0)}, at::kDouble);
   const at::Tensor classes = std::get<0>(at::_unique(input.labels));
@@ -86,12 +88,7 @@ at::Tensor class_medians(const at::Tensor& images, const PairingInput& input, st
       const at::Tensor apart = distances(images.index_select(0, some), members).masked_fill(mask, infinity);
       for (std::int64_t i = 0; i < some.size(0); ++i) {
         const double middle = finite_median(apart[i]);
-        const std::int64_t row = some[i].item<std::int64_t>();
-        if (!(middle > 0 && middle < infinity)) {
-          fail("pairing fidelity: row {} (class {}) has no other image of its class to compare with in a pool of {}",
-               row, classes[c].item<std::int64_t>(), input.pool.size(0));
-        }
-        medians[row] = middle;
+        medians[some[i].item<std::int64_t>()] = middle > 0 && middle < infinity ? middle : none;
       }
     }
   }
@@ -107,7 +104,9 @@ PairingFidelity pairing_fidelity(const PairingInput& input, std::int64_t chunk) 
   // One pair at a time through the same routine as the pool's distances: equal images give equal digits.
   const at::Tensor to_own = distances(generated.unsqueeze(1), images.unsqueeze(1)).flatten();
   PairingFidelity result;
-  result.ratio = to_own / class_medians(images, input, std::max<std::int64_t>(chunk, 1));
+  const at::Tensor medians = class_medians(images, input, std::max<std::int64_t>(chunk, 1));
+  result.ratio = to_own / medians;
+  result.compared = medians.isfinite();
   result.nearest = to_own.le(nearest_other(generated, input, std::max<std::int64_t>(chunk, 1)));
   return result;
 }

@@ -21,14 +21,14 @@ struct PairingInput {
 
 /// One figure a row, on the CPU, for the caller to reduce in an order of its own.
 struct PairingFidelity {
-  at::Tensor
-      ratio;  ///< float64 [rows]: ‖student(z) - x‖ / median over the pool's other images x' of x's class of ‖x' - x‖
-  at::Tensor nearest;  ///< bool [rows]: no other image of the pool (of any class) is nearer to student(z) than x is
+  at::Tensor ratio;  ///< float64 [rows]: ‖student(z) - x‖ / median over the pool's other images x' of x's class of ‖x'
+                     ///< - x‖; NaN where that cannot be compared
+  at::Tensor compared;  ///< bool [rows]: the pool has other images of x's class, and the median is above 0
+  at::Tensor nearest;   ///< bool [rows]: no other image of the pool (of any class) is nearer to student(z) than x is
 };
 
 /// Euclidean distances from differences in float64, `chunk` pool images at a time. The median of an even number is the
-/// mean of the middle two. A row whose class has no other image in the pool, or only equal ones, is an error that names
-/// it.
+/// mean of the middle two.
 PairingFidelity pairing_fidelity(const PairingInput& input, std::int64_t chunk = 4096);
 
 }  // namespace couplet

@@ -34,17 +34,30 @@ FieldSetting field_of(const ScoreKey& key) {
   return {key.ema, {key.guidance, key.guidance_from, key.guidance_to}};
 }
 
-/// Float64 [rows, 5]: both figures of pairing fidelity; PSNR of samples and their rows' images, 0 where they are equal,
-/// and whether they differ; SSIM (NaN for images smaller than its window).
-at::Tensor pairing_figures(const PairingInput& input, const Codec& codec) {
+/// What is measured of each row of a pairing.
+enum PairingFigure : std::int64_t {
+  distance_ratio,  ///< 0 where there is none
+  has_ratio,
+  is_nearest,
+  signal_to_noise,  ///< 0 where sample and image are equal
+  differs,
+  likeness,  ///< NaN for images smaller than a window
+  pairing_figures
+};
+
+/// Float64 [rows, pairing_figures].
+at::Tensor figures_of_pairs(const PairingInput& input, const Codec& codec) {
   const PairingFidelity pairing = pairing_fidelity(input);
   const at::Tensor made = codec.decode(input.generated), images = codec.decode(input.images);
-  const bool has_windows = std::min(images.size(2), images.size(3)) >= ssim_window;
-  const at::Tensor likeness = has_windows ? ssim(made, images) : at::full_like(pairing.ratio, std::nan(""));
-  const at::Tensor ratio = psnr(made, images), differ = ratio.isfinite();
-  return at::stack({pairing.ratio, pairing.nearest.to(at::kDouble), at::where(differ, ratio, at::zeros_like(ratio)),
-                    differ.to(at::kDouble), likeness},
-                   1);
+  const at::Tensor noise_ratio = psnr(made, images);
+  const auto or_zero = [](const at::Tensor& values, const at::Tensor& counts) {
+    return at::where(counts, values, at::zeros_like(values));
+  };
+  const at::Tensor differ = noise_ratio.isfinite();
+  return at::stack(
+      {or_zero(pairing.ratio, pairing.compared), pairing.compared.to(at::kDouble), pairing.nearest.to(at::kDouble),
+       or_zero(noise_ratio, differ), differ.to(at::kDouble), ssim(made, images)},
+      1);
 }
 
 /// The first samples on their way from noise to image: at t = 1, 7/8 ... 0.
@@ -99,7 +112,7 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
   // Samples stand in order in a table, so its first rows are those of the pool: rows at even distances among them.
   const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
   const double sigma_f = evaluation.sigma_f(key.table);
-  const at::Tensor mean = mean_over_rows(evaluation, request, rows, 5, [&](std::int64_t first, std::int64_t count) {
+  const auto measure = [&](std::int64_t first, std::int64_t count) {
     std::vector<at::Tensor> z, x, labels, own;
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
@@ -113,17 +126,21 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
     const at::Tensor made = solve(flow.velocity({label.to(device), {}}), flow.start(at::cat(z).to(device)),
                                   Solver::euler, Grid::uniform, config.pairing_nfe)
                                 .cpu();
-    return pairing_figures({made, at::cat(x), label, pool_images, pool_labels, at::cat(own)}, codec);
-  });
+    return figures_of_pairs({made, at::cat(x), label, pool_images, pool_labels, at::cat(own)}, codec);
+  };
+  const at::Tensor means = mean_over_rows(evaluation, request, rows, pairing_figures, measure);
+  const auto mean = [&](PairingFigure figure) { return means[figure].item<double>(); };
+  const auto rows_without = [&](PairingFigure figure) {
+    return rows - std::llround(mean(figure) * static_cast<double>(rows));
+  };
   const auto keep = [&](const char* metric, double value, const nlohmann::json& details = nlohmann::json::object()) {
     evaluation.keep(key, request.with, metric, value, rows, details);
   };
-  keep("pairing_distance_ratio", mean[0].item<double>());
-  keep("pairing_nearest_rate", mean[1].item<double>());
-  const double differ = mean[3].item<double>();
-  keep("psnr", mean[2].item<double>() / differ,
-       {{"equal_pairs", rows - std::llround(differ * static_cast<double>(rows))}});
-  keep("ssim", mean[4].item<double>());
+  keep("pairing_distance_ratio", mean(distance_ratio) / mean(has_ratio),
+       {{"rows_without_class", rows_without(has_ratio)}});
+  keep("pairing_nearest_rate", mean(is_nearest));
+  keep("psnr", mean(signal_to_noise) / mean(differs), {{"equal_pairs", rows_without(differs)}});
+  keep("ssim", mean(likeness));
 }
 
 void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& request) {

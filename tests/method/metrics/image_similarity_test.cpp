@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -60,8 +61,14 @@ TEST(Ssim, EqualsItsDefinitionWindowByWindow) {
 TEST(Similarity, RefusesWhatIsNoPair) {
   EXPECT_THROW(psnr(flat(1, 16), flat(1, 17)), Error);
   EXPECT_THROW(psnr(flat(1), flat(1).to(at::kFloat)), Error);
-  EXPECT_THROW(ssim(flat(1, 10), flat(1, 10)), Error);
-  EXPECT_NO_THROW(ssim(flat(1, 11), flat(1, 11)));
+  EXPECT_THROW(ssim(flat(1), flat(1).to(at::kFloat)), Error);
+}
+
+TEST(Similarity, ImagesSmallerThanAWindowHaveNoSsim) {
+  const at::Tensor small = flat(1, 10).expand({3, -1, -1, -1});
+  EXPECT_EQ(ssim(small, small).sizes(), (std::vector<std::int64_t>{3}));
+  EXPECT_TRUE(ssim(small, small).isnan().all().item<bool>());
+  EXPECT_DOUBLE_EQ(ssim(flat(1, 11), flat(1, 11)).item<double>(), 1);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace couplet {
@@ -81,10 +82,41 @@ TEST(Pairing, ALargeCommonOffsetCostsNoDigits) {
   EXPECT_TRUE(pairing_fidelity(input).ratio.allclose(before.ratio, 1e-8, 1e-8));
 }
 
-TEST(Pairing, RefusesRowsWithoutAComparison) {
+TEST(Pairing, ARowThatIsAloneInItsClassHasNoRatioAndEndsNothing) {
+  const PairingFidelity before = pairing_fidelity(example());
   PairingInput alone = example();
   alone.labels[2] = 7;
-  EXPECT_THROW(pairing_fidelity(alone), Error);
+  alone.pool_labels[2] = 7;
+  PairingInput absent = example();
+  absent.labels[2] = 7;
+  for (const PairingInput& input : {alone, absent}) {
+    const PairingFidelity found = pairing_fidelity(input);
+    EXPECT_TRUE(found.ratio[2].isnan().item<bool>());
+    EXPECT_TRUE(found.compared.equal(at::arange(11).ne(2)));
+    EXPECT_TRUE(found.ratio.masked_select(input.labels.lt(2)).equal(before.ratio.masked_select(input.labels.lt(2))));
+    EXPECT_TRUE(found.nearest.equal(before.nearest));
+  }
+}
+
+TEST(Pairing, ARowWhoseClassHasEqualImagesAloneHasNoRatio) {
+  PairingInput input = example();
+  input.labels[2] = 7;
+  for (const std::int64_t entry : {2, 20, 21}) {
+    input.pool_labels[entry] = 7;
+    input.pool[entry] = input.images[2];
+  }
+  EXPECT_FALSE(pairing_fidelity(input).compared[2].item<bool>());
+}
+
+TEST(Pairing, AnImageThatIsNotFiniteIsNotTakenForOneWithoutAClass) {
+  PairingInput input = example();
+  input.generated[4][0][0][0] = NAN;
+  const PairingFidelity found = pairing_fidelity(input);
+  EXPECT_TRUE(found.ratio[4].isnan().item<bool>());
+  EXPECT_TRUE(found.compared.all().item<bool>());
+}
+
+TEST(Pairing, RefusesWhatDoesNotFit) {
   PairingInput shapes = example();
   shapes.generated = shapes.generated.flatten(1);
   EXPECT_THROW(pairing_fidelity(shapes), Error);
