@@ -6,9 +6,33 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <string_view>
 #include <utility>
 
 namespace couplet {
+
+namespace {
+
+/// The bytes of the UTF-8 character that the text begins with; 0 if it begins with none. The bounds of the second byte
+/// leave out what fewer bytes could say, halves of UTF-16's pairs, and what is beyond U+10FFFF.
+std::size_t bytes_of_character(std::string_view text) {
+  const auto is_within = [&](std::size_t place, unsigned from, unsigned to) {
+    return place < text.size() && static_cast<unsigned char>(text[place]) >= from &&
+           static_cast<unsigned char>(text[place]) <= to;
+  };
+  const auto continues = [&](std::size_t place) { return is_within(place, 0x80, 0xBF); };
+  if (is_within(0, 0x00, 0x7F)) return 1;
+  if (is_within(0, 0xC2, 0xDF)) return continues(1) ? 2 : 0;
+  const unsigned char first = text.empty() ? 0 : static_cast<unsigned char>(text[0]);
+  if (is_within(0, 0xE0, 0xEF))
+    return is_within(1, first == 0xE0 ? 0xA0 : 0x80, first == 0xED ? 0x9F : 0xBF) && continues(2) ? 3 : 0;
+  if (is_within(0, 0xF0, 0xF4))
+    return is_within(1, first == 0xF0 ? 0x90 : 0x80, first == 0xF4 ? 0x8F : 0xBF) && continues(2) && continues(3) ? 4
+                                                                                                                  : 0;
+  return 0;
+}
+
+}  // namespace
 
 std::string duration_text(double seconds) {
   if (!std::isfinite(seconds)) return "unknown";
@@ -44,6 +68,19 @@ std::string quoted(const std::string& text) {
   std::string word = "'";
   for (const char letter : text) word += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
   return word + "'";
+}
+
+std::string utf8_text(const std::string& text) {
+  std::string valid;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t bytes = bytes_of_character(rest);
+    if (bytes > 0)
+      valid += rest.substr(0, bytes);
+    else
+      valid += fmt::format("\\x{:02X}", static_cast<unsigned char>(rest.front()));
+    rest.remove_prefix(std::max<std::size_t>(1, bytes));
+  }
+  return valid;
 }
 
 std::int64_t edit_distance(const std::string& from, const std::string& to) {

@@ -19,6 +19,9 @@ std::string nearest_multiples(std::int64_t value, std::int64_t unit);
 
 /// One word for the shell, taken as it is: 'moved to'.
 std::string quoted(const std::string& text);
+/// The text as UTF-8, which JSON must be: each byte that is part of no character is written as \xFC. A path may hold
+/// any bytes.
+std::string utf8_text(const std::string& text);
 
 /// The number of single-character edits between two names.
 std::int64_t edit_distance(const std::string& from, const std::string& to);

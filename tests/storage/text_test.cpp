@@ -35,6 +35,17 @@ TEST(NumberText, HasThreeDigits) {
   EXPECT_EQ(number_text(1e-7), "1.00e-07");
 }
 
+TEST(Utf8Text, WritesBytesThatAreNoCharacterAsNumbers) {
+  for (const std::string text : {"", "plain", "größe", "\u20ac 5", "\U0001F600", "a\nb"})
+    EXPECT_EQ(utf8_text(text), text);
+  EXPECT_EQ(utf8_text("gr\xfc"), "gr\\xFC");
+  EXPECT_EQ(utf8_text("\xf6 and größe"), "\\xF6 and größe");
+  EXPECT_EQ(utf8_text("cut \xe2\x82"), "cut \\xE2\\x82");
+  EXPECT_EQ(utf8_text("\xc0\xaf"), "\\xC0\\xAF") << "a slash in more bytes than it needs";
+  EXPECT_EQ(utf8_text("\xed\xa0\x80"), "\\xED\\xA0\\x80") << "half of a pair";
+  EXPECT_EQ(utf8_text("\xf4\x90\x80\x80"), "\\xF4\\x90\\x80\\x80") << "beyond U+10FFFF";
+}
+
 TEST(NearestName, IsAtTheSmallestDistance) {
   EXPECT_EQ(nearest_name("teacher.chanels", {"student.channels", "teacher.channels", "teacher.blocks"}),
             "teacher.channels");
