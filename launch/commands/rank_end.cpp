@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -15,27 +16,14 @@ namespace couplet {
 
 namespace {
 
-/// Waits on a rank other than 0 that has failed. Returns true if rank 0 ends all ranks within the next second (mpirun
-/// then sends SIGTERM to the others).
-bool rank_0_ends_all() {
-  if (stop_requested()) return false;
-  for (int i = 0; i < 100 && !stop_requested(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  return stop_requested();
-}
+/// How long a rank that has failed waits for the others, which may fail alike.
+constexpr std::chrono::milliseconds patience(2000), interval(10);
 
-/// Ends this rank, and so all others, after a failure. Rank 0 alone prints a failure that all ranks meet (a missing
-/// file).
-int end_ranks(const RankIdentity& identity, const std::string& message, int status) {
-  close_end_note();
-  if (identity.rank == 0 || !rank_0_ends_all()) {
-    const std::string text =
-        fmt::format("{}{}", identity.ranks > 1 ? fmt::format("rank {}: ", identity.rank) : "", message);
-    note_failure(identity.rank, text);
-    fmt::print(stderr, "couplet: {}\n", text);
-  }
-  if (identity.ranks > 1) abort_all(status);
-  return status;
-}
+enum class Others {
+  have_ended,  ///< too; or there are none
+  are_ended,   ///< by a rank that failed before, or by the launcher
+  go_on
+};
 
 int started_as_rank() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"})
@@ -43,27 +31,48 @@ int started_as_rank() {
   return 0;
 }
 
-}  // namespace
-
-int run_rank(const std::function<int(RankIdentity& identity)>& work) {
-  RankIdentity identity{started_as_rank(), 1};
-  try {
-    return work(identity);
-  } catch (const Error& error) {
-    return end_ranks(identity, error.what(), error.status());
-  } catch (const c10::Error& error) {
-    return end_ranks(identity, error.what_without_backtrace(), exit_failed);
-  } catch (const std::exception& error) {
-    return end_ranks(identity, error.what(), exit_failed);
+/// What the other ranks do, by MPI, or where it is not in use by what the launcher does: it ends the other ranks with
+/// SIGTERM when rank 0 has ended, and rank 0 waits for nobody.
+Others look_at_others(const RankIdentity& identity, bool by_mpi) {
+  if (by_mpi ? identity.ranks == 1 : identity.rank == 0) return Others::have_ended;
+  const bool asked_before = stop_requested();
+  for (auto waited = interval; waited < patience; waited += interval) {
+    if (by_mpi && all_ranks_ended()) return Others::have_ended;
+    if (!asked_before && stop_requested()) return Others::are_ended;
+    std::this_thread::sleep_for(interval);
   }
+  return Others::go_on;
 }
 
-int run_alike(const Communicator& communicator, const std::function<int()>& work) {
+/// Ends this rank after a failure, and so all others.
+int end_ranks(const std::string& message, int status) {
+  close_end_note();
+  const std::optional<RankIdentity> known = identity_by_mpi();
+  const RankIdentity identity = known.value_or(RankIdentity{started_as_rank(), 1});
+  const Others others = look_at_others(identity, known.has_value());
+  if (others == Others::go_on || (others == Others::have_ended && identity.rank == 0)) {
+    const std::string text =
+        fmt::format("{}{}", identity.ranks > 1 ? fmt::format("rank {}: ", identity.rank) : "", message);
+    note_failure(identity.rank, text);
+    fmt::print(stderr, "couplet: {}\n", text);
+  }
+  if (known && identity.ranks > 1 && others != Others::have_ended) abort_all(status);
+  return status;
+}
+
+}  // namespace
+
+int run_rank(const std::function<int()>& work) {
   try {
     return work();
   } catch (const Error& error) {
-    if (communicator.is_root()) throw;
-    return error.status();
+    return end_ranks(error.what(), error.status());
+  } catch (const c10::Error& error) {
+    return end_ranks(error.what_without_backtrace(), exit_failed);
+  } catch (const std::exception& error) {
+    return end_ranks(error.what(), exit_failed);
+  } catch (...) {
+    return end_ranks("an exception of an unknown kind", exit_failed);
   }
 }
 

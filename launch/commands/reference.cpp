@@ -73,12 +73,12 @@ int reference_command(const std::vector<std::string>& words) {
     fmt::print("{}", help_text(reference_syntax()));
     return exit_ok;
   }
-  const std::string device = resolve_device(line.get("device", "auto"));
-  // Features are gathered on the CPU.
-  const auto communicator = make_communicator("cpu");
-  open_log("", "", communicator->rank(), communicator->size());
-  at::set_num_threads(static_cast<int>(std::max<std::int64_t>(1, usable_cores() / communicator->size())));
-  return run_alike(*communicator, [&] {
+  return run_rank([&] {
+    const std::string device = resolve_device(line.get("device", "auto"));
+    // Features are gathered on the CPU.
+    const auto communicator = make_communicator("cpu");
+    open_log("", "", communicator->rank(), communicator->size());
+    at::set_num_threads(static_cast<int>(std::max<std::int64_t>(1, usable_cores() / communicator->size())));
     reference_on_ranks(line, device, *communicator);
     return static_cast<int>(exit_ok);
   });

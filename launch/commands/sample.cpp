@@ -238,7 +238,7 @@ std::int64_t picture_columns(std::int64_t classes) {
   return classes > 1 && classes <= most ? classes : most;
 }
 
-int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& words, RankIdentity& identity) {
+int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& words) {
   const SampleRequest request = parse_sample_request(line);
   const RunDirectory run(line.required("run-dir"));
   const SampleOutput output(line.required("output"), request.count, line.has("overwrite"));
@@ -247,7 +247,6 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   const std::string device = resolve_device(config.pipeline.device);
   // Samples come together on the CPU.
   const auto communicator = make_communicator("cpu");
-  identity = {communicator->rank(), communicator->size()};
   open_log("", "", communicator->rank(), communicator->size());
   require_agreement(*communicator, "what they are to sample", facts_of(words, config));
   at::set_num_threads(static_cast<int>(resolve_task_threads(config.pipeline, local_ranks())));
@@ -274,14 +273,14 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
 
 int sample_command(const std::vector<std::string>& words) {
   watch_signals();
-  return run_rank([&](RankIdentity& identity) {
+  return run_rank([&] {
     const CommandLine line(sample_syntax(), words);
     if (line.help()) {
       fmt::print("{}", help_text(sample_syntax()));
       return static_cast<int>(exit_ok);
     }
     if (std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
-    return sample_on_ranks(line, words, identity);
+    return sample_on_ranks(line, words);
   });
 }
 

@@ -113,12 +113,9 @@ std::optional<FileLock> share_run(const CommandLine& line, const Config& config,
 }
 
 void run_nodes(const CommandLine& line, const Config& config, const RunDirectory& run, Communicator& communicator) {
-  require_agreement(communicator, "what they are to do", facts_of(line, config));
   const StageGraph graph = stage_graph(config, look_at_inputs(config, run, communicator));
   const auto nodes = select_nodes(line.argument(), graph);
   for (const auto& node : nodes) validate_ranks(config, communicator.size(), node.kind, node.student);
-  const Watchdog watchdog(make_heartbeat_files(communicator, run.heartbeats(), job_name(line)), communicator.rank(),
-                          communicator.size(), config.pipeline.timeout);
   const std::optional<FileLock> run_lock = share_run(line, config, run, communicator);
   const auto threads = line.has("launched") ? resolve_threads(config.pipeline, local_ranks())
                                             : resolve_task_threads(config.pipeline, local_ranks());
@@ -128,7 +125,7 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
   for (const auto& node : nodes) attempt_stage(session, node);
 }
 
-void run_ranks(const CommandLine& line, RankIdentity& identity) {
+void run_ranks(const CommandLine& line) {
   if (line.has("end-note")) open_end_note(line.get("end-note"));
   if (line.has("launched") || std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
   const RunDirectory run(std::filesystem::path(line.required("run-dir")).lexically_normal());
@@ -139,8 +136,14 @@ void run_ranks(const CommandLine& line, RankIdentity& identity) {
   const Config config = resolve_config(file, line.settings());
   // `couplet run` counts its own.
   if (!line.has("launched")) set_time_limit(config.pipeline.time_limit);
-  const std::unique_ptr<Communicator> communicator = make_communicator(config.pipeline.device);
-  identity = {communicator->rank(), communicator->size()};
+  // It watches from the moment when ranks may wait for each other: while their devices are joined, too.
+  std::optional<Watchdog> watchdog;
+  const auto watch = [&](Communicator& ranks) {
+    require_agreement(ranks, "what they are to do", facts_of(line, config));
+    watchdog.emplace(make_heartbeat_files(ranks, run.heartbeats(), job_name(line)), ranks.rank(), ranks.size(),
+                     config.pipeline.timeout);
+  };
+  const std::unique_ptr<Communicator> communicator = make_communicator(config.pipeline.device, watch);
   run_nodes(line, config, run, *communicator);
   note_success();
 }
@@ -150,18 +153,18 @@ void run_ranks(const CommandLine& line, RankIdentity& identity) {
 int stage_command(const std::vector<std::string>& words) {
   const bool launched = std::ranges::find(words, "--launched") != words.end();
   watch_signals(launched ? Repeats::nothing : Repeats::insists);
-  return run_rank([&](RankIdentity& identity) {
+  return run_rank([&] {
     try {
       const CommandLine line(stage_syntax(), words);
       if (line.help())
         fmt::print("{}", help_text(stage_syntax()));
       else
-        run_ranks(line, identity);
-      return exit_ok;
+        run_ranks(line);
+      return static_cast<int>(exit_ok);
     } catch (const Interrupted& interrupted) {
       close_end_note();
       say("{}{}", time_limit_over() ? "pipeline.time-limit is over: " : "", interrupted.what());
-      return exit_interrupted;
+      return static_cast<int>(exit_interrupted);
     }
   });
 }

@@ -119,8 +119,7 @@ int verify_command(const std::vector<std::string>& words) {
     fmt::print("{}", help_text(verify_syntax()));
     return exit_ok;
   }
-  const auto communicator = make_communicator("cpu");
-  return run_alike(*communicator, [&] { return verify_on_ranks(line, *communicator); });
+  return run_rank([&] { return verify_on_ranks(line, *make_communicator("cpu")); });
 }
 
 }  // namespace couplet

@@ -28,6 +28,7 @@ constexpr char state_name[] = "state.json";
 constexpr char latest_name[] = "latest";
 constexpr char best_name[] = "best";
 constexpr std::string_view name_prefix = "step-";
+constexpr char aside_prefix[] = "damaged-";
 
 std::uint64_t bytes_of(const Checkpoint& checkpoint) {
   std::uint64_t bytes = 0;
@@ -43,37 +44,125 @@ std::string state_hash(nlohmann::json state) {
   return hash_text(state.dump());
 }
 
+/// A checkpoint whose bytes are not those that were written. Everything else that goes wrong while one is read (the
+/// file system's errors, memory, descriptors) may pass, and tells nothing of the checkpoint.
+class Damaged : public Error {
+public:
+  explicit Damaged(const std::string& message) : Error(message, exit_failed) {}
+};
+
+template <class... Args>
+[[noreturn]] void damaged(fmt::format_string<Args...> format, Args&&... args) {
+  throw Damaged(fmt::format(format, std::forward<Args>(args)...));
+}
+
+/// Checks that a file of a checkpoint is there, as publishing left it.
+void require_there(const fs::path& path) {
+  if (!fs::exists(path)) damaged("{}: there is no such file", path.string());
+}
+
 /// Reads state.json, and checks that it is whole and ours.
 nlohmann::json read_state(const fs::path& directory, std::int64_t step) {
   const auto path = directory / state_name;
+  require_there(path);
   const auto state = nlohmann::json::parse(read_file(path), nullptr, false);
-  if (!state.is_object()) fail("{}: is no JSON object", path.string());
-  if (state.value("format", "") != format_name) fail("{}: format is not '{}'", path.string(), format_name);
+  if (!state.is_object()) damaged("{}: is no JSON object", path.string());
+  if (state.value("format", "") != format_name) damaged("{}: format is not '{}'", path.string(), format_name);
   if (const int version = state.value("format_version", 0); version > format_version) {
     fail("{}: format version {} is newer than this program's {} ({}); use the program that wrote it ({})",
          path.string(), version, format_version, COUPLET_VERSION, state.value("program_version", "unknown"));
   }
   if (state.value("hash", "") != state_hash(state))
-    fail("{}: content hash differs: the file is damaged", path.string());
+    damaged("{}: content hash differs: the file is damaged", path.string());
   if (state.at("step") != step)
-    fail("{}: is of step {}, the directory of {}", path.string(), state["step"].dump(), step);
+    damaged("{}: is of step {}, the directory of {}", path.string(), state["step"].dump(), step);
   return state;
 }
 
-/// Checks every file against its hash, then reads it.
-Checkpoint read_checkpoint(const fs::path& directory, const nlohmann::json& state) {
+/// What state.json says of a checkpoint, without its files.
+Checkpoint checkpoint_of(const nlohmann::json& state) {
   Checkpoint checkpoint;
   checkpoint.step = state.at("step");
   checkpoint.last = state.at("last");
   if (state.contains("best")) checkpoint.best = BestStep{state["best"].at("step"), state["best"].at("figure")};
+  return checkpoint;
+}
+
+/// Checks every file against its hash, then reads it.
+Checkpoint read_checkpoint(const fs::path& directory, const nlohmann::json& state) {
+  Checkpoint checkpoint = checkpoint_of(state);
   for (const auto& [file, expected] : state.at("files").items()) {
     const auto path = directory / file;
+    require_there(path);
     const std::string found = hash_file(path);
     if (found != expected.get<std::string>())
-      fail("{}: content hash is {}, {} was written: the file is damaged", path.string(), found, expected.dump());
+      damaged("{}: content hash is {}, {} was written: the file is damaged", path.string(), found, expected.dump());
     checkpoint.files[file] = read_tensors(path);
   }
   return checkpoint;
+}
+
+/// A checkpoint as rank 0 has found it.
+struct Found {
+  nlohmann::json state;
+  Checkpoint checkpoint;
+  std::string damage;  ///< what is wrong with it; ""
+};
+
+Found read_found(const fs::path& directory, std::int64_t step) {
+  const WorkingAlone alone("reading " + checkpoint_name(step));
+  Found found;
+  try {
+    found.state = read_state(directory, step);
+    found.checkpoint = read_checkpoint(directory, found.state);
+  } catch (const Damaged& damage) {
+    found.damage = damage.what();
+  }
+  return found;
+}
+
+/// Out of the way of those that come, but not deleted: people may want it.
+void put_aside(const fs::path& directory) {
+  const fs::path aside = directory.parent_path() / (aside_prefix + directory.filename().string());
+  fs::remove_all(aside);
+  fs::rename(directory, aside);
+}
+
+/// What a checkpoint holds besides the values of its tensors.
+nlohmann::json contents_of(const Found& found) {
+  nlohmann::json contents = {{"damage", found.damage}, {"state", found.state}};
+  for (const auto& [file, tensors] : found.checkpoint.files) {
+    contents["files"][file] = nlohmann::json::object();
+    for (const auto& [name, tensor] : tensors)
+      contents["files"][file][name] = {{"type", static_cast<int>(tensor.scalar_type())},
+                                       {"sizes", tensor.sizes().vec()}};
+  }
+  return contents;
+}
+
+/// Memory for the tensors of `contents`.
+std::map<std::string, NamedTensors> empty_files(const nlohmann::json& contents) {
+  std::map<std::string, NamedTensors> files;
+  for (const auto& [file, tensors] : contents.items())
+    for (const auto& [name, tensor] : tensors.items())
+      files[file].emplace(name, at::empty(tensor.at("sizes").get<std::vector<std::int64_t>>(),
+                                          static_cast<at::ScalarType>(tensor.at("type").get<int>())));
+  return files;
+}
+
+/// Gives all ranks what rank 0 has read: the file system is asked for it once. Collective.
+void share(Found& found, Communicator& communicator) {
+  const auto contents =
+      nlohmann::json::parse(communicator.broadcast_text(communicator.is_root() ? contents_of(found).dump() : "", 0));
+  found.damage = contents.at("damage").get<std::string>();
+  if (!found.damage.empty()) return;
+  if (!communicator.is_root()) {
+    found.state = contents.at("state");
+    found.checkpoint = checkpoint_of(found.state);
+    found.checkpoint.files = empty_files(contents.at("files"));
+  }
+  for (auto& [file, tensors] : found.checkpoint.files)
+    for (auto& [name, tensor] : tensors) communicator.broadcast(tensor, 0);
 }
 
 }  // namespace
@@ -141,7 +230,7 @@ void CheckpointStore::write(const Checkpoint& checkpoint) const {
 void CheckpointStore::delete_old(const Checkpoint& newest) const {
   std::int64_t kept = 0;
   for (const auto step : checkpoint_steps(directory_)) {
-    if (step <= newest.step && kept++ < keep_) continue;
+    if (step > newest.step || kept++ < keep_) continue;
     if (newest.best && step == newest.best->step) continue;
     // It is renamed first: a kill while its files are being deleted must not leave half a checkpoint under its name.
     const Pending trash(directory_ / checkpoint_name(step));
@@ -149,42 +238,46 @@ void CheckpointStore::delete_old(const Checkpoint& newest) const {
   }
 }
 
+void CheckpointStore::require_usable(const nlohmann::json& state) const {
+  const fs::path directory = directory_ / checkpoint_name(state.at("step"));
+  if (const auto difference =
+          json_difference_text(state.at("provenance"), provenance_, "{} is {} in the checkpoint, {} now");
+      !difference.empty()) {
+    refuse("{}: was made with another configuration or from other inputs: {}. Set it back, or remove {} to train anew",
+           directory.string(), difference, directory_.string());
+  }
+  if (const std::string version = state.at("program_version"); version != COUPLET_VERSION && communicator_.is_root()) {
+    warn_line(fmt::format("checkpoint {} was written by version {}, this is {}: training may not go on bit for bit",
+                          directory.filename().string(), version, COUPLET_VERSION));
+  }
+}
+
 std::optional<Checkpoint> CheckpointStore::load_newest() {
   std::string list;
   if (communicator_.is_root()) list = fmt::format("{}", fmt::join(checkpoint_steps(directory_), " "));
   std::istringstream steps(communicator_.broadcast_text(list, 0));
-  std::int64_t step = 0, tried = 0;
-  for (; steps >> step; ++tried) {
-    const auto directory = directory_ / checkpoint_name(step);
-    nlohmann::json state;
-    Checkpoint checkpoint;
-    const auto failed = try_on_all(communicator_, [&] {
-      const WorkingAlone alone("reading " + checkpoint_name(step));
-      state = read_state(directory, step);
-      checkpoint = read_checkpoint(directory, state);
+  std::vector<std::string> damaged;
+  for (std::int64_t step = 0; steps >> step;) {
+    Found found;
+    run_on_all(communicator_, [&] {
+      if (communicator_.is_root()) found = read_found(directory_ / checkpoint_name(step), step);
     });
-    if (failed) {
-      if (communicator_.is_root())
-        warn_line(
-            fmt::format("checkpoint {} is not used: {}; trying the one before", checkpoint_name(step), failed->reason));
-      continue;
+    share(found, communicator_);
+    if (found.damage.empty()) {
+      require_usable(found.state);
+      run_on_all(communicator_, [&] {
+        for (const std::string& name : damaged)
+          if (communicator_.is_root()) put_aside(directory_ / name);
+      });
+      return std::move(found.checkpoint);
     }
-    if (const auto difference =
-            json_difference_text(state.at("provenance"), provenance_, "{} is {} in the checkpoint, {} now");
-        !difference.empty()) {
-      refuse(
-          "{}: was made with another configuration or from other inputs: {}. Set it back, or remove {} to train anew",
-          directory.string(), difference, directory_.string());
-    }
-    if (const std::string version = state.at("program_version");
-        version != COUPLET_VERSION && communicator_.is_root()) {
-      warn_line(fmt::format("checkpoint {} was written by version {}, this is {}: training may not go on bit for bit",
-                            checkpoint_name(step), version, COUPLET_VERSION));
-    }
-    return checkpoint;
+    damaged.push_back(checkpoint_name(step));
+    if (communicator_.is_root())
+      warn_line(fmt::format("checkpoint {} is not used: {}; trying the one before", damaged.back(), found.damage));
   }
-  if (tried > 0)
-    fail("{}: none of the {} checkpoints is whole; remove the directory to train anew", directory_.string(), tried);
+  if (!damaged.empty())
+    fail("{}: none of the {} checkpoints is whole; remove the directory to train anew", directory_.string(),
+         damaged.size());
   return std::nullopt;
 }
 

@@ -38,7 +38,8 @@ struct Checkpoint {
 ///                   appears whole or not at all
 ///   latest          the name of the newest, published after it
 ///   best            the name of the one with the best figure of validation, if the stage has such a figure
-/// Rank 0 writes; all ranks read.
+///   damaged-step-...  one whose bytes are not those that were written, as a restart found it
+/// Rank 0 writes and reads.
 class CheckpointStore {
 public:
   /// Creates the directory and removes what killed writers left. `keep` checkpoints stay, at least 2. Collective.
@@ -46,17 +47,21 @@ public:
                   Communicator& communicator);
 
   /// Publishes a checkpoint, then `latest` and `best`, and only then deletes those beyond the last `keep` that are not
-  /// the best, and those of later steps, which `load_newest` passed over. Rank 0 alone calls it, on any thread, one
-  /// call at a time.
+  /// the best. Rank 0 alone calls it, on any thread, one call at a time.
   void write(const Checkpoint& checkpoint) const;
 
-  /// Returns the newest checkpoint that is whole on every rank, every file's hash checked, or nothing if there is none.
-  /// For each that is not whole a warning says why, and the one before is tried; if none of them is whole, that is an
-  /// error. A checkpoint of another provenance is refused, naming the keys with both values. Collective.
+  /// Returns the newest checkpoint that is whole, every file's hash checked, or nothing if there is none. Rank 0 reads
+  /// it and gives it to all. One with a missing file or other bytes than were written is damaged: a warning says why,
+  /// and the one before is tried. Once a whole one is found the damaged ones are put aside; if none is, that is an
+  /// error. Any other failure to read (of the file system, of memory) is an error that leaves everything as it is: it
+  /// may pass, and the same command goes on. A checkpoint of another provenance is refused, naming the keys with both
+  /// values. Collective.
   std::optional<Checkpoint> load_newest();
 
 private:
   void delete_old(const Checkpoint& newest) const;
+  /// Refuses a checkpoint of another provenance; warns of another version.
+  void require_usable(const nlohmann::json& state) const;
 
   std::filesystem::path directory_;
   std::int64_t keep_;

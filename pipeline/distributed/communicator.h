@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,18 @@ void check_parts(const at::Tensor& tensor, int size, const char* operation, int 
 /// Refuses an undefined or sparse tensor.
 void check_dense(const at::Tensor& tensor, const char* operation, int rank);
 void check_root(int root, int size, const char* operation, int rank);
+
+/// Which of how many ranks a process is.
+struct RankIdentity {
+  int rank = 0, ranks = 1;
+};
+/// This process, as MPI knows it from its start to its end; nothing where MPI is not in use.
+std::optional<RankIdentity> identity_by_mpi();
+
+/// Tells the other ranks that this one has come to its end, and returns true once all of them have: then each may leave
+/// by itself, and MPI's own end waits for nobody. It does not wait, and is called until it returns true or the caller
+/// has waited long enough. MPI is in use.
+bool all_ranks_ended();
 
 /// Ends this process with `status` and, under MPI, all other ranks within a bounded time. A rank calls it that cannot
 /// go on while the others wait for it. It flushes the standard streams and prints nothing; destructors do not run.

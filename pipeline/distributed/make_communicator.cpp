@@ -49,13 +49,15 @@ std::unique_ptr<Communicator> choose_for_cuda(std::unique_ptr<MpiCommunicator> m
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_communicator(const std::string& device) {
+std::unique_ptr<Communicator> make_communicator(const std::string& device,
+                                                const std::function<void(Communicator& ranks)>& met) {
   // This comes before MPI: a rank that refuses here ends, and its launcher ends the others.
   const bool cuda = resolve_device(device) == "cuda";
   std::unique_ptr<Communicator> communicator;
   if (!started_by_mpi()) {
     refuse_lone_tasks();
     communicator = make_single_communicator();
+    if (met) met(*communicator);
   } else {
     auto mpi = std::make_unique<MpiCommunicator>();
     const bool some_cuda = mpi->maximum(cuda ? 1 : 0) != 0, some_cpu = mpi->maximum(cuda ? 0 : 1) != 0;
@@ -64,6 +66,7 @@ std::unique_ptr<Communicator> make_communicator(const std::string& device) {
           "pipeline.device = {}: some ranks can use a GPU and others cannot (rank {}: {}); set pipeline.device = cpu",
           device, mpi->rank(), cuda ? "it can" : find_cuda().missing);
     }
+    if (met) met(*mpi);
     communicator = cuda ? choose_for_cuda(std::move(mpi)) : std::move(mpi);
   }
   if (device == "auto" && !cuda && find_cuda().driver) {

@@ -3,6 +3,7 @@
 
 #include "pipeline/distributed/communicator.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,6 +13,10 @@ namespace couplet {
 /// else of one process. `device` is "cpu", "cuda" or "auto" (resolve_device in pipeline/distributed/device.h). With
 /// CUDA, the ranks use NCCL; where a host has more ranks than GPUs they use MPI through host memory, and a line says
 /// so.
-std::unique_ptr<Communicator> make_communicator(const std::string& device);
+///
+/// `met` is called when the ranks can communicate through host memory, before their GPUs are joined: what may hang or
+/// fail on one rank alone can be watched then.
+std::unique_ptr<Communicator> make_communicator(const std::string& device,
+                                                const std::function<void(Communicator& ranks)>& met = {});
 
 }  // namespace couplet

@@ -33,18 +33,48 @@ public:
     if (provided < MPI_THREAD_SERIALIZED) {
       fail("this MPI library cannot be used from more than one thread (MPI_THREAD_SERIALIZED); one that can is needed");
     }
+    check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &ends_), "MPI_Comm_dup", 0);
   }
   ~MpiSession() {
     if (mpi_usable()) MPI_Finalize();
   }
+  bool all_ended() {
+    if (!ending_ && MPI_Ibarrier(ends_, &end_) != MPI_SUCCESS) return false;
+    ending_ = true;
+    int all = 0;
+    return MPI_Test(&end_, &all, MPI_STATUS_IGNORE) == MPI_SUCCESS && all != 0;
+  }
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
+
+private:
+  /// For the ranks' ends alone: where one fails, the others may be in any collective of MPI_COMM_WORLD.
+  MPI_Comm ends_ = MPI_COMM_NULL;
+  MPI_Request end_ = MPI_REQUEST_NULL;
+  bool ending_ = false;
 };
+
+MpiSession& session() {
+  static MpiSession session;
+  return session;
+}
 
 }  // namespace
 
 void start_mpi() {
-  static const MpiSession session;
+  session();
+}
+
+std::optional<RankIdentity> identity_by_mpi() {
+  if (!mpi_usable()) return std::nullopt;
+  RankIdentity identity;
+  MPI_Comm_rank(MPI_COMM_WORLD, &identity.rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &identity.ranks);
+  return identity;
+}
+
+bool all_ranks_ended() {
+  return session().all_ended();
 }
 
 void check_mpi(int code, const char* operation, int rank) {

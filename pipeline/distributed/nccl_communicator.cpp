@@ -2,6 +2,7 @@
 
 #include "pipeline/distributed/cuda_library.h"
 #include "pipeline/distributed/device.h"
+#include "pipeline/liveness/activity.h"
 #include "storage/error.h"
 
 #include <ATen/core/grad_mode.h>
@@ -23,6 +24,7 @@ public:
       id.assign(bytes.begin(), bytes.end());
     }
     id = mpi_->broadcast_text(id, 0);
+    const Waiting waiting(enter_collective("NCCL's set-up"));
     nccl_ = library.join({id.begin(), id.end()}, mpi_->rank(), mpi_->size(), mpi_->local_rank());
   }
   int rank() const override { return mpi_->rank(); }

@@ -81,13 +81,15 @@ public:
   void record(cudaStream_t stream) { check_cuda(cudaEventRecord(event_, stream), operation_, rank_); }
   /// What is queued on the stream from now on waits for it.
   void hold_up(cudaStream_t stream) const { check_cuda(cudaStreamWaitEvent(stream, event_, 0), operation_, rank_); }
-  /// From any thread: one that has no device yet must not start a context on another GPU.
-  bool reached() const {
-    const c10::cuda::CUDAGuard guard(device_);
-    const cudaError_t state = cudaEventQuery(event_);
-    if (state == cudaErrorNotReady) return false;
-    check_cuda(state, operation_, rank_);
-    return true;
+  /// From any thread: one that has no device yet must not start a context on another GPU. After a device's error all
+  /// has come to its end: the next call that uses the device on the rank's own thread says what happened.
+  bool reached() const noexcept {
+    try {
+      const c10::cuda::CUDAGuard guard(device_);
+      return cudaEventQuery(event_) != cudaErrorNotReady;
+    } catch (const std::exception&) {
+      return true;
+    }
   }
 
 private:

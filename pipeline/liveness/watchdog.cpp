@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <utility>
 
 namespace couplet {
@@ -17,7 +18,13 @@ Watchdog::Watchdog(HeartbeatFiles files, int rank, int ranks, double timeout)
   for (int other = 0; other < ranks; ++other)
     if (other != rank_) others_.push_back({other, std::nullopt, 0});
   changed_.assign(others_.size(), Clock::time_point{});
-  thread_ = std::thread([this] { watch(); });
+  thread_ = std::thread([this] {
+    try {
+      watch();
+    } catch (const std::exception& error) {
+      give_up(error.what());
+    }
+  });
 }
 
 Watchdog::~Watchdog() {
@@ -74,6 +81,14 @@ void Watchdog::look_at_others(const Heartbeat& own, Clock::time_point now) {
   }
   if (waited < patience_.wait()) return;
   if (const auto reason = reason_to_end(own, others_, patience_)) end_all(*reason);
+}
+
+void Watchdog::give_up(const std::string& reason) const {
+  const std::string text = fmt::format("rank {}: its watchdog cannot go on: {}", rank_, reason);
+  note_failure(rank_, text);
+  fmt::print(stderr, "couplet: {}. The same command goes on from what is saved\n", text);
+  std::fflush(stderr);
+  ::_exit(exit_failed);
 }
 
 void Watchdog::end_all(const std::string& reason) const {

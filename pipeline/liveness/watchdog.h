@@ -31,6 +31,8 @@ private:
   void watch();
   void look_at_others(const Heartbeat& own, Clock::time_point now);
   [[noreturn]] void end_all(const std::string& reason) const;
+  /// After an exception on its thread, which must not end the process without a word.
+  [[noreturn]] void give_up(const std::string& reason) const;
 
   HeartbeatFiles files_;
   int rank_;

@@ -149,10 +149,27 @@ TEST_F(Checkpoints, AnyDamageFallsBackAndSaysWhy) {
   }
 }
 
-TEST_F(Checkpoints, TheDamagedOneGoesWhenTrainingHasComeThisWayAgain) {
+// What may pass (here EIO, which this link gives to its reader) is no damage: nothing is passed over or put aside.
+TEST_F(Checkpoints, OneThatCannotBeReadEndsTheJobAndStays) {
+  const auto file = of(6) / "ema.safetensors", kept = directory / "kept";
+  for (const std::int64_t step : {3, 6}) save(store(), checkpoint_of(step));
+  on_disk([&] {
+    std::filesystem::rename(file, kept);
+    std::filesystem::create_symlink("/proc/self/mem", file);
+  });
+  const std::string error = error_of([&] { store().load_newest(); });
+  expect_contains(error, file.string());
+  expect_contains(error, "Input/output error");
+  EXPECT_EQ(names_in(path), (std::set<std::string>{"step-00000003", "step-00000006", "latest"}));
+  on_disk([&] { std::filesystem::rename(kept, file); });
+  EXPECT_EQ(store().load_newest()->step, 6);
+}
+
+TEST_F(Checkpoints, TheDamagedOneIsPutAside) {
   for (const std::int64_t step : {3, 6, 9}) save(store(), checkpoint_of(step));
   on_disk([&] { flip_byte(of(9) / "ema.safetensors", 1); });
   EXPECT_EQ(store().load_newest()->step, 6);
+  EXPECT_EQ(names_in(path), (std::set<std::string>{"step-00000006", "damaged-step-00000009", "latest"}));
   save(store(), checkpoint_of(7));
   EXPECT_EQ(store().load_newest()->step, 7);
   EXPECT_EQ(checkpoint_steps(path), (std::vector<std::int64_t>{7, 6}));
@@ -164,6 +181,7 @@ TEST_F(Checkpoints, NoWholeOneIsAnError) {
   save(store(), checkpoint_of(3));
   on_disk([&] { flip_byte(of(3) / "ema.safetensors", 1); });
   expect_contains(error_of([&] { store().load_newest(); }), "none of the 1 checkpoints is whole");
+  EXPECT_EQ(checkpoint_steps(path), (std::vector<std::int64_t>{3}));
 }
 
 TEST_F(Checkpoints, OfAnotherProvenanceAreRefusedWithTheDifference) {

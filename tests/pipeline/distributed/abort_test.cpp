@@ -138,6 +138,16 @@ TEST(Ranks, OneThatLoopsForEverIsNamed) {
   EXPECT_NE(result.errors.find("has been computing for"), std::string::npos) << result.errors;
 }
 
+// A look at what a broken device has done throws on the watchdog's thread.
+TEST(Ranks, OneWhoseWatchdogFailsIsNamed) {
+  const Watched result = watched("broken-device");
+  EXPECT_EQ(result.status, exit_failed);
+  EXPECT_EQ(result.left, 0);
+  EXPECT_NE(result.errors.find("rank 1: its watchdog cannot go on: CUDA: an illegal memory access"), std::string::npos)
+      << result.errors;
+  EXPECT_EQ(result.errors.find("terminate called"), std::string::npos) << result.errors;
+}
+
 TEST(Ranks, OneThatIsBusyIsWaitedFor) {
   const Watched result = watched("busy");
   EXPECT_EQ(result.status, exit_ok) << result.errors;

@@ -40,6 +40,10 @@ void misbehave(const std::string& end, double timeout) {
     const WorkingAlone alone("counting sheep");
     sleep_for(2 * timeout);
   }
+  if (end == "broken-device") {
+    watch_collective(enter_collective("all_reduce"), []() -> bool { fail("CUDA: an illegal memory access"); });
+    loop_for_ever();
+  }
   if (end == "busy-and-stopped") {
     const WorkingAlone alone("counting sheep");
     std::raise(SIGSTOP);
