@@ -8,9 +8,10 @@
 
 namespace couplet {
 
-/// exp of the mean KL divergence of p(class | sample) from the split's mean p(class), for `splits` runs of consecutive
-/// samples (split i: [i n / splits, (i + 1) n / splits), never shuffled), in float64. Samples are added in their order;
-/// nothing is kept of them but sums.
+/// exp of the mean KL divergence of p(class | sample) from the split's mean p(class), in float64. Split i has the
+/// samples [i n / splits, (i + 1) n / splits) of a permutation, the one that torch-fidelity draws: each split has
+/// samples of all classes, also where these come in their order or in turn. Samples are added in their order; nothing
+/// is kept of them but sums.
 class InceptionScore {
 public:
   /// `samples` samples will be added in all; fewer than splits are refused.
@@ -24,10 +25,10 @@ public:
   double deviation() const;
 
 private:
-  std::int64_t start(std::int64_t split) const { return split * samples_ / splits(); }
   at::Tensor scores() const;
 
   std::int64_t samples_, added_ = 0;
+  at::Tensor split_of_;     ///< int64 [samples]
   at::Tensor sums_;         ///< [splits, classes]: Σ p
   at::Tensor neg_entropy_;  ///< [splits]: Σ Σ_c p_c log p_c
 };

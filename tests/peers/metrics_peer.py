@@ -70,7 +70,7 @@ def score(folder):
     kernel = metric_kid.kid_features_to_metric(samples, reference, kid_subsets=100, kid_subset_size=ROWS["samples"], kid_kernel="poly", kid_degree=3,
                                                rng_seed=2020, verbose=False)
     precision = metric_prc.prc_features_to_metric(samples, reference, prc_neighborhood=3, prc_batch_size=10000, save_cpu_ram=False, verbose=False)
-    inception = metric_isc.isc_features_to_metric(logits, splits=10, shuffle=False)
+    inception = metric_isc.isc_features_to_metric(logits, splits=10, shuffle=True, rng_seed=2020)
     dense = prdc.compute_prdc(reference.numpy(), samples.numpy(), nearest_k=5)
     return {"frechet_distance": metric_fid.fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"],
             "subset_mean": kernel["kernel_inception_distance_mean"], "subset_sd": kernel["kernel_inception_distance_std"],
