@@ -35,6 +35,9 @@ public:
   virtual ~CudaLibrary() = default;
   /// The number of GPUs that this process can use. None, or a broken driver, is an Error with CUDA's reason.
   virtual int device_count() const = 0;
+  /// Where a GPU of this process sits on its host ("0000:65:00.0"): processes that see one GPU each all call it device
+  /// 0.
+  virtual std::string place_of(int device) const = 0;
   /// Makes an NCCL id, which rank 0 hands to the others.
   virtual std::vector<char> new_id() const = 0;
   /// Makes this process a rank. Collective over `size` ranks.
@@ -43,7 +46,7 @@ public:
 
 /// The one symbol that the library exports. Its number grows when the classes above change, so that an old library is
 /// not mistaken for a new one.
-extern "C" CudaLibrary* couplet_cuda_library_2();
+extern "C" CudaLibrary* couplet_cuda_library_3();
 
 /// The library and this process's GPUs. They are looked for once, before any tensor is on a GPU: loading the library
 /// also makes LibTorch's CUDA back end known.

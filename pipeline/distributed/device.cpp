@@ -16,9 +16,13 @@ std::string resolve_device(const std::string& device) {
   refuse("pipeline.device = cuda: {}; install what is missing, or set pipeline.device = cpu", cuda.missing);
 }
 
+int gpu_number(const Communicator& communicator) {
+  return communicator.local_rank() % find_cuda().devices;
+}
+
 c10::Device pick_device(const std::string& device, const Communicator& communicator) {
   if (resolve_device(device) == "cpu") return c10::Device(c10::kCPU);
-  const c10::Device gpu(c10::kCUDA, static_cast<c10::DeviceIndex>(communicator.local_rank() % find_cuda().devices));
+  const c10::Device gpu(c10::kCUDA, static_cast<c10::DeviceIndex>(gpu_number(communicator)));
   c10::impl::VirtualGuardImpl(c10::kCUDA).setDevice(gpu);
   return gpu;
 }

@@ -12,8 +12,9 @@ namespace couplet {
 /// Turns a value of `pipeline.device` into "cpu" or "cuda". "auto" becomes "cuda" where a GPU and libcouplet_cuda.so
 /// can be used; where they cannot, "cuda" is refused, saying what was looked for.
 std::string resolve_device(const std::string& device);
-/// Returns this rank's device: the CPU, or the GPU whose number is the local rank (modulo the host's GPUs), which
-/// becomes the current one.
+/// The number of this rank's GPU among those that it sees: its local rank, modulo their number.
+int gpu_number(const Communicator& communicator);
+/// Returns this rank's device: the CPU, or its GPU (`gpu_number`), which becomes the current one.
 c10::Device pick_device(const std::string& device, const Communicator& communicator);
 
 }  // namespace couplet

@@ -5,9 +5,11 @@
 #include "pipeline/distributed/mpi_communicator.h"
 #include "pipeline/distributed/nccl_communicator.h"
 #include "storage/error.h"
+#include "storage/host_name.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -32,19 +34,21 @@ void say_once(const Communicator& communicator, const std::string& line) {
   if (communicator.is_root()) fmt::print(stderr, "{}\n", line);
 }
 
-/// How the ranks of a job on GPUs communicate: NCCL needs a GPU for each.
+/// How the ranks of a job on GPUs communicate: NCCL needs a GPU for each. Which ranks share one is told by where the
+/// GPUs sit, not by their numbers: a rank may see its own alone (srun --gpus-per-task=1).
 std::unique_ptr<Communicator> choose_for_cuda(std::unique_ptr<MpiCommunicator> mpi) {
   if (mpi->size() == 1) return mpi;
-  const int devices = find_cuda().devices;
-  const std::int64_t crowded = mpi->maximum(mpi->local_size() > devices ? mpi->local_size() : 0);
-  if (crowded == 0) return make_nccl_communicator(std::move(mpi));
-  say_once(
-      *mpi,
-      fmt::format(
-          "{} ranks on a host with fewer GPUs ({} here): they share them and exchange tensors through host memory, not "
-          "NCCL; slower than a rank a GPU",
-          crowded, devices));
-  return mpi;
+  const std::string own = fmt::format("{} of {}", find_cuda().library->place_of(gpu_number(*mpi)), host_name());
+  const std::vector<std::string> gpus = mpi->gather_text(own);
+  for (std::size_t rank = 0; rank < gpus.size(); ++rank) {
+    const auto sharing = std::ranges::count(gpus, gpus[rank]);
+    if (sharing == 1) continue;
+    say_once(*mpi, fmt::format("{} ranks share a GPU ({}): the ranks exchange tensors through host memory, not NCCL; "
+                               "slower than a rank a GPU",
+                               sharing, gpus[rank]));
+    return mpi;
+  }
+  return make_nccl_communicator(std::move(mpi));
 }
 
 }  // namespace

@@ -11,8 +11,7 @@ namespace couplet {
 
 /// The communicator of this process: over MPI if mpirun or srun started it (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK),
 /// else of one process. `device` is "cpu", "cuda" or "auto" (resolve_device in pipeline/distributed/device.h). With
-/// CUDA, the ranks use NCCL; where a host has more ranks than GPUs they use MPI through host memory, and a line says
-/// so.
+/// CUDA, the ranks use NCCL; where ranks share a GPU all use MPI through host memory, and a line says so.
 ///
 /// `met` is called when the ranks can communicate through host memory, before their GPUs are joined: what may hang or
 /// fail on one rank alone can be watched then.

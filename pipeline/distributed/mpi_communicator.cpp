@@ -71,11 +71,9 @@ MpiCommunicator::MpiCommunicator() {
   MPI_Comm host = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host), "MPI_Comm_split_type",
             rank_);
-  const int rank_code = MPI_Comm_rank(host, &local_rank_);
-  const int size_code = MPI_Comm_size(host, &local_size_);
+  const int code = MPI_Comm_rank(host, &local_rank_);
   check_mpi(MPI_Comm_free(&host), "MPI_Comm_free", rank_);
-  check_mpi(rank_code, "MPI_Comm_rank", rank_);
-  check_mpi(size_code, "MPI_Comm_size", rank_);
+  check_mpi(code, "MPI_Comm_rank", rank_);
 }
 
 void MpiCommunicator::all_reduce(at::Tensor& tensor) {

@@ -14,8 +14,6 @@ public:
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   int local_rank() const override { return local_rank_; }
-  /// The number of ranks on this host.
-  int local_size() const { return local_size_; }
 
   void all_reduce(at::Tensor& tensor) override;
   std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override;
@@ -41,7 +39,7 @@ private:
   void gather_rows(const at::Tensor& host, const char* operation);
   [[noreturn]] void report_difference(const std::string& call);
 
-  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  int rank_ = 0, size_ = 1, local_rank_ = 0;
   std::uint64_t history_ = 0;    ///< a hash of all calls made, which is equal on all ranks
   std::int64_t reductions_ = 0;  ///< how many were made in all
   std::int64_t unchecked_ = 0;   ///< how many were made since the last agreement

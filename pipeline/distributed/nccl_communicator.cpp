@@ -25,7 +25,7 @@ public:
     }
     id = mpi_->broadcast_text(id, 0);
     const Waiting waiting(enter_collective("NCCL's set-up"));
-    nccl_ = library.join({id.begin(), id.end()}, mpi_->rank(), mpi_->size(), mpi_->local_rank());
+    nccl_ = library.join({id.begin(), id.end()}, mpi_->rank(), mpi_->size(), gpu_number(*mpi_));
   }
   int rank() const override { return mpi_->rank(); }
   int size() const override { return mpi_->size(); }

@@ -227,6 +227,12 @@ public:
     if (count == 0) fail("no usable GPU: CUDA sees none (CUDA_VISIBLE_DEVICES?)");
     return count;
   }
+  std::string place_of(int device) const override {
+    char place[32] = "";
+    const cudaError_t error = cudaDeviceGetPCIBusId(place, sizeof place, device);
+    if (error != cudaSuccess) fail("GPU {} does not say where it is: {}", device, cudaGetErrorString(error));
+    return place;
+  }
   std::vector<char> new_id() const override {
     ncclUniqueId id;
     check_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId", 0);
@@ -245,7 +251,7 @@ public:
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) CudaLibrary* couplet_cuda_library_2() {
+extern "C" __attribute__((visibility("default"))) CudaLibrary* couplet_cuda_library_3() {
   static Library library;
   return &library;
 }

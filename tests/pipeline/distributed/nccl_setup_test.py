@@ -28,8 +28,8 @@ def ranks_left(program):
     return left
 
 
-def set_up(arguments, what):
-    """Runs a stage on two ranks whose NCCL does `what`; the lines on stderr."""
+def set_up(arguments, what, status=1):
+    """Runs a stage on two ranks, each with a GPU that it calls 0, whose NCCL does `what`; the lines on stderr."""
     run = arguments.work / what.replace(" ", "-")
     program = arguments.work / "couplet"
     environment = os.environ | {"LD_LIBRARY_PATH": str(arguments.driver.parent), "COUPLET_STAND_IN": what}
@@ -38,12 +38,12 @@ def set_up(arguments, what):
                            "--pipeline.device", "cuda", "--pipeline.timeout", str(TIMEOUT)],
                           capture_output=True, text=True, timeout=90, env=environment)
     took = time.monotonic() - start
-    check(done.returncode == 1, f"{what}: status {done.returncode}\n{done.stderr}")
+    check(done.returncode == status, f"{what}: status {done.returncode}\n{done.stderr}")
     check(took < 45, f"{what}: it took {took:.0f} s to end")
     check(not ranks_left(program), f"{what}: ranks are left")
     check("terminate called" not in done.stderr, f"{what}: an exception ended a rank\n{done.stderr}")
     print(f"NCCL {what}: ended within {took:.0f} s", flush=True)
-    return [line for line in done.stderr.splitlines() if line.startswith("couplet: ")]
+    return [line for line in done.stderr.splitlines() if line.startswith("couplet: ") or "share" in line]
 
 
 def main():
@@ -68,6 +68,9 @@ def main():
     check(lines == ["couplet: rank 0: ncclGetUniqueId failed on rank 0: NCCL: no socket interface found"], f"rank 0 fails: {lines}")
     lines = set_up(arguments, "hangs")
     check(len(lines) == 1 and "NCCL's set-up" in lines[0] and "raise pipeline.timeout" in lines[0], f"all hang: {lines}")
+    # Without NCCL the ranks go on: to LibTorch, which has no GPU here.
+    lines = set_up(arguments, "shares")
+    check(any("2 ranks share a GPU (0000:65:00.0 of " in line and "not NCCL" in line for line in lines), f"one GPU for both: {lines}")
     shutil.rmtree(arguments.work)
 
 
