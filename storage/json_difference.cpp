@@ -1,5 +1,7 @@
 #include "storage/json_difference.h"
 
+#include "storage/json_text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,6 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* root = "value";
+constexpr std::size_t longest_value = 1000;
 
 /// Of a JSON pointer below `root`: "/value/a/b" → "a.b".
 std::string name_of(const std::string& pointer) {
@@ -40,7 +43,7 @@ std::vector<KeyDifference> json_differences(const std::vector<json>& values) {
     bool equal = true;
     for (const json& one : flat) {
       equal = equal && one.contains(pointer) && one.at(pointer) == flat.front().at(pointer);
-      difference.values.push_back(one.contains(pointer) ? one.at(pointer).dump() : "absent");
+      difference.values.push_back(one.contains(pointer) ? json_excerpt(one.at(pointer), longest_value) : "absent");
     }
     if (!equal) differences.push_back(std::move(difference));
   }

@@ -10,8 +10,10 @@ namespace couplet {
 
 /// A key whose value is not the same in all of several JSON values.
 struct KeyDifference {
-  std::string key;                  ///< "provenance.teacher"; "value" where one of them is no object
-  std::vector<std::string> values;  ///< the key's value in each of them, as JSON text; "absent" where there is none
+  std::string key;  ///< "provenance.teacher"; "value" where one of them is no object
+  /// The key's value in each of them, as JSON text of which the first 1000 bytes are kept; "absent" where there is
+  /// none.
+  std::vector<std::string> values;
 };
 
 /// Returns the keys, nested ones too, that are not equal in all of the values, in the order of their names.

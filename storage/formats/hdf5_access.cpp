@@ -59,12 +59,22 @@ std::string Hdf5Lock::reason() {
   return last_reason().empty() ? "no reason given" : last_reason();
 }
 
+std::string link_name(const H5::Group& group, H5_index_t index, hsize_t number) {
+  const auto read = [&](char* name, std::size_t size) {
+    return checked(H5Lget_name_by_idx(group.getId(), ".", index, H5_ITER_INC, number, name, size, H5P_DEFAULT),
+                   "H5Lget_name_by_idx");
+  };
+  std::string name(static_cast<std::size_t>(read(nullptr, 0)), '\0');
+  read(name.data(), name.size() + 1);
+  return name;
+}
+
 H5::FileAccPropList foreign_file_access() {
   H5::FileAccPropList access;
   access.setSec2();
   access.setFcloseDegree(H5F_CLOSE_STRONG);
 #if (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0)) || H5_VERSION_GE(1, 12, 1)
-  H5Pset_file_locking(access.getId(), false, true);
+  checked(H5Pset_file_locking(access.getId(), false, true), "H5Pset_file_locking");
 #endif
   return access;
 }

@@ -40,6 +40,31 @@ decltype(auto) with_hdf5(const std::filesystem::path& file, std::string_view doi
   }
 }
 
+/// Returns what a call of HDF5's C interface returned. A negative value, its sign of failure, becomes an H5::Exception
+/// of that call, as the C++ interface throws it.
+template <class Result>
+Result checked(Result result, const char* call) {
+  if (result < 0) throw H5::Exception(call, "failed");
+  return result;
+}
+
+/// A handle of HDF5's C interface, let go at the end.
+class Hdf5Handle {
+public:
+  /// Takes what `call` returned.
+  Hdf5Handle(hid_t id, const char* call) : id_(checked(id, call)) {}
+  ~Hdf5Handle() { H5Idec_ref(id_); }
+  Hdf5Handle(const Hdf5Handle&) = delete;
+  Hdf5Handle& operator=(const Hdf5Handle&) = delete;
+  hid_t id() const { return id_; }
+
+private:
+  hid_t id_;
+};
+
+/// Returns the name of link `number` of a group, counted in the order of `index`.
+std::string link_name(const H5::Group& group, H5_index_t index, hsize_t number);
+
 /// The file access of every reader: plain files, and no locks unless the environment (HDF5_USE_FILE_LOCKING) demands
 /// them, so that file systems that are read-only or have no locks work.
 H5::FileAccPropList foreign_file_access();

@@ -2,12 +2,12 @@
 
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
+#include "storage/json_text.h"
 #include "storage/text.h"
 
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 
 namespace couplet {
@@ -19,6 +19,8 @@ constexpr std::string_view metadata_key = "__metadata__";
 constexpr std::size_t prefix_bytes = 8;
 /// The format's own limit on the header.
 constexpr std::uint64_t largest_header = 100'000'000;
+/// The header, a tensor, and its list of extents.
+constexpr int header_levels = 3;
 
 constexpr std::array<std::pair<ElementType, std::string_view>, 7> type_codes{{
     {ElementType::uint8, "U8"},
@@ -63,8 +65,8 @@ std::string make_header(const std::filesystem::path& path, const std::map<std::s
   std::string text;
   try {
     text = header.dump();
-  } catch (const json::exception& error) {
-    fail("{}: a name or metadata value is not valid UTF-8: {}", path.string(), error.what());
+  } catch (const json::exception&) {
+    fail("{}: a tensor's name or a value of its metadata is no UTF-8 text", path.string());
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
   if (text.size() > largest_header) {
@@ -75,23 +77,8 @@ std::string make_header(const std::filesystem::path& path, const std::map<std::s
 
 /// Parses the header; a name that stands twice is an error rather than a silent loss.
 json parse_header(const std::filesystem::path& path, std::string_view text) {
-  std::set<std::string> names;
-  std::string twice;
-  const auto note_names = [&](int depth, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::key && depth == 1 && !names.insert(value.get<std::string>()).second) {
-      twice = value.get<std::string>();
-    }
-    return true;
-  };
-  json header;
-  try {
-    header = json::parse(text, note_names);
-  } catch (const json::exception& error) {
-    fail("{}: its header of {} bytes is no JSON ({}); the file is damaged or no safetensors file", path.string(),
-         text.size(), error.what());
-  }
+  json header = parse_json(text, fmt::format("{}: the header of a safetensors file", path.string()), header_levels);
   if (!header.is_object()) fail("{}: its header is no JSON object; it is no safetensors file", path.string());
-  if (!twice.empty()) fail("{}: tensor '{}' stands in the header twice", path.string(), twice);
   return header;
 }
 
@@ -99,7 +86,8 @@ ElementType parse_type_code(const std::filesystem::path& path, const std::string
   for (const auto& [type, known] : type_codes) {
     if (known == code) return type;
   }
-  fail("{}: tensor '{}' has type {}; only U8, I32, I64, F16, BF16, F32 and F64 are read", path.string(), name, code);
+  fail("{}: tensor '{}' has type {}; only U8, I32, I64, F16, BF16, F32 and F64 are read", path.string(), name,
+       json_excerpt(code));
 }
 
 bool is_list_of_sizes(const json& value) {
@@ -113,7 +101,8 @@ TensorView parse_tensor(const std::filesystem::path& path, const std::string& na
                      entry.contains("shape") && is_list_of_sizes(entry["shape"]) && entry.contains("data_offsets") &&
                      is_list_of_sizes(entry["data_offsets"]) && entry["data_offsets"].size() == 2;
   if (!whole) {
-    fail("{}: tensor '{}': expected dtype, shape and two data_offsets, found {}", path.string(), name, entry.dump());
+    fail("{}: tensor '{}': expected dtype, shape and two data_offsets, found {}", path.string(), name,
+         json_excerpt(entry));
   }
   TensorView tensor;
   tensor.type = parse_type_code(path, name, entry["dtype"].get<std::string>());
@@ -196,7 +185,7 @@ Safetensors::Safetensors(const std::filesystem::path& path) : path_(path) {
     } else if (entry.is_object() && std::ranges::all_of(entry, [](const json& v) { return v.is_string(); })) {
       metadata_ = entry.get<std::map<std::string, std::string>>();
     } else {
-      fail("{}: its {} is {}, expected an object of strings", path.string(), metadata_key, entry.dump());
+      fail("{}: its {} is {}, expected an object of strings", path.string(), metadata_key, json_excerpt(entry));
     }
   }
   check_ranges(path, tensors_, data);

@@ -25,8 +25,9 @@ struct TensorView {
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
-/// A safetensors file, read whole. A truncated file, overlapping or missing ranges, a type that we do not read, or a
-/// header that is no JSON are errors that name the file and the tensor.
+/// A safetensors file, read whole. A truncated file, overlapping or missing ranges, a type that we do not read, a name
+/// that stands twice, and a header that is no JSON or is nested deeper than the format has it are errors that name the
+/// file and the tensor.
 class Safetensors {
 public:
   explicit Safetensors(const std::filesystem::path& path);

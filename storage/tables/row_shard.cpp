@@ -4,6 +4,7 @@
 #include "storage/files/file_handle.h"
 #include "storage/files/hash.h"
 #include "storage/formats/hdf5_access.h"
+#include "storage/json_text.h"
 
 #include <fcntl.h>
 
@@ -79,11 +80,7 @@ nlohmann::json read_guarded_json(const std::filesystem::path& path, const H5::Gr
     fail("{}: attribute '{}' is damaged: hash {}, expected {}; delete the shard and make or fetch it again",
          path.string(), name, hash_text(text), expected);
   }
-  try {
-    return nlohmann::json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
-    fail("{}: attribute '{}' is no JSON: {}", path.string(), name, error.what());
-  }
+  return parse_json(text, fmt::format("{}: attribute '{}'", path.string(), name), deepest_attribute);
 }
 
 }  // namespace
@@ -142,23 +139,22 @@ void RowShard::Impl::load_header(const H5::Group& root, const std::string& expec
   summary = read_guarded_json(path, root, owner, "summary");
 }
 
-/// Names of the root's data sets, in the order in which they were made where the file keeps it.
-std::vector<std::string> RowShard::Impl::column_names(const H5::Group& root) const {
+/// The index that lists the columns in the order in which they were made, where the file keeps it.
+H5_index_t column_index(const H5::Group& root) {
   unsigned order = 0;
-  const hid_t creation = H5Gget_create_plist(root.getId());
-  H5Pget_link_creation_order(creation, &order);
-  H5Pclose(creation);
-  const H5_index_t index = order & H5P_CRT_ORDER_INDEXED ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME;
+  const Hdf5Handle creation(H5Gget_create_plist(root.getId()), "H5Gget_create_plist");
+  checked(H5Pget_link_creation_order(creation.id(), &order), "H5Pget_link_creation_order");
+  return order & H5P_CRT_ORDER_INDEXED ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME;
+}
+
+/// Names of the root's data sets, in the order of their index.
+std::vector<std::string> RowShard::Impl::column_names(const H5::Group& root) const {
+  const H5_index_t index = column_index(root);
   std::vector<std::string> names;
   for (hsize_t i = 0; i < root.getNumObjs(); ++i) {
     H5L_info_t link;
-    if (H5Lget_info_by_idx(root.getId(), ".", index, H5_ITER_INC, i, &link, H5P_DEFAULT) < 0) {
-      throw H5::GroupIException("H5Lget_info_by_idx", "failed");
-    }
-    const ssize_t size = H5Lget_name_by_idx(root.getId(), ".", index, H5_ITER_INC, i, nullptr, 0, H5P_DEFAULT);
-    if (size < 0) throw H5::GroupIException("H5Lget_name_by_idx", "failed");
-    std::string name(static_cast<std::size_t>(size), '\0');
-    H5Lget_name_by_idx(root.getId(), ".", index, H5_ITER_INC, i, name.data(), name.size() + 1, H5P_DEFAULT);
+    checked(H5Lget_info_by_idx(root.getId(), ".", index, H5_ITER_INC, i, &link, H5P_DEFAULT), "H5Lget_info_by_idx");
+    const std::string name = link_name(root, index, i);
     if (link.type != H5L_TYPE_HARD) fail("{}: '{}' is a link to elsewhere, expected a data set", path.string(), name);
     if (name != checksum_group) names.push_back(name);
   }

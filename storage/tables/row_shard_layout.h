@@ -3,6 +3,7 @@
 #pragma once
 
 #include "storage/formats/element_type.h"
+#include "storage/json_text.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -38,9 +39,11 @@ inline constexpr double shard_overhead = 1.02;
 /// The newest format version that this program writes and reads.
 inline constexpr int newest_shard_version = 1;
 inline constexpr const char* checksum_group = "checksums";
+/// The levels of objects and lists in provenance and summary, at most. A manifest holds both, one level deeper.
+inline constexpr int deepest_attribute = deepest_json - 1;
 
 inline std::int64_t block_count(const ShardHeader& header) {
-  return (header.rows + header.block_rows - 1) / header.block_rows;
+  return header.rows / header.block_rows + (header.rows % header.block_rows != 0);
 }
 
 inline std::size_t Column::row_bytes() const {

@@ -32,11 +32,14 @@ struct ColumnState {
   std::vector<std::uint64_t> checksums;
 };
 
+/// The text of a JSON attribute. What readers would not take is an error before it is written.
 std::string json_text(const std::filesystem::path& path, const char* what, const nlohmann::json& value) {
   try {
-    return value.dump();
-  } catch (const nlohmann::json::exception& error) {
-    fail("{}: its {} cannot be written as JSON: {}", path.string(), what, error.what());
+    const std::string text = value.dump();
+    parse_json(text, fmt::format("{}: its {}", path.string(), what), deepest_attribute);
+    return text;
+  } catch (const nlohmann::json::exception&) {
+    fail("{}: its {} holds text that is no UTF-8 and cannot be written as JSON", path.string(), what);
   }
 }
 
@@ -111,15 +114,16 @@ private:
 /// Object times off, so that equal rows give equal bytes.
 template <class List>
 List without_times(List list) {
-  if (H5Pset_obj_track_times(list.getId(), false) < 0) throw H5::PropListIException("H5Pset_obj_track_times", "failed");
+  checked(H5Pset_obj_track_times(list.getId(), false), "H5Pset_obj_track_times");
   return list;
 }
 
 /// The root group remembers the order of the columns. All attributes stay in its header.
 H5::FileCreatPropList file_creation() {
   auto list = without_times(H5::FileCreatPropList());
-  H5Pset_link_creation_order(list.getId(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
-  H5Pset_attr_phase_change(list.getId(), 32, 16);
+  checked(H5Pset_link_creation_order(list.getId(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED),
+          "H5Pset_link_creation_order");
+  checked(H5Pset_attr_phase_change(list.getId(), 32, 16), "H5Pset_attr_phase_change");
   return list;
 }
 
@@ -135,9 +139,8 @@ H5::DataSet create_data_set(const H5::Group& group, const std::string& name, con
 
 H5::Group create_checksum_group(const H5::H5File& file) {
   const auto creation = without_times(H5::PropList(H5P_GROUP_CREATE));
-  const hid_t group = H5Gcreate2(file.getId(), checksum_group, H5P_DEFAULT, creation.getId(), H5P_DEFAULT);
-  if (group < 0) throw H5::GroupIException("H5Gcreate2", "failed");
-  H5Gclose(group);
+  const Hdf5Handle group(H5Gcreate2(file.getId(), checksum_group, H5P_DEFAULT, creation.getId(), H5P_DEFAULT),
+                         "H5Gcreate2");
   return file.openGroup(checksum_group);
 }
 

@@ -4,6 +4,7 @@
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
 #include "storage/json_difference.h"
+#include "storage/json_text.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard.h"
 
@@ -39,6 +40,57 @@ std::string manifest_hash(json manifest) {
   return hash_text(manifest.dump());
 }
 
+/// Tells what another program calls a manifest from one of ours, and from one of a newer Couplet.
+void check_format(const std::filesystem::path& path, const json& manifest, const std::string& expected_format) {
+  if (!manifest.is_object() || !manifest.contains("format") || !manifest["format"].is_string())
+    fail("{}: is no manifest of a Couplet table: it has no key 'format'. Where another program made it, move it away",
+         path.string());
+  const auto format = manifest["format"].get<std::string>();
+  if (expected_format.empty() ? !format.starts_with("couplet-") : format != expected_format)
+    fail("{}: is a table of format {}, expected '{}'", path.string(), json_excerpt(format),
+         expected_format.empty() ? "couplet-..." : expected_format);
+  const auto version = json_member<std::int64_t>(manifest, "format_version", path.string());
+  if (version < 1 || version > newest_manifest_version)
+    fail(
+        "{}: has format version {} (written by Couplet {}), but this is Couplet {}, which reads up to version {}; "
+        "use a newer Couplet",
+        path.string(), version, json_member<std::string>(manifest, "program_version", path.string()), COUPLET_VERSION,
+        newest_manifest_version);
+}
+
+void check_hash(const std::filesystem::path& path, const json& manifest) {
+  const auto written = json_member<std::string>(manifest, "hash", path.string());
+  const std::string found = manifest_hash(manifest);
+  if (written != found)
+    fail("{}: was damaged or edited: its hash is {}, its content has {}", path.string(), json_excerpt(written), found);
+}
+
+/// Checks that what readers take from a manifest is there, and of the type that they take it for.
+void check_keys(const std::filesystem::path& path, const json& manifest) {
+  for (const char* key : {"rows", "shard_rows", "block_rows", "shard_format_version"})
+    json_member<std::int64_t>(manifest, key, path.string());
+  json_member<json::object_t>(manifest, "provenance", path.string());
+  json_member<json>(manifest, "summary", path.string());
+  for (const char* key : {"columns", "shards"}) json_member<json::array_t>(manifest, key, path.string());
+}
+
+/// Checks that the list names the shards that the rows make, in their order.
+void check_shard_list(const std::filesystem::path& path, const json& manifest) {
+  const ShardPlan plan = manifest_plan(manifest);
+  const json& shards = manifest["shards"];
+  if (static_cast<std::size_t>(plan.shards()) != shards.size())
+    fail("{}: lists {} shards, expected {} for {} rows", path.string(), shards.size(), plan.shards(), plan.rows);
+  for (std::int64_t index = 0; index < plan.shards(); ++index) {
+    const json& shard = shards[static_cast<std::size_t>(index)];
+    const std::string what = fmt::format("{}: shard {} of its list", path.string(), index);
+    const auto name = json_member<std::string>(shard, "name", what);
+    if (name != shard_name(index, plan.shards()))
+      fail("{} is {}, expected {}", what, json_excerpt(name), shard_name(index, plan.shards()));
+    json_member<std::string>(shard, "hash", what);
+    json_member<std::int64_t>(shard, "bytes", what);
+  }
+}
+
 }  // namespace
 
 std::int64_t ShardPlan::rows_of(std::int64_t shard) const {
@@ -67,41 +119,13 @@ nlohmann::json load_manifest(const std::filesystem::path& directory, const std::
     fail("{}: does not exist: the table is not finished, or this is no table; finish or resume the stage that makes it",
          path.string());
   }
-  try {
-    json manifest = json::parse(read_file(path));
-    const auto format = manifest.at("format").get<std::string>();
-    if (!expected_format.empty() && format != expected_format) {
-      fail("{}: is a table of format '{}', expected '{}'", path.string(), format, expected_format);
-    }
-    const auto version = manifest.at("format_version").get<std::int64_t>();
-    if (version < 1 || version > newest_manifest_version) {
-      fail(
-          "{}: has format version {} (written by Couplet {}), but this is Couplet {}, which reads up to version {}; "
-          "use a newer Couplet",
-          path.string(), version, manifest.at("program_version").get<std::string>(), COUPLET_VERSION,
-          newest_manifest_version);
-    }
-    if (manifest.at("hash") != manifest_hash(manifest)) {
-      fail("{}: was damaged or edited: its hash is {}, its content has {}", path.string(), manifest.at("hash").dump(),
-           manifest_hash(manifest));
-    }
-    const ShardPlan plan = manifest_plan(manifest);
-    check_plan(directory, plan);
-    const json& shards = manifest.at("shards");
-    if (static_cast<std::size_t>(plan.shards()) != shards.size()) {
-      fail("{}: lists {} shards, expected {} for {} rows", path.string(), shards.size(), plan.shards(), plan.rows);
-    }
-    for (std::int64_t index = 0; index < plan.shards(); ++index) {
-      const json& name = shards.at(static_cast<std::size_t>(index)).at("name");
-      if (name != shard_name(index, plan.shards())) {
-        fail("{}: lists {} as shard {}, expected {}", path.string(), name.dump(), index,
-             shard_name(index, plan.shards()));
-      }
-    }
-    return manifest;
-  } catch (const json::exception& error) {
-    fail("{}: is no manifest of a table, incomplete or damaged: {}", path.string(), error.what());
-  }
+  json manifest = parse_json(read_file(path), path.string());
+  check_format(path, manifest, expected_format);
+  check_hash(path, manifest);
+  check_keys(path, manifest);
+  check_plan(directory, manifest_plan(manifest));
+  check_shard_list(path, manifest);
+  return manifest;
 }
 
 ShardPlan manifest_plan(const nlohmann::json& manifest) {

@@ -17,7 +17,7 @@ struct ShardPlan {
   std::int64_t rows = 0;
   std::int64_t shard_rows = 0;
 
-  std::int64_t shards() const { return (rows + shard_rows - 1) / shard_rows; }
+  std::int64_t shards() const { return rows / shard_rows + (rows % shard_rows != 0); }
   std::int64_t first_row(std::int64_t shard) const { return shard * shard_rows; }
   std::int64_t rows_of(std::int64_t shard) const;
 };
@@ -33,9 +33,9 @@ nlohmann::json shard_facts(const ShardHeader& header, const std::vector<Column>&
 bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
                        const ShardHeader& expected, const std::vector<Column>& columns, std::string& why);
 
-/// Reads the manifest of a table. Refuses, with the reason, a table without one, of another format than
-/// `expected_format`
-/// ("" stands for any) or a newer version, and a manifest that is damaged or edited or contradicts itself.
+/// Reads the manifest of a table. It is an error, which says the reason, where there is none, where it is another
+/// program's, of another format than `expected_format` ("" stands for any of ours) or of a newer version, and where it
+/// is damaged, was edited, or contradicts itself.
 nlohmann::json load_manifest(const std::filesystem::path& directory, const std::string& expected_format);
 ShardPlan manifest_plan(const nlohmann::json& manifest);
 /// What shard_facts must return for a shard that a manifest lists.

@@ -27,6 +27,12 @@ TEST(JsonDifference, TheWholeIsAValue) {
   EXPECT_EQ(json_difference_text(json::object(), json::object(), "{} is {}, expected {}"), "");
 }
 
+TEST(JsonDifference, LongValuesAreCut) {
+  const auto differences = json_differences({std::string(5000, 'x'), 1});
+  ASSERT_EQ(differences.size(), 1U);
+  EXPECT_EQ(differences[0].values[0], '"' + std::string(999, 'x') + "...");
+}
+
 TEST(JsonDifference, ATextNamesFive) {
   json a = json::object(), b = json::object();
   for (int i = 0; i < 7; ++i) a[std::to_string(i)] = i, b[std::to_string(i)] = -1 - i;

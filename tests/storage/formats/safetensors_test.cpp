@@ -107,7 +107,7 @@ TEST(Safetensors, DamagedFilesAreErrorsThatNameTheTensor) {
   expect(make_file("{" + a + "}", 9), {"9 bytes of data", "byte 8"});
   expect(make_file("{" + a, 8), {"no JSON"});
   expect(make_file("[1]", 0), {"no JSON object"});
-  expect(make_file("{" + a + "," + a + "}", 8), {"'a'", "twice"});
+  expect(make_file("{" + a + "," + a + "}", 8), {"\"a\"", "twice"});
   expect(make_file("{" + a + "," + entry("b", "F32", "[2]", "[4,12]") + "}", 12), {"'b'", "byte 4", "overlap"});
   expect(make_file("{" + a + "," + entry("b", "F32", "[2]", "[12,20]") + "}", 20), {"'b'", "byte 12", "hole"});
   expect(make_file("{" + entry("c", "F32", "[3]", "[0,8]") + "}", 8), {"'c'", "[3]", "expected 12 bytes"});
@@ -120,7 +120,32 @@ TEST(Safetensors, DamagedFilesAreErrorsThatNameTheTensor) {
   expect(make_file("{" + entry("c", "F32", "[2]", "[0]") + "}", 8), {"'c'"});
   expect(make_file(R"({"c":{"dtype":"F32","shape":[2]}})", 8), {"'c'", "data_offsets"});
   expect(make_file(R"({"__metadata__":{"a":1}})", 0), {"__metadata__", "object of strings"});
+  expect(make_file("{\"\xff\":1}", 0), {"header", "no UTF-8"});
   expect_error([&] { Safetensors{folder / "none"}; }, {"none", "No such file"});
+}
+
+/// Whoever prints or copies what nests without end runs out of stack.
+TEST(Safetensors, HeadersAreAsDeepAsTheFormatHasThem) {
+  const Folder folder;
+  const std::string deep(200'000, '[');
+  for (const std::string& start : {deep, R"({"a":)" + deep, R"({"__metadata__":)" + deep, R"({"a":{"shape":)" + deep}) {
+    std::string end;
+    for (auto open = start.rbegin(); open != start.rend(); ++open)
+      if (*open == '[' || *open == '{') end += *open == '[' ? ']' : '}';
+    write_bytes(folder / "file", make_file(start + end, 0));
+    expect_error([&] { Safetensors{folder / "file"}; }, {"/file", "header", "more than 3 levels"});
+  }
+}
+
+TEST(Safetensors, MessagesShowAnExcerptOfWhatIsWrong) {
+  const Folder folder;
+  write_bytes(folder / "file", make_file(R"({"a":")" + std::string(100'000, 'x') + R"("})", 0));
+  try {
+    Safetensors{folder / "file"};
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_LT(std::string(error.what()).size(), 1000U);
+  }
 }
 
 TEST(Safetensors, WriterRefusesWrongSizes) {

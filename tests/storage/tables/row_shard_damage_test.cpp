@@ -1,5 +1,6 @@
 // What a reader says about damaged, foreign and newer shards, and what a killed or starved writer leaves.
 #include "storage/files/atomic_file.h"
+#include "storage/files/hash.h"
 #include "storage/tables/row_shard_writer.h"
 #include "tests/storage/storage_testing.h"
 #include "tests/storage/tables/shard_samples.h"
@@ -7,6 +8,7 @@
 #include <H5Cpp.h>
 
 #include <functional>
+#include <limits>
 #include <random>
 
 namespace couplet::testing {
@@ -21,6 +23,18 @@ void put_integer(H5::H5File& file, const char* name, std::int64_t value) {
   remove_attribute(root, name);
   root.createAttribute(name, H5::PredType::STD_I64LE, H5::DataSpace(H5S_SCALAR))
       .write(H5::PredType::NATIVE_INT64, &value);
+}
+
+void put_text(H5::H5File& file, const std::string& name, const std::string& text) {
+  H5::Group root = file.openGroup("/");
+  remove_attribute(root, name.c_str());
+  const H5::StrType type(H5::PredType::C_S1, text.size());
+  root.createAttribute(name, type, H5::DataSpace(H5S_SCALAR)).write(type, text.c_str());
+}
+
+void put_guarded_text(H5::H5File& file, const std::string& name, const std::string& text) {
+  put_text(file, name, text);
+  put_text(file, name + "_hash", hash_text(text));
 }
 
 void put_data_set(H5::H5File& file, const char* name, const H5::DataType& type, std::vector<hsize_t> extents,
@@ -73,11 +87,31 @@ TEST(RowShardDamage, ImpossibleMetadataIsRefused) {
   expect_refused([](H5::H5File& file) { put_integer(file, "rows", -1); }, {"-1 rows"});
   expect_refused([](H5::H5File& file) { put_integer(file, "block_rows", 0); }, {"blocks of 0"});
   expect_refused([](H5::H5File& file) { put_integer(file, "block_rows", 8); }, {"checksums/noise", "[7]", "[13]"});
+  expect_refused([](H5::H5File& file) { put_integer(file, "block_rows", std::numeric_limits<std::int64_t>::max()); },
+                 {"checksums/noise", "[7]", "[1]"});
   expect_refused([](H5::H5File& file) { put_integer(file, "summary", 1); }, {"'summary'", "no text"});
   expect_refused([](H5::H5File& file) { file.openGroup("/").removeAttr("summary"); }, {"'summary'", "unfinished"});
   expect_refused([](H5::H5File& file) { file.unlink("checksums"); }, {"checksums"});
   expect_refused([](H5::H5File& file) { file.createGroup("folder"); }, {"'folder'", "no data set"});
   expect_refused([](H5::H5File& file) { file.link(H5L_TYPE_SOFT, "/label", "other"); }, {"'other'", "link"});
+}
+
+/// Texts whose hashes are right, so that only what they say can be wrong.
+TEST(RowShardDamage, ProvenanceThatIsNoUsableJsonIsRefused) {
+  expect_refused([](H5::H5File& file) { put_guarded_text(file, "provenance", "{"); },
+                 {"a.h5", "'provenance'", "no JSON"});
+  expect_refused([](H5::H5File& file) { put_guarded_text(file, "provenance", std::string(200'000, '[')); },
+                 {"a.h5", "'provenance'", "more than 31 levels"});
+}
+
+TEST(RowShardDamage, WhatReadersRefuseIsNotWritten) {
+  const Folder folder;
+  ShardHeader header = sample_header();
+  header.provenance = nlohmann::json::array();
+  for (int level = 1; level <= deepest_attribute; ++level) header.provenance = {{"a", header.provenance}};
+  expect_error([&] { write_sample_shard(folder / "a.h5", header); }, {"a.h5", "provenance", "more than 31 levels"});
+  header.provenance = {{"a", "\xff"}};
+  expect_error([&] { write_sample_shard(folder / "b.h5", header); }, {"b.h5", "provenance", "no UTF-8"});
 }
 
 TEST(RowShardDamage, WrongTypeShapeAndLayoutAreRefused) {

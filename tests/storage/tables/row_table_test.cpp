@@ -125,6 +125,58 @@ TEST(RowTable, UnfinishedOrForeignTablesAreRefused) {
   }
 }
 
+/// Writes a manifest whose hash is right, so that only what it says can be wrong.
+void put_manifest(const Folder& folder, nlohmann::json manifest) {
+  manifest.erase("hash");
+  manifest["hash"] = hash_text(manifest.dump());
+  write_bytes(folder / "manifest.json", manifest.dump());
+}
+
+TEST(RowTable, AManifestOfAnotherProgramIsSaidToBeOne) {
+  const Folder folder;
+  const auto expect = [&](const std::string& text, const std::vector<std::string>& parts) {
+    write_bytes(folder / "manifest.json", text);
+    expect_error([&] { load_manifest(folder.path(), ""); }, parts);
+  };
+  for (const char* text : {"[]", "3", "{}", R"({"format": 3})", R"({"name": "app", "version": "1.0"})"})
+    expect(text, {"manifest.json", "no manifest of a Couplet table", "'format'", "move it away"});
+  expect(R"({"format": "zarr"})", {"manifest.json", "format \"zarr\"", "couplet-"});
+  expect(R"({"format": "couplet-coupling"})", {"manifest.json", "no key 'format_version'"});
+  expect(R"({"format": "couplet-coupling", "format_version": "one"})",
+         {"manifest.json", "\"one\"", "'format_version'"});
+  expect("<html>", {"manifest.json", "no JSON from byte 1"});
+  expect(std::string(200'000, '['), {"manifest.json", "more than 32 levels"});
+}
+
+TEST(RowTable, AManifestThatContradictsItselfIsRefused) {
+  const Folder folder;
+  write_shards(folder);
+  publish_manifest(folder.path(), plan, sample_format, {});
+  const nlohmann::json sound = manifest_of(folder);
+  const auto expect = [&](const char* key, const nlohmann::json& value, const std::vector<std::string>& parts) {
+    nlohmann::json manifest = sound;
+    manifest[key] = value;
+    if (value.is_null()) manifest.erase(key);
+    put_manifest(folder, manifest);
+    expect_error([&] { load_manifest(folder.path(), sample_format); }, parts);
+  };
+  for (const char* key :
+       {"rows", "shard_rows", "block_rows", "shard_format_version", "provenance", "columns", "shards"}) {
+    expect(key, nullptr, {"manifest.json", std::string("no key '") + key});
+    expect(key, "text", {"manifest.json", "\"text\"", std::string("'") + key});
+  }
+  expect("shard_rows", std::numeric_limits<std::int64_t>::max(), {"lists 3 shards, expected 1"});
+  expect("rows", 0, {"0 rows"});
+  nlohmann::json shards = sound["shards"];
+  shards[1]["name"] = "shard-00002-of-00003.h5";
+  expect("shards", shards, {"shard 1", "shard-00002-of-00003.h5", "shard-00001-of-00003.h5"});
+  shards = sound["shards"];
+  shards[2].erase("hash");
+  expect("shards", shards, {"shard 2", "no key 'hash'"});
+  put_manifest(folder, sound);
+  EXPECT_EQ(load_manifest(folder.path(), sample_format), sound);
+}
+
 TEST(RowTable, AMissingDirectoryIsOneLine) {
   const Folder folder;
   expect_error([&] { RowTable(folder / "none", sample_format); }, {"none/manifest.json", "does not exist"});
