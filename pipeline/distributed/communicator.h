@@ -43,7 +43,7 @@ public:
   virtual std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) = 0;
   /// The same for one part: afterwards part `rank` holds its sum over the ranks, and the other parts are undefined.
   virtual std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor tensor) = 0;
-  /// Replaces part r by that of rank r, for all r. Takes any element type.
+  /// Replaces part r by that of rank r, for all r. Takes any element type. Calls are checked as sums are.
   virtual void all_gather_parts(at::Tensor& tensor) = 0;
   /// Replaces the tensor by rank `root`'s. Takes any element type.
   virtual void broadcast(at::Tensor& tensor, int root) = 0;

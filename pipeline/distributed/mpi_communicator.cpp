@@ -80,7 +80,7 @@ void MpiCommunicator::all_reduce(at::Tensor& tensor) {
   check_reducible(tensor, false, "all_reduce", rank_);
   const CollectiveCall call = enter_collective("all_reduce", &tensor);
   const Waiting waiting(call);
-  agree_on_reduction(call);
+  agree_on_repeated(call);
   if (size_ == 1 || tensor.numel() == 0) return;
   const at::NoGradGuard no_grad;
   const at::Tensor host = reachable(tensor);
@@ -96,7 +96,7 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_all_reduce(at::Tensor 
   check_reducible(tensor, false, operation, rank_);
   const CollectiveCall call = enter_collective(operation, &tensor);
   const Waiting waiting(call);
-  agree_on_reduction(call);
+  agree_on_repeated(call);
   const at::NoGradGuard no_grad;
   const at::Tensor host = size_ == 1 ? tensor : reachable(tensor);
   const auto finish = [tensor, host] {
@@ -120,7 +120,7 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_reduce_scatter(at::Ten
   check_parts(tensor, size_, operation, rank_);
   const CollectiveCall call = enter_collective(operation, &tensor);
   const Waiting waiting(call);
-  agree_on_reduction(call);
+  agree_on_repeated(call);
   const at::NoGradGuard no_grad;
   const at::Tensor host = size_ == 1 ? tensor : reachable(tensor);
   const at::Tensor mine = parts_of(host, size_);
@@ -151,7 +151,7 @@ void MpiCommunicator::all_gather_parts(at::Tensor& tensor) {
   check_parts(tensor, size_, "all_gather_parts", rank_);
   const CollectiveCall call = enter_collective("all_gather_parts", &tensor);
   const Waiting waiting(call);
-  agree(call);
+  agree_on_repeated(call);
   if (size_ == 1 || tensor.numel() == 0) return;
   const at::NoGradGuard no_grad;
   const at::Tensor host = reachable(tensor);
@@ -226,9 +226,9 @@ void MpiCommunicator::mix(const CollectiveCall& call) {
   for (const std::int64_t length : call.sizes) mix(length);
 }
 
-void MpiCommunicator::agree_on_reduction(const CollectiveCall& call) {
+void MpiCommunicator::agree_on_repeated(const CollectiveCall& call) {
   if (size_ == 1) return;
-  if (reductions_++ < checked_reductions) return agree(call);
+  if (repeats_++ < checked_repeats) return agree(call);
   mix(call);
   ++unchecked_;
 }
@@ -240,7 +240,7 @@ void MpiCommunicator::agree(const CollectiveCall& call) {
   std::int64_t extremes[2] = {mark, -mark};
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD), call.operation, rank_);
   if (extremes[0] != -extremes[1])
-    report_difference(call.text() + (unchecked_ > 0 ? fmt::format(" after {} reductions", unchecked_) : ""));
+    report_difference(call.text() + (unchecked_ > 0 ? fmt::format(" after {} unchecked calls", unchecked_) : ""));
   unchecked_ = 0;
 }
 

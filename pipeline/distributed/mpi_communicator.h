@@ -23,11 +23,11 @@ public:
   at::Tensor all_gather(const at::Tensor& tensor) override;
   void barrier() override;
 
-  /// Agrees on a reduction before it is made, if it is one of the first `checked_reductions`: in a program that repeats
-  /// its steps the ranks differ there or never. Later ones are only remembered, without a message, and checked by the
-  /// next `agree`.
-  void agree_on_reduction(const CollectiveCall& call);
-  static constexpr std::int64_t checked_reductions = 1000;
+  /// Agrees on a call that training repeats in each step (reductions, gathering parts) before it is made, if it is one
+  /// of the first `checked_repeats`: in a program that repeats its steps the ranks differ there or never. Later ones
+  /// are only remembered, without a message, and checked by the next `agree`.
+  void agree_on_repeated(const CollectiveCall& call);
+  static constexpr std::int64_t checked_repeats = 1000;
   /// Throws on every rank if this call, or one remembered before it, is not the same on all. It takes one message of 16
   /// bytes and is a barrier too.
   void agree(const CollectiveCall& call);
@@ -40,9 +40,9 @@ private:
   [[noreturn]] void report_difference(const std::string& call);
 
   int rank_ = 0, size_ = 1, local_rank_ = 0;
-  std::uint64_t history_ = 0;    ///< a hash of all calls made, which is equal on all ranks
-  std::int64_t reductions_ = 0;  ///< how many were made in all
-  std::int64_t unchecked_ = 0;   ///< how many were made since the last agreement
+  std::uint64_t history_ = 0;   ///< a hash of all calls made, which is equal on all ranks
+  std::int64_t repeats_ = 0;    ///< how many were made in all
+  std::int64_t unchecked_ = 0;  ///< how many were made since the last agreement
 };
 
 }  // namespace couplet

@@ -34,7 +34,7 @@ public:
   void all_reduce(at::Tensor& tensor) override {
     if (!on_gpu(tensor)) return mpi_->all_reduce(tensor);
     check_reducible(tensor, true, "all_reduce", rank());
-    const CollectiveCall call = agree_on_reduction("all_reduce", tensor);
+    const CollectiveCall call = agree_on_repeated("all_reduce", tensor);
     if (tensor.numel() == 0) return;
     nccl_->all_reduce(tensor);
     watch(call);
@@ -42,7 +42,7 @@ public:
   std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override {
     if (!on_gpu(tensor)) return mpi_->start_all_reduce(std::move(tensor));
     check_reducible(tensor, true, "start_all_reduce", rank());
-    const CollectiveCall call = agree_on_reduction("start_all_reduce", tensor);
+    const CollectiveCall call = agree_on_repeated("start_all_reduce", tensor);
     auto pending = nccl_->start_all_reduce(tensor);
     watch(call);
     return pending;
@@ -51,7 +51,7 @@ public:
     if (!on_gpu(tensor)) return mpi_->start_reduce_scatter(std::move(tensor));
     check_reducible(tensor, true, "start_reduce_scatter", rank());
     check_parts(tensor, size(), "start_reduce_scatter", rank());
-    const CollectiveCall call = agree_on_reduction("start_reduce_scatter", tensor);
+    const CollectiveCall call = agree_on_repeated("start_reduce_scatter", tensor);
     auto pending = nccl_->start_reduce_scatter(tensor);
     watch(call);
     return pending;
@@ -59,7 +59,7 @@ public:
   void all_gather_parts(at::Tensor& tensor) override {
     if (!on_gpu(tensor)) return mpi_->all_gather_parts(tensor);
     check_parts(tensor, size(), "all_gather_parts", rank());
-    const CollectiveCall call = agree("all_gather_parts", tensor, -1);
+    const CollectiveCall call = agree_on_repeated("all_gather_parts", tensor);
     if (tensor.numel() == 0) return;
     nccl_->all_gather_parts(tensor);
     watch(call);
@@ -96,10 +96,10 @@ private:
     mpi_->agree(call);
     return call;
   }
-  CollectiveCall agree_on_reduction(const char* operation, const at::Tensor& tensor) {
+  CollectiveCall agree_on_repeated(const char* operation, const at::Tensor& tensor) {
     const CollectiveCall call = enter_collective(operation, &tensor);
     const Waiting waiting(call);
-    mpi_->agree_on_reduction(call);
+    mpi_->agree_on_repeated(call);
     return call;
   }
   /// The host does not wait for NCCL: a call that never ends would show nowhere else.
