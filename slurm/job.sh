@@ -14,9 +14,7 @@ cluster_requeues=@CLUSTER_REQUEUES@
 max_requeues=@MAX_REQUEUES@
 max_retries=@MAX_RETRIES@
 modules=(@MODULES@)
-scratch=@SCRATCH@
-launch=(@LAUNCH@)
-program=(@PROGRAM@)
+memory=@MEMORY@  # a node; empty: not asked for
 
 # Who this job is: one task of an array has a name and files of its own, and is queued again alone.
 name=$flat
@@ -121,7 +119,13 @@ wait_for_requeue() {
 # True if a rank has noted this event.
 noted() { grep -a -q "^{\"event\":\"$1\"" "$note" 2> /dev/null; }
 
-# The ranks' message of the failure, else the last words of the launcher since this start: for people.
+# What Open MPI says first between two lines of dashes, on one line; empty if it says nothing of the kind.
+block_of() {
+  awk '/^--------------------/ { if (inside) exit; inside = 1; next } inside { print }' <<< "$1" | tr -s '[:space:]' ' ' |
+    sed 's/ $//'
+}
+
+# The ranks' message of the failure, else the launcher's words since this start: for people.
 failure() {
   local text said
   text=$(grep -a -m 1 '^{"event":"failed",' "$note" 2> /dev/null)
@@ -129,9 +133,11 @@ failure() {
     printf '%b\n' "${BASH_REMATCH[1]//'\"'/\\x22}"  # it knows all of JSON's escapes but that of a quote
     return
   fi
-  said=$(tail -c "+$((log_start + 1))" "$log" 2> /dev/null | tac | grep -a . | head -n 60)
-  text=$(grep -a -E -m 1 '^(couplet|srun|slurmstepd|mpirun|prterun|ORTE)|error|signal|Killed' <<< "$said")
-  [[ -n $text ]] || text=$(head -n 1 <<< "$said")
+  said=$(tail -c "+$((log_start + 1))" "$log" 2> /dev/null | grep -a . | tail -n 60)
+  text=$(grep -a -E -v '^mpirun(: Forwarding signal| detected that)' <<< "$said" |
+    grep -a -E '^(couplet|srun|slurmstepd|mpirun|prterun|ORTE)|error|signal|Killed' | tail -n 1)
+  [[ -n $text ]] || text=$(block_of "$said")
+  [[ -n $text ]] || text=$(tail -n 1 <<< "$said")
   echo "${text:-the launcher said nothing}"
 }
 
@@ -216,11 +222,22 @@ rm -f "$note"
 say "starts on $SLURM_JOB_NODELIST${SLURM_RESTART_COUNT:+, queued again $SLURM_RESTART_COUNT times}"
 log_start=$(stat --format=%s "$log" 2> /dev/null)  # what follows is of this start
 
+# Left by a shell that is part of another job and submitted this script by hand: srun would take it for its options, and
+# refuses two sizes of memory.
+unset "${!SRUN_@}"
+[[ -z $memory ]] || unset SLURM_MEM_PER_CPU SLURM_MEM_PER_GPU
+
 if (( ${#modules[@]} )); then
   type module > /dev/null 2>&1 || . /etc/profile
   module load "${modules[@]}"
 fi
 @ENVIRONMENT@
+
+# These may name variables that the modules, the environment or the commands above have set.
+scratch=@SCRATCH@
+launch=(@LAUNCH@)
+program=(@PROGRAM@)
+[[ -n $scratch ]] || [[ -z @SCRATCH_KEY@ ]] || say "slurm.scratch names nothing on this node: tables are not cached"
 if (( EUID == 0 )); then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi

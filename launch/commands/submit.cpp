@@ -238,6 +238,18 @@ void submit_jobs(const Plan& plan, Scheduler& scheduler) {
   }
 }
 
+/// Sites and users set defaults for sbatch in variables, by which a job would not be what its script says.
+void warn_of_unused_variables() {
+  std::vector<std::string> names;
+  for (char** variable = environ; *variable; ++variable)
+    if (const std::string text(*variable); text.starts_with("SBATCH_")) names.push_back(text.substr(0, text.find('=')));
+  if (!names.empty())
+    warn_line(
+        fmt::format("{} of this shell is not used: a job asks for what the cluster profile says (slurm.account "
+                    "and the like)",
+                    fmt::join(names, ", ")));
+}
+
 void submit(const Plan& plan, bool replace) {
   Scheduler scheduler(30);
   if (!scheduler.installed())
@@ -265,6 +277,7 @@ int submit_command(const std::vector<std::string>& words) {
   }
   const Plan plan = make_plan(line);
   say_idle_sections(plan.config);
+  warn_of_unused_variables();
   print_plan(plan);
   if (line.has("dry-run")) {
     print_estimate(plan);

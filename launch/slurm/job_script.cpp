@@ -29,11 +29,18 @@ std::vector<std::string> split(const std::string& text) {
   return {std::istream_iterator<std::string>(stream), {}};
 }
 
+/// "fashion-student-nf-0": the name of the run's directory tells a user's runs apart in squeue.
+std::string job_name(const StageJob& job, const RunDirectory& run) {
+  const std::filesystem::path& root = run.root();
+  const std::filesystem::path name = root.has_filename() ? root.filename() : root.parent_path().filename();
+  return fmt::format("{}-{}", name.string(), job.flat());
+}
+
 /// What stands behind #SBATCH on a line of its own.
 std::vector<std::string> requests(const StageJob& job, const RunDirectory& run,
                                   const std::filesystem::path& directory) {
   const StageProfile& profile = job.profile;
-  std::vector<std::string> lines{"--job-name=couplet-" + job.flat(),
+  std::vector<std::string> lines{fmt::format("--job-name=\"{}\"", job_name(job, run)),
                                  fmt::format("--output=\"{}\"", SlurmFiles(run).output(job.flat(), job.array > 0)),
                                  fmt::format("--chdir=\"{}\"", directory.string()),
                                  fmt::format("--nodes={}", profile.nodes),
@@ -70,10 +77,13 @@ std::string launch_words(const StageProfile& profile) {
     // srun does not take it over from sbatch (since 22.05).
     if (profile.cpus_per_task > 0) words.push_back(fmt::format("--cpus-per-task={}", profile.cpus_per_task));
   } else {
-    words = {"mpirun",    "--quiet",
-             "--bind-to", "none",
-             "--map-by",  fmt::format("ppr:{}:node", profile.tasks_per_node),
-             "-n",        fmt::format("{}", profile.ranks())};
+    words = {"mpirun",
+             "--bind-to",
+             "none",
+             "--map-by",
+             fmt::format("ppr:{}:node", profile.tasks_per_node),
+             "-n",
+             fmt::format("{}", profile.ranks())};
     for (const std::string& setting : split(profile.environment))
       words.insert(words.end(), {"-x", setting.substr(0, setting.find('='))});
   }
@@ -95,6 +105,15 @@ std::string exports(const StageProfile& profile) {
   return lines + profile.setup;
 }
 
+/// Refuses a path that a script, or a record of its job, could not name.
+void require_nameable(const std::filesystem::path& path) {
+  const std::string name = utf8_text(path.string());
+  if (name != path.string())
+    refuse("{} holds bytes that are no UTF-8, which records of jobs cannot name; choose another directory", name);
+  if (name.find_first_of("\"'\\`$%\n") != std::string::npos)
+    refuse("{} holds a quote, a backslash, `, $ or %, which a job script cannot name; choose another directory", name);
+}
+
 std::map<std::string, std::string> values_of(const StageJob& job, const RunDirectory& run,
                                              const std::filesystem::path& directory) {
   const StageProfile& profile = job.profile;
@@ -113,6 +132,8 @@ std::map<std::string, std::string> values_of(const StageJob& job, const RunDirec
           {"MAX_RETRIES", number(profile.max_retries)},
           {"MODULES", profile.modules},
           {"ENVIRONMENT", exports(profile)},
+          {"MEMORY", profile.memory},
+          {"SCRATCH_KEY", quoted(profile.scratch)},
           {"SCRATCH", expanded(profile.scratch)},
           {"LAUNCH", launch_words(profile)},
           {"PROGRAM", program_words(profile)}};
@@ -131,10 +152,7 @@ std::filesystem::path find_job_template() {
 
 std::string job_script(const std::string& text, const StageJob& job, const RunDirectory& run,
                        const std::filesystem::path& directory) {
-  for (const auto& path : {run.root(), directory})
-    if (path.string().find_first_of("\"'\\`$%\n") != std::string::npos)
-      refuse("{} holds a quote, a backslash, `, $ or %, which a job script cannot name; choose another directory",
-             path.string());
+  for (const auto& path : {run.root(), directory}) require_nameable(path);
   const auto values = values_of(job, run, directory);
   static const std::regex placeholder("@([A-Z_]+)@");
   std::string script;

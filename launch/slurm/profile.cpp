@@ -11,6 +11,8 @@
 #include <array>
 #include <charconv>
 #include <regex>
+#include <sstream>
+#include <string_view>
 #include <variant>
 
 namespace couplet {
@@ -67,7 +69,7 @@ std::vector<Rule> request_rules() {
            &P::time,
            "([0-9]+-)?[0-9]+(:[0-9]+){0,2}",
            "minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS, above 0"},
-          {{"sbatch", "OPTIONS", "", "further options of sbatch: --exclusive --mail-type=END"},
+          {{"sbatch", "OPTIONS", "", "further options of sbatch, which no key is for: --exclusive --mail-type=END"},
            &P::sbatch,
            "--[^\"\\\\`$]+",
            "options that begin with --"}};
@@ -141,6 +143,43 @@ const std::vector<Rule>& rules() {
   return all;
 }
 
+/// An option of sbatch that a job's script gives itself: of a second one sbatch would take one without a word.
+struct OwnOption {
+  std::string_view name, letter;
+  std::string_view instead;
+};
+
+constexpr std::array own_options{
+    OwnOption{"--nodes", "-N", "set slurm.nodes"},
+    OwnOption{"--ntasks", "-n", "set slurm.nodes and slurm.tasks-per-node"},
+    OwnOption{"--ntasks-per-node", "", "set slurm.tasks-per-node"},
+    OwnOption{"--cpus-per-task", "-c", "set slurm.cpus-per-task"},
+    OwnOption{"--gpus-per-node", "", "set slurm.gpus-per-node"},
+    OwnOption{"--mem", "", "set slurm.memory"},
+    OwnOption{"--time", "-t", "set slurm.time"},
+    OwnOption{"--partition", "-p", "set slurm.partition"},
+    OwnOption{"--account", "-A", "set slurm.account"},
+    OwnOption{"--qos", "-q", "set slurm.qos"},
+    OwnOption{"--constraint", "-C", "set slurm.constraint"},
+    OwnOption{"--signal", "", "set slurm.signal-lead"},
+    OwnOption{"--array", "-a", "set couple.array"},
+    OwnOption{"--no-requeue", "", "set slurm.max-requeues = 0 and slurm.max-retries = 0"},
+    OwnOption{"--dependency", "-d", "each stage waits for those that it needs"},
+    OwnOption{"--output", "-o", "`couplet status` reads what a job says in RUN/log"},
+    OwnOption{"--error", "-e", "`couplet status` reads what a job says in RUN/log"},
+    OwnOption{"--open-mode", "", "what a job says is kept over its requeues"},
+    OwnOption{"--chdir", "-D", "call couplet submit in the folder where the jobs are to start"}};
+
+void refuse_own_options(const Setting& setting) {
+  std::istringstream words(setting.text);
+  for (std::string given; words >> given;)
+    for (const OwnOption& option : own_options)
+      if (given.substr(0, given.find('=')) == option.name ||
+          (!option.letter.empty() && given.starts_with(option.letter)))
+        refuse("{} = \"{}\" ({}): {} repeats or contradicts what every job says itself; {}", setting.key, setting.text,
+               setting.where, option.name, option.instead);
+}
+
 std::string expectation(const Rule& rule) {
   if (std::holds_alternative<bool StageProfile::*>(rule.target)) return "true or false";
   if (std::holds_alternative<std::int64_t StageProfile::*>(rule.target))
@@ -161,6 +200,7 @@ void set(StageProfile& profile, const Rule& rule, std::string StageProfile::*fie
     refuse_value(rule, setting);
   if (field == &StageProfile::time && !text.empty() && parse_slurm_time(text).value_or(0) == 0)
     refuse_value(rule, setting);
+  if (field == &StageProfile::sbatch) refuse_own_options(setting);
   profile.*field = text;
 }
 

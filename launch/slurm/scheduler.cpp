@@ -6,6 +6,7 @@
 #include "storage/text.h"
 
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -78,6 +79,22 @@ double unix_time(const std::string& text) {
   if (!end || *end != '\0') return 0;
   local.tm_isdst = -1;
   return static_cast<double>(std::mktime(&local));
+}
+
+/// "NAME=" of the variables by which the submitting shell speaks for its own job, or for all jobs: sbatch would prefer
+/// them to what a script asks for, and hand them on to the job, whose srun would obey them. What says where Slurm is
+/// stays.
+std::vector<std::string> names_of_other_jobs() {
+  constexpr std::array prefixes{"SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_"};
+  constexpr std::array kept{"SLURM_CONF=", "SLURM_CLUSTERS=", "SLURM_JWT="};
+  std::vector<std::string> names;
+  for (char** variable = environ; *variable; ++variable) {
+    const std::string_view text(*variable);
+    const std::string name(text.substr(0, text.find('=') + 1));
+    const bool is_theirs = std::ranges::any_of(prefixes, [&](const char* prefix) { return name.starts_with(prefix); });
+    if (is_theirs && std::ranges::find(kept, name) == kept.end()) names.push_back(name);
+  }
+  return names;
 }
 
 /// The last line a command said, without its own name in front: what was wrong.
@@ -185,7 +202,7 @@ std::string Scheduler::submit(const std::vector<std::string>& arguments) {
   why_.clear();
   std::vector<std::string> words{"sbatch", "--parsable"};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  const CapturedCommand done = run_captured(words, action_seconds);
+  const CapturedCommand done = run_captured(words, action_seconds, names_of_other_jobs());
   if (done.timed_out)
     fail("sbatch has not answered within {}, so that the job may be queued or not: see squeue, and submit again",
          duration_text(action_seconds));
@@ -206,7 +223,7 @@ bool Scheduler::cancel(const std::vector<std::string>& ids) {
   if (ids.empty()) return true;
   std::vector<std::string> words{"scancel"};
   words.insert(words.end(), ids.begin(), ids.end());
-  const CapturedCommand done = run_captured(words, action_seconds);
+  const CapturedCommand done = run_captured(words, action_seconds, {"SCANCEL_"});
   // Jobs that are over are errors to some versions; the others are cancelled all the same.
   if (done.status != 0 && !only_of_ended_jobs(done.errors)) why_ = failure_of("scancel", done, action_seconds);
   return why_.empty();
@@ -217,7 +234,7 @@ bool Scheduler::signal(const std::string& id, const std::string& signal, SignalT
   std::vector<std::string> words{"scancel", "--signal=" + signal};
   if (target == SignalTarget::batch) words.emplace_back("--batch");
   words.push_back(id);
-  const CapturedCommand done = run_captured(words, action_seconds);
+  const CapturedCommand done = run_captured(words, action_seconds, {"SCANCEL_"});
   if (done.status != 0) why_ = failure_of("scancel", done, action_seconds);
   return done.status == 0;
 }

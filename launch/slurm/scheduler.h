@@ -59,7 +59,8 @@ public:
   /// incomplete or wrong: it adds words and decides nothing.
   std::optional<std::vector<AccountedJob>> accounting(const std::vector<std::string>& ids);
 
-  /// Calls sbatch --parsable ARGUMENTS and returns the job's id. A refusal is an Error with sbatch's own words.
+  /// Calls sbatch --parsable ARGUMENTS and returns the job's id. A refusal is an Error with sbatch's own words. The job
+  /// asks for what its script says, whatever SBATCH_*, SRUN_* and SLURM_* of this process say; they do not reach it.
   std::string submit(const std::vector<std::string>& arguments);
 
   /// Cancels the jobs ("123", or "123_4" for one task); those that are over already are no failure. Returns false if it
