@@ -5,6 +5,7 @@
 #include "launch/inspect/row_pictures.h"
 #include "launch/inspect/table_description.h"
 #include "stages/opened_run.h"
+#include "storage/text.h"
 
 namespace couplet {
 
@@ -61,7 +62,7 @@ Json export_file(const CommandLine& line, const RowSource& source) {
     refuse("{}: its {} rows are {:.1f} GiB; say which to export (--rows A-B), or --rows 0-{} for all",
            source.path().string(), source.rows(), static_cast<double>(bytes) / 0x1p30, source.rows() - 1);
   export_rows(source, rows, line.get("export"));
-  return {{"file", line.get("export")}, {"first_row", rows.first}, {"rows", rows.count()}, {"bytes", bytes}};
+  return {{"file", utf8_text(line.get("export"))}, {"first_row", rows.first}, {"rows", rows.count()}, {"bytes", bytes}};
 }
 
 std::optional<RunDirectory> chosen_run(const CommandLine& line, const RowSource& source) {
@@ -77,9 +78,11 @@ Json draw_file(const CommandLine& line, const RowSource& source) {
   if (rows.count() > most_pictured_rows)
     refuse("--rows {}: {} rows; a picture holds at most {}", line.get("rows"), rows.count(), most_pictured_rows);
   const std::string note = draw_rows(source, rows, chosen_run(line, source), line.get("pictures"));
-  Json json{
-      {"file", line.get("pictures")}, {"first_row", rows.first}, {"rows", rows.count()}, {"regenerated", note.empty()}};
-  if (!note.empty()) json["note"] = note;
+  Json json{{"file", utf8_text(line.get("pictures"))},
+            {"first_row", rows.first},
+            {"rows", rows.count()},
+            {"regenerated", note.empty()}};
+  if (!note.empty()) json["note"] = utf8_text(note);
   return json;
 }
 

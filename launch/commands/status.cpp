@@ -3,6 +3,7 @@
 #include "launch/local/process.h"
 #include "launch/status/run_status.h"
 #include "launch/status/status_table.h"
+#include "storage/text.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -57,9 +58,9 @@ nlohmann::ordered_json to_json(const StageOverview& stage) {
       {"seconds", stage.seconds},
       {"attempts", stage.attempts},
       {"ranks", stage.ranks},
-      {"holder", stage.holder},
-      {"message", stage.explained.message},
-      {"log", stage.explained.log.string()},
+      {"holder", utf8_text(stage.holder)},
+      {"message", utf8_text(stage.explained.message)},
+      {"log", utf8_text(stage.explained.log.string())},
       {"job", nullptr}};
   if (!stage.job) return json;
   json["job"] = {{"id", stage.job->submitted.job}, {"tasks", stage.job->submitted.array},
@@ -71,9 +72,9 @@ nlohmann::ordered_json to_json(const StageOverview& stage) {
 
 nlohmann::ordered_json to_json(const RunStatus& run) {
   nlohmann::ordered_json json{
-      {"run", run.root},
-      {"holder", run.holder},
-      {"slurm", run.silence.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(run.silence)},
+      {"run", utf8_text(run.root)},
+      {"holder", utf8_text(run.holder)},
+      {"slurm", run.silence.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(utf8_text(run.silence))},
       {"stages", nlohmann::ordered_json::array()}};
   for (const StageOverview& stage : run.stages) json["stages"].push_back(to_json(stage));
   return json;

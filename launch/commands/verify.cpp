@@ -7,6 +7,7 @@
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/distributed/make_communicator.h"
 #include "storage/tables/table_check.h"
+#include "storage/text.h"
 
 #include <nlohmann/json.hpp>
 
@@ -34,7 +35,8 @@ CommandSyntax verify_syntax() {
 
 Json to_json(const std::vector<Problem>& problems) {
   Json list = Json::array();
-  for (const Problem& problem : problems) list.push_back({{"file", problem.file}, {"what", problem.what}});
+  for (const Problem& problem : problems)
+    list.push_back({{"file", utf8_text(problem.file)}, {"what", utf8_text(problem.what)}});
   return list;
 }
 
@@ -56,12 +58,12 @@ Json check_shards(const TableSurvey& survey, bool quick, Communicator& communica
 /// {"path", "shards", "rows", "problems"} of a directory or a file.
 Json verify(const std::filesystem::path& path, bool quick, Communicator& communicator) {
   if (!std::filesystem::is_directory(path)) {
-    return {{"path", path.string()}, {"problems", to_json(check_file(path, quick, check_coupling_rows))}};
+    return {{"path", utf8_text(path.string())}, {"problems", to_json(check_file(path, quick, check_coupling_rows))}};
   }
   const TableSurvey survey = survey_table(path);
   Json problems = to_json(survey.problems);
   for (const Json& problem : check_shards(survey, quick, communicator)) problems.push_back(problem);
-  Json json{{"path", path.string()}, {"shards", survey.shards}};
+  Json json{{"path", utf8_text(path.string())}, {"shards", survey.shards}};
   if (survey.manifest) json["rows"] = manifest_plan(*survey.manifest).rows;
   json["problems"] = std::move(problems);
   return json;

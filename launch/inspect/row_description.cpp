@@ -3,6 +3,7 @@
 #include "method/couplings/coupling_table.h"
 #include "method/statistics/column_statistics.h"
 #include "method/statistics/coupling_statistics.h"
+#include "storage/text.h"
 
 #include <fmt/ranges.h>
 
@@ -68,10 +69,10 @@ std::string text_of(const Json& value) {
 Json describe_row(const RowSource& source, std::int64_t row) {
   const RowShard& shard = source.shard_of(row);
   const std::int64_t in_shard = source.row_in_shard(row);
-  Json json{{"path", source.path().string()},
+  Json json{{"path", utf8_text(source.path().string())},
             {"row", row},
             {"row_of_table", source.first_row() + row},
-            {"file", shard.path().string()},
+            {"file", utf8_text(shard.path().string())},
             {"row_of_file", in_shard},
             {"columns", Json::object()},
             {"bytes", Json::object()}};

@@ -4,6 +4,7 @@
 #include "method/statistics/column_statistics.h"
 #include "method/statistics/coupling_statistics.h"
 #include "method/statistics/scalar_statistics.h"
+#include "storage/text.h"
 
 #include <fmt/ranges.h>
 
@@ -14,7 +15,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json describe_header(const RowSource& source) {
-  Json json{{"path", source.path().string()},
+  Json json{{"path", utf8_text(source.path().string())},
             {"format", source.format()},
             {"format_version", source.shard_of(0).header().format_version},
             {"rows", source.rows()}};

@@ -3,6 +3,7 @@
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
+#include "storage/text.h"
 
 #include <nlohmann/json.hpp>
 
@@ -27,8 +28,9 @@ FileHashes::Hashes FileHashes::read(const std::filesystem::path& cache) {
 }
 
 std::string FileHashes::of(const std::filesystem::path& file) {
-  const std::string path = std::filesystem::absolute(file).lexically_normal().string();
-  const auto found = known_.find(path);
+  const std::filesystem::path path = std::filesystem::absolute(file).lexically_normal();
+  const std::string name = utf8_text(path.string());
+  const auto found = known_.find(name);
   std::error_code error;
   const auto changed = std::filesystem::last_write_time(path, error);
   if (error) return found == known_.end() ? "" : found->second.hash;
@@ -36,8 +38,8 @@ std::string FileHashes::of(const std::filesystem::path& file) {
   const std::int64_t time = changed.time_since_epoch().count();
   if (found != known_.end() && found->second.size == size && found->second.changed == time) return found->second.hash;
   const Known now{size, time, hash_file(path)};
-  known_[path] = now;
-  learnt_[path] = now;
+  known_[name] = now;
+  learnt_[name] = now;
   return now.hash;
 }
 

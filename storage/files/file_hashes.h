@@ -32,7 +32,7 @@ private:
     std::int64_t changed = 0;  ///< nanoseconds
     std::string hash;
   };
-  using Hashes = std::map<std::string, Known>;  ///< by absolute path
+  using Hashes = std::map<std::string, Known>;  ///< by absolute path, as UTF-8
 
   /// What the file holds; nothing where it cannot be read.
   static Hashes read(const std::filesystem::path& cache);
