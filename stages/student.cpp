@@ -5,6 +5,7 @@
 #include "method/sampling/guided_field.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/config/options.h"
+#include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/held_out.h"
 #include "pipeline/loader/row_stream.h"
@@ -15,7 +16,6 @@
 #include "stages/trained/preview.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
-#include "storage/files/hash.h"
 
 #include <ATen/ATen.h>
 
@@ -31,8 +31,9 @@ struct StudentTask {
 };
 
 /// A table that the teacher has filled belongs to the run's teacher.
-void require_same_teacher(const nlohmann::json& pairs, const std::filesystem::path& table, const RunDirectory& run) {
-  const std::string teacher = hash_file(run.teacher_ema());
+void require_same_teacher(const nlohmann::json& pairs, const std::filesystem::path& table, const RunDirectory& run,
+                          Communicator& communicator) {
+  const std::string teacher = hash_for_all(communicator, run.teacher_ema());
   const std::string made_with = pairs.at("teacher").get<std::string>();
   if (made_with != teacher) {
     fail("{} was made with teacher {}, but {} is {}: redo the couple stage (--redo couple)", table.string(), made_with,
@@ -58,7 +59,8 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.seed = task.seed;
   sources.held_out_seed = static_cast<std::uint64_t>(config.pipeline.seed);
   std::unique_ptr<Coupling> coupling = kind.make(sources);
-  if (kind.table_of_teacher) require_same_teacher(coupling->provenance(), sources.train_table, run);
+  if (kind.table_of_teacher)
+    require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);
   return coupling;
 }
 
@@ -135,7 +137,7 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
   training.training = config.training;
   training.provenance = {{"stage", task.context.node.fingerprint},
                          {"coupling", coupling.provenance()},
-                         {"init", config.init.empty() ? "" : hash_file(config.init)}};
+                         {"init", config.init.empty() ? "" : hash_for_all(task.context.communicator, config.init)}};
   training.batch = [=, &task, &coupling](const BatchRange& range) {
     return student_batch(task, coupling, student, range);
   };

@@ -2,6 +2,7 @@
 
 #include "method/data/dataset.h"
 #include "method/sampling/teacher_sampler.h"
+#include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/held_out.h"
 #include "pipeline/loader/row_stream.h"
@@ -12,7 +13,6 @@
 #include "stages/trained/preview.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
-#include "storage/files/hash.h"
 
 #include <ATen/ATen.h>
 
@@ -99,9 +99,10 @@ void teacher(StageContext& context) {
   task.name = context.node.name;
   task.directory = context.directory();
   task.training = config.teacher.training;
-  task.provenance = {{"stage", context.node.fingerprint},
-                     {"dataset", train_table.content_hash()},
-                     {"init", config.teacher.init.empty() ? "" : hash_file(config.teacher.init)}};
+  task.provenance = {
+      {"stage", context.node.fingerprint},
+      {"dataset", train_table.content_hash()},
+      {"init", config.teacher.init.empty() ? "" : hash_for_all(context.communicator, config.teacher.init)}};
   task.batch = [&](const BatchRange& range) { return teacher_batch(rows, range, config.teacher, *shape.codec, seed); };
   task.loss = [&](const Batch& batch) {
     const TarFlowOutput output = model->forward(batch[0], batch[1]);

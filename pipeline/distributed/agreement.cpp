@@ -1,5 +1,6 @@
 #include "pipeline/distributed/agreement.h"
 
+#include "pipeline/liveness/activity.h"
 #include "pipeline/process/interruption.h"
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
@@ -91,6 +92,16 @@ std::optional<FailedRank> try_on_all(Communicator& communicator, const std::func
 
 void run_on_all(Communicator& communicator, const std::function<void()>& work) {
   if (const auto failed = try_on_all(communicator, work)) throw Error(failed->reason);
+}
+
+std::string hash_for_all(Communicator& communicator, const fs::path& path) {
+  std::string hash;
+  run_on_all(communicator, [&] {
+    if (!communicator.is_root()) return;
+    const WorkingAlone alone("hashing " + path.string());
+    hash = hash_file(path);
+  });
+  return communicator.broadcast_text(hash, 0);
 }
 
 }  // namespace couplet

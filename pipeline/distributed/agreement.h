@@ -34,5 +34,7 @@ std::optional<FailedRank> try_on_all(Communicator& communicator, const std::func
 /// The same, but where a rank failed all of them throw its error. Where `work` does nothing on ranks other than 0, this
 /// is how rank 0 does something for all.
 void run_on_all(Communicator& communicator, const std::function<void()>& work);
+/// The hash of a file's content (storage/files/hash.h), which rank 0 reads for all. Collective.
+std::string hash_for_all(Communicator& communicator, const std::filesystem::path& path);
 
 }  // namespace couplet

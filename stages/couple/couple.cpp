@@ -8,7 +8,6 @@
 #include "stages/couple/inversion.h"
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
-#include "storage/files/hash.h"
 #include "storage/tables/filenames.h"
 
 #include <cmath>
@@ -28,7 +27,7 @@ struct CouplingTables {
         test_images(context.run.test_images(), dataset_format),
         shape(dataset_shape(train_images)) {
     const CoupleConfig& config = context.config.couple;
-    const std::string teacher = hash_file(context.run.teacher_ema());
+    const std::string teacher = hash_for_all(context.communicator, context.run.teacher_ema());
     const CouplingRows train_rows{train_images.rows(), config.flips, config.replicates};
     const CouplingRows test_rows{test_images.rows(), false, 1};
     add(context, train_images, train_rows, Purpose::coupling_noise, "train", teacher);
