@@ -2,19 +2,20 @@
 
 #include "method/data/codec.h"
 #include "method/data/dataset.h"
+#include "method/data/png_folder.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "storage/error.h"
 #include "storage/filesystem.h"
 #include "storage/formats/npz.h"
-#include "storage/formats/picture.h"
 #include "storage/tables/filenames.h"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
+#include <boost/algorithm/string/predicate.hpp>
 
 #include <algorithm>
-#include <span>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -90,58 +91,6 @@ std::unique_ptr<ImageSet> open_npz_images(const fs::path& path) {
   return std::make_unique<NpzImages>(path, std::move(file), std::move(array));
 }
 
-class PngImages : public ImageSet {
-public:
-  PngImages(const fs::path& directory, const ImageSetShape& shape, std::vector<fs::path> files)
-      : ImageSet(directory.string(), shape), files_(std::move(files)) {}
-
-  at::Tensor read(std::int64_t first, std::int64_t count) override {
-    at::Tensor rows = at::empty({count, shape().height, shape().width, shape().channels}, at::kByte);
-    const std::span<std::byte> bytes = writable_bytes(rows);
-    const std::size_t row_bytes = bytes.size() / static_cast<std::size_t>(count);
-    for (std::int64_t i = 0; i < count; ++i) {
-      const Picture picture = read_png(files_[static_cast<std::size_t>(first + i)]);
-      if (picture.pixels.size() != row_bytes)
-        fail("{}: changed since it was looked at", files_[static_cast<std::size_t>(first + i)].string());
-      std::ranges::copy(std::as_bytes(std::span(picture.pixels)),
-                        bytes.begin() + i * static_cast<std::int64_t>(row_bytes));
-    }
-    return rows.permute({0, 3, 1, 2}).contiguous();
-  }
-
-private:
-  std::vector<fs::path> files_;
-};
-
-/// Its PNG files, in order of their paths.
-std::vector<fs::path> png_files(const fs::path& directory) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    if (entry.is_directory() || entry.path().filename().string().starts_with(".")) continue;
-    if (entry.path().extension() != ".png")
-      refuse("{}: is not a PNG file; a folder of images holds those alone", entry.path().string());
-    files.push_back(entry.path());
-  }
-  std::ranges::sort(files);
-  return files;
-}
-
-std::unique_ptr<ImageSet> open_png_folder(const fs::path& directory) {
-  std::vector<fs::path> files = png_files(directory);
-  if (files.empty())
-    refuse("{}: holds no images: expected PNG files, or the {} of a data set", directory.string(), manifest_name);
-  const Picture first = read_png_header(files.front());
-  for (const fs::path& file : files) {
-    const Picture other = read_png_header(file);
-    if (other.height != first.height || other.width != first.width || other.channels != first.channels)
-      refuse("{}: is of {}x{}x{} (channels, height, width), {} of {}x{}x{}: a set's images are of one size",
-             file.string(), other.channels, other.height, other.width, files.front().string(), first.channels,
-             first.height, first.width);
-  }
-  const ImageSetShape shape{static_cast<std::int64_t>(files.size()), first.channels, first.height, first.width};
-  return std::make_unique<PngImages>(directory, shape, std::move(files));
-}
-
 ImageSetShape shape_of(const RowTable& table, std::int64_t images) {
   const Column& column = table.columns().at(table.column("image"));
   const auto codec = codec_of(table.provenance());
@@ -183,7 +132,28 @@ private:
   std::shared_ptr<const Codec> codec_;
 };
 
+bool has_manifest(const fs::path& directory) {
+  std::error_code error;
+  const bool there = fs::exists(directory / manifest_name, error);
+  if (error) fail("{}: the folder cannot be read: {}", directory.string(), error.message());
+  return there;
+}
+
+/// The shape of a set that has images to work with.
+const ImageSetShape& usable(const std::string& name, const ImageSetShape& shape) {
+  if (shape.images < 1) refuse("{}: holds no images", name);
+  if (shape.channels < 1 || shape.height < 1 || shape.width < 1)
+    refuse("{}: its images have no pixels: they are of {} (channels, height, width)", name, shape.image_text());
+  if (std::max(shape.height, shape.width) > largest_image_side)
+    refuse("{}: its images are of {} (channels, height, width); a side has at most {} pixels", name, shape.image_text(),
+           largest_image_side);
+  return shape;
+}
+
 }  // namespace
+
+ImageSet::ImageSet(std::string name, const ImageSetShape& shape)
+    : name_(std::move(name)), shape_(usable(name_, shape)) {}
 
 std::string ImageSetShape::image_text() const {
   return fmt::format("{} x {} x {}", channels, height, width);
@@ -194,17 +164,19 @@ std::string ImageSet::description() const {
 }
 
 std::unique_ptr<ImageSet> open_image_set(const std::filesystem::path& path) {
-  if (!fs::exists(path)) refuse("{}: does not exist; expected an .npz file or a directory of images", path.string());
-  if (!fs::is_directory(path)) {
-    if (path.extension() != ".npz")
-      refuse("{}: is no set of images: expected an .npz file, a folder of PNG files or a data set's directory",
-             path.string());
-    return open_npz_images(path);
+  std::error_code error;
+  const fs::file_status found = fs::status(path, error);
+  if (found.type() == fs::file_type::not_found)
+    refuse("{}: does not exist; expected an .npz file or a directory of images", path.string());
+  if (fs::is_directory(found)) {
+    if (!has_manifest(path)) return open_png_folder(path);
+    return std::make_unique<TableImages>(std::make_unique<RowTable>(path, dataset_format));
   }
-  if (!fs::exists(path / manifest_name)) return open_png_folder(path);
-  auto table = std::make_unique<RowTable>(path, dataset_format);
-  if (table->rows() == 0) refuse("{}: holds no images", path.string());
-  return std::make_unique<TableImages>(std::move(table));
+  if (error) fail("{}: cannot be looked at: {}", path.string(), error.message());
+  if (!fs::is_regular_file(found) || !boost::iequals(path.extension().string(), ".npz"))
+    refuse("{}: is no set of images: expected an .npz file, a folder of PNG files or a data set's directory",
+           path.string());
+  return open_npz_images(path);
 }
 
 std::unique_ptr<ImageSet> spread_images(const RowTable& table, std::int64_t images) {

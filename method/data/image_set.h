@@ -19,6 +19,9 @@ struct ImageSetShape {
   std::string image_text() const;
 };
 
+/// Pixels of an image's side. A few bytes of a file can claim far more, for which memory would be taken.
+constexpr std::int64_t largest_image_side = 8192;
+
 class ImageSet {
 public:
   virtual ~ImageSet() = default;
@@ -35,7 +38,8 @@ public:
   virtual at::Tensor read(std::int64_t first, std::int64_t count) = 0;
 
 protected:
-  ImageSet(std::string name, const ImageSetShape& shape) : name_(std::move(name)), shape_(shape) {}
+  /// Refuses, by the set's name, a set without images, images without pixels, and sides above largest_image_side.
+  ImageSet(std::string name, const ImageSetShape& shape);
 
 private:
   std::string name_;
@@ -44,10 +48,10 @@ private:
 
 /// Opens
 ///  - an .npz file with the array arr_0 [N, H, W, C], uint8, C 1 or 3, as ADM's evaluations have it;
-///  - a directory of PNG files, in the order of their paths, subdirectories among them, all of one size and either grey
-///    or colour;
+///  - a directory of PNG files, as png_folder.h says;
 ///  - a directory of data-set shards (RUN/prepare/train).
-/// Refuses what is none of these, what has no images, and other files among the PNG files.
+/// Refuses what is none of these, what has no images, and other files among the PNG files. A path that cannot be looked
+/// at is an error.
 std::unique_ptr<ImageSet> open_image_set(const std::filesystem::path& path);
 
 /// `images` rows of a data set, evenly spread over it. The table outlives the set.

@@ -26,6 +26,13 @@ int open_or_fail(const std::filesystem::path& path, int flags, const char* purpo
   return descriptor;
 }
 
+/// A pipe would be waited for without end, as nobody writes to it.
+void require_no_pipe(const std::filesystem::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+    fail("{}: is no regular file but a pipe, socket or device; files alone are read", path.string());
+}
+
 }  // namespace
 
 std::string errno_text(int error) {
@@ -62,6 +69,7 @@ FileHandle& FileHandle::operator=(FileHandle&& other) noexcept {
 }
 
 FileHandle FileHandle::open_to_read(const std::filesystem::path& path) {
+  require_no_pipe(path);
   return {path, open_or_fail(path, O_RDONLY, "read")};
 }
 

@@ -31,6 +31,7 @@ public:
   FileHandle(FileHandle&& other) noexcept;
   FileHandle& operator=(FileHandle&& other) noexcept;
 
+  /// Opens a regular file or a directory. Anything else, such as a pipe, is an error: it is not waited for.
   static FileHandle open_to_read(const std::filesystem::path& path);
   /// Makes an empty file; one that exists is emptied.
   static FileHandle create(const std::filesystem::path& path);

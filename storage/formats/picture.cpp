@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/files/file_handle.h"
 
 #include <png.h>
 
@@ -9,12 +10,14 @@
 #include <array>
 #include <csetjmp>
 #include <cstring>
-#include <fstream>
+#include <span>
+#include <string_view>
 
 namespace couplet {
 namespace {
 
-constexpr std::size_t most_pixels_bytes = std::size_t{1} << 31;
+/// Signature, length and name of the first chunk, then width, height, bit depth and colour type.
+constexpr std::size_t header_bytes = 26;
 
 /// What libpng's callbacks reach: the bytes not yet read, and where the error text goes.
 struct PngInput {
@@ -58,13 +61,27 @@ bool decode(png_structp png, png_infop info, PngInput& input, Picture& picture, 
   png_set_read_fn(png, &input, read_input);
   read_header(png, info, picture);
   const std::size_t stride = png_get_rowbytes(png, info);
-  if (stride * static_cast<std::size_t>(picture.height) > most_pixels_bytes) png_error(png, "the picture is too large");
   picture.pixels.resize(stride * static_cast<std::size_t>(picture.height));
   rows.resize(static_cast<std::size_t>(picture.height));
   for (std::size_t y = 0; y < rows.size(); ++y) rows[y] = picture.pixels.data() + y * stride;
   png_read_image(png, rows.data());
   png_read_end(png, nullptr);
   return true;
+}
+
+/// What the first bytes of a PNG file say, without pixels. They are refused before any memory is taken for the pixels.
+Picture checked_header(const std::filesystem::path& path, std::string_view start) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(start.data());
+  if (start.size() < header_bytes || png_sig_cmp(bytes, 0, 8) != 0 || start.substr(12, 4) != "IHDR")
+    fail("{}: is no PNG file that can be read: it does not begin as one", path.string());
+  const std::int64_t width = png_get_uint_32(bytes + 16), height = png_get_uint_32(bytes + 20);
+  if (width == 0 || height == 0)
+    fail("{}: is no PNG file that can be read: it claims {} x {} pixels (width, height)", path.string(), width, height);
+  if (width > most_picture_pixels / height)
+    fail("{}: claims {} x {} pixels (width, height); pictures of at most {} pixels are read", path.string(), width,
+         height, most_picture_pixels);
+  const bool colour = (bytes[25] & PNG_COLOR_MASK_COLOR) != 0;
+  return {height, width, colour ? 3 : 1, {}};
 }
 
 /// Owns libpng's read structures.
@@ -114,6 +131,7 @@ void write_png(const std::filesystem::path& path, const Picture& picture) {
 
 Picture read_png(const std::filesystem::path& path) {
   const std::string bytes = read_file(path);
+  checked_header(path, bytes);
   PngInput input{bytes};
   const PngReader reader(input);
   if (!reader.info) throw std::bad_alloc();
@@ -126,14 +144,9 @@ Picture read_png(const std::filesystem::path& path) {
 }
 
 Picture read_png_header(const std::filesystem::path& path) {
-  // Signature, length and name of the first chunk, then width, height, bit depth, colour type.
-  std::array<unsigned char, 26> start{};
-  std::ifstream file(path, std::ios::binary);
-  file.read(reinterpret_cast<char*>(start.data()), start.size());
-  if (!file || png_sig_cmp(start.data(), 0, 8) != 0 || std::memcmp(start.data() + 12, "IHDR", 4) != 0)
-    fail("{}: is no PNG file", path.string());
-  const bool colour = (start[25] & PNG_COLOR_MASK_COLOR) != 0;
-  return {png_get_uint_32(start.data() + 20), png_get_uint_32(start.data() + 16), colour ? 3 : 1, {}};
+  std::array<char, header_bytes> start{};
+  const std::size_t there = FileHandle::open_to_read(path).read_some(std::as_writable_bytes(std::span(start)), 0);
+  return checked_header(path, {start.data(), there});
 }
 
 Picture picture_grid(const std::vector<std::uint8_t>& images, std::int64_t count, std::int64_t channels,

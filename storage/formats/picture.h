@@ -18,10 +18,13 @@ struct Picture {
 std::string encode_png(const Picture& picture);
 /// Publishes a PNG file.
 void write_png(const std::filesystem::path& path, const Picture& picture);
-/// Reads a PNG file as 8-bit grey or RGB; an error names the file.
+/// The pixels that a PNG file may have to be read. Its few first bytes can claim 2^62, for which memory would be taken.
+constexpr std::int64_t most_picture_pixels = std::int64_t{1} << 28;
+/// Reads a PNG file as 8-bit grey or RGB. An error names the file: one that cannot be read, is damaged, or has no
+/// pixels or more than most_picture_pixels.
 Picture read_png(const std::filesystem::path& path);
-/// Returns height, width and channels of what read_png returns for a PNG file, from the file's first bytes alone. A
-/// file that does not begin as a PNG is an error that names it.
+/// Returns height, width and channels of what read_png returns for a PNG file, from the file's first bytes alone. Its
+/// errors are those that these bytes tell.
 Picture read_png_header(const std::filesystem::path& path);
 constexpr std::int64_t picture_gap = 2;  ///< white pixels between the images of a sheet
 /// Lays planar images, uint8 [count, channels, height, width], out row by row, `columns` in a row, with `gap` white

@@ -2,6 +2,8 @@
 
 #include "tests/storage/storage_testing.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <random>
 
@@ -83,6 +85,12 @@ TEST(AtomicFile, ErrorsNamePathAndReason) {
   require_free_space(folder.path(), 1, "the table");
   expect_error([&] { require_free_space(folder.path(), std::uint64_t{1} << 60, "the table"); },
                {folder.path().string(), "the table needs 1152921504606846976 bytes", "free"});
+}
+
+TEST(AtomicFile, APipeIsAnErrorAndNotWaitedFor) {
+  const Folder folder;
+  ASSERT_EQ(::mkfifo((folder / "a").c_str(), 0600), 0);
+  expect_error([&] { read_file(folder / "a"); }, {(folder / "a").string(), "no regular file", "pipe"});
 }
 
 TEST(AtomicFile, LeftoversOfDeadProcessesGo) {

@@ -63,6 +63,30 @@ TEST(Picture, DamagedPngIsAnErrorThatNamesTheFile) {
   expect_error([&] { read_png(folder / "a.png"); }, {"a.png", "PNG"});
 }
 
+/// The first bytes of a PNG file of that size, made here; what follows is missing.
+std::string png_start(std::uint32_t width, std::uint32_t height) {
+  std::string bytes("\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", 16);
+  for (const std::uint32_t side : {width, height})
+    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(side >> shift);
+  return bytes + std::string("\x08\x02\0\0\0", 5);
+}
+
+TEST(Picture, SizesThatAFileClaimsAreRefusedBeforeMemoryIsTaken) {
+  const Folder folder;
+  const auto expect = [&](std::uint32_t width, std::uint32_t height, const std::vector<std::string>& parts) {
+    write_bytes(folder / "a.png", png_start(width, height));
+    expect_error([&] { read_png(folder / "a.png"); }, parts);
+    expect_error([&] { read_png_header(folder / "a.png"); }, parts);
+  };
+  expect(60'000, 60'000, {"a.png", "60000 x 60000", "at most 268435456 pixels"});
+  expect(~0u, 1, {"a.png", "4294967295 x 1"});
+  expect(~0u, ~0u, {"a.png", "4294967295 x 4294967295"});
+  expect(0, 8, {"a.png", "no PNG file that can be read", "0 x 8"});
+  expect(8, 0, {"a.png", "8 x 0"});
+  write_bytes(folder / "a.png", png_start(16'384, 16'384));
+  EXPECT_EQ(read_png_header(folder / "a.png").width, 16'384);
+}
+
 TEST(Picture, ImpossiblePicturesAreRefused) {
   Picture picture = sample_picture(3);
   picture.pixels.pop_back();
