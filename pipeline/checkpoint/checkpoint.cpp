@@ -7,6 +7,7 @@
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
 #include "storage/json_difference.h"
+#include "storage/json_text.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -61,11 +62,19 @@ void require_there(const fs::path& path) {
   if (!fs::exists(path)) damaged("{}: there is no such file", path.string());
 }
 
+nlohmann::json parse_state(const fs::path& path, const std::string& text) {
+  try {
+    return parse_json(text, path.string());
+  } catch (const Error& error) {
+    damaged("{}", error.what());
+  }
+}
+
 /// Reads state.json, and checks that it is whole and ours.
 nlohmann::json read_state(const fs::path& directory, std::int64_t step) {
   const auto path = directory / state_name;
   require_there(path);
-  const auto state = nlohmann::json::parse(read_file(path), nullptr, false);
+  const nlohmann::json state = parse_state(path, read_file(path));
   if (!state.is_object()) damaged("{}: is no JSON object", path.string());
   if (state.value("format", "") != format_name) damaged("{}: format is not '{}'", path.string(), format_name);
   if (const int version = state.value("format_version", 0); version > format_version) {

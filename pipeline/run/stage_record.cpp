@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/json_text.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
@@ -23,6 +24,7 @@ namespace {
 constexpr int format_version = 1;
 constexpr const char* record_name = "stage.json";
 constexpr const char* lock_name = "lock";
+constexpr const char* way_out = "move it away, or delete the stage's directory to make the stage again";
 
 /// What a stage or an unfinished write made, as against what ownership needs.
 bool is_content(const std::filesystem::path& path) {
@@ -63,6 +65,34 @@ bool only_files_differ(StageRecord recorded, StageRecord now, const std::set<std
   return recorded.keys == now.keys && recorded.inputs == now.inputs;
 }
 
+nlohmann::json parse_record_text(const std::string& text, const std::string& what) {
+  try {
+    return parse_json(text, what);
+  } catch (const Error& error) {
+    fail("{}; {}", error.what(), way_out);
+  }
+}
+
+StageRecord parse_record(const std::string& text, const std::string& what) {
+  const nlohmann::json json = parse_record_text(text, what);
+  if (json.at("format") != "couplet-stage") fail("{} is no stage record of Couplet", what);
+  if (const int version = json.at("format_version"); version > format_version)
+    fail("{} has format version {}; this program (Couplet {}) reads up to {}", what, version, COUPLET_VERSION,
+         format_version);
+  StageRecord record;
+  json.at("state").get_to(record.state);
+  json.at("stage").get_to(record.stage);
+  json.at("fingerprint").get_to(record.fingerprint);
+  json.at("keys").get_to(record.keys);
+  json.at("inputs").get_to(record.inputs);
+  json.at("program").get_to(record.program);
+  json.at("seconds").get_to(record.seconds);
+  json.at("attempts").get_to(record.attempts);
+  json.at("ranks").get_to(record.ranks);
+  json.at("running_since").get_to(record.running_since);
+  return record;
+}
+
 }  // namespace
 
 std::filesystem::path record_path(const std::filesystem::path& stage_directory) {
@@ -72,28 +102,12 @@ std::filesystem::path record_path(const std::filesystem::path& stage_directory) 
 std::optional<StageRecord> read_record(const std::filesystem::path& stage_directory) {
   const auto path = record_path(stage_directory);
   if (!std::filesystem::exists(path)) return std::nullopt;
-  StageRecord record;
+  const std::string text = read_file(path);
   try {
-    const auto json = nlohmann::json::parse(read_file(path));
-    if (json.at("format") != "couplet-stage") fail("{} is no stage record of Couplet", path.string());
-    if (const int version = json.at("format_version"); version > format_version)
-      fail("{} has format version {}; this program (Couplet {}) reads up to {}", path.string(), version,
-           COUPLET_VERSION, format_version);
-    json.at("state").get_to(record.state);
-    json.at("stage").get_to(record.stage);
-    json.at("fingerprint").get_to(record.fingerprint);
-    json.at("keys").get_to(record.keys);
-    json.at("inputs").get_to(record.inputs);
-    json.at("program").get_to(record.program);
-    json.at("seconds").get_to(record.seconds);
-    json.at("attempts").get_to(record.attempts);
-    json.at("ranks").get_to(record.ranks);
-    json.at("running_since").get_to(record.running_since);
-  } catch (const nlohmann::json::exception& error) {
-    fail("{} is damaged ({}); move it away, or delete the stage's directory to make the stage again", path.string(),
-         error.what());
+    return parse_record(text, path.string());
+  } catch (const nlohmann::json::exception&) {
+    fail("{} is damaged: a key is missing or holds something else; {}", path.string(), way_out);
   }
-  return record;
 }
 
 void publish_record(const std::filesystem::path& stage_directory, const StageRecord& record) {

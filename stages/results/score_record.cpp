@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/json_text.h"
 
 #include <algorithm>
 #include <cmath>
@@ -25,11 +26,12 @@ nlohmann::json key_fields(const ScoreKey& key, const std::string& metric) {
 }
 
 nlohmann::json read_record_list(const fs::path& path) {
-  const nlohmann::json file = nlohmann::json::parse(read_file(path), nullptr, false);
-  if (file.is_discarded() || !file.contains("records") || !file["records"].is_array()) {
-    fail("{}: no list of records in it; remove the file to score again", path.string());
+  const std::string text = read_file(path);
+  try {
+    return json_member<nlohmann::json::array_t>(parse_json(text, path.string()), "records", path.string());
+  } catch (const Error& error) {
+    fail("{}; there is no list of records in it: remove the file to score again", error.what());
   }
-  return file["records"];
 }
 
 void publish_records(const fs::path& path, const nlohmann::json& records) {
@@ -48,7 +50,7 @@ public:
     try {
       return found->get<Value>();
     } catch (const nlohmann::json::exception&) {
-      fail("record {} of the results has {} = {}, which is of another type", index_, name, found->dump());
+      fail("record {} of the results has {} = {}, which is of another type", index_, name, json_excerpt(*found));
     }
   }
   std::string text(const char* name) const { return get<std::string>(name, ""); }
@@ -208,7 +210,7 @@ std::vector<ScoreRecord> read_records(const nlohmann::json& results, const std::
   if (!found->is_array()) fail("the results have no list of records, but {}", found->type_name());
   for (std::size_t index = 0; index < found->size(); ++index) {
     const nlohmann::json& json = (*found)[index];
-    if (!json.is_object()) fail("record {} of the results is {}, no object", index, json.dump());
+    if (!json.is_object()) fail("record {} of the results is {}, no object", index, json_excerpt(json));
     records.push_back(read_record({json, index}));
     records.back().run = run;
   }

@@ -8,6 +8,7 @@
 #include "stages/results/score_record.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/json_text.h"
 #include "storage/tables/filenames.h"
 #include "storage/text.h"
 
@@ -25,9 +26,7 @@ namespace {
 /// A JSON file; null where there is none. All are published whole, so that one without JSON in it is damaged: an error.
 nlohmann::json read_json(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return {};
-  nlohmann::json json = nlohmann::json::parse(read_file(path), nullptr, false);
-  if (json.is_discarded()) fail("{}: no JSON in it; the file is damaged", path.string());
-  return json;
+  return parse_json(read_file(path), path.string());
 }
 
 /// The NFE of which sample pictures are shown: those scored with Euler steps on the first grid, at most `most`.

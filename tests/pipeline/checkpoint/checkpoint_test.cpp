@@ -132,6 +132,7 @@ TEST_F(Checkpoints, AnyDamageFallsBackAndSaysWhy) {
       {"ema.safetensors", [&] { std::filesystem::resize_file(of(6) / "ema.safetensors", 10); }},
       {"optimizer.safetensors", [&] { std::filesystem::remove(of(6) / "optimizer.safetensors"); }},
       {"state.json", [&] { flip_byte(of(6) / "state.json", 20); }},
+      {"state.json", [&] { publish_file(of(6) / "state.json", std::string(200'000, '[')); }},
       {"state.json", [&] { std::filesystem::remove(of(6) / "state.json"); }}};
   for (const auto& [file, damage] : damages) {
     save(store(), checkpoint_of(3));

@@ -134,12 +134,19 @@ TEST_F(StageRecords, FilesOfUnknownOriginAreNotTouched) {
 
 TEST_F(StageRecords, ADamagedRecordIsAnErrorThatNamesIt) {
   make("teacher", StageState::complete);
-  publish_file(record_path(run_.stage("teacher")), "{\"format\": \"couplet-stage\", ");
-  try {
-    decision("teacher");
-    ADD_FAILURE();
-  } catch (const Error& error) {
-    EXPECT_SAYS(std::string(error.what()), record_path(run_.stage("teacher")).string());
+  const auto path = record_path(run_.stage("teacher"));
+  for (const std::string& text :
+       {std::string("{\"format\": \"couplet-stage\", "), std::string("[3]"), std::string("{}"), std::string(),
+        std::string(200'000, '['), std::string("{\"format\": \"\xff\"}")}) {
+    publish_file(path, text);
+    try {
+      decision("teacher");
+      ADD_FAILURE();
+    } catch (const Error& error) {
+      EXPECT_SAYS(std::string(error.what()), path.string());
+      EXPECT_SAYS(std::string(error.what()), "move it away, or delete the stage's directory");
+      EXPECT_EQ(std::string(error.what()).find("json.exception"), std::string::npos) << error.what();
+    }
   }
 }
 

@@ -1,6 +1,9 @@
 // Records of scores: what was made stays, what holds now is told from it.
 #include "stages/results/score_record.h"
 
+#include "storage/error.h"
+#include "storage/files/atomic_file.h"
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -43,6 +46,20 @@ TEST_F(RecordFiles, AScoreIsFoundByItsKeyAndWhatItWasMadeWith) {
   const Records both(folder);
   EXPECT_EQ(both.find(key, "frechet_distance", one)->at("value"), 1.5);
   EXPECT_EQ(both.find(key, "frechet_distance", other)->at("value"), 2.5);
+}
+
+TEST_F(RecordFiles, AFileThatHoldsNoRecordsIsAnErrorThatNamesIt) {
+  for (const std::string& text : {std::string("{"), std::string("[]"), std::string("{\"records\": 3}"),
+                                  "{\"records\":" + std::string(200'000, '[')}) {
+    publish_file(folder / "records.json", text);
+    try {
+      const Records records(folder);
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      for (const char* part : {"records.json", "no list of records in it", "remove the file"})
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST_F(RecordFiles, TheEvaluationsOfAnAdaptiveSolverAreNotAskedFor) {
