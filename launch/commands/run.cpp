@@ -79,7 +79,6 @@ std::vector<std::string> stage_words(const Run& run, const StageNode& node) {
   std::vector<std::string> words;
   if (run.ranks > 1)
     words = {find_program("mpirun", "install Open MPI, or run with --ranks 1").string(),
-             "--quiet",
              "--oversubscribe",
              "--bind-to",
              "none",
@@ -112,13 +111,10 @@ void run_stage_processes(const Run& run, const StageNode& node, Clock::time_poin
     return;
   }
   // A rank that was not ready for the signal died of it: nothing was lost that the last checkpoint does not hold.
-  const bool by_signal = end.status > 128;
+  const bool by_signal = signal_of(end.status).has_value();
   if (end.killed) stop(fmt::format("in {}, without waiting for its checkpoint", node.name));
   if (end.status == exit_interrupted || (end.stop_requested && by_signal)) stop("in " + node.name);
-  throw Error(fmt::format("stage {} failed ({}); its log: {}", node.name,
-                          by_signal ? fmt::format("ended by signal {}", end.status - 128)
-                                    : fmt::format("exit status {}", end.status),
-                          log.string()),
+  throw Error(fmt::format("stage {} failed ({}); its log: {}", node.name, status_text(end.status), log.string()),
               end.status == exit_usage ? exit_usage : exit_failed);
 }
 

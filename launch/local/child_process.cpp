@@ -95,6 +95,17 @@ void Pipe::close_write_end() {
   close(std::exchange(ends_[1], -1));
 }
 
+std::optional<int> signal_of(int status) {
+  const int signal = status - 128;
+  return signal >= 1 && signal <= SIGRTMAX ? std::optional(signal) : std::nullopt;
+}
+
+std::string status_text(int status) {
+  const auto signal = signal_of(status);
+  return signal ? fmt::format("ended by signal {} ({})", *signal, ::strsignal(*signal))
+                : fmt::format("exit status {}", status);
+}
+
 ChildProcess::ChildProcess(const ChildRequest& request) {
   const Words words(request.command), environment(environment_without(request.hidden));
   std::fflush(nullptr);

@@ -40,6 +40,12 @@ struct ChildRequest {
   std::vector<std::string> hidden = {};  ///< it does not get variables whose names begin with one of these
 };
 
+/// "ended by signal 9 (Killed)", "exit status 3": the status of a process as a shell gives it. One above 128 stands for
+/// a signal where there is one of that number; 255 is an exit status.
+std::string status_text(int status);
+/// The signal that a status stands for, if it does for one.
+std::optional<int> signal_of(int status);
+
 /// The child is killed (SIGKILL) when the thread that started it ends. A program that cannot be executed says why on
 /// its stderr and ends with status 127.
 class ChildProcess {

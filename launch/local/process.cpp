@@ -1,6 +1,7 @@
 #include "launch/local/process.h"
 
 #include "launch/local/child_process.h"
+#include "launch/local/launcher_output.h"
 #include "pipeline/process/log.h"
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
@@ -35,11 +36,14 @@ sigset_t watched_signals() {
   return set;
 }
 
-/// A child process whose stderr goes to ours and to a log.
+/// A child process whose ranks' stderr goes to ours and to a log.
 class LoggedChild {
 public:
   explicit LoggedChild(const ProcessRequest& request)
-      : log_(request.log, open_to_append(request.log)), child_({request.command, -1, errors_.write_end()}) {
+      : name_(std::filesystem::path(request.command.front()).filename().string()),
+        log_(request.log, open_to_append(request.log)),
+        output_(name_),
+        child_({request.command, -1, errors_.write_end()}) {
     errors_.close_write_end();
   }
 
@@ -48,24 +52,35 @@ public:
   void ask_to_stop() const { child_.send(SIGUSR1); }
   void kill_group() const { child_.kill_group(); }
 
-  /// Hands on what has come on its stderr; false at its end.
-  bool copy_errors() const {
+  /// Hands on what its ranks have said on its stderr; false at its end.
+  bool copy_errors() {
     std::array<char, 4096> bytes;
     const ssize_t count = read(errors(), bytes.data(), bytes.size());
     if (count <= 0) return count < 0 && errno == EINTR;
-    for (const int to : {STDERR_FILENO, log_.descriptor()})
-      std::ignore = write(to, bytes.data(), static_cast<std::size_t>(count));
+    print(output_.take({bytes.data(), static_cast<std::size_t>(count)}));
     return true;
+  }
+  void print_rest() { print(output_.take_rest()); }
+  /// Of a failure that no rank has told of.
+  void print_own_words() const {
+    if (!output_.rank_has_told() && !output_.own_words().empty())
+      print(fmt::format("{}: {}\n", name_, output_.own_words()));
   }
 
 private:
+  void print(const std::string& text) const {
+    for (const int to : {STDERR_FILENO, log_.descriptor()}) std::ignore = write(to, text.data(), text.size());
+  }
+
+  std::string name_;
   FileHandle log_;
+  LauncherOutput output_;
   Pipe errors_;
   ChildProcess child_;
 };
 
 /// What the child's ranks still had to say: they end moments after it.
-void drain_errors(const LoggedChild& child) {
+void drain_errors(LoggedChild& child) {
   const auto deadline = Clock::now() + std::chrono::seconds(2);
   pollfd event{child.errors(), POLLIN, 0};
   while (Clock::now() < deadline)
@@ -152,7 +167,9 @@ ProcessEnd run_process(const ProcessRequest& request, SignalReader& signals) {
   }
   end.status = *child.ended();
   if (errors_open) drain_errors(child);
+  child.print_rest();
   end.stop_requested = stop.asked() || signals.take().stop;
+  if (end.status != exit_ok && !end.stop_requested) child.print_own_words();
   return end;
 }
 

@@ -33,7 +33,7 @@ private:
 
 struct ProcessRequest {
   std::vector<std::string> command;  ///< the program's path and its words
-  std::filesystem::path log;         ///< stderr is appended to this file, besides going to ours
+  std::filesystem::path log;         ///< what the ranks say on stderr is appended to this file, besides going to ours
   double stop_grace = 60;            ///< seconds between the request to stop and SIGKILL
   std::chrono::steady_clock::time_point stop_at =
       std::chrono::steady_clock::time_point::max();  ///< when it is stopped as if asked
@@ -48,7 +48,8 @@ struct ProcessEnd {
 /// Runs the command to its end. After a request to stop the process gets SIGUSR1, which mpirun hands on to the ranks;
 /// it gets one every second, as one that comes before the ranks are there is lost. Its group gets SIGKILL when the
 /// grace is over, at a second Ctrl-C, or at a second SIGTERM over a second after the first (timeout(1) sends two). The
-/// child dies with this process (SIGKILL).
+/// child dies with this process (SIGKILL). What mpirun says itself, rather than a rank, is printed where the process
+/// fails without a rank having told why.
 ProcessEnd run_process(const ProcessRequest& request, SignalReader& signals);
 
 }  // namespace couplet

@@ -211,6 +211,23 @@ TEST_F(CommandLineTest, AFailureThatAllRanksMeetIsToldOnce) {
   EXPECT_TRUE(outcome.errors.starts_with("couplet: rank 0: ")) << outcome.errors;
 }
 
+TEST_F(CommandLineTest, ALauncherThatStartsNoRankIsHeard) {
+  const std::string rule(74, '-'), before = std::getenv("PATH");
+  fs::create_directories(*this / "bin");
+  std::ofstream(*this / "bin/mpirun") << "#!/bin/sh\nprintf '%s\\n' " << rule << " 'There are not enough' 'slots.' "
+                                      << rule << " >&2\nexit 255\n";
+  fs::permissions(*this / "bin/mpirun", fs::perms::owner_all);
+  ::setenv("PATH", ((*this / "bin").string() + ":" + before).c_str(), 1);
+  const Outcome outcome = couplet({"run", "--run-dir", run_dir(), "--ranks", "2", "--prepare.source", bad_source()});
+  ::setenv("PATH", before.c_str(), 1);
+  EXPECT_EQ(outcome.status, exit_failed);
+  EXPECT_TRUE(
+      outcome.errors.starts_with("mpirun: There are not enough slots.\ncouplet: stage prepare failed (exit "
+                                 "status 255)"))
+      << outcome.errors;
+  EXPECT_NE(text_of(fs::path(run_dir()) / "log/prepare.log").find("not enough slots"), std::string::npos);
+}
+
 TEST_F(CommandLineTest, AChangedResultKeyIsRefusedWithTheDifference) {
   const std::vector<std::string> words{"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", bad_source()};
   EXPECT_EQ(couplet(words).status, exit_failed);

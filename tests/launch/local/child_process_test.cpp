@@ -80,6 +80,17 @@ TEST(CapturedCommand, AProgramThatIsNotThere) {
   EXPECT_THROW(find_program("couplet-no-such-program", "install it"), Error);
 }
 
+TEST(StatusText, NamesASignalWhereThereIsOne) {
+  EXPECT_EQ(status_text(3), "exit status 3");
+  EXPECT_EQ(status_text(137), "ended by signal 9 (Killed)");
+  EXPECT_EQ(signal_of(128 + SIGRTMAX), SIGRTMAX);
+  // What mpirun ends with where it could not start: no signals of these numbers exist.
+  for (const int status : {0, 75, 128, 193, 243, 255}) {
+    EXPECT_FALSE(signal_of(status)) << status;
+    EXPECT_EQ(status_text(status), "exit status " + std::to_string(status));
+  }
+}
+
 TEST(ChildProcess, IsLeaderOfAGroupAndTakesSignals) {
   sigset_t blocked, before;
   sigemptyset(&blocked);
