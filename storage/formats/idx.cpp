@@ -24,7 +24,8 @@ bool is_gzip(const FileHandle& file) {
   return file.read_some(start, 0) == 2 && start[0] == std::byte{0x1f} && start[1] == std::byte{0x8b};
 }
 
-/// What a gzip file holds, inflated in order: every member; bytes after the last one are an error.
+/// What a gzip file holds, inflated in order: every member. Zeros after a member are padding, as tapes and block
+/// devices leave it; other bytes after the last one are an error.
 class GzipStream {
 public:
   explicit GzipStream(std::filesystem::path path)
@@ -56,6 +57,7 @@ private:
     stream_.avail_out = static_cast<uInt>(room);
     while (stream_.avail_out == room) {
       if (stream_.avail_in == 0) feed();
+      if (member_ended_) skip_padding();
       if (member_ended_ && stream_.avail_in == 0) break;
       if (std::exchange(member_ended_, false)) inflateReset(&stream_);
       inflate_member(room);
@@ -75,6 +77,17 @@ private:
     } else if (status != Z_OK) {
       fail("{}: damaged gzip stream after {} bytes of content ({}); fetch the file again", path_.string(), there,
            stream_.msg ? stream_.msg : "no reason given");
+    }
+  }
+
+  /// Up to a byte that is none, or the end of the file.
+  void skip_padding() {
+    for (; stream_.avail_in > 0; feed()) {
+      const auto padded = std::ranges::find_if(stream_.next_in, stream_.next_in + stream_.avail_in,
+                                               [](std::uint8_t byte) { return byte != 0; });
+      stream_.avail_in -= static_cast<uInt>(padded - stream_.next_in);
+      stream_.next_in = padded;
+      if (stream_.avail_in > 0) return;
     }
   }
 
@@ -122,12 +135,14 @@ std::uint64_t product(const std::filesystem::path& path, const std::vector<std::
   return static_cast<std::uint64_t>(bytes);
 }
 
-/// Compares the bytes of values that a file has with those of its shape.
-void require_size(const std::filesystem::path& path, const std::vector<std::int64_t>& shape, std::uint64_t found) {
+/// Compares the bytes of values that a file has, or as many of them as were read, with those of its shape.
+void require_size(const std::filesystem::path& path, const std::vector<std::int64_t>& shape, std::uint64_t found,
+                  bool is_all = true) {
   const std::uint64_t expected = product(path, shape);
   if (found == expected) return;
-  fail("{}: {}: {} bytes of values, expected {} for dimensions [{}]", path.string(),
-       found < expected ? "truncated" : "has trailing bytes", found, expected, fmt::join(shape, ", "));
+  fail("{}: {}: {} bytes of values{}, expected {} for dimensions [{}]", path.string(),
+       found < expected ? "truncated" : "has trailing bytes", found, is_all ? "" : " or more", expected,
+       fmt::join(shape, ", "));
 }
 
 std::size_t header_bytes(const std::vector<std::int64_t>& shape) {
@@ -182,10 +197,11 @@ private:
         require_size(path_, shape_, stream_->position() - header_bytes(shape_));
     }
   }
+  /// Inflates no more than a piece beyond the end: a small file can unpack to any size.
   void require_end(std::uint64_t header) {
     Bytes beyond(piece_bytes);
-    while (stream_->read_some(beyond) > 0) continue;
-    require_size(path_, shape_, stream_->position() - header);
+    const bool ends = stream_->read_some(beyond) < beyond.size();
+    require_size(path_, shape_, stream_->position() - header, ends);
   }
 
   std::filesystem::path path_;
@@ -236,21 +252,19 @@ void IdxFile::require_whole() {
   read(shape_[0] - count, count, last);
 }
 
-IdxArray read_idx(const std::filesystem::path& path) {
-  IdxFile file(path);
-  IdxArray array{file.shape(), {}};
-  // In pieces: a header may promise more than the file holds, and more than there is memory for.
-  const std::int64_t items = file.shape()[0];
-  const auto at_once = static_cast<std::int64_t>(piece_bytes / std::max<std::size_t>(file.item_bytes(), 1) + 1);
+std::vector<std::uint8_t> IdxFile::read_all() {
+  const std::int64_t items = shape_[0];
+  const auto at_once = static_cast<std::int64_t>(piece_bytes / std::max<std::size_t>(item_bytes_, 1) + 1);
+  std::vector<std::uint8_t> values;
   std::int64_t done = 0;
   do {
     const std::int64_t count = std::min(at_once, items - done);
-    const std::size_t there = array.values.size(), bytes = static_cast<std::size_t>(count) * file.item_bytes();
-    array.values.resize(there + bytes);
-    file.read(done, count, std::span(array.values).subspan(there));
+    const std::size_t there = values.size(), bytes = static_cast<std::size_t>(count) * item_bytes_;
+    values.resize(there + bytes);
+    read(done, count, std::span(values).subspan(there));
     done += count;
   } while (done < items);
-  return array;
+  return values;
 }
 
 }  // namespace couplet

@@ -12,7 +12,7 @@ namespace couplet {
 
 /// An IDX file of unsigned bytes, which is read item by item and not held. Its content, not its name, shows whether it
 /// is gzipped. A missing or truncated file, trailing bytes, a wrong magic number or element type, and a damaged gzip
-/// stream are errors that name the file with found and expected sizes.
+/// stream are errors that name the file with found and expected sizes. Zeros after a gzip stream are padding.
 class IdxFile {
 public:
   /// Reads the header; a file that is not gzipped has the size that its header says.
@@ -27,7 +27,9 @@ public:
   /// Reads items [first, first + count) into `out`, which has exactly their size. A gzipped file is inflated in order:
   /// what lies before `first` is skipped, and going back begins anew. Its end is checked with the last item.
   void read(std::int64_t first, std::int64_t count, std::span<std::uint8_t> out);
-  /// Inflates a gzipped file to its end: an error tells that it is truncated, damaged or too long.
+  /// Reads all items, in pieces: a header may promise more than the file holds, and more than there is memory for.
+  std::vector<std::uint8_t> read_all();
+  /// Inflates a gzipped file to the end that its header tells: an error says that it is truncated, damaged or too long.
   void require_whole();
 
 private:
@@ -40,13 +42,5 @@ private:
   std::size_t item_bytes_ = 0;
   std::unique_ptr<Content> content_;
 };
-
-/// An IDX array of unsigned bytes.
-struct IdxArray {
-  std::vector<std::int64_t> shape;
-  std::vector<std::uint8_t> values;
-};
-/// Reads a whole file, with the errors of IdxFile.
-IdxArray read_idx(const std::filesystem::path& path);
 
 }  // namespace couplet

@@ -23,15 +23,15 @@ SplitFiles files_of(const std::filesystem::path& folder, const std::string& imag
 
 std::vector<std::uint8_t> read_labels(const SplitFiles& files, std::int64_t images) {
   if (files.labels.empty()) return {};
-  IdxArray labels = read_idx(files.labels);
-  if (labels.shape.size() != 1) {
-    fail("{}: {} axes; labels have 1 — were images and labels swapped?", files.labels.string(), labels.shape.size());
+  IdxFile labels(files.labels);
+  if (labels.shape().size() != 1) {
+    fail("{}: {} axes; labels have 1 — were images and labels swapped?", files.labels.string(), labels.shape().size());
   }
-  if (labels.shape[0] != images) {
+  if (labels.shape()[0] != images) {
     fail("{} holds {} images but {} holds {} labels: they are not of one data set", files.images.string(), images,
-         files.labels.string(), labels.shape[0]);
+         files.labels.string(), labels.shape()[0]);
   }
-  return std::move(labels.values);
+  return labels.read_all();
 }
 
 class IdxImages : public SourceImages {

@@ -109,5 +109,25 @@ TEST(ImageSource, IdxFilesThatDoNotBelongTogetherAreErrors) {
   expect_error(open(other), {(folder / "none").string(), "No such file"});
 }
 
+TEST(ImageSource, IdxFilesWithoutImagesOrPixelsAreRefusedByName) {
+  const Folder folder;
+  SourceOptions options = idx_set(folder.path(), 40, 12);
+  const auto open = [&] { find_source("idx").open(options); };
+  write_packed(folder / "a", idx_text({0, 4, 5}, ""));
+  expect_error(open, {(folder / "a").string() + ": holds no images"});
+  write_packed(folder / "a", idx_text({40, 0, 8}, ""));
+  expect_error(open, {(folder / "a").string(), "no pixels", "1 x 0 x 8"});
+  write_packed(folder / "a", idx_text({40, 60'000, 60'000}, "few"));
+  expect_error(open, {(folder / "a").string(), "1 x 60000 x 60000", "at most 8192 pixels"});
+}
+
+TEST(ImageSource, LabelsAreCountedBeforeTheyAreRead) {
+  const Folder folder;
+  SourceOptions options = idx_set(folder.path(), 40, 12);
+  // A header that promises four billion labels, of which a file holds three.
+  write_packed(folder / "b", idx_text({4'000'000'000u}, "abc"));
+  expect_error([&] { find_source("idx").open(options); }, {"holds 40 images", (folder / "b").string(), "4000000000"});
+}
+
 }  // namespace
 }  // namespace couplet::testing

@@ -24,31 +24,36 @@ void write_gzip(const fs::path& path, const std::string& bytes, const char* mode
   gzclose(file);
 }
 
-void expect_values(const IdxArray& array, const std::vector<std::int64_t>& shape, std::size_t values) {
-  EXPECT_EQ(array.shape, shape);
-  ASSERT_EQ(array.values.size(), values);
+std::vector<std::uint8_t> read_idx(const fs::path& path) {
+  return IdxFile(path).read_all();
+}
+
+void expect_values(const fs::path& path, const std::vector<std::int64_t>& shape, std::size_t values) {
+  EXPECT_EQ(IdxFile(path).shape(), shape);
+  const std::vector<std::uint8_t> found = read_idx(path);
+  ASSERT_EQ(found.size(), values);
   std::size_t wrong = 0;
-  for (std::size_t i = 0; i < values; ++i) wrong += array.values[i] != i % 251;
+  for (std::size_t i = 0; i < values; ++i) wrong += found[i] != i % 251;
   EXPECT_EQ(wrong, 0u);
 }
 
 TEST(Idx, ReadsPlainAndGzipByContent) {
   const Folder folder;
   write_bytes(folder / "plain.gz", idx_bytes(8, {300, 28, 28}, 235'200));
-  expect_values(read_idx(folder / "plain.gz"), {300, 28, 28}, 235'200);
+  expect_values(folder / "plain.gz", {300, 28, 28}, 235'200);
   write_gzip(folder / "packed", idx_bytes(8, {300, 28, 28}, 235'200));
-  expect_values(read_idx(folder / "packed"), {300, 28, 28}, 235'200);
+  expect_values(folder / "packed", {300, 28, 28}, 235'200);
   write_bytes(folder / "labels", idx_bytes(8, {10}, 10));
-  expect_values(read_idx(folder / "labels"), {10}, 10);
+  expect_values(folder / "labels", {10}, 10);
   write_bytes(folder / "none", idx_bytes(8, {0, 28}, 0));
-  expect_values(read_idx(folder / "none"), {0, 28}, 0);
+  expect_values(folder / "none", {0, 28}, 0);
 }
 
 TEST(Idx, SizesAreMultiplesOfBuffers) {
   const Folder folder;
   for (const std::uint32_t values : {(1u << 18) - 8, (1u << 18) - 7, 1u << 18, 1u << 20}) {
     write_gzip(folder / "a", idx_bytes(8, {values}, values), "wb0");
-    expect_values(read_idx(folder / "a"), {values}, values);
+    expect_values(folder / "a", {values}, values);
   }
 }
 
@@ -57,7 +62,31 @@ TEST(Idx, MembersOfAGzipFileAreJoined) {
   const std::string bytes = idx_bytes(8, {1000}, 1000);
   write_gzip(folder / "a", bytes.substr(0, 500));
   write_gzip(folder / "a", bytes.substr(500), "ab");
-  expect_values(read_idx(folder / "a"), {1000}, 1000);
+  expect_values(folder / "a", {1000}, 1000);
+}
+
+TEST(Idx, ZerosAfterAGzipMemberArePadding) {
+  const Folder folder;
+  const std::string bytes = idx_bytes(8, {1000}, 1000);
+  write_gzip(folder / "first", bytes.substr(0, 500));
+  write_gzip(folder / "second", bytes.substr(500));
+  const std::string first = read_bytes(folder / "first"), second = read_bytes(folder / "second");
+  for (const std::size_t zeros : {1u, 512u, (1u << 18) - 40u, 1u << 18, 1'000'000u}) {
+    const std::string padding(zeros, '\0');
+    write_bytes(folder / "a", first + padding + second + padding);
+    expect_values(folder / "a", {1000}, 1000);
+    EXPECT_NO_THROW(IdxFile(folder / "a").require_whole());
+    write_bytes(folder / "a", first + second + padding + "x");
+    expect_error([&] { read_idx(folder / "a"); }, {"/a", "gzip"});
+  }
+}
+
+TEST(Idx, WhatFollowsTheLastItemIsNotAllInflated) {
+  const Folder folder;
+  write_gzip(folder / "a", idx_bytes(8, {10, 4}, 40) + std::string(50'000'000, '\0'));
+  const std::vector<std::string> parts{"/a", "trailing", "262184 bytes of values or more", "expected 40"};
+  expect_error([&] { read_idx(folder / "a"); }, parts);
+  expect_error([&] { IdxFile(folder / "a").require_whole(); }, parts);
 }
 
 TEST(Idx, WrongFilesAreErrorsWithSizes) {
