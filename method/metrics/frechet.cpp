@@ -105,8 +105,11 @@ void save_moments(const std::filesystem::path& path, const Moments& moments,
 }
 
 Moments load_moments(const std::filesystem::path& path) {
-  const NamedTensors tensors = read_tensors(path);
-  const auto find = [&](const char* name, at::ScalarType type, std::int64_t dimensions) {
+  return find_moments(path, read_tensors(path), "");
+}
+
+Moments find_moments(const std::filesystem::path& path, const NamedTensors& tensors, const std::string& prefix) {
+  const auto find = [&](const std::string& name, at::ScalarType type, std::int64_t dimensions) {
     const auto found = tensors.find(name);
     if (found == tensors.end() || found->second.scalar_type() != type || found->second.dim() != dimensions) {
       fail("{}: no moments of features: tensor '{}' ({}, {} dimensions) is missing or of another form", path.string(),
@@ -114,13 +117,13 @@ Moments load_moments(const std::filesystem::path& path) {
     }
     return found->second;
   };
-  const at::Tensor count = find("count", at::kLong, 1), sum = find("sum", at::kDouble, 1);
-  const at::Tensor outer = find("outer", at::kDouble, 2);
-  Moments moments(sum.size(0));
-  if (count.numel() != 1 || outer.size(0) != sum.size(0) || outer.size(1) != sum.size(0)) {
+  const at::Tensor count = find("count", at::kLong, 1), sum = find(prefix + "sum", at::kDouble, 1);
+  const at::Tensor outer = find(prefix + "outer", at::kDouble, 2);
+  if (count.numel() != 1 || sum.size(0) < 1 || outer.size(0) != sum.size(0) || outer.size(1) != sum.size(0)) {
     fail("{}: moments whose shapes do not belong together: count {}, sum {}, outer {}", path.string(),
          fmt::join(count.sizes(), "x"), fmt::join(sum.sizes(), "x"), fmt::join(outer.sizes(), "x"));
   }
+  Moments moments(sum.size(0));
   moments.count = count.item<std::int64_t>();
   moments.sum = sum;
   moments.outer = outer;

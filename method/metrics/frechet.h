@@ -59,5 +59,8 @@ void save_moments(const std::filesystem::path& path, const Moments& moments,
                   const std::map<std::string, std::string>& metadata = {});
 /// Reads them back. A file that holds something else is an error that names it.
 Moments load_moments(const std::filesystem::path& path);
+/// The moments among the tensors of a file, whose names have this prefix; their "count" has
+/// none.
+Moments find_moments(const std::filesystem::path& path, const NamedTensors& tensors, const std::string& prefix);
 
 }  // namespace couplet

@@ -5,10 +5,12 @@
 #include "method/metrics/nearest_images.h"
 #include "method/scoring/feature_comparison.h"
 #include "method/scoring/reference_statistics.h"
+#include "method/scoring/sample_labels.h"
 #include "storage/error.h"
 #include "storage/formats/npz.h"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -24,7 +26,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 constexpr std::int64_t pairs_at_once = 250;
 
-/// What samples are compared with. A file may hold both, as ADM's reference batches do.
+/// What samples are compared with. A file may hold both, as ADM's reference batches do: images of which the statistics
+/// need not be.
 struct Reference {
   std::unique_ptr<ImageSet> images;
   std::optional<ReferenceStatistics> statistics;
@@ -39,7 +42,10 @@ Reference open_reference(const std::filesystem::path& path) {
     const std::vector<std::string> names = open_npz(path)->names();
     const auto has = [&](const char* name) { return std::ranges::find(names, name) != names.end(); };
     if (has("mu") && has("sigma")) reference.statistics = load_reference(path);
-    if (!reference.statistics || has("arr_0")) reference.images = open_image_set(path);
+    if (has("arr_0")) reference.images = open_image_set(path);
+    if (!reference.statistics && !reference.images)
+      refuse("{}: holds neither images (arr_0) nor statistics of them (mu and sigma); there are: {}", path.string(),
+             fmt::join(names, ", "));
   } else {
     reference.images = open_image_set(path);
   }
@@ -70,43 +76,18 @@ std::string size_text(const ImageSetShape& shape) {
   return fmt::format("{}x{}x{}", shape.channels, shape.height, shape.width);
 }
 
-/// Rows at even distances, up to `most`.
-at::Tensor spread(const at::Tensor& rows, std::int64_t most) {
-  const std::int64_t all = rows.size(0), kept = std::min(all, most);
-  return kept == all ? rows : rows.index_select(0, at::arange(kept, at::kLong).mul_(all).div_(kept, "floor"));
-}
-
-/// What the samples' features are compared with, the images' described.
-FeatureReference described_reference(Scoring& scoring, FeatureNetwork& network) {
-  const ImageScoreRequest& request = scoring.request;
-  Communicator& communicator = scoring.communicator;
-  ImageSet& images = *scoring.reference.images;
-  const DescribedImages real = describe_images(network, images, "", communicator);
-  FeatureReference reference{real.moments(), real.spatial()};
-  if (size_text(images.shape()) != size_text(scoring.samples->shape()))
-    scoring.warnings.push_back(fmt::format("samples are of {}, the reference's images of {}: each set is resized alone",
-                                           size_text(scoring.samples->shape()), size_text(images.shape())));
-  if (request.compared_images == 0) return reference;
-  at::Tensor held_out;
-  if (!request.held_out.empty()) {
-    const auto others = open_image_set(request.held_out);
-    held_out = spread(describe_images(network, *others, "", communicator).features(), request.compared_images);
-  }
-  reference.real =
-      std::make_shared<RealFeatures>(spread(real.features(), request.compared_images), held_out, communicator);
-  return reference;
-}
-
-FeatureReference reference_of(Scoring& scoring, FeatureNetwork& network, std::int64_t dimension) {
+/// The moments that the reference's file holds; doubts about them are warnings.
+FeatureReference stored_moments(Scoring& scoring, const FeatureNetwork& network, std::int64_t dimension) {
   const ImageSetShape& shape = scoring.samples->shape();
-  auto& statistics = scoring.reference.statistics;
-  if (!statistics) {
-    require_images(*scoring.reference.images, network, dimension);
-    return described_reference(scoring, network);
-  }
+  const ReferenceStatistics& statistics = *scoring.reference.statistics;
   for (const std::string& doubt :
-       check_reference(scoring.request.reference, *statistics, network, dimension, shape.channels, shape.height))
+       check_reference(scoring.request.reference, statistics, network, dimension, shape.channels, shape.height))
     scoring.warnings.push_back(doubt);
+  return {statistics.moments, statistics.spatial};
+}
+
+/// What is told where the reference has no images.
+void leave_out_pairs(Scoring& scoring) {
   if (!scoring.request.held_out.empty())
     refuse("{}: --held-out needs the reference's images; the file has statistics of them alone",
            scoring.request.reference.string());
@@ -114,7 +95,59 @@ FeatureReference reference_of(Scoring& scoring, FeatureNetwork& network, std::in
     scoring.warnings.push_back(
         "no kernel distance, precision, recall, density or coverage: they need the reference's images, and it has "
         "statistics of them alone");
-  return {statistics->moments, statistics->spatial};
+}
+
+/// What samples are compared with image by image, where they are; `features` are the reference's.
+std::shared_ptr<const RealFeatures> real_features(Scoring& scoring, FeatureNetwork& network,
+                                                  const at::Tensor& features) {
+  const ImageScoreRequest& request = scoring.request;
+  if (request.compared_images == 0) return nullptr;
+  if (features.size(0) < RealFeatures::fewest) {
+    scoring.warnings.push_back(
+        fmt::format("no kernel distance, precision, recall, density or coverage: they need {} "
+                    "images at least; {}",
+                    RealFeatures::fewest, scoring.reference.images->description()));
+    return nullptr;
+  }
+  at::Tensor held_out;
+  if (!request.held_out.empty()) {
+    const auto others = open_image_set(request.held_out);
+    const at::Tensor kept = even_rows(others->shape().images, request.compared_images);
+    held_out = describe_images(network, *others, kept, "", scoring.communicator).features();
+  }
+  return std::make_shared<RealFeatures>(features, held_out, scoring.communicator);
+}
+
+/// Moments are those that the reference's file holds, or else its images'.
+FeatureReference reference_of(Scoring& scoring, FeatureNetwork& network, std::int64_t dimension) {
+  std::optional<FeatureReference> stored;
+  if (scoring.reference.statistics) stored = stored_moments(scoring, network, dimension);
+  if (!scoring.reference.images) {
+    leave_out_pairs(scoring);
+    return *stored;
+  }
+  const std::int64_t compared = scoring.request.compared_images;
+  if (stored && compared == 0) return *stored;
+  ImageSet& images = *scoring.reference.images;
+  if (!stored) require_images(images, network, dimension);
+  if (size_text(images.shape()) != size_text(scoring.samples->shape()))
+    scoring.warnings.push_back(fmt::format("samples are of {}, the reference's images of {}: each set is resized alone",
+                                           size_text(scoring.samples->shape()), size_text(images.shape())));
+  const DescribedImages real =
+      describe_images(network, images, even_rows(images.shape().images, compared), "", scoring.communicator);
+  FeatureReference reference = stored ? *stored : FeatureReference{real.moments(), real.spatial()};
+  reference.real = real_features(scoring, network, real.features());
+  return reference;
+}
+
+/// Says so where a part of the samples is compared and their order matters to whoever takes the first ones.
+void warn_of_order(Scoring& scoring) {
+  const std::int64_t all = scoring.samples->shape().images, compared = scoring.request.compared_images;
+  if (compared == 0 || compared >= all || !has_sorted_labels(scoring.request.samples)) return;
+  scoring.warnings.push_back(
+      fmt::format("{}: its images come in the order of their classes (arr_1); the {} of {} that are compared image by "
+                  "image are drawn from all of them",
+                  scoring.samples->name(), compared, all));
 }
 
 void score_features(Scoring& scoring, FeatureNetwork& network) {
@@ -122,8 +155,9 @@ void score_features(Scoring& scoring, FeatureNetwork& network) {
   const std::int64_t dimension = widths_of(network.describe(samples.read(0, 1))).features;
   require_images(samples, network, dimension);
   const FeatureReference reference = reference_of(scoring, network, dimension);
-  const DescribedImages generated =
-      describe_images(network, samples, "", scoring.communicator, scoring.request.compared_images);
+  const at::Tensor kept = drawn_rows(samples.shape().images, scoring.request.compared_images);
+  const DescribedImages generated = describe_images(network, samples, kept, "", scoring.communicator);
+  warn_of_order(scoring);
   for (FeatureScore& score : compare_features(generated, reference, scoring.communicator)) {
     if (score.details.contains("warning"))
       scoring.warnings.push_back(fmt::format("{}: {}", score.metric, score.details["warning"].get<std::string>()));
@@ -159,6 +193,10 @@ void score_pairs(Scoring& scoring) {
   const auto equal = all - differ.sum().item<std::int64_t>();
   scoring.keep("psnr", ratio.masked_select(differ).mean().item<double>(), {{"equal_pairs", equal}});
   scoring.keep("ssim", at::cat(similarities).mean().item<double>());
+  const ImageSetShape& shape = scoring.samples->shape();
+  if (std::min(shape.height, shape.width) < ssim_window)
+    scoring.warnings.push_back(fmt::format("ssim: none: images of {}x{} are smaller than its window, {}x{}",
+                                           shape.height, shape.width, ssim_window, ssim_window));
 }
 
 /// Mean distance of samples from the image nearest to each, and which images those are.

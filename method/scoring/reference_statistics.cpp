@@ -1,12 +1,12 @@
 #include "method/scoring/reference_statistics.h"
 
-#include "method/data/dataset.h"
-#include "pipeline/distributed/slices.h"
-#include "pipeline/loader/table_rows.h"
+#include "method/data/image_set.h"
+#include "method/scoring/described_images.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
 #include "storage/formats/npz.h"
+#include "storage/json_text.h"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -20,8 +20,12 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t slice_rows = 250;
 constexpr std::int64_t unknown_count = 50000;  ///< what a file that does not say is taken to be of
+/// Features in single precision have squares far below it, and distances of such features are finite.
+constexpr double largest_value = 1e100;
+/// What may be missing to a covariance matrix: what single precision costs, as a share of its largest value; and what
+/// sums in double precision cost, as a share of the mean's square.
+constexpr double value_rounding = 1e-5, sum_rounding = 1e-10;
 
 using Metadata = std::map<std::string, std::string>;
 
@@ -55,6 +59,44 @@ void apply(const Metadata& metadata, const std::filesystem::path& path, Referenc
   statistics.split = text("split");
   statistics.channels = number("channels");
   statistics.size = number("size");
+}
+
+double largest_of(const at::Tensor& values) {
+  return values.abs().max().item<double>();
+}
+
+/// A mean and a covariance of features, with what their file calls them.
+struct NamedMoments {
+  std::string mean_name, covariance_name;
+  at::Tensor mean, covariance;
+};
+
+void require_values(const std::filesystem::path& path, const std::string& what, const at::Tensor& values) {
+  if (!values.isfinite().all().item<bool>()) refuse("{}: the {} holds values that are not finite", path.string(), what);
+  if (const double largest = largest_of(values); largest > largest_value)
+    refuse("{}: the {} holds values up to {:.3g}; those of features stay below {:.0e}", path.string(), what, largest,
+           largest_value);
+}
+
+/// Refuses what cannot be the mean and the covariance of features.
+void require_mean_and_covariance(const std::filesystem::path& path, const NamedMoments& moments) {
+  const std::string what = fmt::format("covariance ({})", moments.covariance_name);
+  require_values(path, fmt::format("mean ({})", moments.mean_name), moments.mean);
+  require_values(path, what, moments.covariance);
+  const double of_sums = sum_rounding * moments.mean.square().sum().item<double>();
+  const double largest = largest_of(moments.covariance);
+  const double gap = largest_of(moments.covariance - moments.covariance.t());
+  if (gap > value_rounding * largest + of_sums)
+    refuse("{}: the {} is not symmetric: values that should be equal differ by up to {:.3g}, the largest being {:.3g}",
+           path.string(), what, gap, largest);
+  const at::Tensor eigenvalues = at::linalg_eigvalsh(moments.covariance, "L");
+  const double least = eigenvalues.min().item<double>();
+  if (least < -value_rounding * largest_of(eigenvalues) - of_sums)
+    refuse("{}: the {} has the eigenvalue {:.3g}; no covariance has one below 0", path.string(), what, least);
+}
+
+void require_count(const std::filesystem::path& path, std::int64_t count) {
+  if (count < 2) refuse("{}: n = {}; statistics are of two images at least", path.string(), count);
 }
 
 /// Moments of `count` rows that have this mean and covariance.
@@ -114,12 +156,12 @@ NamedTensors read_arrays(const std::filesystem::path& path) {
     const auto array = file->open(name);
     const std::int64_t rows = array->shape().empty() ? 1 : array->shape().front();
     at::Tensor values = at::empty(array->shape(), scalar_type_of(path, name, array->type()));
-    array->read_next(rows, writable_bytes(values));
+    if (values.numel() > 0) array->read_next(rows, writable_bytes(values));
     tensors.emplace(name, values);
   }
   if (!tensors.contains("mu") || !tensors.contains("sigma"))
-    fail("{}: holds no statistics: expected the arrays mu and sigma; there are {}", path.string(),
-         fmt::join(names, ", "));
+    refuse("{}: holds no statistics: expected the arrays mu and sigma; there are {}", path.string(),
+           fmt::join(names, ", "));
   return tensors;
 }
 
@@ -127,43 +169,56 @@ Moments moments_of(const std::filesystem::path& path, const NamedTensors& arrays
                    std::optional<std::int64_t> count) {
   const at::Tensor mean = arrays.at("mu" + suffix).to(at::kDouble);
   const at::Tensor covariance = arrays.at("sigma" + suffix).to(at::kDouble);
-  if (mean.dim() != 1 || covariance.sizes() != at::IntArrayRef({mean.size(0), mean.size(0)}))
-    fail("{}: mu{} [{}] and sigma{} [{}] do not belong together; expected [d] and [d, d]", path.string(), suffix,
-         fmt::join(mean.sizes(), ", "), suffix, fmt::join(covariance.sizes(), ", "));
-  if (!mean.isfinite().all().item<bool>() || !covariance.isfinite().all().item<bool>())
-    fail("{}: mu{} or sigma{} holds values that are not finite", path.string(), suffix, suffix);
+  if (mean.dim() != 1 || mean.size(0) < 1 || covariance.sizes() != at::IntArrayRef({mean.size(0), mean.size(0)}))
+    refuse("{}: mu{} [{}] and sigma{} [{}] do not belong together; expected [d] and [d, d]", path.string(), suffix,
+           fmt::join(mean.sizes(), ", "), suffix, fmt::join(covariance.sizes(), ", "));
+  require_mean_and_covariance(path, {"mu" + suffix, "sigma" + suffix, mean, covariance});
   return moments_from(mean, covariance, count.value_or(std::max(unknown_count, mean.size(0) + 1)));
+}
+
+/// The number of images, where the file says it.
+std::optional<std::int64_t> count_in(const std::filesystem::path& path, const NamedTensors& arrays) {
+  const auto found = arrays.find("n");
+  if (found == arrays.end()) return std::nullopt;
+  const at::Tensor values = found->second.to(at::kDouble).flatten();
+  constexpr double most = 1e15;
+  if (values.size(0) != 1 || !values.le(most).item<bool>() || !values.eq(values.floor()).item<bool>())
+    refuse("{}: n is {} values of {}; expected one whole number, that of the images", path.string(), values.size(0),
+           at::toString(found->second.scalar_type()));
+  const auto count = static_cast<std::int64_t>(values.item<double>());
+  require_count(path, count);
+  return count;
 }
 
 ReferenceStatistics load_npz(const std::filesystem::path& path) {
   const NamedTensors arrays = read_arrays(path);
-  std::optional<std::int64_t> count;
-  if (arrays.contains("n")) count = arrays.at("n").sum().item<std::int64_t>();
-  if (count && *count < 2) fail("{}: n = {}; statistics are of two images at least", path.string(), *count);
+  const std::optional<std::int64_t> count = count_in(path, arrays);
   ReferenceStatistics statistics{.moments = moments_of(path, arrays, "", count), .count_known = count.has_value()};
   if (arrays.contains("mu_s") && arrays.contains("sigma_s")) statistics.spatial = moments_of(path, arrays, "_s", count);
   if (!arrays.contains("provenance")) return statistics;
   const at::Tensor& bytes = arrays.at("provenance");
   const std::string text(static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes());
-  try {
-    apply(nlohmann::json::parse(text).get<Metadata>(), path, statistics);
-  } catch (const nlohmann::json::exception& error) {
-    fail("{}: its provenance cannot be read: {}", path.string(), error.what());
-  }
+  const std::string what = path.string() + ": its provenance";
+  const nlohmann::json provenance = parse_json(text, what);
+  Metadata metadata;
+  for (const auto& item : provenance.items())
+    metadata[item.key()] = json_member<std::string>(provenance, item.key().c_str(), what);
+  apply(metadata, path, statistics);
   return statistics;
 }
 
 ReferenceStatistics load_safetensors(const std::filesystem::path& path) {
   const Safetensors file(path);
-  ReferenceStatistics statistics{.moments = load_moments(path)};
-  apply(file.metadata(), path, statistics);
   const NamedTensors tensors = read_tensors(path);
-  const auto sum = tensors.find("spatial.sum"), outer = tensors.find("spatial.outer");
-  if (sum == tensors.end() || outer == tensors.end()) return statistics;
-  statistics.spatial.emplace(sum->second.size(0));
-  statistics.spatial->count = statistics.moments.count;
-  statistics.spatial->sum = sum->second;
-  statistics.spatial->outer = outer->second;
+  const auto checked = [&](const std::string& prefix) {
+    Moments moments = find_moments(path, tensors, prefix);
+    require_count(path, moments.count);
+    require_mean_and_covariance(path, {prefix + "sum", prefix + "outer", moments.mean(), moments.covariance()});
+    return moments;
+  };
+  ReferenceStatistics statistics{.moments = checked("")};
+  apply(file.metadata(), path, statistics);
+  if (tensors.contains("spatial.sum") || tensors.contains("spatial.outer")) statistics.spatial = checked("spatial.");
   return statistics;
 }
 
@@ -171,36 +226,18 @@ ReferenceStatistics load_safetensors(const std::filesystem::path& path) {
 
 ReferenceStatistics make_reference(FeatureNetwork& network, const RowTable& images, const std::string& split,
                                    const std::string& stopped, Communicator& communicator) {
-  const DatasetShape shape = dataset_shape(images);
-  const std::vector<std::int64_t> pixels = shape.pixel_shape();
-  const auto read = [&](std::int64_t first, std::int64_t count) {
-    return shape.codec->pixels(read_rows(images, "image", first, count));
-  };
-  const ImageFeatures one = network.describe(read(0, 1));
-  const std::int64_t dimension = one.features.size(1);
-  const std::int64_t spatial_dimension = one.spatial.defined() ? one.spatial.size(1) : 0;
-  ReferenceStatistics statistics{.moments = Moments(dimension),
-                                 .network = network.name(),
-                                 .network_hash = network.hash(),
-                                 .resize = network.resize(),
-                                 .dataset = images.content_hash(),
-                                 .split = split,
-                                 .channels = pixels[0],
-                                 .size = pixels[1]};
-  if (spatial_dimension > 0) statistics.spatial.emplace(spatial_dimension);
-  for_each_slice(
-      communicator,
-      {.rows = images.rows(), .slice_rows = slice_rows, .columns = dimension + spatial_dimension, .stopped = stopped},
-      [&](std::int64_t first) {
-        const std::int64_t count = std::min(slice_rows, images.rows() - first);
-        const ImageFeatures made = network.describe(read(first, count));
-        return made.spatial.defined() ? at::cat({made.features, made.spatial}, 1) : made.features;
-      },
-      [&](const at::Tensor& values) {
-        statistics.moments.add(values.narrow(1, 0, dimension));
-        if (statistics.spatial) statistics.spatial->add(values.narrow(1, dimension, spatial_dimension));
-      });
-  return statistics;
+  const auto set = open_image_set(images.path());
+  const DescribedImages described =
+      describe_images(network, *set, even_rows(set->shape().images, 0), stopped, communicator);
+  return {.moments = described.moments(),
+          .spatial = described.spatial(),
+          .network = network.name(),
+          .network_hash = network.hash(),
+          .resize = network.resize(),
+          .dataset = images.content_hash(),
+          .split = split,
+          .channels = set->shape().channels,
+          .size = set->shape().height};
 }
 
 void save_reference(const std::filesystem::path& path, const ReferenceStatistics& statistics) {

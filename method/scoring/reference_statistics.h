@@ -37,7 +37,8 @@ ReferenceStatistics make_reference(FeatureNetwork& network, const RowTable& imag
 /// Publishes FILE.safetensors, or FILE.npz with "mu" and "sigma" (float64; "mu_s" and "sigma_s" of spatial features),
 /// as pytorch-fid, ADM and EDM read them, "n" and, as JSON bytes, "provenance".
 void save_reference(const std::filesystem::path& path, const ReferenceStatistics& statistics);
-/// Reads either, whoever made it. A file that holds no statistics is an error that names it.
+/// Reads either, whoever made it. A file that holds no statistics is an error that names it; so is one whose covariance
+/// is none beyond rounding: not symmetric, with negative eigenvalues, or of values that no features have.
 ReferenceStatistics load_reference(const std::filesystem::path& path);
 
 /// Refuses statistics of another dimension or network than `network`, whose features are of `dimension`, naming both

@@ -60,9 +60,11 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
                                        const SliceJournal& journal) {
   const at::NoGradGuard no_grad;
   const std::int64_t described = basis_.widths.all(), width = described + extras;
+  const std::int64_t pictured = std::min({pictures_, slice_rows_, samples});
   std::vector<DescribedImages> images;
   for (std::size_t variant = 0; variant < variants && basis_.reference; ++variant)
-    images.emplace_back(basis_.widths, samples, basis_.compared_images);
+    images.emplace_back(fmt::format("samples, described by {}", basis_.network ? basis_.network->name() : "classifier"),
+                        basis_.widths, samples, drawn_rows(samples, basis_.compared_images));
   std::vector<SampleScore> scores(variants);
   // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape.
   const auto make = [&](std::int64_t first) {
@@ -72,14 +74,19 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
       const at::Tensor& those = made.variants.at(variant);
       parts.push_back(describe(those, made.labels, made.nfe));
       if (first > 0) continue;  // the first slice is the root's
-      scores[variant].pictures = codec_->decode(those.narrow(0, 0, std::min({pictures_, slice_rows_, samples}))).cpu();
+      scores[variant].pictures = codec_->decode(those.narrow(0, 0, pictured)).cpu();
     }
     return at::cat(parts, 1);
   };
   const auto add = [&](const at::Tensor& values) {
     for (std::size_t variant = 0; variant < variants; ++variant) {
       const at::Tensor part = values.narrow(1, static_cast<std::int64_t>(variant) * width, width);
-      if (!images.empty()) images[variant].add(part.narrow(1, 0, described));
+      if (!images.empty()) {
+        if (scores[variant].samples == 0)
+          scores[variant].features =
+              part.narrow(1, 0, basis_.widths.features).narrow(0, 0, pictured).to(at::kFloat, false, true);
+        images[variant].add(part.narrow(1, 0, described));
+      }
       add_extras(scores[variant], part.narrow(1, described, extras));
     }
   };
@@ -105,7 +112,6 @@ void Scorer::finish(SampleScore& score) const {
 }
 
 void Scorer::compare(SampleScore& score, const DescribedImages& images) {
-  score.features = images.features();
   score.comparison = compare_features(images, *basis_.reference, communicator_);
   score.frechet_distance = score.comparison.front().value;
 }

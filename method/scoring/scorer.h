@@ -31,7 +31,7 @@ using Generator = std::function<Generated(std::int64_t first, std::int64_t count
 struct SampleScore {
   double frechet_distance = 0;           ///< 0 where nothing is compared
   std::vector<FeatureScore> comparison;  ///< that distance and the other metrics (compare_features); empty: no network
-  at::Tensor features;                   ///< float32 [n, dimension]: of the first samples, those that it keeps
+  at::Tensor features;                   ///< float32 [pictures, dimension]: of the first samples; none: no network
   std::optional<double> class_accuracy;  ///< share of samples that the classifier gives the label they were asked for
   std::int64_t samples = 0;
   std::int64_t nonfinite =

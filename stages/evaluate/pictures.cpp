@@ -46,8 +46,8 @@ void publish_nearest_picture(const std::filesystem::path& path, const SampleScor
                              const RowTable& train, Communicator& communicator) {
   // Rank 0 has the pictures.
   const std::int64_t pictured = communicator.maximum(score.pictures.defined() ? score.pictures.size(0) : 0);
-  const std::int64_t there = std::min({pictured, score.features.size(0), sheet_columns * nearest_rows});
-  if (there < 1) return;
+  if (pictured < 1 || !score.features.defined()) return;
+  const std::int64_t there = std::min(pictured, sheet_columns * nearest_rows);
   const std::int64_t width = std::min(there, sheet_columns), shown = there - there % width;
   const at::Tensor rows = real.nearest(score.features.narrow(0, 0, shown), communicator);
   if (!communicator.is_root()) return;

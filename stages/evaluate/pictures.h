@@ -25,7 +25,7 @@ void publish_trajectory(const std::filesystem::path& path, const std::vector<at:
 
 /// What has been learnt by heart is seen at a glance: publishes the first samples of a score, up to ten a row and four
 /// rows, under each row the training images whose features are nearest to theirs. `real`: features of rows of `train`
-/// at even distances. Collective; nothing where the score keeps no features.
+/// at even distances. Collective; nothing where the score has no features.
 void publish_nearest_picture(const std::filesystem::path& path, const SampleScore& score, const RealFeatures& real,
                              const RowTable& train, Communicator& communicator);
 

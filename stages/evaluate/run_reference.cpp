@@ -72,7 +72,8 @@ std::shared_ptr<const RealFeatures> real_features(StageContext& context, Feature
   if (!is_there(path, communicator)) {
     const auto described = [&](const RowTable& table) {
       const auto set = spread_images(table, std::min(images, table.rows()));
-      return describe_images(network, *set, stopped, communicator).features();
+      const at::Tensor all = even_rows(set->shape().images, images);
+      return describe_images(network, *set, all, stopped, communicator).features();
     };
     say("up to {} training and held-out images are described by {}", images, network.name());
     const NamedTensors made{{"train", described(train)}, {"test", described(test)}};

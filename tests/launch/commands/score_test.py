@@ -216,12 +216,13 @@ def check_figures(score, files, sets):
 
 
 def check_limit(score, files, sets):
-    """Image by image, 100 of each set: the first samples, reference images at even distances."""
+    """Image by image, 100 of each set: samples that are drawn, reference images at even distances."""
     samples, real, _ = sets
     _, found = score.json(files["npz"], files["train"], "--pairwise-images", 100)
     near(found["frechet_distance"]["value"], frechet(samples.features, real.features), 1e-4, "Fréchet distance, 100 images compared")
     some = real.features[np.arange(100) * TRAIN // 100]
-    near(found["kernel_distance"]["value"], kernel_distance(samples.features[:100], some), 1e-4, "kernel distance of 100 images")
+    drawn = np.sort(np.random.RandomState(2020).permutation(SAMPLES)[:100])
+    near(found["kernel_distance"]["value"], kernel_distance(samples.features[drawn], some), 1e-4, "kernel distance of 100 images")
     check(found["precision"]["samples"] == found["precision"]["reference_samples"] == 100, f"{found['precision']}")
     check("kernel_distance" not in score.json(files["npz"], files["train"], "--pairwise-images", 0)[1], "0 images are compared")
 
@@ -236,6 +237,16 @@ def check_statistics(score, files, sets):
         for warning in warnings:
             check(any(warning in line for line in all_of["warnings"]), f"{path.name}: {warning!r} not in {all_of['warnings']}")
     near(score.json(files["npz"], files["statistics"])[1]["frechet_distance"]["value"], real["frechet_distance"]["value"], 1e-8, "images and their statistics")
+
+
+def check_both(score, files, sets):
+    """A file of images, and of statistics of other ones, as ADM's reference batches are."""
+    samples, real, test = sets
+    all_of, found = score.json(files["npz"], files["both"], "--held-out", files["test"])
+    near(found["frechet_distance"]["value"], frechet(samples.features, test.features), 1e-4, "Fréchet distance to the statistics")
+    near(found["kernel_distance"]["value"], kernel_distance(samples.features, real.features), 1e-4, "kernel distance to the images")
+    check("nearest_training_ratio" in found and found["recall"]["reference_samples"] == TRAIN, f"{found}")
+    check(not any("alone" in line for line in all_of["warnings"]), f"{all_of['warnings']}")
 
 
 def check_pairs(score, files, images):
@@ -277,6 +288,8 @@ def check_refusals(score, files, work, images):
     score.refuses("needs at least 13", npz, work / "few.npz")
     np.savez(work / "dimension.npz", mu=np.zeros(5), sigma=np.eye(5))
     score.refuses("5 features", npz, work / "dimension.npz")
+    np.savez(work / "negative.npz", mu=np.zeros(FEATURES), sigma=-np.eye(FEATURES))
+    score.refuses("negative.npz: the covariance (sigma) has the eigenvalue -1", npz, work / "negative.npz")
     other = Score(score.program, files["other network"])
     other.refuses("network.pt", npz, files["statistics"])
     Score(score.program, files["probabilities"]).refuses("probabilities", npz, reference)
@@ -321,15 +334,17 @@ def main():
     noised = (train[:SAMPLES] + noise).round().clip(0, 255).astype(np.uint8)
     files = {"npz": save_npz(work / "samples.npz", noised), "folder": save_folder(work / "folder", noised),
              "train": work / "run/prepare/train", "test": work / "run/prepare/test", "train npz": save_npz(work / "train.npz", train),
-             "first": save_npz(work / "first.npz", train[:SAMPLES]), "statistics": work / "statistics.npz", "foreign": work / "foreign.npz",
+             "both": work / "both.npz", "first": save_npz(work / "first.npz", train[:SAMPLES]), "statistics": work / "statistics.npz", "foreign": work / "foreign.npz",
              "other network": work / "other.pt", "probabilities": work / "probabilities.pt"}
     program.works("reference", files["train"], "--network", work / "network.pt", "--output", files["statistics"])
     sets = [Described(images, np.load(work / "weights.npz")) for images in (noised, train, test)]
     np.savez(files["foreign"], mu=sets[1].features.mean(0), sigma=np.cov(sets[1].features, rowvar=False))
+    np.savez(files["both"], mu=sets[2].features.mean(0), sigma=np.cov(sets[2].features, rowvar=False), arr_0=train.transpose(0, 2, 3, 1))
     score = Score(program, work / "network.pt")
     check_figures(score, files, sets)
     check_limit(score, files, sets)
     check_statistics(score, files, sets)
+    check_both(score, files, sets)
     check_pairs(score, files, (noised, train, test))
     check_refusals(score, files, work, (noised, train, test))
     check_one_class(score, files, work)

@@ -238,7 +238,7 @@ SearchedImages searched(const at::Tensor& images) {
 TEST(FeatureComparison, SpatialDistanceOfTooFewImagesHasNoValueAndSaysWhy) {
   const FeatureWidths widths{.features = 3, .spatial = 8};
   const auto described = [&](std::int64_t rows, std::uint64_t seed) {
-    DescribedImages images(widths, rows, 0);
+    DescribedImages images("samples", widths, rows, even_rows(rows, 0));
     images.add(features(rows, widths.all(), seed));
     return images;
   };
