@@ -7,8 +7,11 @@
 #include <boost/program_options.hpp>
 
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <sstream>
+#include <string_view>
+#include <system_error>
 
 namespace couplet {
 
@@ -21,6 +24,32 @@ struct Line {
   std::string key;  ///< "" for lines that are not `key = value`
   std::string text;
 };
+
+/// The file's text, without the mark that editors put in front of UTF-8.
+std::string read_text(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  std::error_code error;
+  if (!stream || std::filesystem::is_directory(file, error))
+    refuse("cannot read the configuration file {}", file.string());
+  std::string text{std::istreambuf_iterator<char>(stream), {}};
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
+    refuse("{} is a text in UTF-16; save it as UTF-8", file.string());
+  constexpr std::string_view mark = "\xEF\xBB\xBF";
+  return text.starts_with(mark) ? text.substr(mark.size()) : text;
+}
+
+/// Refuses a # that the parser would take for a comment and cut a value at, though it stands within a word.
+void refuse_cut_values(const std::string& content, const std::filesystem::path& file) {
+  std::istringstream stream(content);
+  int number = 0;
+  for (std::string text; std::getline(stream, text);) {
+    ++number;
+    const auto comment = text.find('#');
+    if (comment == std::string::npos || comment == 0 || text[comment - 1] == ' ' || text[comment - 1] == '\t') continue;
+    refuse("{}:{}: \"{}\" has a # within a value, which cannot hold one; a comment needs a space before its #",
+           file.string(), number, boost::trim_copy(text));
+  }
+}
 
 std::vector<Line> lines_of(const std::string& content) {
   std::vector<Line> lines;
@@ -50,16 +79,15 @@ std::string place(const std::filesystem::path& file, const std::vector<Line>& li
 
 std::vector<Setting> read_ini(const std::filesystem::path& file,
                               const std::function<std::string(const std::string& key)>& trouble) {
-  std::ifstream stream(file);
-  std::ostringstream content;
-  if (!stream || !(content << stream.rdbuf())) refuse("cannot read the configuration file {}", file.string());
-  const std::vector<Line> lines = lines_of(content.str());
+  const std::string content = read_text(file);
+  refuse_cut_values(content, file);
+  const std::vector<Line> lines = lines_of(content);
 
   const po::options_description none;  // which keys there are is the caller's business
   std::vector<Setting> settings;
   std::set<std::string> seen;
   try {
-    std::istringstream text(content.str());
+    std::istringstream text(content);
     for (const auto& option : po::parse_config_file(text, none, true).options) {
       const std::string& key = option.string_key;
       const auto has_key = [&](const Line& line) { return line.key == key; };

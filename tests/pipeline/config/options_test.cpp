@@ -99,6 +99,24 @@ TEST(Options, CommandLineComesAfterTheFile) {
   EXPECT_EQ(config.student.seeds.size(), 2U);
 }
 
+TEST(Options, AMarkOfUtf8IsNoPartOfTheText) {
+  EXPECT_EQ(resolve_config(write_ini("\xEF\xBB\xBF[teacher]\r\nchannels = 256\r\n"), {}).teacher.channels, 256);
+  EXPECT_EQ(resolve_config(write_ini("\xEF\xBB\xBF"), {}).teacher.channels, default_config().teacher.channels);
+  EXPECT_SAYS(refused_file(std::string("\xFF\xFE[\0t\0", 6)), "UTF-16");
+}
+
+TEST(Options, AnEmptyFileSetsNothing) {
+  EXPECT_EQ(to_ini(resolve_config(write_ini(""), {})), to_ini(resolve_config("", {})));
+  EXPECT_SAYS(refusal([] { resolve_config(testing::TempDir(), {}); }), "cannot read the configuration file");
+}
+
+TEST(Options, NoValueIsCutAtAHash) {
+  EXPECT_EQ(resolve_config(write_ini("# a\n[teacher] # b\nchannels = 256\t# c\n  # d\n"), {}).teacher.channels, 256);
+  const std::string cut = refused_file("[prepare]\nsource = /data/run#3\n");
+  EXPECT_SAYS(cut, "options_test.ini:2");
+  EXPECT_SAYS(cut, "/data/run#3");
+}
+
 TEST(Options, WrongFilesAreRefusedWithTheLine) {
   const std::string unknown = refused_file("[teacher]\nchannels = 128\n\nchanels = 64\n");
   EXPECT_SAYS(unknown, "options_test.ini:4");
