@@ -37,7 +37,7 @@ std::uintmax_t bytes_under(const std::filesystem::path& path) {
   return bytes;
 }
 
-/// Checkpoints of complete stages. The run is owned while this looks, so no temporary belongs to a living writer.
+/// Checkpoints of complete stages, and temporaries. Nobody else owns the run, so none belongs to a living writer.
 std::vector<Waste> find_waste(const RunDirectory& run) {
   std::vector<Waste> waste;
   for (auto entry = std::filesystem::recursive_directory_iterator(run.root());
@@ -66,7 +66,12 @@ int clean_command(const std::vector<std::string>& words) {
   }
   const RunDirectory run(std::filesystem::path(line.argument()).lexically_normal());
   require_run_directory(run);
-  const FileLock lock(run.lock(), LockMode::exclusive, "run directory " + run.root().string());
+  const std::string what = "run directory " + run.root().string();
+  std::optional<FileLock> lock;
+  if (line.has("dry-run"))
+    FileLock::require_free(run.lock(), what);
+  else
+    lock.emplace(run.lock(), LockMode::exclusive, what);
   const std::vector<Waste> waste = find_waste(run);
   std::uintmax_t total = 0;
   for (const Waste& each : waste) {

@@ -158,8 +158,10 @@ std::string CommandLine::required(const std::string& flag) const {
 }
 
 void require_absent(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path))
-    refuse("{} exists and is not overwritten; remove it or choose another name", path.string());
+  std::error_code error;
+  const bool exists = std::filesystem::exists(path, error);
+  if (error) refuse("{} cannot be written: {}; choose another name", path.string(), error.message());
+  if (exists) refuse("{} exists and is not overwritten; remove it or choose another name", path.string());
 }
 
 std::filesystem::path new_output(const CommandLine& line, const std::vector<std::string>& endings) {

@@ -62,7 +62,7 @@ private:
   std::vector<Setting> settings_;
 };
 
-/// Refuses a path at which there is something.
+/// Refuses a path at which there is something, or can be nothing (a name that is too long).
 void require_absent(const std::filesystem::path& path);
 /// Returns the value of --output, the path of a file that does not exist yet and whose name ends in one of `endings`.
 std::filesystem::path new_output(const CommandLine& line, const std::vector<std::string>& endings);

@@ -37,6 +37,16 @@ std::optional<std::filesystem::path> stage_of(const std::filesystem::path& table
   return std::nullopt;
 }
 
+/// The lock of the stage that made a table, if there is one. Who only looks needs none, but nobody may be at work
+/// there.
+std::optional<FileLock> own_stage(const std::optional<std::filesystem::path>& stage, bool looks_only) {
+  if (!stage) return std::nullopt;
+  const std::string what = "stage " + read_record(*stage)->stage;
+  if (!looks_only) return FileLock(*stage / "lock", LockMode::exclusive, what);
+  FileLock::require_free(*stage / "lock", what);
+  return std::nullopt;
+}
+
 /// What is wrong with each file that has to go: damaged shards, files of other tables, a manifest that no longer holds.
 std::map<std::string, std::vector<std::string>> files_to_drop(const TableSurvey& survey, bool quick) {
   std::map<std::string, std::vector<std::string>> drop;
@@ -77,8 +87,7 @@ int repair_command(const std::vector<std::string>& words) {
   if (!std::filesystem::exists(directory)) refuse("{} does not exist", directory.string());
   const TableSurvey survey = survey_table(directory);
   const auto stage = stage_of(directory);
-  std::optional<FileLock> lock;
-  if (stage) lock.emplace(*stage / "lock", LockMode::exclusive, "stage " + read_record(*stage)->stage);
+  const std::optional<FileLock> lock = own_stage(stage, line.has("dry-run"));
 
   const auto drop = files_to_drop(survey, line.has("quick"));
   for (const auto& [name, reasons] : drop)

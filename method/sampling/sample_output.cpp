@@ -81,7 +81,11 @@ SampleOutput::SampleOutput(std::filesystem::path path, std::int64_t samples, boo
 }
 
 void SampleOutput::require_place() const {
-  if (!fs::exists(fs::symlink_status(path_))) return;
+  std::error_code error;
+  const fs::file_type found = fs::symlink_status(path_, error).type();
+  if (found == fs::file_type::not_found) return;
+  if (found == fs::file_type::none)
+    refuse("{} cannot be written: {}; choose another name", path_.string(), error.message());
   const bool is_folder = fs::is_directory(path_);
   if (is_folder != (kind_ == Kind::folder))
     refuse("{}: is a {}, and is not replaced by a {}; choose another name", path_.string(),

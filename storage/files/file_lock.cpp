@@ -110,6 +110,10 @@ void FileLock::share() {
     fail("{}: the exclusive lock could not be turned into a shared one", path_.string());
 }
 
+void FileLock::require_free(const std::filesystem::path& path, const std::string& what) {
+  if (const std::string other = holder(path); !other.empty()) fail("{} is in use by {}", what, other);
+}
+
 std::string FileLock::holder(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return "";

@@ -27,6 +27,9 @@ public:
   /// Turns an exclusive lock into a shared one; nobody else can take it in between.
   void share();
 
+  /// Fails as the constructor does if somebody else holds the lock in either mode, but takes none and writes nothing:
+  /// for those who only look.
+  static void require_free(const std::filesystem::path& path, const std::string& what);
   /// Says who holds the file now, in a text for the user; "" if nobody does or there is no such file. It does not work
   /// for a file that this process has locked.
   static std::string holder(const std::filesystem::path& path);

@@ -188,8 +188,11 @@ def damage(plain, arguments):
     named = [line for line in output.splitlines() if line.startswith("shard-")]
     check(status == 1 and len(named) == 1 and named[0].startswith(name) and "'noise'" in named[0], f"verify: status {status}: {output}")
     before = {other: file.stat().st_ino for other, file in run.shards().items()}
+    lock = run.table / "lock"
+    lock.unlink()
     status, output = run.command("repair", "--dry-run", str(table))
     check(status == 0 and name in output and path.exists(), f"repair --dry-run: status {status}: {output}")
+    check(not lock.exists(), "repair --dry-run has written")
     status, output = run.command("repair", str(table))
     check(status == 0 and name in output and not path.exists(), f"repair: status {status}: {output}")
     status, output = run.couple()

@@ -261,6 +261,38 @@ TEST_F(CommandLineTest, StatusShowsEveryStage) {
   EXPECT_NE(json.output.find("\"stage\": \"prepare\""), std::string::npos) << json.output;
 }
 
+TEST_F(CommandLineTest, ADryRunOfCleanWritesNothing) {
+  couplet({"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", bad_source()});
+  fs::remove(fs::path(run_dir()) / "lock");
+  EXPECT_EQ(couplet({"clean", "--dry-run", run_dir()}).status, exit_ok);
+  EXPECT_FALSE(fs::exists(fs::path(run_dir()) / "lock"));
+  const pid_t holder = hold_lock();
+  expect_error(couplet({"clean", "--dry-run", run_dir()}), exit_failed,
+               {"in use by process " + std::to_string(holder), run_dir()});
+  kill(holder, SIGKILL);
+  waitpid(holder, nullptr, 0);
+}
+
+TEST_F(CommandLineTest, BytesThatAreNoUtf8StandInJsonAsNumbers) {
+  const std::string run = (*this / "gr\xfc").string();
+  couplet({"run", "--run-dir", run, "--ranks", "1", "--prepare.source", bad_source()});
+  const Outcome status = couplet({"status", run, "--json"});
+  EXPECT_EQ(status.status, exit_ok) << status.errors;
+  EXPECT_NE(status.output.find("gr\\\\xFC\""), std::string::npos) << status.output;
+}
+
+TEST_F(CommandLineTest, NamesThatAreTooLongAreRefusedBeforeAnyWork) {
+  const std::string name = std::string(300, 'a');
+  const auto refused = [&](const std::string& output, const std::vector<std::string>& words) {
+    auto all = words;
+    all.insert(all.end(), {"--output", (*this / output).string()});
+    expect_error(couplet(all), exit_usage, {output, "File name too long", "another name"});
+  };
+  refused(name + ".html", {"compare", run_dir()});
+  refused(name + ".npz", {"reference", run_dir(), "--network", "none"});
+  refused(name, {"import", "none.npz"});
+}
+
 TEST_F(CommandLineTest, InspectAndSampleSayWhatIsMissing) {
   expect_error(couplet({"inspect", "/does/not/exist"}), exit_usage, {"/does/not/exist"});
   expect_error(couplet({"inspect", folder_.string()}), exit_failed, {"manifest.json"});

@@ -111,6 +111,8 @@ def refused_paths(cases):
     cases.submit(new, *source, path=path, status=2, STAND_INS=str(stand_ins))
     check(not new.exists(), f"the refusal left {new}")
     check(not calls(stand_ins, "sbatch"), "jobs were submitted")
+    said = cases.submit(cases.work / os.fsdecode(b"gr\xfc"), "--dry-run", *source, status=2)
+    check("gr\\xFC" in said and "no UTF-8" in said, said)
 
     for words, parts in ((("--teacher.init", str(cases.work)), ("teacher.init", str(cases.work), "a folder")),
                          (("--student.nf.init", str(cases.work)), ("student.nf.init", str(cases.work), "a folder")),

@@ -82,6 +82,22 @@ TEST_F(Lock, HasOneOwner) {
   EXPECT_NE(FileLock::holder(path_), "");
 }
 
+TEST_F(Lock, IsLookedAtWithoutATrace) {
+  FileLock::require_free(path_, "the run");
+  EXPECT_FALSE(std::filesystem::exists(path_));
+  for (const LockMode mode : {LockMode::exclusive, LockMode::shared}) {
+    const Holder holder(path_, mode);
+    ASSERT_TRUE(holder.holds());
+    try {
+      FileLock::require_free(path_, "the run");
+      ADD_FAILURE() << "the lock is held";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("the run is in use by process"), std::string::npos) << error.what();
+    }
+  }
+  FileLock::require_free(path_, "the run");
+}
+
 TEST_F(Lock, EndsWithItsHolder) {
   Holder holder(path_, LockMode::exclusive);
   ASSERT_TRUE(holder.holds());
