@@ -8,44 +8,52 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/statvfs.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 namespace couplet {
 namespace {
 
 constexpr std::string_view partial_prefix = ".partial-";
+constexpr std::string_view replaced_prefix = ".replaced-";  ///< a folder that holds what is being replaced
+constexpr std::size_t longest_name = 255 - 16;  ///< bytes: what file systems allow, and room for what libraries append
 constexpr std::ptrdiff_t most_flushed_apart = 256;  ///< entries of a directory
 
 fs::path parent_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
-/// A name beside `final_path` that nothing has: '.partial-<host>-<pid>-<n>-<final name>'.
-fs::path partial_path(const fs::path& final_path) {
+/// A name beside `final_path` that nothing has: '.partial-<host>-<pid>-<n>-<final name>', whose end may be cut.
+fs::path temporary_path(std::string_view prefix, const fs::path& final_path) {
   static std::atomic<unsigned> counter{0};
+  std::error_code error;
   fs::path path;
   do {
-    path = parent_of(final_path) / fmt::format("{}{}-{}-{}-{}", partial_prefix, host_name(), ::getpid(), counter++,
-                                               final_path.filename().string());
-  } while (fs::exists(fs::symlink_status(path)));
+    const std::string name =
+        fmt::format("{}{}-{}-{}-{}", prefix, host_name(), ::getpid(), counter++, final_path.filename().string());
+    path = parent_of(final_path) / name.substr(0, longest_name);
+  } while (fs::exists(fs::symlink_status(path, error)));
   return path;
 }
 
-std::string prefix_of_this_host() {
-  return fmt::format("{}{}-", partial_prefix, host_name());
+std::string with_this_host(std::string_view prefix) {
+  return fmt::format("{}{}-", prefix, host_name());
 }
 
 /// True if the temporary's name says that a process that runs on this host now made it.
-bool made_by_running_process(const std::string& name) {
-  const std::string prefix = prefix_of_this_host();
+bool made_by_running_process(const std::string& name, std::string_view prefix_of_all) {
+  const std::string prefix = with_this_host(prefix_of_all);
   if (!name.starts_with(prefix)) return false;
   pid_t pid = 0;
   const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), pid);
@@ -56,6 +64,14 @@ bool made_by_running_process(const std::string& name) {
   const std::string line{std::istreambuf_iterator<char>(stat), std::istreambuf_iterator<char>()};
   const std::size_t name_end = line.rfind(')');
   return name_end == std::string::npos || !line.substr(name_end).starts_with(") Z");
+}
+
+/// Older kernels flush a file system without saying what could not be written.
+bool flushing_all_reports_errors() {
+  struct utsname system {};
+  int major = 0, minor = 0;
+  return ::uname(&system) == 0 && std::sscanf(system.release, "%d.%d", &major, &minor) == 2 &&
+         std::pair(major, minor) >= std::pair(5, 8);
 }
 
 /// Of everything on a directory's file system, in one call.
@@ -69,7 +85,8 @@ void sync_file_system(const fs::path& directory) {
 /// whatever else is to be written there.
 void sync_tree(const fs::path& path) {
   if (fs::is_directory(fs::symlink_status(path))) {
-    if (std::distance(fs::directory_iterator(path), {}) > most_flushed_apart) return sync_file_system(path);
+    if (std::distance(fs::directory_iterator(path), {}) > most_flushed_apart && flushing_all_reports_errors())
+      return sync_file_system(path);
     for (const auto& entry : fs::directory_iterator(path)) {
       if (!entry.is_symlink()) sync_tree(entry.path());
     }
@@ -84,18 +101,41 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
 }
 
 /// Puts directory `pending` in the place of directory `target`, whose old content is removed. Where the file system can
-/// exchange two names there is no moment without a target; elsewhere the old one is renamed away first.
+/// exchange two names there is no moment without a target; elsewhere the old one is moved into a folder of its own
+/// first, from which `remove_leftovers` puts it back if this process is killed in between.
 void replace_directory(const fs::path& pending, const fs::path& target) {
   if (::renameat2(AT_FDCWD, pending.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) {
     sync_path(parent_of(target));
     fs::remove_all(pending);
     return;
   }
-  const fs::path old = partial_path(target);
-  rename_or_fail(target, old);
+  const fs::path holder = temporary_path(replaced_prefix, target);
+  fs::create_directory(holder);
+  rename_or_fail(target, holder / target.filename());
   rename_or_fail(pending, target);
   sync_path(parent_of(target));
-  fs::remove_all(old);
+  fs::remove_all(holder);
+}
+
+/// The entries of `directory` itself with this prefix that no running process of this host has made, of other hosts
+/// where the owner is the only one.
+std::vector<fs::path> leftovers_in(const fs::path& directory, std::string_view prefix_of_all, Ownership ownership) {
+  const std::string prefix = ownership == Ownership::sole ? std::string(prefix_of_all) : with_this_host(prefix_of_all);
+  std::vector<fs::path> leftovers;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(prefix) && !made_by_running_process(name, prefix_of_all)) leftovers.push_back(entry.path());
+  }
+  return leftovers;
+}
+
+/// Puts what a killed process moved away back to its place, unless the new one is there.
+void put_back(const fs::path& holder) {
+  for (const auto& entry : fs::directory_iterator(holder)) {
+    const fs::path target = parent_of(holder) / entry.path().filename();
+    if (!fs::exists(fs::symlink_status(target))) rename_or_fail(entry.path(), target);
+  }
+  fs::remove_all(holder);
 }
 
 /// For crash tests: COUPLET_TEST_KILL_IN_PUBLISH=NAME:POINT kills this process at a point of the publication of the
@@ -118,11 +158,14 @@ void die_if_asked(const fs::path& path, std::string_view point) {
 Pending::Pending(fs::path final_path) : final_(final_path.lexically_normal()) {
   if (!final_.has_filename()) final_ = final_.parent_path();
   if (!final_.has_filename()) fail("'{}': is no name to publish under", final_path.string());
-  if (!fs::is_directory(parent_of(final_))) {
+  std::error_code error;
+  if (!fs::exists(final_, error) && error == std::errc::filename_too_long)
+    fail("{}: cannot be written: {}; choose another name", final_.string(), error.message());
+  if (!fs::is_directory(parent_of(final_), error)) {
     fail("{}: cannot be written: there is no directory {}; create it first", final_.string(),
          parent_of(final_).string());
   }
-  pending_ = partial_path(final_);
+  pending_ = temporary_path(partial_prefix, final_);
 }
 
 Pending::~Pending() {
@@ -174,13 +217,8 @@ void sync_path(const fs::path& path) {
 }
 
 void remove_leftovers(const fs::path& directory, Ownership ownership) {
-  const std::string prefix = ownership == Ownership::sole ? std::string(partial_prefix) : prefix_of_this_host();
-  std::vector<fs::path> leftovers;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(prefix) && !made_by_running_process(name)) leftovers.push_back(entry.path());
-  }
-  for (const auto& path : leftovers) fs::remove_all(path);
+  for (const auto& path : leftovers_in(directory, replaced_prefix, ownership)) put_back(path);
+  for (const auto& path : leftovers_in(directory, partial_prefix, ownership)) fs::remove_all(path);
 }
 
 void require_free_space(const fs::path& directory, std::uint64_t bytes, std::string_view what) {

@@ -38,8 +38,9 @@ std::string read_file(const fs::path& path);
 /// Flushes one file or directory to the disk (fsync).
 void sync_path(const fs::path& path);
 enum class Ownership { sole, shared };
-/// Removes the temporaries that killed writers left in `directory` itself. Its sole owner removes all of them; one that
-/// shares it with writers on other hosts removes only what this host's dead processes left.
+/// Removes the temporaries that killed writers left in `directory` itself, and puts back what one of them had moved
+/// away to replace it. Its sole owner removes all of them; one that shares it with writers on other hosts removes only
+/// what this host's dead processes left.
 void remove_leftovers(const fs::path& directory, Ownership ownership = Ownership::sole);
 /// Fails, naming both figures, if less than `bytes` is free on the file system of `directory`.
 void require_free_space(const fs::path& directory, std::uint64_t bytes, std::string_view what);

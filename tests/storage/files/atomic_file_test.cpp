@@ -76,6 +76,36 @@ TEST(AtomicFile, PublishesADirectoryOfManyFiles) {
   EXPECT_EQ(folder.names(), std::vector<std::string>{"many"});
 }
 
+TEST(AtomicFile, PublishesUnderTheLongestName) {
+  const Folder folder;
+  const std::string longest(255, 'a');
+  publish_file(folder / longest, "x");
+  EXPECT_EQ(folder.names(), std::vector<std::string>{longest});
+  expect_error([&] { Pending(folder / (longest + "a")); }, {longest + "a", "File name too long", "another name"});
+}
+
+TEST(AtomicFile, WhatAKilledProcessMovedAwayComesBack) {
+  const Folder folder;
+  const pid_t dead = ::fork();
+  if (dead == 0) std::_Exit(0);
+  ::waitpid(dead, nullptr, 0);
+  const auto moved_away = [&](int number, const std::string& name) {
+    const fs::path holder = folder / fmt::format(".replaced-{}-{}-{}-{}", host_name(), dead, number, name);
+    fs::create_directories(holder / name);
+    write_bytes(holder / name / "file", "old");
+  };
+  moved_away(0, "lost");
+  moved_away(1, "replaced");
+  fs::create_directory(folder / "replaced");
+  write_bytes(folder / "replaced/file", "new");
+  remove_leftovers(folder.path(), Ownership::shared);
+  auto names = folder.names();
+  std::ranges::sort(names);
+  EXPECT_EQ(names, (std::vector<std::string>{"lost", "replaced"}));
+  EXPECT_EQ(read_file(folder / "lost/file"), "old");
+  EXPECT_EQ(read_file(folder / "replaced/file"), "new");
+}
+
 TEST(AtomicFile, ErrorsNamePathAndReason) {
   const Folder folder;
   expect_error([&] { publish_file(folder / "no/file", "x"); }, {"no/file", "there is no directory"});
