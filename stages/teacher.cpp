@@ -120,7 +120,7 @@ void teacher(StageContext& context) {
   };
   task.validate_every = config.teacher.training.validate_every;
   task.best_of = "test_nats_per_value";
-  const TeacherSampling sampling{{}, denoising_std(config.teacher), config.teacher.training.precision};
+  const TeacherSampling sampling{{}, teacher_noise(config.teacher), config.teacher.training.precision};
   Previewer previewer(context, shape, config.teacher.preview);
   task.preview = [&] {
     return previewer.make([&](const InitialNoise& initial) {

@@ -61,12 +61,16 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
   const c10::Device device = pick_device(config.pipeline.device, *communicator);
   const DatasetShape shape = dataset_shape(RowTable(run.train_images(), dataset_format));
   TarFlow teacher = load_teacher(run.teacher_ema(), config.teacher, shape, device);
+  // Gaussian noise stays on the images: these are what the noise was made of.
+  const ImageNoise trained_on = teacher_noise(config.teacher);
+  const TeacherSampling sampling{.noise = trained_on.uniform ? trained_on : ImageNoise{}};
   std::vector<at::Tensor> made;
   for (std::int64_t first = 0; first < noise.size(0); first += reversed_at_once) {
     const std::int64_t count = std::min(reversed_at_once, noise.size(0) - first);
     const Condition condition{labels.narrow(0, first, count), {}};
     made.push_back(
-        shape.codec->decode(sample_teacher(teacher, noise.narrow(0, first, count), condition, {}).images()).cpu());
+        shape.codec->decode(sample_teacher(teacher, noise.narrow(0, first, count), condition, sampling).images())
+            .cpu());
   }
   return at::cat(made);
 }

@@ -1,5 +1,6 @@
 #include "method/data/noise.h"
 
+#include "method/data/images.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -33,6 +34,12 @@ at::Tensor noised_rows(const at::Tensor& images, const Codec& codec, const Image
     out[row].copy_(noised(images[row], codec, noise, seed, purpose, static_cast<std::uint64_t>(indices[i])));
   }
   return out;
+}
+
+at::Tensor without_uniform_noise(const at::Tensor& x) {
+  const at::Tensor values = x.to(at::kFloat);
+  const at::Tensor grey = values.add(1.0).mul_(128.0).floor_().clamp_(0.0, 255.0);
+  return at::where(values.isfinite(), grey.div(levels_a_unit).sub_(1.0), values);
 }
 
 at::Tensor normal_rows(const std::vector<std::int64_t>& shape, std::uint64_t seed, Purpose purpose,

@@ -24,6 +24,9 @@ at::Tensor noised(const at::Tensor& image, const Codec& codec, const ImageNoise&
 /// Does the same for a stack of images [N, C, H, W], with the noise of image i drawn from indices[i].
 at::Tensor noised_rows(const at::Tensor& images, const Codec& codec, const ImageNoise& noise, std::uint64_t seed,
                        Purpose purpose, const std::vector<std::int64_t>& indices);
+/// Takes uniform noise off images of 8 bits again: what models see, float32, of the grey values floor((x + 1) 128) in
+/// whose cells the values x lie; on their device. Values that are not finite stay as they are.
+at::Tensor without_uniform_noise(const at::Tensor& x);
 /// Standard normal [indices.size(), shape...], row i drawn from (seed, purpose, indices[i]).
 at::Tensor normal_rows(const std::vector<std::int64_t>& shape, std::uint64_t seed, Purpose purpose,
                        const std::vector<std::int64_t>& indices);

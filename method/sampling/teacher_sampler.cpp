@@ -15,7 +15,10 @@ TeacherSamples sample_teacher(TarFlow& teacher, const at::Tensor& z, const Condi
   TeacherSamples samples;
   samples.raw =
       teacher->reverse(patchify(z.to(device), teacher->options().patch), labels, sampling.reverse).to(at::kFloat);
-  if (sampling.denoising_std > 0) samples.denoised = denoise(teacher, samples.raw, labels, sampling.denoising_std);
+  if (sampling.noise.uniform)
+    samples.raw = without_uniform_noise(samples.raw);
+  else if (sampling.noise.standard_deviation > 0)
+    samples.denoised = denoise(teacher, samples.raw, labels, sampling.noise.standard_deviation);
   return samples;
 }
 

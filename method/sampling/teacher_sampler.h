@@ -2,6 +2,7 @@
 #pragma once
 
 #include "method/data/condition.h"
+#include "method/data/noise.h"
 #include "method/models/tarflow.h"
 
 #include <string>
@@ -9,14 +10,17 @@
 namespace couplet {
 
 struct TeacherSampling {
-  TarFlowSampling reverse;
-  double denoising_std = 0;           ///< η of the last, denoising step; 0: there is none
+  TarFlowSampling reverse = {};
+  /// That the teacher was trained on, which is taken off again; Gaussian of η = 0: there is none.
+  ImageNoise noise = {};
   std::string precision = "float32";  ///< of matrix products: "float32" or "bfloat16"
 };
 
 /// float32 [N, C, H, W] on [-1, 1], on the model's device.
 struct TeacherSamples {
-  at::Tensor raw;       ///< as the model gives them: images with noise of standard deviation η on them
+  /// As the model gives them: images with noise of standard deviation η on them. Of a teacher trained with uniform
+  /// noise: as models see the grey values in whose cells they lie.
+  at::Tensor raw;
   at::Tensor denoised;  ///< undefined where there is no denoising step
 
   /// What the teacher is taken to have made.

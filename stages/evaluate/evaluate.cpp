@@ -61,7 +61,7 @@ void score_teacher(Evaluation& evaluation, const ScoreRequest& request) {
   const bool is_pictured = request.key.sampling_seed == config.sampling_seeds[0];
   TarFlow teacher = load_teacher(context.run.teacher_ema(), context.config.teacher, evaluation.shape, context.device);
   const TeacherSampling sampling{{config.teacher_guidance, config.teacher_annealed, config.teacher_temperature},
-                                 denoising_std(context.config.teacher),
+                                 teacher_noise(context.config.teacher),
                                  config.precision};
   const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
   const std::vector<SampleScore> scores = evaluation.scorer().score(

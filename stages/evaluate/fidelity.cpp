@@ -148,7 +148,7 @@ void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& reques
   const c10::Device device = evaluation.context.device;
   const StudentFlow flow = evaluation.flow(field_of(request.key));
   TarFlow teacher = load_teacher(evaluation.context.run.teacher_ema(), config.teacher, evaluation.shape, device);
-  const TeacherSampling sampling{{}, denoising_std(config.teacher)};
+  const TeacherSampling sampling{{}, teacher_noise(config.teacher)};
   const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
   const std::int64_t rows = config.evaluate.pairing_rows;
   const at::Tensor mean = mean_over_rows(evaluation, request, rows, 1, [&](std::int64_t first, std::int64_t count) {

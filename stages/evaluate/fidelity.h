@@ -19,8 +19,8 @@ namespace couplet {
 void measure_paths(Evaluation& evaluation, const ScoreRequest& request);
 /// "pairing_distance_ratio", "pairing_nearest_rate", "psnr" and "ssim" on rows of one split of a table.
 void measure_pairing(Evaluation& evaluation, const ScoreRequest& request);
-/// "teacher_distance": mean ‖student(z) - teacher⁻¹(z)‖ on fresh z, images on [-1, 1], the teacher's sample denoised
-/// where it is trained on Gaussian noise.
+/// "teacher_distance": mean ‖student(z) - teacher⁻¹(z)‖ on fresh z, images on [-1, 1], the teacher's sample without
+/// the noise that it is trained on.
 void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& request);
 
 }  // namespace couplet

@@ -62,11 +62,11 @@ Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node
 
 Sampler::Maker Sampler::teacher_maker(const RunView& view, const StageNode& node) const {
   const TeacherConfig& config = view.config.teacher;
-  const double noise_std = denoising_std(config);
-  if (!request_.denoise && noise_std == 0)
+  if (!request_.denoise && denoising_std(config) == 0)
     refuse("the teacher of {} has no denoising step to leave out: it was trained without Gaussian noise",
            view.run.root().string());
-  const TeacherSampling sampling{request_.teacher, request_.denoise ? noise_std : 0, view.config.evaluate.precision};
+  const TeacherSampling sampling{request_.teacher, request_.denoise ? teacher_noise(config) : ImageNoise{},
+                                 view.config.evaluate.precision};
   TarFlow model = load_teacher(weights(view, node, config.training), config, shape_, device_);
   return [sampling, teacher = std::move(model)](const InitialNoise& initial) mutable {
     return Integrated{sample_teacher(teacher, initial.z, initial.condition, sampling).images()};

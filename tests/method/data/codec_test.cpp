@@ -90,6 +90,16 @@ TEST(Codec, UniformNoiseStaysInTheCellOfItsLevel) {
   const at::Tensor teachers = noised_rows(stored, *pixel_codec(), {true, 0}, 3, Purpose::teacher_noise, {9});
   const at::Tensor level = (teachers + 1) * 128;
   EXPECT_TRUE(level.floor().to(torch::kUInt8).equal(stored));
+  EXPECT_TRUE(without_uniform_noise(teachers).equal(seen));
+}
+
+TEST(Codec, UniformNoiseIsTakenOffWithinTheLevels) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  const at::Tensor x = torch::tensor({-1.5f, -1.0f, 0.999f, 1.0f, 7.0f});
+  EXPECT_TRUE(
+      pixel_codec()->decode(without_uniform_noise(x)).equal(torch::tensor({0, 0, 255, 255, 255}).to(torch::kUInt8)));
+  const at::Tensor odd = without_uniform_noise(torch::tensor({nan, infinity, -infinity}));
+  EXPECT_FALSE(odd.isfinite().any().item<bool>()) << "it is still seen that they are not finite";
 }
 
 TEST(Codec, ADataSetsPixelsHaveTheirOwnShape) {
