@@ -49,17 +49,27 @@ void require_prepare(const Nodes&, const RunView& view) {
   require_source(view.config.prepare);
 }
 
-void require_teacher_init(const Nodes&, const RunView& view) {
-  require_file("teacher.init", view.config.teacher.init);
+/// The data set: by its source, from which a run may be about to be made anew; by what was prepared of it where that is
+/// gone. Nothing where it cannot be read, which the prepare stage will say.
+std::optional<DatasetSize> known_dataset(const RunView& view) {
+  const auto size = [](auto find) -> std::optional<DatasetSize> {
+    try {
+      return find();
+    } catch (const Error&) {
+      return std::nullopt;
+    }
+  };
+  const auto source = size([&] { return source_size(view.config); });
+  return source ? source : size([&] { return dataset_size(view.config, view.run); });
 }
 
-/// The data set; nothing where it cannot be read, which the prepare stage will say.
-std::optional<DatasetSize> known_dataset(const RunView& view) {
-  try {
-    return dataset_size(view.config, view.run);
-  } catch (const Error&) {
-    return std::nullopt;
-  }
+void require_features(const Nodes&, const RunView& view) {
+  if (const auto dataset = known_dataset(view)) check(classifier_options(view.config.features, dataset->shape));
+}
+
+void require_teacher(const Nodes&, const RunView& view) {
+  require_file("teacher.init", view.config.teacher.init);
+  if (const auto dataset = known_dataset(view)) teacher_options(view.config.teacher, dataset->shape);
 }
 
 void require_student(const Nodes& nodes, const RunView& view) {
@@ -137,13 +147,14 @@ const std::vector<StageKind>& stage_kinds() {
        .what = "train the classifier whose features scores compare",
        .run = features,
        .progress = features_work,
-       .cost = features_cost},
+       .cost = features_cost,
+       .require = require_features},
       {.name = "teacher",
        .what = "train the teacher",
        .run = teacher,
        .progress = teacher_work,
        .cost = teacher_cost,
-       .require = require_teacher_init},
+       .require = require_teacher},
       {.name = "couple", .what = "fill a coupling table", .run = couple, .progress = table_work, .cost = couple_cost},
       {.name = "student",
        .what = "train a student",

@@ -5,6 +5,7 @@
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/tensor_bytes.h"
+#include "stages/data/class_gaps.h"
 #include "stages/data/run_source.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
@@ -37,13 +38,6 @@ struct SplitTask {
     return {dataset_format, 1, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
   }
 };
-
-/// The rows that are used of a split: the first `limit`; 0: all.
-std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const char* limit_key) {
-  const std::int64_t there = images.shape().images;
-  if (limit > there) refuse("{} = {}, but {} holds {} images", limit_key, limit, images.name(), there);
-  return limit > 0 ? limit : there;
-}
 
 /// Rank 0 reads the source's files for it, for all ranks.
 std::string content_hash(const SourceImages& images, Communicator& communicator) {
@@ -86,6 +80,13 @@ std::int32_t stored_label(const SplitTask& split, std::int64_t image) {
   return static_cast<std::int32_t>(label);
 }
 
+/// The rows of each label.
+std::vector<std::int64_t> label_counts(const SplitTask& split) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(std::max<std::int64_t>(split.classes, 1)));
+  for (std::int64_t row = 0; row < split.rows; ++row) ++counts[static_cast<std::size_t>(stored_label(split, row))];
+  return counts;
+}
+
 void write_shard(const SplitTask& split, const ShardHeader& header, const std::filesystem::path& path) {
   Pending pending(path);
   RowShardWriter writer(pending.path(), header, split.columns);
@@ -117,30 +118,29 @@ void publish_split(const SplitTask& split, std::int64_t block_rows, Communicator
   communicator.barrier();
   if (!communicator.is_root()) return;
   const WorkingAlone alone("hashing the data set");
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(std::max<std::int64_t>(split.classes, 1)));
-  for (std::int64_t row = 0; row < split.rows; ++row) ++counts[static_cast<std::size_t>(stored_label(split, row))];
-  publish_manifest(split.directory, split.plan, dataset_format, {{"class_counts", counts}});
+  publish_manifest(split.directory, split.plan, dataset_format, {{"class_counts", label_counts(split)}});
   say("{}: {} images of {}, {} classes, {} shards in {}", split.name, split.rows, split.images.shape().image_text(),
       split.classes, split.plan.shards(), split.directory.string());
 }
 
-void require_equal_shapes(const SourceImages& train, const SourceImages& test) {
-  const std::string trained = train.shape().image_text(), held_out = test.shape().image_text();
-  if (trained != held_out)
-    fail("training images are {} ({}) but test images {} ({})", trained, train.name(), held_out, test.name());
+void warn_of_class_gaps(const SplitTask& train, const SplitTask& test) {
+  if (const std::string gaps = class_gaps(label_counts(train), label_counts(test)); !gaps.empty())
+    warn_line(train.images.name() + ": " + gaps);
 }
 
 }  // namespace
 
 void publish_dataset(const ImageSource& source, const PrepareConfig& config, const RunDirectory& run,
                      Communicator& communicator) {
+  require_images(source, config);
   const std::int64_t train_rows = used_rows(*source.train, config.train_rows, "prepare.train-rows");
   const std::int64_t test_rows = used_rows(*source.test, config.test_rows, "prepare.test-rows");
-  require_equal_shapes(*source.train, *source.test);
-  for (const SplitTask& split :
-       {split_task(*source.train, "train", train_rows, source.classes, config, run.train_images(), communicator),
-        split_task(*source.test, "test", test_rows, source.classes, config, run.test_images(), communicator)})
-    publish_split(split, config.block_rows, communicator);
+  const SplitTask train =
+      split_task(*source.train, "train", train_rows, source.classes, config, run.train_images(), communicator);
+  const SplitTask test =
+      split_task(*source.test, "test", test_rows, source.classes, config, run.test_images(), communicator);
+  if (communicator.is_root()) warn_of_class_gaps(train, test);
+  for (const SplitTask* split : {&train, &test}) publish_split(*split, config.block_rows, communicator);
 }
 
 void prepare(StageContext& context) {

@@ -9,7 +9,7 @@ namespace couplet {
 /// Publishes RUN/prepare/train and RUN/prepare/test from the configured source: row tables of format "couplet-dataset"
 /// with columns image (uint8 [C, H, W]) and label (int32), the rows in the source's order. Ranks take shards in turn
 /// and read the rows of these alone; whole shards are kept on a rerun. Truncated or mismatched files are errors that
-/// name them.
+/// name them. Classes without training images are warned of.
 void prepare(StageContext& context);
 /// The same from a source that is open. Collective.
 void publish_dataset(const ImageSource& source, const PrepareConfig& config, const RunDirectory& run,

@@ -14,8 +14,10 @@ struct DatasetSize {
   DatasetShape shape;  ///< without class_counts
 };
 
-/// From the run's prepared tables, or else from the source files, of which only headers and labels are read. An error
-/// names the file that is missing or wrong.
+/// From the source files, of which only headers and labels are read. An error names the file that is missing or wrong;
+/// images that no run can use are refused.
+DatasetSize source_size(const Config& config);
+/// From the run's prepared tables, or else from the source files.
 DatasetSize dataset_size(const Config& config, const RunDirectory& run);
 
 }  // namespace couplet

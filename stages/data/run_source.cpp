@@ -3,6 +3,7 @@
 #include "storage/error.h"
 
 #include <filesystem>
+#include <string>
 
 namespace couplet {
 
@@ -19,9 +20,27 @@ std::vector<SourceFile> source_files(const PrepareConfig& config) {
   return kind.files == nullptr ? std::vector<SourceFile>{} : kind.files(source_options(config));
 }
 
+std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const char* limit_key) {
+  const std::int64_t there = images.shape().images;
+  if (limit > there) refuse("{} = {}, but {} holds {} images", limit_key, limit, images.name(), there);
+  return limit > 0 ? limit : there;
+}
+
+void require_images(const ImageSource& source, const PrepareConfig& config) {
+  const SourceImages &train = *source.train, &test = *source.test;
+  used_rows(train, config.train_rows, "prepare.train-rows");
+  used_rows(test, config.test_rows, "prepare.test-rows");
+  const std::string trained = train.shape().image_text(), held_out = test.shape().image_text();
+  if (trained != held_out)
+    refuse("training images are {} ({}) but test images {} ({})", trained, train.name(), held_out, test.name());
+  if (train.shape().height != train.shape().width)
+    refuse("{}: images of {} (channels, height, width); the models take square ones", train.name(), trained);
+}
+
 void require_source(const PrepareConfig& config) {
   for (const SourceFile& file : source_files(config))
     if (!std::filesystem::exists(file.path)) refuse("{}: there is no file {}", file.key, file.path.string());
+  require_images(open_source(config), config);
 }
 
 }  // namespace couplet

@@ -3,6 +3,7 @@
 
 #include "method/data/dataset.h"
 #include "pipeline/loader/table_rows.h"
+#include "stages/data/run_source.h"
 #include "storage/tables/filenames.h"
 #include "tests/method/data/idx_files.h"
 #include "tests/pipeline/ranks.h"
@@ -159,6 +160,53 @@ TEST_F(PrepareTest, IdxFilesBecomeTheSameRowsPackedOrNot) {
   EXPECT_EQ(dataset_shape(train).classes, 10);
 }
 
+TEST_F(PrepareTest, ClassesWithoutTrainingImagesAreWarnedOfOnce) {
+  const auto warnings = [&](ImageSource source, std::int64_t classes) {
+    source.classes = classes;
+    ::testing::internal::CaptureStderr();
+    publish_dataset(source, small_shards(), run_, ranks());
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(warnings(made_source(95, 40, 3), 3), "");
+  ranks().barrier();
+  const std::string told = warnings(ImageSource{0, std::make_unique<MadeImages>("made, train", 95, 3),
+                                                std::make_unique<MadeImages>("made, test", 40, 5)},
+                                    6);
+  if (!ranks().is_root()) {
+    EXPECT_EQ(told, "");
+    return;
+  }
+  EXPECT_NE(told.find("warning: made, train: of 6 classes, no training image that is used has the label 3-5"),
+            std::string::npos)
+      << told;
+  EXPECT_NE(told.find("test images have 3-4."), std::string::npos) << told;
+  EXPECT_EQ(told.find("warning:"), told.rfind("warning:")) << told;
+}
+
+TEST_F(PrepareTest, ImagesThatNoModelTakesAreRefused) {
+  if (ranks().size() > 1) return;  // the same files are looked at by all
+  write_text(folder_ / "a", idx_pixels(40, 5, 6));
+  write_text(folder_ / "b", idx_pixels(20, 5, 6));
+  PrepareConfig config = small_shards();
+  config.format = "idx";
+  config.source = folder_.path();
+  config.train_images = "a";
+  config.test_images = "b";
+  const std::vector<std::string> parts{(folder_ / "a").string(), "1 x 5 x 6", "square"};
+  expect_error([&] { require_source(config); }, parts);
+  expect_error([&] { publish_dataset(open_source(config), config, run_, ranks()); }, parts);
+  write_text(folder_ / "a", idx_pixels(40, 6, 6));
+  expect_error([&] { require_source(config); }, {"1 x 6 x 6", "1 x 5 x 6"});
+  write_text(folder_ / "b", idx_pixels(20, 6, 6));
+  EXPECT_NO_THROW(require_source(config));
+  config.test_rows = 21;
+  expect_error([&] { require_source(config); }, {"prepare.test-rows = 21", "holds 20 images"});
+  write_text(folder_ / "b", idx_pixels(0, 6, 6));
+  expect_error([&] { require_source(config); }, {(folder_ / "b").string(), "holds no images"});
+  fs::remove(folder_ / "b");
+  expect_error([&] { require_source(config); }, {"prepare.test-images: there is no file"});
+}
+
 TEST_F(PrepareTest, WhatDoesNotFitIsAnErrorThatNamesIt) {
   const auto publish = [&](const ImageSource& source, const PrepareConfig& config) {
     publish_dataset(source, config, run_, ranks());
@@ -178,9 +226,10 @@ TEST_F(PrepareTest, WhatDoesNotFitIsAnErrorThatNamesIt) {
   const ImageSource unequal = find_source("idx").open({folder_.path(), "a", "", "b", ""});
   expect_error([&] { publish(unequal, small_shards()); },
                {"1 x 6 x 6", (folder_ / "a").string(), "1 x 5 x 6", (folder_ / "b").string()});
-  write_packed(folder_ / "a", idx_pixels(40, 5, 6).substr(0, 1000));
+  write_packed(folder_ / "a", idx_pixels(40, 6, 6).substr(0, 1000));
+  write_text(folder_ / "b", idx_pixels(20, 6, 6));
   const ImageSource truncated = find_source("idx").open({folder_.path(), "a", "", "b", ""});
-  expect_error([&] { publish(truncated, small_shards()); }, {(folder_ / "a").string(), "truncated", "expected 1200"});
+  expect_error([&] { publish(truncated, small_shards()); }, {(folder_ / "a").string(), "truncated", "expected 1440"});
   EXPECT_FALSE(fs::exists(run_.train_images() / manifest_name));
 }
 
