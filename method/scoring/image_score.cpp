@@ -8,6 +8,7 @@
 #include "method/scoring/sample_labels.h"
 #include "storage/error.h"
 #include "storage/formats/npz.h"
+#include "storage/text.h"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -220,7 +221,7 @@ Json score_nearest(Scoring& scoring) {
 }
 
 Json described(const std::filesystem::path& path, const ImageSet* images) {
-  Json json{{"path", path.string()}};
+  Json json{{"path", utf8_text(path.string())}};
   if (images == nullptr) return json;
   const ImageSetShape& shape = images->shape();
   json["images"] = shape.images;
@@ -262,9 +263,10 @@ nlohmann::ordered_json score_images(const ImageScoreRequest& request, FeatureNet
   if (request.nearest > 0) nearest = score_nearest(scoring);
   Json json{{"samples", described(request.samples, scoring.samples.get())}, {"reference", described(scoring)}};
   if (network != nullptr)
-    json["network"] = {{"name", network->name()}, {"hash", network->hash()}, {"resize", network->resize()}};
+    json["network"] = {{"name", utf8_text(network->name())}, {"hash", network->hash()}, {"resize", network->resize()}};
   json["scores"] = listed(scoring.scores);
-  json["warnings"] = scoring.warnings;
+  json["warnings"] = Json::array();
+  for (const std::string& warning : scoring.warnings) json["warnings"].push_back(utf8_text(warning));
   if (!nearest.is_null()) json["nearest"] = nearest;
   json["program"] = fmt::format("couplet {}", COUPLET_VERSION);
   return json;

@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import os
 import re
 import shutil
 import struct
@@ -262,6 +263,10 @@ def check_pairs(score, files, images):
     near(scores["nearest_distance"], distances.min(1).mean(), 1e-9, "distance to the nearest image")
     order = np.argsort(distances, axis=1)[:, :2]
     check([row["images"] for row in found["nearest"]] == order.tolist(), "not the nearest images")
+    named = files["npz"].parent / os.fsdecode(b"gr\xfc.npz")
+    shutil.copy(files["npz"], named)
+    found = json.loads(score.program.works("score", "--samples", named, "--reference", files["first"], "--paired", "--json"))
+    check(found["samples"]["path"].endswith("gr\\xFC.npz"), f"a path that is no UTF-8: {found['samples']}")
 
 
 def check_refusals(score, files, work, images):
