@@ -7,6 +7,7 @@
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
 #include "storage/tables/table_arrays.h"
+#include "storage/text.h"
 
 #include <fmt/ranges.h>
 
@@ -25,13 +26,13 @@ constexpr NumberType float64{'f', 8};
 nlohmann::json describe_source(const std::filesystem::path& path) {
   nlohmann::json provenance{{"kind", "imported"}, {"flips", false}, {"replicates", 1}};
   if (!std::filesystem::is_directory(path)) {
-    provenance["source"] = path.filename().string();
+    provenance["source"] = utf8_text(path.filename().string());
     provenance["source_hash"] = hash_file(path);
     return provenance;
   }
   const RowTable table(path, coupling_format);
   if (table.provenance().value("kind", "") == "imported") return table.provenance();
-  provenance["source"] = std::filesystem::absolute(path).lexically_normal().filename().string();
+  provenance["source"] = utf8_text(std::filesystem::absolute(path).lexically_normal().filename().string());
   provenance["source_hash"] = table.content_hash();
   return provenance;
 }

@@ -3,7 +3,9 @@
 
 import argparse
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,6 +81,14 @@ def check_imports(program, work):
     program.works("import", work / "table-a.npz", "--output", work / "again", *layout)
     for shard in sorted((work / "table-a.npz").iterdir()):
         check(shard.read_bytes() == (work / "again" / shard.name).read_bytes(), f"{shard.name} differs")
+    # A name that is no UTF-8 stands in the provenance as text.
+    named = work / os.fsdecode(b"gr\xfc.npz")
+    shutil.copy(work / "a.npz", named)
+    words = ["import", named, "--output", work / "table-named", *layout]
+    done = subprocess.run([program.couplet, *map(str, words)], capture_output=True, timeout=600)
+    check(done.returncode == 0, f"a name that is no UTF-8: {done.stderr}")
+    source = json.loads((work / "table-named" / "manifest.json").read_text())["provenance"]["source"]
+    check(source == "gr\\xFC.npz", f"source {source}")
     # What is exported comes back.
     program.works("inspect", work / "again", "--export", work / "g.npz")
     program.works("import", work / "g.npz", "--output", work / "table-g", *layout)
