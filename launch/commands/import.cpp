@@ -10,17 +10,19 @@ namespace couplet {
 namespace {
 
 CommandSyntax import_syntax() {
-  return {.name = "import",
-          .arguments = "SOURCE",
-          .summary = "make a coupling table of noise and images that were paired elsewhere",
-          .flags = {{"output", "DIR", "directory of the new table; it must not exist"},
-                    {"shard-rows", "N", "rows a shard, a multiple of --block-rows (8192)"},
-                    {"block-rows", "N", "rows that one checksum covers, the unit of reading (256)"}},
-          .takes_keys = false,
-          .notes =
-              "SOURCE is an .npz or HDF5 file with the arrays noise [N, C, S, S] (float16, float32; float64 is stored\n"
-              "as float32), image [N, C, S, S] (uint8) and label [N] (integers; without it every label is 0), or the\n"
-              "directory of a coupling table. NaN, infinite values and negative labels are refused.\n"};
+  return {
+      .name = "import",
+      .arguments = "SOURCE",
+      .summary = "make a coupling table of noise and images that were paired elsewhere",
+      .flags = {{"output", "DIR", "directory of the new table; it must not exist"},
+                {"shard-rows", "N", "rows a shard, a multiple of --block-rows (8192)"},
+                {"block-rows", "N", "rows that one checksum covers, the unit of reading (256)"}},
+      .takes_keys = false,
+      .notes =
+          "SOURCE is an .npz or HDF5 file with the arrays noise [N, C, S, S] (float16, float32; float64 is stored\n"
+          "as float32), image [N, C, S, S] (uint8) and label [N] (integers; without it every label is 0), or the\n"
+          "directory of a coupling table. NaN, infinite values and negative labels are refused, and so is an array\n"
+          "that is not whole: HDF5 chunks that were never written, sources of a virtual data set that are missing.\n"};
 }
 
 ImportLayout parse_layout(const CommandLine& line) {

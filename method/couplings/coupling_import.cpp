@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <numeric>
 
 namespace couplet {
@@ -61,17 +62,28 @@ std::vector<std::byte> next_bytes(ForeignArray& array, std::int64_t count) {
 ImportSource::ImportSource(const std::filesystem::path& path)
     : path_(path),
       file_(std::filesystem::is_directory(path) ? open_table_arrays(path, coupling_format) : open_foreign_file(path)) {
-  const std::vector<std::string> names = file_->names();
-  const auto has = [&](const char* name) { return std::ranges::find(names, name) != names.end(); };
-  for (const char* name : {"noise", "image"})
-    if (!has(name))
-      refuse("{}: has no array '{}'; expected noise, image and perhaps label, found {}", path.string(), name,
-             names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")));
-  noise_ = file_->open("noise");
-  image_ = file_->open("image");
-  if (has("label")) label_ = file_->open("label");
+  noise_ = open("noise");
+  image_ = open("image");
+  label_ = open_if_there("label");
   check_arrays();
   provenance_ = describe_source(path);
+}
+
+std::unique_ptr<ForeignArray> ImportSource::open_if_there(const std::string& name) {
+  const std::vector<std::string> names = file_->names();
+  if (std::ranges::find(names, name) != names.end()) return file_->open(name);
+  const std::map<std::string, std::string> others = file_->others();
+  if (const auto found = others.find(name); found != others.end())
+    refuse("{}: '{}' is {}; expected an array", path_.string(), name, found->second);
+  return nullptr;
+}
+
+std::unique_ptr<ForeignArray> ImportSource::open(const std::string& name) {
+  auto array = open_if_there(name);
+  if (!array)
+    refuse("{}: has no array '{}' at its top level; expected noise, image and perhaps label, found {}", path_.string(),
+           name, contents_text(*file_));
+  return array;
 }
 
 std::string ImportSource::what(const std::string& array) const {

@@ -46,6 +46,10 @@ public:
   ImportedRows next(std::int64_t count, std::int64_t classes);
 
 private:
+  /// An array that must be there, and one that may be missing: then there is none. What has its name and is no array is
+  /// refused.
+  std::unique_ptr<ForeignArray> open(const std::string& name);
+  std::unique_ptr<ForeignArray> open_if_there(const std::string& name);
   void check_arrays();
   std::vector<std::byte> next_noise(std::int64_t count);
   std::vector<std::int32_t> next_labels(std::int64_t count, std::int64_t classes);

@@ -61,7 +61,7 @@ std::string nonfinite_text(ForeignArray& array) {
   const NumberType type = array.type();
   if (type.kind != 'f' || array.row_bytes() == 0) return "";
   const at::ScalarType scalar = type.bytes == 2 ? at::kHalf : type.bytes == 4 ? at::kFloat : at::kDouble;
-  const std::int64_t all = array.shape()[0], values = static_cast<std::int64_t>(array.row_bytes() / type.bytes);
+  const std::int64_t all = array.rows(), values = static_cast<std::int64_t>(array.row_bytes() / type.bytes);
   std::int64_t bad = 0;
   for (std::int64_t first = 0; first < all; first += skipped_at_once) {
     at::Tensor rows = at::empty({std::min(skipped_at_once, all - first), values}, scalar);

@@ -6,8 +6,9 @@
 
 #include <fmt/ranges.h>
 
-#include <array>
+#include <algorithm>
 #include <string_view>
+#include <utility>
 
 namespace couplet {
 
@@ -24,6 +25,14 @@ std::string NumberType::name() const {
   }
 }
 
+ForeignArray::ForeignArray(std::string what, NumberType type, const std::vector<std::uint64_t>& shape)
+    : what_(std::move(what)), type_(type), shape_(shape.begin(), shape.end()) {
+  std::int64_t bytes = static_cast<std::int64_t>(type.bytes);
+  for (const std::uint64_t extent : shape)
+    if (__builtin_mul_overflow(bytes, std::max<std::uint64_t>(extent, 1), &bytes))
+      refuse("{} is {} [{}]: impossibly large", what_, type.name(), fmt::join(shape, ", "));
+}
+
 std::string ForeignArray::description() const {
   return fmt::format("{} [{}]", type_.name(), fmt::join(shape_, ", "));
 }
@@ -34,14 +43,50 @@ std::size_t ForeignArray::row_bytes() const {
   return bytes;
 }
 
+void ForeignArray::read_next(std::int64_t count, std::span<std::byte> out) {
+  if (count < 0 || count > rows() - next_ || out.size() != static_cast<std::size_t>(count) * row_bytes())
+    fail("{} is {}: cannot read {} rows from row {} into {} bytes", what_, description(), count, next_, out.size());
+  if (!out.empty()) read_rows(next_, count, out);
+  next_ += count;
+}
+
+std::string contents_text(const ForeignFile& file) {
+  constexpr std::size_t most = 20;
+  std::vector<std::string> all = file.names();
+  for (const auto& [name, what] : file.others()) all.push_back(fmt::format("'{}', which is {}", name, what));
+  if (all.empty()) return "nothing";
+  const std::size_t more = all.size() - std::min(most, all.size());
+  all.resize(all.size() - more);
+  return fmt::format("{}{}", fmt::join(all, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
+}
+
+namespace {
+
+constexpr std::string_view hdf5_signature{"\x89HDF\r\n\x1a\n", 8};
+
+bool stands_at(const FileHandle& file, std::uint64_t offset, std::string_view signature) {
+  std::string found(signature.size(), '\0');
+  found.resize(file.read_some(std::as_writable_bytes(std::span(found)), offset));
+  return found == signature;
+}
+
+/// An HDF5 file may begin with a block of its maker's (MATLAB's files do), of 512 bytes or a power of two of that.
+bool is_hdf5(const FileHandle& file) {
+  if (stands_at(file, 0, hdf5_signature)) return true;
+  const std::uint64_t size = file.size();
+  for (std::uint64_t offset = 512; offset < size; offset *= 2)
+    if (stands_at(file, offset, hdf5_signature)) return true;
+  return false;
+}
+
+}  // namespace
+
 std::unique_ptr<ForeignFile> open_foreign_file(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) refuse("{} does not exist", path.string());
   if (std::filesystem::is_directory(path)) refuse("{} is a directory; expected an .npz or HDF5 file", path.string());
-  std::array<char, 8> start{};
-  FileHandle::open_to_read(path).read_some(std::as_writable_bytes(std::span(start)), 0);
-  const std::string_view text(start.data(), start.size());
-  if (text.starts_with("PK")) return open_npz(path);
-  if (text == std::string_view("\x89HDF\r\n\x1a\n", 8)) return open_hdf5(path);
+  const FileHandle file = FileHandle::open_to_read(path);
+  if (stands_at(file, 0, "PK")) return open_npz(path);
+  if (is_hdf5(file)) return open_hdf5(path);
   refuse("{} is neither an .npz nor an HDF5 file", path.string());
 }
 

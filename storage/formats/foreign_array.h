@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -21,7 +22,7 @@ struct NumberType {
   bool operator==(const NumberType&) const = default;
 };
 
-/// An array in C order, whose first axis is the rows.
+/// An array in C order, whose first axis is the rows. An array without axes, a scalar, is one row.
 class ForeignArray {
 public:
   virtual ~ForeignArray() = default;
@@ -29,20 +30,29 @@ public:
   ForeignArray& operator=(const ForeignArray&) = delete;
 
   const NumberType& type() const { return type_; }
+  /// The extents, whose product in bytes is below 2^63, also where one of them is 0.
   const std::vector<std::int64_t>& shape() const { return shape_; }
+  std::int64_t rows() const { return shape_.empty() ? 1 : shape_.front(); }
   /// "float32 [100, 1, 28, 28]"
   std::string description() const;
   std::size_t row_bytes() const;
   /// Reads the next `count` rows, little-endian, into `out`, which has exactly their size. With the last row, a
-  /// checksum that the file has for the array is compared.
-  virtual void read_next(std::int64_t count, std::span<std::byte> out) = 0;
+  /// checksum that the file has for the array is compared. More rows than are left are an error.
+  void read_next(std::int64_t count, std::span<std::byte> out);
 
 protected:
-  ForeignArray(NumberType type, std::vector<std::int64_t> shape) : type_(type), shape_(std::move(shape)) {}
+  /// `what` names file and array in messages. Extents too large for a file are an error.
+  ForeignArray(std::string what, NumberType type, const std::vector<std::uint64_t>& shape);
+  const std::string& what() const { return what_; }
 
 private:
+  /// Reads rows [first, first + count), at least one and of at least one byte, which follow those read before.
+  virtual void read_rows(std::int64_t first, std::int64_t count, std::span<std::byte> out) = 0;
+
+  std::string what_;
   NumberType type_;
   std::vector<std::int64_t> shape_;
+  std::int64_t next_ = 0;
 };
 
 class ForeignFile {
@@ -54,14 +64,21 @@ public:
 
   /// The names of the arrays at its top level.
   virtual std::vector<std::string> names() const = 0;
+  /// What else stands at its top level: by name, what it is ("a group", "a link to '/x', where there is nothing").
+  virtual std::map<std::string, std::string> others() const { return {}; }
   /// Returns the array of that name, one of `names()`, which lives no longer than the file. A type or layout that
-  /// cannot be read is an error that names file, array and what was found.
+  /// cannot be read, and values that are not there, are refused, naming file, array and what was found.
   virtual std::unique_ptr<ForeignArray> open(const std::string& name) = 0;
 };
 
-/// Opens an .npz or HDF5 file, which its first bytes distinguish; other files are refused.
+/// What a file holds, for messages: "noise, image, 'label', which is a group", at most 20 names; "nothing" if it is
+/// empty.
+std::string contents_text(const ForeignFile& file);
+
+/// Opens an .npz or HDF5 file, which their signatures distinguish; other files are refused.
 std::unique_ptr<ForeignFile> open_foreign_file(const std::filesystem::path& path);
 /// Opens the data sets in the root group of an HDF5 file, of any layout and with any filters that the HDF5 library has.
+/// Links are followed. A data set some of whose values are not there is refused (storage/formats/hdf5_storage.h).
 std::unique_ptr<ForeignFile> open_hdf5(const std::filesystem::path& path);
 
 }  // namespace couplet

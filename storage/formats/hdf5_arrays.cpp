@@ -1,8 +1,11 @@
 #include "storage/formats/foreign_array.h"
 #include "storage/formats/hdf5_access.h"
+#include "storage/formats/hdf5_storage.h"
 
-#include <algorithm>
+#include <map>
 #include <optional>
+#include <string_view>
+#include <utility>
 
 namespace couplet {
 namespace {
@@ -30,58 +33,123 @@ std::optional<H5::DataType> memory_type(NumberType type) {
   }
 }
 
-/// The type of a data set's numbers, in either byte order.
-NumberType number_type(const std::string& what, const H5::DataSet& set) {
-  const H5T_class_t kind = set.getTypeClass();
-  NumberType type{'f', set.getDataType().getSize()};
-  if (kind == H5T_INTEGER) type.kind = set.getIntType().getSign() == H5T_SGN_NONE ? 'u' : 'i';
-  const auto memory = kind == H5T_INTEGER || kind == H5T_FLOAT ? memory_type(type) : std::nullopt;
-  // A float of two bytes may also be bfloat16, whose numbers are others.
-  const bool is_half = type.kind != 'f' || type.bytes != 2 || set.getFloatType().getEbias() == 15;
-  if (!memory || !is_half)
-    fail("{}: has elements that are no plain integers or IEEE floats (HDF5 class {}, {} bytes)", what,
-         static_cast<int>(kind), type.bytes);
-  return type;
+/// What elements of a class that holds no plain numbers are called.
+std::string_view class_name(H5T_class_t kind) {
+  switch (kind) {
+    case H5T_STRING:
+      return "texts";
+    case H5T_BITFIELD:
+      return "bit fields";
+    case H5T_OPAQUE:
+      return "opaque elements";
+    case H5T_COMPOUND:
+      return "records";
+    case H5T_REFERENCE:
+      return "references";
+    case H5T_ENUM:
+      return "names of an enumeration (truth values, for h5py)";
+    case H5T_VLEN:
+      return "lists";
+    case H5T_ARRAY:
+      return "arrays";
+    default:
+      return "numbers";
+  }
 }
 
-std::vector<std::int64_t> shape_of(const H5::DataSet& set) {
+/// The type of a data set's numbers, in either byte order; nothing if they are no plain numbers.
+std::optional<NumberType> number_type(const H5::DataSet& set) {
+  NumberType type{'f', set.getDataType().getSize()};
+  switch (set.getTypeClass()) {
+    case H5T_INTEGER:
+      type.kind = set.getIntType().getSign() == H5T_SGN_NONE ? 'u' : 'i';
+      break;
+    case H5T_FLOAT:
+      // A float of two bytes may also be bfloat16, whose numbers are others.
+      if (type.bytes == 2 && set.getFloatType().getEbias() != 15) return std::nullopt;
+      break;
+    default:
+      return std::nullopt;
+  }
+  return memory_type(type) ? std::optional(type) : std::nullopt;
+}
+
+NumberType require_numbers(const std::string& what, const H5::DataSet& set) {
+  if (const auto type = number_type(set)) return *type;
+  refuse("{}: holds {} of {} bytes, which are no plain integers or IEEE floats of 2, 4 or 8 bytes", what,
+         class_name(set.getTypeClass()), set.getDataType().getSize());
+}
+
+std::vector<std::uint64_t> shape_of(const std::string& what, const H5::DataSet& set) {
   const H5::DataSpace space = set.getSpace();
-  std::vector<hsize_t> extents(static_cast<std::size_t>(std::max(space.getSimpleExtentNdims(), 0)));
+  if (space.getSimpleExtentType() == H5S_NULL) refuse("{}: is empty: it has neither values nor a shape", what);
+  std::vector<hsize_t> extents(static_cast<std::size_t>(space.getSimpleExtentNdims()));
   if (!extents.empty()) space.getSimpleExtentDims(extents.data());
   return {extents.begin(), extents.end()};
 }
 
 class Hdf5Array : public ForeignArray {
 public:
-  Hdf5Array(std::filesystem::path path, const std::string& name, const H5::DataSet& set)
-      : ForeignArray(number_type(fmt::format("{}: data set '{}'", path.string(), name), set), shape_of(set)),
+  /// Called under the lock, which its destructor takes: whoever makes one may not throw afterwards.
+  Hdf5Array(std::filesystem::path path, const std::string& what, std::string name, NumberType type,
+            const H5::DataSet& set)
+      : ForeignArray(what, type, shape_of(what, set)),
         path_(std::move(path)),
-        name_(name),
+        name_(std::move(name)),
         set_(std::make_unique<H5::DataSet>(set)) {}
   ~Hdf5Array() override {
     const Hdf5Lock lock;
     set_.reset();
   }
 
-  void read_next(std::int64_t count, std::span<std::byte> out) override {
+private:
+  void read_rows(std::int64_t first, std::int64_t count, std::span<std::byte> out) override {
     with_hdf5(path_, fmt::format("read data set '{}'", name_), [&] {
-      std::vector<hsize_t> start(shape().size(), 0), extents(shape().begin(), shape().end());
-      start[0] = static_cast<hsize_t>(next_);
-      extents[0] = static_cast<hsize_t>(count);
       const H5::DataSpace file = set_->getSpace();
+      std::vector<hsize_t> start(shape().size(), 0), extents(shape().begin(), shape().end());
+      if (extents.empty()) return set_->read(out.data(), *memory_type(type()));
+      start[0] = static_cast<hsize_t>(first);
+      extents[0] = static_cast<hsize_t>(count);
       file.selectHyperslab(H5S_SELECT_SET, extents.data(), start.data());
       set_->read(out.data(), *memory_type(type()), H5::DataSpace(static_cast<int>(extents.size()), extents.data()),
                  file);
     });
-    next_ += count;
   }
 
-private:
   std::filesystem::path path_;
   std::string name_;
   std::unique_ptr<H5::DataSet> set_;
-  std::int64_t next_ = 0;
 };
+
+/// What a link that leads nowhere says.
+std::string dangling_text(const H5::Group& root, const std::string& name, const H5L_info_t& link) {
+  std::vector<char> value(link.type == H5L_TYPE_HARD ? 0 : link.u.val_size + 1, '\0');
+  if (link.type == H5L_TYPE_HARD) return "an object that cannot be opened";
+  checked(H5Lget_val(root.getId(), name.c_str(), value.data(), value.size(), H5P_DEFAULT), "H5Lget_val");
+  if (link.type == H5L_TYPE_SOFT) return fmt::format("a link to '{}', where there is nothing", value.data());
+  const char *file = nullptr, *object = nullptr;
+  if (link.type != H5L_TYPE_EXTERNAL || H5Lunpack_elink_val(value.data(), link.u.val_size, nullptr, &file, &object) < 0)
+    return "a link of a kind that cannot be followed";
+  return fmt::format("a link to '{}' in the file '{}', which cannot be followed", object, file);
+}
+
+/// Says what a link of the root leads to, where that is no data set; "" for a data set.
+std::string other_kind(const H5::Group& root, const std::string& name) {
+  H5L_info_t link;
+  checked(H5Lget_info(root.getId(), name.c_str(), &link, H5P_DEFAULT), "H5Lget_info");
+  try {
+    switch (root.childObjType(name)) {
+      case H5O_TYPE_DATASET:
+        return "";
+      case H5O_TYPE_GROUP:
+        return "a group";
+      default:
+        return "a named type";
+    }
+  } catch (const H5::Exception&) {
+    return dangling_text(root, name, link);
+  }
+}
 
 /// Every call of the library, closing included, is made under its lock.
 class Hdf5File : public ForeignFile {
@@ -98,20 +166,40 @@ public:
   }
 
   std::vector<std::string> names() const override {
-    return with_hdf5(path_, "list its data sets", [&] {
-      std::vector<std::string> names;
-      for (hsize_t i = 0; i < file_->getNumObjs(); ++i)
-        if (file_->getObjTypeByIdx(i) == H5G_DATASET) names.push_back(file_->getObjnameByIdx(i));
-      return names;
-    });
+    std::vector<std::string> names;
+    for (const auto& [name, other] : links())
+      if (other.empty()) names.push_back(name);
+    return names;
+  }
+  std::map<std::string, std::string> others() const override {
+    std::map<std::string, std::string> others = links();
+    std::erase_if(others, [](const auto& link) { return link.second.empty(); });
+    return others;
   }
   std::unique_ptr<ForeignArray> open(const std::string& name) override {
+    const std::string what = fmt::format("{}: data set '{}'", path_.string(), name);
     return with_hdf5(path_, fmt::format("open data set '{}'", name), [&]() -> std::unique_ptr<ForeignArray> {
-      return std::make_unique<Hdf5Array>(path_, name, file_->openDataSet(name));
+      const H5::DataSet set = file_->openDataSet(name);
+      const NumberType type = require_numbers(what, set);
+      require_stored(path_, what, set);
+      return std::make_unique<Hdf5Array>(path_, what, name, type, set);
     });
   }
 
 private:
+  /// The links of the root group; with each that leads to no data set, what it leads to.
+  std::map<std::string, std::string> links() const {
+    return with_hdf5(path_, "list its data sets", [&] {
+      std::map<std::string, std::string> links;
+      const H5::Group root = file_->openGroup("/");
+      for (hsize_t i = 0; i < root.getNumObjs(); ++i) {
+        const std::string name = link_name(root, H5_INDEX_NAME, i);
+        links[name] = other_kind(root, name);
+      }
+      return links;
+    });
+  }
+
   std::filesystem::path path_;
   std::unique_ptr<H5::H5File> file_;
 };

@@ -2,6 +2,8 @@
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/formats/npy_header.h"
+#include "storage/json_text.h"
 
 #include <fmt/ranges.h>
 #include <zip.h>
@@ -9,10 +11,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <charconv>
 #include <cstring>
 #include <exception>
-#include <regex>
+#include <map>
+#include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -37,15 +40,14 @@ std::string zip_error_text(int code) {
 /// The bytes of one entry of the archive, in order.
 class EntryReader {
 public:
-  EntryReader(const std::filesystem::path& path, zip_t* archive, const std::string& name)
-      : what_(fmt::format("{}: array '{}'", path.string(), name)) {
-    const std::string entry = name + std::string(suffix);
+  /// Entry `number` of the archive; `what` names it in messages.
+  EntryReader(std::string what, zip_t* archive, zip_uint64_t number) : what_(std::move(what)) {
     zip_stat_t stat;
     zip_stat_init(&stat);
-    if (zip_stat(archive, entry.c_str(), 0, &stat) != 0 || !(stat.valid & ZIP_STAT_SIZE))
+    if (zip_stat_index(archive, number, 0, &stat) != 0 || !(stat.valid & ZIP_STAT_SIZE))
       fail("{}: cannot be found: {}", what_, zip_strerror(archive));
     left_ = stat.size;
-    file_ = zip_fopen(archive, entry.c_str(), 0);
+    file_ = zip_fopen_index(archive, number, 0);
     if (!file_) fail("{}: cannot be read: {}", what_, zip_strerror(archive));
   }
   ~EntryReader() {
@@ -76,12 +78,6 @@ private:
   zip_file_t* file_ = nullptr;
 };
 
-/// What an .npy header says.
-struct NpyHeader {
-  NumberType type;
-  std::vector<std::int64_t> shape;
-};
-
 /// The dictionary behind magic, version (1 to 3) and length.
 std::string read_header_text(EntryReader& entry) {
   std::array<unsigned char, 8> start{};
@@ -100,84 +96,99 @@ std::string read_header_text(EntryReader& entry) {
   return text;
 }
 
-NumberType parse_descriptor(const EntryReader& entry, const std::string& descriptor) {
-  static const std::regex form("([<|=])([fiub])([1248])");
-  std::smatch match;
-  const bool matched = std::regex_match(descriptor, match, form);
-  const NumberType type{matched ? *match[2].first : ' ', matched ? static_cast<std::size_t>(*match[3].first - '0') : 0};
-  if (!matched || (type.kind == 'f' && type.bytes == 1) || (type.kind == 'b' && type.bytes != 1))
-    fail("{}: has elements of type '{}'; expected little-endian floats, integers or truth values", entry.what(),
-         descriptor);
+NumberType parse_descriptor(const std::string& what, const std::string& descriptor) {
+  const auto is_one_of = [&](std::size_t at, std::string_view letters) {
+    return letters.find(descriptor[at]) != std::string_view::npos;
+  };
+  const bool formed = descriptor.size() == 3 && is_one_of(0, "<|=") && is_one_of(1, "fiub") && is_one_of(2, "1248");
+  const NumberType type{formed ? descriptor[1] : ' ', formed ? static_cast<std::size_t>(descriptor[2] - '0') : 0};
+  if (!formed || (type.kind == 'f' && type.bytes == 1) || (type.kind == 'b' && type.bytes != 1))
+    refuse("{}: has elements of type {}; expected little-endian floats, integers or truth values", what,
+           json_excerpt(descriptor));
   return type;
 }
 
-NpyHeader parse_header(EntryReader& entry) {
+NpyHeader read_header(EntryReader& entry) {
   const std::string text = read_header_text(entry);
-  static const std::regex descriptor("'descr':\\s*'([^']*)'"), order("'fortran_order':\\s*(True|False)"),
-      shape("'shape':\\s*\\(([0-9, ]*)\\)");
-  std::smatch type_match, order_match, shape_match;
-  if (!std::regex_search(text, type_match, descriptor) || !std::regex_search(text, order_match, order) ||
-      !std::regex_search(text, shape_match, shape))
-    fail("{}: has the header {}; expected descr, fortran_order and shape of plain numbers", entry.what(),
-         text.substr(0, text.find_last_not_of(" \n") + 1));
-  if (order_match[1] == "True") fail("{}: is in Fortran order; save it as numpy.ascontiguousarray(...)", entry.what());
-  NpyHeader header{parse_descriptor(entry, type_match[1]), {}};
-  const std::string extents = shape_match[1];
-  static const std::regex number("[0-9]+");
-  for (std::sregex_iterator each(extents.begin(), extents.end(), number), end; each != end; ++each) {
-    const std::string digits = each->str();
-    if (std::from_chars(digits.data(), digits.data() + digits.size(), header.shape.emplace_back()).ec != std::errc())
-      fail("{}: has the impossible shape ({})", entry.what(), extents);
-  }
-  return header;
+  const std::optional<NpyHeader> header = parse_npy_header(text);
+  if (!header)
+    refuse("{}: has the header {}; expected descr, fortran_order and shape of plain numbers", entry.what(),
+           json_excerpt(text.substr(0, text.find_last_not_of(" \n") + 1)));
+  if (header->fortran_order) refuse("{}: is in Fortran order; save it as numpy.ascontiguousarray(...)", entry.what());
+  return *header;
 }
 
 class NpyArray : public ForeignArray {
 public:
-  NpyArray(EntryReader entry, NpyHeader header) : ForeignArray(header.type, header.shape), entry_(std::move(entry)) {
-    std::uint64_t bytes = type().bytes;
-    for (const std::int64_t extent : shape()) {
-      if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(extent), &bytes))
-        fail("{}: {} is impossibly large", entry_.what(), description());
-    }
+  NpyArray(EntryReader entry, const NpyHeader& header)
+      : ForeignArray(entry.what(), parse_descriptor(entry.what(), header.descriptor), header.shape),
+        entry_(std::move(entry)) {
+    const std::uint64_t bytes = static_cast<std::uint64_t>(rows()) * row_bytes();
     if (bytes != entry_.left())
       fail("{}: {} bytes of values, expected {} for {}", entry_.what(), entry_.left(), bytes, description());
   }
-  void read_next(std::int64_t, std::span<std::byte> out) override { entry_.read(out); }
 
 private:
+  void read_rows(std::int64_t, std::int64_t, std::span<std::byte> out) override { entry_.read(out); }
+
   EntryReader entry_;
 };
+
+/// The names of an archive's entries, in their order. One that stands twice is refused: readers of archives differ in
+/// which of the two they take.
+std::vector<std::string> entry_names(const std::filesystem::path& path, zip_t* archive) {
+  std::vector<std::string> names;
+  std::set<std::string> known;
+  const zip_int64_t entries = zip_get_num_entries(archive, 0);
+  for (zip_int64_t i = 0; i < entries; ++i) {
+    const char* name = zip_get_name(archive, static_cast<zip_uint64_t>(i), 0);
+    if (!name) fail("{}: has no name for its entry {}: {}", path.string(), i, zip_strerror(archive));
+    names.emplace_back(name);
+    if (!known.insert(name).second)
+      refuse("{}: holds two entries of the name {}; write the archive anew instead of adding to it", path.string(),
+             json_excerpt(name));
+  }
+  return names;
+}
 
 class NpzFile : public ForeignFile {
 public:
   explicit NpzFile(std::filesystem::path path) : path_(std::move(path)) {
     int code = 0;
-    archive_ = zip_open(path_.c_str(), ZIP_RDONLY, &code);
-    if (archive_) return;
-    fail("{}: is no zip archive that can be read: {}", path_.string(), zip_error_text(code));
+    archive_.reset(zip_open(path_.c_str(), ZIP_RDONLY, &code));
+    if (!archive_) fail("{}: is no zip archive that can be read: {}", path_.string(), zip_error_text(code));
+    entries_ = entry_names(path_, archive_.get());
   }
-  ~NpzFile() override { zip_discard(archive_); }
 
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
-    const zip_int64_t entries = zip_get_num_entries(archive_, 0);
-    for (zip_int64_t i = 0; i < entries; ++i) {
-      const char* name = zip_get_name(archive_, static_cast<zip_uint64_t>(i), 0);
-      if (name && std::string_view(name).ends_with(suffix))
-        names.emplace_back(name, std::string_view(name).size() - suffix.size());
-    }
+    for (const std::string& entry : entries_)
+      if (entry.ends_with(suffix)) names.push_back(entry.substr(0, entry.size() - suffix.size()));
     return names;
   }
+  std::map<std::string, std::string> others() const override {
+    std::map<std::string, std::string> others;
+    for (const std::string& entry : entries_)
+      if (!entry.ends_with(suffix)) others[entry] = "an entry that is no .npy array";
+    return others;
+  }
   std::unique_ptr<ForeignArray> open(const std::string& name) override {
-    EntryReader entry(path_, archive_, name);
-    NpyHeader header = parse_header(entry);
-    return std::make_unique<NpyArray>(std::move(entry), std::move(header));
+    const std::string what = fmt::format("{}: array '{}'", path_.string(), name);
+    const auto found = std::ranges::find(entries_, name + std::string(suffix));
+    if (found == entries_.end()) fail("{}: cannot be found", what);
+    EntryReader entry(what, archive_.get(), static_cast<zip_uint64_t>(found - entries_.begin()));
+    const NpyHeader header = read_header(entry);
+    return std::make_unique<NpyArray>(std::move(entry), header);
   }
 
 private:
+  struct Discard {
+    void operator()(zip_t* archive) const { zip_discard(archive); }
+  };
+
   std::filesystem::path path_;
-  zip_t* archive_ = nullptr;
+  std::unique_ptr<zip_t, Discard> archive_;
+  std::vector<std::string> entries_;
 };
 
 /// "<f2": the type as the header of an .npy array names it.

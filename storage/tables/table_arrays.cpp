@@ -12,42 +12,46 @@ NumberType number_type(ElementType type) {
   return {kind, element_size(type)};
 }
 
-std::vector<std::int64_t> whole_shape(std::int64_t rows, std::vector<std::int64_t> row_shape) {
-  row_shape.insert(row_shape.begin(), rows);
-  return row_shape;
+std::vector<std::uint64_t> whole_shape(const RowTable& table, const Column& column) {
+  std::vector<std::uint64_t> shape{static_cast<std::uint64_t>(table.rows())};
+  for (const std::int64_t extent : column.shape) shape.push_back(static_cast<std::uint64_t>(extent));
+  return shape;
 }
 
 class TableArray : public ForeignArray {
 public:
-  TableArray(const RowTable& table, std::size_t column)
-      : ForeignArray(number_type(table.columns()[column].type),
-                     whole_shape(table.rows(), table.columns()[column].shape)),
-        table_(table),
-        column_(column) {}
-  void read_next(std::int64_t count, std::span<std::byte> out) override {
-    table_.read(column_, next_, count, out);
-    next_ += count;
-  }
+  TableArray(const std::filesystem::path& directory, const RowTable& table, std::size_t number)
+      : TableArray(directory, table, number, table.columns()[number]) {}
 
 private:
+  TableArray(const std::filesystem::path& directory, const RowTable& table, std::size_t number, const Column& column)
+      : ForeignArray(fmt::format("{}: column '{}'", directory.string(), column.name), number_type(column.type),
+                     whole_shape(table, column)),
+        table_(table),
+        column_(number) {}
+  void read_rows(std::int64_t first, std::int64_t count, std::span<std::byte> out) override {
+    table_.read(column_, first, count, out);
+  }
+
   const RowTable& table_;
   std::size_t column_;
-  std::int64_t next_ = 0;
 };
 
 class TableArrays : public ForeignFile {
 public:
-  TableArrays(const std::filesystem::path& directory, const std::string& format) : table_(directory, format) {}
+  TableArrays(const std::filesystem::path& directory, const std::string& format)
+      : directory_(directory), table_(directory, format) {}
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
     for (const Column& column : table_.columns()) names.push_back(column.name);
     return names;
   }
   std::unique_ptr<ForeignArray> open(const std::string& name) override {
-    return std::make_unique<TableArray>(table_, table_.column(name));
+    return std::make_unique<TableArray>(directory_, table_, table_.column(name));
   }
 
 private:
+  std::filesystem::path directory_;
   RowTable table_;
 };
 

@@ -82,6 +82,14 @@ inline CommandResult run_command(const std::string& command) {
   return result;
 }
 
+/// Runs a script of Debian's Python in the folder and returns its output, which must not be an error.
+inline std::string run_python(const Folder& folder, const std::string& script) {
+  write_bytes(folder / "script.py", "import sys, os\nos.chdir(sys.argv[1])\n" + script);
+  const auto done = run_command("/usr/bin/python3 " + (folder / "script.py").string() + " " + folder.path().string());
+  EXPECT_EQ(done.status, 0) << done.output;
+  return done.output;
+}
+
 inline bool have_command(const std::string& command) {
   return run_command(command).status == 0;
 }

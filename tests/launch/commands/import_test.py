@@ -130,6 +130,19 @@ def check_refusals(program, work):
     refuses(1, ["row 4", "18446744073709551615"], label=np.array([2**64 - 1 if row == 4 else 5 for row in range(ROWS)], "u8"))
     (work / "text.npz").write_text("no arrays")
     refuses(2, ["neither"], source=work / "text.npz")
+    with h5py.File(work / "links.h5", "w") as file:
+        for name in ("noise", "image"):
+            file[f"all/{name}"] = good[name]
+            file[name] = h5py.SoftLink(f"/all/{name}")
+        file["label"] = h5py.SoftLink("/all/label")
+    refuses(2, ["'label' is a link to '/all/label'", "there is nothing"], source=work / "links.h5")
+    with h5py.File(work / "group.h5", "w") as file:
+        file["all/noise"] = good["noise"]
+    refuses(2, ["no array 'noise'", "'all', which is a group"], source=work / "group.h5")
+    with h5py.File(work / "part.h5", "w") as file:
+        file["noise"], file["image"] = good["noise"], good["image"]
+        file.create_dataset("label", (ROWS,), "i8", chunks=(100,))[:500] = 1
+    refuses(2, ["'label'", "6 of its 11 chunks were never written"], source=work / "part.h5")
 
     save(work / "good.npz", good)
     program.refuses(2, ["none.npz", "does not exist"], "import", work / "none.npz", "--output", output)

@@ -119,5 +119,13 @@ TEST(ImageSet, HasImagesOfPixelsThatFitIntoMemory) {
   expect_error(make({5, 1, largest_image_side + 1, 8}), {"made", "1 x 8193 x 8", "at most 8192"});
 }
 
+TEST(ImageSet, AScalarIsNoImages) {
+  const Folder folder;
+  run_python(folder,
+             "import numpy\nnumpy.savez('x.npz', numpy.float32('nan'))\nnumpy.savez('y.npz', numpy.uint8(1))\n");
+  expect_refusal(folder / "x.npz", {"x.npz: arr_0 is float32 []", "1 of its 1 rows with NaN"});
+  expect_refusal(folder / "y.npz", {"y.npz: arr_0 is uint8 []", "[N, H, W, C]"});
+}
+
 }  // namespace
 }  // namespace couplet::testing

@@ -1,0 +1,221 @@
+// HDF5 files from h5py whose arrays are no arrays, or whose values are not there.
+#include "storage/formats/foreign_array.h"
+
+#include "tests/storage/storage_testing.h"
+
+#include <H5Cpp.h>
+
+namespace couplet::testing {
+namespace {
+
+/// All values of an array as bytes.
+std::string bytes_of(ForeignFile& file, const std::string& name) {
+  const auto array = file.open(name);
+  std::string bytes(static_cast<std::size_t>(array->rows()) * array->row_bytes(), '\0');
+  array->read_next(array->rows(), std::as_writable_bytes(std::span(bytes)));
+  return bytes;
+}
+
+TEST(Hdf5Arrays, LinksAreFollowedAndWhatIsNoArrayIsSaidToBeSo) {
+  const Folder folder;
+  run_python(folder, R"(
+import h5py
+with h5py.File("other.h5", "w") as file: file["there"] = [7, 8]
+with h5py.File("x.h5", "w") as file:
+    file["plain"] = [1, 2]
+    file["pairs/inner"] = [3, 4]
+    file["soft"] = h5py.SoftLink("/pairs/inner")
+    file["outside"] = h5py.ExternalLink("other.h5", "/there")
+    file["type"] = file["plain"].dtype
+    file["linked group"] = h5py.SoftLink("/pairs")
+    file["nowhere"] = h5py.SoftLink("/pairs/none")
+    file["gone"] = h5py.ExternalLink("gone.h5", "/there")
+    file["circle"] = h5py.SoftLink("/circle")
+)");
+  const auto file = open_foreign_file(folder / "x.h5");
+  EXPECT_EQ(file->names(), (std::vector<std::string>{"outside", "plain", "soft"}));
+  EXPECT_EQ(bytes_of(*file, "soft"), std::string("\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0", 16));
+  EXPECT_EQ(bytes_of(*file, "outside"), std::string("\7\0\0\0\0\0\0\0\10\0\0\0\0\0\0\0", 16));
+  EXPECT_EQ(file->others(),
+            (std::map<std::string, std::string>{{"pairs", "a group"},
+                                                {"linked group", "a group"},
+                                                {"type", "a named type"},
+                                                {"nowhere", "a link to '/pairs/none', where there is nothing"},
+                                                {"circle", "a link to '/circle', where there is nothing"},
+                                                {"gone",
+                                                 "a link to '/there' in the file 'gone.h5', which cannot be "
+                                                 "followed"}}));
+}
+
+TEST(Hdf5Arrays, TypesThatAreNoNumbersAreNamed) {
+  const Folder folder;
+  run_python(folder, R"(
+import numpy, h5py
+with h5py.File("x.h5", "w") as file:
+    file["text"] = "hello"
+    file["truth"] = numpy.zeros(3, bool)
+    file["complex"] = numpy.zeros(3, "c8")
+    file["opaque"] = numpy.zeros(3, "V2")
+    file["nothing"] = h5py.Empty("f4")
+    bfloat16 = h5py.h5t.IEEE_F32LE.copy()
+    bfloat16.set_fields(15, 7, 8, 0, 7); bfloat16.set_size(2); bfloat16.set_ebias(127)
+    h5py.h5d.create(file.id, b"bfloat16", bfloat16, h5py.h5s.create_simple((3,)))
+)");
+  const auto file = open_foreign_file(folder / "x.h5");
+  const auto expect = [&](const std::string& name, const std::string& part) {
+    expect_error([&] { file->open(name); }, {"x.h5: data set '" + name + "'", part});
+  };
+  expect("text", "texts of");
+  expect("truth", "truth values");
+  expect("complex", "records of 8 bytes");
+  expect("opaque", "opaque elements of 2 bytes");
+  expect("bfloat16", "numbers of 2 bytes");
+  expect("nothing", "neither values nor a shape");
+}
+
+TEST(Hdf5Arrays, AScalarIsOneRow) {
+  const Folder folder;
+  run_python(folder, "import h5py\nwith h5py.File('x.h5', 'w') as file: file['x'] = 258\n");
+  const auto file = open_foreign_file(folder / "x.h5");
+  EXPECT_EQ(file->open("x")->description(), "int64 []");
+  EXPECT_EQ(bytes_of(*file, "x"), std::string("\2\1\0\0\0\0\0\0", 8));
+}
+
+TEST(Hdf5Arrays, ExtentsThatNoFileHasAreRefused) {
+  const Folder folder;
+  run_python(folder, R"(
+import h5py
+with h5py.File("x.h5", "w") as file:
+    file.create_dataset("huge", (2**40, 2**40), "f8", chunks=(1, 1))
+    file.create_dataset("none", (0, 2**40, 2**40), "f8", chunks=(1, 1, 1), maxshape=(None, 2**40, 2**40))
+    file.create_dataset("short", (0, 3), "f8")
+)");
+  const auto file = open_foreign_file(folder / "x.h5");
+  expect_error([&] { file->open("huge"); }, {"x.h5: data set 'huge'"});
+  expect_error([&] { file->open("none"); }, {"x.h5: data set 'none'", "impossibly large"});
+  EXPECT_EQ(file->open("short")->description(), "float64 [0, 3]");
+}
+
+TEST(Hdf5Arrays, AUserBlockMayStandInFront) {
+  const Folder folder;
+  run_python(folder, R"(
+import h5py
+for size in (0, 512, 2048, 65536):
+    with h5py.File(f"{size}.h5", "w", userblock_size=size) as file: file["x"] = [258]
+)");
+  for (const std::string size : {"0", "512", "2048", "65536"})
+    EXPECT_EQ(bytes_of(*open_foreign_file(folder / (size + ".h5")), "x"), std::string("\2\1\0\0\0\0\0\0", 8)) << size;
+}
+
+TEST(Hdf5Arrays, ValuesThatWereNeverWrittenAreRefused) {
+  const Folder folder;
+  run_python(folder, R"(
+import h5py
+with h5py.File("x.h5", "w") as file:
+    file.create_dataset("plain", (10,), "f4")
+    file.create_dataset("chunked", (10, 3), "f4", chunks=(4, 2))
+    for name, options in {"part": {}, "packed": {"compression": "gzip"}, "growing": {"maxshape": (None, 3)}}.items():
+        file.create_dataset(name, (10, 3), "f4", chunks=(4, 2), **options)[:4] = 1
+    file.create_dataset("whole", (10, 3), "f4", chunks=(4, 2), compression="gzip")[:] = 1
+    file.create_dataset("empty", (0, 3), "f4", chunks=(4, 2), maxshape=(None, 3))
+with h5py.File("latest.h5", "w", libver="latest") as file:
+    file.create_dataset("part", (10, 3), "f4", chunks=(4, 2), maxshape=(None, 3))[:4] = 1
+    file.create_dataset("whole", (10, 3), "f4", chunks=(10, 3))[:] = 1
+)");
+  const auto file = open_foreign_file(folder / "x.h5"), latest = open_foreign_file(folder / "latest.h5");
+  expect_error([&] { file->open("plain"); }, {"x.h5: data set 'plain'", "never written"});
+  expect_error([&] { file->open("chunked"); }, {"x.h5: data set 'chunked'", "6 of its 6 chunks were never written"});
+  for (const std::string name : {"part", "packed", "growing"})
+    expect_error([&] { file->open(name); }, {"x.h5: data set '" + name, "4 of its 6 chunks were never written"});
+  expect_error([&] { latest->open("part"); }, {"latest.h5", "4 of its 6 chunks were never written"});
+  for (const auto& each : {file.get(), latest.get()}) EXPECT_EQ(bytes_of(*each, "whole").size(), 120U);
+  EXPECT_EQ(file->open("empty")->rows(), 0);
+}
+
+TEST(Hdf5Arrays, AFilterThatIsNotThereIsNamed) {
+  const Folder folder;
+  run_python(folder, R"(
+import h5py
+with h5py.File("x.h5", "w") as file: file.create_dataset("x", data=list(range(100)), chunks=(50,), compression="lzf")
+)");
+  expect_error([&] { open_foreign_file(folder / "x.h5")->open("x"); },
+               {"x.h5: data set 'x'", "filter 32000 ('lzf')", "write it with gzip"});
+}
+
+TEST(Hdf5Arrays, RawValuesOutsideTheFileMustBeThere) {
+  const Folder folder;
+  const std::string raw = (folder / "raw").string();
+  run_python(folder, R"(
+import h5py, os
+raw = os.path.abspath("raw")
+open(raw, "wb").write(bytes(range(100)))
+def external(name, files): file.create_dataset(name, (40,), "u1", external=files)
+with h5py.File("x.h5", "w") as file:
+    external("whole", [(raw, 10, 20), (raw, 60, h5py.h5f.UNLIMITED)])
+    external("short", [(raw, 70, 40)])
+    external("behind", [(raw, 200, 40)])
+    external("gone", [(raw, 10, 20), (raw + ".gone", 0, 20)])
+)");
+  const auto file = open_foreign_file(folder / "x.h5");
+  std::string expected;
+  for (int i = 0; i < 40; ++i) expected += static_cast<char>(i < 20 ? 10 + i : 40 + i);
+  EXPECT_EQ(bytes_of(*file, "whole"), expected);
+  expect_error([&] { file->open("short"); }, {"'short'", raw, "100 bytes", "expected 40 from byte 70"});
+  expect_error([&] { file->open("behind"); }, {"'behind'", raw, "100 bytes", "expected 40 from byte 200"});
+  expect_error([&] { file->open("gone"); }, {"'gone'", raw + ".gone", "not there"});
+}
+
+TEST(Hdf5Arrays, SourcesOfAVirtualDataSetMustBeThere) {
+  const Folder folder;
+  run_python(folder, R"(
+import h5py, os
+for name in ("a", "b"):
+    with h5py.File(name + ".h5", "w") as file:
+        file["x"] = [ord(name)] * 10
+        file.create_dataset("unwritten", (10,), "i8", chunks=(5,))[:5] = 1
+def joined(name, *sources, length=20):
+    layout = h5py.VirtualLayout((length,), "i8")
+    for i, (path, source) in enumerate(sources):
+        layout[10 * i:10 * i + 10] = h5py.VirtualSource(path, source, shape=(10,))
+    file.create_virtual_dataset(name, layout, fillvalue=3)
+with h5py.File("x.h5", "w", libver="latest") as file:
+    file["here"] = list(range(10))
+    joined("whole", ("a.h5", "x"), ("b.h5", "x"))
+    joined("moved", ("/nowhere/a.h5", "x"), ("b.h5", "x"))
+    joined("own", (".", "here"), ("a.h5", "x"))
+    joined("nested", ("x.h5", "own"), ("b.h5", "x"))
+    joined("gone", ("a.h5", "x"), ("c.h5", "x"))
+    joined("renamed", ("a.h5", "x"), ("b.h5", "y"))
+    joined("holes", ("a.h5", "x"), ("b.h5", "unwritten"))
+    joined("few", ("a.h5", "x"))
+    joined("circle", ("x.h5", "circle"), ("x.h5", "circle"))
+    joined("short", ("short.h5", "x"), ("b.h5", "x"))
+    for name, path in (("sliced", "a.h5"), ("slices", "short.h5")):
+        layout = h5py.VirtualLayout((4,), "i8")
+        layout[:] = h5py.VirtualSource(path, "x", shape=(10,))[2:6]
+        file.create_virtual_dataset(name, layout)
+    layout = h5py.VirtualLayout((10,), "i8", maxshape=(None,))
+    layout[:h5py.h5s.UNLIMITED] = h5py.VirtualSource("a.h5", "x", shape=(10,), maxshape=(None,))[:h5py.h5s.UNLIMITED]
+    file.create_virtual_dataset("growing", layout)
+with h5py.File("short.h5", "w") as other: other["x"] = [1, 2, 3]
+)");
+  const auto file = open_foreign_file(folder / "x.h5");
+  const std::string whole = bytes_of(*file, "whole");
+  for (std::size_t i = 0; i < 20; ++i) EXPECT_EQ(whole.at(8 * i), i < 10 ? 'a' : 'b') << i;
+  EXPECT_EQ(bytes_of(*file, "moved"), whole);
+  EXPECT_EQ(bytes_of(*file, "own").at(8 * 9), 9);
+  EXPECT_EQ(bytes_of(*file, "nested").at(8 * 9), 9);
+  expect_error([&] { file->open("gone"); }, {"x.h5: data set 'gone'", "'x' in the file 'c.h5'", "no such file"});
+  expect_error([&] { file->open("renamed"); }, {"x.h5: data set 'renamed'", "'y' in the file 'b.h5'", "not there"});
+  expect_error([&] { file->open("holes"); },
+               {"'unwritten' in the file 'b.h5'", "1 of its 2 chunks were never written"});
+  expect_error([&] { file->open("few"); }, {"x.h5: data set 'few'", "10 of its values have no source"});
+  expect_error([&] { file->open("circle"); }, {"x.h5: data set 'circle'", "in a circle"});
+  EXPECT_EQ(bytes_of(*file, "sliced").at(8 * 3), 'a');
+  expect_error([&] { file->open("slices"); }, {"'x' in the file 'short.h5'", "[3]", "too short"});
+  expect_error([&] { file->open("growing"); }, {"x.h5: data set 'growing'", "sources of any length"});
+  expect_error([&] { file->open("short"); }, {"'x' in the file 'short.h5'", "[3]", "too short"});
+}
+
+}  // namespace
+}  // namespace couplet::testing
