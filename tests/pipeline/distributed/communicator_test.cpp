@@ -361,7 +361,7 @@ TEST(AllReduce, InALongRunShapesThatDifferAreFoundByTheNextCall) {
   if (ranks().size() == 1) GTEST_SKIP() << "needs two ranks";
   MpiCommunicator own;
   auto number = torch::ones({1});
-  for (std::int64_t i = 0; i < MpiCommunicator::checked_reductions; ++i) own.all_reduce(number.fill_(1));
+  for (std::int64_t i = 0; i < MpiCommunicator::checked_repeats; ++i) own.all_reduce(number.fill_(1));
   EXPECT_EQ(number.item<float>(), static_cast<float>(ranks().size()));
   auto tensor = ranks().rank() == 0 ? torch::ones({4}) : torch::ones({2, 2});
   own.all_reduce(tensor);
