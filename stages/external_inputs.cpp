@@ -8,6 +8,7 @@
 #include "storage/files/file_hashes.h"
 #include "storage/files/hash.h"
 #include "storage/filesystem.h"
+#include "storage/text.h"
 
 #include <fmt/format.h>
 
@@ -94,12 +95,17 @@ ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run, Com
   if (communicator.is_root()) {
     const WorkingAlone alone("hashing the files that the configuration names");
     const ExternalInputs found = look_at_inputs(config, run);
-    text =
-        nlohmann::json{{"source", found.source}, {"hashes", found.hashes}, {"has_classes", found.has_classes}}.dump();
+    // By paths as JSON can hold them.
+    std::map<std::string, std::string> hashes;
+    for (const auto& [path, hash] : found.hashes) hashes[utf8_text(path)] = hash;
+    text = nlohmann::json{{"source", found.source}, {"hashes", hashes}, {"has_classes", found.has_classes}}.dump();
   }
   const auto found = nlohmann::json::parse(communicator.broadcast_text(text, 0));
-  return {found.at("source").get<std::string>(), found.at("hashes").get<std::map<std::string, std::string>>(),
-          found.at("has_classes").get<bool>()};
+  ExternalInputs inputs{.source = found.at("source").get<std::string>(),
+                        .has_classes = found.at("has_classes").get<bool>()};
+  for (const auto& [key, path] : paths_of(config))
+    if (!path.empty()) inputs.hashes[path] = found.at("hashes").at(utf8_text(path)).get<std::string>();
+  return inputs;
 }
 
 }  // namespace couplet

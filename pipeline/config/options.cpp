@@ -82,6 +82,9 @@ void parse_into(std::string& value, const Option& option, const Setting& setting
   // Such a text could not be kept in an INI file: '#' starts a comment there.
   if (text.find_first_of("#\n\r") != std::string::npos)
     refuse("{} = \"{}\" ({}): '#' and line breaks cannot stand in a value", option.key, setting.text, setting.where);
+  if (const std::string shown = utf8_text(text); shown != text && !option.is_path)
+    refuse("{} = \"{}\" ({}): is no UTF-8, which reports and results are written in; write it in UTF-8", option.key,
+           shown, setting.where);
   value = text;
 }
 
@@ -299,9 +302,10 @@ std::string value_text(const StudentConfig& student, const std::string& key) {
 std::map<std::string, std::string> result_facts(const Config& config) {
   std::map<std::string, std::string> facts{{compare_key, value_text(config, compare_key)}};
   for (const Option& option : options())
-    if (option.kind == OptionKind::result) facts[option.key] = value_text(config, option.key);
+    if (option.kind == OptionKind::result) facts[option.key] = utf8_text(value_text(config, option.key));
   for (const auto& [student, keys] : config.student_sections)
-    for (const auto& [key, text] : keys) facts[fmt::format("{}.{}.{}", student_section, student, key)] = text;
+    for (const auto& [key, text] : keys)
+      facts[fmt::format("{}.{}.{}", student_section, student, key)] = utf8_text(text);
   return facts;
 }
 

@@ -73,7 +73,8 @@ std::optional<StudentKey> parse_student_key(const std::string& key);
 
 /// All defaults.
 Config default_config();
-/// Sets one key; a value of the wrong type or out of range is refused naming key, value and what is allowed.
+/// Sets one key; a value of the wrong type or out of range is refused naming key, value and what is allowed; so
+/// is a text that is no UTF-8, unless it is a path.
 void set_value(Config& config, const Setting& setting);
 /// Those of a configuration file. A relative path in it counts from the file's folder.
 std::vector<Setting> read_settings(const std::filesystem::path& file);
@@ -90,7 +91,7 @@ std::string value_text(const Config& config, const std::string& key);
 /// The same of a student's configuration, for a key of [student].
 std::string value_text(const StudentConfig& student, const std::string& key);
 /// What decides results, by name: every result option, student.compare and the keys of the students' own sections.
-/// Ranks that work together must have the same.
+/// Ranks that work together must have the same. Paths are shown as UTF-8, whatever bytes they hold.
 std::map<std::string, std::string> result_facts(const Config& config);
 /// The whole configuration as an INI file that reads back equal, with each key's help as a comment unless `brief`.
 /// Paths below `folder`, where the file is to lie, are written relative to it, so that both can be moved together.

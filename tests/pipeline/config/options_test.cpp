@@ -142,6 +142,17 @@ TEST(Options, WrongValuesAreRefusedWithWhatIsAllowed) {
   EXPECT_SAYS(refused_keys({{"teacher.init", "a#b", ""}}), "teacher.init");
 }
 
+TEST(Options, TextsAreUtf8AndPathsAnyBytes) {
+  EXPECT_EQ(resolve_config("", {{"prepare.name", "Gr\u00f6\u00dfe", ""}}).prepare.name, "Gr\u00f6\u00dfe");
+  const std::string latin = refused_keys({{"prepare.name", "Gr\xF6", "command line"}});
+  EXPECT_SAYS(latin, "prepare.name = \"Gr\\xF6\" (command line): is no UTF-8");
+  EXPECT_SAYS(refused_keys({{"evaluate.network-args", "a=\xF6", ""}}), "evaluate.network-args");
+  EXPECT_SAYS(refused_file("[prepare]\nname = Gr\xF6\n"), "options_test.ini:2");
+  const Config config = resolve_config("", {{"prepare.source", "/data/gr\xFC", ""}});
+  EXPECT_EQ(config.prepare.source, "/data/gr\xFC");
+  EXPECT_EQ(result_facts(config).at("prepare.source"), "/data/gr\\xFC");
+}
+
 TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
   const std::string width = refused_keys({{"teacher.channels", "100", ""}});
   EXPECT_SAYS(width, "teacher.channels = 100");
