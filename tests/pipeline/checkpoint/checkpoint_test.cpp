@@ -152,7 +152,8 @@ TEST_F(Checkpoints, AnyDamageFallsBackAndSaysWhy) {
 
 // What may pass (here EIO, which this link gives to its reader) is no damage: nothing is passed over or put aside.
 TEST_F(Checkpoints, OneThatCannotBeReadEndsTheJobAndStays) {
-  const auto file = of(6) / "ema.safetensors", kept = directory / "kept";
+  const auto file = of(6) / "ema.safetensors";
+  const std::filesystem::path kept = path.string() + "-kept";
   for (const std::int64_t step : {3, 6}) save(store(), checkpoint_of(step));
   on_disk([&] {
     std::filesystem::rename(file, kept);
