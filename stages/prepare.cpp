@@ -4,6 +4,7 @@
 #include "method/data/dataset.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/random.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "stages/data/class_gaps.h"
 #include "stages/data/run_source.h"
@@ -13,9 +14,11 @@
 #include "storage/tables/row_shard_writer.h"
 #include "storage/tables/row_table.h"
 
-#include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 
 namespace couplet {
@@ -33,7 +36,11 @@ struct SplitTask {
   ShardPlan plan;
   std::vector<Column> columns;
   nlohmann::json provenance;
+  std::vector<std::int64_t> source_rows;  ///< the image of each row; empty: rows stand in the source's order
 
+  std::int64_t image_of(std::int64_t row) const {
+    return source_rows.empty() ? row : source_rows[static_cast<std::size_t>(row)];
+  }
   ShardHeader header(std::int64_t shard, std::int64_t block_rows) const {
     return {dataset_format, 1, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
   }
@@ -49,26 +56,39 @@ std::string content_hash(const SourceImages& images, Communicator& communicator)
   return communicator.broadcast_text(hash, 0);
 }
 
+/// The order is a property of the data set, not of a run: runs of all seeds see the same first rows.
+std::vector<std::int64_t> drawn_order(const SourceImages& images, std::int64_t rows, bool held_out) {
+  std::vector<std::int64_t> order = permutation(images.shape().images, 0, Purpose::stored_order, held_out ? 1 : 0);
+  order.resize(static_cast<std::size_t>(rows));
+  return order;
+}
+
 SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t rows, std::int64_t classes,
                      const PrepareConfig& config, const std::filesystem::path& directory, Communicator& communicator) {
   const ImageSetShape& shape = images.shape();
   const auto codec = find_codec(config.codec).make(nlohmann::json::object());
-  return {.images = images,
-          .name = name,
-          .rows = rows,
-          .classes = classes,
-          .directory = directory,
-          .plan = {rows, config.shard_rows},
-          .columns = {{"image",
-                       codec->stored_type(),
-                       {shape.channels, shape.height, shape.width},
-                       shape.channels == 1 ? "grey values 0-255" : "red, green and blue values 0-255"},
-                      {"label", ElementType::int32, {}, "class, from 0"}},
-          .provenance = {{"dataset", config.name},
-                         {"split", name},
-                         {"classes", classes},
-                         {"codec", codec->name()},
-                         {"content", content_hash(images, communicator)}}};
+  SplitTask split{.images = images,
+                  .name = name,
+                  .rows = rows,
+                  .classes = classes,
+                  .directory = directory,
+                  .plan = {rows, config.shard_rows},
+                  .columns = {{"image",
+                               codec->stored_type(),
+                               {shape.channels, shape.height, shape.width},
+                               shape.channels == 1 ? "grey values 0-255" : "red, green and blue values 0-255"},
+                              {"label", ElementType::int32, {}, "class, from 0"}},
+                  .provenance = {{"dataset", config.name},
+                                 {"split", name},
+                                 {"classes", classes},
+                                 {"codec", codec->name()},
+                                 {"content", content_hash(images, communicator)}},
+                  .source_rows = {}};
+  if (config.shuffle) {
+    split.source_rows = drawn_order(images, rows, name == "test");
+    split.columns.push_back({"source_row", ElementType::int64, {}, "row of the source's split, from 0"});
+  }
+  return split;
 }
 
 /// The class of an image as it is stored.
@@ -83,8 +103,29 @@ std::int32_t stored_label(const SplitTask& split, std::int64_t image) {
 /// The rows of each label.
 std::vector<std::int64_t> label_counts(const SplitTask& split) {
   std::vector<std::int64_t> counts(static_cast<std::size_t>(std::max<std::int64_t>(split.classes, 1)));
-  for (std::int64_t row = 0; row < split.rows; ++row) ++counts[static_cast<std::size_t>(stored_label(split, row))];
+  for (std::int64_t row = 0; row < split.rows; ++row)
+    ++counts[static_cast<std::size_t>(stored_label(split, split.image_of(row)))];
   return counts;
+}
+
+/// Images of rows, uint8 [count, C, H, W]. The source is read forwards, neighbours at once: packed files cannot be
+/// entered anywhere.
+at::Tensor read_images(const SplitTask& split, std::int64_t first, std::int64_t count) {
+  if (split.source_rows.empty()) return split.images.read(first, count);
+  std::vector<std::int64_t> ascending(static_cast<std::size_t>(count));
+  std::iota(ascending.begin(), ascending.end(), first);
+  std::ranges::sort(ascending, {}, [&](std::int64_t row) { return split.image_of(row); });
+  std::vector<at::Tensor> parts;
+  std::vector<std::int64_t> place(ascending.size());  // of each row among the ascending ones
+  for (std::size_t i = 0, end = 0; i < ascending.size(); i = end) {
+    const std::int64_t image = split.image_of(ascending[i]);
+    while (end < ascending.size() && split.image_of(ascending[end]) == image + static_cast<std::int64_t>(end - i)) {
+      place[static_cast<std::size_t>(ascending[end] - first)] = static_cast<std::int64_t>(end);
+      ++end;
+    }
+    parts.push_back(split.images.read(image, static_cast<std::int64_t>(end - i)));
+  }
+  return at::cat(parts).index_select(0, at::tensor(place));
 }
 
 void write_shard(const SplitTask& split, const ShardHeader& header, const std::filesystem::path& path) {
@@ -94,12 +135,17 @@ void write_shard(const SplitTask& split, const ShardHeader& header, const std::f
   const std::int64_t at_once = std::max<std::int64_t>(1, bytes_at_once / std::max<std::int64_t>(image_bytes, 1));
   for (std::int64_t done = 0; done < header.rows; done += at_once) {
     const std::int64_t count = std::min(at_once, header.rows - done);
-    const at::Tensor images = split.images.read(header.first_row + done, count);
+    const at::Tensor images = read_images(split, header.first_row + done, count);
     writer.write(0, done, bytes_of(images));
   }
   std::vector<std::int32_t> labels;
-  for (std::int64_t row = 0; row < header.rows; ++row) labels.push_back(stored_label(split, header.first_row + row));
+  for (std::int64_t row = 0; row < header.rows; ++row)
+    labels.push_back(stored_label(split, split.image_of(header.first_row + row)));
   writer.write(1, 0, std::as_bytes(std::span(labels)));
+  if (!split.source_rows.empty()) {
+    const auto rows = std::span(split.source_rows).subspan(static_cast<std::size_t>(header.first_row));
+    writer.write(2, 0, std::as_bytes(rows.first(static_cast<std::size_t>(header.rows))));
+  }
   writer.finish({});
   pending.commit();
 }

@@ -45,6 +45,7 @@ struct PrepareConfig {
   std::int64_t shard_rows = 0;
   std::int64_t block_rows = 0;     ///< rows a checksum covers
   std::int64_t window_blocks = 0;  ///< blocks that are shuffled together when training reads images
+  bool shuffle = false;            ///< rows are stored in an order that is drawn, not in the source's
 };
 
 /// What every trained model has: the names are the same in each section.

@@ -93,6 +93,52 @@ TEST_F(PrepareTest, RowsStandInTheSourcesOrder) {
   EXPECT_EQ(shape.class_counts, (std::vector<std::int64_t>{24, 23, 24, 24}));
 }
 
+/// Images that come class by class, of which the first rows hold one class alone.
+class SortedImages : public MadeImages {
+public:
+  using MadeImages::MadeImages;
+  std::int64_t label(std::int64_t image) const override { return image / 100; }
+};
+
+// At 10a555e rows stood in the source's order, and the first 90 of these were of one class.
+TEST_F(PrepareTest, ShuffledRowsAreTheSourcesAndSayWhich) {
+  PrepareConfig config = small_shards();
+  config.shuffle = true;
+  config.train_rows = 90;
+  const ImageSource source{4, std::make_unique<SortedImages>("made, train", 400, 4),
+                           std::make_unique<SortedImages>("made, test", 400, 4)};
+  publish_dataset(source, config, run_, ranks());
+  ranks().barrier();
+  const RowTable train(run_.train_images(), "couplet-dataset"), test(run_.test_images(), "couplet-dataset");
+  ASSERT_EQ(train.rows(), 90);
+  ASSERT_EQ(test.rows(), 400);
+  const at::Tensor images = read_rows(train, "image", 0, 90), labels = read_rows(train, "label", 0, 90);
+  const at::Tensor rows = read_rows(train, "source_row", 0, 90);
+  for (std::int64_t i = 0; i < 90; ++i) {
+    const auto row = rows[i].item<std::int64_t>();
+    ASSERT_TRUE(images[i].equal(source.train->read(row, 1)[0])) << "row " << i;
+    ASSERT_EQ(labels[i].item<std::int64_t>(), source.train->label(row)) << "row " << i;
+  }
+  const at::Tensor all = read_rows(test, "source_row", 0, 400);
+  EXPECT_TRUE(std::get<0>(all.sort()).equal(at::arange(400)));
+  EXPECT_FALSE(all.slice(0, 0, 90).equal(rows)) << "both splits in one order";
+  // Of 90 rows drawn from four equal classes, one class has 22.5 on average, with a deviation of 3.6.
+  for (const std::int64_t count : dataset_shape(train).class_counts) EXPECT_NEAR(static_cast<double>(count), 22.5, 16);
+}
+
+TEST_F(PrepareTest, TheDrawnOrderIsTheSameOnAnyNumberOfRanks) {
+  PrepareConfig config = small_shards();
+  config.shuffle = true;
+  publish_dataset(made_source(95, 40, 3), config, run_, ranks());
+  ranks().barrier();
+  const Folder other;
+  const RunDirectory alone(other.path());
+  publish_dataset(made_source(95, 40, 3), config, alone, *make_single_communicator());
+  for (std::int64_t shard = 0; shard < 5; ++shard)
+    EXPECT_EQ(read_bytes(run_.train_images() / shard_name(shard, 5)),
+              read_bytes(alone.train_images() / shard_name(shard, 5)));
+}
+
 TEST_F(PrepareTest, ShardsAreTheSameOnAnyNumberOfRanks) {
   publish_dataset(made_source(95, 40, 3), small_shards(), run_, ranks());
   ranks().barrier();

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "launch"))
 from program import check  # noqa: E402
 
 JOB_SECONDS = 120
+ROWS = 100  # of a shard
 POINTS = ("written", "synced", "renamed", "published")  # of a publication, at which a process can be told to die
 
 
@@ -33,8 +34,8 @@ class Run:
         if base:
             shutil.copytree(base.directory, self.directory)
         else:
-            self.keys += ["--config", arguments.config, "--prepare.train-rows", "3000", "--prepare.test-rows", "500"]
-            self.keys += ["--teacher.images", "960", "--teacher.warmup", "2", "--couple.shard-rows", "250", "--couple.slice-rows", "125"]
+            self.keys += ["--config", arguments.config, "--prepare.train-rows", str(12 * ROWS), "--prepare.test-rows", str(2 * ROWS)]
+            self.keys += ["--teacher.images", "960", "--teacher.warmup", "2", "--couple.shard-rows", str(ROWS), "--couple.slice-rows", str(ROWS // 2)]
             for stage in ("prepare", "teacher"):
                 status, output = self.wait(self.start(stage))
                 check(status == 0, f"stage {stage} ended with status {status}: {output}")
@@ -113,7 +114,7 @@ def check_shards(run, plain):
     found = run.shards()
     for name, path in found.items():
         with h5py.File(path) as shard:
-            check(shard["noise"].shape[0] == 250, f"{name} holds {shard['noise'].shape[0]} rows")
+            check(shard["noise"].shape[0] == ROWS, f"{name} holds {shard['noise'].shape[0]} rows")
         check(path.read_bytes() == (plain.table / name).read_bytes(), f"{name} differs from the table made in peace")
     return len(found)
 
