@@ -96,6 +96,26 @@ with h5py.File("x.h5", "w") as file:
   EXPECT_EQ(file->open("short")->description(), "float64 [0, 3]");
 }
 
+TEST(Hdf5Arrays, ValuesThatTheFileHasNoRoomForAreRefused) {
+  const Folder folder;
+  run_python(folder, R"(
+import h5py, numpy
+with h5py.File("x.h5", "w") as file:
+    file["plain"] = numpy.zeros((3, 5), "u1")
+    file.create_dataset("packed", data=numpy.zeros((3, 5), "u1"), chunks=(3, 5), compression="gzip")
+bytes = open("x.h5", "rb").read()
+# The extents of both: 3 and 5 become 3 and 2^40, those of the chunk too.
+for name, size in {"plain": 8, "packed": 4}.items():
+    five, more = (5).to_bytes(size, "little"), (2**30).to_bytes(size, "little")
+    three = (3).to_bytes(size, "little")
+    assert three + five in bytes
+    open(name + ".h5", "wb").write(bytes.replace(three + five, three + more))
+)");
+  for (const std::string name : {"plain", "packed"})
+    expect_error([&] { open_foreign_file(folder / (name + ".h5"))->open(name); },
+                 {name + ".h5: data set '" + name + "'", "room for"});
+}
+
 TEST(Hdf5Arrays, AUserBlockMayStandInFront) {
   const Folder folder;
   run_python(folder, R"(
