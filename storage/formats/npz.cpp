@@ -79,8 +79,8 @@ private:
   zip_file_t* file_ = nullptr;
 };
 
-/// Refuses entry `number` of an archive if its packed bytes cannot hold those that it claims, before memory is taken for
-/// them. Other methods than deflate may pack closer: there, reading it shows what it holds.
+/// Refuses entry `number` of an archive if its packed bytes cannot hold those that it claims, before memory is taken
+/// for them. Other methods than deflate may pack closer: there, reading it shows what it holds.
 void require_held(const std::string& what, zip_t* archive, zip_uint64_t number, std::uint64_t archive_bytes) {
   zip_stat_t stat;
   zip_stat_init(&stat);

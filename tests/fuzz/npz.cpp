@@ -1,5 +1,5 @@
-// Images, pairs and statistics of others: .npz archives. The input is read as an archive, and as the array of an archive
-// that is sound, since few inputs are archives.
+// Images, pairs and statistics of others: .npz archives. The input is read as an archive, and as the array of an
+// archive that is sound, since few inputs are archives.
 #include "storage/formats/npz.h"
 #include "tests/fuzz/fuzzed_file.h"
 
@@ -31,8 +31,8 @@ std::string archive_of(std::string_view entry) {
   archive += std::string("PK\1\2") + little_endian(20, 2) + facts + std::string(14, '\0');
   archive += name;
   const std::size_t size = archive.size() - directory;
-  return archive + "PK\5\6" + little_endian(0, 4) + little_endian(1, 2) + little_endian(1, 2) +
-         little_endian(size, 4) + little_endian(directory, 4) + little_endian(0, 2);
+  return archive + "PK\5\6" + little_endian(0, 4) + little_endian(1, 2) + little_endian(1, 2) + little_endian(size, 4) +
+         little_endian(directory, 4) + little_endian(0, 2);
 }
 
 void read_archive(std::string_view bytes) {

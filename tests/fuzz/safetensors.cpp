@@ -1,6 +1,6 @@
 // Weights and statistics of others: safetensors files.
-#include "storage/files/hash.h"
 #include "storage/formats/safetensors.h"
+#include "storage/files/hash.h"
 #include "tests/fuzz/fuzzed_file.h"
 
 using namespace couplet;

@@ -68,7 +68,8 @@ TEST(JsonText, AMemberThatIsMissingOrElseIsNamed) {
 }
 
 TEST(JsonText, NumbersAreTakenWhole) {
-  const json object = json::parse(R"({"a": 1e300, "b": 2.5, "c": 4294967297, "d": 18446744073709551615, "e": -1, "f": 2})");
+  const json object =
+      json::parse(R"({"a": 1e300, "b": 2.5, "c": 4294967297, "d": 18446744073709551615, "e": -1, "f": 2})");
   const auto expect = [&](const char* key, const std::string& found) {
     expect_error([&] { json_member<int>(object, key, "x/file"); }, {"x/file", found, key});
   };
