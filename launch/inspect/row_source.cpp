@@ -29,7 +29,7 @@ RowSource::RowSource(const std::filesystem::path& path) : path_(path) {
   if (!std::filesystem::exists(path / manifest_name))
     fail("{} is no finished table: it has no {}; give one of its shards to see what is there", path.string(),
          manifest_name);
-  table_.emplace(path, "", ReadOptions{.is_foreign = true});
+  table_.emplace(path, "", ReadOptions::foreign());
 }
 
 const RowShard& RowSource::shard_of(std::int64_t row) const {

@@ -23,6 +23,12 @@ struct ReadOptions {
   std::function<void(const std::string&)> note = [](const std::string&) {
   };                        ///< is called with what a user should know, a line
   bool is_foreign = false;  ///< the table may be anybody's: a child process opens each shard first
+
+  static ReadOptions foreign() {
+    ReadOptions options;
+    options.is_foreign = true;
+    return options;
+  }
 };
 
 /// A finished table open for reading by global row number. The constructor opens and checks all shards; with a cache,
