@@ -6,6 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 namespace couplet {
 namespace {
