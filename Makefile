@@ -1,5 +1,5 @@
 # The short ways. Everything here can also be done by hand: see README.md.
-#   make run | test | build | slurm-demo | slurm-chaos | bench | install PREFIX=... | device-bundle | format | tidy | clean
+#   make run | test | fuzz | build | slurm-demo | slurm-chaos | bench | install PREFIX=... | device-bundle | format | tidy | clean
 BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
@@ -7,7 +7,7 @@ CMAKE_FLAGS ?=
 RUN_DIR ?= runs/fashion
 RANKS ?= 2
 
-.PHONY: run test slurm-demo slurm-chaos build build-tests setup configure bench install device-bundle format tidy clean
+.PHONY: run test fuzz slurm-demo slurm-chaos build build-tests setup configure bench install device-bundle format tidy clean
 
 run: build
 	$(BUILD)/couplet run --config configs/fashion.ini --run-dir $(RUN_DIR) --ranks $(RANKS)
@@ -15,6 +15,12 @@ run: build
 # One test process a core; tests that start ranks reserve both.
 test: build-tests
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+# Inputs that libFuzzer makes, for every reader of files from elsewhere; it goes on from those of earlier calls.
+SECONDS ?= 60
+fuzz: configure
+	cmake --build $(BUILD) -j $(JOBS) --target fuzz_targets
+	tests/fuzz/run $(BUILD)/fuzz --seconds $(SECONDS) --jobs $(JOBS) --keep
 
 # The pipeline through Slurm, on a cluster of two nodes that is started on this machine for it; the long one disturbs it.
 slurm-demo: build
@@ -29,8 +35,9 @@ bench: setup configure
 	cmake --build $(BUILD) -j $(JOBS) --target all
 	bench/run $(BUILD)
 
-# Slurm's packages only for what starts a cluster, Chromium only for the test that looks at reports.
-test: SETUP = slurm browser
+# Slurm's packages only for what starts a cluster, Chromium only for the test that looks at reports, Clang only for fuzzing.
+test: SETUP = slurm browser fuzz
+fuzz: SETUP = fuzz
 slurm-demo slurm-chaos: SETUP = slurm
 setup:
 	@scripts/setup $(SETUP)

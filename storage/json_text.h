@@ -4,9 +4,13 @@
 #include "storage/error.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 
 namespace couplet {
 
@@ -23,16 +27,31 @@ nlohmann::json parse_json(std::string_view text, const std::string& what, int de
 /// and "..." where it goes on.
 std::string json_excerpt(const nlohmann::json& value, std::size_t most = 200);
 
+/// Returns a value as a `Value`; nothing if it is something else. A number with a fraction is no integer, nor is one
+/// that the type cannot hold: the library's own conversion would cut it off.
+template <class Value>
+std::optional<Value> json_as(const nlohmann::json& value) {
+  if constexpr (std::is_integral_v<Value> && !std::is_same_v<Value, bool>) {
+    if (!value.is_number_integer()) return std::nullopt;
+    const bool fits = value.is_number_unsigned() ? std::in_range<Value>(value.get<std::uint64_t>())
+                                                 : std::in_range<Value>(value.get<std::int64_t>());
+    return fits ? std::optional(value.get<Value>()) : std::nullopt;
+  } else {
+    try {
+      return value.get<Value>();
+    } catch (const nlohmann::json::exception&) {
+      return std::nullopt;
+    }
+  }
+}
+
 /// Returns the value of a key as a `Value`. An error that names `what` and the key says that `object` is no object, has
 /// no such key, or has something else there.
 template <class Value>
 Value json_member(const nlohmann::json& object, const char* key, const std::string& what) {
   if (!object.is_object() || !object.contains(key)) fail("{}: has no key '{}'", what, key);
-  try {
-    return object.at(key).get<Value>();
-  } catch (const nlohmann::json::exception&) {
-    fail("{}: has {} under the key '{}', where something else is expected", what, json_excerpt(object.at(key)), key);
-  }
+  if (auto found = json_as<Value>(object.at(key))) return *std::move(found);
+  fail("{}: has {} under the key '{}', where something else is expected", what, json_excerpt(object.at(key)), key);
 }
 
 }  // namespace couplet

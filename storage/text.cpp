@@ -84,6 +84,9 @@ std::string utf8_text(const std::string& text) {
 }
 
 std::int64_t edit_distance(const std::string& from, const std::string& to) {
+  constexpr std::size_t longest = 256;
+  if (const std::size_t longer = std::max(from.size(), to.size()); longer > longest)
+    return static_cast<std::int64_t>(longer);
   std::vector<std::int64_t> row(to.size() + 1);
   std::iota(row.begin(), row.end(), 0);
   for (std::size_t i = 0; i < from.size(); ++i) {

@@ -23,7 +23,8 @@ std::string quoted(const std::string& text);
 /// any bytes.
 std::string utf8_text(const std::string& text);
 
-/// The number of single-character edits between two names.
+/// The number of single-character edits between two names; where one has more than 256 characters, which no name of
+/// ours has, the number of its characters: files of others may hold names of any length.
 std::int64_t edit_distance(const std::string& from, const std::string& to);
 /// The one of `candidates` at the smallest edit distance.
 std::string nearest_name(const std::string& name, const std::vector<std::string>& candidates);

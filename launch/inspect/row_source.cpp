@@ -23,13 +23,13 @@ bool parse_number(std::string_view text, std::int64_t& value) {
 RowSource::RowSource(const std::filesystem::path& path) : path_(path) {
   if (!std::filesystem::exists(path)) refuse("{} does not exist", path.string());
   if (!std::filesystem::is_directory(path)) {
-    shard_.emplace(path, "");
+    shard_.emplace(open_foreign_shard(path, ""));
     return;
   }
   if (!std::filesystem::exists(path / manifest_name))
     fail("{} is no finished table: it has no {}; give one of its shards to see what is there", path.string(),
          manifest_name);
-  table_.emplace(path, "");
+  table_.emplace(path, "", ReadOptions::foreign());
 }
 
 const RowShard& RowSource::shard_of(std::int64_t row) const {

@@ -170,7 +170,7 @@ std::unique_ptr<ImageSet> open_image_set(const std::filesystem::path& path) {
     refuse("{}: does not exist; expected an .npz file or a directory of images", path.string());
   if (fs::is_directory(found)) {
     if (!has_manifest(path)) return open_png_folder(path);
-    return std::make_unique<TableImages>(std::make_unique<RowTable>(path, dataset_format));
+    return std::make_unique<TableImages>(std::make_unique<RowTable>(path, dataset_format, ReadOptions::foreign()));
   }
   if (error) fail("{}: cannot be looked at: {}", path.string(), error.message());
   if (!fs::is_regular_file(found) || !boost::iequals(path.extension().string(), ".npz"))

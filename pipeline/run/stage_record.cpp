@@ -65,31 +65,43 @@ bool only_files_differ(StageRecord recorded, StageRecord now, const std::set<std
   return recorded.keys == now.keys && recorded.inputs == now.inputs;
 }
 
-nlohmann::json parse_record_text(const std::string& text, const std::string& what) {
+/// Runs what reads a damaged record; its error then says what to do.
+template <class Work>
+auto or_way_out(Work work) {
   try {
-    return parse_json(text, what);
+    return work();
   } catch (const Error& error) {
     fail("{}; {}", error.what(), way_out);
   }
 }
 
 StageRecord parse_record(const std::string& text, const std::string& what) {
-  const nlohmann::json json = parse_record_text(text, what);
-  if (json.at("format") != "couplet-stage") fail("{} is no stage record of Couplet", what);
-  if (const int version = json.at("format_version"); version > format_version)
+  const nlohmann::json json = or_way_out([&] { return parse_json(text, what); });
+  const auto read = [&]<class Value>(const char* key, Value& value) {
+    value = or_way_out([&] { return json_member<Value>(json, key, what); });
+  };
+  std::string format;
+  int version = 0;
+  read("format", format);
+  read("format_version", version);
+  if (format != "couplet-stage") fail("{} is no stage record of Couplet", what);
+  if (version > format_version)
     fail("{} has format version {}; this program (Couplet {}) reads up to {}", what, version, COUPLET_VERSION,
          format_version);
   StageRecord record;
-  json.at("state").get_to(record.state);
-  json.at("stage").get_to(record.stage);
-  json.at("fingerprint").get_to(record.fingerprint);
-  json.at("keys").get_to(record.keys);
-  json.at("inputs").get_to(record.inputs);
-  json.at("program").get_to(record.program);
-  json.at("seconds").get_to(record.seconds);
-  json.at("attempts").get_to(record.attempts);
-  json.at("ranks").get_to(record.ranks);
-  json.at("running_since").get_to(record.running_since);
+  read("state", record.state);
+  // The library takes a word that it does not know for the first one.
+  if (json.at("state") != nlohmann::json(record.state))
+    fail("{} has the unknown state {}; {}", what, json_excerpt(json.at("state")), way_out);
+  read("stage", record.stage);
+  read("fingerprint", record.fingerprint);
+  read("keys", record.keys);
+  read("inputs", record.inputs);
+  read("program", record.program);
+  read("seconds", record.seconds);
+  read("attempts", record.attempts);
+  read("ranks", record.ranks);
+  read("running_since", record.running_since);
   return record;
 }
 
@@ -102,12 +114,7 @@ std::filesystem::path record_path(const std::filesystem::path& stage_directory) 
 std::optional<StageRecord> read_record(const std::filesystem::path& stage_directory) {
   const auto path = record_path(stage_directory);
   if (!std::filesystem::exists(path)) return std::nullopt;
-  const std::string text = read_file(path);
-  try {
-    return parse_record(text, path.string());
-  } catch (const nlohmann::json::exception&) {
-    fail("{} is damaged: a key is missing or holds something else; {}", path.string(), way_out);
-  }
+  return parse_record(read_file(path), path.string());
 }
 
 void publish_record(const std::filesystem::path& stage_directory, const StageRecord& record) {

@@ -25,10 +25,23 @@ nlohmann::json key_fields(const ScoreKey& key, const std::string& metric) {
   return fields;
 }
 
+/// Checks that each record is an object, and so is what it was made with, where it says that.
+void require_objects(const nlohmann::json& records, const fs::path& path) {
+  for (std::size_t index = 0; index < records.size(); ++index) {
+    const nlohmann::json& record = records[index];
+    if (!record.is_object() || !record.value("made_with", nlohmann::json::object()).is_object())
+      fail("{}: record {} is {}, expected an object, with an object under 'made_with'", path.string(), index,
+           json_excerpt(record));
+  }
+}
+
 nlohmann::json read_record_list(const fs::path& path) {
   const std::string text = read_file(path);
   try {
-    return json_member<nlohmann::json::array_t>(parse_json(text, path.string()), "records", path.string());
+    nlohmann::json records =
+        json_member<nlohmann::json::array_t>(parse_json(text, path.string()), "records", path.string());
+    require_objects(records, path);
+    return records;
   } catch (const Error& error) {
     fail("{}; there is no list of records in it: remove the file to score again", error.what());
   }
@@ -47,11 +60,8 @@ public:
   Value get(const char* name, Value otherwise) const {
     const auto found = json_.find(name);
     if (found == json_.end() || found->is_null()) return otherwise;
-    try {
-      return found->get<Value>();
-    } catch (const nlohmann::json::exception&) {
-      fail("record {} of the results has {} = {}, which is of another type", index_, name, json_excerpt(*found));
-    }
+    if (auto value = json_as<Value>(*found)) return *std::move(value);
+    fail("record {} of the results has {} = {}, which is of another type", index_, name, json_excerpt(*found));
   }
   std::string text(const char* name) const { return get<std::string>(name, ""); }
   std::int64_t count(const char* name) const { return get<std::int64_t>(name, 0); }

@@ -1,7 +1,9 @@
 #include "storage/formats/foreign_array.h"
 #include "storage/formats/hdf5_access.h"
+#include "storage/formats/hdf5_rehearsal.h"
 #include "storage/formats/hdf5_storage.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string_view>
@@ -204,10 +206,43 @@ private:
   std::unique_ptr<H5::H5File> file_;
 };
 
+constexpr std::size_t bytes_at_once = std::size_t{1} << 20;
+
+/// Reads an array to its end.
+void read_all(ForeignArray& array) {
+  const std::size_t row_bytes = array.row_bytes();
+  if (row_bytes == 0) return;
+  const auto at_once = static_cast<std::int64_t>(bytes_at_once / row_bytes + 1);
+  for (std::int64_t left = array.rows(); left > 0; left -= at_once) {
+    std::vector<std::byte> rows(static_cast<std::size_t>(std::min(at_once, left)) * row_bytes);
+    array.read_next(std::min(at_once, left), rows);
+  }
+}
+
+/// The file, opened here after every step has been tried in a child process.
+class RehearsedFile : public ForeignFile {
+public:
+  explicit RehearsedFile(const std::filesystem::path& path) : path_(path) {
+    rehearse(path, "list its data sets", [&] { static_cast<void>(Hdf5File(path).names()); });
+    file_ = std::make_unique<Hdf5File>(path);
+  }
+
+  std::vector<std::string> names() const override { return file_->names(); }
+  std::map<std::string, std::string> others() const override { return file_->others(); }
+  std::unique_ptr<ForeignArray> open(const std::string& name) override {
+    rehearse(path_, fmt::format("read data set '{}'", name), [&] { read_all(*Hdf5File(path_).open(name)); });
+    return file_->open(name);
+  }
+
+private:
+  std::filesystem::path path_;
+  std::unique_ptr<Hdf5File> file_;
+};
+
 }  // namespace
 
 std::unique_ptr<ForeignFile> open_hdf5(const std::filesystem::path& path) {
-  return std::make_unique<Hdf5File>(path);
+  return std::make_unique<RehearsedFile>(path);
 }
 
 }  // namespace couplet

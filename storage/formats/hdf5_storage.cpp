@@ -1,5 +1,6 @@
 #include "storage/formats/hdf5_storage.h"
 
+#include "storage/formats/deflate.h"
 #include "storage/formats/hdf5_access.h"
 
 #include <fmt/ranges.h>
@@ -36,6 +37,23 @@ struct Stored {
   int depth = 0;  ///< how many virtual data sets lead to it
 };
 
+/// The bytes of that many elements of the data set. More than any file has are refused.
+std::uint64_t bytes_of(const Stored& stored, const std::vector<hsize_t>& extents) {
+  std::uint64_t bytes = stored.set.getDataType().getSize();
+  for (const hsize_t extent : extents)
+    if (__builtin_mul_overflow(bytes, extent, &bytes))
+      refuse("{}: has the impossible shape [{}]", stored.what, fmt::join(extents, ", "));
+  return bytes;
+}
+
+/// Refuses a data set whose bytes, in all or at once, are more than those of the file can hold: the library would take
+/// memory for them.
+void require_held(const Stored& stored, std::uint64_t claimed, std::uint64_t most) {
+  if (claimed > most)
+    refuse("{}: is damaged: it claims {} bytes, and what holds them in the file has room for {}", stored.what, claimed,
+           most);
+}
+
 void require_filters(const Stored& stored) {
   const int filters = checked(H5Pget_nfilters(stored.creation.getId()), "H5Pget_nfilters");
   for (int i = 0; i < filters; ++i) {
@@ -58,11 +76,18 @@ void require_chunks(const Stored& stored) {
   const std::vector<hsize_t> extents = extents_of(space);
   std::vector<hsize_t> chunk(extents.size());
   checked(H5Pget_chunk(stored.creation.getId(), static_cast<int>(chunk.size()), chunk.data()), "H5Pget_chunk");
+  if (std::ranges::find(chunk, 0) != chunk.end())
+    refuse("{}: has impossible chunks of [{}]", stored.what, fmt::join(chunk, ", "));
+  const std::uint64_t bytes = bytes_of(stored, extents);
   hsize_t expected = 1, written = 0;
   for (std::size_t i = 0; i < extents.size(); ++i) expected *= extents[i] / chunk[i] + (extents[i] % chunk[i] != 0);
   checked(H5Dget_num_chunks(stored.set.getId(), space.getId(), &written), "H5Dget_num_chunks");
   if (written < expected)
     refuse("{}: {} of its {} chunks were never written", stored.what, expected - written, expected);
+  // Deflate packs closest of the filters that anybody uses.
+  const std::uint64_t most = most_inflated_bytes(std::filesystem::file_size(stored.file));
+  require_held(stored, bytes, most);
+  require_held(stored, bytes_of(stored, chunk), most);
 }
 
 /// The files of raw values, each of which holds the next values from an offset on.
@@ -94,7 +119,9 @@ void require_raw_files(const Stored& stored, int files) {
 void require_contiguous(const Stored& stored) {
   const int files = checked(H5Pget_external_count(stored.creation.getId()), "H5Pget_external_count");
   if (files > 0) return require_raw_files(stored, files);
-  if (H5Dget_offset(stored.set.getId()) == HADDR_UNDEF) refuse("{}: its values were never written", stored.what);
+  const std::uint64_t offset = H5Dget_offset(stored.set.getId()), size = std::filesystem::file_size(stored.file);
+  if (offset == HADDR_UNDEF) refuse("{}: its values were never written", stored.what);
+  require_held(stored, bytes_of(stored, extents_of(stored.set.getSpace())), size - std::min(size, offset));
 }
 
 void require_values(const Stored& stored);
@@ -156,7 +183,7 @@ void require_source(const Stored& stored, const Source& source) {
     refuse("{} is not there, or cannot be opened", what);
   }
   const Stored inner{.file = *path, .what = what, .set = *set, .depth = stored.depth + 1};
-  if (reaches_beyond(source, set->getSpace()))
+  if (reaches_beyond(source, set->getSpace()) || set->getSpace().getSimpleExtentNpoints() < source.values)
     refuse("{}: has shape [{}], too short for what is taken from it", what,
            fmt::join(extents_of(set->getSpace()), ", "));
   require_values(inner);
@@ -188,7 +215,7 @@ void require_values(const Stored& stored) {
     case H5D_VIRTUAL:
       return require_sources(stored);
     default:  // compact: in the data set's own header
-      return;
+      return require_held(stored, bytes_of(stored, extents_of(stored.set.getSpace())), stored.set.getStorageSize());
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
+#include "storage/formats/deflate.h"
 
 #include <fmt/ranges.h>
 #include <zlib.h>
@@ -175,8 +176,12 @@ private:
 
 class IdxFile::GzipContent : public IdxFile::Content {
 public:
-  GzipContent(std::filesystem::path path, std::vector<std::int64_t> shape)
-      : path_(std::move(path)), shape_(std::move(shape)), bytes_(product(path_, shape_)) {}
+  GzipContent(std::filesystem::path path, std::uint64_t packed, std::vector<std::int64_t> shape)
+      : path_(std::move(path)), shape_(std::move(shape)), bytes_(product(path_, shape_)) {
+    if (bytes_ > most_inflated_bytes(packed))
+      fail("{}: truncated: {} bytes of gzip cannot hold the {} bytes of values of dimensions [{}]", path_.string(),
+           packed, bytes_, fmt::join(shape_, ", "));
+  }
 
   void read(std::uint64_t offset, std::span<std::uint8_t> out) override {
     const std::uint64_t header = header_bytes(shape_);
@@ -220,7 +225,7 @@ IdxFile::IdxFile(std::filesystem::path path) : path_(std::move(path)) {
   const std::uint64_t bytes = product(path_, shape_);
   item_bytes_ = shape_[0] == 0 ? 0 : static_cast<std::size_t>(bytes / static_cast<std::uint64_t>(shape_[0]));
   if (packed)
-    content_ = std::make_unique<GzipContent>(path_, shape_);
+    content_ = std::make_unique<GzipContent>(path_, file.size(), shape_);
   else
     content_ = std::make_unique<PlainContent>(path_, std::move(file), shape_);
 }

@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/formats/deflate.h"
 #include "storage/formats/npy_header.h"
 #include "storage/json_text.h"
 
@@ -77,6 +78,23 @@ private:
   std::uint64_t left_ = 0;
   zip_file_t* file_ = nullptr;
 };
+
+/// Refuses entry `number` of an archive if its packed bytes cannot hold those that it claims, before memory is taken
+/// for them. Other methods than deflate may pack closer: there, reading it shows what it holds.
+void require_held(const std::string& what, zip_t* archive, zip_uint64_t number, std::uint64_t archive_bytes) {
+  zip_stat_t stat;
+  zip_stat_init(&stat);
+  constexpr zip_uint64_t needed = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
+  if (zip_stat_index(archive, number, 0, &stat) != 0 || (stat.valid & needed) != needed)
+    fail("{}: cannot be found: {}", what, zip_strerror(archive));
+  const std::uint64_t packed = std::min<std::uint64_t>(stat.comp_size, archive_bytes);
+  if (stat.size <= (stat.comp_method == ZIP_CM_STORE ? packed : most_inflated_bytes(packed))) return;
+  if (stat.comp_method == ZIP_CM_STORE || stat.comp_method == ZIP_CM_DEFLATE)
+    fail("{}: is damaged: it claims {} bytes, which {} bytes in the archive cannot hold", what, stat.size, packed);
+  std::vector<std::byte> piece(std::size_t{1} << 16);
+  for (EntryReader entry(what, archive, number); entry.left() > 0;)
+    entry.read(std::span(piece).first(std::min<std::uint64_t>(piece.size(), entry.left())));
+}
 
 /// The dictionary behind magic, version (1 to 3) and length.
 std::string read_header_text(EntryReader& entry) {
@@ -176,7 +194,9 @@ public:
     const std::string what = fmt::format("{}: array '{}'", path_.string(), name);
     const auto found = std::ranges::find(entries_, name + std::string(suffix));
     if (found == entries_.end()) fail("{}: cannot be found", what);
-    EntryReader entry(what, archive_.get(), static_cast<zip_uint64_t>(found - entries_.begin()));
+    const auto number = static_cast<zip_uint64_t>(found - entries_.begin());
+    require_held(what, archive_.get(), number, std::filesystem::file_size(path_));
+    EntryReader entry(what, archive_.get(), number);
     const NpyHeader header = read_header(entry);
     return std::make_unique<NpyArray>(std::move(entry), header);
   }

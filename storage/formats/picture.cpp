@@ -3,6 +3,7 @@
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_handle.h"
+#include "storage/formats/deflate.h"
 
 #include <png.h>
 
@@ -69,8 +70,17 @@ bool decode(png_structp png, png_infop info, PngInput& input, Picture& picture, 
   return true;
 }
 
+/// The bits that a pixel of a PNG file takes in it.
+std::uint64_t bits_per_pixel(int depth, int colour) {
+  const int channels = colour == PNG_COLOR_TYPE_RGB          ? 3
+                       : colour == PNG_COLOR_TYPE_RGB_ALPHA  ? 4
+                       : colour == PNG_COLOR_TYPE_GRAY_ALPHA ? 2
+                                                             : 1;
+  return static_cast<std::uint64_t>(channels) * static_cast<std::uint64_t>(depth);
+}
+
 /// What the first bytes of a PNG file say, without pixels. They are refused before any memory is taken for the pixels.
-Picture checked_header(const std::filesystem::path& path, std::string_view start) {
+Picture checked_header(const std::filesystem::path& path, std::string_view start, std::uint64_t file_bytes) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(start.data());
   if (start.size() < header_bytes || png_sig_cmp(bytes, 0, 8) != 0 || start.substr(12, 4) != "IHDR")
     fail("{}: is no PNG file that can be read: it does not begin as one", path.string());
@@ -80,6 +90,10 @@ Picture checked_header(const std::filesystem::path& path, std::string_view start
   if (width > most_picture_pixels / height)
     fail("{}: claims {} x {} pixels (width, height); pictures of at most {} pixels are read", path.string(), width,
          height, most_picture_pixels);
+  const std::uint64_t pixels = static_cast<std::uint64_t>(width) * static_cast<std::uint64_t>(height);
+  if (pixels * bits_per_pixel(bytes[24], bytes[25]) / 8 > most_inflated_bytes(file_bytes))
+    fail("{}: truncated: {} bytes cannot hold the {} x {} pixels (width, height) that it claims", path.string(),
+         file_bytes, width, height);
   const bool colour = (bytes[25] & PNG_COLOR_MASK_COLOR) != 0;
   return {height, width, colour ? 3 : 1, {}};
 }
@@ -131,7 +145,7 @@ void write_png(const std::filesystem::path& path, const Picture& picture) {
 
 Picture read_png(const std::filesystem::path& path) {
   const std::string bytes = read_file(path);
-  checked_header(path, bytes);
+  checked_header(path, bytes, bytes.size());
   PngInput input{bytes};
   const PngReader reader(input);
   if (!reader.info) throw std::bad_alloc();
@@ -145,8 +159,9 @@ Picture read_png(const std::filesystem::path& path) {
 
 Picture read_png_header(const std::filesystem::path& path) {
   std::array<char, header_bytes> start{};
-  const std::size_t there = FileHandle::open_to_read(path).read_some(std::as_writable_bytes(std::span(start)), 0);
-  return checked_header(path, {start.data(), there});
+  const FileHandle file = FileHandle::open_to_read(path);
+  const std::size_t there = file.read_some(std::as_writable_bytes(std::span(start)), 0);
+  return checked_header(path, {start.data(), there}, file.size());
 }
 
 Picture picture_grid(const std::vector<std::uint8_t>& images, std::int64_t count, std::int64_t channels,

@@ -21,7 +21,7 @@ void write_png(const std::filesystem::path& path, const Picture& picture);
 /// The pixels that a PNG file may have to be read. Its few first bytes can claim 2^62, for which memory would be taken.
 constexpr std::int64_t most_picture_pixels = std::int64_t{1} << 28;
 /// Reads a PNG file as 8-bit grey or RGB. An error names the file: one that cannot be read, is damaged, or has no
-/// pixels or more than most_picture_pixels.
+/// pixels, more than most_picture_pixels, or more than its bytes can hold.
 Picture read_png(const std::filesystem::path& path);
 /// Returns height, width and channels of what read_png returns for a PNG file, from the file's first bytes alone. Its
 /// errors are those that these bytes tell.

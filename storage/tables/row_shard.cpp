@@ -4,6 +4,7 @@
 #include "storage/files/file_handle.h"
 #include "storage/files/hash.h"
 #include "storage/formats/hdf5_access.h"
+#include "storage/formats/hdf5_rehearsal.h"
 #include "storage/json_text.h"
 
 #include <fcntl.h>
@@ -343,6 +344,12 @@ RowShard::RowShard(const std::filesystem::path& path, const std::string& expecte
 RowShard::~RowShard() = default;
 RowShard::RowShard(RowShard&&) noexcept = default;
 RowShard& RowShard::operator=(RowShard&&) noexcept = default;
+
+RowShard open_foreign_shard(const std::filesystem::path& path, const std::string& expected_format) {
+  check_superblock(path);
+  rehearse(path, "read the shard's metadata", [&] { RowShard(path, expected_format); });
+  return RowShard(path, expected_format);
+}
 
 const std::filesystem::path& RowShard::path() const {
   return impl_->path;

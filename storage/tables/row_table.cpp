@@ -48,6 +48,7 @@ public:
     const std::filesystem::path path = directory_ / entry.at("name").get<std::string>();
     const std::string manifest_path = (directory_ / manifest_name).string();
     if (!fs::exists(path)) fail("{}: is missing, but {} lists it; make it again", path.string(), manifest_path);
+    if (options_.is_foreign) open_foreign_shard(path, manifest_.at("format").get<std::string>());
     if (cache_) {
       const auto copy = cache_->copy_of(path, entry.at("hash").get<std::string>(),
                                         entry.at("bytes").get<std::uint64_t>(), !options_.verify);

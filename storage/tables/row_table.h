@@ -21,7 +21,14 @@ struct ReadOptions {
       cache_dir;                  ///< shards are copied here before they are read; empty: they are read where they lie
   std::uint64_t cache_bytes = 0;  ///< bytes that the copies may take
   std::function<void(const std::string&)> note = [](const std::string&) {
-  };  ///< is called with what a user should know, a line
+  };                        ///< is called with what a user should know, a line
+  bool is_foreign = false;  ///< the table may be anybody's: a child process opens each shard first
+
+  static ReadOptions foreign() {
+    ReadOptions options;
+    options.is_foreign = true;
+    return options;
+  }
 };
 
 /// A finished table open for reading by global row number. The constructor opens and checks all shards; with a cache,

@@ -40,7 +40,7 @@ private:
 class TableArrays : public ForeignFile {
 public:
   TableArrays(const std::filesystem::path& directory, const std::string& format)
-      : directory_(directory), table_(directory, format) {}
+      : directory_(directory), table_(directory, format, ReadOptions::foreign()) {}
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
     for (const Column& column : table_.columns()) names.push_back(column.name);

@@ -69,7 +69,7 @@ json expected_facts(const TableSurvey& survey, std::int64_t index, const json& f
     const fs::path path = survey.directory / shard_name(other, survey.shards);
     if (other == index || !fs::exists(path)) continue;
     try {
-      const RowShard shard(path, "");
+      const RowShard shard = open_foreign_shard(path, "");
       json expected = shard_facts(shard.header(), shard.columns());
       const bool other_is_full = other + 1 < survey.shards, is_last = index + 1 == survey.shards;
       const std::int64_t shard_rows = other_is_full ? shard.header().rows : found.at("rows").get<std::int64_t>();
@@ -92,7 +92,7 @@ public:
   /// Opens the shard and hands it to `check`; what is thrown is a problem too.
   std::vector<Problem> run(const std::string& format, const std::function<void(const RowShard&)>& check) {
     try {
-      check(RowShard(path_, format));
+      check(open_foreign_shard(path_, format));
     } catch (const Error& error) {
       add(without_path(error.what(), path_));
     }
@@ -119,7 +119,9 @@ public:
     for (const RowRange& rows : scan.nonfinite)
       for (std::int64_t row = rows.first; row <= rows.last; ++row) bad_rows.insert(row);
     const json& summary = shard.summary();
-    const std::int64_t owned_up = summary.is_object() ? summary.value("nonfinite_rows", std::int64_t{0}) : 0;
+    const std::int64_t owned_up = summary.is_object() && summary.contains("nonfinite_rows")
+                                      ? json_as<std::int64_t>(summary.at("nonfinite_rows")).value_or(0)
+                                      : 0;
     if (static_cast<std::int64_t>(bad_rows.size()) != owned_up) {
       for (const RowRange& rows : scan.nonfinite) {
         add(fmt::format("column '{}' holds NaN or infinite values in {}", shard.columns()[rows.column].name,

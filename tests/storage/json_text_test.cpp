@@ -67,5 +67,22 @@ TEST(JsonText, AMemberThatIsMissingOrElseIsNamed) {
   expect_error([&] { json_member<int>(json(3), "rows", "x/file"); }, {"x/file", "no key 'rows'"});
 }
 
+TEST(JsonText, NumbersAreTakenWhole) {
+  const json object =
+      json::parse(R"({"a": 1e300, "b": 2.5, "c": 4294967297, "d": 18446744073709551615, "e": -1, "f": 2})");
+  const auto expect = [&](const char* key, const std::string& found) {
+    expect_error([&] { json_member<int>(object, key, "x/file"); }, {"x/file", found, key});
+  };
+  expect("a", "1e+300");
+  expect("b", "2.5");
+  expect("c", "4294967297");
+  expect("d", "18446744073709551615");
+  expect_error([&] { json_member<std::int64_t>(object, "d", "x/file"); }, {"18446744073709551615"});
+  expect_error([&] { json_member<std::uint64_t>(object, "e", "x/file"); }, {"-1"});
+  EXPECT_EQ(json_member<int>(object, "e", "x/file"), -1);
+  EXPECT_EQ(json_member<double>(object, "f", "x/file"), 2);
+  EXPECT_EQ(json_as<bool>(object.at("f")), std::nullopt);
+}
+
 }  // namespace
 }  // namespace couplet::testing

@@ -50,6 +50,9 @@ TEST(NearestName, IsAtTheSmallestDistance) {
   EXPECT_EQ(nearest_name("teacher.chanels", {"student.channels", "teacher.channels", "teacher.blocks"}),
             "teacher.channels");
   EXPECT_EQ(nearest_name("", {"abc", "d"}), "d");
+  // A file of others may have a name of any length, which must not take minutes.
+  const std::vector<std::string> names(100, std::string(100, 'a'));
+  EXPECT_EQ(nearest_name(std::string(20'000'000, 'a'), names), names[0]);
 }
 
 }  // namespace

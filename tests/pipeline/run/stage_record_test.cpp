@@ -6,6 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -146,6 +149,26 @@ TEST_F(StageRecords, ADamagedRecordIsAnErrorThatNamesIt) {
       EXPECT_SAYS(std::string(error.what()), path.string());
       EXPECT_SAYS(std::string(error.what()), "move it away, or delete the stage's directory");
       EXPECT_EQ(std::string(error.what()).find("json.exception"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST_F(StageRecords, WordsAndNumbersThatMeanNothingAreDamage) {
+  make("teacher", StageState::complete);
+  const auto path = record_path(run_.stage("teacher"));
+  const auto record = nlohmann::json::parse(read_file(path));
+  const std::vector<std::pair<std::string, nlohmann::json>> changes{
+      {"state", "gone"}, {"format_version", 4294967297}, {"attempts", 1e300}, {"ranks", 1.5}, {"keys", 3}};
+  for (const auto& [key, value] : changes) {
+    auto changed = record;
+    changed[key] = value;
+    publish_file(path, changed.dump());
+    try {
+      read_record(run_.stage("teacher"));
+      ADD_FAILURE() << key;
+    } catch (const Error& error) {
+      EXPECT_SAYS(std::string(error.what()), path.string());
+      EXPECT_SAYS(std::string(error.what()), "move it away, or delete the stage's directory");
     }
   }
 }

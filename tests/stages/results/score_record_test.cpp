@@ -49,8 +49,9 @@ TEST_F(RecordFiles, AScoreIsFoundByItsKeyAndWhatItWasMadeWith) {
 }
 
 TEST_F(RecordFiles, AFileThatHoldsNoRecordsIsAnErrorThatNamesIt) {
-  for (const std::string& text : {std::string("{"), std::string("[]"), std::string("{\"records\": 3}"),
-                                  "{\"records\":" + std::string(200'000, '[')}) {
+  for (const std::string& text :
+       {std::string("{"), std::string("[]"), std::string("{\"records\": 3}"), std::string("{\"records\": [3]}"),
+        std::string("{\"records\": [{\"made_with\": 3}]}"), "{\"records\":" + std::string(200'000, '[')}) {
     publish_file(folder / "records.json", text);
     try {
       const Records records(folder);

@@ -191,6 +191,30 @@ with zipfile.ZipFile("odd.npz", "w") as file:
   expect_error([&] { scalar->read_next(1, out); }, {"'scalar'", "cannot read 1 rows from row 1"});
 }
 
+TEST(Npz, EntriesThatClaimMoreThanTheyHoldAreRefused) {
+  const Folder folder;
+  run_python(folder, R"(
+import numpy, zipfile
+text = "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 3000000000), }"
+array = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+size, claimed = (n.to_bytes(4, "little") for n in (len(array) + 9, len(array) + 3000000000))
+for name, method in {"stored": zipfile.ZIP_STORED, "deflated": zipfile.ZIP_DEFLATED, "other": zipfile.ZIP_BZIP2}.items():
+    with zipfile.ZipFile("x.npz", "w", method) as file: file.writestr("a.npy", array + bytes(9))
+    packed = open("x.npz", "rb").read()
+    assert packed.count(size) >= 2
+    open(name + ".npz", "wb").write(packed.replace(size, claimed) if name != "stored" else packed.replace(2 * size, size + claimed))
+with zipfile.ZipFile("zeros.npz", "w", zipfile.ZIP_BZIP2) as file:
+    with file.open("a.npy", "w") as entry: numpy.save(entry, numpy.zeros(4000000))
+)");
+  for (const std::string name : {"stored", "deflated", "other"})
+    expect_error([&] { open_foreign_file(folder / (name + ".npz"))->open("a"); }, {name + ".npz"});
+  // bzip2 packs these closer than deflate could.
+  const auto zeros = open_foreign_file(folder / "zeros.npz");
+  std::vector<std::byte> out(32'000'000, std::byte{1});
+  zeros->open("a")->read_next(4'000'000, out);
+  EXPECT_EQ(out, std::vector<std::byte>(out.size()));
+}
+
 TEST(Npz, AnArchiveWithTwoEntriesOfOneNameIsRefused) {
   const Folder folder;
   run_python(folder, R"(

@@ -1,5 +1,6 @@
 // HDF5 files from h5py whose arrays are no arrays, or whose values are not there.
 #include "storage/formats/foreign_array.h"
+#include "storage/formats/hdf5_rehearsal.h"
 
 #include "tests/storage/storage_testing.h"
 
@@ -94,6 +95,53 @@ with h5py.File("x.h5", "w") as file:
   expect_error([&] { file->open("huge"); }, {"x.h5: data set 'huge'"});
   expect_error([&] { file->open("none"); }, {"x.h5: data set 'none'", "impossibly large"});
   EXPECT_EQ(file->open("short")->description(), "float64 [0, 3]");
+}
+
+TEST(Hdf5Arrays, ValuesThatTheFileHasNoRoomForAreRefused) {
+  const Folder folder;
+  run_python(folder, R"(
+import h5py, numpy
+with h5py.File("x.h5", "w") as file:
+    file["plain"] = numpy.zeros((3, 5), "u1")
+    file.create_dataset("packed", data=numpy.zeros((3, 5), "u1"), chunks=(3, 5), compression="gzip")
+bytes = open("x.h5", "rb").read()
+# The extents of both: 3 and 5 become 3 and 2^40, those of the chunk too.
+for name, size in {"plain": 8, "packed": 4}.items():
+    five, more = (5).to_bytes(size, "little"), (2**30).to_bytes(size, "little")
+    three = (3).to_bytes(size, "little")
+    assert three + five in bytes
+    open(name + ".h5", "wb").write(bytes.replace(three + five, three + more))
+)");
+  for (const std::string name : {"plain", "packed"})
+    expect_error([&] { open_foreign_file(folder / (name + ".h5"))->open(name); },
+                 {name + ".h5", "data set '" + name + "'"});
+}
+
+/// Opens a file and reads all its arrays.
+void read_file_of_others(const fs::path& path) {
+  const auto file = open_foreign_file(path);
+  for (const std::string& name : file->names()) bytes_of(*file, name);
+}
+
+// Both are files of h5py with a byte changed: HDF5 1.10.8 crashes on the first and does not come to an end of the
+// second.
+TEST(Hdf5Arrays, FilesThatTheLibraryCrashesOnAreRefused) {
+  const fs::path files = COUPLET_SOURCE_DIR "/tests";
+  expect_error([&] { read_file_of_others(files / "fuzz/corpus/hdf5/crashes-library"); }, {"crashes-library"});
+  expect_error([&] { read_file_of_others(files / "data/endless.h5"); }, {"endless.h5"});
+}
+
+TEST(Hdf5Arrays, ACrashInARehearsalIsAnError) {
+  const Folder folder;
+  write_bytes(folder / "x.h5", "");
+  const auto expect = [&](const std::function<void()>& work, const std::string& part) {
+    expect_error([&] { rehearse(folder / "x.h5", "read it", work); }, {"x.h5", "damaged", "cannot read it", part});
+  };
+  expect([] { std::raise(SIGSEGV); }, "crashes (signal 11)");
+  expect([] { std::abort(); }, "crashes (signal 6)");
+  expect([] { std::_Exit(3); }, "status 3");
+  expect([] { std::raise(SIGXCPU); }, "no end within 2 s");
+  EXPECT_NO_THROW(rehearse(folder / "x.h5", "read it", [] { fail("the file is odd"); }));
 }
 
 TEST(Hdf5Arrays, AUserBlockMayStandInFront) {

@@ -178,7 +178,9 @@ TEST(Idx, TheEndIsCheckedWithTheLastItem) {
 TEST(Idx, APackedFileThatPromisesMoreThanMemoryHoldsIsTruncated) {
   const Folder folder;
   write_gzip(folder / "a", idx_bytes(8, {4'000'000'000u, 1000}, 5000));
-  expect_error([&] { read_idx(folder / "a"); }, {"/a", "truncated", "5000 bytes", "expected 4000000000000"});
+  expect_error([&] { read_idx(folder / "a"); }, {"/a", "truncated", "4000000000000 bytes", "[4000000000, 1000]"});
+  write_gzip(folder / "a", idx_bytes(8, {1, 1u << 20, 1u << 20}, 5000));
+  expect_error([&] { IdxFile(folder / "a").require_whole(); }, {"/a", "truncated", "1099511627776 bytes"});
 }
 
 }  // namespace
