@@ -1,16 +1,25 @@
 # The short ways. Everything here can also be done by hand: see README.md.
-#   make run | test | fuzz | build | slurm-demo | slurm-chaos | bench | install PREFIX=... | device-bundle | format | tidy | clean
+#   make run [GPU=1] | test | fuzz | build | slurm-demo | slurm-chaos | bench | install PREFIX=... | device-bundle | format | tidy | clean
 BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
 RUN_DIR ?= runs/fashion
+SETUP =
+# GPU=1: a program for NVIDIA's GPUs too, and the run on them, a rank a GPU.
+GPU ?=
+ifneq ($(filter-out 0,$(GPU)),)
+SETUP += gpu
+CMAKE_FLAGS += -DCOUPLET_CUDA=ON
+RUN_FLAGS += --pipeline.device cuda
+RANKS ?= 0
+endif
 RANKS ?= 2
 
 .PHONY: run test fuzz slurm-demo slurm-chaos build build-tests setup configure bench install device-bundle format tidy clean
 
 run: build
-	$(BUILD)/couplet run --config configs/fashion.ini --run-dir $(RUN_DIR) --ranks $(RANKS)
+	$(BUILD)/couplet run --config configs/fashion.ini --run-dir $(RUN_DIR) --ranks $(RANKS) $(RUN_FLAGS)
 
 # One test process a core; tests that start ranks reserve both.
 test: build-tests
@@ -36,14 +45,15 @@ bench: setup configure
 	bench/run $(BUILD)
 
 # Slurm's packages only for what starts a cluster, Chromium only for the test that looks at reports, Clang only for fuzzing.
-test: SETUP = slurm browser fuzz
-fuzz: SETUP = fuzz
-slurm-demo slurm-chaos: SETUP = slurm
+test: SETUP += slurm browser fuzz
+fuzz: SETUP += fuzz
+slurm-demo slurm-chaos: SETUP += slurm
 setup:
 	@scripts/setup $(SETUP)
 
 configure: setup
-	@[ -e $(BUILD)/build.ninja ] || cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS)
+	@{ [ -e $(BUILD)/build.ninja ] && { [ -z "$(filter gpu,$(SETUP))" ] || \
+	  grep -q '^COUPLET_CUDA:.*=ON$$' $(BUILD)/CMakeCache.txt; }; } || cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS)
 
 # The program alone; the tests take as long again to build.
 build: configure

@@ -1,6 +1,8 @@
 # LibTorch from the `torch` wheel, as imported targets of our own: find_package(Torch) would insist on a CUDA toolkit.
 #   torch_cpu   what every machine needs
-#   torch_cuda  exists where CUDA's and NCCL's headers were found; only libcouplet_cuda.so links it
+#   torch_cuda  exists where CUDA's and NCCL's headers were found, unless COUPLET_CUDA is OFF; only libcouplet_cuda.so links it
+set(COUPLET_CUDA AUTO CACHE STRING "Build libcouplet_cuda.so: ON (an error where its headers are missing), OFF, or AUTO (where they are found)")
+set_property(CACHE COUPLET_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(COUPLET_TORCH "" CACHE PATH "Directory that holds torch/ (the wheel's site-packages); empty: the cache that scripts/setup fills")
 set(COUPLET_TORCH_VERSION 2.11.0)
 # Where scripts/setup puts things.
@@ -37,11 +39,24 @@ find_path(COUPLET_CUDA_INCLUDE cuda_runtime_api.h
   HINTS ${_wheel}/nvidia/cu13/include /usr/local/cuda/include ENV CUDA_HOME PATH_SUFFIXES include)
 find_path(COUPLET_NCCL_INCLUDE nccl.h
   HINTS ${_wheel}/nvidia/nccl/include ${_wheel}/nvidia/cu13/include /usr/local/cuda/include ENV NCCL_HOME PATH_SUFFIXES include)
-if(COUPLET_CUDA_INCLUDE AND COUPLET_NCCL_INCLUDE AND EXISTS ${_wheel}/torch/lib/libtorch_cuda.so)
+set(_missing)
+foreach(_file ${COUPLET_CUDA_INCLUDE}/cuda_runtime_api.h ${COUPLET_NCCL_INCLUDE}/nccl.h ${_wheel}/torch/lib/libtorch_cuda.so)
+  if(NOT EXISTS ${_file})
+    list(APPEND _missing ${_file})
+  endif()
+endforeach()
+list(JOIN _missing ", " _missing)
+if(COUPLET_CUDA AND NOT COUPLET_CUDA STREQUAL "AUTO" AND _missing)
+  message(FATAL_ERROR "COUPLET_CUDA = ${COUPLET_CUDA}, but there is no ${_missing}: run scripts/setup gpu, or set "
+    "COUPLET_CUDA_INCLUDE and COUPLET_NCCL_INCLUDE to the directories of cuda_runtime_api.h and nccl.h (docs/gpu.md)")
+endif()
+if(COUPLET_CUDA AND NOT _missing)
   add_library(torch_cuda INTERFACE)
   target_include_directories(torch_cuda SYSTEM INTERFACE ${COUPLET_CUDA_INCLUDE} ${COUPLET_NCCL_INCLUDE})
   target_link_libraries(torch_cuda INTERFACE torch_cpu ${_wheel}/torch/lib/libtorch_cuda.so ${_wheel}/torch/lib/libc10_cuda.so)
   message(STATUS "CUDA and NCCL headers found: building libcouplet_cuda.so")
+elseif(COUPLET_CUDA)
+  message(STATUS "CPU only: there is no ${_missing} (docs/gpu.md)")
 else()
-  message(STATUS "no CUDA or NCCL headers: CPU only")
+  message(STATUS "CPU only: COUPLET_CUDA = ${COUPLET_CUDA}")
 endif()

@@ -10,6 +10,7 @@
 #include "pipeline/distributed/make_communicator.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/arithmetic.h"
 #include "stages/opened_run.h"
 #include "stages/trained/sampler.h"
 
@@ -245,6 +246,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   require_run_directory(run);
   const Config config = resolve_config(run.config(), sample_settings(line));
   const std::string device = resolve_device(config.pipeline.device);
+  if (device == "cuda") choose_gpu_arithmetic(config.pipeline);
   // Samples come together on the CPU.
   const auto communicator = make_communicator("cpu");
   open_log("", "", communicator->rank(), communicator->size());

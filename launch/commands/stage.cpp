@@ -13,6 +13,7 @@
 #include "pipeline/process/end_note.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/arithmetic.h"
 #include "stages/attempt.h"
 #include "stages/couple/couple.h"
 #include "stages/kinds.h"
@@ -136,6 +137,7 @@ void run_ranks(const CommandLine& line) {
   const Config config = resolve_config(file, line.settings());
   // `couplet run` counts its own.
   if (!line.has("launched")) set_time_limit(config.pipeline.time_limit);
+  if (resolve_device(config.pipeline.device) == "cuda") choose_gpu_arithmetic(config.pipeline);
   // It watches from the moment when ranks may wait for each other: while their devices are joined, too.
   std::optional<Watchdog> watchdog;
   const auto watch = [&](Communicator& ranks) {

@@ -4,7 +4,7 @@
 #include "pipeline/distributed/cuda_library.h"
 
 #include <H5public.h>
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <mpi.h>
 #include <torch/version.h>
 
@@ -21,12 +21,17 @@ std::string mpi_version() {
 }
 
 std::string cuda_state() {
-#ifdef COUPLET_CUDA
   const Cuda& cuda = find_cuda();
-  return cuda.library ? fmt::format("built; {} GPUs", cuda.devices) : "built; not usable: " + cuda.missing;
+#ifdef COUPLET_CUDA
+  if (!cuda.library) return "built; not usable: " + cuda.missing;
 #else
-  return "not built (no CUDA and NCCL headers were found)";
+  if (!cuda.library)
+    return "not built: CUDA's and NCCL's headers were not found, or COUPLET_CUDA was OFF (docs/gpu.md)";
 #endif
+  std::vector<std::string> places;
+  for (int device = 0; device < cuda.devices; ++device) places.push_back(cuda.library->place_of(device));
+  return fmt::format("built; {} usable: {}", cuda.devices == 1 ? "1 GPU is" : fmt::format("{} GPUs are", cuda.devices),
+                     fmt::join(places, ", "));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/device.h"
+#include "pipeline/tensor/arithmetic.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "pipeline/tensor/weights.h"
 #include "stages/trained/models.h"
@@ -56,6 +57,7 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
     refuse("{} was made with teacher {}, but {} is {}: give the run directory of that teacher (--run-dir)",
            source.path().string(), expected, run.teacher_ema().string(), found);
   const Config config = resolve_config(run.config(), {});
+  if (resolve_device(config.pipeline.device) == "cuda") choose_gpu_arithmetic(config.pipeline);
   const auto communicator = make_single_communicator();
   at::set_num_threads(static_cast<int>(resolve_threads(config.pipeline, 1)));
   const c10::Device device = pick_device(config.pipeline.device, *communicator);

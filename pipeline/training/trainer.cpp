@@ -12,6 +12,7 @@
 #include "pipeline/optimizer/schedule.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/arithmetic.h"
 #include "pipeline/training/digest.h"
 #include "pipeline/training/local_step.h"
 #include "pipeline/training/matmul_peak.h"
@@ -21,9 +22,11 @@
 #include "pipeline/training/training_record.h"
 #include "storage/clock.h"
 #include "storage/error.h"
+#include "storage/text.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <torch/nn/module.h>
 
 #include <chrono>
@@ -136,6 +139,15 @@ double save(const TrainingTask& task, TrainedState& state, const LocalStep& mine
   return seconds_since(start);
 }
 
+/// What the plan of memory foretold, as it came to be.
+void say_memory_used(c10::Device device, const Communicator& communicator) {
+  if (device.is_cpu() || !communicator.is_root()) return;
+  constexpr auto all = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  say("memory: tensors took at most {} of the GPU, {} with what LibTorch keeps for later ones",
+      bytes_text(stats.allocated_bytes[all].peak), bytes_text(stats.reserved_bytes[all].peak));
+}
+
 TrainingResult result_of(const torch::nn::Module& model, const TrainedState& state, const FlatParameters& parameters,
                          const std::vector<Ema>& emas, const Progression& at) {
   TrainingResult result{host_copies(named_tensors(model)), {}, {}, at.step, at.line};
@@ -167,7 +179,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   if (flops.per_image > 0) flops.matmul_peak = measure_matmul_peak(task.training.precision, device, communicator);
   say_plan(task, plan, split.micro_rows, parameter_count(model), flops, memory, communicator);
 
-  FlatParameters parameters(model, {static_cast<std::int64_t>(pipeline.bucket_size * 0x1p20), split.groups});
+  FlatParameters parameters(model, {bucket_bytes(pipeline, device.is_cuda()), split.groups});
   GradientReduction reduction(parameters, {share, pipeline.overlap, split.reproducible}, communicator);
   AdamW optimizer(parameters, {.weight_decay = task.training.weight_decay}, share);
   std::vector<Ema> emas = averages_of(parameters, task);
@@ -236,6 +248,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   }
   writer.finish();
   record.event("finished", plan.steps);
+  say_memory_used(device, communicator);
   return result_of(model, state, parameters, emas, at);
 }
 

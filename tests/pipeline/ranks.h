@@ -8,7 +8,8 @@
 namespace couplet {
 
 Communicator& ranks();
-/// The device under test: the CPU, or this rank's GPU with COUPLET_TEST_DEVICE=cuda.
+/// The device under test: the CPU, or this rank's GPU with COUPLET_TEST_DEVICE=cuda. With COUPLET_TEST_NCCL besides
+/// the ranks meet over NCCL, even if it is one.
 c10::Device test_device();
 
 }  // namespace couplet

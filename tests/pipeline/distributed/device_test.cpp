@@ -8,6 +8,9 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
+#include <cstdlib>
+#include <utility>
+
 namespace couplet {
 namespace {
 
@@ -38,6 +41,8 @@ TEST(Device, CudaIsRefusedWithTheReasonWhereItCannotBeUsed) {
     EXPECT_EQ(pick_device("cuda", ranks()), c10::Device(c10::kCUDA, 0));
     return;
   }
+  for (const char* name : {"SLURM_GPUS", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "CUDA_VISIBLE_DEVICES"})
+    unsetenv(name);
   EXPECT_EQ(resolve_device("auto"), "cpu");
   EXPECT_FALSE(find_cuda().missing.empty());
   const Error error = refusal("cuda");
@@ -47,6 +52,28 @@ TEST(Device, CudaIsRefusedWithTheReasonWhereItCannotBeUsed) {
   EXPECT_NE(text.find("pipeline.device = cpu"), std::string::npos) << text;
   EXPECT_THROW(make_communicator("cuda"), Error);
   EXPECT_THROW(make_nccl_communicator(), Error);
+}
+
+// A job that was given GPUs must not compute on CPUs for days because a library is missing.
+TEST(Device, AutoIsRefusedInAJobWithGpusThatCannotBeUsed) {
+  if (find_cuda().library) GTEST_SKIP() << "there is a GPU";
+  const auto with = [](const char* name, const char* value) {
+    setenv(name, value, 1);
+    const Error error = refusal("auto");
+    EXPECT_EQ(resolve_device("cpu"), "cpu");
+    unsetenv(name);
+    return std::string(error.what());
+  };
+  for (const auto& [name, value] :
+       {std::pair{"SLURM_JOB_GPUS", "0,1"}, std::pair{"SLURM_GPUS_ON_NODE", "4"},
+        std::pair{"SLURM_GPUS_PER_TASK", "a100:1"}, std::pair{"CUDA_VISIBLE_DEVICES", "0"}}) {
+    const std::string text = with(name, value);
+    EXPECT_NE(text.find(std::string(name) + " = " + value), std::string::npos) << text;
+    EXPECT_NE(text.find(find_cuda().missing), std::string::npos) << text;
+  }
+  for (const auto& [name, value] : {std::pair{"SLURM_GPUS_ON_NODE", "0"}, std::pair{"SLURM_GPUS", "a100:0"},
+                                    std::pair{"CUDA_VISIBLE_DEVICES", "-1"}, std::pair{"CUDA_VISIBLE_DEVICES", ""}})
+    EXPECT_EQ(with(name, value), "no error") << name << " = " << value;
 }
 
 // A process that mpirun did not start never touches MPI.

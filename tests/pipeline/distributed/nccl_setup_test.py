@@ -62,6 +62,9 @@ def main():
     os.link(arguments.couplet, arguments.work / "couplet")
     shutil.copy(arguments.library, arguments.work / "libcouplet_cuda.so")
 
+    version = subprocess.run([arguments.work / "couplet", "version"], capture_output=True, text=True, timeout=90,
+                             env=os.environ | {"LD_LIBRARY_PATH": str(arguments.driver.parent)}).stdout
+    check("\nCUDA built; 1 GPU is usable: 0000:65:00.0\n" in version, f"couplet version: {version}")
     lines = set_up(arguments, "fails")
     check(lines == ["couplet: rank 1: ncclCommInitRank failed on rank 1: NCCL: unhandled system error"], f"rank 1 fails: {lines}")
     lines = set_up(arguments, "no id")

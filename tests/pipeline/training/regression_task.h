@@ -74,6 +74,7 @@ inline PipelineConfig regression_pipeline(std::int64_t checkpoint_every) {
   pipeline.checkpoint_every = checkpoint_every;
   pipeline.keep_checkpoints = 2;
   pipeline.log_every = 3600;
+  pipeline.bucket_size = 1e-6;  // a bucket a parameter
   return pipeline;
 }
 
