@@ -194,11 +194,9 @@ void student(StageContext& context) {
   TrainingTask training = training_task(task, *coupling, student);
 
   const StudentFlow flow(student, {}, task.config.training.precision);
-  Previewer previewer(context, task.shape, task.config.preview);
-  training.preview = [&] {
-    return previewer.make([&](const InitialNoise& initial) { return sample(flow, initial.to(context.device)); });
-  };
-  training.preview_every = task.config.preview.every;
+  Previewer previewer(context, task.shape, task.config.preview,
+                      [&](const InitialNoise& initial) { return sample(flow, initial.to(context.device)); });
+  previewer.give_to(training);
 
   const TrainingResult result = train(training, *student.field, config.pipeline, context.communicator, context.device);
   if (context.communicator.is_root()) publish_student(task, *student.field, result);

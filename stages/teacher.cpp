@@ -121,13 +121,10 @@ void teacher(StageContext& context) {
   task.validate_every = config.teacher.training.validate_every;
   task.best_of = "test_nats_per_value";
   const TeacherSampling sampling{{}, teacher_noise(config.teacher), config.teacher.training.precision};
-  Previewer previewer(context, shape, config.teacher.preview);
-  task.preview = [&] {
-    return previewer.make([&](const InitialNoise& initial) {
-      return sample_teacher(model, initial.z, initial.condition, sampling).images();
-    });
-  };
-  task.preview_every = config.teacher.preview.every;
+  Previewer previewer(context, shape, config.teacher.preview, [&](const InitialNoise& initial) {
+    return sample_teacher(model, initial.z, initial.condition, sampling).images();
+  });
+  previewer.give_to(task);
   task.flops_per_image = forward_passes_a_training_image * forward_flops(options);
   const TrainingResult result = train(task, *model, config.pipeline, context.communicator, context.device);
 

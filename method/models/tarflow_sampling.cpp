@@ -3,7 +3,8 @@
 // written in place.
 #include "method/models/patches.h"
 #include "method/models/tarflow.h"
-#include "pipeline/tensor/row_chunks.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/tensor/fitting_rows.h"
 #include "pipeline/tensor/transformer_ops.h"
 
 #include <ATen/ATen.h>
@@ -174,7 +175,7 @@ at::Tensor TarFlowImpl::reverse(const at::Tensor& z, const at::Tensor& y, const 
     }
     return unpatchify(tokens.transpose(0, 1), options_.in_channels, options_.image_size, options_.patch);
   };
-  return by_row_chunks(z.size(0), z.device(), some, rows_at_once(options_, type));
+  return by_fitting_rows(z.size(0), z.device(), some, rows_at_once(options_, type));
 }
 
 }  // namespace couplet

@@ -341,7 +341,11 @@ void add_evaluate(std::vector<Option>& table) {
        {"evaluate.sampling-seeds", result, FIELD(evaluate.sampling_seeds), "0", "",
         "seeds of the noise that samples start from: several score each model once with each", 0, largest_seed},
        {"evaluate.slice-rows", result, FIELD(evaluate.slice_rows), "250", "rows",
-        "samples made at once, whatever the number of ranks", 1, 1e6},
+        "samples a rank makes in turn, whatever the number of ranks", 1, 1e6},
+       {"evaluate.rows-at-once", execution, FIELD(evaluate.rows_at_once), "0", "rows",
+        "on a GPU: rows that evaluations, previews and validation compute at once, which last digits depend on; 0: as "
+        "many as fit into its memory",
+        0, 1e6},
        {"evaluate.euler-nfe", result, FIELD(evaluate.euler_nfe), "1 2 4 8 16 31", "evaluations",
         "numbers of function evaluations with the Euler solver", 1, 10000},
        {"evaluate.heun-nfe", result, FIELD(evaluate.heun_nfe), "3 7 15 31", "evaluations",
