@@ -74,6 +74,7 @@ StudentModel new_student(const StudentTask& task) {
   if (!config.init.empty()) {
     const NamedTensors published = read_tensors(config.init);
     load_tensors(*field, kind.import_weights ? kind.import_weights(published) : published, config.init);
+    require_finite_weights(*field, config.init);
     say("weights start from {}", config.init);
   }
   field->to(task.context.device);

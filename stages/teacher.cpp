@@ -72,6 +72,7 @@ TarFlow new_teacher(const StageContext& context, const DatasetShape& shape) {
   TarFlow model = make_tarflow(options, static_cast<std::uint64_t>(context.config.pipeline.seed));
   if (!config.init.empty()) {
     load_tensors(*model, read_tensors(config.init), config.init, {"attn_mask"});
+    require_finite_weights(*model, config.init);
     say("weights start from {}", config.init);
   }
   model->to(context.device);

@@ -238,6 +238,9 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
           task.name, at.step, plan.steps));
     }
   }
+  if (at.skipped == plan.steps)
+    fail("{}: all {} steps were skipped, as their losses or gradients were not finite: nothing has been learnt",
+         task.name, plan.steps);
   writer.finish();
   record.event("finished", plan.steps);
   return result_of(model, state, parameters, emas, at);
