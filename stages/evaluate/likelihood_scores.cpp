@@ -32,15 +32,10 @@ std::int64_t rows_of(const Evaluation& evaluation) {
 /// Always `count` images: beyond the last of `rows` it is repeated.
 Images read_images(const RowTable& table, std::int64_t rows, std::int64_t first, std::int64_t count) {
   Images read;
-  std::vector<at::Tensor> image, label;
-  for (std::int64_t i = first; i < first + count; ++i) {
-    const std::int64_t row = std::min(i, rows - 1) * table.rows() / rows;
-    read.numbers.push_back(row);
-    image.push_back(read_rows(table, "image", row, 1));
-    label.push_back(read_rows(table, "label", row, 1).to(at::kLong));
-  }
-  read.image = at::cat(image);
-  read.label = at::cat(label);
+  for (std::int64_t i = first; i < first + count; ++i)
+    read.numbers.push_back(std::min(i, rows - 1) * table.rows() / rows);
+  read.image = read_numbered_rows(table, "image", read.numbers);
+  read.label = read_numbered_rows(table, "label", read.numbers).to(at::kLong);
   return read;
 }
 
