@@ -87,6 +87,7 @@ public:
     const auto place = [&](std::int64_t i) { return block_->backwards ? count - 1 - i : i; };
     const auto entering = (block_->pos_embed.detach() + block_->proj_in->bias.detach()).to(type_);
     for (std::int64_t i = 0; i + 1 < count; ++i) {
+      note_progress();
       const auto affine = step(tokens.select(0, place(i)), entering.select(0, place(i)), i, count);
       auto next = tokens.select(0, place(i + 1));
       const auto size = next.size(1);

@@ -29,6 +29,7 @@ at::Tensor exact_trace(const at::Tensor& v, const at::Tensor& x) {
   at::Tensor trace = at::zeros({x.size(0)}, x.options());
   at::Tensor direction = at::zeros_like(v);
   for (std::int64_t i = 0; i < values; ++i) {
+    note_progress();
     direction.zero_();
     direction.view({x.size(0), -1}).select(1, i).fill_(1);
     trace += pulled_back(v, direction, x, i + 1 < values).flatten(1).select(1, i);
