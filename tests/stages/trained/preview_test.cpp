@@ -38,7 +38,11 @@ struct Training {
       Moments moments(4);
       moments.add(classifier->features(normal_rows({1, 8, 8}, 1, Purpose::evaluation_noise, {0, 1, 2, 3, 4, 5, 6, 7})));
       save_moments(run.reference_statistics(), moments);
-      publish_record(run.stage("features"), {.state = StageState::complete, .stage = "features", .fingerprint = "f"});
+      StageRecord record;
+      record.state = StageState::complete;
+      record.stage = "features";
+      record.fingerprint = "f";
+      publish_record(run.stage("features"), record);
     }
     ranks().barrier();
   }
