@@ -74,6 +74,7 @@ StudentModel new_student(const StudentTask& task) {
   if (!config.init.empty()) {
     const NamedTensors published = read_tensors(config.init);
     load_tensors(*field, kind.import_weights ? kind.import_weights(published) : published, config.init);
+    require_finite_weights(*field, config.init);
     say("weights start from {}", config.init);
   }
   field->to(task.context.device);
@@ -194,11 +195,9 @@ void student(StageContext& context) {
   TrainingTask training = training_task(task, *coupling, student);
 
   const StudentFlow flow(student, {}, task.config.training.precision);
-  Previewer previewer(context, task.shape, task.config.preview);
-  training.preview = [&] {
-    return previewer.make([&](const InitialNoise& initial) { return sample(flow, initial.to(context.device)); });
-  };
-  training.preview_every = task.config.preview.every;
+  Previewer previewer(context, task.shape, task.config.preview,
+                      [&](const InitialNoise& initial) { return sample(flow, initial.to(context.device)); });
+  previewer.give_to(training);
 
   const TrainingResult result = train(training, *student.field, config.pipeline, context.communicator, context.device);
   if (context.communicator.is_root()) publish_student(task, *student.field, result);

@@ -72,6 +72,7 @@ TarFlow new_teacher(const StageContext& context, const DatasetShape& shape) {
   TarFlow model = make_tarflow(options, static_cast<std::uint64_t>(context.config.pipeline.seed));
   if (!config.init.empty()) {
     load_tensors(*model, read_tensors(config.init), config.init, {"attn_mask"});
+    require_finite_weights(*model, config.init);
     say("weights start from {}", config.init);
   }
   model->to(context.device);
@@ -121,13 +122,10 @@ void teacher(StageContext& context) {
   task.validate_every = config.teacher.training.validate_every;
   task.best_of = "test_nats_per_value";
   const TeacherSampling sampling{{}, teacher_noise(config.teacher), config.teacher.training.precision};
-  Previewer previewer(context, shape, config.teacher.preview);
-  task.preview = [&] {
-    return previewer.make([&](const InitialNoise& initial) {
-      return sample_teacher(model, initial.z, initial.condition, sampling).images();
-    });
-  };
-  task.preview_every = config.teacher.preview.every;
+  Previewer previewer(context, shape, config.teacher.preview, [&](const InitialNoise& initial) {
+    return sample_teacher(model, initial.z, initial.condition, sampling).images();
+  });
+  previewer.give_to(task);
   task.flops_per_image = forward_passes_a_training_image * forward_flops(options);
   const TrainingResult result = train(task, *model, config.pipeline, context.communicator, context.device);
 

@@ -7,6 +7,7 @@
 #include "launch/slurm/live_jobs.h"
 
 #include "pipeline/config/options.h"
+#include "pipeline/process/host.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
 #include "stages/kinds.h"
@@ -93,6 +94,8 @@ std::vector<std::string> stage_words(const Run& run, const StageNode& node) {
 /// What the stages inherit.
 void set_environment(const Run& run) {
   ::setenv("OMP_NUM_THREADS", fmt::format("{}", run.threads).c_str(), 1);
+  // Threads that wait for their next piece of work take the cores from those that work, where there are too few.
+  if (run.ranks * run.threads > usable_cores()) ::setenv("OMP_WAIT_POLICY", "passive", 0);
   if (::geteuid() == 0) {
     ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
     ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);

@@ -8,9 +8,11 @@
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/distributed/device.h"
 #include "pipeline/distributed/make_communicator.h"
+#include "pipeline/distributed/measured_memory.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/arithmetic.h"
+#include "pipeline/tensor/fitting_rows.h"
 #include "stages/opened_run.h"
 #include "stages/trained/sampler.h"
 
@@ -255,7 +257,11 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   if (communicator->is_root()) output.require_place();
 
   const StageGraph graph = stage_graph(config, look_at_inputs(config, run, *communicator));
-  const Sampler sampler({config, run, graph}, request, pick_device(device, *communicator));
+  const c10::Device picked = pick_device(device, *communicator);
+  const Sampler sampler({config, run, graph}, request, picked);
+  const std::unique_ptr<DeviceMemory> memory = measured_memory(picked, *communicator);
+  const FittingRows fitting(memory->is_host() ? nullptr : memory.get(), config.evaluate.rows_at_once,
+                            "evaluate.rows-at-once");
   const DatasetShape& shape = sampler.shape();
   SampleStream stream(
       request.count, rows_at_once(line, config, request), shape.pixel_shape(),

@@ -1,5 +1,6 @@
 #include "method/features/feature_network.h"
 
+#include "pipeline/liveness/activity.h"
 #include "pipeline/tensor/row_chunks.h"
 #include "storage/error.h"
 
@@ -64,6 +65,7 @@ ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, 
     const std::int64_t first = i * batch, count = std::min(batch, images.size(0) - first);
     at::Tensor rows = images.narrow(0, first, count);
     if (count < batch) rows = at::constant_pad_nd(rows, {0, 0, 0, 0, 0, 0, 0, batch - count});
+    note_progress();
     const ImageFeatures made = network(rows.contiguous());
     parts[static_cast<std::size_t>(i)] = {host_rows(made.features, count), host_rows(made.logits, count),
                                           host_rows(made.spatial, count)};

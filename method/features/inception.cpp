@@ -4,6 +4,7 @@
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
 #include "storage/files/hash.h"
+#include "storage/text.h"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -130,7 +131,7 @@ class InceptionNetwork : public FeatureNetwork {
 public:
   InceptionNetwork(const std::filesystem::path& weights, c10::Device device)
       : network_(load(weights, device)),
-        name_(weights.filename().string()),
+        name_(utf8_text(weights.filename().string())),
         hash_(hash_file(weights)),
         device_(device) {}
 

@@ -3,6 +3,7 @@
 #include "pipeline/process/log.h"
 #include "storage/error.h"
 #include "storage/files/hash.h"
+#include "storage/text.h"
 
 #include <ATen/ATen.h>
 #include <c10/util/Exception.h>
@@ -166,7 +167,7 @@ public:
   ScriptNetwork(const NetworkFile& file, c10::Device device)
       : program_(load_program(file.path, device)),
         arguments_(parse_arguments(file, program_.get_method("forward").function().getSchema())),
-        name_(file.path.filename().string()),
+        name_(utf8_text(file.path.filename().string())),
         hash_(hash_file(file.path)),
         device_(device) {
     if (file.arguments.empty()) return;

@@ -2,8 +2,8 @@
 
 #include "method/models/patches.h"
 #include "method/models/recompute.h"
+#include "pipeline/tensor/fitting_rows.h"
 #include "pipeline/tensor/flops.h"
-#include "pipeline/tensor/row_chunks.h"
 #include "pipeline/tensor/transformer_ops.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
@@ -190,7 +190,7 @@ NamedTensors export_tarflow(const NamedTensors& tensors, const TarFlowOptions& o
 }
 
 at::Tensor denoise(TarFlow& model, const at::Tensor& x_noisy, const at::Tensor& y, double noise_std) {
-  return by_row_chunks(x_noisy.size(0), x_noisy.device(), [&](std::int64_t first, std::int64_t count) {
+  return by_fitting_rows(x_noisy.size(0), x_noisy.device(), [&](std::int64_t first, std::int64_t count) {
     const at::AutoGradMode with_grad(true);
     const auto x = x_noisy.narrow(0, first, count).detach().clone().requires_grad_();
     const auto labels = y.defined() ? y.narrow(0, first, count) : y;

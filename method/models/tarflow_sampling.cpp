@@ -3,7 +3,8 @@
 // written in place.
 #include "method/models/patches.h"
 #include "method/models/tarflow.h"
-#include "pipeline/tensor/row_chunks.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/tensor/fitting_rows.h"
 #include "pipeline/tensor/transformer_ops.h"
 
 #include <ATen/ATen.h>
@@ -86,6 +87,7 @@ public:
     const auto place = [&](std::int64_t i) { return block_->backwards ? count - 1 - i : i; };
     const auto entering = (block_->pos_embed.detach() + block_->proj_in->bias.detach()).to(type_);
     for (std::int64_t i = 0; i + 1 < count; ++i) {
+      note_progress();
       const auto affine = step(tokens.select(0, place(i)), entering.select(0, place(i)), i, count);
       auto next = tokens.select(0, place(i + 1));
       const auto size = next.size(1);
@@ -174,7 +176,7 @@ at::Tensor TarFlowImpl::reverse(const at::Tensor& z, const at::Tensor& y, const 
     }
     return unpatchify(tokens.transpose(0, 1), options_.in_channels, options_.image_size, options_.patch);
   };
-  return by_row_chunks(z.size(0), z.device(), some, rows_at_once(options_, type));
+  return by_fitting_rows(z.size(0), z.device(), some, rows_at_once(options_, type));
 }
 
 }  // namespace couplet

@@ -1,7 +1,7 @@
 #include "method/sampling/guided_field.h"
 
 #include "pipeline/tensor/autocast.h"
-#include "pipeline/tensor/row_chunks.h"
+#include "pipeline/tensor/fitting_rows.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -30,7 +30,7 @@ VelocityField StudentFlow::velocity(const Condition& condition) const {
     const auto& [field, objective] = flow.student_;
     const Autocast autocast(flow.precision_, x.device());
     const double time = std::clamp(t, objective->first_time(), objective->last_time());
-    return by_row_chunks(x.size(0), x.device(), [&](std::int64_t first, std::int64_t count) {
+    return by_fitting_rows(x.size(0), x.device(), [&](std::int64_t first, std::int64_t count) {
       const at::Tensor rows = x.narrow(0, first, count);
       const at::Tensor times = at::full({count}, time, x.options());
       const at::Tensor output = guided_output(*field, rows, times, condition.narrow(first, count),

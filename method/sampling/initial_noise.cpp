@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -37,11 +38,14 @@ InitialNoise fresh_noise(const DatasetShape& shape, std::uint64_t seed, std::int
 }
 
 InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count) {
-  const std::int64_t there = std::max<std::int64_t>(1, std::min(count, table.rows() - first));
-  const std::int64_t start = std::min(first, table.rows() - 1);
-  const at::Tensor rows = at::arange(count).clamp_max(there - 1);
-  return {read_rows(table, "noise", start, there).to(at::kFloat).div_(sigma_f).index_select(0, rows),
-          {read_rows(table, "label", start, there).to(at::kLong).index_select(0, rows), {}}};
+  std::vector<std::int64_t> numbers;
+  for (std::int64_t row = first; row < first + count; ++row) numbers.push_back(std::min(row, table.rows() - 1));
+  return table_noise(table, sigma_f, numbers);
+}
+
+InitialNoise table_noise(const RowTable& table, double sigma_f, const std::vector<std::int64_t>& numbers) {
+  return {read_numbered_rows(table, "noise", numbers).to(at::kFloat).div_(sigma_f),
+          {read_numbered_rows(table, "label", numbers).to(at::kLong), {}}};
 }
 
 }  // namespace couplet

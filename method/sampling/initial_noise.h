@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace couplet {
 
@@ -25,5 +26,7 @@ InitialNoise fresh_noise(const DatasetShape& shape, std::uint64_t seed, std::int
 /// The noise and label of rows [first, first + count) of a coupling table, noise divided by `sigma_f`, on the CPU. Rows
 /// beyond the table's end repeat its last.
 InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count);
+/// Those of rows of these numbers, which do not descend.
+InitialNoise table_noise(const RowTable& table, double sigma_f, const std::vector<std::int64_t>& numbers);
 
 }  // namespace couplet

@@ -2,6 +2,7 @@
 
 #include "method/data/images.h"
 #include "pipeline/distributed/slices.h"
+#include "pipeline/tensor/fitting_rows.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -48,7 +49,9 @@ at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, 
   const at::Tensor pixels = codec_->decode(images);
   at::Tensor described = at::empty({pixels.size(0), 0}), right = at::zeros_like(is_finite);
   if (classifier_) {
-    described = (*classifier_)->features(to_float(pixels).to(device_));
+    described = fitting_rows(pixels.size(0), [&](std::int64_t first, std::int64_t count) {
+      return (*classifier_)->features(to_float(pixels.narrow(0, first, count)).to(device_));
+    });
     right = (*classifier_)->logits(described).argmax(1).cpu().eq(labels.cpu()).to(at::kFloat);
   }
   if (basis_.network) described = joined(basis_.network->describe(pixels), basis_.widths);

@@ -1,5 +1,7 @@
 #include "method/solvers/likelihood.h"
 
+#include "pipeline/liveness/activity.h"
+#include "pipeline/tensor/fitting_rows.h"
 #include "pipeline/tensor/random.h"
 #include "storage/error.h"
 
@@ -27,6 +29,7 @@ at::Tensor exact_trace(const at::Tensor& v, const at::Tensor& x) {
   at::Tensor trace = at::zeros({x.size(0)}, x.options());
   at::Tensor direction = at::zeros_like(v);
   for (std::int64_t i = 0; i < values; ++i) {
+    note_progress();
     direction.zero_();
     direction.view({x.size(0), -1}).select(1, i).fill_(1);
     trace += pulled_back(v, direction, x, i + 1 < values).flatten(1).select(1, i);
@@ -65,7 +68,7 @@ double larger_norm(const at::Tensor& errors) {
 
 }  // namespace
 
-FlowLikelihood flow_likelihood(const VelocityField& field, const at::Tensor& x, const Tolerance& tolerance,
+FlowLikelihood flow_likelihood(const FieldOfRows& field_of, const at::Tensor& x, const Tolerance& tolerance,
                                const at::Tensor& probes, double prior_scale) {
   const std::int64_t rows = x.size(0), values = x.numel() / std::max<std::int64_t>(rows, 1);
   if (probes.defined() && (probes.dim() != x.dim() + 1 || probes.sizes().slice(1) != x.sizes())) {
@@ -74,7 +77,11 @@ FlowLikelihood flow_likelihood(const VelocityField& field, const at::Tensor& x, 
   }
   const at::Tensor signs = probes.defined() ? probes.to(x.options()) : probes;
   const VelocityField together = [&](const at::Tensor& state, double t) {
-    return slope_with_trace(field, state.narrow(1, 0, values).to(x.scalar_type()).view(x.sizes()), t, signs);
+    const at::Tensor path = state.narrow(1, 0, values).to(x.scalar_type()).view(x.sizes());
+    return fitting_rows(rows, [&](std::int64_t first, std::int64_t count) {
+      return slope_with_trace(field_of(first, count), path.narrow(0, first, count), t,
+                              signs.defined() ? signs.narrow(1, first, count) : signs);
+    });
   };
   const at::Tensor start = at::cat({x.flatten(1), at::zeros({rows, 1}, x.options())}, 1).to(at::kDouble);
   const AdaptiveSolution end = solve_adaptively(together, start, 0, 1, tolerance, larger_norm);
@@ -82,6 +89,11 @@ FlowLikelihood flow_likelihood(const VelocityField& field, const at::Tensor& x, 
   const double constant = static_cast<double>(values) * (0.5 * std::log(2 * std::numbers::pi) + std::log(prior_scale));
   const double factor = 0.5 / (prior_scale * prior_scale);
   return {(end.x.select(1, values) - factor * squares - constant).cpu(), end.nfe};
+}
+
+FlowLikelihood flow_likelihood(const VelocityField& field, const at::Tensor& x, const Tolerance& tolerance,
+                               const at::Tensor& probes, double prior_scale) {
+  return flow_likelihood([&](std::int64_t, std::int64_t) { return field; }, x, tolerance, probes, prior_scale);
 }
 
 at::Tensor rademacher_probes(std::int64_t count, const std::vector<std::int64_t>& shape, std::uint64_t seed,

@@ -1,6 +1,7 @@
 // The field whose paths lead from noise to data, and one whose evaluations are counted and whose answers are checked.
 #pragma once
 
+#include "pipeline/liveness/activity.h"
 #include "storage/error.h"
 
 #include <ATen/core/Tensor.h>
@@ -20,6 +21,7 @@ class CountedField {
 public:
   explicit CountedField(const VelocityField& field) : field_(field) {}
   at::Tensor operator()(const at::Tensor& x, double t) {
+    note_progress();  // a slice of rows may take longer than other ranks wait for one that gives no sign
     ++count_;
     at::Tensor velocity = field_(x, t);
     if (velocity.sizes() != x.sizes()) {

@@ -125,6 +125,7 @@ struct EvaluateConfig {
   std::int64_t pairwise_images = 0;  ///< of each set, compared image by image; 0: none
   std::vector<std::int64_t> sampling_seeds;
   std::int64_t slice_rows = 0;
+  std::int64_t rows_at_once = 0;  ///< on a GPU; 0: as many as fit
   std::vector<std::int64_t> euler_nfe;
   std::vector<std::int64_t> heun_nfe;
   std::vector<std::int64_t> midpoint_nfe, rk4_nfe;

@@ -261,10 +261,14 @@ std::vector<Setting> read_settings(const std::filesystem::path& file) {
 
 Config resolve_config(const std::filesystem::path& file, const std::vector<Setting>& command_line) {
   Config config = default_config();
-  if (!file.empty())
-    for (const auto& setting : read_settings(file)) set_value(config, setting);
+  std::vector<Setting> settings;
+  if (!file.empty()) settings = read_settings(file);
   for (const auto& setting : command_line)
-    set_value(config, with_absolute_path(setting, std::filesystem::current_path()));
+    settings.push_back(with_absolute_path(setting, std::filesystem::current_path()));
+  for (const auto& setting : settings) set_value(config, setting);
+  // A table holds the mirror images that its teacher has seen, unless it is told otherwise.
+  if (std::ranges::find(settings, "couple.flips", &Setting::key) == settings.end())
+    config.couple.flips = config.teacher.flips;
   validate(config);
   return config;
 }
@@ -288,6 +292,19 @@ StudentConfig student_config(const Config& config, const std::string& name) {
   return own.student;
 }
 
+std::string dataset_name(const PrepareConfig& config) {
+  if (!config.name.empty()) return config.name;
+  if (is_default_source(config)) return "Fashion-MNIST";
+  const auto folder = (std::filesystem::path(config.source) / "").parent_path().filename();
+  const bool is_named = config.source != default_config().prepare.source && !folder.empty();
+  return is_named ? utf8_text(folder.string()) : config.format;
+}
+
+bool is_default_source(const PrepareConfig& config) {
+  const PrepareConfig standard = default_config().prepare;
+  return config.format == standard.format && config.source == standard.source;
+}
+
 std::string value_text(const Config& config, const std::string& key) {
   Config copy = config;  // an option's field is reached through a Config that may be written to
   return std::visit([](auto* value) { return text_of(*value); }, field_of(find_option(key), copy));
@@ -303,6 +320,7 @@ std::map<std::string, std::string> result_facts(const Config& config) {
   std::map<std::string, std::string> facts{{compare_key, value_text(config, compare_key)}};
   for (const Option& option : options())
     if (option.kind == OptionKind::result) facts[option.key] = utf8_text(value_text(config, option.key));
+  facts["prepare.name"] = dataset_name(config.prepare);
   for (const auto& [student, keys] : config.student_sections)
     for (const auto& [key, text] : keys)
       facts[fmt::format("{}.{}.{}", student_section, student, key)] = utf8_text(text);

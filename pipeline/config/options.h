@@ -79,12 +79,18 @@ void set_value(Config& config, const Setting& setting);
 /// Those of a configuration file. A relative path in it counts from the file's folder.
 std::vector<Setting> read_settings(const std::filesystem::path& file);
 /// Defaults, then the file (none if empty), then the command line, whose relative paths count from the current folder.
-/// Checked with `validate`.
+/// couple.flips is as teacher.flips where it is not given. Checked with `validate`.
 Config resolve_config(const std::filesystem::path& file, const std::vector<Setting>& command_line);
 
 /// The configuration of one student: [student] with the keys of its own section, and with its coupling: the one that
 /// its section names; else the coupling of its own name; else student.coupling. A student left without one is refused.
 StudentConfig student_config(const Config& config, const std::string& name);
+
+/// The data set's name in reports: prepare.name; where that is empty, what its source is called: the default one by its
+/// name, a folder by its own, and any other by its format.
+std::string dataset_name(const PrepareConfig& config);
+/// True for the data set that is taken where none is named.
+bool is_default_source(const PrepareConfig& config);
 
 /// The value as the INI file would hold it; equal values have equal texts.
 std::string value_text(const Config& config, const std::string& key);

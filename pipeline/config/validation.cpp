@@ -80,11 +80,17 @@ void check_evaluations(const char* key, const std::vector<std::int64_t>& counts,
 }
 
 void check_evaluate(const EvaluateConfig& evaluate) {
+  const bool samples = !evaluate.euler_nfe.empty() || !evaluate.heun_nfe.empty() || !evaluate.midpoint_nfe.empty() ||
+                       !evaluate.rk4_nfe.empty() || !evaluate.times.empty() || evaluate.dopri5;
+  if (!samples)
+    refuse(
+        "no sampling is asked for: give evaluate.euler-nfe, heun-nfe, midpoint-nfe, rk4-nfe or times, or set "
+        "evaluate.dopri5");
   if (evaluate.pairwise_images > 0 && evaluate.pairwise_images < fewest_compared)
     refuse("evaluate.pairwise-images = {}: give 0, for none, or at least {}", evaluate.pairwise_images,
            fewest_compared);
-  require_distinct("evaluate.euler-nfe", evaluate.euler_nfe);
-  require_distinct("evaluate.heun-nfe", evaluate.heun_nfe);
+  if (!evaluate.euler_nfe.empty()) require_distinct("evaluate.euler-nfe", evaluate.euler_nfe);
+  if (!evaluate.heun_nfe.empty()) require_distinct("evaluate.heun-nfe", evaluate.heun_nfe);
   require_distinct("evaluate.grids", evaluate.grids);
   for (const std::int64_t nfe : evaluate.heun_nfe)
     if (nfe % 2 == 0)
@@ -161,6 +167,11 @@ void validate(const Config& config) {
   require_multiple("teacher.channels", config.teacher.channels, "teacher.head-size", config.teacher.head_size);
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
   require_multiple("couple.shard-rows", config.couple.shard_rows, "couple.block-rows", config.couple.block_rows);
+
+  if (config.couple.flips && !config.teacher.flips)
+    refuse(
+        "couple.flips = true with teacher.flips = false: half of the table would be of mirror images that the teacher "
+        "has never seen; set couple.flips = false too");
 
   if (config.evaluate.network.empty() && !config.evaluate.network_args.empty())
     refuse("evaluate.network-args are given without evaluate.network, whose arguments they are");

@@ -3,6 +3,7 @@
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/device_memory.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "storage/files/row_journal.h"
 
@@ -38,6 +39,20 @@ std::int64_t replay(Communicator& communicator, const SlicedRows& sizes, const s
   return kept;
 }
 
+/// Where memory runs out on one rank, all of them say so together; other errors leave by themselves. Collective.
+void make_together(Communicator& communicator, const std::function<void()>& make) {
+  std::string exhausted;
+  try {
+    make();
+  } catch (const std::exception& error) {
+    if (!is_exhaustion(error)) throw;
+    exhausted = fmt::format("rank {}: {}", communicator.rank(), words_of(error));
+  }
+  if (communicator.maximum(exhausted.empty() ? 0 : 1) == 0) return;
+  for (const std::string& text : communicator.gather_text(exhausted))
+    if (!text.empty()) throw MemoryExhausted(text);
+}
+
 }  // namespace
 
 void for_each_slice(Communicator& communicator, const SlicedRows& sizes,
@@ -49,10 +64,11 @@ void for_each_slice(Communicator& communicator, const SlicedRows& sizes,
     if (!sizes.stopped.empty() && agree_to_stop(communicator)) throw Interrupted(sizes.stopped);
     at::Tensor mine = at::zeros({sizes.slice_rows, sizes.columns}, sizes.type);
     const std::int64_t first = round + sizes.slice_rows * communicator.rank();
-    if (first < sizes.rows) {
+    make_together(communicator, [&] {
+      if (first >= sizes.rows) return;
       const at::Tensor made = make(first);
       mine.narrow(0, 0, made.size(0)).copy_(made);
-    }
+    });
     const at::Tensor all = communicator.all_gather(mine).flatten(0, 1);
     const std::int64_t there = std::min(together, sizes.rows - round);
     if (journal) journal->append(bytes_of(all.narrow(0, 0, there)));

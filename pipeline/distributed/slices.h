@@ -32,7 +32,8 @@ struct SlicedRows {
 /// slice_rows; rows beyond the last one of all are dropped. Every rank then hands each slice's rows to `add`, float64
 /// [count, columns], in the order of the rows. What a journal holds of an earlier attempt, on any number of ranks, is
 /// handed to `add` first and not made again, so that `add` sees the same calls with the same values. Throws Interrupted
-/// when the ranks agree to stop, unless `stopped` is empty. Collective.
+/// when the ranks agree to stop, unless `stopped` is empty, and MemoryExhausted on every rank where one runs out of
+/// memory in `make`. Collective.
 void for_each_slice(Communicator& communicator, const SlicedRows& sizes,
                     const std::function<at::Tensor(std::int64_t first)>& make,
                     const std::function<void(const at::Tensor& values)>& add);

@@ -97,6 +97,10 @@ void note_progress(const std::string& step) {
   change([&](Monitor& now) { now.step = step; });
 }
 
+void note_progress() {
+  change([](Monitor&) {});
+}
+
 void note_rate(double units_a_second) {
   change([&](Monitor& now) { now.rate = units_a_second; });
 }

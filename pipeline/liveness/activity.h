@@ -43,6 +43,8 @@ Activity current_activity();
 /// Notes that this rank gets on: "step 12 of 400". A rank that others wait for may compute for at most pipeline.timeout
 /// without noting progress.
 void note_progress(const std::string& step);
+/// Notes that it gets on with what it noted last. Any thread that works for it may call this.
+void note_progress();
 /// Notes how many units of its work (shards) all ranks of this job make a second.
 void note_rate(double units_a_second);
 

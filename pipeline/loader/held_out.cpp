@@ -2,6 +2,7 @@
 
 #include "pipeline/distributed/slices.h"
 #include "pipeline/loader/table_rows.h"
+#include "pipeline/tensor/fitting_rows.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -29,7 +30,10 @@ std::vector<double> HeldOutRows::mean(
         std::vector<std::int64_t> numbers;
         for (std::int64_t i = first; i < std::min(first + slice_rows, rows_); ++i)
           numbers.push_back(i * there_ / rows_);
-        return measure(numbers).cpu();
+        return fitting_rows(std::ssize(numbers), [&](std::int64_t from, std::int64_t count) {
+          const auto begin = numbers.begin() + from;
+          return measure({begin, begin + count}).cpu();
+        });
       },
       [&](const at::Tensor& values) { sum += values.sum(0); });
   sum /= static_cast<double>(rows_);

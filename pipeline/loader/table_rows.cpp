@@ -5,6 +5,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace couplet {
@@ -21,8 +23,19 @@ at::Tensor read_rows(const RowTable& table, const std::string& column, std::int6
 
 at::Tensor read_numbered_rows(const RowTable& table, const std::string& column,
                               const std::vector<std::int64_t>& numbers) {
-  const std::int64_t begin = numbers.front(), count = numbers.back() + 1 - begin;
-  return read_rows(table, column, begin, count).index_select(0, at::tensor(numbers, at::kLong) - begin);
+  const ShardPlan& plan = table.plan();
+  const auto block_of = [&](std::int64_t row) {
+    const std::int64_t shard = row / plan.shard_rows;
+    return std::pair(shard, (row - plan.first_row(shard)) / table.block_rows());
+  };
+  std::vector<at::Tensor> parts;
+  for (auto begin = numbers.begin(), end = begin; begin != numbers.end(); begin = end) {
+    end = std::find_if(begin, numbers.end(), [&](std::int64_t row) { return block_of(row) != block_of(*begin); });
+    const std::vector<std::int64_t> here(begin, end);
+    parts.push_back(read_rows(table, column, here.front(), here.back() + 1 - here.front())
+                        .index_select(0, at::tensor(here, at::kLong) - here.front()));
+  }
+  return at::cat(parts);
 }
 
 }  // namespace couplet

@@ -1,5 +1,7 @@
 #include "pipeline/tensor/row_chunks.h"
 
+#include "pipeline/tensor/fitting_rows.h"
+
 #include <ATen/Parallel.h>
 #include <ATen/ThreadLocalState.h>
 #include <ATen/ops/cat.h>
@@ -64,10 +66,10 @@ void each_on_one_thread(std::int64_t count, c10::Device device, const std::funct
 at::Tensor by_row_chunks(std::int64_t n, c10::Device device,
                          const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& work,
                          std::int64_t chunk) {
-  const std::int64_t most = device.is_cpu() ? chunk : std::max<std::int64_t>(n, 1);
-  std::vector<at::Tensor> parts(static_cast<std::size_t>(std::max<std::int64_t>((n + most - 1) / most, 1)));
+  if (!device.is_cpu() || FittingRows::current()) return work(0, n);
+  std::vector<at::Tensor> parts(static_cast<std::size_t>(std::max<std::int64_t>((n + chunk - 1) / chunk, 1)));
   each_on_one_thread(std::ssize(parts), device, [&](std::int64_t i) {
-    parts[static_cast<std::size_t>(i)] = work(i * most, std::min(most, n - i * most));
+    parts[static_cast<std::size_t>(i)] = work(i * chunk, std::min(chunk, n - i * chunk));
   });
   return parts.size() == 1 ? parts.front() : at::cat(parts);
 }

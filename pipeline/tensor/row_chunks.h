@@ -29,7 +29,8 @@ private:
 void each_on_one_thread(std::int64_t count, c10::Device device, const std::function<void(std::int64_t)>& work);
 
 /// The results [count, ...] of work(first, count) over n rows, joined: on the CPU over chunks of at most `chunk` rows,
-/// each on one thread (each_on_one_thread); elsewhere over all rows at once.
+/// each on one thread (each_on_one_thread); elsewhere, and where a FittingRows divides what is within, over all rows at
+/// once.
 at::Tensor by_row_chunks(std::int64_t n, c10::Device device,
                          const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& work,
                          std::int64_t chunk = 16);

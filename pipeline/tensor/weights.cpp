@@ -101,6 +101,9 @@ void load_tensors(torch::nn::Module& module, const NamedTensors& tensors, const 
       fail("{}: {} has shape {}, the model's has {}: these weights belong to a model of other sizes", source, name,
            shape_text(found->second.sizes()), shape_text(tensor.sizes()));
     }
+    if (found != tensors.end() && tensor.is_floating_point() && !found->second.is_floating_point())
+      fail("{}: {} holds whole numbers ({}); weights are floating-point numbers", source, name,
+           at::toString(found->second.scalar_type()));
   }
   // Only after every check: a refused source leaves the module as it was.
   const at::NoGradGuard no_grad;
@@ -108,6 +111,19 @@ void load_tensors(torch::nn::Module& module, const NamedTensors& tensors, const 
     const auto found = tensors.find(name);
     if (found != tensors.end()) tensor.copy_(found->second);
   }
+}
+
+void require_finite_weights(const torch::nn::Module& module, const std::string& source) {
+  std::vector<std::string> bad;
+  std::int64_t values = 0;
+  for (const auto& [name, tensor] : named_tensors(module)) {
+    const std::int64_t here = tensor.detach().isfinite().logical_not().sum().item<std::int64_t>();
+    if (here > 0) bad.push_back(name);
+    values += here;
+  }
+  if (!bad.empty())
+    refuse("{}: {} of its values are NaN or infinite, in {}: these weights are of a model that diverged", source,
+           values, some_names(bad));
 }
 
 std::string tensors_hash(const NamedTensors& tensors) {

@@ -31,11 +31,13 @@ void publish_tensors(const std::filesystem::path& path, const NamedTensors& tens
                      const std::map<std::string, std::string>& metadata = {});
 /// Reads all tensors, into memory of their own, from a safetensors file.
 NamedTensors read_tensors(const std::filesystem::path& path);
-/// Copies `tensors` into the module by name. A missing or unknown name, or a shape that differs, is an error that names
-/// the tensor, both shapes and `source`. Names in `ignored` (suffix match, e.g. "attn_mask") may be present in the
-/// source and are skipped.
+/// Copies `tensors` into the module by name. A missing or unknown name, a shape that differs, or whole numbers for
+/// values that are none are an error that names the tensor, both sides and `source`. Names in `ignored` (suffix match,
+/// e.g. "attn_mask") may be present in the source and are skipped.
 void load_tensors(torch::nn::Module& module, const NamedTensors& tensors, const std::string& source,
                   const std::set<std::string>& ignored = {});
+/// Refuses a module that holds values that are not finite, naming tensors and `source`, whose weights it has.
+void require_finite_weights(const torch::nn::Module& module, const std::string& source);
 /// Returns a network with the weights of a file, on a device, ready to be used rather than trained.
 template <class Network>
 Network with_weights(Network network, const std::filesystem::path& path, c10::Device device) {

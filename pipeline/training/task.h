@@ -4,12 +4,14 @@
 
 #include "pipeline/config/config.h"
 #include "pipeline/loader/batch_range.h"
+#include "pipeline/tensor/device_memory.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/formats/picture.h"
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -47,6 +49,13 @@ struct Preview {
   nlohmann::json figures = nlohmann::json::object();
 };
 
+/// How the rows of a preview are computed, for the plan of memory.
+struct SampleRows {
+  /// Makes so many samples on this rank alone, of the model as it stands.
+  std::function<void(std::int64_t rows)> make;
+  std::int64_t on_host = 1;  ///< the rows that a CPU computes at once
+};
+
 struct TrainingTask {
   std::string name;                 ///< of the stage instance, for messages
   std::filesystem::path directory;  ///< of the stage: checkpoints/, metrics.jsonl
@@ -73,6 +82,11 @@ struct TrainingTask {
   /// every `preview_every` steps (0: never). Collective.
   std::function<Preview()> preview;
   std::int64_t preview_every = 0;
+  SampleRows sample_rows;
+  /// On a GPU: the rows that `validate` and `preview` compute at once; 0: as many as fit.
+  std::int64_t rows_at_once = 0;
+  /// Optional. Stands in for the memory of the device.
+  std::shared_ptr<DeviceMemory> memory;
   /// The floating-point operations of the matrix products that a training image costs, forward and backward; 0:
   /// unknown.
   double flops_per_image = 0;

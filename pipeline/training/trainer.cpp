@@ -3,6 +3,7 @@
 #include "pipeline/checkpoint/checkpoint_writer.h"
 #include "pipeline/checkpoint/trained_state.h"
 #include "pipeline/distributed/agreement.h"
+#include "pipeline/distributed/measured_memory.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/prefetch.h"
 #include "pipeline/optimizer/adamw.h"
@@ -171,10 +172,12 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   model.to(device);
   model.train();
   share_weights(model, communicator);
+  const std::shared_ptr<DeviceMemory> device_memory =
+      task.memory ? task.memory : std::shared_ptr<DeviceMemory>(measured_memory(device, communicator));
   const MemoryPlan memory = plan_memory(
       task, model, plan,
       {static_cast<std::int64_t>(task.training.ema.size()), share.count, split.micro_rows, split.gradient_copies()},
-      communicator, device);
+      communicator, device, *device_memory);
   TrainingFlops flops{task.flops_per_image};
   if (flops.per_image > 0) flops.matmul_peak = measure_matmul_peak(task.training.precision, device, communicator);
   say_plan(task, plan, split.micro_rows, parameter_count(model), flops, memory, communicator);
@@ -232,7 +235,8 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
                {"communication_stall", communication.stall},
                {"checkpoint_pause", std::exchange(pause, 0.0)}};
     ++at.step;
-    const Observation seen = observe(task, model, parameters.named(emas.front().averages()), at.step, plan.steps);
+    const Observation seen = observe(task, model, parameters.named(emas.front().averages()), at.step, plan.steps,
+                                     *device_memory, communicator);
     at.line.update(seen.figures);
     const bool best = note_best(task, seen, at);
     record.step(at.line, seen);
@@ -246,6 +250,9 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
           task.name, at.step, plan.steps));
     }
   }
+  if (at.skipped == plan.steps)
+    fail("{}: all {} steps were skipped, as their losses or gradients were not finite: nothing has been learnt",
+         task.name, plan.steps);
   writer.finish();
   record.event("finished", plan.steps);
   say_memory_used(device, communicator);

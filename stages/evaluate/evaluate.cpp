@@ -4,8 +4,10 @@
 #include "method/sampling/guided_field.h"
 #include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
+#include "pipeline/distributed/measured_memory.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/fitting_rows.h"
 #include "stages/evaluate/evaluation.h"
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/likelihood_scores.h"
@@ -19,6 +21,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <memory>
 #include <optional>
 
 namespace couplet {
@@ -194,14 +198,35 @@ void tidy(const RunDirectory& run) {
     if (fs::exists(folder)) remove_leftovers(folder, Ownership::shared);
 }
 
+/// Makes a score of as many rows at once as fit into a GPU. Where memory runs out all the same, the error names the
+/// score.
+void within_memory(const StageContext& context, DeviceMemory& memory, const ScoreRequest& request,
+                   const std::function<void()>& work) {
+  const FittingRows fitting(memory.is_host() ? nullptr : &memory, context.config.evaluate.rows_at_once,
+                            "evaluate.rows-at-once");
+  try {
+    work();
+  } catch (const std::exception& error) {
+    if (!is_exhaustion(error)) throw;
+    fail(
+        "{}: memory ran out on the way to {} of {}: {}; finished scores are kept, and the same command goes on with "
+        "the "
+        "samples that were counted",
+        context.node.name, request.last_metric, request.key.model, words_of(error));
+  }
+  if (const auto rows = fitting.fewest()) say("{} rows at once fitted into memory", *rows);
+}
+
 }  // namespace
 
 void evaluate(StageContext& context) {
   if (context.communicator.is_root()) tidy(context.run);
   Evaluation evaluation(context);
   const std::vector<ScoreRequest> requests = score_requests(context.node, context.view());
+  const std::unique_ptr<DeviceMemory> memory = measured_memory(context.device, context.communicator);
   for (const ScoreRequest& request : requests) {
-    if (!request.is_in(evaluation.records)) make_score(evaluation, request, requests);
+    if (!request.is_in(evaluation.records))
+      within_memory(context, *memory, request, [&] { make_score(evaluation, request, requests); });
     if (request.sampling && !request.sampling->table.empty()) compare_noise(evaluation, request, requests);
   }
   if (!context.communicator.is_root()) return;

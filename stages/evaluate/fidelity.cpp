@@ -113,20 +113,16 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
   const std::int64_t candidates = table.rows() * pool / images.rows(), rows = std::min(config.pairing_rows, candidates);
   const double sigma_f = evaluation.sigma_f(key.table);
   const auto measure = [&](std::int64_t first, std::int64_t count) {
-    std::vector<at::Tensor> z, x, labels, own;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t row = std::min(first + i, rows - 1) * candidates / rows;
-      const InitialNoise initial = table_noise(table, sigma_f, row, 1);
-      z.push_back(initial.z);
-      labels.push_back(initial.condition.labels);
-      x.push_back(codec.encode(read_rows(table, "image", row, 1)));
-      own.push_back(read_rows(table, "sample", row, 1));
-    }
-    const at::Tensor label = at::cat(labels);
-    const at::Tensor made = solve(flow.velocity({label.to(device), {}}), flow.start(at::cat(z).to(device)),
+    std::vector<std::int64_t> numbers;
+    for (std::int64_t i = first; i < first + count; ++i) numbers.push_back(std::min(i, rows - 1) * candidates / rows);
+    const InitialNoise initial = table_noise(table, sigma_f, numbers);
+    const at::Tensor& label = initial.condition.labels;
+    const at::Tensor made = solve(flow.velocity({label.to(device), {}}), flow.start(initial.z.to(device)),
                                   Solver::euler, Grid::uniform, config.pairing_nfe)
                                 .cpu();
-    return figures_of_pairs({made, at::cat(x), label, pool_images, pool_labels, at::cat(own)}, codec);
+    const at::Tensor x = codec.encode(read_numbered_rows(table, "image", numbers));
+    return figures_of_pairs({made, x, label, pool_images, pool_labels, read_numbered_rows(table, "sample", numbers)},
+                            codec);
   };
   const at::Tensor means = mean_over_rows(evaluation, request, rows, pairing_figures, measure);
   const auto mean = [&](PairingFigure figure) { return means[figure].item<double>(); };

@@ -4,6 +4,7 @@
 #include "method/solvers/likelihood.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/fitting_rows.h"
 #include "pipeline/tensor/row_chunks.h"
 #include "stages/trained/models.h"
 
@@ -31,15 +32,10 @@ std::int64_t rows_of(const Evaluation& evaluation) {
 /// Always `count` images: beyond the last of `rows` it is repeated.
 Images read_images(const RowTable& table, std::int64_t rows, std::int64_t first, std::int64_t count) {
   Images read;
-  std::vector<at::Tensor> image, label;
-  for (std::int64_t i = first; i < first + count; ++i) {
-    const std::int64_t row = std::min(i, rows - 1) * table.rows() / rows;
-    read.numbers.push_back(row);
-    image.push_back(read_rows(table, "image", row, 1));
-    label.push_back(read_rows(table, "label", row, 1).to(at::kLong));
-  }
-  read.image = at::cat(image);
-  read.label = at::cat(label);
+  for (std::int64_t i = first; i < first + count; ++i)
+    read.numbers.push_back(std::min(i, rows - 1) * table.rows() / rows);
+  read.image = read_numbered_rows(table, "image", read.numbers);
+  read.label = read_numbered_rows(table, "label", read.numbers).to(at::kLong);
   return read;
 }
 
@@ -87,7 +83,7 @@ void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& requ
         const at::Tensor x =
             noised_rows(read.image, *evaluation.shape.codec, noise, seed, Purpose::likelihood_noise, read.numbers);
         const at::Tensor there = x.to(context.device), labels = read.label.to(context.device);
-        const at::Tensor nats = by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
+        const at::Tensor nats = by_fitting_rows(count, context.device, [&](std::int64_t from, std::int64_t n) {
           const TarFlowOutput output = teacher->forward(there.narrow(0, from, n), labels.narrow(0, from, n));
           return teacher->negative_log_likelihood(output).to(at::kDouble).cpu();
         });
@@ -116,9 +112,11 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
         if (config.likelihood_probes > 0)
           probes = rademacher_probes(config.likelihood_probes, x.sizes().slice(1).vec(), seed, read.numbers);
         return by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
-          const VelocityField field = flow.velocity({labels.narrow(0, from, n), {}});
+          const FieldOfRows field_of = [&](std::int64_t row, std::int64_t rows_at_once) {
+            return flow.velocity({labels.narrow(0, from + row, rows_at_once), {}});
+          };
           const FlowLikelihood found =
-              flow_likelihood(field, x.narrow(0, from, n), {config.atol, config.rtol},
+              flow_likelihood(field_of, x.narrow(0, from, n), {config.atol, config.rtol},
                               probes.defined() ? probes.narrow(1, from, n) : probes, flow.prior_scale());
           return figures_of(student_bits(found.nats, x.numel() / count, *evaluation.shape.codec), found.nfe);
         });

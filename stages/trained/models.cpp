@@ -1,5 +1,6 @@
 #include "stages/trained/models.h"
 
+#include "pipeline/config/options.h"
 #include "pipeline/optimizer/ema.h"
 #include "pipeline/run/stage_record.h"
 #include "pipeline/tensor/weights.h"
@@ -48,7 +49,7 @@ ClassifierOptions classifier_options(const FeaturesConfig& config, const Dataset
 }
 
 std::string network_name(const Config& config) {
-  return config.prepare.name + " classifier features";
+  return dataset_name(config.prepare) + " classifier features";
 }
 
 Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,

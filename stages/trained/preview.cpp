@@ -7,8 +7,10 @@
 #include "stages/trained/models.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace couplet {
@@ -16,6 +18,7 @@ namespace {
 
 constexpr std::int64_t columns = 10;
 constexpr std::int64_t scored_slice_rows = 125, pictured_slice_rows = 20;
+constexpr std::int64_t rows_a_thread = 16;  // by_row_chunks
 constexpr char never_stopped[] = "";
 
 /// As rank 0 sees it: another job may complete the stage at this moment. Collective.
@@ -31,17 +34,33 @@ bool features_are_complete(const StageContext& context) {
 
 }  // namespace
 
-Previewer::Previewer(const StageContext& context, const DatasetShape& shape, const PreviewConfig& config)
-    : context_(context), shape_(shape), samples_(config.samples) {
-  if (config.every > 0 && config.samples > 0) prepare_scores();
+Previewer::Previewer(const StageContext& context, const DatasetShape& shape, const PreviewConfig& config,
+                     SampleMaker sample)
+    : context_(context),
+      shape_(shape),
+      config_(config),
+      sample_(std::move(sample)),
+      seed_(static_cast<std::uint64_t>(context.config.evaluate.sampling_seeds.front())) {}
+
+void Previewer::give_to(TrainingTask& task) {
+  task.preview = [this] { return make(); };
+  task.preview_every = config_.every;
+  task.rows_at_once = context_.config.evaluate.rows_at_once;
+  const std::int64_t slice = config_.samples > 0 ? scored_slice_rows : pictured_slice_rows;
+  task.sample_rows = {[this](std::int64_t rows) { sample_(fresh_noise(shape_, seed_, 0, rows)); },
+                      std::min(slice, rows_a_thread * at::get_num_threads())};
+}
+
+void Previewer::say_once(const std::string& why) {
+  if (said_ != why) say("samples get no quick score: {}", why);
+  said_ = why;
 }
 
 void Previewer::prepare_scores() {
-  if (!features_are_complete(context_)) return say("samples get no quick score: the features stage is not complete");
+  if (!features_are_complete(context_)) return say_once("the features stage is not complete");
   Moments reference = load_moments(context_.run.reference_statistics());
-  if (samples_ <= reference.dimension()) {
-    return say("samples get no quick score: {} samples are too few for {} features", samples_, reference.dimension());
-  }
+  if (config_.samples <= reference.dimension())
+    return say_once(fmt::format("{} samples are too few for {} features", config_.samples, reference.dimension()));
   ScorerReference basis{.widths = {.features = reference.dimension()},
                         .reference = FeatureReference{std::move(reference)}};
   scorer_.emplace(load_classifier(context_.run, context_.config.features, shape_, context_.device), shape_.codec,
@@ -49,31 +68,30 @@ void Previewer::prepare_scores() {
                   context_.device);
 }
 
-Preview Previewer::make(const SampleMaker& sample) {
-  const auto seed = static_cast<std::uint64_t>(context_.config.pipeline.seed);
+Preview Previewer::make() {
+  if (config_.samples > 0 && !scorer_) prepare_scores();
   Preview preview;
   at::Tensor made;
   if (scorer_) {
     const SampleScore score = scorer_->score(
         [&](std::int64_t first, std::int64_t count) {
-          const InitialNoise initial = fresh_noise(shape_, seed, first, count);
-          return Generated{{sample(initial)}, initial.condition.labels};
+          const InitialNoise initial = fresh_noise(shape_, seed_, first, count);
+          return Generated{{sample_(initial)}, initial.condition.labels};
         },
-        1, samples_)[0];
+        1, config_.samples)[0];
     preview.figures = {{"quick_frechet_distance", score.frechet_distance},
                        {"quick_class_accuracy", score.class_accuracy.value()}};
     if (score.nonfinite > 0) preview.figures["quick_nonfinite_samples"] = score.nonfinite;
     made = score.pictures;
   } else {
-    made = pictures(sample);
+    made = pictures();
   }
   if (context_.communicator.is_root()) preview.picture = picture_of(made, columns);
   return preview;
 }
 
 /// Pixels, uint8 [previewed_samples, C, H, W].
-at::Tensor Previewer::pictures(const SampleMaker& sample) {
-  const auto seed = static_cast<std::uint64_t>(context_.config.pipeline.seed);
+at::Tensor Previewer::pictures() {
   const std::vector<std::int64_t> pixels = shape_.pixel_shape();
   std::vector<at::Tensor> parts;
   for_each_slice(
@@ -83,7 +101,7 @@ at::Tensor Previewer::pictures(const SampleMaker& sample) {
        .columns = pixels[0] * pixels[1] * pixels[2],
        .stopped = never_stopped},
       [&](std::int64_t first) {
-        return shape_.codec->decode(sample(fresh_noise(shape_, seed, first, pictured_slice_rows))).flatten(1).cpu();
+        return shape_.codec->decode(sample_(fresh_noise(shape_, seed_, first, pictured_slice_rows))).flatten(1).cpu();
       },
       [&](const at::Tensor& values) { parts.push_back(values.to(at::kByte)); });
   return at::cat(parts).view({-1, pixels[0], pixels[1], pixels[2]});

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 
 namespace couplet {
 
@@ -21,24 +22,31 @@ inline constexpr std::int64_t preview_nfe = 4;
 /// Images, as models see them, of noise and its condition on the CPU: float [n, C, H, W].
 using SampleMaker = std::function<at::Tensor(const InitialNoise& initial)>;
 
-/// Starts every time from the same noise, the evaluation's. The ranks share the work; the figures are the same on any
-/// number of ranks.
+/// Starts every time from the noise of the first of evaluate.sampling-seeds, with which evaluations score. The ranks
+/// share the work; the figures are the same on any number of ranks.
 class Previewer {
 public:
-  /// Scores samples where so configured and the run's features stage is complete; says so where it cannot. Collective.
-  Previewer(const StageContext& context, const DatasetShape& shape, const PreviewConfig& config);
-  /// A grid of the first `previewed_samples`, ten a row; "quick_frechet_distance" and "quick_class_accuracy" of all,
-  /// and "quick_nonfinite_samples" if there are any. Collective.
-  Preview make(const SampleMaker& sample);
+  /// `sample` makes the images of the model as it stands.
+  Previewer(const StageContext& context, const DatasetShape& shape, const PreviewConfig& config, SampleMaker sample);
+  /// Gives a task its previews. They hold a reference to this object.
+  void give_to(TrainingTask& task);
+  /// A grid of the first `previewed_samples`, ten a row. Where so configured and the run's features stage is complete
+  /// by now, "quick_frechet_distance" and "quick_class_accuracy" of all, and "quick_nonfinite_samples" if there are
+  /// any; says once why there are none. Collective.
+  Preview make();
 
 private:
   void prepare_scores();
-  at::Tensor pictures(const SampleMaker& sample);
+  void say_once(const std::string& why);
+  at::Tensor pictures();
 
   const StageContext& context_;
   DatasetShape shape_;
-  std::int64_t samples_;
+  PreviewConfig config_;
+  SampleMaker sample_;
+  std::uint64_t seed_;
   std::optional<Scorer> scorer_;
+  std::string said_;
 };
 
 }  // namespace couplet

@@ -45,6 +45,13 @@ TEST(Graph, StudentsAskForWhatTheyNeed) {
                    "student/wide-0", "evaluate/wide-0", "student/wide-7", "evaluate/wide-7", "report"}));
 }
 
+TEST(Graph, AMovedDataSetIsTheSame) {
+  const auto name_in = [](const StageGraph& graph) { return find_node(graph, "prepare").keys.at("prepare.name"); };
+  EXPECT_EQ(name_in(graph_of({})), "Fashion-MNIST") << "as it was always recorded";
+  EXPECT_EQ(name_in(graph_of({{"prepare.source", "/a/mnist", ""}})),
+            name_in(graph_of({{"prepare.source", "/b/digits", ""}})));
+}
+
 TEST(Graph, AClassifierIsTrainedOnlyWhereScoresAreByIt) {
   EXPECT_EQ(look_for_node(graph_of({{"evaluate.network", "/network.pt", ""}}), "features"), nullptr);
   EXPECT_EQ(look_for_node(graph_of({}, {.has_classes = false}), "features"), nullptr);

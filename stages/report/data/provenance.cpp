@@ -1,5 +1,6 @@
 #include "stages/report/data/provenance.h"
 
+#include "pipeline/config/options.h"
 #include "stages/results/score_record.h"
 #include "storage/files/hash.h"
 #include "storage/tables/table_manifest.h"
@@ -67,7 +68,7 @@ std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
   const auto version = programs(stages);
   add("made by", version.empty() ? "" : "couplet " + list(version));
   add("LibTorch of what wrote this page", TORCH_VERSION);
-  add("training images, " + config.prepare.name, table_hash(run.train_images()));
+  add("training images, " + dataset_name(config.prepare), table_hash(run.train_images()));
   add("held-out images", table_hash(run.test_images()));
   const std::vector<ScoreRecord> records = read_records(results);
   add("feature network", list(networks(records)));

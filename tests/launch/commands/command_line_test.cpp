@@ -228,6 +228,27 @@ TEST_F(CommandLineTest, ALauncherThatStartsNoRankIsHeard) {
   EXPECT_NE(text_of(fs::path(run_dir()) / "log/prepare.log").find("not enough slots"), std::string::npos);
 }
 
+// On 10a555e idle threads of ranks span on the cores that the others needed.
+TEST_F(CommandLineTest, IdleThreadsOfRanksLeaveCoresThatAreTooFew) {
+  const std::string before = std::getenv("PATH");
+  fs::create_directories(*this / "bin");
+  std::ofstream(*this / "bin/mpirun") << "#!/bin/sh\nprintf '%s' \"policy=$OMP_WAIT_POLICY\" > '"
+                                      << (*this / "policy").string() << "'\nexit 1\n";
+  fs::permissions(*this / "bin/mpirun", fs::perms::owner_all);
+  const auto policy = [&](const std::string& threads) {
+    ::setenv("PATH", ((*this / "bin").string() + ":" + before).c_str(), 1);
+    couplet({"run", "--run-dir", run_dir(), "--ranks", "2", "--prepare.source", bad_source(), "--pipeline.threads",
+             threads});
+    ::setenv("PATH", before.c_str(), 1);
+    return text_of(*this / "policy");
+  };
+  EXPECT_EQ(policy("500"), "policy=passive");
+  if (std::thread::hardware_concurrency() >= 2) EXPECT_EQ(policy("1"), "policy=");
+  ::setenv("OMP_WAIT_POLICY", "active", 1);
+  EXPECT_EQ(policy("500"), "policy=active") << "the user's";
+  ::unsetenv("OMP_WAIT_POLICY");
+}
+
 TEST_F(CommandLineTest, AChangedResultKeyIsRefusedWithTheDifference) {
   const std::vector<std::string> words{"run", "--run-dir", run_dir(), "--ranks", "1", "--prepare.source", bad_source()};
   EXPECT_EQ(couplet(words).status, exit_failed);

@@ -10,6 +10,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <string>
@@ -63,6 +64,14 @@ TEST_F(Script, FeaturesAreTheProgramsOutput) {
   EXPECT_TRUE(at::equal(made.features, rows.flatten(1).narrow(1, 0, 6).to(at::kFloat)));
   EXPECT_FALSE(made.logits.defined());
   EXPECT_EQ(network()->resize(), "inside the network");
+}
+
+// On 10a555e its name went into records as it was, which ended the evaluation when they were written.
+TEST_F(Script, AFileWhoseNameIsNoUtf8HasANameAllTheSame) {
+  path = path.parent_path() / (path.stem().string() + "-gr\xFC.pt");
+  save(means);
+  EXPECT_EQ(network()->name(), path.stem().string().substr(0, path.stem().string().size() - 1) + "\\xFC.pt");
+  EXPECT_NO_THROW(nlohmann::json(network()->name()).dump());
 }
 
 TEST_F(Script, ARowsDigitsDoNotDependOnTheBatch) {

@@ -1,15 +1,19 @@
 // Solvers against closed forms: fields whose flow is known, evaluations counted.
 #include "method/solvers/fixed_step.h"
+
 #include "method/solvers/integration.h"
+#include "pipeline/liveness/activity.h"
 
 #include "storage/error.h"
 
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -155,6 +159,20 @@ TEST(Solver, LeavesItsInputAndTypeAlone) {
 TEST(Solver, RefusesAFieldOfAnotherShape) {
   const VelocityField field = [](const at::Tensor& x, double) { return x.sum(); };
   EXPECT_THROW(solve(field, torch::ones({2, 3}), Solver::euler, Grid::uniform, 1), Error);
+}
+
+// On 10a555e a rank gave no sign of progress while it made a slice of samples, however long that took: the others, done
+// with theirs, ended it when pipeline.timeout was over.
+TEST(Solver, EveryEvaluationIsASignOfProgress) {
+  const double long_ago = 0.5;
+  std::this_thread::sleep_for(std::chrono::duration<double>(long_ago));
+  EXPECT_GE(current_activity().seconds, long_ago);
+  const VelocityField field = [&](const at::Tensor& x, double) {
+    EXPECT_LT(current_activity().seconds, long_ago);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    return x;
+  };
+  solve(field, torch::zeros({1, 1}), Solver::euler, Grid::uniform, 3);
 }
 
 }  // namespace

@@ -99,6 +99,42 @@ TEST(Options, CommandLineComesAfterTheFile) {
   EXPECT_EQ(config.student.seeds.size(), 2U);
 }
 
+// On 10a555e teacher.flips = false alone filled half of the table with images that the teacher had never seen.
+TEST(Options, ATableHoldsTheMirrorImagesThatItsTeacherHasSeen) {
+  EXPECT_TRUE(resolve_config("", {}).couple.flips);
+  EXPECT_FALSE(resolve_config("", {{"teacher.flips", "false", ""}}).couple.flips);
+  EXPECT_FALSE(resolve_config(write_ini("[teacher]\nflips = false\n"), {}).couple.flips);
+  EXPECT_FALSE(resolve_config("", {{"couple.flips", "false", ""}}).couple.flips);
+  EXPECT_SAYS(refused_keys({{"teacher.flips", "false", ""}, {"couple.flips", "true", ""}}),
+              "mirror images that the teacher has never seen; set couple.flips = false too");
+}
+
+// On 10a555e every data set was called Fashion-MNIST unless prepare.name said otherwise.
+TEST(Options, ADataSetIsCalledAsItsSource) {
+  const auto name = [](const std::vector<Setting>& settings) {
+    return dataset_name(resolve_config("", settings).prepare);
+  };
+  EXPECT_EQ(name({}), "Fashion-MNIST");
+  EXPECT_EQ(name({{"prepare.source", "/data/mnist", ""}}), "mnist");
+  EXPECT_EQ(name({{"prepare.source", "/data/mnist/", ""}}), "mnist");
+  EXPECT_EQ(name({{"prepare.source", "/data/gr\xFC", ""}}), "gr\\xFC");
+  EXPECT_EQ(name({{"prepare.source", "/data/mnist", ""}, {"prepare.name", "MNIST", ""}}), "MNIST");
+  EXPECT_EQ(result_facts(resolve_config("", {})).at("prepare.name"), "Fashion-MNIST");
+}
+
+// On 10a555e Euler and Heun steps could not be left out.
+TEST(Options, OneWayOfSamplingIsEnough) {
+  const Setting no_euler{"evaluate.euler-nfe", "", ""}, no_heun{"evaluate.heun-nfe", "", ""};
+  EXPECT_TRUE(resolve_config("", {no_euler, no_heun, {"evaluate.dopri5", "true", ""}}).evaluate.dopri5);
+  EXPECT_EQ(resolve_config("", {no_euler}).evaluate.euler_nfe.size(), 0U);
+  EXPECT_SAYS(refused_keys({no_euler, no_heun}), "no sampling is asked for");
+}
+
+TEST(Options, RowsAtOnceDecideNoResult) {
+  EXPECT_EQ(find_option("evaluate.rows-at-once").kind, OptionKind::execution);
+  EXPECT_EQ(resolve_config("", {}).evaluate.rows_at_once, 0);
+}
+
 TEST(Options, AMarkOfUtf8IsNoPartOfTheText) {
   EXPECT_EQ(resolve_config(write_ini("\xEF\xBB\xBF[teacher]\r\nchannels = 256\r\n"), {}).teacher.channels, 256);
   EXPECT_EQ(resolve_config(write_ini("\xEF\xBB\xBF"), {}).teacher.channels, default_config().teacher.channels);
@@ -166,7 +202,6 @@ TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
     EXPECT_SAYS(refused_keys({{"evaluate.times", times, ""}}), "from 0 to 1");
   EXPECT_SAYS(refused_keys({{"evaluate.guidance-from", "0.2", ""}}), "evaluate.guidance = 1, which is none");
   EXPECT_SAYS(refused_keys({{"evaluate.guidance", "2", ""}, {"evaluate.guidance-to", "0", ""}}), "is not below");
-  EXPECT_SAYS(refused_keys({{"evaluate.euler-nfe", "", ""}}), "evaluate.euler-nfe is empty");
   EXPECT_SAYS(refused_keys({{"student.seeds", "1 2 1", ""}}), "student.seeds");
   EXPECT_SAYS(refused_keys({{"student.compare", "nf nf", ""}}), "twice");
   EXPECT_SAYS(refused_keys({{"evaluate.guidance", "2 2", ""}}), "twice");

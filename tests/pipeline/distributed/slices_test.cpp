@@ -1,5 +1,6 @@
 #include "pipeline/distributed/slices.h"
 
+#include "tests/pipeline/limited_memory.h"
 #include "tests/pipeline/ranks.h"
 
 #include <ATen/ATen.h>
@@ -47,6 +48,27 @@ TEST(Slices, TheLastSliceMayBeShort) {
       [](std::int64_t first) { return rows_from(first, std::min<std::int64_t>(4, 5 - first)); },
       [&](const at::Tensor& values) { seen.push_back(values.clone()); });
   EXPECT_TRUE(at::equal(at::cat(seen), rows_from(0, 5)));
+}
+
+// On 10a555e the rank whose memory ran out left alone, and the others waited for it.
+TEST(Slices, MemoryThatRunsOutOnOneRankIsToldByAll) {
+  const int bad = ranks().size() - 1;
+  std::int64_t added = 0;
+  std::string message;
+  try {
+    for_each_slice(
+        ranks(), {.rows = 30, .slice_rows = 2, .columns = 2, .stopped = ""},
+        [&](std::int64_t first) {
+          if (first >= 12 && ranks().rank() == bad) run_out_of_memory();
+          return rows_from(first, 2);
+        },
+        [&](const at::Tensor& values) { added += values.size(0); });
+  } catch (const MemoryExhausted& error) {
+    message = error.what();
+  }
+  EXPECT_EQ(message, fmt::format("rank {}: CUDA out of memory. Tried to allocate 2.00 GiB.", bad));
+  EXPECT_EQ(added, 12) << "the rounds before";
+  ranks().barrier();
 }
 
 /// A path that all ranks know, empty at first.

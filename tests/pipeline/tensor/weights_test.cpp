@@ -6,8 +6,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <ATen/core/grad_mode.h>
+
 #include <fstream>
 #include <iterator>
+#include <limits>
 
 namespace couplet::testing {
 namespace {
@@ -94,6 +97,27 @@ TEST(Weights, MissingAndUnknownNamesAreRefusedUnlessIgnored) {
   tensors.erase("var");
   const auto missing = message_of([&] { load_tensors(*model, tensors, "file", {"attn_mask"}); });
   EXPECT_NE(missing.find("var"), std::string::npos) << missing;
+}
+
+// 10a555e took whole numbers for weights.
+TEST(Weights, WholeNumbersAreNoWeights) {
+  auto model = make_tarflow(small, 1);
+  auto tensors = named_tensors(*model);
+  tensors["blocks.0.proj_in.weight"] = at::ones_like(tensors["blocks.0.proj_in.weight"]).to(at::kLong);
+  const auto message = message_of([&] { load_tensors(*model, tensors, "file"); });
+  EXPECT_NE(message.find("file: blocks.0.proj_in.weight holds whole numbers (Long)"), std::string::npos) << message;
+}
+
+// On 10a555e a model could begin with such weights, and a stage end with them.
+TEST(Weights, ValuesThatAreNotFiniteAreRefused) {
+  auto model = make_tarflow(small, 1);
+  EXPECT_EQ(message_of([&] { require_finite_weights(*model, "file"); }), "accepted");
+  const at::NoGradGuard no_grad;
+  model->blocks()[1]->proj_in->bias[0] = std::numeric_limits<float>::quiet_NaN();
+  model->blocks()[1]->proj_in->bias[1] = std::numeric_limits<float>::infinity();
+  const auto message = message_of([&] { require_finite_weights(*model, "file"); });
+  EXPECT_NE(message.find("file: 2 of its values are NaN or infinite, in blocks.1.proj_in.bias"), std::string::npos)
+      << message;
 }
 
 TEST(Weights, HashSeesNamesTypesShapesAndBytes) {

@@ -1,14 +1,17 @@
 #include "pipeline/training/memory_plan.h"
 
+#include "pipeline/distributed/measured_memory.h"
 #include "pipeline/process/host.h"
 #include "pipeline/training/trainer.h"
 #include "storage/error.h"
+#include "tests/pipeline/limited_memory.h"
 #include "tests/pipeline/training/regression_task.h"
 #include "tests/pipeline/training/training_files.h"
 
 #include <sys/resource.h>
 
 #include <fstream>
+#include <memory>
 #include <optional>
 
 // On any number of ranks: what training will take is measured before the first step, and what does not fit is refused.
@@ -53,10 +56,18 @@ TrainingTask costly_task(const std::filesystem::path& directory, Regression& mod
   return task;
 }
 
+std::unique_ptr<DeviceMemory> host() {
+  return measured_memory(at::kCPU, ranks());
+}
+
+MemoryPlan planned(const TrainingTask& task, Regression& model, const TrainingSizes& sizes, DeviceMemory& memory) {
+  return plan_memory(task, model, plan_training(task, ranks()), sizes, ranks(), at::kCPU, memory);
+}
+
 TEST(PeakBytes, AreOfTheHighestPoint) {
   const auto bytes = [](std::int64_t count) { return at::empty({count}, at::kByte); };
   const at::Tensor before = bytes(1000);
-  const std::int64_t peak = peak_bytes(at::kCPU, [&] {
+  const std::int64_t peak = host()->peak_bytes([&] {
     at::Tensor a = bytes(mebibyte);
     { const at::Tensor b = bytes(3 * mebibyte); }
     const at::Tensor c = bytes(2 * mebibyte);
@@ -75,16 +86,17 @@ TEST(MemoryPlan, IsWhatTheModelAndTheRowsTake) {
     rows_asked.push_back(range.rows);
     return make(range);
   };
-  const MemoryPlan memory = plan_memory(task, model, plan_training(task, ranks()),
-                                        {.averages = 2, .micro_rows = 3, .gradient_copies = 3}, ranks(), at::kCPU);
+  const MemoryPlan memory = planned(task, model, {.averages = 2, .micro_rows = 3, .gradient_copies = 3}, *host());
   EXPECT_EQ(rows_asked, std::vector<std::int64_t>{2});
   EXPECT_EQ(memory.weights, 4 * (24 + 4 + 3 + 1));
   EXPECT_EQ(memory.state, 4 * (24 + 4 + 3) * (1 + 3 + 2 + 2));
   EXPECT_EQ(memory.checkpoint, memory.weights + 4 * (24 + 4 + 3) * (2 + 2));
+  EXPECT_EQ(memory.result, memory.weights + 4 * (24 + 4 + 3) * 2);
+  EXPECT_EQ(memory.host, 0);
   // A row's product, its exponential and the gradients of both.
   EXPECT_NEAR(static_cast<double>(memory.row), 3.0 * mebibyte, 1.1 * mebibyte);
   const at::Tensor x = regression_rows(0, 8)[0];
-  const std::int64_t measured = peak_bytes(at::kCPU, [&] { costly_loss(model, {x}, mebibyte).backward(); });
+  const std::int64_t measured = host()->peak_bytes([&] { costly_loss(model, {x}, mebibyte).backward(); });
   EXPECT_NEAR(static_cast<double>(memory.activations(8)), static_cast<double>(measured),
               0.05 * static_cast<double>(measured));
   // Without a trace.
@@ -97,8 +109,77 @@ TEST(MemoryPlan, LeavesNoGradients) {
   const SharedDirectory directory;
   Regression model(1);
   TrainingTask task = costly_task(directory / "run", model, 4096);
-  plan_memory(task, model, plan_training(task, ranks()), {.micro_rows = 1}, ranks(), at::kCPU);
+  planned(task, model, {.micro_rows = 1}, *host());
   for (const at::Tensor& parameter : model.parameters()) EXPECT_FALSE(parameter.grad().defined());
+}
+
+// 10a555e took what a library keeps from its first call on for the first row's, and a row for nothing.
+TEST(MemoryPlan, DoesNotCountWhatLibrariesKeepFromTheirFirstCallOn) {
+  const SharedDirectory directory;
+  Regression model(1);
+  TrainingTask task = costly_task(directory / "run", model, mebibyte);
+  at::Tensor workspace;
+  task.loss = [&](const Batch& rows) {
+    if (!workspace.defined()) workspace = at::empty({64 * mebibyte}, at::kByte);
+    return costly_loss(model, rows, mebibyte);
+  };
+  const MemoryPlan memory = planned(task, model, {.micro_rows = 3}, *host());
+  EXPECT_NEAR(static_cast<double>(memory.row), 3.0 * mebibyte, 1.1 * mebibyte);
+  EXPECT_LT(memory.fixed, 8 * mebibyte);
+}
+
+// 10a555e planned no memory of the host for a GPU's run, and none of previews for any.
+TEST(MemoryPlan, CountsPreviewsAndTheHostsCopies) {
+  const SharedDirectory directory;
+  Regression model(1);
+  TrainingTask task = regression_task(directory / "run", model, steps);
+  task.preview_every = 2;
+  std::vector<std::int64_t> rows_made;
+  task.sample_rows = {[&](std::int64_t rows) {
+                        EXPECT_FALSE(model.is_training());
+                        rows_made.push_back(rows);
+                        at::empty({10 + rows, mebibyte}, at::kByte);
+                      },
+                      5};
+  const MemoryPlan cpu = planned(task, model, {.averages = 2, .micro_rows = 3}, *host());
+  EXPECT_EQ(cpu.samples, 15 * mebibyte) << "five rows at once";
+  EXPECT_EQ(cpu.besides_weights(3), cpu.state + cpu.checkpoint + cpu.samples);
+  EXPECT_TRUE(model.is_training());
+  LimitedMemory gpu(1000 * mebibyte);
+  const MemoryPlan there = planned(task, model, {.averages = 2, .micro_rows = 3}, gpu);
+  EXPECT_EQ(there.samples, 11 * mebibyte) << "one row at once";
+  EXPECT_EQ(there.checkpoint, 0);
+  EXPECT_EQ(there.result, 0);
+  EXPECT_EQ(there.available, 1000 * mebibyte);
+  EXPECT_EQ(there.host, cpu.checkpoint + ranks().size() * cpu.result);
+  ASSERT_TRUE(there.host_available);
+  expect_contains(there.text(3), "; samples 11 MiB; 1000 MiB available; copies for files ");
+  task.preview_every = 0;
+  EXPECT_EQ(planned(task, model, {.micro_rows = 3}, gpu).samples, 0);
+}
+
+TEST(MemoryPlan, APreviewThatDoesNotFitIsRefused) {
+  const SharedDirectory directory;
+  Regression model(1);
+  TrainingTask task = regression_task(directory / "run", model, steps);
+  task.preview_every = 2;
+  task.sample_rows = {[](std::int64_t rows) { at::empty({rows, 64 * mebibyte}, at::kByte); }, 1};
+  task.preview = [] { return Preview{}; };
+  task.memory = std::make_shared<LimitedMemory>(100 * mebibyte);
+  EXPECT_EQ(error_of([&] { train(task, model, regression_pipeline(0), ranks(), at::kCPU); }), "no error");
+  task.memory = std::make_shared<LimitedMemory>(50 * mebibyte);
+  Regression other(1);
+  expect_contains(error_of([&] { train(task, other, regression_pipeline(0), ranks(), at::kCPU); }),
+                  "no samples on the way (teacher.preview-every = 0) and teacher.micro-batch = ");
+}
+
+TEST(MemoryPlan, CopiesThatAHostDoesNotHoldAreRefused) {
+  MemoryPlan memory{.available = {}, .host = 20 * mebibyte, .host_available = {}};
+  EXPECT_TRUE(memory.fits_host());
+  memory.host_available = 19 * mebibyte;
+  EXPECT_FALSE(memory.fits_host());
+  EXPECT_TRUE(memory.fits(1)) << "of the GPU";
+  expect_contains(memory.text(1), "; copies for files 20 MiB on a host, 19 MiB available there");
 }
 
 TEST(MemoryPlan, KnowsWhichMicroBatchFits) {

@@ -1,8 +1,11 @@
 #include "pipeline/training/observation.h"
 
+#include "pipeline/distributed/slices.h"
 #include "pipeline/optimizer/ema.h"
+#include "pipeline/tensor/fitting_rows.h"
 #include "pipeline/training/trainer.h"
 #include "storage/error.h"
+#include "tests/pipeline/limited_memory.h"
 #include "tests/pipeline/training/regression_task.h"
 #include "tests/pipeline/training/training_files.h"
 
@@ -100,6 +103,79 @@ TEST(Observation, GivesFiguresOfBothWeightsAtItsSteps) {
     const auto path = task.directory / "previews" / fmt::format("step-{:08}.png", done);
     EXPECT_EQ(read_png(path).pixels, (std::vector<std::uint8_t>{0, 50, 100, 150})) << path;
   }
+}
+
+/// Rows that are computed at once in a preview of 6 rows, of `bytes` each.
+std::vector<std::int64_t> rows_at_once(const TrainingTask& like, Regression& model, std::int64_t limit,
+                                       std::int64_t bytes) {
+  TrainingTask task = like;
+  std::vector<std::int64_t> counts;
+  task.memory = std::make_shared<LimitedMemory>(limit);
+  task.validate = nullptr;
+  task.preview_every = steps;
+  task.preview = [&] {
+    for_each_slice(
+        ranks(), {.rows = 6 * ranks().size(), .slice_rows = 6, .columns = 1, .stopped = ""},
+        [&](std::int64_t) {
+          return fitting_rows(6, [&](std::int64_t, std::int64_t count) {
+            counts.push_back(count);
+            if (count * bytes > limit) run_out_of_memory();
+            at::empty({count, bytes}, at::kByte);
+            return at::zeros({count, 1});
+          });
+        },
+        [](const at::Tensor&) {});
+    return Preview{};
+  };
+  run(task, model);
+  return counts;
+}
+
+TEST(Observation, TakesAsManyRowsAtOnceAsFitIntoAGpu) {
+  const SharedDirectory directory;
+  Regression roomy(1), narrow(1), set(1);
+  constexpr std::int64_t mebibyte = 1 << 20;
+  using Counts = std::vector<std::int64_t>;
+  const TrainingTask all = regression_task(directory / "all", roomy, steps),
+                     few = regression_task(directory / "few", narrow, steps);
+  EXPECT_EQ(rows_at_once(all, roomy, 100 * mebibyte, mebibyte), (Counts{1, 1, 2, 6}));
+  EXPECT_EQ(rows_at_once(few, narrow, 5 * mebibyte, mebibyte), (Counts{1, 1, 2, 4, 2}));
+  TrainingTask three = regression_task(directory / "set", set, steps);
+  three.rows_at_once = 3;
+  EXPECT_EQ(rows_at_once(three, set, 5 * mebibyte, mebibyte), (Counts{3, 3}));
+}
+
+// On 10a555e training died in its first preview, with LibTorch's words alone, and again after every resume.
+TEST(Observation, MemoryThatRunsOutCostsNoStep) {
+  const SharedDirectory directory;
+  Regression plain_model(1), model(1);
+  TrainingTask plain = regression_task(directory / "plain", plain_model, steps);
+  TrainingTask task = watched_task(directory / "run", model);
+  task.memory = std::make_shared<LimitedMemory>(std::int64_t{1} << 30);
+  const int bad = ranks().size() - 1;
+  task.preview = [&] {
+    for_each_slice(
+        ranks(), {.rows = 4 * ranks().size(), .slice_rows = 4, .columns = 1, .stopped = ""},
+        [&](std::int64_t) {
+          return fitting_rows(4, [&](std::int64_t, std::int64_t count) {
+            if (ranks().rank() == bad) run_out_of_memory();
+            return at::zeros({count, 1});
+          });
+        },
+        [](const at::Tensor&) {});
+    return Preview{};
+  };
+  ::testing::internal::CaptureStderr();
+  const TrainingResult result = run(task, model);
+  const std::string warnings = ::testing::internal::GetCapturedStderr();
+  expect_same_result(result, run(plain, plain_model));
+  EXPECT_TRUE(json_lines(task.directory / "metrics.jsonl").back().contains("test_sum")) << "validation is there";
+  if (!ranks().is_root()) return;
+  expect_contains(warnings,
+                  fmt::format("teacher: step 3 goes without samples: rank {}: memory ran out with 1 of 4 rows "
+                              "computed at once: not even one fits",
+                              bad));
+  expect_contains(warnings, "training goes on");
 }
 
 TEST(Observation, PreviewsOfStepsThatAreDoneAgainAreRemoved) {

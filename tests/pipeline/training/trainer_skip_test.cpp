@@ -82,6 +82,15 @@ TEST(Skipping, OneTooManyStopsWithTheLastCheckpointIntact) {
   expect_same_result(run(broken, {1}, 1), run(whole, {1}, 1));
 }
 
+// On 10a555e training that skipped every step ended well.
+TEST(Skipping, OfEveryStepIsNoTraining) {
+  const SharedDirectory directory;
+  testing::internal::CaptureStderr();
+  const std::string message = error_of([&] { run(directory / "run", {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 20); });
+  testing::internal::GetCapturedStderr();
+  expect_contains(message, "teacher: all 10 steps were skipped");
+}
+
 TEST(Skipping, AGradientThatIsNotFiniteCountsToo) {
   const SharedDirectory directory;
   Regression model(1);
