@@ -35,7 +35,7 @@ struct SplitTask {
   nlohmann::json provenance;
 
   ShardHeader header(std::int64_t shard, std::int64_t block_rows) const {
-    return {dataset_format, 1, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
+    return {dataset_format, newest_shard_version, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
   }
 };
 

@@ -9,20 +9,32 @@
 
 namespace couplet {
 
+namespace {
+
+at::Tensor empty_rows(const Column& column, std::int64_t count) {
+  std::vector<std::int64_t> sizes{count};
+  sizes.insert(sizes.end(), column.shape.begin(), column.shape.end());
+  return at::empty(sizes, scalar_type(column.type));
+}
+
+}  // namespace
+
 at::Tensor read_rows(const RowTable& table, const std::string& column, std::int64_t first, std::int64_t count) {
   const std::size_t index = table.column(column);
-  const Column& described = table.columns().at(index);
-  std::vector<std::int64_t> sizes{count};
-  sizes.insert(sizes.end(), described.shape.begin(), described.shape.end());
-  at::Tensor out = at::empty(sizes, scalar_type(described.type));
+  at::Tensor out = empty_rows(table.columns().at(index), count);
   table.read(index, first, count, writable_bytes(out));
   return out;
 }
 
 at::Tensor read_numbered_rows(const RowTable& table, const std::string& column,
                               const std::vector<std::int64_t>& numbers) {
-  const std::int64_t begin = numbers.front(), count = numbers.back() + 1 - begin;
-  return read_rows(table, column, begin, count).index_select(0, at::tensor(numbers, at::kLong) - begin);
+  const std::size_t index = table.column(column), row_bytes = table.columns().at(index).row_bytes();
+  at::Tensor out = empty_rows(table.columns().at(index), static_cast<std::int64_t>(numbers.size()));
+  const std::span<std::byte> bytes = writable_bytes(out);
+  std::vector<std::byte*> places;
+  for (std::size_t i = 0; i < numbers.size(); ++i) places.push_back(bytes.data() + i * row_bytes);
+  table.gather(index, numbers, places);
+  return out;
 }
 
 }  // namespace couplet

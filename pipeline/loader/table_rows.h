@@ -13,7 +13,7 @@ namespace couplet {
 
 /// Reads rows [first, first + count) of one column as a tensor [count, shape...].
 at::Tensor read_rows(const RowTable& table, const std::string& column, std::int64_t first, std::int64_t count);
-/// Reads the rows of these numbers, which ascend. All rows from the first to the last are read on the way.
+/// Reads the rows of these numbers, which ascend.
 at::Tensor read_numbered_rows(const RowTable& table, const std::string& column,
                               const std::vector<std::int64_t>& numbers);
 

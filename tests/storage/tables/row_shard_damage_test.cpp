@@ -78,8 +78,8 @@ TEST(RowShardDamage, ForeignFilesAreNamed) {
 }
 
 TEST(RowShardDamage, NewerVersionIsRefusedNamingBoth) {
-  expect_refused([](H5::H5File& file) { put_integer(file, "format_version", 2); },
-                 {"format version 2", "up to version 1", "newer Couplet"});
+  expect_refused([](H5::H5File& file) { put_integer(file, "format_version", 3); },
+                 {"format version 3", "up to version 2", "newer Couplet"});
 }
 
 TEST(RowShardDamage, ImpossibleMetadataIsRefused) {

@@ -61,7 +61,7 @@ Opened open_and_check(const fs::path& directory, const fs::path& cache, std::uin
   Opened opened;
   const ReadOptions options{verify, cache, bytes, [&](const std::string& note) { opened.notes.push_back(note); }};
   const RowTable table(directory, sample_format, options);
-  for (std::int64_t i = 0; i < plan.shards(); ++i) opened.from_cache += table.shard(i).path().parent_path() == cache;
+  for (std::int64_t i = 0; i < plan.shards(); ++i) opened.from_cache += table.shard(i)->path().parent_path() == cache;
   for (std::size_t c = 0; c < table.columns().size(); ++c) {
     std::vector<std::byte> rows(250 * table.columns()[c].row_bytes());
     table.read(c, 0, 250, rows);
@@ -161,7 +161,7 @@ TEST(ShardCache, ADamagedOriginalIsNotCopied) {
   const RowTable table(folder / "t", sample_format, options);
   ASSERT_EQ(notes.size(), 1U);
   EXPECT_NE(notes[0].find("couplet verify"), std::string::npos) << notes[0];
-  EXPECT_EQ(table.shard(1).path(), shard);
+  EXPECT_EQ(table.shard(1)->path(), shard);
   std::vector<std::byte> out(table.columns()[0].row_bytes());
   expect_error([&] { table.read(0, 100, 1, out); }, {shard.string(), "damaged"});
 }

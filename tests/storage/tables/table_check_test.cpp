@@ -63,8 +63,10 @@ void expect_never_wrong(const fs::path& directory) {
       const std::size_t row_bytes = table.columns()[column].row_bytes();
       for (std::size_t row = 0; row < bytes.size() / row_bytes; ++row) places.push_back(bytes.data() + row * row_bytes);
       std::ranges::fill(bytes, std::byte{0});
-      table.scatter(column, 0, places);
-      EXPECT_EQ(bytes, written) << "a wrong value was scattered";
+      std::vector<std::int64_t> numbers(places.size());
+      std::iota(numbers.begin(), numbers.end(), 0);
+      table.gather(column, numbers, places);
+      EXPECT_EQ(bytes, written) << "a wrong value was gathered";
     }
   } catch (const Error&) {
   }
