@@ -7,6 +7,7 @@
 #include "storage/json_text.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard.h"
+#include "storage/tables/shard_scan.h"
 
 #include <algorithm>
 
@@ -189,12 +190,13 @@ void publish_manifest(const std::filesystem::path& directory, const ShardPlan& p
            shard_name(0, plan.shards()), why);
     }
     const std::filesystem::path path = directory / shard_name(index, plan.shards());
-    newest = std::max(newest, RowShard(path, format).header().format_version);
+    const RowShard shard(path, format);
+    newest = std::max(newest, shard.header().format_version);
     list.push_back({{"name", shard_name(index, plan.shards())},
                     {"first_row", expected.first_row},
                     {"rows", expected.rows},
                     {"bytes", fs::file_size(path)},
-                    {"hash", hash_file(path)}});
+                    {"hash", content_hash(shard)}});
   }
   json manifest = {{"format", format},
                    {"format_version", newest_manifest_version},
