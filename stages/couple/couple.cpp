@@ -113,7 +113,7 @@ void announce(const std::vector<ShardTask>& missing, const ShardRange& range, co
     const std::int64_t count = task.table->plan.rows_of(task.shard);
     rows += count;
     for (const Column& column : task.table->columns)
-      bytes += static_cast<double>(column.row_bytes()) * static_cast<double>(count) * shard_overhead;
+      bytes += static_cast<double>(column.stored_bytes()) * static_cast<double>(count) * shard_overhead;
   }
   const std::int64_t all = range.last - range.first + 1;
   say("{} of {} shards are to be made in {}: {} rows, {:.1f} MB", missing.size(), all, directory.string(), rows,

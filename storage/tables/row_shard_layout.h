@@ -21,6 +21,8 @@ struct Column {
   std::string meaning;  ///< one phrase, stored as the data set's attribute "meaning" (unit included)
 
   std::size_t row_bytes() const;
+  /// Of a row and its checksum.
+  std::size_t stored_bytes() const { return row_bytes() + sizeof(std::uint64_t); }
   bool operator==(const Column&) const = default;
 };
 
@@ -37,7 +39,7 @@ struct ShardHeader {
   nlohmann::json provenance;    ///< what the rows were made from; equal in all shards of a table
 };
 
-/// The bytes of a shard over those of its rows, at most: it holds metadata and checksums besides.
+/// The bytes of a shard over those of its rows and their checksums, at most: it holds metadata besides.
 inline constexpr double shard_overhead = 1.02;
 inline constexpr const char* checksum_group = "checksums";
 inline constexpr const char* row_checksum_group = "row_checksums";
