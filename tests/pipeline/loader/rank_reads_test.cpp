@@ -4,11 +4,12 @@
 
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
+#include "tests/pipeline/bytes_read.h"
 #include "tests/pipeline/pipeline_testing.h"
 
 #include <ATen/ATen.h>
 
-#include <fstream>
+#include <cstring>
 #include <numeric>
 #include <span>
 
@@ -49,16 +50,6 @@ void write_table(const std::filesystem::path& directory) {
     publish_manifest(directory, plan, format, nlohmann::json::object());
   }
   ranks().barrier();
-}
-
-/// The bytes that this process has asked the kernel for.
-double bytes_read() {
-  std::ifstream file("/proc/self/io");
-  std::string name;
-  double bytes = 0;
-  file >> name >> bytes;
-  if (name != "rchar:") throw std::runtime_error("/proc/self/io does not begin with rchar");
-  return bytes;
 }
 
 /// Reads one pass, step by step, and compares the rows with the order of training.
