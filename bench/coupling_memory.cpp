@@ -35,7 +35,8 @@ double writer_growth(const fs::path& path, std::int64_t count) {
   const std::vector<at::Tensor> values = bench_values(0, bench_block_rows, size);
   return memory_growth([&] {
     Pending pending(path);
-    RowShardWriter writer(pending.path(), {coupling_format, 1, 0, count, bench_block_rows, {}}, columns);
+    RowShardWriter writer(pending.path(), {coupling_format, newest_shard_version, 0, count, bench_block_rows, {}},
+                          columns);
     for (std::int64_t first = 0; first < count; first += bench_block_rows)
       for (std::size_t column = 0; column < columns.size(); ++column)
         writer.write(column, first, bytes_of(values[column]));

@@ -55,8 +55,9 @@ inline void write_bench_shard(const fs::path& directory, const ShardPlan& plan, 
   Pending pending(directory / shard_name(index, plan.shards()));
   const nlohmann::json provenance{{"teacher", "bench"}, {"flips", true}, {"replicates", 1}};
   const std::int64_t rows = plan.rows_of(index);
-  RowShardWriter writer(pending.path(), {coupling_format, 1, plan.first_row(index), rows, bench_block_rows, provenance},
-                        columns);
+  RowShardWriter writer(
+      pending.path(),
+      {coupling_format, newest_shard_version, plan.first_row(index), rows, bench_block_rows, provenance}, columns);
   for (std::int64_t first = 0; first < rows; first += slice)
     for (std::size_t column = 0; column < columns.size(); ++column)
       writer.write(column, first, bytes_of(values[column].narrow(0, first, std::min(slice, rows - first))));

@@ -12,6 +12,7 @@
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
 #include "storage/files/text_tail.h"
+#include "storage/tables/row_table.h"
 #include "storage/text.h"
 
 #include <fmt/ranges.h>
@@ -37,6 +38,30 @@ void open_stage(const Session& session, const StageNode& node, const std::string
   open_log(run.stage_log(log_name), log_name, session.communicator.rank(), session.communicator.size());
 }
 
+/// Seconds that a job of several on one table waits for the others of them, which hold the stage's lock while they note
+/// what they did, and one while it closes the table. A job that makes the whole stage is told at once, by another lock.
+constexpr double part_seconds = 6 * 3600;
+
+/// The tables that a stage reads hold every shard that they list; on rank 0.
+void require_tables(const StageNode& node, const RunDirectory& run) {
+  std::vector<std::filesystem::path> tables;
+  for (const std::string& input : node.inputs) {
+    if (input == "prepare") tables.insert(tables.end(), {run.train_images(), run.test_images()});
+    if (input.starts_with("coupling/"))
+      tables.insert(tables.end(), {run.stage(input) / "train", run.stage(input) / "test"});
+  }
+  for (const std::filesystem::path& table : tables)
+    if (std::filesystem::exists(table)) RowTable(table, "").require_shards();
+}
+
+/// Another of the jobs that fill a table has begun it, from the same inputs: there is nothing to note down and nobody
+/// to wait for.
+bool joins_others(const Session& session, const StageNode& node) {
+  require_inputs(node, session.view.graph, session.view.run);
+  const auto record = read_record(session.view.run.stage(node.name));
+  return record && record->state == StageState::started && decide_stage(node, session.view).action == Action::resume;
+}
+
 /// On rank 0, which owns the stage exclusively at this moment: decides, and publishes the record of an attempt that
 /// begins. True: there is work. `alone`: no other job works on the stage now.
 bool begin_attempt(const Session& session, const StageNode& node, StageRecord& record, bool alone = true) {
@@ -48,6 +73,7 @@ bool begin_attempt(const Session& session, const StageNode& node, StageRecord& r
     say("skipped: {}", decision.reason);
     return false;
   }
+  require_tables(node, view.run);
   const auto earlier = read_record(directory);
   record = new_record(node, view.graph);
   if (decision.action == Action::resume) {
@@ -90,16 +116,20 @@ std::string ranges_text(const std::vector<std::int64_t>& numbers) {
   return fmt::format("{}", fmt::join(ranges, ", "));
 }
 
-/// Closes the coupling table if all its shards are there; on rank 0. Returns the missing ones.
+/// Closes the coupling table if all its shards are there; on rank 0. Returns the missing ones. Of several jobs the one
+/// that publishes the last shard sees all of them here, and only that one opens them.
 std::vector<std::int64_t> close_parts(StageContext& context, double seconds) {
   const auto directory = context.directory();
   const std::string stage = "stage " + context.node.name;
-  const FileLock lock(context.run.stage_lock(context.node.name), LockMode::exclusive, stage, orphan_seconds);
+  const WorkingAlone alone("waiting for other jobs on " + directory.string());
+  std::vector<std::int64_t> missing = absent_shards(context);
+  const FileLock lock(context.run.stage_lock(context.node.name), LockMode::exclusive, stage, part_seconds);
   auto record = read_record(directory);
   if (!record) fail("{}: its record is gone; another program deleted it meanwhile", record_path(directory).string());
   record->seconds += seconds;
-  std::vector<std::int64_t> missing;
-  if (record->state != StageState::complete) {
+  if (record->state == StageState::complete) {
+    missing.clear();
+  } else if (missing.empty()) {
     missing = close_coupling(context);
     if (missing.empty()) record->state = StageState::complete;
   }
@@ -152,9 +182,13 @@ void attempt_part(const Session& session, const StageNode& node, const TablePart
     const WorkingAlone alone("looking what is to be done");
     parts.emplace(run.parts_lock(node.name), part.make ? LockMode::shared : LockMode::exclusive, "stage " + node.name,
                   orphan_seconds);
-    const FileLock lock(run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, orphan_seconds);
-    StageRecord record;
-    work = begin_attempt(session, node, record, !part.make);
+    if (part.make && joins_others(session, node)) {
+      work = true;
+    } else {
+      const FileLock lock(run.stage_lock(node.name), LockMode::exclusive, "stage " + node.name, part_seconds);
+      StageRecord record;
+      work = begin_attempt(session, node, record, !part.make);
+    }
   }
   if (communicator.maximum(work ? 1 : 0) == 0) return;
   if (!parts && part.make) parts.emplace(run.parts_lock(node.name), LockMode::shared, "stage " + node.name);

@@ -89,7 +89,7 @@ void features(StageContext& context) {
   task.training = config.features.training;
   task.provenance = {{"stage", context.node.fingerprint}, {"dataset", train_table.content_hash()}};
   task.batch = [&](const BatchRange& range) {
-    std::vector<at::Tensor> read = rows.read(range.first, range.rows);
+    std::vector<at::Tensor> read = rows.read(range.first, range.rows, range.batch);
     return Batch{to_float(codec.pixels(read[0])), read[1].to(torch::kInt64)};
   };
   task.loss = [&](const Batch& batch) {

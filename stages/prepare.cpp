@@ -42,7 +42,7 @@ struct SplitTask {
     return source_rows.empty() ? row : source_rows[static_cast<std::size_t>(row)];
   }
   ShardHeader header(std::int64_t shard, std::int64_t block_rows) const {
-    return {dataset_format, 1, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
+    return {dataset_format, newest_shard_version, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
   }
 };
 

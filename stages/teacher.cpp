@@ -27,7 +27,7 @@ namespace {
 /// positions of the run.
 Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfig& config, const Codec& codec,
                     std::uint64_t seed) {
-  std::vector<at::Tensor> read = rows.read(range.first, range.rows);
+  std::vector<at::Tensor> read = rows.read(range.first, range.rows, range.batch);
   at::Tensor images = read[0].clone();  // some are mirrored in place
   at::Tensor labels = read[1].to(at::kLong);
   std::vector<std::int64_t> positions(static_cast<std::size_t>(range.rows));

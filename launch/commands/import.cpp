@@ -37,7 +37,7 @@ ImportLayout parse_layout(const CommandLine& line) {
 void require_room(const ImportSource& source, const std::filesystem::path& parent) {
   double bytes = 0;
   for (const Column& column : source.columns())
-    bytes += static_cast<double>(column.row_bytes()) * static_cast<double>(source.rows()) * shard_overhead;
+    bytes += static_cast<double>(column.stored_bytes()) * static_cast<double>(source.rows()) * shard_overhead;
   require_free_space(parent, static_cast<std::uint64_t>(bytes), "the coupling table");
 }
 

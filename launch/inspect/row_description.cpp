@@ -67,7 +67,8 @@ std::string text_of(const Json& value) {
 }  // namespace
 
 Json describe_row(const RowSource& source, std::int64_t row) {
-  const RowShard& shard = source.shard_of(row);
+  const std::shared_ptr<const RowShard> file = source.shard_of(row);
+  const RowShard& shard = *file;
   const std::int64_t in_shard = source.row_in_shard(row);
   Json json{{"path", utf8_text(source.path().string())},
             {"row", row},

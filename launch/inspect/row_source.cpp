@@ -23,17 +23,18 @@ bool parse_number(std::string_view text, std::int64_t& value) {
 RowSource::RowSource(const std::filesystem::path& path) : path_(path) {
   if (!std::filesystem::exists(path)) refuse("{} does not exist", path.string());
   if (!std::filesystem::is_directory(path)) {
-    shard_.emplace(open_foreign_shard(path, ""));
+    first_ = std::make_shared<const RowShard>(open_foreign_shard(path, ""));
     return;
   }
   if (!std::filesystem::exists(path / manifest_name))
     fail("{} is no finished table: it has no {}; give one of its shards to see what is there", path.string(),
          manifest_name);
   table_.emplace(path, "", ReadOptions::foreign());
+  first_ = table_->shard(0);
 }
 
-const RowShard& RowSource::shard_of(std::int64_t row) const {
-  return table_ ? table_->shard(row / table_->plan().shard_rows) : *shard_;
+std::shared_ptr<const RowShard> RowSource::shard_of(std::int64_t row) const {
+  return table_ ? table_->shard(row / table_->plan().shard_rows) : first_;
 }
 
 std::int64_t RowSource::row_in_shard(std::int64_t row) const {
@@ -41,15 +42,15 @@ std::int64_t RowSource::row_in_shard(std::int64_t row) const {
 }
 
 std::int64_t RowSource::rows() const {
-  return table_ ? table_->rows() : shard_->header().rows;
+  return table_ ? table_->rows() : first_->header().rows;
 }
 
 std::int64_t RowSource::first_row() const {
-  return table_ ? 0 : shard_->header().first_row;
+  return table_ ? 0 : first_->header().first_row;
 }
 
 const nlohmann::json& RowSource::summary() const {
-  return table_ ? table_->summary() : shard_->summary();
+  return table_ ? table_->summary() : first_->summary();
 }
 
 std::optional<std::size_t> RowSource::find(const std::string& column) const {
@@ -62,7 +63,7 @@ void RowSource::read(std::size_t column, std::int64_t first, std::int64_t count,
   if (table_)
     table_->read(column, first, count, out);
   else
-    shard_->read(column, first, count, out);
+    first_->read(column, first, count, out);
 }
 
 std::int64_t RowSource::rows_at_once() const {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -26,16 +27,17 @@ public:
   bool is_table() const { return table_.has_value(); }
   const RowTable& table() const { return table_.value(); }
   /// Returns the shard that holds a row, and the row's number in it.
-  const RowShard& shard_of(std::int64_t row) const;
+  std::shared_ptr<const RowShard> shard_of(std::int64_t row) const;
   std::int64_t row_in_shard(std::int64_t row) const;
 
-  const std::string& format() const { return shard_of(0).header().format; }
+  int format_version() const { return first_->header().format_version; }
+  const std::string& format() const { return first_->header().format; }
   std::int64_t rows() const;
   std::int64_t first_row() const;  ///< the number that row 0 has in the whole table
-  std::int64_t block_rows() const { return shard_of(0).header().block_rows; }
-  const nlohmann::json& provenance() const { return shard_of(0).header().provenance; }
+  std::int64_t block_rows() const { return first_->header().block_rows; }
+  const nlohmann::json& provenance() const { return first_->header().provenance; }
   const nlohmann::json& summary() const;
-  const std::vector<Column>& columns() const { return shard_of(0).columns(); }
+  const std::vector<Column>& columns() const { return first_->columns(); }
   std::optional<std::size_t> find(const std::string& column) const;
 
   void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
@@ -48,7 +50,7 @@ public:
 private:
   std::filesystem::path path_;
   std::optional<RowTable> table_;
-  std::optional<RowShard> shard_;
+  std::shared_ptr<const RowShard> first_;  ///< of the table, or the only one
 };
 
 /// Reads "A-B" or "A". Another text and rows that are not there are refused, naming the range that there is.

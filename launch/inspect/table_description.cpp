@@ -17,18 +17,18 @@ using Json = nlohmann::ordered_json;
 Json describe_header(const RowSource& source) {
   Json json{{"path", utf8_text(source.path().string())},
             {"format", source.format()},
-            {"format_version", source.shard_of(0).header().format_version},
+            {"format_version", source.format_version()},
             {"rows", source.rows()}};
   if (source.is_table()) {
     const ShardPlan& plan = source.table().plan();
     json["shards"] = plan.shards();
     json["shard_rows"] = plan.shard_rows;
     std::uintmax_t bytes = 0;
-    for (std::int64_t i = 0; i < plan.shards(); ++i) bytes += source.table().shard(i).file().size();
+    for (const auto& shard : source.table().manifest().at("shards")) bytes += shard.at("bytes").get<std::uintmax_t>();
     json["bytes"] = bytes;
   } else {
     json["first_row"] = source.first_row();
-    json["bytes"] = source.shard_of(0).file().size();
+    json["bytes"] = source.shard_of(0)->file().size();
   }
   json["block_rows"] = source.block_rows();
   json["provenance"] = source.provenance();

@@ -216,8 +216,8 @@ double import_coupling(ImportSource& source, const std::filesystem::path& direct
   const ShardPlan plan{source.rows(), layout.shard_rows};
   NoiseSums all;
   for (std::int64_t shard = 0; shard < plan.shards(); ++shard) {
-    const ShardHeader header{coupling_format,    1, plan.first_row(shard), plan.rows_of(shard), layout.block_rows,
-                             source.provenance()};
+    const ShardHeader header{coupling_format,     newest_shard_version, plan.first_row(shard),
+                             plan.rows_of(shard), layout.block_rows,    source.provenance()};
     const NoiseSums sums = write_shard(source, directory / shard_name(shard, plan.shards()), header, layout.classes);
     all.squares += sums.squares;
     all.values += sums.values;

@@ -41,29 +41,30 @@ std::size_t DatasetRows::column(const std::string& name) const {
   return static_cast<std::size_t>(found - columns_.begin());
 }
 
-void DatasetRows::scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> places) const {
+void DatasetRows::gather(std::size_t column, std::span<const std::int64_t> numbers,
+                         std::span<std::byte* const> places) const {
   const Column& described = columns_.at(column);
   const std::size_t row_bytes = described.row_bytes();
-  const std::int64_t end = first + std::ssize(places), rows_a_sample = numbering_.rows() / numbering_.samples;
   const bool is_image = described.name == names[0];
-  std::vector<std::byte> samples;
-  for (std::int64_t row = first; row < end;) {
-    // Up to the end of the block that the data set has its checksums for.
-    const std::int64_t sample = numbering_.at(row).sample;
-    const std::int64_t block_end = (sample / images_.block_rows() + 1) * images_.block_rows();
-    const std::int64_t part_end = std::min(end, block_end * rows_a_sample);
-    const std::int64_t count = numbering_.at(part_end - 1).sample + 1 - sample;
-    samples.resize(static_cast<std::size_t>(count) * row_bytes);
-    images_.read(stored_[column], sample, count, samples);
-    for (; row < part_end; ++row) {
-      const CouplingRow wanted = numbering_.at(row);
-      const std::byte* from = samples.data() + static_cast<std::size_t>(wanted.sample - sample) * row_bytes;
-      std::byte* to = places[static_cast<std::size_t>(row - first)];
-      if (wanted.flip && is_image)
-        copy_mirrored(to, from, described);
-      else
-        std::memcpy(to, from, row_bytes);
-    }
+  // Rows of one sample follow each other: each sample is read once, into the place of the first of its rows.
+  std::vector<std::int64_t> samples;
+  std::vector<std::byte*> read_to;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const std::int64_t sample = numbering_.at(numbers[i]).sample;
+    if (!samples.empty() && samples.back() == sample) continue;
+    samples.push_back(sample);
+    read_to.push_back(places[i]);
+  }
+  images_.gather(stored_[column], samples, read_to);
+  std::vector<std::byte> image(row_bytes);
+  for (std::size_t i = numbers.size(), k = samples.size(); i-- > 0;) {
+    const CouplingRow wanted = numbering_.at(numbers[i]);
+    while (samples[k - 1] != wanted.sample) --k;
+    std::memcpy(image.data(), read_to[k - 1], row_bytes);
+    if (wanted.flip && is_image)
+      copy_mirrored(places[i], image.data(), described);
+    else if (places[i] != read_to[k - 1])
+      std::memcpy(places[i], image.data(), row_bytes);
   }
 }
 

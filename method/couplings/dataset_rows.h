@@ -22,7 +22,8 @@ public:
   std::int64_t block_rows() const override { return block_rows_; }
   const std::vector<Column>& columns() const override { return columns_; }
   std::size_t column(const std::string& name) const override;
-  void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> places) const override;
+  void gather(std::size_t column, std::span<const std::int64_t> numbers,
+              std::span<std::byte* const> places) const override;
 
 private:
   const RowTable& images_;

@@ -23,7 +23,7 @@ public:
               {"image", "label"}, sources.window_blocks, sources.seed) {}
 
   Pairs draw(const BatchRange& range) override {
-    const std::vector<at::Tensor> read = rows_.read(range.first, range.rows);
+    const std::vector<at::Tensor> read = rows_.read(range.first, range.rows, range.batch);
     return {read[0], normal_rows(shape_of(read[0]), seed_, Purpose::student_noise, range.positions()),
             read[1].to(at::kLong)};
   }

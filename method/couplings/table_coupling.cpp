@@ -17,7 +17,7 @@ public:
         rows_(table_, {"noise", "image", "label"}, sources.window_blocks, sources.seed) {}
 
   Pairs draw(const BatchRange& range) override {
-    const std::vector<at::Tensor> read = rows_.read(range.first, range.rows);
+    const std::vector<at::Tensor> read = rows_.read(range.first, range.rows, range.batch);
     return pairs(read[0], read[1], read[2]);
   }
 

@@ -20,9 +20,11 @@ struct RankView {
 /// What is tolerated, in seconds, so that all ranks have ended when `timeout` is over.
 struct Patience {
   double timeout = 0;  ///< pipeline.timeout
+  int ranks = 1;       ///< of the job
 
-  /// Between two heartbeats of a rank.
-  double period() const { return std::min(1.0, timeout / 10); }
+  /// Between two heartbeats of a rank: a second, and more where there are many, so that all together write no more than
+  /// 64 a second to the file system that they share.
+  double period() const { return std::min(std::clamp(ranks / 64.0, 1.0, 20.0), timeout / 10); }
   /// Waiting in a collective, before a rank asks who is missing.
   double wait() const { return timeout - 2 * period(); }
   /// Computing, by a rank's own heartbeat. That may be a period old, and the rank may have left the call before a

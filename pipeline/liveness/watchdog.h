@@ -37,6 +37,7 @@ private:
   HeartbeatFiles files_;
   int rank_;
   Patience patience_;
+  double late_ = 0;  ///< seconds by which this rank looks later than it could
   std::vector<RankView> others_;
   std::vector<Clock::time_point> changed_;  ///< when each other rank's heartbeat was last seen to change
   Clock::time_point looked_{};              ///< when this rank, waiting, last read the others' heartbeats

@@ -27,9 +27,13 @@ RowOrder::RowOrder(std::int64_t rows, std::int64_t block_rows, std::int64_t wind
   if (window_blocks < 1) fail("windows of {} blocks: a window has at least one", window_blocks);
 }
 
-std::vector<std::int64_t> RowOrder::block_order(std::int64_t epoch) const {
+const RowOrder::Epoch& RowOrder::epoch(std::int64_t number) {
+  if (epoch_.number == number) return epoch_;
   const std::int64_t blocks = (rows_ + block_rows_ - 1) / block_rows_;
-  return permutation(blocks, seed_, Purpose::row_order, draw_index(epoch, 0));
+  epoch_ = {number, permutation(blocks, seed_, Purpose::row_order, draw_index(number, 0)), 0};
+  const auto short_block = std::ranges::find(epoch_.blocks, blocks - 1);
+  epoch_.short_window = (short_block - epoch_.blocks.begin()) / window_blocks_;
+  return epoch_;
 }
 
 std::int64_t RowOrder::rows_in(const std::vector<std::int64_t>& blocks) const {
@@ -38,19 +42,18 @@ std::int64_t RowOrder::rows_in(const std::vector<std::int64_t>& blocks) const {
   return count;
 }
 
-RowOrder::Window RowOrder::window(std::int64_t position) const {
+RowOrder::Window RowOrder::window(std::int64_t position) {
   if (position < 0) fail("position {} of a training run: positions start at 0", position);
   Window window;
   window.epoch = position / rows_;
   const std::int64_t within = position % rows_;
-  const auto order = block_order(window.epoch);
+  const auto& [number, order, short_window] = epoch(window.epoch);
   const auto blocks = static_cast<std::int64_t>(order.size());
 
   // All windows before the one with the table's short last block are of full size; those behind it start earlier by
   // what is missing.
   const std::int64_t missing = blocks * block_rows_ - rows_;
   const std::int64_t full = window_blocks_ * block_rows_;
-  const auto short_window = (std::find(order.begin(), order.end(), blocks - 1) - order.begin()) / window_blocks_;
   const bool behind = within >= (short_window + 1) * full - missing;
   window.index = (within + (behind ? missing : 0)) / full;
   window.first_position = window.epoch * rows_ + window.index * full - (window.index > short_window ? missing : 0);

@@ -25,14 +25,21 @@ public:
     bool holds(std::int64_t position) const;
   };
   /// Returns the window that holds a position.
-  Window window(std::int64_t position) const;
+  Window window(std::int64_t position);
 
 private:
-  std::vector<std::int64_t> block_order(std::int64_t epoch) const;
+  /// An epoch's blocks in the order in which they are visited.
+  struct Epoch {
+    std::int64_t number = -1;
+    std::vector<std::int64_t> blocks;
+    std::int64_t short_window = 0;  ///< the one with the table's last block, which may be short
+  };
+  const Epoch& epoch(std::int64_t number);
   std::int64_t rows_in(const std::vector<std::int64_t>& blocks) const;
 
   std::int64_t rows_, block_rows_, window_blocks_;
   std::uint64_t seed_;
+  Epoch epoch_;  ///< the one that was drawn last
   Window last_;  ///< the window that `at` used last
 };
 

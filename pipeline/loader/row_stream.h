@@ -15,10 +15,11 @@
 
 namespace couplet {
 
-/// Reads windows of rows and hands the rows out by position. Whole blocks are read in the order of their place in the
-/// file and checked, and each row goes straight to its place in the window; a thread reads the next window meanwhile.
-/// In memory are two windows of the chosen columns, and a window that was left for as long as a caller holds rows of
-/// it.
+/// Reads rows ahead, in pieces, and hands them out by position. A piece is what the caller will ask for in a window, or
+/// in the windows that one call needs; a thread reads the next piece meanwhile. Rows are read in the order of their
+/// place in the file and checked, and each goes straight to its place in the piece. Rows that only other ranks use are
+/// not read. In memory are two pieces of the chosen columns, and one that was left for as long as a caller holds rows
+/// of it. A table that is one window is read whole, once.
 class RowStream {
 public:
   RowStream(std::shared_ptr<const StoredRows> rows, const std::vector<std::string>& columns, std::int64_t window_blocks,
@@ -28,11 +29,10 @@ public:
             std::uint64_t seed);
   ~RowStream();
   /// Returns the rows at positions [first, first + count) of the run: one tensor [count, shape...] a column, in the
-  /// order given, and last the row numbers, int64 [count]. Positions may be asked for in any order; forward is fast.
-  /// The tensors may share the window's memory, so nobody writes to them.
-  std::vector<at::Tensor> read(std::int64_t first, std::int64_t count);
-  /// The bytes of memory that the windows take.
-  std::int64_t window_bytes() const;
+  /// order given, and last the row numbers, int64 [count]. The caller will ask for as many rows `stride` positions
+  /// behind these next, and so on; 0: right behind these. Any other call is answered too, but was not read ahead.
+  /// The tensors may share the stream's memory, so nobody writes to them.
+  std::vector<at::Tensor> read(std::int64_t first, std::int64_t count, std::int64_t stride = 0);
 
 private:
   struct Impl;

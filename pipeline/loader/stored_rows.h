@@ -21,8 +21,9 @@ public:
   virtual const std::vector<Column>& columns() const = 0;
   /// Returns the index of a column. An unknown one is an error that names it.
   virtual std::size_t column(const std::string& name) const = 0;
-  /// Reads row first + i of a column into places[i].
-  virtual void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> places) const = 0;
+  /// Reads the rows of these numbers, which ascend: row numbers[i] of a column into places[i].
+  virtual void gather(std::size_t column, std::span<const std::int64_t> numbers,
+                      std::span<std::byte* const> places) const = 0;
   /// Reads rows [first, first + count) of a column into `out`, one behind the other.
   virtual void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
 };
@@ -36,8 +37,9 @@ public:
   std::int64_t block_rows() const override { return table_.block_rows(); }
   const std::vector<Column>& columns() const override { return table_.columns(); }
   std::size_t column(const std::string& name) const override { return table_.column(name); }
-  void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> places) const override {
-    table_.scatter(column, first, places);
+  void gather(std::size_t column, std::span<const std::int64_t> numbers,
+              std::span<std::byte* const> places) const override {
+    table_.gather(column, numbers, places);
   }
   void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const override {
     table_.read(column, first, count, out);

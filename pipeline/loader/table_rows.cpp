@@ -6,36 +6,41 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <utility>
+#include <iterator>
 #include <vector>
 
 namespace couplet {
 
+namespace {
+
+at::Tensor empty_rows(const Column& column, std::int64_t count) {
+  std::vector<std::int64_t> sizes{count};
+  sizes.insert(sizes.end(), column.shape.begin(), column.shape.end());
+  return at::empty(sizes, scalar_type(column.type));
+}
+
+}  // namespace
+
 at::Tensor read_rows(const RowTable& table, const std::string& column, std::int64_t first, std::int64_t count) {
   const std::size_t index = table.column(column);
-  const Column& described = table.columns().at(index);
-  std::vector<std::int64_t> sizes{count};
-  sizes.insert(sizes.end(), described.shape.begin(), described.shape.end());
-  at::Tensor out = at::empty(sizes, scalar_type(described.type));
+  at::Tensor out = empty_rows(table.columns().at(index), count);
   table.read(index, first, count, writable_bytes(out));
   return out;
 }
 
 at::Tensor read_numbered_rows(const RowTable& table, const std::string& column,
                               const std::vector<std::int64_t>& numbers) {
-  const ShardPlan& plan = table.plan();
-  const auto block_of = [&](std::int64_t row) {
-    const std::int64_t shard = row / plan.shard_rows;
-    return std::pair(shard, (row - plan.first_row(shard)) / table.block_rows());
-  };
-  std::vector<at::Tensor> parts;
-  for (auto begin = numbers.begin(), end = begin; begin != numbers.end(); begin = end) {
-    end = std::find_if(begin, numbers.end(), [&](std::int64_t row) { return block_of(row) != block_of(*begin); });
-    const std::vector<std::int64_t> here(begin, end);
-    parts.push_back(read_rows(table, column, here.front(), here.back() + 1 - here.front())
-                        .index_select(0, at::tensor(here, at::kLong) - here.front()));
-  }
-  return at::cat(parts);
+  const std::size_t index = table.column(column), row_bytes = table.columns().at(index).row_bytes();
+  std::vector<std::int64_t> once = numbers, place;
+  once.erase(std::unique(once.begin(), once.end()), once.end());
+  at::Tensor out = empty_rows(table.columns().at(index), std::ssize(once));
+  const std::span<std::byte> bytes = writable_bytes(out);
+  std::vector<std::byte*> places;
+  for (std::size_t i = 0; i < once.size(); ++i) places.push_back(bytes.data() + i * row_bytes);
+  table.gather(index, once, places);
+  if (once.size() == numbers.size()) return out;
+  for (const std::int64_t number : numbers) place.push_back(std::ranges::lower_bound(once, number) - once.begin());
+  return out.index_select(0, at::tensor(place, at::kLong));
 }
 
 }  // namespace couplet

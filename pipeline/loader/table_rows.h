@@ -13,8 +13,7 @@ namespace couplet {
 
 /// Reads rows [first, first + count) of one column as a tensor [count, shape...].
 at::Tensor read_rows(const RowTable& table, const std::string& column, std::int64_t first, std::int64_t count);
-/// Reads the rows of these numbers, which do not descend. Of each block that has one, what lies between the first and
-/// the last of them is read once; other blocks are not touched.
+/// Reads the rows of these numbers, which do not descend: each once, and no others than share a checksum with them.
 at::Tensor read_numbered_rows(const RowTable& table, const std::string& column,
                               const std::vector<std::int64_t>& numbers);
 

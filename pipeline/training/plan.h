@@ -19,7 +19,7 @@ struct TrainingPlan {
   int rank = 0;
 
   /// Returns this rank's rows of a step.
-  BatchRange range(std::int64_t step) const { return {step, step * batch + rank * rows, rows}; }
+  BatchRange range(std::int64_t step) const { return {step, step * batch + rank * rows, rows, batch}; }
 };
 
 /// Refuses a global batch that does not divide by the ranks, and an unknown precision.

@@ -99,6 +99,8 @@ struct AveragedWeights {
   NamedTensors tensors;  ///< buffers as in the raw weights
 };
 
+/// On rank 0 all tensors are copies on the CPU. On the others they lie where they were trained: `weights` and the
+/// buffers are the model's own.
 struct TrainingResult {
   NamedTensors weights;               ///< raw
   NamedTensors ema;                   ///< the moving average of the first rate; buffers as in `weights`

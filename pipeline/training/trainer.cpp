@@ -149,12 +149,14 @@ void say_memory_used(c10::Device device, const Communicator& communicator) {
       bytes_text(stats.allocated_bytes[all].peak), bytes_text(stats.reserved_bytes[all].peak));
 }
 
+/// Rank 0, which publishes, has copies on the host; the others need none.
 TrainingResult result_of(const torch::nn::Module& model, const TrainedState& state, const FlatParameters& parameters,
-                         const std::vector<Ema>& emas, const Progression& at) {
-  TrainingResult result{host_copies(named_tensors(model)), {}, {}, at.step, at.line};
-  const NamedTensors untrained = host_copies(state.untrained());
+                         const std::vector<Ema>& emas, const Progression& at, bool is_root) {
+  const auto kept = [&](NamedTensors tensors) { return is_root ? host_copies(tensors) : std::move(tensors); };
+  TrainingResult result{kept(named_tensors(model)), {}, {}, at.step, at.line};
+  const NamedTensors untrained = kept(state.untrained());
   for (std::size_t i = 0; i < emas.size(); ++i) {
-    NamedTensors tensors = host_copies(parameters.named(emas[i].averages()));
+    NamedTensors tensors = kept(parameters.named(emas[i].averages()));
     tensors.insert(untrained.begin(), untrained.end());
     result.emas.push_back({emas[i].rate(), ema_file(i, emas[i].rate()), std::move(tensors)});
   }
@@ -256,7 +258,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   writer.finish();
   record.event("finished", plan.steps);
   say_memory_used(device, communicator);
-  return result_of(model, state, parameters, emas, at);
+  return result_of(model, state, parameters, emas, at, communicator.is_root());
 }
 
 }  // namespace couplet

@@ -103,7 +103,7 @@ StageCost training_cost(const StageNode& node, const TrainingConfig& training, d
 /// Bytes of a row of a table.
 double row_bytes(const std::vector<Column>& columns) {
   double bytes = 0;
-  for (const Column& column : columns) bytes += static_cast<double>(column.row_bytes());
+  for (const Column& column : columns) bytes += static_cast<double>(column.stored_bytes());
   return bytes;
 }
 
@@ -146,7 +146,7 @@ StageCost prepare_cost(const StageNode& node, const CostModel& model) {
   const std::int64_t rows = model.dataset.train_rows + model.dataset.test_rows;
   const DatasetShape& shape = model.dataset.shape;
   StageCost cost{node.name, node.kind, fmt::format("{} images", rows), {}, {}};
-  cost.disk.dataset = shard_overhead * number(rows) * number(shape.channels * shape.size * shape.size + 4);
+  cost.disk.dataset = shard_overhead * number(rows) * number(shape.channels * shape.size * shape.size + 4 + 2 * 8);
   return cost;
 }
 

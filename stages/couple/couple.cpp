@@ -8,13 +8,21 @@
 #include "stages/couple/inversion.h"
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
+#include "storage/files/hash.h"
 #include "storage/tables/filenames.h"
 
 #include <cmath>
 #include <regex>
+#include <set>
 
 namespace couplet {
 namespace {
+
+/// How the rows of a table follow from its images: all of the training images, one each of the held-out ones.
+CouplingRows numbering(const StageContext& context, std::int64_t images, bool training) {
+  const CoupleConfig& config = context.config.couple;
+  return training ? CouplingRows{images, config.flips, config.replicates} : CouplingRows{images, false, 1};
+}
 
 /// The tables of a run, over data sets that are held open here.
 struct CouplingTables {
@@ -22,16 +30,15 @@ struct CouplingTables {
   DatasetShape shape;
   std::vector<Inversion> tables;  ///< training, held out
 
-  explicit CouplingTables(const StageContext& context)
+  /// `teacher`: content hash of its EMA weights.
+  CouplingTables(const StageContext& context, const std::string& teacher)
       : train_images(context.run.train_images(), dataset_format),
         test_images(context.run.test_images(), dataset_format),
         shape(dataset_shape(train_images)) {
-    const CoupleConfig& config = context.config.couple;
-    const std::string teacher = hash_for_all(context.communicator, context.run.teacher_ema());
-    const CouplingRows train_rows{train_images.rows(), config.flips, config.replicates};
-    const CouplingRows test_rows{test_images.rows(), false, 1};
-    add(context, train_images, train_rows, Purpose::coupling_noise, "train", teacher);
-    add(context, test_images, test_rows, Purpose::validation_noise, "test", teacher);
+    add(context, train_images, numbering(context, train_images.rows(), true), Purpose::coupling_noise, "train",
+        teacher);
+    add(context, test_images, numbering(context, test_images.rows(), false), Purpose::validation_noise, "test",
+        teacher);
   }
   CouplingTables(const CouplingTables&) = delete;  // the inversions refer to the data sets
 
@@ -60,16 +67,41 @@ struct ShardTask {
   std::int64_t counted = 0;  ///< counted through both tables
 };
 
-std::vector<ShardTask> missing_shards(const CouplingTables& all, const ShardRange& range) {
+CouplingTables open_tables(const StageContext& context) {
+  return {context, hash_for_all(context.communicator, context.run.teacher_ema())};
+}
+
+/// The shard that is counted so.
+ShardTask task_of(const CouplingTables& all, std::int64_t counted) {
+  const std::int64_t train = all.tables[0].plan.shards();
+  return counted < train ? ShardTask{&all.tables[0], counted, counted}
+                         : ShardTask{&all.tables[1], counted - train, counted};
+}
+
+/// Opens every shard of the range that is there.
+std::vector<std::int64_t> missing_shards(const CouplingTables& all, const ShardRange& range) {
+  std::vector<std::int64_t> missing;
+  for (std::int64_t counted = range.first; counted <= range.last; ++counted) {
+    const ShardTask task = task_of(all, counted);
+    const Inversion& table = *task.table;
+    std::string why;
+    if (!shard_is_complete(table.directory, table.plan, task.shard, table.header(task.shard), table.columns, why))
+      missing.push_back(counted);
+  }
+  return missing;
+}
+
+/// Rank 0 looks for all: another job may publish shards of these between two ranks' looks.
+std::vector<ShardTask> missing_for_all(Communicator& communicator, const CouplingTables& all, const ShardRange& range) {
+  nlohmann::json found = nlohmann::json::array();
+  run_on_all(communicator, [&] {
+    if (!communicator.is_root()) return;
+    const WorkingAlone alone("looking which shards are missing");
+    found = missing_shards(all, range);
+  });
   std::vector<ShardTask> missing;
-  std::int64_t counted = 0;
-  for (const Inversion& table : all.tables)
-    for (std::int64_t shard = 0; shard < table.plan.shards(); ++shard, ++counted) {
-      if (counted < range.first || counted > range.last) continue;
-      std::string why;
-      if (!shard_is_complete(table.directory, table.plan, shard, table.header(shard), table.columns, why))
-        missing.push_back({&table, shard, counted});
-    }
+  for (const std::int64_t counted : nlohmann::json::parse(communicator.broadcast_text(found.dump(), 0)))
+    missing.push_back(task_of(all, counted));
   return missing;
 }
 
@@ -81,7 +113,7 @@ void announce(const std::vector<ShardTask>& missing, const ShardRange& range, co
     const std::int64_t count = task.table->plan.rows_of(task.shard);
     rows += count;
     for (const Column& column : task.table->columns)
-      bytes += static_cast<double>(column.row_bytes()) * static_cast<double>(count) * shard_overhead;
+      bytes += static_cast<double>(column.stored_bytes()) * static_cast<double>(count) * shard_overhead;
   }
   const std::int64_t all = range.last - range.first + 1;
   say("{} of {} shards are to be made in {}: {} rows, {:.1f} MB", missing.size(), all, directory.string(), rows,
@@ -93,8 +125,7 @@ void announce(const std::vector<ShardTask>& missing, const ShardRange& range, co
 /// Makes the missing shards of a range, each rank every size-th of them.
 void make_shards(StageContext& context, const CouplingTables& all, const ShardRange& range) {
   Communicator& communicator = context.communicator;
-  const std::vector<ShardTask> missing = missing_shards(all, range);
-  communicator.barrier();  // nobody publishes while another still looks
+  const std::vector<ShardTask> missing = missing_for_all(communicator, all, range);
   if (communicator.is_root()) announce(missing, range, context.directory());
   if (missing.empty()) return;
   Inverter inverter(context.config,
@@ -148,7 +179,7 @@ nlohmann::json table_summary(const Inversion& table) {
 }
 
 void close_table(const Inversion& table) {
-  const WorkingAlone alone("hashing the shards of " + table.directory.string());
+  const WorkingAlone alone("closing " + table.directory.string());
   const nlohmann::json summary = table_summary(table);
   publish_manifest(table.directory, table.plan, coupling_format, summary);
   say("{}: {} rows, sigma_f {:.4f}, NLL {:.4f} nats a value, {} rows not finite", table.split, table.plan.rows,
@@ -200,7 +231,7 @@ ShardPart parse_shard_part(const std::string& text) {
 
 void couple(StageContext& context) {
   prepare_directories(context, Ownership::sole);
-  const CouplingTables all(context);
+  const CouplingTables all = open_tables(context);
   make_shards(context, all, {0, all.shards() - 1});
   context.communicator.barrier();
   if (context.communicator.is_root())
@@ -209,7 +240,7 @@ void couple(StageContext& context) {
 
 void couple_shards(StageContext& context, const ShardRange& range) {
   prepare_directories(context, Ownership::shared);
-  const CouplingTables all(context);
+  const CouplingTables all = open_tables(context);
   if (range.last >= all.shards())
     refuse("--couple.shards {}-{}: there are shards 0 to {}: {} of {} rows, and behind them {} of the held-out images",
            range.first, range.last, all.shards() - 1, all.tables[0].plan.shards(), context.config.couple.shard_rows,
@@ -220,18 +251,34 @@ void couple_shards(StageContext& context, const ShardRange& range) {
 
 void couple_part(StageContext& context, const ShardPart& part) {
   prepare_directories(context, Ownership::shared);
-  const CouplingTables all(context);
+  const CouplingTables all = open_tables(context);
   const auto first_of = [&](std::int64_t index) { return index * all.shards() / part.parts; };
   make_shards(context, all, {first_of(part.part), first_of(part.part + 1) - 1});
   context.communicator.barrier();
 }
 
+std::vector<std::int64_t> absent_shards(const StageContext& context) {
+  std::vector<std::int64_t> absent;
+  std::int64_t counted = 0;
+  for (const bool training : {true, false}) {
+    const auto images = training ? context.run.train_images() : context.run.test_images();
+    const std::int64_t samples = manifest_plan(load_manifest(images, dataset_format)).rows;
+    const ShardPlan plan{numbering(context, samples, training).rows(), context.config.couple.shard_rows};
+    std::set<std::string> names;
+    const auto directory = context.run.table(context.node.table, training ? "train" : "test");
+    for (const auto& entry : std::filesystem::directory_iterator(directory))
+      names.insert(entry.path().filename().string());
+    for (std::int64_t shard = 0; shard < plan.shards(); ++shard, ++counted)
+      if (!names.contains(shard_name(shard, plan.shards()))) absent.push_back(counted);
+  }
+  return absent;
+}
+
 std::vector<std::int64_t> close_coupling(StageContext& context) {
+  const WorkingAlone alone("looking which shards are missing");
   clear_directories(context, Ownership::shared);
-  const CouplingTables all(context);
-  std::vector<std::int64_t> missing;
-  for (const ShardTask& task : missing_shards(all, {0, all.shards() - 1})) missing.push_back(task.counted);
-  if (!missing.empty()) return missing;
+  const CouplingTables all(context, hash_file(context.run.teacher_ema()));
+  if (auto missing = missing_shards(all, {0, all.shards() - 1}); !missing.empty()) return missing;
   for (const Inversion& table : all.tables) close_table(table);
   return {};
 }

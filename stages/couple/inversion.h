@@ -27,7 +27,7 @@ struct Inversion {
   std::shared_ptr<const Codec> codec;  ///< of the images
 
   ShardHeader header(std::int64_t shard) const {
-    return {coupling_format, 1, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
+    return {coupling_format, newest_shard_version, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
   }
 };
 

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -75,6 +76,8 @@ FileLock::FileLock(const std::filesystem::path& path, LockMode mode, const std::
   if (descriptor_ < 0) fail("cannot open the lock file {}: {}", path.string(), errno_text(errno));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(wait_seconds);
   const short type = mode == LockMode::exclusive ? F_WRLCK : F_RDLCK;
+  // Those who wait long, of whom there may be many on one file server, ask less often, and not all at once.
+  auto pause = std::chrono::milliseconds(50 + ::getpid() % 17);
   try {
     while (!try_lock(descriptor_, type)) {
       if (std::chrono::steady_clock::now() >= deadline) {
@@ -82,7 +85,8 @@ FileLock::FileLock(const std::filesystem::path& path, LockMode mode, const std::
         ::fcntl(descriptor_, F_GETLK, &other);
         fail("{} is in use by {}", what, find_line(path, other.l_pid));
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      std::this_thread::sleep_for(pause);
+      pause = std::min(pause * 5 / 4, std::chrono::milliseconds(2000));
     }
   } catch (const std::system_error& error) {
     ::close(std::exchange(descriptor_, -1));

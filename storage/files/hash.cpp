@@ -43,6 +43,10 @@ std::string hash_file(const std::filesystem::path& path) {
   return hash.text();
 }
 
+std::uint64_t hash_bytes(std::span<const std::byte> bytes) {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
 BlockHash::BlockHash() : state_(XXH3_createState()) {
   if (!state_) throw std::bad_alloc();
   reset();

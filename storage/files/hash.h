@@ -19,6 +19,9 @@ std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed = 0);
 std::string hash_text(std::string_view text);
 std::string hash_file(const std::filesystem::path& path);
 
+/// The 64-bit hash of bytes that lie together, as BlockHash gives it.
+std::uint64_t hash_bytes(std::span<const std::byte> bytes);
+
 /// The 64-bit hash of bytes that come in pieces.
 class BlockHash {
 public:

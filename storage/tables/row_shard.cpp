@@ -14,6 +14,8 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <functional>
+#include <numeric>
 
 static_assert(std::endian::native == std::endian::little, "row shards are read as little-endian memory");
 
@@ -25,6 +27,9 @@ constexpr std::size_t piece_bytes = std::size_t{1} << 18;
 
 /// Smaller rows are read together and then moved: a system call's list of places is not free.
 constexpr std::size_t smallest_scattered_row = 1024;
+
+/// Rows that are this many bytes apart, or fewer, are read together, with what lies between: less than a call costs.
+constexpr std::size_t largest_gap = 64;
 
 /// The superblock (version 2 or 3) that every shard begins with.
 struct Superblock {
@@ -69,7 +74,8 @@ void check_superblock(const std::filesystem::path& path) {
 /// Where the rows and checksums of a column lie in the file.
 struct ColumnPlace {
   std::uint64_t offset = 0;
-  std::vector<std::uint64_t> checksums;
+  std::vector<std::uint64_t> checksums;    ///< of the blocks
+  std::uint64_t row_checksums_offset = 0;  ///< in the file, if the shard has any
 };
 
 /// A JSON attribute of the root group, checked against the hash that stands beside it.
@@ -100,15 +106,23 @@ struct RowShard::Impl {
   void load_header(const H5::Group& root, const std::string& expected_format);
   void load_column(const H5::H5File& hdf5, const std::string& name);
   std::uint64_t locate(const H5::DataSet& set, const std::string& name, std::uint64_t bytes) const;
+  std::uint64_t locate_checksums(const H5::H5File& hdf5, const char* group, const std::string& name,
+                                 std::int64_t count) const;
   std::vector<std::string> column_names(const H5::Group& root) const;
   std::pair<std::int64_t, std::int64_t> block_range(std::int64_t block) const;
   std::uint64_t row_offset(std::size_t column, std::int64_t row) const;
   void check_range(std::size_t column, std::int64_t first, std::int64_t count) const;
   void check_block(std::size_t column, std::int64_t block, std::uint64_t found) const;
   void read_block(std::size_t column, std::int64_t block, std::span<std::byte> out) const;
-  void read_part(std::size_t column, std::int64_t block, std::int64_t first, std::span<std::byte> out) const;
-  void scatter_block(std::size_t column, std::int64_t block, std::int64_t first,
-                     std::span<std::byte* const> rows) const;
+  void read_part(std::size_t column, std::int64_t first, std::span<std::byte> out) const;
+  template <class Use>
+  void for_each_row(std::uint64_t start, std::size_t row_bytes, std::span<const std::int64_t> numbers, Use use) const;
+  void check_rows(std::size_t column, std::span<const std::int64_t> numbers,
+                  const std::function<std::span<const std::byte>(std::size_t)>& row) const;
+  void scatter_block(std::size_t column, std::int64_t block, std::span<std::byte* const> places) const;
+  void gather_part(std::size_t column, std::int64_t block, std::span<const std::int64_t> numbers,
+                   std::span<std::byte* const> places) const;
+  const std::byte* whole_block(std::size_t column, std::int64_t block) const;
   template <class Work>
   void for_each_block(std::int64_t first, std::int64_t count, Work work) const;
 };
@@ -157,7 +171,7 @@ std::vector<std::string> RowShard::Impl::column_names(const H5::Group& root) con
     checked(H5Lget_info_by_idx(root.getId(), ".", index, H5_ITER_INC, i, &link, H5P_DEFAULT), "H5Lget_info_by_idx");
     const std::string name = link_name(root, index, i);
     if (link.type != H5L_TYPE_HARD) fail("{}: '{}' is a link to elsewhere, expected a data set", path.string(), name);
-    if (name != checksum_group) names.push_back(name);
+    if (name != checksum_group && !(has_row_checksums(header) && name == row_checksum_group)) names.push_back(name);
   }
   if (names.empty()) fail("{}: holds no columns", path.string());
   return names;
@@ -185,6 +199,20 @@ std::vector<hsize_t> extents_of(const H5::DataSet& set) {
   return extents;
 }
 
+/// The file offset of a column's checksums of one kind.
+std::uint64_t RowShard::Impl::locate_checksums(const H5::H5File& hdf5, const char* group, const std::string& column,
+                                               std::int64_t count) const {
+  const std::string name = fmt::format("{}/{}", group, column);
+  if (!hdf5.nameExists(group) || !hdf5.nameExists(name)) fail("{}: data set '{}' is missing", path.string(), name);
+  const H5::DataSet set = hdf5.openDataSet(name);
+  const auto extent = static_cast<hsize_t>(count);
+  if (extents_of(set) != std::vector<hsize_t>{extent} || set.getDataType() != H5::PredType::STD_U64LE) {
+    fail("{}: data set '{}' has shape [{}], expected [{}] of uint64", path.string(), name,
+         fmt::join(extents_of(set), ", "), extent);
+  }
+  return locate(set, name, extent * sizeof(std::uint64_t));
+}
+
 void RowShard::Impl::load_column(const H5::H5File& hdf5, const std::string& name) {
   if (hdf5.childObjType(name) != H5O_TYPE_DATASET) fail("{}: '{}' is no data set", path.string(), name);
   const H5::DataSet set = hdf5.openDataSet(name);
@@ -208,19 +236,11 @@ void RowShard::Impl::load_column(const H5::H5File& hdf5, const std::string& name
   }
   ColumnPlace place;
   place.offset = locate(set, name, bytes);
-  const std::string checksum_name = fmt::format("{}/{}", checksum_group, name);
-  if (!hdf5.nameExists(checksum_group) || !hdf5.nameExists(checksum_name)) {
-    fail("{}: data set '{}' is missing", path.string(), checksum_name);
-  }
-  const H5::DataSet checksums = hdf5.openDataSet(checksum_name);
-  const auto blocks = static_cast<hsize_t>(block_count(header));
-  if (extents_of(checksums) != std::vector<hsize_t>{blocks} || checksums.getDataType() != H5::PredType::STD_U64LE) {
-    fail("{}: data set '{}' has shape [{}], expected [{}] of uint64", path.string(), checksum_name,
-         fmt::join(extents_of(checksums), ", "), blocks);
-  }
-  const std::uint64_t checksum_offset = locate(checksums, checksum_name, blocks * sizeof(std::uint64_t));
-  place.checksums.resize(blocks);
-  file.read_at(std::as_writable_bytes(std::span(place.checksums)), checksum_offset);
+  place.checksums.resize(static_cast<std::size_t>(block_count(header)));
+  file.read_at(std::as_writable_bytes(std::span(place.checksums)),
+               locate_checksums(hdf5, checksum_group, name, block_count(header)));
+  if (has_row_checksums(header))
+    place.row_checksums_offset = locate_checksums(hdf5, row_checksum_group, name, header.rows);
   columns.push_back(
       {name, *type, {extents.begin() + 1, extents.end()}, read_text_attribute(path, set, name, "meaning")});
   places.push_back(std::move(place));
@@ -274,33 +294,79 @@ void RowShard::Impl::read_block(std::size_t column, std::int64_t block, std::spa
   check_block(column, block, hash.value());
 }
 
-/// Reads some rows of a block into `out`, which has exactly their size.
-void RowShard::Impl::read_part(std::size_t column, std::int64_t block, std::int64_t first,
-                               std::span<std::byte> out) const {
-  thread_local std::vector<std::byte> whole_block;
-  const auto [block_first, block_rows] = block_range(block);
-  const std::size_t row_bytes = columns[column].row_bytes();
-  if (!verify) {
-    file.read_at(out, row_offset(column, first));
-  } else if (out.size() == static_cast<std::size_t>(block_rows) * row_bytes) {
-    read_block(column, block, out);
-  } else {
-    whole_block.resize(static_cast<std::size_t>(block_rows) * row_bytes);
-    read_block(column, block, whole_block);
-    std::memcpy(out.data(), whole_block.data() + static_cast<std::size_t>(first - block_first) * row_bytes, out.size());
+/// Calls use(i, bytes) with each row numbers[i], which ascend, of a data set that starts at byte `start` of the file.
+template <class Use>
+void RowShard::Impl::for_each_row(std::uint64_t start, std::size_t row_bytes, std::span<const std::int64_t> numbers,
+                                  Use use) const {
+  thread_local std::vector<std::byte> together;
+  for (std::size_t begin = 0, end = 0; begin < numbers.size(); begin = end) {
+    const auto bytes_to = [&](std::size_t row) {
+      return static_cast<std::size_t>(numbers[row] - numbers[begin] + 1) * row_bytes;
+    };
+    for (end = begin + 1; end < numbers.size(); ++end) {
+      const std::size_t gap = static_cast<std::size_t>(numbers[end] - numbers[end - 1] - 1) * row_bytes;
+      if (gap > largest_gap || bytes_to(end) > piece_bytes) break;
+    }
+    together.resize(bytes_to(end - 1));
+    file.read_at(together, start + static_cast<std::uint64_t>(numbers[begin]) * row_bytes);
+    for (std::size_t i = begin; i < end; ++i)
+      use(i, std::span<const std::byte>(together).subspan(bytes_to(i) - row_bytes, row_bytes));
   }
 }
 
-/// Reads large rows of a block from row `first` on, each straight to its place: the whole block, if it is to be
-/// checked.
-void RowShard::Impl::scatter_block(std::size_t column, std::int64_t block, std::int64_t first,
-                                   std::span<std::byte* const> rows) const {
+/// Compares rows, of which row(i) has number numbers[i], with their stored checksums.
+void RowShard::Impl::check_rows(std::size_t column, std::span<const std::int64_t> numbers,
+                                const std::function<std::span<const std::byte>(std::size_t)>& row) const {
+  for_each_row(places[column].row_checksums_offset, sizeof(std::uint64_t), numbers,
+               [&](std::size_t i, std::span<const std::byte> stored) {
+                 std::uint64_t expected = 0;
+                 std::memcpy(&expected, stored.data(), sizeof expected);
+                 const std::uint64_t found = hash_bytes(row(i));
+                 if (found == expected) return;
+                 fail(
+                     "{}: column '{}' is damaged in row {}, or that row's checksum is: checksum {:016x}, expected "
+                     "{:016x}; delete the shard and make or fetch it again",
+                     path.string(), columns[column].name, numbers[i], found, expected);
+               });
+}
+
+/// Reads and checks a block, which stays until the thread calls this again.
+const std::byte* RowShard::Impl::whole_block(std::size_t column, std::int64_t block) const {
+  thread_local std::vector<std::byte> bytes;
+  bytes.resize(static_cast<std::size_t>(block_range(block).second) * columns[column].row_bytes());
+  read_block(column, block, bytes);
+  return bytes.data();
+}
+
+/// Reads rows of one block into `out`, which has exactly their size.
+void RowShard::Impl::read_part(std::size_t column, std::int64_t first, std::span<std::byte> out) const {
+  const std::size_t row_bytes = columns[column].row_bytes();
+  const std::int64_t block = first / header.block_rows;
+  const auto [block_first, block_rows] = block_range(block);
+  if (verify && out.size() == static_cast<std::size_t>(block_rows) * row_bytes) {
+    read_block(column, block, out);
+    return;
+  }
+  if (verify && !has_row_checksums(header)) {
+    const std::byte* bytes = whole_block(column, block);
+    std::memcpy(out.data(), bytes + static_cast<std::size_t>(first - block_first) * row_bytes, out.size());
+    return;
+  }
+  file.read_at(out, row_offset(column, first));
+  if (!verify) return;
+  std::vector<std::int64_t> numbers(out.size() / row_bytes);
+  std::iota(numbers.begin(), numbers.end(), first);
+  check_rows(column, numbers, [&](std::size_t i) { return out.subspan(i * row_bytes, row_bytes); });
+}
+
+/// Reads all rows of a block, which are large, each straight to its place.
+void RowShard::Impl::scatter_block(std::size_t column, std::int64_t block, std::span<std::byte* const> rows) const {
   thread_local BlockHash hash;
   hash.reset();
   const std::size_t row_bytes = columns[column].row_bytes();
   const std::size_t rows_at_once = std::max<std::size_t>(1, piece_bytes / row_bytes);
   std::array<iovec, piece_bytes / smallest_scattered_row> parts;
-  std::uint64_t offset = row_offset(column, first);
+  std::uint64_t offset = row_offset(column, block_range(block).first);
   for (std::size_t done = 0; done < rows.size();) {
     const auto some = rows.subspan(done, std::min(rows_at_once, rows.size() - done));
     for (std::size_t i = 0; i < some.size(); ++i) parts[i] = {some[i], row_bytes};
@@ -313,14 +379,33 @@ void RowShard::Impl::scatter_block(std::size_t column, std::int64_t block, std::
   if (verify) check_block(column, block, hash.value());
 }
 
-/// Calls work(block, first row, rows) for each part of rows [first, first + count) that lies in one block.
+/// Reads rows of one block, each to its place.
+void RowShard::Impl::gather_part(std::size_t column, std::int64_t block, std::span<const std::int64_t> numbers,
+                                 std::span<std::byte* const> to) const {
+  const std::size_t row_bytes = columns[column].row_bytes();
+  const auto [block_first, block_rows] = block_range(block);
+  const bool whole = std::ssize(numbers) == block_rows;
+  if (whole && row_bytes >= smallest_scattered_row) {
+    scatter_block(column, block, to);
+  } else if (verify && (whole || !has_row_checksums(header))) {
+    const std::byte* bytes = whole_block(column, block);
+    for (std::size_t i = 0; i < to.size(); ++i)
+      std::memcpy(to[i], bytes + static_cast<std::size_t>(numbers[i] - block_first) * row_bytes, row_bytes);
+  } else {
+    for_each_row(places[column].offset, row_bytes, numbers,
+                 [&](std::size_t i, std::span<const std::byte> row) { std::memcpy(to[i], row.data(), row_bytes); });
+    if (verify) check_rows(column, numbers, [&](std::size_t i) { return std::span(to[i], row_bytes); });
+  }
+}
+
+/// Calls work(first row, rows) for each part of rows [first, first + count) that lies in one block.
 template <class Work>
 void RowShard::Impl::for_each_block(std::int64_t first, std::int64_t count, Work work) const {
   for (std::int64_t row = first; row < first + count;) {
     const std::int64_t block = row / header.block_rows;
     const auto [block_first, block_rows] = block_range(block);
     const std::int64_t rows = std::min(first + count, block_first + block_rows) - row;
-    work(block, row, rows);
+    work(row, rows);
     row += rows;
   }
 }
@@ -391,31 +476,35 @@ void RowShard::read(std::size_t column, std::int64_t first, std::int64_t count, 
     fail("{}: column '{}': cannot read {} rows of {} bytes into {} bytes", shard.path.string(),
          shard.columns[column].name, count, row_bytes, out.size());
   }
-  shard.for_each_block(first, count, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
+  shard.for_each_block(first, count, [&](std::int64_t row, std::int64_t rows) {
     shard.read_part(
-        column, block, row,
+        column, row,
         out.subspan(static_cast<std::size_t>(row - first) * row_bytes, static_cast<std::size_t>(rows) * row_bytes));
   });
 }
 
-void RowShard::scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> rows) const {
+void RowShard::gather(std::size_t column, std::span<const std::int64_t> numbers,
+                      std::span<std::byte* const> places) const {
   const Impl& shard = *impl_;
-  shard.check_range(column, first, static_cast<std::int64_t>(rows.size()));
-  const std::size_t row_bytes = shard.columns[column].row_bytes();
-  thread_local std::vector<std::byte> together;
-  shard.for_each_block(
-      first, static_cast<std::int64_t>(rows.size()), [&](std::int64_t block, std::int64_t row, std::int64_t count) {
-        const auto places = rows.subspan(static_cast<std::size_t>(row - first), static_cast<std::size_t>(count));
-        const bool whole = count == shard.block_range(block).second;
-        if (row_bytes >= smallest_scattered_row && (whole || !shard.verify)) {
-          shard.scatter_block(column, block, row, places);
-          return;
-        }
-        together.resize(places.size() * row_bytes);
-        shard.read_part(column, block, row, together);
-        for (std::size_t i = 0; i < places.size(); ++i)
-          std::memcpy(places[i], together.data() + i * row_bytes, row_bytes);
-      });
+  if (numbers.empty()) return;
+  shard.check_range(column, numbers.front(), numbers.back() - numbers.front() + 1);
+  for (std::size_t begin = 0, end = 0; begin < numbers.size(); begin = end) {
+    const std::int64_t block = numbers[begin] / shard.header.block_rows;
+    while (end < numbers.size() && numbers[end] / shard.header.block_rows == block) ++end;
+    shard.gather_part(column, block, numbers.subspan(begin, end - begin), places.subspan(begin, end - begin));
+  }
+}
+
+std::vector<std::uint64_t> RowShard::row_checksums(std::size_t column, std::int64_t first, std::int64_t count) const {
+  const Impl& shard = *impl_;
+  shard.check_range(column, first, count);
+  std::vector<std::uint64_t> checksums;
+  if (!has_row_checksums(shard.header)) return checksums;
+  checksums.resize(static_cast<std::size_t>(count));
+  shard.file.read_at(
+      std::as_writable_bytes(std::span(checksums)),
+      shard.places[column].row_checksums_offset + static_cast<std::uint64_t>(first) * sizeof(std::uint64_t));
+  return checksums;
 }
 
 }  // namespace couplet

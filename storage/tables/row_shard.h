@@ -17,8 +17,8 @@
 
 namespace couplet {
 
-/// A shard open for reading. Every byte that `read` and `scatter` return was checked against its block's checksum,
-/// unless the shard was opened without checks.
+/// A shard open for reading. Every byte that `read` and `gather` return was checked against its row's or its block's
+/// checksum, unless the shard was opened without checks.
 class RowShard {
 public:
   /// Opens the file and checks format, version and shapes. A newer format version and a truncated or foreign file are
@@ -36,17 +36,19 @@ public:
   std::size_t column(const std::string& name) const;
 
   /// Reads rows [first, first + count) of the shard (its own numbers) into `out`, which has exactly their size.
-  /// A block whose checksum differs is an error that names file, column and rows. Reads whole blocks; calls that cover
-  /// whole blocks copy nothing besides. Safe to call from several threads.
+  /// A row or block whose checksum differs is an error that names file, column and rows. Reads the rows asked for and
+  /// their checksums; of a block of a version-1 shard, which has none of rows, all. Safe to call from several threads.
   void read(std::size_t column, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
 
-  /// The same, but each row goes to a place of its own: row first + i to rows[i].
-  void scatter(std::size_t column, std::int64_t first, std::span<std::byte* const> rows) const;
+  /// The same for rows of these numbers, which ascend: row numbers[i] goes to places[i].
+  void gather(std::size_t column, std::span<const std::int64_t> numbers, std::span<std::byte* const> places) const;
 
   /// The byte of the file at which a column's row 0 lies. The rows follow each other.
   std::uint64_t offset(std::size_t column) const;
   /// The stored checksum of each block of a column.
   std::span<const std::uint64_t> checksums(std::size_t column) const;
+  /// Reads the stored checksum of each of these rows; nothing for a shard of version 1.
+  std::vector<std::uint64_t> row_checksums(std::size_t column, std::int64_t first, std::int64_t count) const;
   /// The open file itself, for reading past rows and checks. It lives as long as the shard.
   const FileHandle& file() const;
 

@@ -21,26 +21,34 @@ struct Column {
   std::string meaning;  ///< one phrase, stored as the data set's attribute "meaning" (unit included)
 
   std::size_t row_bytes() const;
+  /// Of a row and its checksum.
+  std::size_t stored_bytes() const { return row_bytes() + sizeof(std::uint64_t); }
   bool operator==(const Column&) const = default;
 };
+
+/// The newest format version that this program writes and reads. Version 2 added checksums of single rows.
+inline constexpr int newest_shard_version = 2;
 
 /// What a shard is, stored as attributes of its root group.
 struct ShardHeader {
   std::string format;  ///< "couplet-dataset" or "couplet-coupling"
-  int format_version = 1;
+  int format_version = newest_shard_version;
   std::int64_t first_row = 0;  ///< its first row, by the table's global numbers
   std::int64_t rows = 0;
   std::int64_t block_rows = 0;  ///< rows that a checksum covers
   nlohmann::json provenance;    ///< what the rows were made from; equal in all shards of a table
 };
 
-/// The bytes of a shard over those of its rows, at most: it holds metadata and checksums besides.
+/// The bytes of a shard over those of its rows and their checksums, at most: it holds metadata besides.
 inline constexpr double shard_overhead = 1.02;
-/// The newest format version that this program writes and reads.
-inline constexpr int newest_shard_version = 1;
 inline constexpr const char* checksum_group = "checksums";
+inline constexpr const char* row_checksum_group = "row_checksums";
 /// The levels of objects and lists in provenance and summary, at most. A manifest holds both, one level deeper.
 inline constexpr int deepest_attribute = deepest_json - 1;
+
+inline bool has_row_checksums(const ShardHeader& header) {
+  return header.format_version >= 2;
+}
 
 inline std::int64_t block_count(const ShardHeader& header) {
   return header.rows / header.block_rows + (header.rows % header.block_rows != 0);

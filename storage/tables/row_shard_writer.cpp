@@ -26,10 +26,11 @@ constexpr std::uint64_t metadata_allowance = 16 * 1024;
 struct ColumnState {
   std::uint64_t offset = 0;           ///< of its data set in the file
   std::uint64_t bytes = 0;            ///< of its data set
-  std::uint64_t checksum_offset = 0;  ///< of its checksums in the file
-  std::int64_t rows = 0;              ///< written so far
-  BlockHash block;                    ///< of the rows of the block begun
-  std::vector<std::uint64_t> checksums;
+  std::uint64_t checksum_offset = 0;  ///< of its blocks' checksums in the file
+  std::uint64_t row_checksum_offset = 0;
+  std::int64_t rows = 0;  ///< written so far
+  BlockHash block;        ///< of the rows of the block begun
+  std::vector<std::uint64_t> checksums, row_checksums;
 };
 
 /// The text of a JSON attribute. What readers would not take is an error before it is written.
@@ -59,10 +60,11 @@ void check_columns(const std::filesystem::path& path, const std::vector<Column>&
   std::set<std::string> names;
   for (const Column& column : columns) {
     const bool usable = !column.name.empty() && column.name != "." && column.name != checksum_group &&
+                        column.name != row_checksum_group &&
                         column.name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
     if (!usable || !names.insert(column.name).second) {
-      fail("{}: '{}' cannot name a column; names are unique, without '/', and not '{}'", path.string(), column.name,
-           checksum_group);
+      fail("{}: '{}' cannot name a column; names are unique, without '/', and not '{}' or '{}'", path.string(),
+           column.name, checksum_group, row_checksum_group);
     }
     if (column.meaning.size() > largest_meaning) {
       fail("{}: the meaning of column '{}' has {} bytes; expected one phrase of at most {}", path.string(), column.name,
@@ -81,7 +83,9 @@ std::uint64_t count_bytes(const std::filesystem::path& path, const ShardHeader& 
   std::uint64_t total = 0;
   for (std::size_t i = 0; i < columns.size(); ++i) {
     std::uint64_t& bytes = states[i].bytes;
-    const std::uint64_t checksum_bytes = static_cast<std::uint64_t>(block_count(header)) * sizeof(std::uint64_t);
+    const std::uint64_t checksum_bytes =
+        static_cast<std::uint64_t>(block_count(header) + (has_row_checksums(header) ? header.rows : 0)) *
+        sizeof(std::uint64_t);
     if (__builtin_mul_overflow(columns[i].row_bytes(), static_cast<std::uint64_t>(header.rows), &bytes) ||
         __builtin_add_overflow(total, bytes + checksum_bytes, &total) || total > largest_file) {
       fail("{}: {} rows of column '{}' with {} bytes each do not fit in a file", path.string(), header.rows,
@@ -137,11 +141,10 @@ H5::DataSet create_data_set(const H5::Group& group, const std::string& name, con
   return group.createDataSet(name, type, H5::DataSpace(static_cast<int>(extents.size()), extents.data()), creation);
 }
 
-H5::Group create_checksum_group(const H5::H5File& file) {
+H5::Group create_group(const H5::H5File& file, const char* name) {
   const auto creation = without_times(H5::PropList(H5P_GROUP_CREATE));
-  const Hdf5Handle group(H5Gcreate2(file.getId(), checksum_group, H5P_DEFAULT, creation.getId(), H5P_DEFAULT),
-                         "H5Gcreate2");
-  return file.openGroup(checksum_group);
+  const Hdf5Handle group(H5Gcreate2(file.getId(), name, H5P_DEFAULT, creation.getId(), H5P_DEFAULT), "H5Gcreate2");
+  return file.openGroup(name);
 }
 
 /// HDF5 checksums no attribute of 64 KiB or more: long texts bring a hash of their own.
@@ -173,13 +176,19 @@ void lay_out(const std::string& path, const ShardHeader& header, const std::stri
     write_attribute(set, "meaning", columns[i].meaning);
     states[i].offset = set.getOffset();
   }
-  const H5::Group checksums = create_checksum_group(file);
-  for (std::size_t i = 0; i < columns.size(); ++i) {
-    const H5::DataSet set = create_data_set(checksums, columns[i].name, H5::PredType::STD_U64LE,
-                                            {static_cast<hsize_t>(block_count(header))});
-    write_attribute(set, "meaning", "XXH3-64 of the bytes of each block of rows of /" + columns[i].name);
-    states[i].checksum_offset = set.getOffset();
-  }
+  const auto add_checksums = [&](const char* group_name, std::int64_t count, const char* of_what,
+                                 std::uint64_t ColumnState::*offset) {
+    const H5::Group group = create_group(file, group_name);
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const H5::DataSet set =
+          create_data_set(group, columns[i].name, H5::PredType::STD_U64LE, {static_cast<hsize_t>(count)});
+      write_attribute(set, "meaning", fmt::format("XXH3-64 of the bytes of each {} of /{}", of_what, columns[i].name));
+      states[i].*offset = set.getOffset();
+    }
+  };
+  add_checksums(checksum_group, block_count(header), "block of rows", &ColumnState::checksum_offset);
+  if (has_row_checksums(header))
+    add_checksums(row_checksum_group, header.rows, "row", &ColumnState::row_checksum_offset);
   file.close();
 }
 
@@ -216,6 +225,7 @@ void RowShardWriter::Impl::copy_metadata() {
   for (const ColumnState& state : states) {
     data.emplace_back(state.offset, state.bytes);
     data.emplace_back(state.checksum_offset, state.checksums.size() * sizeof(std::uint64_t));
+    data.emplace_back(state.row_checksum_offset, state.row_checksums.size() * sizeof(std::uint64_t));
   }
   data.emplace_back(metadata.file().size(), 0);
   std::ranges::sort(data);
@@ -235,7 +245,7 @@ void RowShardWriter::Impl::end_block(ColumnState& state) const {
   state.block.reset();
 }
 
-/// Adds whole rows to the running block hashes of a column.
+/// Adds whole rows to the running block hashes of a column, and hashes each.
 void RowShardWriter::Impl::hash_rows(std::size_t column, std::span<const std::byte> bytes) {
   ColumnState& state = states[column];
   const std::size_t row_bytes = columns[column].row_bytes();
@@ -243,6 +253,8 @@ void RowShardWriter::Impl::hash_rows(std::size_t column, std::span<const std::by
     const auto left_in_block = static_cast<std::size_t>(header.block_rows - state.rows % header.block_rows);
     const std::size_t rows = std::min(left_in_block, bytes.size() / row_bytes);
     state.block.add(bytes.first(rows * row_bytes));
+    for (std::size_t i = 0; has_row_checksums(header) && i < rows; ++i)
+      state.row_checksums.push_back(hash_bytes(bytes.subspan(i * row_bytes, row_bytes)));
     state.rows += static_cast<std::int64_t>(rows);
     bytes = bytes.subspan(rows * row_bytes);
     if (state.rows % header.block_rows == 0 || state.rows == header.rows) end_block(state);
@@ -293,6 +305,8 @@ void RowShardWriter::finish(const nlohmann::json& summary) {
   const std::string text = json_text(shard.path, "summary", summary);
   for (const ColumnState& state : shard.states) {
     shard.file.write_at(std::as_bytes(std::span(state.checksums)), state.checksum_offset);
+    if (!state.row_checksums.empty())
+      shard.file.write_at(std::as_bytes(std::span(state.row_checksums)), state.row_checksum_offset);
   }
   shard.file.resize(shard.metadata.file().size() + text.size() + metadata_allowance);
   with_hdf5(shard.path, "store the summary", [&] {

@@ -47,10 +47,7 @@ public:
   explicit Scan(const RowShard& shard) : shard_(shard), size_(shard.file().size()), buffer_(piece_bytes) {}
 
   ShardScan run() {
-    std::vector<std::size_t> order(shard_.columns().size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::ranges::sort(order, {}, [&](std::size_t column) { return shard_.offset(column); });
-    for (const std::size_t column : order) {
+    for (const std::size_t column : columns_in_file()) {
       read_to(shard_.offset(column));
       read_column(column);
     }
@@ -59,18 +56,37 @@ public:
     return std::move(found_);
   }
 
+  /// The content hash alone: only what it covers is read.
+  std::string hash() {
+    if (!has_row_checksums(shard_.header())) return hash_file(shard_.path());
+    for (const std::size_t column : columns_in_file()) {
+      read_to(shard_.offset(column));
+      position_ += shard_.columns()[column].row_bytes() * static_cast<std::uint64_t>(shard_.header().rows);
+    }
+    read_to(size_);
+    return hash_.text();
+  }
+
 private:
-  std::span<const std::byte> next(std::uint64_t most) {
+  /// In the order of their bytes.
+  std::vector<std::size_t> columns_in_file() const {
+    std::vector<std::size_t> order(shard_.columns().size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order, {}, [&](std::size_t column) { return shard_.offset(column); });
+    return order;
+  }
+
+  std::span<const std::byte> next(std::uint64_t most, bool hashed) {
     const auto piece = std::span(buffer_).first(static_cast<std::size_t>(std::min<std::uint64_t>(most, piece_bytes)));
     shard_.file().read_at(piece, position_);
-    hash_.add(piece);
+    if (hashed) hash_.add(piece);
     position_ += piece.size();
     return piece;
   }
 
   /// What lies between columns: HDF5's metadata and the checksums.
   void read_to(std::uint64_t end) {
-    while (position_ < end) next(end - position_);
+    while (position_ < end) next(end - position_, true);
   }
 
   void read_column(std::size_t column) {
@@ -78,17 +94,21 @@ private:
     const Column& described = shard_.columns()[column];
     const std::size_t row_bytes = described.row_bytes();
     for (std::int64_t first = 0; first < header.rows; first += header.block_rows) {
+      const std::vector<std::uint64_t> row_sums =
+          shard_.row_checksums(column, first, std::min(header.block_rows, header.rows - first));
+      row_.reset();
       const std::int64_t rows = std::min(header.block_rows, header.rows - first);
       const std::uint64_t start = position_, bytes = static_cast<std::uint64_t>(rows) * row_bytes;
       block_.reset();
       while (position_ < start + bytes) {
         const std::uint64_t within = position_ - start;
-        const auto piece = next(start + bytes - position_);
+        const auto piece = next(start + bytes - position_, !has_row_checksums(header));
         block_.add(piece);
+        if (!row_sums.empty()) check_rows(column, first, within, piece, row_sums);
         if (holds_nonfinite(described.type, piece)) find_nonfinite(column, first, within, piece);
       }
       if (block_.value() != shard_.checksums(column)[static_cast<std::size_t>(first / header.block_rows)]) {
-        found_.damaged.push_back({column, first, first + rows - 1});
+        note(found_.damaged, column, first, first + rows - 1);
       }
     }
   }
@@ -102,20 +122,43 @@ private:
       const std::size_t left_in_row = row_bytes - static_cast<std::size_t>((within + at) % row_bytes);
       const auto part = piece.subspan(at, std::min(left_in_row, piece.size() - at));
       const std::int64_t row = block_first + static_cast<std::int64_t>((within + at) / row_bytes);
-      if (holds_nonfinite(described.type, part)) note_nonfinite(column, row);
+      if (holds_nonfinite(described.type, part)) note(found_.nonfinite, column, row, row);
       at += part.size();
     }
   }
 
-  void note_nonfinite(std::size_t column, std::int64_t row) {
-    if (!found_.nonfinite.empty()) {
-      RowRange& last = found_.nonfinite.back();
-      if (last.column == column && row <= last.last + 1) {
-        last.last = std::max(last.last, row);
-        return;
+  /// Compares the rows that end in a piece with their checksums; `within` is the piece's place in its block. What does
+  /// not fit though the block does is damaged too: its checksum.
+  void check_rows(std::size_t column, std::int64_t block_first, std::uint64_t within, std::span<const std::byte> piece,
+                  const std::vector<std::uint64_t>& sums) {
+    const std::size_t row_bytes = shard_.columns()[column].row_bytes();
+    for (std::size_t at = 0; at < piece.size();) {
+      const std::size_t done = static_cast<std::size_t>((within + at) % row_bytes);
+      const auto part = piece.subspan(at, std::min(row_bytes - done, piece.size() - at));
+      const std::uint64_t row = (within + at) / row_bytes;
+      at += part.size();
+      std::uint64_t sum = 0;
+      if (part.size() == row_bytes) {
+        sum = hash_bytes(part);
+      } else {
+        row_.add(part);
+        if (done + part.size() < row_bytes) continue;
+        sum = row_.value();
+        row_.reset();
       }
+      const std::int64_t number = block_first + static_cast<std::int64_t>(row);
+      if (sum != sums[row]) note(found_.damaged, column, number, number);
     }
-    found_.nonfinite.push_back({column, row, row});
+  }
+
+  /// Adds rows, whose numbers ascend, to a list in which neighbours are joined.
+  static void note(std::vector<RowRange>& ranges, std::size_t column, std::int64_t first, std::int64_t last) {
+    if (!ranges.empty() && ranges.back().column == column && first <= ranges.back().last + 1) {
+      ranges.back().first = std::min(ranges.back().first, first);
+      ranges.back().last = std::max(ranges.back().last, last);
+    } else {
+      ranges.push_back({column, first, last});
+    }
   }
 
   const RowShard& shard_;
@@ -123,7 +166,7 @@ private:
   std::vector<std::byte> buffer_;
   std::uint64_t position_ = 0;
   ContentHash hash_;
-  BlockHash block_;
+  BlockHash block_, row_;
   ShardScan found_;
 };
 
@@ -131,6 +174,10 @@ private:
 
 ShardScan scan_shard(const RowShard& shard) {
   return Scan(shard).run();
+}
+
+std::string content_hash(const RowShard& shard) {
+  return Scan(shard).hash();
 }
 
 }  // namespace couplet

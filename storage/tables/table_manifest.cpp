@@ -7,6 +7,7 @@
 #include "storage/json_text.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard.h"
+#include "storage/tables/shard_scan.h"
 
 #include <algorithm>
 
@@ -104,7 +105,6 @@ std::string facts_difference(const json& found, const json& expected) {
 nlohmann::json shard_facts(const ShardHeader& header, const std::vector<Column>& columns) {
   // Through text, as files keep it: numbers that JSON cannot hold compare as what they become.
   return json::parse(json{{"format", header.format},
-                          {"format_version", header.format_version},
                           {"first_row", header.first_row},
                           {"rows", header.rows},
                           {"block_rows", header.block_rows},
@@ -134,9 +134,11 @@ ShardPlan manifest_plan(const nlohmann::json& manifest) {
 
 nlohmann::json listed_facts(const nlohmann::json& manifest, std::int64_t index) {
   const ShardPlan plan = manifest_plan(manifest);
-  return {{"format", manifest.at("format")},         {"format_version", manifest.at("shard_format_version")},
-          {"first_row", plan.first_row(index)},      {"rows", plan.rows_of(index)},
-          {"block_rows", manifest.at("block_rows")}, {"provenance", manifest.at("provenance")},
+  return {{"format", manifest.at("format")},
+          {"first_row", plan.first_row(index)},
+          {"rows", plan.rows_of(index)},
+          {"block_rows", manifest.at("block_rows")},
+          {"provenance", manifest.at("provenance")},
           {"columns", manifest.at("columns")}};
 }
 
@@ -177,6 +179,7 @@ void publish_manifest(const std::filesystem::path& directory, const ShardPlan& p
   check_plan(directory, plan);
   const RowShard first(directory / shard_name(0, plan.shards()), format);
   json list = json::array();
+  int newest = 1;
   for (std::int64_t index = 0; index < plan.shards(); ++index) {
     ShardHeader expected = first.header();
     expected.first_row = plan.first_row(index);
@@ -187,15 +190,17 @@ void publish_manifest(const std::filesystem::path& directory, const ShardPlan& p
            shard_name(0, plan.shards()), why);
     }
     const std::filesystem::path path = directory / shard_name(index, plan.shards());
+    const RowShard shard(path, format);
+    newest = std::max(newest, shard.header().format_version);
     list.push_back({{"name", shard_name(index, plan.shards())},
                     {"first_row", expected.first_row},
                     {"rows", expected.rows},
                     {"bytes", fs::file_size(path)},
-                    {"hash", hash_file(path)}});
+                    {"hash", content_hash(shard)}});
   }
   json manifest = {{"format", format},
                    {"format_version", newest_manifest_version},
-                   {"shard_format_version", first.header().format_version},
+                   {"shard_format_version", newest},
                    {"program_version", COUPLET_VERSION},
                    {"rows", plan.rows},
                    {"shard_rows", plan.shard_rows},

@@ -118,7 +118,7 @@ class Table:
 
     def add_shard(self, path):
         with open_shard(path) as file:
-            columns = {name: (data.dtype.str, data.shape[1:]) for name, data in file.items() if name != "checksums"}
+            columns = {name: (data.dtype.str, data.shape[1:]) for name, data in file.items() if not name.endswith("checksums")}
             rows, first = int(file.attrs["rows"]), int(file.attrs["first_row"])
             if any(len(file[name]) != rows for name in columns) or columns != (self.columns or columns) or first != self.rows:
                 raise Unreadable(f"{path}: its rows do not go on where those of the shard before it end")

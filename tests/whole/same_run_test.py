@@ -198,7 +198,7 @@ def merge_shards(run, path):
     files = [h5py.File(run / path / shard["name"], "r") for shard in manifest["shards"]]
     with h5py.File(run / path / name, "w") as merged:
         merged.attrs.update({"first_row": 0, "rows": manifest["rows"]})
-        for column in files[0].keys() - {"checksums"}:
+        for column in files[0].keys() - {"checksums", "row_checksums"}:
             merged[column] = np.concatenate([file[column][:] for file in files])
     for file in files:
         file.close()

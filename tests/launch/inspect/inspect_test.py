@@ -38,7 +38,7 @@ def make_run(program, config, run):
 
 def read_columns(shards):
     files = [h5py.File(path, "r") for path in shards]
-    return {name: np.concatenate([file[name][:] for file in files]) for name in files[0] if name != "checksums"}
+    return {name: np.concatenate([file[name][:] for file in files]) for name in files[0] if not name.endswith("checksums")}
 
 
 def sample_rows(rows, most):

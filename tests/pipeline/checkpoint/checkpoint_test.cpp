@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "tests/pipeline/bytes_read.h"
 #include "tests/pipeline/pipeline_testing.h"
 
 #include <ATen/ATen.h>
@@ -74,6 +75,22 @@ TEST_F(Checkpoints, ComeBackBitEqual) {
   ranks().barrier();
   EXPECT_EQ(names_in(of(7)),
             (std::set<std::string>{"weights.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"}));
+}
+
+TEST_F(Checkpoints, OneRankReadsThem) {
+  Checkpoint written = checkpoint_of(7);
+  written.files["weights.safetensors"]["w"] = at::arange(1 << 20, at::kFloat);
+  save(store(), written);
+  CheckpointStore opened = store();
+  const double bytes = 4 << 20, before = bytes_read();
+  const auto read = opened.load_newest();
+  const double mine = bytes_read() - before;
+  ASSERT_TRUE(read);
+  expect_bit_equal(read->file("weights.safetensors"), written.files["weights.safetensors"]);
+  if (ranks().is_root())
+    EXPECT_LE(mine, 2.2 * bytes);  // once for the hash, once for the values
+  else
+    EXPECT_LE(mine, 0.1 * bytes);
 }
 
 TEST_F(Checkpoints, TheLastTwoAreKept) {

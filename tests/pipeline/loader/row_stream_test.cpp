@@ -48,7 +48,7 @@ TEST(RowOrder, EveryEpochVisitsEveryRowOnce) {
 
 TEST(RowOrder, WindowsTileTheRun) {
   for (const auto& [rows, block_rows, window_blocks] : many_sizes) {
-    const RowOrder order(rows, block_rows, window_blocks, 6);
+    RowOrder order(rows, block_rows, window_blocks, 6);
     std::int64_t position = 0;
     while (position < 3 * rows) {
       const auto window = order.window(position);
@@ -183,7 +183,7 @@ TEST(RowStream, ReadsThroughACacheAndWithoutChecks) {
   const auto path = write_table(directory / "table", 401, 160, 16);
   StorageConfig config{.verify_reads = false, .cache_dir = (directory / "cache").string(), .cache_size = 1};
   const RowTable table(path, format, training_reads(config));
-  EXPECT_EQ(table.shard(0).path().parent_path(), config.cache_dir);
+  EXPECT_EQ(table.shard(0)->path().parent_path(), config.cache_dir);
   RowStream stream(table, {"pair", "value"}, 5, 9);
   RowOrder order(401, 16, 5, 9);
   for (std::int64_t first = 0; first < 401; first += 50) expect_rows(stream.read(first, 50), order.at(first, 50));
@@ -213,7 +213,7 @@ TEST(RowStream, KeepsTwoWindowsInMemory) {
 TEST(RowStream, ADamagedBlockIsAnErrorOfTheReadThatNeedsIt) {
   const SharedDirectory directory;
   const auto path = write_table(directory / "table", 64, 64, 16);
-  const RowOrder order(64, 16, 1, 9);
+  RowOrder order(64, 16, 1, 9);
   // The second window is read on the thread while the first is handed out.
   const std::int64_t bad_block = order.window(16).blocks.at(0);
   const auto file = path / shard_name(0, 1);

@@ -22,7 +22,7 @@ TEST(RowShard, ReturnsWhatWasWritten) {
   const RowShard shard(folder / "a.h5", sample_format);
   EXPECT_EQ(shard.path(), folder / "a.h5");
   EXPECT_EQ(shard.header().format, sample_format);
-  EXPECT_EQ(shard.header().format_version, 1);
+  EXPECT_EQ(shard.header().format_version, 2);
   EXPECT_EQ(shard.header().first_row, 200);
   EXPECT_EQ(shard.header().rows, 100);
   EXPECT_EQ(shard.header().block_rows, 16);
@@ -58,66 +58,91 @@ const std::vector<Column> scatter_columns{{"wide", ElementType::uint8, {30'000},
                                           {"narrow", ElementType::int64, {2}, ""},
                                           {"huge", ElementType::float64, {50'000}, ""}};
 
-void write_scatter_shard(const fs::path& path) {
-  RowShardWriter writer(path, sample_header(0, 70), scatter_columns);
+void write_scatter_shard(const fs::path& path, int version = newest_shard_version) {
+  ShardHeader header = sample_header(0, 70);
+  header.format_version = version;
+  RowShardWriter writer(path, header, scatter_columns);
   for (std::size_t c = 0; c < scatter_columns.size(); ++c) writer.write(c, 0, sample_rows(scatter_columns[c], 0, 70));
   writer.finish({});
 }
 
-TEST(RowShard, RowsAreScatteredToTheirPlaces) {
+/// Rows `count` from `first` on, every `step`-th.
+std::vector<std::int64_t> row_numbers(std::int64_t first, std::int64_t count, std::int64_t step = 1) {
+  std::vector<std::int64_t> numbers;
+  for (std::int64_t i = 0; i < count; ++i) numbers.push_back(first + i * step);
+  return numbers;
+}
+
+TEST(RowShard, RowsAreGatheredInTheirPlaces) {
   const Folder folder;
-  write_scatter_shard(folder / "a.h5");
-  for (const bool verify : {true, false}) {
+  for (const auto& [version, verify] :
+       std::vector<std::pair<int, bool>>{{1, true}, {1, false}, {2, true}, {2, false}}) {
+    write_scatter_shard(folder / "a.h5", version);
     const RowShard shard(folder / "a.h5", sample_format, verify);
     for (std::size_t c = 0; c < scatter_columns.size(); ++c) {
       const std::size_t row_bytes = scatter_columns[c].row_bytes();
-      for (const auto& [first, count] : std::vector<std::pair<std::int64_t, std::int64_t>>{
-               {0, 70}, {16, 16}, {5, 3}, {10, 50}, {64, 6}, {69, 1}, {70, 0}}) {
+      for (const auto& numbers :
+           {row_numbers(0, 70), row_numbers(16, 16), row_numbers(5, 3), row_numbers(10, 50), row_numbers(64, 6),
+            row_numbers(69, 1), row_numbers(70, 0), row_numbers(0, 35, 2), row_numbers(3, 7, 9)}) {
         // The last row first, with a gap of 8 bytes between rows that nothing may be written to.
-        std::vector<std::byte> out(static_cast<std::size_t>(count) * (row_bytes + 8), std::byte{0x5a});
+        std::vector<std::byte> out(numbers.size() * (row_bytes + 8), std::byte{0x5a});
         std::vector<std::byte*> places;
-        for (std::int64_t i = count; i-- > 0;)
-          places.push_back(out.data() + static_cast<std::size_t>(i) * (row_bytes + 8));
-        shard.scatter(c, first, places);
-        for (std::int64_t i = 0; i < count; ++i) {
-          const std::byte* row = places[static_cast<std::size_t>(i)];
-          EXPECT_EQ(std::vector<std::byte>(row, row + row_bytes), sample_rows(scatter_columns[c], first + i, 1));
-          EXPECT_EQ(std::vector<std::byte>(row + row_bytes, row + row_bytes + 8),
+        for (std::size_t i = numbers.size(); i-- > 0;) places.push_back(out.data() + i * (row_bytes + 8));
+        shard.gather(c, numbers, places);
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+          EXPECT_EQ(std::vector<std::byte>(places[i], places[i] + row_bytes),
+                    sample_rows(scatter_columns[c], numbers[i], 1));
+          EXPECT_EQ(std::vector<std::byte>(places[i] + row_bytes, places[i] + row_bytes + 8),
                     std::vector<std::byte>(8, std::byte{0x5a}));
         }
       }
     }
     std::vector<std::byte*> beyond(2);
-    expect_error([&] { shard.scatter(0, 69, beyond); }, {"a.h5", "'wide'", "70 rows"});
-    expect_error([&] { shard.scatter(3, 0, beyond); }, {"no column number 3"});
+    expect_error([&] { shard.gather(0, row_numbers(69, 2), beyond); }, {"a.h5", "'wide'", "70 rows"});
+    expect_error([&] { shard.gather(3, row_numbers(0, 2), beyond); }, {"no column number 3"});
   }
 }
 
 TEST(RowShard, DamageIsMetByEveryWayToReadUnlessAskedNotTo) {
   const Folder folder;
-  write_scatter_shard(folder / "a.h5");
-  std::string bytes = read_bytes(folder / "a.h5");
-  for (std::size_t c = 0; c < scatter_columns.size(); ++c) {
-    const std::uint64_t offset = RowShard(folder / "a.h5", sample_format).offset(c);
-    bytes[offset + 20 * scatter_columns[c].row_bytes()] ^= 1;  // row 20, in the block of rows 16 to 31
-  }
-  write_bytes(folder / "a.h5", bytes);
-  const RowShard checked(folder / "a.h5", sample_format), unchecked(folder / "a.h5", sample_format, /*verify=*/false);
-  for (std::size_t c = 0; c < scatter_columns.size(); ++c) {
-    const std::size_t row_bytes = scatter_columns[c].row_bytes();
-    for (const auto& [first, count] : std::vector<std::pair<std::int64_t, std::int64_t>>{{16, 16}, {31, 1}, {0, 70}}) {
-      std::vector<std::byte> out(static_cast<std::size_t>(count) * row_bytes);
-      std::vector<std::byte*> places;
-      for (std::int64_t i = 0; i < count; ++i) places.push_back(out.data() + static_cast<std::size_t>(i) * row_bytes);
-      expect_error([&] { checked.read(c, first, count, out); }, {"a.h5", scatter_columns[c].name, "rows 16 to 31"});
-      expect_error([&] { checked.scatter(c, first, places); }, {"a.h5", scatter_columns[c].name, "rows 16 to 31"});
-      const bool holds_it = first <= 20 && 20 < first + count;
-      const auto written = sample_rows(scatter_columns[c], first, count);
-      unchecked.read(c, first, count, out);
-      EXPECT_EQ(out != written, holds_it);
-      std::ranges::fill(out, std::byte{0});
-      unchecked.scatter(c, first, places);
-      EXPECT_EQ(out != written, holds_it);
+  for (const int version : {1, 2}) {
+    write_scatter_shard(folder / "a.h5", version);
+    std::string bytes = read_bytes(folder / "a.h5");
+    for (std::size_t c = 0; c < scatter_columns.size(); ++c) {
+      const std::uint64_t offset = RowShard(folder / "a.h5", sample_format).offset(c);
+      bytes[offset + 20 * scatter_columns[c].row_bytes()] ^= 1;  // row 20, in the block of rows 16 to 31
+    }
+    write_bytes(folder / "a.h5", bytes);
+    const RowShard checked(folder / "a.h5", sample_format), unchecked(folder / "a.h5", sample_format, /*verify=*/false);
+    for (std::size_t c = 0; c < scatter_columns.size(); ++c) {
+      const std::size_t row_bytes = scatter_columns[c].row_bytes();
+      for (const auto& [first, count] :
+           std::vector<std::pair<std::int64_t, std::int64_t>>{{16, 16}, {31, 1}, {19, 3}, {0, 70}}) {
+        std::vector<std::byte> out(static_cast<std::size_t>(count) * row_bytes);
+        std::vector<std::byte*> places;
+        for (std::int64_t i = 0; i < count; ++i) places.push_back(out.data() + static_cast<std::size_t>(i) * row_bytes);
+        const auto numbers = row_numbers(first, count);
+        const auto written = sample_rows(scatter_columns[c], first, count);
+        const bool holds_it = first <= 20 && 20 < first + count, whole_block = first <= 16 && 32 <= first + count;
+        const std::string name = scatter_columns[c].name;
+        if (version == 1 || holds_it) {
+          // Of a shard without checksums of rows the whole block is suspect.
+          const std::string rows = version == 1 || whole_block ? "rows 16 to 31" : "row 20";
+          expect_error([&] { checked.read(c, first, count, out); }, {"a.h5", name, rows});
+          expect_error([&] { checked.gather(c, numbers, places); }, {"a.h5", name, rows});
+        } else {
+          checked.read(c, first, count, out);
+          EXPECT_EQ(out, written);
+          std::ranges::fill(out, std::byte{0});
+          checked.gather(c, numbers, places);
+          EXPECT_EQ(out, written);
+        }
+        unchecked.read(c, first, count, out);
+        EXPECT_EQ(out != written, holds_it);
+        std::ranges::fill(out, std::byte{0});
+        unchecked.gather(c, numbers, places);
+        EXPECT_EQ(out != written, holds_it);
+      }
     }
   }
 }
@@ -195,14 +220,14 @@ TEST(RowShard, WriterRefusesImpossibleShards) {
         make(sample_header(), {{"a", ElementType::uint8, {}, ""}, {"a", ElementType::uint8, {}, ""}});
       },
       {"'a'", "unique"});
-  for (const std::string name : {"", ".", "a/b", "checksums"}) {
+  for (const std::string name : {"", ".", "a/b", "checksums", "row_checksums"}) {
     expect_error([&] { make(sample_header(), {{name, ElementType::uint8, {}, ""}}); }, {"cannot name a column"});
   }
   expect_error([&] { make(sample_header(), {{"a", ElementType::uint8, {2, 0}, ""}}); }, {"row shape [2, 0]"});
   expect_error([&] { make(sample_header(), {{"a", ElementType::bfloat16, {}, ""}}); }, {"bfloat16"});
   ShardHeader newer = sample_header();
-  newer.format_version = 2;
-  expect_error([&] { make(newer, sample_columns()); }, {"version 2", "version 1"});
+  newer.format_version = 3;
+  expect_error([&] { make(newer, sample_columns()); }, {"version 3", "version 2"});
   expect_error([&] { RowShardWriter(folder / "no/a.h5", sample_header(), sample_columns()); },
                {"no/a.h5", "No such file or directory"});
 }
@@ -259,7 +284,7 @@ import h5py, numpy as np
 f = h5py.File(sys.argv[1], "r")
 want = {"noise": ("<f2", (3, 4, 4)), "image": ("u1", (3, 4, 4)), "label": ("<i4", ()), "sample": ("<i8", ()),
         "nll": ("<f4", ()), "error": ("<f8", (2,))}
-assert sorted(f) == sorted([*want, "checksums"]), list(f)
+assert sorted(f) == sorted([*want, "checksums", "row_checksums"]), list(f)
 for name, (dtype, shape) in want.items():
     d = f[name]
     assert d.dtype == np.dtype(dtype) and d.shape == (100, *shape), (name, d.dtype, d.shape)
@@ -268,20 +293,22 @@ for name, (dtype, shape) in want.items():
     assert (d[...] == expected).all(), name
     assert d.attrs["meaning"] and d.chunks is None and d.compression is None
     assert f["checksums"][name].shape == (7,) and f["checksums"][name].dtype == np.uint64
-assert f.attrs["format"] == b"couplet-coupling" and f.attrs["format_version"] == 1
+    assert f["row_checksums"][name].shape == (100,) and f["row_checksums"][name].dtype == np.uint64
+assert f.attrs["format"] == b"couplet-coupling" and f.attrs["format_version"] == 2
 assert (f.attrs["first_row"], f.attrs["rows"], f.attrs["block_rows"]) == (200, 100, 16)
 assert json.loads(f.attrs["provenance"]) == {"teacher": {"hash": "abc", "step": 1000}, "eta": 0.05}
 assert json.loads(f.attrs["summary"]) == {"rows": 100, "sum": 0.125}
 with open(sys.argv[1], "rb") as raw:  # checksums cover the bytes that h5py says are the rows
     raw.seek(f["label"].id.get_offset())
     assert raw.read(400) == f["label"][...].tobytes()
-print("checksum", f["checksums/label"][6])
+print("checksums", f["checksums/label"][6], f["row_checksums/label"][99])
 )");
   const auto result =
       run_command(std::string(python) + " " + (folder / "check.py").string() + " " + (folder / "a.h5").string());
   EXPECT_EQ(result.status, 0) << result.output;
   const auto last_block = hash64(sample_rows(sample_columns()[2], 296, 4));
-  EXPECT_EQ(result.output, "checksum " + std::to_string(last_block) + "\n");
+  const auto last_row = hash64(sample_rows(sample_columns()[2], 299, 1));
+  EXPECT_EQ(result.output, "checksums " + std::to_string(last_block) + " " + std::to_string(last_row) + "\n");
 }
 
 /// The reader printed in the specification is run as it stands there.

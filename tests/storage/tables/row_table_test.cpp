@@ -6,6 +6,12 @@
 #include "tests/storage/storage_testing.h"
 #include "tests/storage/tables/shard_samples.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
 namespace couplet::testing {
 namespace {
 
@@ -66,7 +72,16 @@ TEST(RowTable, ManifestListsShardsAndHashes) {
   ASSERT_EQ(manifest.at("shards").size(), 3u);
   EXPECT_EQ(manifest.at("shards")[2].at("name"), "shard-00002-of-00003.h5");
   EXPECT_EQ(manifest.at("shards")[2].at("rows"), 50);
-  EXPECT_EQ(manifest.at("shards")[2].at("hash"), hash_file(folder / "shard-00002-of-00003.h5"));
+  // The hash is that of the file without its columns' bytes.
+  const fs::path last = folder / "shard-00002-of-00003.h5";
+  std::string rest = read_bytes(last);
+  const RowShard shard(last, sample_format);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> data;
+  for (std::size_t c = 0; c < shard.columns().size(); ++c)
+    data.emplace_back(shard.offset(c), 50 * shard.columns()[c].row_bytes());
+  std::sort(data.rbegin(), data.rend());
+  for (const auto& [offset, bytes] : data) rest.erase(offset, bytes);
+  EXPECT_EQ(manifest.at("shards")[2].at("hash"), hash_text(rest));
   const RowTable table(folder.path(), sample_format);
   EXPECT_EQ(table.content_hash(), RowTable(again.path(), sample_format).content_hash());
   const Folder other;
@@ -230,23 +245,86 @@ TEST(RowTable, DISABLED_OnAReadOnlyPlace) {
       {here, "storage.cache-dir"});
 }
 
-TEST(RowTable, EveryShardIsCheckedOnOpening) {
+TEST(RowTable, EveryShardIsCheckedWhenItIsRead) {
   const Folder folder;
   write_table(folder);
   const fs::path one = folder / shard_name(1, 3);
   const std::string whole = read_bytes(one);
+  const auto read = [&](std::int64_t row) {
+    const RowTable table(folder.path(), sample_format);
+    std::vector<std::byte> out(table.columns()[0].row_bytes());
+    table.read(0, row, 1, out);
+  };
   auto other = sample_header(100, 100);
   other.provenance["teacher"]["hash"] = "xyz";
   write_sample_shard(one, other);
-  expect_error([&] { RowTable(folder.path(), sample_format); },
+  expect_error([&] { read(100); },
                {"shard-00001-of-00003.h5", "manifest.json", "provenance.teacher.hash", "\"xyz\"", "\"abc\""});
+  read(99);
+  read(200);
   fs::copy_file(folder / shard_name(0, 3), one, fs::copy_options::overwrite_existing);
-  expect_error([&] { RowTable(folder.path(), sample_format); }, {"shard-00001", "first_row is 0, expected 100"});
+  expect_error([&] { read(100); }, {"shard-00001", "first_row is 0, expected 100"});
+  write_bytes(one, whole + "x");
+  expect_error([&] { RowTable(folder.path(), sample_format).require_shards(); }, {"shard-00001", "was replaced"});
   fs::remove(one);
-  expect_error([&] { RowTable(folder.path(), sample_format); }, {"shard-00001", "missing"});
+  expect_error([&] { read(100); }, {"shard-00001", "missing"});
+  expect_error([&] { RowTable(folder.path(), sample_format).require_shards(); }, {"shard-00001", "missing"});
   expect_error([&] { publish_manifest(folder.path(), plan, sample_format, {}); }, {"shard-00001", "missing"});
   write_bytes(one, whole);
-  RowTable(folder.path(), sample_format);
+  RowTable(folder.path(), sample_format).require_shards();
+}
+
+/// Shards of both versions make one table: what they hold is the same.
+TEST(RowTable, ShardsOfAnEarlierVersionStay) {
+  const Folder folder;
+  write_shards(folder);
+  ShardHeader earlier = sample_header(100, 100);
+  earlier.format_version = 1;
+  write_sample_shard(folder / shard_name(1, 3), earlier);
+  std::string why;
+  EXPECT_TRUE(shard_is_complete(folder.path(), plan, 1, sample_header(100, 100), sample_columns(), why)) << why;
+  publish_manifest(folder.path(), plan, sample_format, {});
+  EXPECT_EQ(manifest_of(folder).at("shard_format_version"), 2);
+  EXPECT_EQ(manifest_of(folder).at("shards")[1].at("hash"), hash_file(folder / shard_name(1, 3)));
+  const RowTable table(folder.path(), sample_format);
+  for (std::size_t c = 0; c < table.columns().size(); ++c) {
+    std::vector<std::byte> out(250 * table.columns()[c].row_bytes());
+    table.read(c, 0, 250, out);
+    EXPECT_EQ(out, sample_rows(table.columns()[c], 0, 250));
+  }
+}
+
+/// The descriptors of this process that are shards of a folder.
+std::size_t open_shards(const Folder& folder) {
+  std::size_t count = 0;
+  for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    count += fs::read_symlink(entry.path(), error).string().starts_with(folder.path().string() + "/shard-");
+  }
+  return count;
+}
+
+TEST(RowTable, ShardsAreOpenedWhenTheyAreReadAndWithinABound) {
+  const Folder folder;
+  const ShardPlan many{400, 10};
+  for (std::int64_t i = 0; i < many.shards(); ++i)
+    write_sample_shard(folder / shard_name(i, many.shards()), sample_header(many.first_row(i), many.rows_of(i)));
+  publish_manifest(folder.path(), many, sample_format, {});
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few{100, 100};  // a quarter of them are a table's
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const RowTable table(folder.path(), sample_format);
+  EXPECT_EQ(open_shards(folder), 1U);
+  std::vector<std::byte> out(table.columns()[0].row_bytes());
+  table.read(0, 55, 1, out);
+  EXPECT_EQ(open_shards(folder), 2U);
+  for (std::int64_t row = 0; row < 400; ++row) {
+    table.read(0, row, 1, out);
+    ASSERT_EQ(out, sample_rows(table.columns()[0], row, 1));
+  }
+  EXPECT_LE(open_shards(folder), 26U);  // and the first, which tells the columns
+  std::ignore = ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST(RowTable, MixturesCannotBeClosed) {

@@ -1,9 +1,9 @@
 // Tables read through a local cache of their shards.
 #include "storage/tables/shard_cache.h"
 
-#include "storage/files/hash.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_table.h"
+#include "storage/tables/shard_scan.h"
 #include "tests/storage/storage_testing.h"
 #include "tests/storage/tables/shard_samples.h"
 
@@ -61,7 +61,7 @@ Opened open_and_check(const fs::path& directory, const fs::path& cache, std::uin
   Opened opened;
   const ReadOptions options{verify, cache, bytes, [&](const std::string& note) { opened.notes.push_back(note); }};
   const RowTable table(directory, sample_format, options);
-  for (std::int64_t i = 0; i < plan.shards(); ++i) opened.from_cache += table.shard(i).path().parent_path() == cache;
+  for (std::int64_t i = 0; i < plan.shards(); ++i) opened.from_cache += table.shard(i)->path().parent_path() == cache;
   for (std::size_t c = 0; c < table.columns().size(); ++c) {
     std::vector<std::byte> rows(250 * table.columns()[c].row_bytes());
     table.read(c, 0, 250, rows);
@@ -84,7 +84,7 @@ TEST(ShardCache, CopiesOnceAndReadsTheCopies) {
   EXPECT_TRUE(first.notes.empty());
   EXPECT_EQ(names_in(folder / "new/cache"), copies_of(folder / "t"));
   for (const std::string& name : copies_of(folder / "t"))
-    EXPECT_EQ(hash_file(folder / "new/cache" / name) + ".h5", name);
+    EXPECT_EQ(content_hash(RowShard(folder / "new/cache" / name, sample_format)) + ".h5", name);
   // The copies alone are read from now on: the originals' bytes may go bad unnoticed.
   for (std::int64_t i = 0; i < 3; ++i) flip_byte(folder / "t" / shard_name(i, 3), 5000);
   EXPECT_EQ(open_and_check(folder / "t", folder / "new/cache").from_cache, 3);
@@ -161,7 +161,7 @@ TEST(ShardCache, ADamagedOriginalIsNotCopied) {
   const RowTable table(folder / "t", sample_format, options);
   ASSERT_EQ(notes.size(), 1U);
   EXPECT_NE(notes[0].find("couplet verify"), std::string::npos) << notes[0];
-  EXPECT_EQ(table.shard(1).path(), shard);
+  EXPECT_EQ(table.shard(1)->path(), shard);
   std::vector<std::byte> out(table.columns()[0].row_bytes());
   expect_error([&] { table.read(0, 100, 1, out); }, {shard.string(), "damaged"});
 }
@@ -219,7 +219,7 @@ TEST(ShardCache, ProcessesShareIt) {
   }
   for (const std::string& name : messages.names()) ADD_FAILURE() << read_bytes(messages / name);
   for (const std::string& name : names_in(folder / "cache"))
-    EXPECT_EQ(hash_file(folder / "cache" / name) + ".h5", name);
+    EXPECT_EQ(content_hash(RowShard(folder / "cache" / name, sample_format)) + ".h5", name);
   EXPECT_FALSE(names_in(folder / "cache").empty());
 }
 

@@ -59,7 +59,12 @@ std::vector<Column> sample_columns() {
 }
 
 ShardHeader sample_header(std::int64_t first_row, std::int64_t rows) {
-  return {sample_format, 1, first_row, rows, 16, {{"teacher", {{"hash", "abc"}, {"step", 1000}}}, {"eta", 0.05}}};
+  return {sample_format,
+          newest_shard_version,
+          first_row,
+          rows,
+          16,
+          {{"teacher", {{"hash", "abc"}, {"step", 1000}}}, {"eta", 0.05}}};
 }
 
 std::vector<std::byte> sample_rows(const Column& column, std::int64_t first, std::int64_t count) {

@@ -63,8 +63,10 @@ void expect_never_wrong(const fs::path& directory) {
       const std::size_t row_bytes = table.columns()[column].row_bytes();
       for (std::size_t row = 0; row < bytes.size() / row_bytes; ++row) places.push_back(bytes.data() + row * row_bytes);
       std::ranges::fill(bytes, std::byte{0});
-      table.scatter(column, 0, places);
-      EXPECT_EQ(bytes, written) << "a wrong value was scattered";
+      std::vector<std::int64_t> numbers(places.size());
+      std::iota(numbers.begin(), numbers.end(), 0);
+      table.gather(column, numbers, places);
+      EXPECT_EQ(bytes, written) << "a wrong value was gathered";
     }
   } catch (const Error&) {
   }
@@ -147,6 +149,26 @@ TEST(TableCheck, Truncations) {
   expect_named(directory, 0, [](std::string& bytes) { bytes.clear(); });
 }
 
+/// A row's checksum is no part of any block; it is compared with the row.
+TEST(TableCheck, ADamagedChecksumOfARowIsFound) {
+  const Folder folder;
+  write_table(folder / "t");
+  const fs::path path = folder / "t" / shard_name(1, shards);
+  std::string bytes = read_bytes(path);
+  const RowShard shard(path, sample_format);
+  const std::uint64_t sum = shard.row_checksums(0, 20, 1).at(0);
+  const std::size_t at = bytes.find(std::string_view(reinterpret_cast<const char*>(&sum), sizeof sum));
+  ASSERT_NE(at, std::string::npos);
+  bytes[at] ^= 1;
+  write_bytes(path, bytes);
+  const auto problems = check_table(folder / "t");
+  ASSERT_EQ(problems.size(), 1U) << text_of(problems);
+  EXPECT_NE(problems[0].what.find("row 20 "), std::string::npos) << problems[0].what;
+  std::vector<std::byte> out(shard.columns()[0].row_bytes());
+  expect_error([&] { RowShard(path, sample_format).read(0, 20, 1, out); }, {"row 20"});
+  RowShard(path, sample_format).read(0, 21, 1, out);
+}
+
 TEST(TableCheck, ADeletedShardIsAHole) {
   const Folder folder;
   write_table(folder / "t");
@@ -155,7 +177,7 @@ TEST(TableCheck, ADeletedShardIsAHole) {
   ASSERT_EQ(problems.size(), 1U) << text_of(problems);
   EXPECT_EQ(problems[0].file, shard_name(2, shards));
   EXPECT_NE(problems[0].what.find("rows 200 to 299"), std::string::npos) << problems[0].what;
-  expect_error([&] { RowTable(folder / "t", sample_format); }, {shard_name(2, shards), "missing"});
+  expect_error([&] { RowTable(folder / "t", sample_format).shard(2); }, {shard_name(2, shards), "missing"});
 }
 
 TEST(TableCheck, SwappedShardsAreBothNamed) {
@@ -183,7 +205,7 @@ TEST(TableCheck, ForeignShardsAreNamed) {
   const auto problems = check_table(directory);
   EXPECT_EQ(files_of(problems), (std::set<std::string>{shard_name(3, shards), shard_name(1, 9), "stray.h5"}));
   EXPECT_NE(text_of(problems).find("another one"), std::string::npos) << text_of(problems);
-  expect_error([&] { RowTable(directory, sample_format); }, {shard_name(3, shards), "another one"});
+  expect_error([&] { RowTable(directory, sample_format).shard(3); }, {shard_name(3, shards), "another one"});
 }
 
 TEST(TableCheck, AStaleManifestNamesTheShardThatChanged) {
