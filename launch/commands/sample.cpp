@@ -246,7 +246,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   require_run_directory(run);
   const Config config = resolve_config(run.config(), sample_settings(line));
   const std::string device = resolve_device(config.pipeline.device);
-  if (device == "cuda") choose_gpu_arithmetic(config.pipeline);
+  if (device == "cuda") choose_gpu_arithmetic({config.pipeline.tf32, config.pipeline.reproducible});
   // Samples come together on the CPU.
   const auto communicator = make_communicator("cpu");
   open_log("", "", communicator->rank(), communicator->size());

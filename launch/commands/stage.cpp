@@ -137,7 +137,8 @@ void run_ranks(const CommandLine& line) {
   const Config config = resolve_config(file, line.settings());
   // `couplet run` counts its own.
   if (!line.has("launched")) set_time_limit(config.pipeline.time_limit);
-  if (resolve_device(config.pipeline.device) == "cuda") choose_gpu_arithmetic(config.pipeline);
+  if (resolve_device(config.pipeline.device) == "cuda")
+    choose_gpu_arithmetic({config.pipeline.tf32, config.pipeline.reproducible});
   // It watches from the moment when ranks may wait for each other: while their devices are joined, too.
   std::optional<Watchdog> watchdog;
   const auto watch = [&](Communicator& ranks) {

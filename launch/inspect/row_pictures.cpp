@@ -57,7 +57,8 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
     refuse("{} was made with teacher {}, but {} is {}: give the run directory of that teacher (--run-dir)",
            source.path().string(), expected, run.teacher_ema().string(), found);
   const Config config = resolve_config(run.config(), {});
-  if (resolve_device(config.pipeline.device) == "cuda") choose_gpu_arithmetic(config.pipeline);
+  if (resolve_device(config.pipeline.device) == "cuda")
+    choose_gpu_arithmetic({config.pipeline.tf32, config.pipeline.reproducible});
   const auto communicator = make_single_communicator();
   at::set_num_threads(static_cast<int>(resolve_threads(config.pipeline, 1)));
   const c10::Device device = pick_device(config.pipeline.device, *communicator);

@@ -18,7 +18,7 @@ struct PipelineConfig {
   std::int64_t keep_checkpoints = 0;
   std::int64_t max_skipped = 0;  ///< steps
   bool overlap = true;           ///< reduce gradients while the backward pass runs
-  double bucket_size = 0;        ///< MiB; 0: what suits the device (bucket_bytes)
+  double bucket_size = 0;        ///< MiB; 0: what suits the device (bucket_bytes in flat_parameters.h)
   bool shard_optimizer = false;
   bool reproducible = false;
   bool tf32 = false;

@@ -6,23 +6,18 @@
 
 namespace couplet {
 
-void choose_gpu_arithmetic(const PipelineConfig& pipeline) {
+void choose_gpu_arithmetic(const GpuArithmetic& wanted) {
   at::Context& context = at::globalContext();
   // This call keeps the two settings that LibTorch has for products equal; it refuses to go on where they differ.
-  context.setAllowTF32CuBLAS(pipeline.tf32);
+  context.setAllowTF32CuBLAS(wanted.tf32);
   context.setFloat32Precision(at::Float32Backend::CUDA, at::Float32Op::CONV,
-                              pipeline.tf32 ? at::Float32Precision::TF32 : at::Float32Precision::IEEE);
-  context.setDeterministicCuDNN(pipeline.reproducible);
+                              wanted.tf32 ? at::Float32Precision::TF32 : at::Float32Precision::IEEE);
+  context.setDeterministicCuDNN(wanted.reproducible);
   // Without warn_only: the fused attentions' backward passes take their repeatable form only then.
-  context.setDeterministicAlgorithms(pipeline.reproducible, /*warn_only=*/false);
+  context.setDeterministicAlgorithms(wanted.reproducible, /*warn_only=*/false);
   // It would fill every new tensor, on the CPU too, before it is written.
   context.setDeterministicFillUninitializedMemory(false);
-  if (pipeline.reproducible) ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
-}
-
-std::int64_t bucket_bytes(const PipelineConfig& pipeline, bool on_gpu) {
-  const double mebibytes = pipeline.bucket_size > 0 ? pipeline.bucket_size : on_gpu ? 25 : 4;
-  return static_cast<std::int64_t>(mebibytes * 0x1p20);
+  if (wanted.reproducible) ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
 }
 
 }  // namespace couplet

@@ -12,7 +12,6 @@
 #include "pipeline/optimizer/schedule.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/arithmetic.h"
 #include "pipeline/training/digest.h"
 #include "pipeline/training/local_step.h"
 #include "pipeline/training/matmul_peak.h"
@@ -179,7 +178,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   if (flops.per_image > 0) flops.matmul_peak = measure_matmul_peak(task.training.precision, device, communicator);
   say_plan(task, plan, split.micro_rows, parameter_count(model), flops, memory, communicator);
 
-  FlatParameters parameters(model, {bucket_bytes(pipeline, device.is_cuda()), split.groups});
+  FlatParameters parameters(model, {bucket_bytes(pipeline.bucket_size, device.is_cuda()), split.groups});
   GradientReduction reduction(parameters, {share, pipeline.overlap, split.reproducible}, communicator);
   AdamW optimizer(parameters, {.weight_decay = task.training.weight_decay}, share);
   std::vector<Ema> emas = averages_of(parameters, task);

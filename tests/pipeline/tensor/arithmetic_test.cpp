@@ -12,9 +12,7 @@ namespace {
 TEST(GpuArithmetic, Float32IsFloat32UnlessTf32IsAskedFor) {
   const at::Context& context = at::globalContext();
   for (const bool tf32 : {false, true, false}) {
-    PipelineConfig pipeline;
-    pipeline.tf32 = tf32;
-    choose_gpu_arithmetic(pipeline);
+    choose_gpu_arithmetic({.tf32 = tf32, .reproducible = false});
     // What LibTorch asks before a product and before a convolution; either throws where its two settings disagree.
     EXPECT_EQ(context.allowTF32CuBLAS(), tf32);
     EXPECT_EQ(context.allowTF32CuDNN(at::Float32Op::CONV), tf32);
@@ -24,26 +22,15 @@ TEST(GpuArithmetic, Float32IsFloat32UnlessTf32IsAskedFor) {
 TEST(GpuArithmetic, ReproducibleRunsTakeRepeatableAlgorithmsOnly) {
   const at::Context& context = at::globalContext();
   unsetenv("CUBLAS_WORKSPACE_CONFIG");
-  PipelineConfig pipeline;
-  choose_gpu_arithmetic(pipeline);
+  choose_gpu_arithmetic({});
   EXPECT_FALSE(context.deterministicAlgorithms());
   EXPECT_FALSE(context.deterministicCuDNN());
   EXPECT_EQ(std::getenv("CUBLAS_WORKSPACE_CONFIG"), nullptr);
-  pipeline.reproducible = true;
-  choose_gpu_arithmetic(pipeline);
+  choose_gpu_arithmetic({.tf32 = false, .reproducible = true});
   EXPECT_TRUE(context.deterministicAlgorithms());
   EXPECT_FALSE(context.deterministicAlgorithmsWarnOnly());  // fused attention repeats its bits only without
   EXPECT_TRUE(context.deterministicCuDNN());
   EXPECT_EQ(std::string(std::getenv("CUBLAS_WORKSPACE_CONFIG")), ":4096:8");
-}
-
-TEST(BucketBytes, SuitTheDeviceUnlessTheyAreGiven) {
-  PipelineConfig pipeline;
-  EXPECT_EQ(bucket_bytes(pipeline, false), 4 << 20);
-  EXPECT_EQ(bucket_bytes(pipeline, true), 25 << 20);
-  pipeline.bucket_size = 0.5;
-  EXPECT_EQ(bucket_bytes(pipeline, false), 1 << 19);
-  EXPECT_EQ(bucket_bytes(pipeline, true), 1 << 19);
 }
 
 }  // namespace
