@@ -94,6 +94,11 @@ void move_in(Bucket& bucket, std::int64_t length) {
 
 }  // namespace
 
+std::int64_t bucket_bytes(double mebibytes, bool on_gpu) {
+  const double suiting = on_gpu ? 25 : 4;
+  return static_cast<std::int64_t>((mebibytes > 0 ? mebibytes : suiting) * 0x1p20);
+}
+
 FlatParameters::FlatParameters(const torch::nn::Module& model, const BucketSizes& sizes) {
   const at::NoGradGuard no_grad;
   const auto trained = trained_parameters(model);

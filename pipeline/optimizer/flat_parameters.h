@@ -23,6 +23,10 @@ struct Bucket {
   at::Tensor values, gradients;  ///< [n] each; values between and behind the parameters are zero and stay so
 };
 
+/// The size of a bucket: `mebibytes`, or where that is 0 what suits the device. A message over NCCL costs more to start
+/// and less a byte than one over MPI.
+std::int64_t bucket_bytes(double mebibytes, bool on_gpu);
+
 struct BucketSizes {
   std::int64_t bytes = std::int64_t{4} << 20;  ///< about, of a bucket; a larger parameter has a bucket of its own
   std::int64_t parts = 1;  ///< a bucket is padded so that it divides into so many equal parts of whole 64 bytes

@@ -20,9 +20,4 @@ void choose_gpu_arithmetic(const GpuArithmetic& wanted) {
   if (wanted.reproducible) ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
 }
 
-std::int64_t bucket_bytes(double mebibytes, bool on_gpu) {
-  if (mebibytes <= 0) mebibytes = on_gpu ? 25 : 4;
-  return static_cast<std::int64_t>(mebibytes * 0x1p20);
-}
-
 }  // namespace couplet

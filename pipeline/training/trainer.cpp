@@ -13,7 +13,6 @@
 #include "pipeline/optimizer/schedule.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/arithmetic.h"
 #include "pipeline/training/digest.h"
 #include "pipeline/training/local_step.h"
 #include "pipeline/training/matmul_peak.h"

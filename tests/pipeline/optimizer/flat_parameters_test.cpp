@@ -105,5 +105,12 @@ TEST(Share, IsAnEqualPart) {
   EXPECT_TRUE(Share{}.of(flat).equal(flat));
 }
 
+TEST(BucketBytes, SuitTheDeviceUnlessTheyAreGiven) {
+  EXPECT_EQ(bucket_bytes(0, false), 4 << 20);
+  EXPECT_EQ(bucket_bytes(0, true), 25 << 20);
+  EXPECT_EQ(bucket_bytes(0.5, false), 1 << 19);
+  EXPECT_EQ(bucket_bytes(0.5, true), 1 << 19);
+}
+
 }  // namespace
 }  // namespace couplet

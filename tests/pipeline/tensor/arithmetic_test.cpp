@@ -33,12 +33,5 @@ TEST(GpuArithmetic, ReproducibleRunsTakeRepeatableAlgorithmsOnly) {
   EXPECT_EQ(std::string(std::getenv("CUBLAS_WORKSPACE_CONFIG")), ":4096:8");
 }
 
-TEST(BucketBytes, SuitTheDeviceUnlessTheyAreGiven) {
-  EXPECT_EQ(bucket_bytes(0, false), 4 << 20);
-  EXPECT_EQ(bucket_bytes(0, true), 25 << 20);
-  EXPECT_EQ(bucket_bytes(0.5, false), 1 << 19);
-  EXPECT_EQ(bucket_bytes(0.5, true), 1 << 19);
-}
-
 }  // namespace
 }  // namespace couplet
