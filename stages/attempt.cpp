@@ -12,6 +12,7 @@
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
 #include "storage/files/text_tail.h"
+#include "storage/tables/filenames.h"
 #include "storage/tables/row_table.h"
 #include "storage/text.h"
 
@@ -51,7 +52,7 @@ void require_tables(const StageNode& node, const RunDirectory& run) {
       tables.insert(tables.end(), {run.stage(input) / "train", run.stage(input) / "test"});
   }
   for (const std::filesystem::path& table : tables)
-    if (std::filesystem::exists(table)) RowTable(table, "").require_shards();
+    if (std::filesystem::exists(table / manifest_name)) RowTable(table, "").require_shards();
 }
 
 /// Another of the jobs that fill a table has begun it, from the same inputs: there is nothing to note down and nobody

@@ -266,7 +266,8 @@ std::vector<std::int64_t> absent_shards(const StageContext& context) {
     const ShardPlan plan{numbering(context, samples, training).rows(), context.config.couple.shard_rows};
     std::set<std::string> names;
     const auto directory = context.run.table(context.node.table, training ? "train" : "test");
-    for (const auto& entry : std::filesystem::directory_iterator(directory))
+    std::error_code none_yet;
+    for (const auto& entry : std::filesystem::directory_iterator(directory, none_yet))
       names.insert(entry.path().filename().string());
     for (std::int64_t shard = 0; shard < plan.shards(); ++shard, ++counted)
       if (!names.contains(shard_name(shard, plan.shards()))) absent.push_back(counted);

@@ -34,8 +34,7 @@ void couple(StageContext& context);
 void couple_shards(StageContext& context, const ShardRange& range);
 /// The same for a part; with more parts than shards, some have nothing to make.
 void couple_part(StageContext& context, const ShardPart& part);
-/// The shards, counted through, whose files are not there: two lists of names, and no file is opened. For one rank,
-/// with the tables' directories there.
+/// The shards, counted through, whose files are not there: two lists of names, and no shard is opened. For one rank.
 std::vector<std::int64_t> absent_shards(const StageContext& context);
 /// Publishes both manifests once every shard is there, and returns nothing; else the missing shards, counted through.
 /// For one rank, which owns the stage.
