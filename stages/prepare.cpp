@@ -170,7 +170,8 @@ void publish_split(const SplitTask& split, std::int64_t block_rows, Communicator
 }
 
 void warn_of_class_gaps(const SplitTask& train, const SplitTask& test) {
-  if (const std::string gaps = class_gaps(label_counts(train), label_counts(test)); !gaps.empty())
+  const std::vector<std::int64_t> trained = label_counts(train), held_out = label_counts(test);
+  if (const std::string gaps = class_gaps(trained, held_out); !gaps.empty())
     warn_line(train.images.name() + ": " + gaps);
 }
 

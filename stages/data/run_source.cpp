@@ -40,7 +40,11 @@ void require_images(const ImageSource& source, const PrepareConfig& config) {
 void require_source(const PrepareConfig& config) {
   for (const SourceFile& file : source_files(config))
     if (!std::filesystem::exists(file.path)) refuse("{}: there is no file {}", file.key, file.path.string());
-  require_images(open_source(config), config);
+  try {
+    require_images(open_source(config), config);
+  } catch (const Error& error) {
+    refuse("{}", error.what());
+  }
 }
 
 }  // namespace couplet

@@ -21,7 +21,7 @@ std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const cha
 /// there are.
 void require_images(const ImageSource& source, const PrepareConfig& config);
 /// Refuses, before any work, a source of which a file is not there or which has images that no run can use. What `open`
-/// of the source finds wrong is an error, too.
+/// of the source finds wrong is refused, too.
 void require_source(const PrepareConfig& config);
 
 }  // namespace couplet

@@ -1,5 +1,6 @@
 // The program as a user meets it: its messages and exit statuses, without running a stage to its end.
 #include "storage/error.h"
+#include "tests/method/data/idx_files.h"
 
 #include <gtest/gtest.h>
 
@@ -82,9 +83,11 @@ protected:
   std::string bad_source() const {
     const fs::path source = *this / "source";
     fs::create_directories(source);
-    for (const char* name : {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",
-                             "t10k-labels-idx1-ubyte.gz"})
-      std::ofstream(source / name) << std::string("\0\0\x08", 3);
+    for (const std::string split : {"train", "t10k"}) {
+      testing::write_packed(source / (split + "-images-idx3-ubyte.gz"),
+                            testing::idx_pixels(500, 28, 28).substr(0, 100000));
+      testing::write_text(source / (split + "-labels-idx1-ubyte.gz"), testing::idx_labels(500, 10));
+    }
     return source.string();
   }
 
@@ -254,14 +257,14 @@ TEST_F(CommandLineTest, AChangedResultKeyIsRefusedWithTheDifference) {
   EXPECT_EQ(couplet(words).status, exit_failed);
   const std::string kept = text_of(fs::path(run_dir()) / "config.ini");
   auto changed = words;
-  changed.insert(changed.end(), {"--prepare.train-rows", "500", "--pipeline.threads", "1"});
-  expect_error(couplet(changed), exit_usage, {"prepare.train-rows: recorded 0, now 500", "--redo prepare"});
+  changed.insert(changed.end(), {"--prepare.train-rows", "400", "--pipeline.threads", "1"});
+  expect_error(couplet(changed), exit_usage, {"prepare.train-rows: recorded 0, now 400", "--redo prepare"});
   EXPECT_EQ(text_of(fs::path(run_dir()) / "config.ini"), kept);
   changed.insert(changed.end(), {"--redo", "prepare"});
   const Outcome redone = couplet(changed);
   EXPECT_EQ(redone.status, exit_failed);
   EXPECT_NE(redone.output.find("deleting, to be made again: prepare"), std::string::npos) << redone.output;
-  EXPECT_NE(text_of(fs::path(run_dir()) / "config.ini").find("train-rows = 500"), std::string::npos);
+  EXPECT_NE(text_of(fs::path(run_dir()) / "config.ini").find("train-rows = 400"), std::string::npos);
 }
 
 TEST_F(CommandLineTest, AStageWithoutItsInputsIsRefused) {
@@ -276,7 +279,7 @@ TEST_F(CommandLineTest, StatusShowsEveryStage) {
   const Outcome status = couplet({"status", run_dir()});
   EXPECT_EQ(status.status, exit_ok) << status.errors;
   EXPECT_TRUE(std::regex_search(status.output, std::regex("\nprepare +failed"))) << status.output;
-  EXPECT_NE(status.output.find("is no IDX file: 3 bytes"), std::string::npos) << status.output;
+  EXPECT_NE(status.output.find("truncated: 99984 bytes of values"), std::string::npos) << status.output;
   EXPECT_TRUE(std::regex_search(status.output, std::regex("\nstudent/nf-0 +not started"))) << status.output;
   const Outcome json = couplet({"status", run_dir(), "--json"});
   EXPECT_NE(json.output.find("\"stage\": \"prepare\""), std::string::npos) << json.output;

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from program import check  # noqa: E402
-from synthetic_run import DATA, SECONDS, Run, arguments_of, write  # noqa: E402
+from synthetic_run import SECONDS, Run, arguments_of, cut_source, write  # noqa: E402
 
 
 def logs(run, *words, status=0):
@@ -117,8 +117,7 @@ def launched(arguments, run):
     """A rank's error where `couplet run` is the launcher."""
     directory = arguments.work / "launched"
     source = arguments.work / "bad-data"
-    for name in DATA:
-        write(source / name, "")
+    cut_source(source)
     environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     done = subprocess.run([run.couplet, "run", "--run-dir", str(directory), "--config", arguments.config, "--ranks", "2", "--prepare.source", str(source)],
                           capture_output=True, text=True, timeout=SECONDS, env=environment)
