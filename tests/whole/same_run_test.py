@@ -27,7 +27,7 @@ TINY = {"prepare.train-rows": 200, "prepare.test-rows": 60, "prepare.shard-rows"
 MODELS = ("features/weights", "teacher/weights", "teacher/ema", *(f"student/{name}-0/{weights}" for name in ("independent", "nf")
                                                                   for weights in ("weights", "ema", "ema-0.5")))
 ROWS = 200 + 60 + 2 * 200 + 60  # images, then pairs of the training images and their mirror images, and of held-out images
-COLUMNS = 2 + 2 + 8 + 8
+COLUMNS = 3 + 3 + 8 + 8
 
 
 class Cases:
