@@ -22,8 +22,8 @@ from program import fail  # noqa: E402
 TRAINED = ("features", "teacher", "student/independent-0")
 TRAINED_FROM_TABLE = ("student/nf-0",)
 # Half of the smoke preset: two shards, slices that three ranks share unevenly, and steps enough for rounding to grow.
-SIZES = ("--prepare.train-rows", "3000", "--prepare.test-rows", "500", "--features.images", "4800", "--teacher.images", "4800",
-         "--student.images", "4800", "--evaluate.samples", "250", "--evaluate.slice-rows", "50", "--evaluate.pairwise-images", "200")
+SIZES = {"--prepare.train-rows": 3000, "--prepare.test-rows": 500, "--features.images": 4800, "--teacher.images": 4800,
+         "--student.images": 4800, "--evaluate.samples": 250, "--evaluate.slice-rows": 50, "--evaluate.pairwise-images": 200}
 # Where training and tables are compared, scores are made of a few samples.
 FEW_SCORES = ("--evaluate.samples", "100", "--evaluate.euler-nfe", "1", "--evaluate.heun-nfe", "3", "--evaluate.pairwise-images", "0",
               "--evaluate.curvature-samples", "0", "--evaluate.pairing-rows", "0")
@@ -36,7 +36,8 @@ class Runner:
 
     def run(self, directory, ranks, *more, threads=1):
         command = [self.couplet, "run", "--config", self.config, "--run-dir", directory, "--ranks", str(ranks)]
-        command += ["--pipeline.threads", str(threads), *SIZES, *self.keys, *more]
+        sizes = [word for key, value in SIZES.items() if key not in (*self.keys, *more) for word in (key, value)]
+        command += ["--pipeline.threads", str(threads), *sizes, *self.keys, *more]
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=600)
         if done.returncode != 0:
             fail(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")

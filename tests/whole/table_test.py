@@ -35,7 +35,8 @@ class Run:
             shutil.copytree(base.directory, self.directory)
         else:
             self.keys += ["--config", arguments.config, "--prepare.train-rows", str(12 * ROWS), "--prepare.test-rows", str(2 * ROWS)]
-            self.keys += ["--teacher.images", "960", "--teacher.warmup", "2", "--couple.shard-rows", str(ROWS), "--couple.slice-rows", str(ROWS // 2)]
+            self.keys += ["--teacher.images", "960", "--teacher.warmup", "2"]
+            self.keys += ["--couple.shard-rows", str(ROWS), "--couple.block-rows", str(ROWS), "--couple.slice-rows", str(ROWS // 2)]
             for stage in ("prepare", "teacher"):
                 status, output = self.wait(self.start(stage))
                 check(status == 0, f"stage {stage} ended with status {status}: {output}")
