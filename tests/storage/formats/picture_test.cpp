@@ -83,8 +83,8 @@ TEST(Picture, SizesThatAFileClaimsAreRefusedBeforeMemoryIsTaken) {
   expect(~0u, ~0u, {"a.png", "4294967295 x 4294967295"});
   expect(0, 8, {"a.png", "no PNG file that can be read", "0 x 8"});
   expect(8, 0, {"a.png", "8 x 0"});
-  // What 26 bytes cannot hold, however well it is packed.
-  expect(16'384, 16'384, {"a.png", "truncated", "26 bytes", "16384 x 16384"});
+  // What 29 bytes cannot hold, however well it is packed.
+  expect(16'384, 16'384, {"a.png", "truncated", "29 bytes", "16384 x 16384"});
   write_bytes(folder / "a.png", png_start(80, 80));
   EXPECT_EQ(read_png_header(folder / "a.png").width, 80);
   Picture black{4096, 4096, 1, std::vector<std::uint8_t>(std::size_t{1} << 24, 0)};

@@ -1,6 +1,5 @@
 // Damage of every kind to a finished table: the check names the right shard, and readers never return a wrong value.
 #include "storage/tables/table_check.h"
-#include "storage/files/hash.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
 #include "storage/tables/row_table.h"
@@ -92,7 +91,7 @@ TEST(TableCheck, ASoundTableHasNoProblems) {
   EXPECT_EQ(text_of(check_table(folder / "t", /*quick=*/true)), "");
   EXPECT_EQ(text_of(check_file(folder / "t" / shard_name(2, shards), false, {})), "");
   const RowShard shard(folder / "t" / shard_name(2, shards), sample_format);
-  EXPECT_EQ(scan_shard(shard).content_hash, hash_file(shard.path()));
+  EXPECT_EQ(scan_shard(shard).content_hash, content_hash(shard));
 }
 
 TEST(TableCheck, SingleBitFlipsAnywhere) {
