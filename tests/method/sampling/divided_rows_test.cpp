@@ -72,7 +72,7 @@ TEST_F(DividedRows, TeachersSamples) {
 
 TEST_F(DividedRows, StudentsSamplesAndLikelihood) {
   const StudentModel student = testing::velocity_student(
-      find_field("sit").make({.image_size = 8, .channels = 32, .depth = 1, .num_classes = 3}, 1));
+      find_field("sit").make({.image_size = 8, .num_classes = 3, .channels = 32, .depth = 1}, 1));
   {
     const torch::NoGradGuard no_grad;
     for (auto& parameter : student.field->parameters()) parameter.add_(torch::randn_like(parameter), 0.05);
