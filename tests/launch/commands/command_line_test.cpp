@@ -20,7 +20,7 @@
 #include <thread>
 #include <vector>
 
-namespace couplet {
+namespace couplet::testing {
 namespace {
 
 namespace fs = std::filesystem;
@@ -36,7 +36,7 @@ std::string text_of(const fs::path& path) {
   return text.str();
 }
 
-class CommandLineTest : public testing::Test {
+class CommandLineTest : public ::testing::Test {
 protected:
   CommandLineTest() {
     std::string name = (fs::temp_directory_path() / "couplet-launch-XXXXXX").string();
@@ -84,9 +84,8 @@ protected:
     const fs::path source = *this / "source";
     fs::create_directories(source);
     for (const std::string split : {"train", "t10k"}) {
-      testing::write_packed(source / (split + "-images-idx3-ubyte.gz"),
-                            testing::idx_pixels(500, 28, 28).substr(0, 100000));
-      testing::write_text(source / (split + "-labels-idx1-ubyte.gz"), testing::idx_labels(500, 10));
+      write_packed(source / (split + "-images-idx3-ubyte.gz"), idx_pixels(500, 28, 28).substr(0, 100000));
+      write_text(source / (split + "-labels-idx1-ubyte.gz"), idx_labels(500, 10));
     }
     return source.string();
   }
@@ -246,7 +245,9 @@ TEST_F(CommandLineTest, IdleThreadsOfRanksLeaveCoresThatAreTooFew) {
     return text_of(*this / "policy");
   };
   EXPECT_EQ(policy("500"), "policy=passive");
-  if (std::thread::hardware_concurrency() >= 2) EXPECT_EQ(policy("1"), "policy=");
+  if (std::thread::hardware_concurrency() >= 2) {
+    EXPECT_EQ(policy("1"), "policy=");
+  }
   ::setenv("OMP_WAIT_POLICY", "active", 1);
   EXPECT_EQ(policy("500"), "policy=active") << "the user's";
   ::unsetenv("OMP_WAIT_POLICY");
@@ -326,4 +327,4 @@ TEST_F(CommandLineTest, InspectAndSampleSayWhatIsMissing) {
 }
 
 }  // namespace
-}  // namespace couplet
+}  // namespace couplet::testing

@@ -60,7 +60,9 @@ TEST(Preview, IsScoredAsSoonAsThereAreFeatures) {
   const Preview after = previewer.make();
   ASSERT_TRUE(after.figures.contains("quick_frechet_distance"));
   EXPECT_TRUE(after.figures.contains("quick_class_accuracy"));
-  if (ranks().is_root()) EXPECT_EQ(after.picture->pixels, before.picture->pixels);
+  if (ranks().is_root()) {
+    EXPECT_EQ(after.picture->pixels, before.picture->pixels);
+  }
 }
 
 // 10a555e took the run's seed, which is none of an evaluation's.
