@@ -118,15 +118,20 @@ TEST(ImageSource, IdxFilesWithoutImagesOrPixelsAreRefusedByName) {
   write_packed(folder / "a", idx_text({40, 0, 8}, ""));
   expect_error(open, {(folder / "a").string(), "no pixels", "1 x 0 x 8"});
   write_packed(folder / "a", idx_text({40, 60'000, 60'000}, "few"));
-  expect_error(open, {(folder / "a").string(), "1 x 60000 x 60000", "at most 8192 pixels"});
+  expect_error(open, {(folder / "a").string(), "cannot hold the 144000000000 bytes", "[40, 60000, 60000]"});
+  write_packed(folder / "a", idx_text({40, 9000, 1}, std::string(360'000, 'x')));
+  expect_error(open, {(folder / "a").string(), "1 x 9000 x 1", "at most 8192 pixels"});
 }
 
 TEST(ImageSource, LabelsAreCountedBeforeTheyAreRead) {
   const Folder folder;
   SourceOptions options = idx_set(folder.path(), 40, 12);
-  // A header that promises four billion labels, of which a file holds three.
+  const auto open = [&] { find_source("idx").open(options); };
+  // A header that promises thousands of labels, of which a file holds three.
+  write_packed(folder / "b", idx_text({20'000}, "abc"));
+  expect_error(open, {"holds 40 images", (folder / "b").string(), "20000"});
   write_packed(folder / "b", idx_text({4'000'000'000u}, "abc"));
-  expect_error([&] { find_source("idx").open(options); }, {"holds 40 images", (folder / "b").string(), "4000000000"});
+  expect_error(open, {(folder / "b").string(), "cannot hold the 4000000000 bytes"});
 }
 
 }  // namespace
