@@ -33,6 +33,7 @@ private:
                  std::vector<std::string> after = {});
   void add_key(StageNode& node, const std::string& key, const std::string& value) const;
   void add_keys(StageNode& node, const std::string& section) const;
+  void add_computing_keys(StageNode& node) const;
   void add_training_keys(StageNode& node) const;
   bool is_file(const std::string& key, const std::string& value) const;
   std::string fingerprint_text(const std::string& key, const std::string& value) const;
@@ -78,9 +79,15 @@ void GraphBuilder::add_keys(StageNode& node, const std::string& section) const {
       add_key(node, option.key, value_text(config_, option.key));
 }
 
-/// Every stage that trains draws random numbers, and its result depends on the order in which a batch is added up.
-void GraphBuilder::add_training_keys(StageNode& node) const {
+/// What draws random numbers and computes with models. Rounding that was not asked for is no key.
+void GraphBuilder::add_computing_keys(StageNode& node) const {
   node.keys["pipeline.seed"] = value_text(config_, "pipeline.seed");
+  if (config_.pipeline.tf32) node.keys["pipeline.tf32"] = value_text(config_, "pipeline.tf32");
+}
+
+/// The result of a stage that trains depends on the order in which a batch is added up.
+void GraphBuilder::add_training_keys(StageNode& node) const {
+  add_computing_keys(node);
   if (!config_.pipeline.reproducible) return;
   for (const std::string& key : reproducible_keys) node.keys[key] = value_text(config_, key);
 }
@@ -97,7 +104,7 @@ void GraphBuilder::add_tables() {
     }
     StageNode& node = add(node_name, "couple", {"prepare", "teacher"});
     node.table = coupling.table;
-    node.keys["pipeline.seed"] = value_text(config_, "pipeline.seed");
+    add_computing_keys(node);
     add_keys(node, "couple");
     tables_.push_back(node_name);
   }

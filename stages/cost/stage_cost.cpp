@@ -146,7 +146,10 @@ StageCost prepare_cost(const StageNode& node, const CostModel& model) {
   const std::int64_t rows = model.dataset.train_rows + model.dataset.test_rows;
   const DatasetShape& shape = model.dataset.shape;
   StageCost cost{node.name, node.kind, fmt::format("{} images", rows), {}, {}};
-  cost.disk.dataset = shard_overhead * number(rows) * number(shape.channels * shape.size * shape.size + 4 + 2 * 8);
+  // Each column has checksums of its rows; the rows of the source are a column where rows are shuffled.
+  const std::int64_t row_bytes =
+      shape.channels * shape.size * shape.size + 4 + 2 * 8 + (model.config.prepare.shuffle ? 8 + 8 : 0);
+  cost.disk.dataset = shard_overhead * number(rows) * number(row_bytes);
   return cost;
 }
 

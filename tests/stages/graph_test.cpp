@@ -141,7 +141,7 @@ TEST(Graph, PathsCountByWhatLiesThere) {
 }
 
 TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
-  const Config config = config_of({{"pipeline.reproducible", "true", ""}});
+  const Config config = config_of({{"pipeline.reproducible", "true", ""}, {"pipeline.tf32", "true", ""}});
   const StageGraph graph = stage_graph(config, {});
   int seen = 0;
   for (const Option& option : options()) {
