@@ -147,9 +147,9 @@ StageCost prepare_cost(const StageNode& node, const CostModel& model) {
   const DatasetShape& shape = model.dataset.shape;
   StageCost cost{node.name, node.kind, fmt::format("{} images", rows), {}, {}};
   // Each column has checksums of its rows; the rows of the source are a column where rows are shuffled.
-  const std::int64_t row_bytes =
+  const std::int64_t bytes_of_a_row =
       shape.channels * shape.size * shape.size + 4 + 2 * 8 + (model.config.prepare.shuffle ? 8 + 8 : 0);
-  cost.disk.dataset = shard_overhead * number(rows) * number(row_bytes);
+  cost.disk.dataset = shard_overhead * number(rows) * number(bytes_of_a_row);
   return cost;
 }
 
