@@ -157,9 +157,6 @@ std::vector<std::string> GraphBuilder::compared_with(const std::string& student)
 StageGraph GraphBuilder::build() {
   StageNode& prepare = add("prepare", "prepare", {});
   add_keys(prepare, "prepare");
-  // A folder that moves keeps its content, whatever it is called then.
-  if (config_.prepare.name.empty() && is_default_source(config_.prepare))
-    prepare.keys["prepare.name"] = dataset_name(config_.prepare);
   prepare.keys["prepare.source"] = inputs_.source;
   prepare.files.insert("prepare.source");
   if (has_classifier()) {

@@ -2,6 +2,7 @@
 
 #include "method/data/codec.h"
 #include "method/data/dataset.h"
+#include "pipeline/config/options.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/random.h"
@@ -78,7 +79,7 @@ SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t
                                {shape.channels, shape.height, shape.width},
                                shape.channels == 1 ? "grey values 0-255" : "red, green and blue values 0-255"},
                               {"label", ElementType::int32, {}, "class, from 0"}},
-                  .provenance = {{"dataset", config.name},
+                  .provenance = {{"dataset", dataset_name(config)},
                                  {"split", name},
                                  {"classes", classes},
                                  {"codec", codec->name()},
