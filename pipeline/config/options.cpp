@@ -294,15 +294,11 @@ StudentConfig student_config(const Config& config, const std::string& name) {
 
 std::string dataset_name(const PrepareConfig& config) {
   if (!config.name.empty()) return config.name;
-  if (is_default_source(config)) return "Fashion-MNIST";
-  const auto folder = (std::filesystem::path(config.source) / "").parent_path().filename();
-  const bool is_named = config.source != default_config().prepare.source && !folder.empty();
-  return is_named ? utf8_text(folder.string()) : config.format;
-}
-
-bool is_default_source(const PrepareConfig& config) {
   const PrepareConfig standard = default_config().prepare;
-  return config.format == standard.format && config.source == standard.source;
+  if (config.format == standard.format && config.source == standard.source) return "Fashion-MNIST";
+  const auto folder = (std::filesystem::path(config.source) / "").parent_path().filename();
+  const bool is_named = config.source != standard.source && !folder.empty();
+  return is_named ? utf8_text(folder.string()) : config.format;
 }
 
 std::string value_text(const Config& config, const std::string& key) {

@@ -89,8 +89,6 @@ StudentConfig student_config(const Config& config, const std::string& name);
 /// The data set's name in reports: prepare.name; where that is empty, what its source is called: the default one by its
 /// name, a folder by its own, and any other by its format.
 std::string dataset_name(const PrepareConfig& config);
-/// True for the data set that is taken where none is named.
-bool is_default_source(const PrepareConfig& config);
 
 /// The value as the INI file would hold it; equal values have equal texts.
 std::string value_text(const Config& config, const std::string& key);
