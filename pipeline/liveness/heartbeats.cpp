@@ -1,13 +1,12 @@
 #include "pipeline/liveness/heartbeats.h"
 
 #include "storage/host_name.h"
+#include "storage/local_process.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <csignal>
 #include <limits>
 
 namespace couplet {
@@ -45,10 +44,9 @@ std::string what(const Heartbeat& heartbeat) {
   return "at its end";
 }
 
-/// It ran on this host, where no such process is left: it was killed.
+/// It ran on this host, where no such process runs any more: it was killed.
 bool is_gone(const Heartbeat& heartbeat) {
-  if (heartbeat.host != host_name() || heartbeat.process <= 0) return false;
-  return ::kill(static_cast<pid_t>(heartbeat.process), 0) != 0 && errno == ESRCH;
+  return heartbeat.host == host_name() && heartbeat.process > 0 && !process_runs(heartbeat.process);
 }
 
 /// The one of these ranks that `value` is largest for.

@@ -3,6 +3,7 @@
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
 #include "storage/host_name.h"
+#include "storage/local_process.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -16,8 +17,6 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -58,12 +57,7 @@ bool made_by_running_process(const std::string& name, std::string_view prefix_of
   pid_t pid = 0;
   const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), pid);
   if (error != std::errc() || pid <= 0 || *end != '-') return false;
-  if (::kill(pid, 0) != 0 && errno != EPERM) return false;
-  // A killed process that its parent has not asked after yet still has its number: "pid (name) Z ...".
-  std::ifstream stat(fmt::format("/proc/{}/stat", pid));
-  const std::string line{std::istreambuf_iterator<char>(stat), std::istreambuf_iterator<char>()};
-  const std::size_t name_end = line.rfind(')');
-  return name_end == std::string::npos || !line.substr(name_end).starts_with(") Z");
+  return process_runs(pid);
 }
 
 /// Older kernels flush a file system without saying what could not be written.
