@@ -259,7 +259,7 @@ void IdxFile::require_whole() {
 
 std::vector<std::uint8_t> IdxFile::read_all() {
   const std::int64_t items = shape_[0];
-  const auto at_once = static_cast<std::int64_t>(piece_bytes / std::max<std::size_t>(item_bytes_, 1) + 1);
+  const std::int64_t at_once = item_bytes_ == 0 ? items : static_cast<std::int64_t>(piece_bytes / item_bytes_ + 1);
   std::vector<std::uint8_t> values;
   std::int64_t done = 0;
   do {
