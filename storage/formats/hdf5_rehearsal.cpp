@@ -5,16 +5,24 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdint>
+#include <limits>
+#include <utility>
 
 namespace couplet {
 namespace {
+
+constexpr int answering = 3;  ///< the child's socket, and the only file that it has open besides the standard ones
 
 /// Of the processor. Deflate's most closely packed megabyte takes some 4 of them.
 unsigned seconds_for(const std::filesystem::path& file) {
@@ -23,51 +31,110 @@ unsigned seconds_for(const std::filesystem::path& file) {
   return 2 + 5 * static_cast<unsigned>(std::min<std::uint64_t>(error ? 0 : bytes >> 20, 1'000'000));
 }
 
-/// A crash ends the process without a word, a core or anybody's handler. A file may also lead to one that is waited for
-/// without end, such as a pipe.
-void prepare_to_crash(unsigned seconds) {
-  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGXCPU, SIGINT, SIGTERM})
+/// A crash ends the process without a word, a core or anybody's handler. What the parent has open stays the parent's: a
+/// lock that it gives back, or a pipe that it closes.
+void prepare_to_crash(int socket) {
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGPROF, SIGINT, SIGTERM})
     std::signal(signal, SIG_DFL);
-  const rlimit none{0, 0}, most{seconds, seconds + 1};
+  const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
-  ::setrlimit(RLIMIT_CPU, &most);
-  if (const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC); nowhere >= 0) ::dup2(nowhere, STDERR_FILENO);
-  ::alarm(60 + 10 * seconds);
+  const int nowhere = ::open("/dev/null", O_RDWR);
+  for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (nowhere >= 0) ::dup2(nowhere, standard);
+  ::dup2(socket, answering);
+  ::close_range(answering + 1, std::numeric_limits<unsigned>::max(), 0);
+}
+
+/// From now on so many seconds of the processor, and some more of the clock: a file may lead to one that is waited for
+/// without end, such as a pipe.
+void allow(unsigned seconds) {
+  const itimerval processor{.it_interval = {}, .it_value = {.tv_sec = static_cast<time_t>(seconds), .tv_usec = 0}};
+  ::setitimer(ITIMER_PROF, &processor, nullptr);
+  ::alarm(seconds == 0 ? 0 : 60 + 10 * seconds);
+}
+
+/// The child's life: it works on one file after the other, and ends when nobody is left who could ask.
+[[noreturn]] void answer(const std::function<void(const std::filesystem::path& file)>& work) {
+  std::array<char, PATH_MAX> name{};
+  for (;;) {
+    const ssize_t bytes = ::recv(answering, name.data(), name.size(), 0);
+    if (bytes < 0 && errno == EINTR) continue;
+    if (bytes <= 0) ::_exit(0);
+    const std::filesystem::path file(std::string(name.data(), static_cast<std::size_t>(bytes)));
+    allow(seconds_for(file));
+    try {
+      work(file);
+    } catch (...) {  // here, it is thrown again
+    }
+    allow(0);
+    ::send(answering, "", 1, MSG_NOSIGNAL);
+  }
 }
 
 /// What became of the child, in words.
 std::string end_text(int status, unsigned seconds) {
   if (!WIFSIGNALED(status)) return fmt::format("ends the process with status {}", WEXITSTATUS(status));
   const int signal = WTERMSIG(status);
-  if (signal != SIGALRM && signal != SIGXCPU && signal != SIGKILL) return fmt::format("crashes (signal {})", signal);
+  if (signal != SIGALRM && signal != SIGPROF && signal != SIGKILL) return fmt::format("crashes (signal {})", signal);
   return fmt::format("comes to no end within {} s", seconds);
-}
-
-int status_of(pid_t child, const std::filesystem::path& file) {
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) fail("{}: cannot be tried in a process of its own: {}", file.string(), errno_text(errno));
-  return status;
 }
 
 }  // namespace
 
-void rehearse(const std::filesystem::path& file, std::string_view doing, const std::function<void()>& work) {
-  const unsigned seconds = seconds_for(file);
-  const pid_t child = ::fork();
-  if (child < 0) fail("{}: cannot be tried in a process of its own: {}", file.string(), errno_text(errno));
-  if (child == 0) {
-    prepare_to_crash(seconds);
-    try {
-      work();
-    } catch (...) {  // here, it is thrown again
-    }
-    ::_exit(0);
+Rehearsal::~Rehearsal() {
+  if (child_ != 0) end();
+}
+
+void Rehearsal::start(const std::filesystem::path& file) {
+  std::array<int, 2> sockets{};
+  const bool connected = ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets.data()) == 0;
+  child_ = connected ? ::fork() : -1;
+  if (child_ < 0) {
+    child_ = 0;
+    fail("{}: cannot be tried in a process of its own: {}", file.string(), errno_text(errno));
   }
-  const int status = status_of(child, file);
-  if (status == 0) return;
-  refuse("{}: is damaged, or was made to do harm: cannot {}, as the HDF5 library {}", file.string(), doing,
-         end_text(status, seconds));
+  if (child_ == 0) {
+    prepare_to_crash(sockets[1]);
+    answer(work_);
+  }
+  ::close(sockets[1]);
+  socket_ = sockets[0];
+}
+
+/// Returns how the child ended: it has crashed, or does so when nobody can ask any more.
+int Rehearsal::end() {
+  ::close(socket_);
+  int status = 0;
+  while (::waitpid(child_, &status, 0) < 0 && errno == EINTR) {
+  }
+  child_ = 0;
+  return status;
+}
+
+/// Returns false where there is no child.
+bool Rehearsal::ask(const std::filesystem::path& file) {
+  const std::string& name = file.native();
+  return child_ != 0 && ::send(socket_, name.data(), name.size(), MSG_NOSIGNAL) >= 0;
+}
+
+void Rehearsal::try_on(const std::filesystem::path& file) {
+  const std::lock_guard lock(mutex_);
+  if (!ask(file)) {
+    if (child_ != 0) end();  // somebody killed it
+    start(file);
+    if (!ask(file)) fail("{}: cannot be tried in a process of its own: {}", file.string(), errno_text(errno));
+  }
+  char answered = 0;
+  ssize_t bytes = 0;
+  do bytes = ::recv(socket_, &answered, 1, 0);
+  while (bytes < 0 && errno == EINTR);
+  if (bytes == 1) return;
+  refuse("{}: is damaged, or was made to do harm: cannot {}, as the HDF5 library {}", file.string(), doing_,
+         end_text(end(), seconds_for(file)));
+}
+
+void rehearse(const std::filesystem::path& file, std::string_view doing, const std::function<void()>& work) {
+  Rehearsal(std::string(doing), [&](const std::filesystem::path&) { work(); }).try_on(file);
 }
 
 }  // namespace couplet

@@ -432,7 +432,8 @@ RowShard& RowShard::operator=(RowShard&&) noexcept = default;
 
 RowShard open_foreign_shard(const std::filesystem::path& path, const std::string& expected_format) {
   check_superblock(path);
-  rehearse(path, "read the shard's metadata", [&] { RowShard(path, expected_format); });
+  static Rehearsal opening("read the shard's metadata", [](const std::filesystem::path& file) { RowShard{file, ""}; });
+  opening.try_on(path);
   return RowShard(path, expected_format);
 }
 

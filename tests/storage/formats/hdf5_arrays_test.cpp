@@ -5,6 +5,13 @@
 #include "tests/storage/storage_testing.h"
 
 #include <H5Cpp.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <iterator>
+#include <vector>
 
 namespace couplet::testing {
 namespace {
@@ -140,8 +147,29 @@ TEST(Hdf5Arrays, ACrashInARehearsalIsAnError) {
   expect([] { std::raise(SIGSEGV); }, "crashes (signal 11)");
   expect([] { std::abort(); }, "crashes (signal 6)");
   expect([] { std::_Exit(3); }, "status 3");
-  expect([] { std::raise(SIGXCPU); }, "no end within 2 s");
+  expect([] { std::raise(SIGPROF); }, "no end within 2 s");
   EXPECT_NO_THROW(rehearse(folder / "x.h5", "read it", [] { fail("the file is odd"); }));
+}
+
+TEST(Hdf5Arrays, OneProcessRehearsesAllFilesUntilItCrashes) {
+  const Folder folder;
+  const fs::path processes = folder / "processes";
+  Rehearsal rehearsal("read it", [&](const fs::path& file) {
+    std::ofstream(processes, std::ios::app) << ::getpid() << "\n";
+    if (file == folder / "crashes.h5") std::raise(SIGSEGV);
+  });
+  for (const char* name : {"a.h5", "b.h5"}) rehearsal.try_on(folder / name);
+  expect_error([&] { rehearsal.try_on(folder / "crashes.h5"); }, {"crashes.h5", "signal 11"});
+  for (const char* name : {"c.h5", "d.h5"}) rehearsal.try_on(folder / name);
+  std::ifstream file(processes);
+  const std::vector<pid_t> found(std::istream_iterator<pid_t>(file), {});
+  ASSERT_EQ(found.size(), 5U);
+  EXPECT_TRUE(found[0] == found[1] && found[0] == found[2] && found[3] == found[4]);
+  EXPECT_TRUE(found[0] != found[3] && found[0] != ::getpid() && found[3] != ::getpid());
+  ::kill(found[4], SIGKILL);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(found[4]), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_NO_THROW(rehearsal.try_on(folder / "e.h5")) << "somebody killed it while it had nothing to do";
 }
 
 TEST(Hdf5Arrays, AUserBlockMayStandInFront) {
