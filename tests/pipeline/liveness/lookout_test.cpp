@@ -12,7 +12,9 @@ namespace {
 
 using State = Activity::State;
 
-constexpr double timeout = 600, step = 5;
+// As in a job of 640 nodes: they write every 10 s, and ranks look every 40 s from the 300th second on and in the 580th.
+constexpr Patience patience{.timeout = 600, .nodes = 640};
+constexpr double timeout = patience.timeout, step = 5;
 
 Activity waiting(double seconds) {
   return {State::waiting, seconds, 17, 17, "barrier", ""};
@@ -32,8 +34,7 @@ class Watch {
 public:
   Watch(const std::vector<int>& ranks_of_nodes, Behaviour behaviour)
       : job_(ranks_of_nodes), behaviour_(std::move(behaviour)), opened(job_.directory) {
-    for (const JobHeartbeats& rank : job_.ranks)
-      lookouts_.emplace_back(rank, Patience{.timeout = timeout, .nodes = ranks_of_nodes.size()});
+    for (const JobHeartbeats& rank : job_.ranks) lookouts_.emplace_back(rank, patience);
   }
 
   /// The first verdict until `end`; its rank is -1 if there is none.
@@ -42,7 +43,7 @@ public:
       for (JobHeartbeats& rank : job_.ranks)
         if (const auto activity = behaviour_(rank.rank(), time)) {
           rank.tell(SimulatedJob::heartbeat(rank.rank(), static_cast<std::int64_t>(time / step) + 1, *activity));
-          rank.take_turn(SimulatedJob::at(time), 0.9);
+          rank.take_turn(SimulatedJob::at(time), 0.9 * patience.period());
         }
       for (std::size_t rank = 0; rank < lookouts_.size(); ++rank) {
         const auto activity = behaviour_(static_cast<int>(rank), time);
@@ -69,27 +70,27 @@ void expect_part(const std::string& text, const std::string& part) {
   EXPECT_NE(text.find(part), std::string::npos) << text << "\nnot found: " << part;
 }
 
-/// How often each of four nodes' files is read in half an hour in which rank `last` works alone and all others wait.
+/// How often each of four nodes' files is read in 20 minutes in which rank `last` works alone and all others wait.
 std::vector<int> reads_of_four_nodes(int ranks_of_node) {
   const int last = 4 * ranks_of_node - 1;
   Watch watch(std::vector<int>(4, ranks_of_node), [&](int rank, double time) -> std::optional<Activity> {
     if (rank == last) return Activity{State::alone, time, 16, 0, "hashing", ""};
     return waiting(time);
   });
-  EXPECT_EQ(watch.verdict(1800).reason, "");
+  EXPECT_EQ(watch.verdict(1200).reason, "");
   std::vector<int> reads;
   for (int node = 0; node < 4; ++node) reads.push_back(watch.opened.read[fmt::format("job.{}", node * ranks_of_node)]);
   return reads;
 }
 
-// A look every 15 s from the 300th second on, and one when the wait is over. The first rank reads the other nodes'
-// files; one rank of each other node that has waiting ranks sees in the first node's file that it does.
+// The first rank reads the other nodes' files; one rank of each other node that has waiting ranks sees in the first
+// node's file that it does.
 TEST(Lookout, LooksCostTheSameHoweverManyRanksANodeHas) {
-  const std::vector<int> few = reads_of_four_nodes(1), many = reads_of_four_nodes(40);
+  const std::vector<int> few = reads_of_four_nodes(1), many = reads_of_four_nodes(20);
   for (const auto& reads : {few, many})
     for (int node = 1; node < 4; ++node) {
-      EXPECT_GE(reads[static_cast<std::size_t>(node)], 101) << node;
-      EXPECT_LE(reads[static_cast<std::size_t>(node)], 102) << node;
+      EXPECT_GE(reads[static_cast<std::size_t>(node)], 23) << node;
+      EXPECT_LE(reads[static_cast<std::size_t>(node)], 24) << node;
     }
   EXPECT_EQ(few[0], 2 * few[1]) << "the fourth node's only rank does not wait";
   EXPECT_EQ(many[0], 3 * many[1]);

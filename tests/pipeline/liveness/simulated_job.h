@@ -60,7 +60,7 @@ public:
     files = std::make_unique<HeartbeatFiles>(directory, "job", job);
     files->clear();
     int places = 0;
-    for (const int ranks : ranks_of_nodes) places += ranks;
+    for (const int count : ranks_of_nodes) places += count;
     std::vector<std::string> identities;
     for (std::size_t node = 0; node < ranks_of_nodes.size(); ++node)
       for (int rank = 0; rank < ranks_of_nodes[node]; ++rank) {
