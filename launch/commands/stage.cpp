@@ -143,8 +143,7 @@ void run_ranks(const CommandLine& line) {
   std::optional<Watchdog> watchdog;
   const auto watch = [&](Communicator& ranks) {
     require_agreement(ranks, "what they are to do", facts_of(line, config));
-    watchdog.emplace(make_heartbeat_files(ranks, run.heartbeats(), job_name(line)), ranks.rank(), ranks.size(),
-                     config.pipeline.timeout);
+    watchdog.emplace(make_job_heartbeats(ranks, run.heartbeats(), job_name(line)), config.pipeline.timeout);
   };
   const std::unique_ptr<Communicator> communicator = make_communicator(config.pipeline.device, watch);
   run_nodes(line, config, run, *communicator);

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <chrono>
 #include <map>
+#include <memory>
 #include <vector>
 
 namespace couplet {
@@ -58,21 +59,27 @@ bool agree_to_stop(Communicator& communicator) {
   return communicator.maximum(stop_requested() ? 1 : 0) != 0;
 }
 
-HeartbeatFiles make_heartbeat_files(Communicator& communicator, const fs::path& directory, const std::string& name) {
+JobHeartbeats make_job_heartbeats(Communicator& communicator, const fs::path& directory, const std::string& name) {
   const HeartbeatFiles files(directory, name,
                              communicator.broadcast_text(communicator.is_root() ? unique_job() : "", 0));
+  const int rank = communicator.rank();
   const auto require = [&](const std::function<void()>& work) {
     if (const auto failed = try_on_all(communicator, work))
       fail("rank {} has no place to note what it does: {}", failed->rank, failed->reason);
   };
+  std::shared_ptr<NodeMemory> memory;
   require([&] {
     if (communicator.is_root()) files.clear();
+    memory = std::make_shared<NodeMemory>("couplet-" + files.job(), communicator.size(), heartbeat_bytes);
+    memory->put(rank, heartbeat_text(Heartbeat::own(rank, 0), files.job()));
   });
+  JobHeartbeats heartbeats(files, memory, communicator.gather_text(memory->identity()), rank);
+  memory->remove_name();
   require([&] {
-    if (!files.write(Heartbeat::own(communicator.rank(), 0)))
+    if (heartbeats.nodes()[heartbeats.node()].front() == rank && !heartbeats.write())
       fail("it cannot write to {} ({}), which all ranks must share", directory.string(), errno_text(errno));
   });
-  return files;
+  return heartbeats;
 }
 
 std::optional<FailedRank> try_on_all(Communicator& communicator, const std::function<void()>& work) {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pipeline/distributed/communicator.h"
-#include "pipeline/liveness/heartbeat_files.h"
+#include "pipeline/liveness/job_heartbeats.h"
 
 #include <filesystem>
 #include <functional>
@@ -18,10 +18,10 @@ namespace couplet {
 void require_agreement(Communicator& communicator, const std::string& what, const nlohmann::json& facts);
 /// Returns true on every rank if any rank was asked to stop. Collective.
 bool agree_to_stop(Communicator& communicator);
-/// The heartbeat files of a job of that name in `directory`, which is made and which all ranks must share. Every rank
-/// has written its first heartbeat when this returns; one that cannot is named in the error. Collective.
-HeartbeatFiles make_heartbeat_files(Communicator& communicator, const std::filesystem::path& directory,
-                                    const std::string& name);
+/// The heartbeats of a job of that name in `directory`, which is made and which all nodes must share. Every rank's
+/// first heartbeat is written when this returns; a rank that cannot write is named in the error. Collective.
+JobHeartbeats make_job_heartbeats(Communicator& communicator, const std::filesystem::path& directory,
+                                  const std::string& name);
 
 /// A rank whose part of some work failed.
 struct FailedRank {

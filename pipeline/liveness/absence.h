@@ -1,9 +1,10 @@
 // Which ranks keep the others waiting, by their heartbeats.
 #pragma once
 
-#include "pipeline/liveness/heartbeat_files.h"
+#include "pipeline/liveness/heartbeat.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,16 +20,18 @@ struct RankView {
 
 /// What is tolerated, in seconds, so that all ranks have ended when `timeout` is over.
 struct Patience {
-  double timeout = 0;  ///< pipeline.timeout
-  int ranks = 1;       ///< of the job
+  double timeout = 0;     ///< pipeline.timeout
+  std::size_t nodes = 1;  ///< of the job
 
-  /// Between two heartbeats of a rank: a second, and more where there are many, so that all together write no more than
-  /// 64 a second to the file system that they share.
-  double period() const { return std::min(std::clamp(ranks / 64.0, 1.0, 20.0), timeout / 10); }
+  /// Between two writes of a node's heartbeats: a second, and more where there are many nodes, so that all together
+  /// write no more than 64 a second to the file system that they share. A rank tells its heartbeat twice as often.
+  double period() const { return std::min(std::clamp(static_cast<double>(nodes) / 64, 1.0, 20.0), timeout / 10); }
+  /// Between two looks at the others, which read two files a node: no more than 32 a second where that is possible.
+  double look() const { return std::clamp(static_cast<double>(nodes) / 16, timeout / 40, timeout / 10); }
   /// Waiting in a collective, before a rank asks who is missing.
   double wait() const { return timeout - 2 * period(); }
-  /// Computing, by a rank's own heartbeat. That may be a period old, and the rank may have left the call before a
-  /// little later than the one that waits.
+  /// Computing, by a rank's own heartbeat. That may be one and a half periods old, and the rank may have left the call
+  /// before a little later than the one that waits.
   double compute() const { return timeout - 4 * period(); }
   /// Without a heartbeat.
   double silent() const { return std::max(3 * period(), timeout / 4); }

@@ -47,6 +47,7 @@ struct Watched {
   int status = 0;
   std::string errors;
   int left = 0;  ///< ranks that are still there soon after
+  int heartbeat_files = 0;
 };
 
 Watched watched(const std::string& end) {
@@ -59,6 +60,8 @@ Watched watched(const std::string& end) {
   for (int i = 0; i < 50 && (result.left = processes_with(directory.string())) > 0; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   result.errors = read_file(errors);
+  for (const auto& entry : fs::directory_iterator(directory / "ranks"))
+    result.heartbeat_files += entry.path().extension() != ".end";
   fs::remove_all(directory);
   return result;
 }
@@ -120,21 +123,21 @@ TEST(Ranks, OneThatSkipsACollectiveEndsAllWithBothCalls) {
       << result.errors;
 }
 
-// Collectives: two numbers at the communicator's beginning, three texts of two each at the watchdog's, and a barrier
+// Collectives: two numbers at the communicator's beginning, four texts of two each at the watchdog's, and a barrier
 // that all reach.
 TEST(Ranks, OneThatLeavesIsNamed) {
-  expect_told(watched("leaves"), "rank 1 did not arrive at barrier (collective 10) within 3 s");
+  expect_told(watched("leaves"), "rank 1 did not arrive at barrier (collective 12) within 3 s");
 }
 
 TEST(Ranks, OneThatIsStoppedIsNamed) {
   const Watched result = watched("stopped");
-  expect_told(result, "rank 1 did not arrive at barrier (collective 10) within 3 s");
+  expect_told(result, "rank 1 did not arrive at barrier (collective 12) within 3 s");
   EXPECT_NE(result.errors.find("gives no sign of life"), std::string::npos) << result.errors;
 }
 
 TEST(Ranks, OneThatLoopsForEverIsNamed) {
   const Watched result = watched("loops");
-  expect_told(result, "rank 1 did not arrive at barrier (collective 10) within 3 s");
+  expect_told(result, "rank 1 did not arrive at barrier (collective 12) within 3 s");
   EXPECT_NE(result.errors.find("has been computing for"), std::string::npos) << result.errors;
 }
 
@@ -151,10 +154,11 @@ TEST(Ranks, OneWhoseWatchdogFailsIsNamed) {
 TEST(Ranks, OneThatIsBusyIsWaitedFor) {
   const Watched result = watched("busy");
   EXPECT_EQ(result.status, exit_ok) << result.errors;
+  EXPECT_EQ(result.heartbeat_files, 1) << "of the three ranks of one node";
 }
 
 TEST(Ranks, OneThatIsBusyAndStoppedIsNamed) {
-  expect_told(watched("busy-and-stopped"), "rank 1 did not arrive at barrier (collective 10) within 3 s");
+  expect_told(watched("busy-and-stopped"), "rank 1 did not arrive at barrier (collective 12) within 3 s");
 }
 
 TEST(Ranks, OneThatSaysHowFarItIsIsWaitedFor) {

@@ -1,9 +1,14 @@
 #include "pipeline/distributed/agreement.h"
 
 #include "storage/error.h"
+#include "tests/pipeline/pipeline_testing.h"
 #include "tests/pipeline/ranks.h"
 
 #include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 namespace couplet {
 namespace {
@@ -79,6 +84,27 @@ TEST(OnAllRanks, AllThrowWhatOneThrew) {
     EXPECT_STREQ(error.what(), "unknown error");
     EXPECT_EQ(error.status(), exit_failed);
   }
+}
+
+TEST(JobHeartbeats, OfAllRanksStandInTheFileOfTheirNode) {
+  const SharedDirectory directory;
+  const auto place = directory / "ranks";
+  const JobHeartbeats heartbeats = make_job_heartbeats(ranks(), place, "teacher");
+  const auto found = HeartbeatFiles::read_all(place, [](const std::string&) { return true; });
+  ASSERT_EQ(found.size(), 1U);
+  ASSERT_EQ(found.at("teacher").size(), static_cast<std::size_t>(ranks().size()));
+  for (int rank = 0; rank < ranks().size(); ++rank)
+    EXPECT_EQ(found.at("teacher")[static_cast<std::size_t>(rank)].rank, rank);
+  const auto files = std::filesystem::directory_iterator(place);
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1) << "the ranks of this test are on one node";
+}
+
+TEST(JobHeartbeats, ARankWithoutAPlaceForThemIsNamedOnAll) {
+  const SharedDirectory directory;
+  const auto file = directory / "folder" / "file";
+  if (ranks().is_root()) std::ofstream(file) << "no folder";
+  expect_contains(error_of([&] { make_job_heartbeats(ranks(), file, "teacher"); }),
+                  "rank 0 has no place to note what it does");
 }
 
 }  // namespace

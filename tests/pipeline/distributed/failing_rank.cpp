@@ -80,9 +80,7 @@ int main(int count, char** words) {
     const auto communicator = make_communicator("cpu");
     const double timeout = count > 3 ? std::atof(words[3]) : 0;
     std::optional<Watchdog> watchdog;
-    if (count > 3)
-      watchdog.emplace(make_heartbeat_files(*communicator, words[2], "test"), communicator->rank(),
-                       communicator->size(), timeout);
+    if (count > 3) watchdog.emplace(make_job_heartbeats(*communicator, words[2], "test"), timeout);
     return work(*communicator, count > 1 ? words[1] : "", timeout);
   } catch (const Error& error) {
     fmt::print(stderr, "{}\n", error.what());

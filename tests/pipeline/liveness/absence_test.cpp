@@ -99,5 +99,14 @@ TEST(Absence, OfManyNamesThree) {
   expect_part(text, "2 more ranks did not either");
 }
 
+TEST(Patience, ManyNodesAskTheFileSystemForNoMore) {
+  for (const std::size_t nodes : {1, 64, 100, 900}) {
+    const Patience many{.timeout = 600, .nodes = nodes};
+    EXPECT_LE(static_cast<double>(nodes) / many.period(), 64) << nodes;
+    EXPECT_LE(2 * static_cast<double>(nodes) / many.look(), 32) << nodes;
+    EXPECT_LT(many.look(), 60) << "several looks before the time is over";
+  }
+}
+
 }  // namespace
 }  // namespace couplet
