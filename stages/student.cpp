@@ -64,7 +64,7 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   return coupling;
 }
 
-/// The student as training begins.
+/// The student as training begins, on rank 0: the trainer gives the others its weights. Collective.
 StudentModel new_student(const StudentTask& task) {
   const StudentConfig& config = task.config;
   const StageNode& node = task.context.node;
@@ -72,9 +72,13 @@ StudentModel new_student(const StudentTask& task) {
   const FieldOptions options = student_options(config, task.shape);
   const std::shared_ptr<Field> field = kind.make(options, task.seed);
   if (!config.init.empty()) {
-    const NamedTensors published = read_tensors(config.init);
-    load_tensors(*field, kind.import_weights ? kind.import_weights(published) : published, config.init);
-    require_finite_weights(*field, config.init);
+    run_on_all(task.context.communicator, [&] {
+      if (!task.context.communicator.is_root()) return;
+      const WorkingAlone alone("reading " + config.init);
+      const NamedTensors published = read_tensors(config.init);
+      load_tensors(*field, kind.import_weights ? kind.import_weights(published) : published, config.init);
+      require_finite_weights(*field, config.init);
+    });
     say("weights start from {}", config.init);
   }
   field->to(task.context.device);

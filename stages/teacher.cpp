@@ -65,14 +65,18 @@ nlohmann::json likelihood(double nats, const TeacherConfig& config) {
   return out;
 }
 
-/// The model as training begins.
+/// The model as training begins, on rank 0: the trainer gives the others its weights. Collective.
 TarFlow new_teacher(const StageContext& context, const DatasetShape& shape) {
   const TeacherConfig& config = context.config.teacher;
   const TarFlowOptions options = teacher_options(config, shape);
   TarFlow model = make_tarflow(options, static_cast<std::uint64_t>(context.config.pipeline.seed));
   if (!config.init.empty()) {
-    load_tensors(*model, read_tensors(config.init), config.init, {"attn_mask"});
-    require_finite_weights(*model, config.init);
+    run_on_all(context.communicator, [&] {
+      if (!context.communicator.is_root()) return;
+      const WorkingAlone alone("reading " + config.init);
+      load_tensors(*model, read_tensors(config.init), config.init, {"attn_mask"});
+      require_finite_weights(*model, config.init);
+    });
     say("weights start from {}", config.init);
   }
   model->to(context.device);

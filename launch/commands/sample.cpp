@@ -258,7 +258,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
 
   const StageGraph graph = stage_graph(config, look_at_inputs(config, run, *communicator));
   const c10::Device picked = pick_device(device, *communicator);
-  const Sampler sampler({config, run, graph}, request, picked);
+  const Sampler sampler({config, run, graph}, request, picked, *communicator);
   const std::unique_ptr<DeviceMemory> memory = measured_memory(picked, *communicator);
   const FittingRows fitting(memory->is_host() ? nullptr : memory.get(), config.evaluate.rows_at_once,
                             "evaluate.rows-at-once");

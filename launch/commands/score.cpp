@@ -59,9 +59,9 @@ ImageScoreRequest parse_request(const CommandLine& line) {
           .nearest = line.has("nearest") ? line.integer("nearest", 1, 1) : 0};
 }
 
-/// The network of --network, or of a run; none where only pixels are compared.
+/// The network of --network, or of a run; none where only pixels are compared. Collective.
 std::unique_ptr<FeatureNetwork> open_network(const CommandLine& line, const ImageScoreRequest& request,
-                                             c10::Device device) {
+                                             c10::Device device, Communicator& communicator) {
   if (line.has("network") && line.has("run-dir")) refuse("--network and --run-dir both name a network; give one");
   if (!line.has("network") && line.has("network-args")) refuse("--network-args are given without --network");
   if (line.has("network")) {
@@ -82,7 +82,8 @@ std::unique_ptr<FeatureNetwork> open_network(const CommandLine& line, const Imag
   if (!shape.has_classes())
     refuse("{} has no network of its own (its data set has fewer than two classes): give --network FILE",
            run.root().string());
-  return make_feature_network(load_classifier(run, config.features, shape, device), network_name(config), device);
+  return make_feature_network(load_classifier(run, config.features, shape, device, communicator), network_name(config),
+                              device);
 }
 
 void print_scores(const nlohmann::ordered_json& scores) {
@@ -101,7 +102,7 @@ void print_scores(const nlohmann::ordered_json& scores) {
 
 void score_on_ranks(const CommandLine& line, const std::string& device, Communicator& communicator) {
   const ImageScoreRequest request = parse_request(line);
-  const auto network = open_network(line, request, pick_device(device, communicator));
+  const auto network = open_network(line, request, pick_device(device, communicator), communicator);
   const nlohmann::ordered_json scores = score_images(request, network.get(), communicator);
   if (!communicator.is_root()) return;
   for (const auto& warning : scores["warnings"]) warn_line(warning.get<std::string>());

@@ -63,7 +63,7 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
   at::set_num_threads(static_cast<int>(resolve_threads(config.pipeline, 1)));
   const c10::Device device = pick_device(config.pipeline.device, *communicator);
   const DatasetShape shape = dataset_shape(RowTable(run.train_images(), dataset_format));
-  TarFlow teacher = load_teacher(run.teacher_ema(), config.teacher, shape, device);
+  TarFlow teacher = load_teacher(run.teacher_ema(), config.teacher, shape, device, *communicator);
   // Gaussian noise stays on the images: these are what the noise was made of.
   const ImageNoise trained_on = teacher_noise(config.teacher);
   const TeacherSampling sampling{.noise = trained_on.uniform ? trained_on : ImageNoise{}};

@@ -5,11 +5,11 @@
 #include "pipeline/process/log.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/files/file_handle.h"
 #include "storage/files/hash.h"
 #include "storage/json_difference.h"
 #include "storage/json_text.h"
 
-#include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
 
@@ -97,17 +97,21 @@ Checkpoint checkpoint_of(const nlohmann::json& state) {
   return checkpoint;
 }
 
-/// Checks every file against its hash, then reads it.
+/// Reads a file of tensors. What it holds is looked at only once its bytes are known to be those that were written.
+NamedTensors read_checked(const fs::path& path, const std::string& expected) {
+  require_there(path);
+  std::vector<std::byte> bytes = FileHandle::open_to_read(path).read_whole();
+  ContentHash hash;
+  hash.add(bytes);
+  if (const std::string found = hash.text(); found != expected)
+    damaged("{}: content hash is {}, {} was written: the file is damaged", path.string(), found, expected);
+  return tensors_of(Safetensors(path, std::move(bytes)));
+}
+
 Checkpoint read_checkpoint(const fs::path& directory, const nlohmann::json& state) {
   Checkpoint checkpoint = checkpoint_of(state);
-  for (const auto& [file, expected] : state.at("files").items()) {
-    const auto path = directory / file;
-    require_there(path);
-    const std::string found = hash_file(path);
-    if (found != expected.get<std::string>())
-      damaged("{}: content hash is {}, {} was written: the file is damaged", path.string(), found, expected.dump());
-    checkpoint.files[file] = read_tensors(path);
-  }
+  for (const auto& [file, expected] : state.at("files").items())
+    checkpoint.files[file] = read_checked(directory / file, expected.get<std::string>());
   return checkpoint;
 }
 
@@ -137,41 +141,14 @@ void put_aside(const fs::path& directory) {
   fs::rename(directory, aside);
 }
 
-/// What a checkpoint holds besides the values of its tensors.
-nlohmann::json contents_of(const Found& found) {
-  nlohmann::json contents = {{"damage", found.damage}, {"state", found.state}};
-  for (const auto& [file, tensors] : found.checkpoint.files) {
-    contents["files"][file] = nlohmann::json::object();
-    for (const auto& [name, tensor] : tensors)
-      contents["files"][file][name] = {{"type", static_cast<int>(tensor.scalar_type())},
-                                       {"sizes", tensor.sizes().vec()}};
-  }
-  return contents;
-}
-
-/// Memory for the tensors of `contents`.
-std::map<std::string, NamedTensors> empty_files(const nlohmann::json& contents) {
-  std::map<std::string, NamedTensors> files;
-  for (const auto& [file, tensors] : contents.items())
-    for (const auto& [name, tensor] : tensors.items())
-      files[file].emplace(name, at::empty(tensor.at("sizes").get<std::vector<std::int64_t>>(),
-                                          static_cast<at::ScalarType>(tensor.at("type").get<int>())));
-  return files;
-}
-
-/// Gives all ranks what rank 0 has read: the file system is asked for it once. Collective.
+/// Tells all ranks what rank 0 has found, but for the tensors. Collective.
 void share(Found& found, Communicator& communicator) {
-  const auto contents =
-      nlohmann::json::parse(communicator.broadcast_text(communicator.is_root() ? contents_of(found).dump() : "", 0));
-  found.damage = contents.at("damage").get<std::string>();
-  if (!found.damage.empty()) return;
-  if (!communicator.is_root()) {
-    found.state = contents.at("state");
-    found.checkpoint = checkpoint_of(found.state);
-    found.checkpoint.files = empty_files(contents.at("files"));
-  }
-  for (auto& [file, tensors] : found.checkpoint.files)
-    for (auto& [name, tensor] : tensors) communicator.broadcast(tensor, 0);
+  const nlohmann::json own = {{"damage", found.damage}, {"state", found.state}};
+  const auto told = nlohmann::json::parse(communicator.broadcast_text(communicator.is_root() ? own.dump() : "", 0));
+  if (communicator.is_root()) return;
+  found.damage = told.at("damage").get<std::string>();
+  found.state = told.at("state");
+  if (found.damage.empty()) found.checkpoint = checkpoint_of(found.state);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ struct BestStep {
   double figure = 0;      ///< lower is better
 };
 
-/// The state of training after `step` steps (so `step` is the number of the next one).
+/// The state of training after `step` steps (so `step` is the number of the next one). Rank 0 alone has the files.
 struct Checkpoint {
   std::int64_t step = 0;
   std::map<std::string, NamedTensors> files;  ///< by file name: "weights.safetensors", ...
@@ -51,11 +51,11 @@ public:
   void write(const Checkpoint& checkpoint) const;
 
   /// Returns the newest checkpoint that is whole, every file's hash checked, or nothing if there is none. Rank 0 reads
-  /// it and gives it to all. One with a missing file or other bytes than were written is damaged: a warning says why,
-  /// and the one before is tried. Once a whole one is found the damaged ones are put aside; if none is, that is an
-  /// error. Any other failure to read (of the file system, of memory) is an error that leaves everything as it is: it
-  /// may pass, and the same command goes on. A checkpoint of another provenance is refused, naming the keys with both
-  /// values. Collective.
+  /// it, each file once, and tells the others all but its files. One with a missing file or other bytes than were
+  /// written is damaged: a warning says why, and the one before is tried. Once a whole one is found the damaged ones
+  /// are put aside; if none is, that is an error. Any other failure to read (of the file system, of memory) is an error
+  /// that leaves everything as it is: it may pass, and the same command goes on. A checkpoint of another provenance is
+  /// refused, naming the keys with both values. Collective.
   std::optional<Checkpoint> load_newest();
 
 private:

@@ -1,5 +1,8 @@
 #include "pipeline/checkpoint/trained_state.h"
 
+#include "pipeline/distributed/agreement.h"
+#include "pipeline/liveness/activity.h"
+
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -50,22 +53,15 @@ NamedTensors TrainedState::optimizer_file() {
   NamedTensors file;
   for (const auto& [suffix, shares] :
        {std::pair{average_suffix, &optimizer_.averages()}, std::pair{square_suffix, &optimizer_.square_averages()}}) {
-    // Bucket by bucket: no rank but the one that writes ever holds all of what is shared.
+    // Bucket by bucket: even on the rank that writes, the device never holds all of what is shared.
     for (std::size_t i = 0; i < shares->size(); ++i) {
-      const at::Tensor values = whole((*shares)[i], parameters_.buckets()[i]);
-      if (communicator_.is_root()) host_memory(suffix)[i].copy_(values);
+      const at::Tensor& share = (*shares)[i];
+      const at::Tensor values = optimizer_.share().is_whole() ? share : communicator_.gather_at_root(share);
+      if (communicator_.is_root()) host_memory(suffix)[i].copy_(values.flatten());
     }
     if (communicator_.is_root()) file.merge(parameters_.named(host_memory(suffix), suffix));
   }
   return file;
-}
-
-at::Tensor TrainedState::whole(const at::Tensor& share, const Bucket& bucket) {
-  if (optimizer_.share().is_whole()) return share;
-  at::Tensor values = at::empty_like(bucket.values);
-  optimizer_.share().of(values).copy_(share);
-  communicator_.all_gather_parts(values);
-  return values;
 }
 
 std::vector<at::Tensor>& TrainedState::host_memory(const std::string& name) {
@@ -73,29 +69,43 @@ std::vector<at::Tensor>& TrainedState::host_memory(const std::string& name) {
   if (!host.empty()) return host;
   for (const auto& bucket : parameters_.buckets()) {
     const auto options = at::TensorOptions().dtype(bucket.values.scalar_type());
-    host.push_back(at::empty(bucket.values.sizes(), options.pinned_memory(bucket.values.is_cuda())));
+    host.push_back(at::zeros(bucket.values.sizes(), options.pinned_memory(bucket.values.is_cuda())));
   }
   return host;
 }
 
-void TrainedState::restore(const Checkpoint& checkpoint) {
-  const at::NoGradGuard no_grad;
+void TrainedState::take(const Checkpoint& checkpoint) {
+  const WorkingAlone alone("restoring " + checkpoint_name(checkpoint.step));
   const std::string directory = checkpoint_name(checkpoint.step) + "/";
   load_tensors(model_, checkpoint.file(weights_name), directory + weights_name);
   for (std::size_t i = 0; i < emas_.size(); ++i) {
     const std::string name = ema_file(i, emas_[i].rate());
     restore_tensors(parameters_.named(emas_[i].averages()), checkpoint.file(name), directory + name);
   }
-  const NamedTensors& state = checkpoint.file(optimizer_name);
-  for (std::size_t i = 0; i < parameters_.buckets().size(); ++i) {
-    const Bucket& bucket = parameters_.buckets()[i];
-    const auto restore_share = [&](const at::Tensor& share, const char* suffix) {
-      const at::Tensor values = at::zeros_like(bucket.values);
-      restore_tensors(FlatParameters::named(bucket, values, suffix), state, directory + optimizer_name);
-      at::Tensor(share).copy_(optimizer_.share().of(values));
-    };
-    restore_share(optimizer_.averages()[i], average_suffix);
-    restore_share(optimizer_.square_averages()[i], square_suffix);
+  for (const char* suffix : {average_suffix, square_suffix})
+    restore_tensors(parameters_.named(host_memory(suffix), suffix), checkpoint.file(optimizer_name),
+                    directory + optimizer_name);
+}
+
+void TrainedState::restore(const Checkpoint& checkpoint) {
+  const at::NoGradGuard no_grad;
+  const bool is_root = communicator_.is_root();
+  run_on_all(communicator_, [&] {
+    if (is_root) take(checkpoint);
+  });
+  const auto give = [&](at::Tensor values) { communicator_.broadcast(values, 0); };
+  for (const auto& [name, tensor] : untrained()) give(tensor);
+  for (const Bucket& bucket : parameters_.buckets()) give(bucket.values);
+  for (const Ema& ema : emas_)
+    for (const at::Tensor& average : ema.averages()) give(average);
+  for (const auto& [suffix, shares] :
+       {std::pair{average_suffix, &optimizer_.averages()}, std::pair{square_suffix, &optimizer_.square_averages()}}) {
+    for (std::size_t i = 0; i < shares->size(); ++i) {
+      const at::Tensor values = at::empty_like(parameters_.buckets()[i].values);
+      if (is_root) values.copy_(host_memory(suffix)[i]);
+      give(values);
+      at::Tensor((*shares)[i]).copy_(optimizer_.share().of(values));
+    }
   }
 }
 

@@ -22,7 +22,8 @@ public:
   /// Returns the files of a checkpoint in host memory of rank 0, and nothing on the other ranks. The next call uses the
   /// same memory. Collective.
   std::map<std::string, NamedTensors> host_copy();
-  /// Restores a checkpoint, whatever number of ranks wrote it.
+  /// Restores a checkpoint, whatever number of ranks wrote it. Rank 0, which has it, gives the others bucket by bucket
+  /// what they need of it. Collective.
   void restore(const Checkpoint& checkpoint);
   /// The buffers and the parameters that are not trained, which are the same in every file of weights.
   NamedTensors untrained() const;
@@ -30,7 +31,8 @@ public:
 private:
   NamedTensors weights_file(const std::string& name, const std::vector<at::Tensor>& flat, const NamedTensors& others);
   NamedTensors optimizer_file();
-  at::Tensor whole(const at::Tensor& share, const Bucket& bucket);
+  /// Copies rank 0's files into the model, the averages and `host_memory`. On rank 0.
+  void take(const Checkpoint& checkpoint);
   std::vector<at::Tensor>& host_memory(const std::string& name);
 
   torch::nn::Module& model_;
@@ -38,7 +40,7 @@ private:
   AdamW& optimizer_;
   std::vector<Ema>& emas_;
   Communicator& communicator_;
-  std::map<std::string, std::vector<at::Tensor>> host_;  ///< on rank 0, laid out as the buckets
+  std::map<std::string, std::vector<at::Tensor>> host_;  ///< on rank 0, laid out as the buckets, zero in between
 };
 
 /// Returns copies in host memory.

@@ -83,22 +83,26 @@ JobHeartbeats make_job_heartbeats(Communicator& communicator, const fs::path& di
 }
 
 std::optional<FailedRank> try_on_all(Communicator& communicator, const std::function<void()>& work) {
-  std::string reason;
+  std::string failure;
+  const auto note = [&](ExitStatus status, const std::string& reason) {
+    failure = static_cast<char>(status) + (reason.empty() ? "unknown error" : reason);
+  };
   try {
     work();
+  } catch (const Error& error) {
+    note(error.status(), error.what());
   } catch (const std::exception& error) {
-    reason = error.what();
-    if (reason.empty()) reason = "unknown error";
+    note(exit_failed, error.what());
   }
-  const std::vector<std::string> reasons = communicator.gather_text(reason);
+  const std::vector<std::string> failures = communicator.gather_text(failure);
   for (int rank = 0; rank < communicator.size(); ++rank)
-    if (const std::string& theirs = reasons[static_cast<std::size_t>(rank)]; !theirs.empty())
-      return FailedRank{rank, theirs};
+    if (const std::string& theirs = failures[static_cast<std::size_t>(rank)]; !theirs.empty())
+      return FailedRank{rank, static_cast<ExitStatus>(theirs[0]), theirs.substr(1)};
   return std::nullopt;
 }
 
 void run_on_all(Communicator& communicator, const std::function<void()>& work) {
-  if (const auto failed = try_on_all(communicator, work)) throw Error(failed->reason);
+  if (const auto failed = try_on_all(communicator, work)) throw Error(failed->reason, failed->status);
 }
 
 std::string hash_for_all(Communicator& communicator, const fs::path& path) {

@@ -4,6 +4,7 @@
 
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/liveness/job_heartbeats.h"
+#include "storage/error.h"
 
 #include <filesystem>
 #include <functional>
@@ -26,13 +27,14 @@ JobHeartbeats make_job_heartbeats(Communicator& communicator, const std::filesys
 /// A rank whose part of some work failed.
 struct FailedRank {
   int rank = 0;
+  ExitStatus status = exit_failed;
   std::string reason;
 };
 /// Calls `work` on every rank, and waits for all ranks even where one has failed. Returns the first rank that failed,
 /// the same on all ranks, or nothing. Collective; `work` is not.
 std::optional<FailedRank> try_on_all(Communicator& communicator, const std::function<void()>& work);
-/// The same, but where a rank failed all of them throw its error. Where `work` does nothing on ranks other than 0, this
-/// is how rank 0 does something for all.
+/// The same, but where a rank failed all of them throw its error, with its status. Where `work` does nothing on ranks
+/// other than 0, this is how rank 0 does something for all.
 void run_on_all(Communicator& communicator, const std::function<void()>& work);
 /// The hash of a file's content (storage/files/hash.h), which rank 0 reads for all. Collective.
 std::string hash_for_all(Communicator& communicator, const std::filesystem::path& path);

@@ -49,6 +49,8 @@ public:
   virtual void broadcast(at::Tensor& tensor, int root) = 0;
   /// Returns the tensors of all ranks in their order, [size, shape...]. Takes any element type.
   virtual at::Tensor all_gather(const at::Tensor& tensor) = 0;
+  /// Returns on rank 0 what `all_gather` returns, and on the others, which need no memory for it, an undefined tensor.
+  virtual at::Tensor gather_at_root(const at::Tensor& tensor) = 0;
   virtual void barrier() = 0;
 
   bool is_root() const { return rank() == 0; }

@@ -11,7 +11,7 @@ namespace couplet {
 namespace {
 
 constexpr const char* file_name = "libcouplet_cuda.so";
-constexpr const char* symbol_name = "couplet_cuda_library_3";
+constexpr const char* symbol_name = "couplet_cuda_library_4";
 
 /// Never unloaded: LibTorch keeps pointers into the CUDA back end.
 void* load(std::string& missing) {
@@ -43,7 +43,7 @@ Cuda look_for_cuda() {
   dlclose(driver);
   void* const library = load(cuda.missing);
   if (!library) return cuda;
-  using Factory = decltype(couplet_cuda_library_3);
+  using Factory = decltype(couplet_cuda_library_4);
   auto* const factory = reinterpret_cast<Factory*>(dlsym(library, symbol_name));
   if (!factory) {
     cuda.missing = fmt::format("{} is of another version of the program: it has no {}", file_name, symbol_name);

@@ -22,6 +22,8 @@ public:
   virtual void all_reduce(at::Tensor& tensor) = 0;
   virtual void broadcast(at::Tensor& tensor, int root) = 0;
   virtual void all_gather(const at::Tensor& tensor, at::Tensor& gathered) = 0;
+  /// Where `gathered` is defined, on rank 0, it is given what all_gather gives.
+  virtual void gather_at_root(const at::Tensor& tensor, at::Tensor& gathered) = 0;
   virtual std::unique_ptr<PendingCollective> start_all_reduce(const at::Tensor& tensor) = 0;
   virtual std::unique_ptr<PendingCollective> start_reduce_scatter(const at::Tensor& tensor) = 0;
   virtual void all_gather_parts(at::Tensor& tensor) = 0;
@@ -46,7 +48,7 @@ public:
 
 /// The one symbol that the library exports. Its number grows when the classes above change, so that an old library is
 /// not mistaken for a new one.
-extern "C" CudaLibrary* couplet_cuda_library_3();
+extern "C" CudaLibrary* couplet_cuda_library_4();
 
 /// The library and this process's GPUs. They are looked for once, before any tensor is on a GPU: loading the library
 /// also makes LibTorch's CUDA back end known.

@@ -75,6 +75,12 @@ private:
   c10::DeviceAllocator* allocator_;
 };
 
+/// The number of ranks that share this host's memory. Collective.
+std::int64_t ranks_on_host(Communicator& communicator) {
+  const std::string own = host_name();
+  return std::ranges::count(communicator.gather_text(own), own);
+}
+
 }  // namespace
 
 std::unique_ptr<DeviceMemory> measured_memory(c10::Device device, std::int64_t processes) {
@@ -87,11 +93,6 @@ std::unique_ptr<DeviceMemory> measured_memory(c10::Device device, Communicator& 
   if (device.is_cpu()) return measured_memory(device, ranks);
   const std::int64_t gpus = std::max(1, find_cuda().devices);
   return measured_memory(device, (ranks + gpus - 1) / gpus);
-}
-
-std::int64_t ranks_on_host(Communicator& communicator) {
-  const std::string own = host_name();
-  return std::ranges::count(communicator.gather_text(own), own);
 }
 
 }  // namespace couplet

@@ -15,7 +15,5 @@ namespace couplet {
 std::unique_ptr<DeviceMemory> measured_memory(c10::Device device, std::int64_t processes);
 /// That of this rank's device, which it shares with the ranks of its host. Collective.
 std::unique_ptr<DeviceMemory> measured_memory(c10::Device device, Communicator& communicator);
-/// The number of ranks that share this host's memory. Collective.
-std::int64_t ranks_on_host(Communicator& communicator);
 
 }  // namespace couplet

@@ -17,7 +17,7 @@ namespace {
 /// A larger tensor goes in several messages: MPI counts in int, and its buffers grow with the message.
 constexpr std::int64_t message_bytes = std::int64_t{64} << 20;
 
-/// The tag of messages between two ranks, which arrive in the order in which both ranks start their reductions.
+/// The tag of messages between two ranks, which arrive in the order in which both ranks start their collectives.
 constexpr int part_tag = 1;
 
 MPI_Datatype mpi_type(at::ScalarType type) {
@@ -55,6 +55,20 @@ at::Tensor reachable(const at::Tensor& tensor) {
   at::Tensor copy = host_tensor(tensor.sizes(), tensor);
   copy.copy_(tensor);
   return copy;
+}
+
+/// A tensor [size, shape...] in host memory, of which the row `rank` is this tensor and the others are undefined.
+at::Tensor own_row(const at::Tensor& tensor, int rank, int size) {
+  std::vector<std::int64_t> sizes = tensor.sizes().vec();
+  sizes.insert(sizes.begin(), size);
+  at::Tensor rows = host_tensor(sizes, tensor);
+  rows.select(0, rank).copy_(tensor);
+  return rows;
+}
+
+/// Brings a tensor from host memory to the device of `like`.
+at::Tensor beside(const at::Tensor& like, const at::Tensor& host) {
+  return like.is_cuda() ? host.to(like.device(), /*non_blocking=*/true) : host;
 }
 
 /// The tensor's parts as a view, [size, numel / size].
@@ -181,12 +195,27 @@ at::Tensor MpiCommunicator::all_gather(const at::Tensor& tensor) {
   const Waiting waiting(call);
   agree(call);
   const at::NoGradGuard no_grad;
-  std::vector<std::int64_t> sizes = tensor.sizes().vec();
-  sizes.insert(sizes.begin(), size_);
-  const at::Tensor gathered = host_tensor(sizes, tensor);
-  gathered.select(0, rank_).copy_(tensor);
+  const at::Tensor gathered = own_row(tensor, rank_, size_);
   gather_rows(gathered, "all_gather");
-  return tensor.is_cuda() ? gathered.to(tensor.device(), /*non_blocking=*/true) : gathered;
+  return beside(tensor, gathered);
+}
+
+// Before each call the ranks meet: otherwise those that only send would run ahead of rank 0, which would have to keep
+// what comes meanwhile.
+at::Tensor MpiCommunicator::gather_at_root(const at::Tensor& tensor) {
+  constexpr const char* operation = "gather_at_root";
+  check_dense(tensor, operation, rank_);
+  const CollectiveCall call = enter_collective(operation, &tensor);
+  const Waiting waiting(call);
+  agree(call);
+  const at::NoGradGuard no_grad;
+  if (!is_root()) {
+    send_row(reachable(tensor), operation);
+    return {};
+  }
+  const at::Tensor gathered = own_row(tensor, rank_, size_);
+  receive_rows(gathered, operation);
+  return beside(tensor, gathered);
 }
 
 void MpiCommunicator::gather_rows(const at::Tensor& host, const char* operation) {
@@ -202,6 +231,36 @@ void MpiCommunicator::gather_rows(const at::Tensor& host, const char* operation)
   for (int root = 0; root < size_; ++root) {
     in_messages(host.select(0, root), [&](void* values, int count) {
       check_mpi(MPI_Bcast(values, count * element, MPI_BYTE, root, MPI_COMM_WORLD), operation, rank_);
+    });
+  }
+}
+
+void MpiCommunicator::send_row(const at::Tensor& host, const char* operation) {
+  const auto bytes = static_cast<std::int64_t>(host.nbytes());
+  if (bytes * size_ <= message_bytes) {
+    check_mpi(MPI_Gather(host.data_ptr(), static_cast<int>(bytes), MPI_BYTE, nullptr, 0, MPI_BYTE, 0, MPI_COMM_WORLD),
+              operation, rank_);
+    return;
+  }
+  const auto element = static_cast<int>(host.element_size());
+  in_messages(host, [&](const void* values, int count) {
+    check_mpi(MPI_Send(values, count * element, MPI_BYTE, 0, part_tag, MPI_COMM_WORLD), operation, rank_);
+  });
+}
+
+void MpiCommunicator::receive_rows(const at::Tensor& host, const char* operation) {
+  const auto bytes = static_cast<std::int64_t>(host.nbytes());
+  if (bytes <= message_bytes) {
+    check_mpi(MPI_Gather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, host.data_ptr(), static_cast<int>(bytes / size_), MPI_BYTE,
+                         0, MPI_COMM_WORLD),
+              operation, rank_);
+    return;
+  }
+  const auto element = static_cast<int>(host.element_size());
+  for (int from = 1; from < size_; ++from) {
+    in_messages(host.select(0, from), [&](void* values, int count) {
+      check_mpi(MPI_Recv(values, count * element, MPI_BYTE, from, part_tag, MPI_COMM_WORLD, MPI_STATUS_IGNORE),
+                operation, rank_);
     });
   }
 }

@@ -21,6 +21,7 @@ public:
   void all_gather_parts(at::Tensor& tensor) override;
   void broadcast(at::Tensor& tensor, int root) override;
   at::Tensor all_gather(const at::Tensor& tensor) override;
+  at::Tensor gather_at_root(const at::Tensor& tensor) override;
   void barrier() override;
 
   /// Agrees on a call that training repeats in each step (reductions, gathering parts) before it is made, if it is one
@@ -37,6 +38,10 @@ private:
   void mix(const CollectiveCall& call);
   /// Replaces row r of a tensor [size, ...] in host memory by that of rank r, for all r.
   void gather_rows(const at::Tensor& host, const char* operation);
+  /// Sends a tensor in host memory to rank 0.
+  void send_row(const at::Tensor& host, const char* operation);
+  /// Replaces row r of a tensor [size, ...] in host memory by what rank r sends, for all r but 0.
+  void receive_rows(const at::Tensor& host, const char* operation);
   [[noreturn]] void report_difference(const std::string& call);
 
   int rank_ = 0, size_ = 1, local_rank_ = 0;

@@ -79,11 +79,19 @@ public:
     if (!on_gpu(tensor)) return mpi_->all_gather(tensor);
     const CollectiveCall call = agree("all_gather", tensor, -1);
     const at::NoGradGuard no_grad;
-    std::vector<std::int64_t> sizes = tensor.sizes().vec();
-    sizes.insert(sizes.begin(), size());
-    at::Tensor gathered = at::empty(sizes, at::TensorOptions().dtype(tensor.scalar_type()).device(tensor.device()));
+    at::Tensor gathered = room_for_all(tensor);
     if (tensor.numel() == 0) return gathered;
     nccl_->all_gather(tensor.contiguous(), gathered);
+    watch(call);
+    return gathered;
+  }
+  at::Tensor gather_at_root(const at::Tensor& tensor) override {
+    if (!on_gpu(tensor)) return mpi_->gather_at_root(tensor);
+    const CollectiveCall call = agree("gather_at_root", tensor, -1);
+    const at::NoGradGuard no_grad;
+    at::Tensor gathered = is_root() ? room_for_all(tensor) : at::Tensor();
+    if (tensor.numel() == 0) return gathered;
+    nccl_->gather_at_root(tensor.contiguous(), gathered);
     watch(call);
     return gathered;
   }
@@ -104,6 +112,13 @@ private:
   }
   /// The host does not wait for NCCL: a call that never ends would show nowhere else.
   void watch(const CollectiveCall& call) { watch_collective(call, nccl_->last_done()); }
+
+  /// [size, shape...] on the tensor's device, uninitialised.
+  at::Tensor room_for_all(const at::Tensor& tensor) const {
+    std::vector<std::int64_t> sizes = tensor.sizes().vec();
+    sizes.insert(sizes.begin(), size());
+    return at::empty(sizes, at::TensorOptions().dtype(tensor.scalar_type()).device(tensor.device()));
+  }
 
   static bool on_gpu(const at::Tensor& tensor) { return tensor.defined() && tensor.is_cuda(); }
 

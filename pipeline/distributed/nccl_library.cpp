@@ -159,6 +159,16 @@ public:
                            stream_.stream());
     })->wait();
   }
+  void gather_at_root(const at::Tensor& tensor, at::Tensor& gathered) override {
+    if (gathered.defined()) {
+      gathered.select(0, 0).copy_(tensor);
+      start("gather_at_root", {&gathered}, [&] { return receive_rows(gathered); })->wait();
+    } else {
+      start("gather_at_root", {&tensor}, [&] {
+        return ncclSend(tensor.const_data_ptr(), tensor.nbytes(), ncclUint8, 0, handle_.get(), stream_.stream());
+      })->wait();
+    }
+  }
   void all_gather_parts(at::Tensor& tensor) override {
     start("all_gather_parts", {&tensor}, [&] {
       const std::size_t bytes = tensor.nbytes() / static_cast<std::size_t>(size_);
@@ -177,6 +187,17 @@ private:
       return ncclAllReduce(values, values, static_cast<std::size_t>(tensor.numel()), nccl_type(tensor.scalar_type()),
                            ncclSum, handle_.get(), stream_.stream());
     });
+  }
+
+  /// Queues, as one operation, that row r becomes what rank r sends, for all r but 0.
+  ncclResult_t receive_rows(const at::Tensor& rows) const {
+    const std::size_t bytes = rows.nbytes() / static_cast<std::size_t>(size_);
+    ncclResult_t result = ncclGroupStart();
+    for (int from = 1; from < size_ && result == ncclSuccess; ++from)
+      result = ncclRecv(static_cast<char*>(rows.data_ptr()) + static_cast<std::size_t>(from) * bytes, bytes, ncclUint8,
+                        from, handle_.get(), stream_.stream());
+    const ncclResult_t end = ncclGroupEnd();
+    return result == ncclSuccess ? end : result;
   }
 
   void* own_part(const at::Tensor& tensor) const {
@@ -251,7 +272,7 @@ public:
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) CudaLibrary* couplet_cuda_library_3() {
+extern "C" __attribute__((visibility("default"))) CudaLibrary* couplet_cuda_library_4() {
   static Library library;
   return &library;
 }

@@ -29,13 +29,15 @@ public:
     check_dense(tensor, "broadcast", 0);
     check_root(root, 1, "broadcast", 0);
   }
-  at::Tensor all_gather(const at::Tensor& tensor) override {
-    check_dense(tensor, "all_gather", 0);
-    return tensor.detach().unsqueeze(0).clone(at::MemoryFormat::Contiguous);
-  }
+  at::Tensor all_gather(const at::Tensor& tensor) override { return only_row(tensor, "all_gather"); }
+  at::Tensor gather_at_root(const at::Tensor& tensor) override { return only_row(tensor, "gather_at_root"); }
   void barrier() override {}
 
 private:
+  static at::Tensor only_row(const at::Tensor& tensor, const char* operation) {
+    check_dense(tensor, operation, 0);
+    return tensor.detach().unsqueeze(0).clone(at::MemoryFormat::Contiguous);
+  }
   static void check(const at::Tensor& tensor, const char* operation) {
     check_reducible(tensor, tensor.defined() && tensor.is_cuda(), operation, 0);
   }

@@ -81,7 +81,10 @@ void write_tensors(const std::filesystem::path& path, const NamedTensors& tensor
 }
 
 NamedTensors read_tensors(const std::filesystem::path& path) {
-  const Safetensors file(path);
+  return tensors_of(Safetensors(path));
+}
+
+NamedTensors tensors_of(const Safetensors& file) {
   NamedTensors tensors;
   for (const auto& [name, view] : file.tensors()) {
     auto tensor = at::empty(view.shape, at::TensorOptions().dtype(scalar_type(view.type)));

@@ -31,6 +31,8 @@ void publish_tensors(const std::filesystem::path& path, const NamedTensors& tens
                      const std::map<std::string, std::string>& metadata = {});
 /// Reads all tensors, into memory of their own, from a safetensors file.
 NamedTensors read_tensors(const std::filesystem::path& path);
+/// The same from a file that has been read.
+NamedTensors tensors_of(const Safetensors& file);
 /// Copies `tensors` into the module by name. A missing or unknown name, a shape that differs, or whole numbers for
 /// values that are none are an error that names the tensor, both sides and `source`. Names in `ignored` (suffix match,
 /// e.g. "attn_mask") may be present in the source and are skipped.
@@ -38,14 +40,6 @@ void load_tensors(torch::nn::Module& module, const NamedTensors& tensors, const 
                   const std::set<std::string>& ignored = {});
 /// Refuses a module that holds values that are not finite, naming tensors and `source`, whose weights it has.
 void require_finite_weights(const torch::nn::Module& module, const std::string& source);
-/// Returns a network with the weights of a file, on a device, ready to be used rather than trained.
-template <class Network>
-Network with_weights(Network network, const std::filesystem::path& path, c10::Device device) {
-  load_tensors(*network, read_tensors(path), path.string());
-  network->to(device);
-  network->eval();
-  return network;
-}
 /// The number of trained values of a module; buffers do not count.
 std::int64_t parameter_count(const torch::nn::Module& module);
 /// The hash of names, shapes and bytes.

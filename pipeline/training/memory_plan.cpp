@@ -121,8 +121,8 @@ void require_fitting(const TrainingTask& task, const TrainingPlan& plan, const M
   if (!memory.fits_host())
     refuse(
         "{}: the copies that checkpoints and results are written from take {} of a host's memory, {} are available: "
-        "fewer ranks a host, or more memory",
-        task.name, bytes_text(memory.host), bytes_text(*memory.host_available));
+        "fewer rates of averages ({}.ema), or more memory",
+        task.name, bytes_text(memory.host), bytes_text(*memory.host_available), section_of(task));
   if (memory.fits(rows)) return;
   refuse(
       "{}: a rank needs {} of memory besides its weights ({} of gradients, optimizer and averages, {} of a "
@@ -171,12 +171,11 @@ MemoryPlan plan_memory(const TrainingTask& task, torch::nn::Module& model, const
   const std::int64_t averages = sizes.averages * parameters;
   memory.state = (1 + sizes.gradient_copies) * trained + 2 * trained / sizes.optimizer_parts + averages;
   const std::int64_t checkpoint = memory.weights + 2 * trained + averages, result = memory.weights + averages;
-  const std::int64_t ranks = communicator.maximum(ranks_on_host(communicator));
   if (device_memory.is_host()) {
     memory.checkpoint = checkpoint;
     memory.result = result;
   } else {
-    memory.host = checkpoint + ranks * result;  // rank 0 writes checkpoints; every rank ends with the result
+    memory.host = checkpoint + result;  // rank 0 writes both, and keeps the memory of checkpoints
     memory.host_available = least(available_host_memory(), communicator);
   }
   const Measured measured = measure_on_all(task, model, plan, communicator, device, device_memory);

@@ -32,8 +32,8 @@ void look(const TrainingTask& task, torch::nn::Module& model, const NamedTensors
 
 }  // namespace
 
-Observation observe(const TrainingTask& task, torch::nn::Module& model, const NamedTensors& averages, std::int64_t done,
-                    std::int64_t steps, DeviceMemory& memory, const Communicator& communicator) {
+Observation observe(const TrainingTask& task, torch::nn::Module& model, const std::function<NamedTensors()>& averages,
+                    std::int64_t done, std::int64_t steps, DeviceMemory& memory, const Communicator& communicator) {
   const bool validates = task.validate && (done == steps || is_multiple(done, task.validate_every));
   const bool previews = task.preview && is_multiple(done, task.preview_every);
   Observation seen;
@@ -42,7 +42,7 @@ Observation observe(const TrainingTask& task, torch::nn::Module& model, const Na
   const Evaluating evaluating(model);
   const FittingRows fitting(memory.is_host() ? nullptr : &memory, task.rows_at_once, "evaluate.rows-at-once");
   try {
-    look(task, model, averages, validates, previews, seen);
+    look(task, model, averages(), validates, previews, seen);
   } catch (const MemoryExhausted& error) {  // on every rank
     if (communicator.is_root())
       warn_line(fmt::format("{}: step {} goes without {}: {}; training goes on", task.name, done,

@@ -9,6 +9,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <torch/nn/module.h>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -36,10 +37,10 @@ struct Observation {
 /// Makes what is due after `done` of `steps` steps: figures of validation with the averaged weights, under their own
 /// names, and with the raw weights, under "raw_" and the name; a preview with the averaged weights;
 /// "observation_pause", the seconds it all took. Where nothing is due there are no figures. The model is in evaluation
-/// mode meanwhile, and afterwards as it was, bit for bit. On a GPU, whose `memory` it is, as many rows are computed at
-/// once as fit. Where memory runs out all the same, what is not there yet is left out, with a warning that says so, and
-/// training goes on. Collective.
-Observation observe(const TrainingTask& task, torch::nn::Module& model, const NamedTensors& averages, std::int64_t done,
-                    std::int64_t steps, DeviceMemory& memory, const Communicator& communicator);
+/// mode meanwhile, and afterwards as it was, bit for bit. `averages` is called where something is due only. On a GPU,
+/// whose `memory` it is, as many rows are computed at once as fit. Where memory runs out all the same, what is not
+/// there yet is left out, with a warning that says so, and training goes on. Collective.
+Observation observe(const TrainingTask& task, torch::nn::Module& model, const std::function<NamedTensors()>& averages,
+                    std::int64_t done, std::int64_t steps, DeviceMemory& memory, const Communicator& communicator);
 
 }  // namespace couplet

@@ -4,6 +4,7 @@
 #include "pipeline/checkpoint/trained_state.h"
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/distributed/measured_memory.h"
+#include "pipeline/distributed/shared_tensors.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/prefetch.h"
 #include "pipeline/optimizer/adamw.h"
@@ -38,15 +39,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Every rank starts from rank 0's weights, however it made its own.
-void share_weights(const torch::nn::Module& model, Communicator& communicator) {
-  const at::NoGradGuard no_grad;
-  for (auto& [name, tensor] : named_tensors(model)) {
-    auto values = tensor.detach();
-    communicator.broadcast(values, 0);
-  }
-}
-
 std::vector<Ema> averages_of(const FlatParameters& parameters, const TrainingTask& task) {
   if (task.training.ema.empty()) refuse("{}.ema is empty; give at least one rate", section_of(task));
   std::vector<Ema> emas;
@@ -66,12 +58,19 @@ struct Progression {
   std::int64_t update() const { return step - skipped; }
 };
 
-/// Takes the newest whole checkpoint up, if there is one.
-Progression go_on(const TrainingTask& task, TrainedState& state, CheckpointStore& checkpoints) {
+/// Takes the newest whole checkpoint up, if there is one. Collective.
+Progression go_on(const TrainingTask& task, TrainedState& state, CheckpointStore& checkpoints,
+                  Communicator& communicator) {
   const auto checkpoint = checkpoints.load_newest();
   if (!checkpoint) return {};
   state.restore(*checkpoint);
-  if (task.batch_state) task.batch_state->restore(checkpoint->file(task.batch_state->file));
+  if (task.batch_state) {
+    NamedTensors batches;
+    run_on_all(communicator, [&] {
+      if (communicator.is_root()) batches = checkpoint->file(task.batch_state->file);
+    });
+    task.batch_state->restore(broadcast_tensors(batches, communicator));
+  }
   const std::int64_t skipped = checkpoint->last.value("skipped", std::int64_t{0});
   return {true, checkpoint->step, skipped, checkpoint->last, checkpoint->best};
 }
@@ -172,7 +171,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   const Share share = pipeline.shard_optimizer ? Share{communicator.rank(), communicator.size()} : Share{};
   model.to(device);
   model.train();
-  share_weights(model, communicator);
+  broadcast_weights(model, communicator);  // however a rank made its own
   const std::shared_ptr<DeviceMemory> device_memory =
       task.memory ? task.memory : std::shared_ptr<DeviceMemory>(measured_memory(device, communicator));
   const MemoryPlan memory = plan_memory(
@@ -191,7 +190,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
 
   require_agreement(communicator, "what " + task.name + " is trained on", task.provenance);
   CheckpointStore checkpoints(task.directory / "checkpoints", pipeline.keep_checkpoints, task.provenance, communicator);
-  Progression at = go_on(task, state, checkpoints);
+  Progression at = go_on(task, state, checkpoints, communicator);
   require_agreement(communicator, "where " + task.name + " goes on", {{"step", at.step}});
   TrainingRecord record(task.directory, at.resumed, at.step, plan, flops, static_cast<double>(pipeline.log_every),
                         communicator);
@@ -236,8 +235,9 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
                {"communication_stall", communication.stall},
                {"checkpoint_pause", std::exchange(pause, 0.0)}};
     ++at.step;
-    const Observation seen = observe(task, model, parameters.named(emas.front().averages()), at.step, plan.steps,
-                                     *device_memory, communicator);
+    const Observation seen = observe(
+        task, model, [&] { return parameters.named(emas.front().averages()); }, at.step, plan.steps, *device_memory,
+        communicator);
     at.line.update(seen.figures);
     const bool best = note_best(task, seen, at);
     record.step(at.line, seen);

@@ -128,9 +128,10 @@ void make_shards(StageContext& context, const CouplingTables& all, const ShardRa
   const std::vector<ShardTask> missing = missing_for_all(communicator, all, range);
   if (communicator.is_root()) announce(missing, range, context.directory());
   if (missing.empty()) return;
-  Inverter inverter(context.config,
-                    load_teacher(context.run.teacher_ema(), context.config.teacher, all.shape, context.device),
-                    context.device);
+  Inverter inverter(
+      context.config,
+      load_teacher(context.run.teacher_ema(), context.config.teacher, all.shape, context.device, communicator),
+      context.device);
   Progress progress(0, static_cast<std::int64_t>(missing.size()));
   const auto size = static_cast<std::size_t>(communicator.size());
   for (std::size_t round = 0; round < missing.size(); round += size) {

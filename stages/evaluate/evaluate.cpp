@@ -63,7 +63,8 @@ void score_teacher(Evaluation& evaluation, const ScoreRequest& request) {
   StageContext& context = evaluation.context;
   const EvaluateConfig& config = evaluation.config();
   const bool is_pictured = request.key.sampling_seed == config.sampling_seeds[0];
-  TarFlow teacher = load_teacher(context.run.teacher_ema(), context.config.teacher, evaluation.shape, context.device);
+  TarFlow teacher = load_teacher(context.run.teacher_ema(), context.config.teacher, evaluation.shape, context.device,
+                                 context.communicator);
   const TeacherSampling sampling{{config.teacher_guidance, config.teacher_annealed, config.teacher_temperature},
                                  teacher_noise(context.config.teacher),
                                  config.precision};

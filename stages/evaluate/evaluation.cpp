@@ -46,7 +46,7 @@ void Evaluation::open_network() {
   if (basis.reference) real_ = basis.reference->real;
   std::optional<Classifier> classifier;
   if (look_for_node(context.graph, "features") != nullptr) {
-    classifier = load_classifier(context.run, context.config.features, shape, context.device);
+    classifier = load_classifier(context.run, context.config.features, shape, context.device, context.communicator);
     classifier_ = {couplet::network_name(context.config), tensors_hash(named_tensors(**classifier)), "none"};
   }
   scorer_.emplace(std::move(classifier), shape.codec, std::move(basis), config().slice_rows,
@@ -75,7 +75,7 @@ const StudentModel& Evaluation::student_model(double ema) {
   if (!model_ || model_ema_ != ema) {
     const auto directory = context.run.student(context.node.student, context.node.seed);
     const auto weights = weights_file(directory, student_.training.ema, ema);
-    model_ = load_student(weights, student_, shape, context.device);
+    model_ = load_student(weights, student_, shape, context.device, context.communicator);
     model_ema_ = ema;
   }
   return *model_;

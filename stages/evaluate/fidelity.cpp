@@ -143,7 +143,8 @@ void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& reques
   const Config& config = evaluation.context.config;
   const c10::Device device = evaluation.context.device;
   const StudentFlow flow = evaluation.flow(field_of(request.key));
-  TarFlow teacher = load_teacher(evaluation.context.run.teacher_ema(), config.teacher, evaluation.shape, device);
+  TarFlow teacher = load_teacher(evaluation.context.run.teacher_ema(), config.teacher, evaluation.shape, device,
+                                 evaluation.context.communicator);
   const TeacherSampling sampling{{}, teacher_noise(config.teacher)};
   const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
   const std::int64_t rows = config.evaluate.pairing_rows;

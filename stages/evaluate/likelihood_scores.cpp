@@ -75,7 +75,8 @@ void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& requ
   const TeacherConfig& config = context.config.teacher;
   const ImageNoise noise = teacher_noise(config);
   const std::int64_t rows = rows_of(evaluation);
-  TarFlow teacher = load_teacher(context.run.teacher_ema(), config, evaluation.shape, context.device);
+  TarFlow teacher =
+      load_teacher(context.run.teacher_ema(), config, evaluation.shape, context.device, context.communicator);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums =
       evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {

@@ -92,8 +92,9 @@ std::shared_ptr<FeatureNetwork> network_of(StageContext& context, const DatasetS
   const EvaluateConfig& config = context.config.evaluate;
   if (!config.network.empty()) return make_feature_network({config.network, config.network_args}, context.device);
   if (look_for_node(context.graph, "features") == nullptr) return nullptr;
-  return make_feature_network(load_classifier(context.run, context.config.features, shape, context.device),
-                              network_name(context.config), context.device);
+  return make_feature_network(
+      load_classifier(context.run, context.config.features, shape, context.device, context.communicator),
+      network_name(context.config), context.device);
 }
 
 }  // namespace

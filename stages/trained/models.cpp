@@ -1,9 +1,9 @@
 #include "stages/trained/models.h"
 
 #include "pipeline/config/options.h"
+#include "pipeline/distributed/shared_tensors.h"
 #include "pipeline/optimizer/ema.h"
 #include "pipeline/run/stage_record.h"
-#include "pipeline/tensor/weights.h"
 #include "storage/error.h"
 
 #include <fmt/format.h>
@@ -53,8 +53,8 @@ std::string network_name(const Config& config) {
 }
 
 Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
-                           c10::Device device) {
-  return with_weights(make_classifier(classifier_options(config, shape), 0), run.classifier(), device);
+                           c10::Device device, Communicator& communicator) {
+  return with_weights(make_classifier(classifier_options(config, shape), 0), run.classifier(), device, communicator);
 }
 
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape) {
@@ -92,8 +92,8 @@ std::filesystem::path weights_file(const std::filesystem::path& directory, const
 }
 
 TarFlow load_teacher(const std::filesystem::path& weights, const TeacherConfig& config, const DatasetShape& shape,
-                     c10::Device device) {
-  return with_weights(make_tarflow(teacher_options(config, shape), 0), weights, device);
+                     c10::Device device, Communicator& communicator) {
+  return with_weights(make_tarflow(teacher_options(config, shape), 0), weights, device, communicator);
 }
 
 FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape, const std::string& section) {
@@ -125,9 +125,9 @@ std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
 }
 
 StudentModel load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
-                          c10::Device device) {
+                          c10::Device device, Communicator& communicator) {
   std::shared_ptr<Field> field = find_field(config.field).make(student_options(config, shape), 0);
-  return {with_weights(std::move(field), weights, device), student_objective(config)};
+  return {with_weights(std::move(field), weights, device, communicator), student_objective(config)};
 }
 
 }  // namespace couplet

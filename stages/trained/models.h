@@ -10,6 +10,7 @@
 #include "method/objectives/objective.h"
 #include "method/sampling/guided_field.h"
 #include "pipeline/config/config.h"
+#include "pipeline/distributed/communicator.h"
 #include "pipeline/run/run_directory.h"
 #include "pipeline/run/stage_context.h"
 
@@ -30,9 +31,10 @@ ClassifierOptions classifier_options(const FeaturesConfig& config, const Dataset
 /// How results name the built-in feature network: "Fashion-MNIST classifier features". Never FID, which means Inception
 /// features.
 std::string network_name(const Config& config);
-/// The published classifier, in evaluation mode on `device`.
+/// The published classifier, in evaluation mode on `device`. Collective, as are the other two that load: rank 0 reads
+/// the file for all.
 Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
-                           c10::Device device);
+                           c10::Device device, Communicator& communicator);
 
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape);
 ImageNoise teacher_noise(const TeacherConfig& config);
@@ -42,9 +44,9 @@ double denoising_std(const TeacherConfig& config);
 /// that is none of `rates`, those it was trained with, is refused.
 std::filesystem::path weights_file(const std::filesystem::path& directory, const std::vector<double>& rates,
                                    double ema);
-/// A published teacher with these weights, in evaluation mode on `device`.
+/// A published teacher with these weights, in evaluation mode on `device`. Collective.
 TarFlow load_teacher(const std::filesystem::path& weights, const TeacherConfig& config, const DatasetShape& shape,
-                     c10::Device device);
+                     c10::Device device, Communicator& communicator);
 
 /// What a student's field is made from. The field that the configuration names checks it; messages call its keys by
 /// `section`.
@@ -56,8 +58,8 @@ void check_student_options(const StudentConfig& config, const std::string& secti
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
-/// A published student with these weights, in evaluation mode on `device`.
+/// A published student with these weights, in evaluation mode on `device`. Collective.
 StudentModel load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
-                          c10::Device device);
+                          c10::Device device, Communicator& communicator);
 
 }  // namespace couplet

@@ -63,9 +63,10 @@ void Previewer::prepare_scores() {
     return say_once(fmt::format("{} samples are too few for {} features", config_.samples, reference.dimension()));
   ScorerReference basis{.widths = {.features = reference.dimension()},
                         .reference = FeatureReference{std::move(reference)}};
-  scorer_.emplace(load_classifier(context_.run, context_.config.features, shape_, context_.device), shape_.codec,
-                  std::move(basis), scored_slice_rows, previewed_samples, never_stopped, context_.communicator,
-                  context_.device);
+  scorer_.emplace(
+      load_classifier(context_.run, context_.config.features, shape_, context_.device, context_.communicator),
+      shape_.codec, std::move(basis), scored_slice_rows, previewed_samples, never_stopped, context_.communicator,
+      context_.device);
 }
 
 Preview Previewer::make() {

@@ -22,12 +22,12 @@ void require_labels(const LabelChoice& labels, const DatasetShape& shape) {
 
 }  // namespace
 
-Sampler::Sampler(const RunView& view, const SampleRequest& request, c10::Device device)
+Sampler::Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator)
     : request_(request), device_(device) {
   const StageNode node = trained_model(view, request.model);
   shape_ = dataset_shape(RowTable(view.run.train_images(), dataset_format));
   require_labels(request.labels, shape_);
-  maker_ = node.kind == "teacher" ? teacher_maker(view, node) : student_maker(view, node);
+  maker_ = node.kind == "teacher" ? teacher_maker(view, node, communicator) : student_maker(view, node, communicator);
 }
 
 at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
@@ -50,24 +50,24 @@ std::filesystem::path Sampler::weights(const RunView& view, const StageNode& nod
   return weights_file(view.run.stage(node.name), training.ema, request_.ema.value_or(training.ema.front()));
 }
 
-Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node) const {
+Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node, Communicator& communicator) const {
   check(request_.guidance);
   const StudentConfig config = student_config(view.config, node.student);
-  const StudentFlow flow(load_student(weights(view, node, config.training), config, shape_, device_), request_.guidance,
-                         view.config.evaluate.precision);
+  const StudentFlow flow(load_student(weights(view, node, config.training), config, shape_, device_, communicator),
+                         request_.guidance, view.config.evaluate.precision);
   return [flow, integration = request_.integration](const InitialNoise& initial) {
     return integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
   };
 }
 
-Sampler::Maker Sampler::teacher_maker(const RunView& view, const StageNode& node) const {
+Sampler::Maker Sampler::teacher_maker(const RunView& view, const StageNode& node, Communicator& communicator) const {
   const TeacherConfig& config = view.config.teacher;
   if (!request_.denoise && denoising_std(config) == 0)
     refuse("the teacher of {} has no denoising step to leave out: it was trained without Gaussian noise",
            view.run.root().string());
   const TeacherSampling sampling{request_.teacher, request_.denoise ? teacher_noise(config) : ImageNoise{},
                                  view.config.evaluate.precision};
-  TarFlow model = load_teacher(weights(view, node, config.training), config, shape_, device_);
+  TarFlow model = load_teacher(weights(view, node, config.training), config, shape_, device_, communicator);
   return [sampling, teacher = std::move(model)](const InitialNoise& initial) mutable {
     return Integrated{sample_teacher(teacher, initial.z, initial.condition, sampling).images()};
   };

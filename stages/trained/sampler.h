@@ -41,8 +41,8 @@ struct SampleRequest {
 class Sampler {
 public:
   /// A model that is not trained yet, or unknown, is refused with those there are; so is a label that the data set
-  /// lacks, and `denoise` switched off where the teacher has no such step.
-  Sampler(const RunView& view, const SampleRequest& request, c10::Device device);
+  /// lacks, and `denoise` switched off where the teacher has no such step. Collective, unlike `make`.
+  Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator);
 
   const DatasetShape& shape() const { return shape_; }
   /// The classes asked for, int64 [count].
@@ -56,8 +56,8 @@ private:
   using Maker = std::function<Integrated(const InitialNoise& initial)>;
 
   std::filesystem::path weights(const RunView& view, const StageNode& node, const TrainingConfig& training) const;
-  Maker student_maker(const RunView& view, const StageNode& node) const;
-  Maker teacher_maker(const RunView& view, const StageNode& node) const;
+  Maker student_maker(const RunView& view, const StageNode& node, Communicator& communicator) const;
+  Maker teacher_maker(const RunView& view, const StageNode& node, Communicator& communicator) const;
 
   SampleRequest request_;
   c10::Device device_;

@@ -109,6 +109,14 @@ void FileHandle::read_at(std::span<std::byte> out, std::uint64_t offset) const {
   }
 }
 
+std::vector<std::byte> FileHandle::read_whole() const {
+  std::vector<std::byte> bytes(size() + 1);  // one more than there should be: the end is met, not believed
+  const std::size_t there = read_some(bytes, 0);
+  if (there == bytes.size()) fail("{}: grows while it is read", path_.string());
+  bytes.resize(there);
+  return bytes;
+}
+
 void FileHandle::read_parts(std::span<const iovec> parts, std::uint64_t offset) const {
   const ssize_t n = ::preadv(descriptor_, parts.data(), static_cast<int>(parts.size()), static_cast<off_t>(offset));
   // What one call did not bring, or an error, is met again below, part by part.

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace couplet {
 
@@ -45,6 +46,8 @@ public:
   std::size_t read_some(std::span<std::byte> out, std::uint64_t offset) const;
   /// Reads exactly `out.size()` bytes; a file that ends before is an error.
   void read_at(std::span<std::byte> out, std::uint64_t offset) const;
+  /// Reads the bytes up to the end that reading meets. A file that is longer than it was said to be is an error.
+  std::vector<std::byte> read_whole() const;
   /// Reads the bytes from `offset` on into the parts, one after the other, at most 1024 of them.
   void read_parts(std::span<const iovec> parts, std::uint64_t offset) const;
   void write_at(std::span<const std::byte> bytes, std::uint64_t offset) const;

@@ -163,32 +163,33 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   file.close();
 }
 
-Safetensors::Safetensors(const std::filesystem::path& path) : path_(path) {
-  const FileHandle file = FileHandle::open_to_read(path);
-  bytes_.resize(file.size());
-  file.read_at(bytes_, 0);
+Safetensors::Safetensors(const std::filesystem::path& path)
+    : Safetensors(path, FileHandle::open_to_read(path).read_whole()) {}
+
+Safetensors::Safetensors(std::filesystem::path path, std::vector<std::byte> bytes)
+    : path_(std::move(path)), bytes_(std::move(bytes)) {
   if (bytes_.size() < prefix_bytes) {
-    fail("{}: is no safetensors file: {} bytes, expected at least {}", path.string(), bytes_.size(), prefix_bytes);
+    fail("{}: is no safetensors file: {} bytes, expected at least {}", path_.string(), bytes_.size(), prefix_bytes);
   }
   std::uint64_t header_bytes = 0;
   for (std::size_t i = 0; i < prefix_bytes; ++i) header_bytes |= std::to_integer<std::uint64_t>(bytes_[i]) << (8 * i);
   if (header_bytes > largest_header || header_bytes > bytes_.size() - prefix_bytes) {
-    fail("{}: truncated or no safetensors file: a header of {} bytes is announced, {} bytes follow", path.string(),
+    fail("{}: truncated or no safetensors file: a header of {} bytes is announced, {} bytes follow", path_.string(),
          header_bytes, bytes_.size() - prefix_bytes);
   }
   const auto body = std::span<const std::byte>(bytes_).subspan(prefix_bytes);
-  const json header = parse_header(path, {reinterpret_cast<const char*>(body.data()), header_bytes});
+  const json header = parse_header(path_, {reinterpret_cast<const char*>(body.data()), header_bytes});
   const auto data = body.subspan(header_bytes);
   for (const auto& [name, entry] : header.items()) {
     if (name != metadata_key) {
-      tensors_.emplace(name, parse_tensor(path, name, entry, data));
+      tensors_.emplace(name, parse_tensor(path_, name, entry, data));
     } else if (entry.is_object() && std::ranges::all_of(entry, [](const json& v) { return v.is_string(); })) {
       metadata_ = entry.get<std::map<std::string, std::string>>();
     } else {
-      fail("{}: its {} is {}, expected an object of strings", path.string(), metadata_key, json_excerpt(entry));
+      fail("{}: its {} is {}, expected an object of strings", path_.string(), metadata_key, json_excerpt(entry));
     }
   }
-  check_ranges(path, tensors_, data);
+  check_ranges(path_, tensors_, data);
 }
 
 const TensorView& Safetensors::at(const std::string& name) const {

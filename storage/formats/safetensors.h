@@ -31,6 +31,8 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
 class Safetensors {
 public:
   explicit Safetensors(const std::filesystem::path& path);
+  /// The same of bytes that were read from `path`.
+  Safetensors(std::filesystem::path path, std::vector<std::byte> bytes);
   // The views point into bytes_: moving keeps them, a copy would not.
   Safetensors(Safetensors&&) noexcept = default;
   Safetensors& operator=(Safetensors&&) noexcept = default;

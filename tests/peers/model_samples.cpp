@@ -21,16 +21,17 @@ at::Tensor sample(const RunView& view, const std::string& name, const DatasetSha
                   const at::Tensor& labels, std::int64_t nfe) {
   const at::NoGradGuard no_grad;
   const StageNode node = trained_model(view, name);
+  const auto alone = make_single_communicator();
   const auto weights = [&](const TrainingConfig& training) {
     return weights_file(view.run.stage(node.name), training.ema, training.ema.front());
   };
   if (node.kind == "teacher") {
     const TeacherConfig& config = view.config.teacher;
-    TarFlow teacher = load_teacher(weights(config.training), config, shape, at::kCPU);
+    TarFlow teacher = load_teacher(weights(config.training), config, shape, at::kCPU, *alone);
     return teacher->reverse(patchify(z, teacher->options().patch), labels);
   }
   const StudentConfig config = student_config(view.config, node.student);
-  const StudentFlow flow(load_student(weights(config.training), config, shape, at::kCPU), {}, "float32");
+  const StudentFlow flow(load_student(weights(config.training), config, shape, at::kCPU, *alone), {}, "float32");
   return solve(flow.velocity({labels, {}}), flow.start(z), Solver::euler, Grid::uniform, nfe);
 }
 

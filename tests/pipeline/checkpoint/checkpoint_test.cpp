@@ -70,14 +70,17 @@ TEST_F(Checkpoints, ComeBackBitEqual) {
   const auto read = store().load_newest();
   ASSERT_TRUE(read);
   EXPECT_EQ(read->step, 7);
-  for (const auto& [file, tensors] : written.files) expect_bit_equal(read->file(file), tensors);
   EXPECT_EQ(read->last, written.last);
+  if (ranks().is_root())
+    for (const auto& [file, tensors] : written.files) expect_bit_equal(read->file(file), tensors);
+  else
+    EXPECT_TRUE(read->files.empty());
   ranks().barrier();
   EXPECT_EQ(names_in(of(7)),
             (std::set<std::string>{"weights.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"}));
 }
 
-TEST_F(Checkpoints, OneRankReadsThem) {
+TEST_F(Checkpoints, OneRankReadsThemOnce) {
   Checkpoint written = checkpoint_of(7);
   written.files["weights.safetensors"]["w"] = at::arange(1 << 20, at::kFloat);
   save(store(), written);
@@ -86,11 +89,13 @@ TEST_F(Checkpoints, OneRankReadsThem) {
   const auto read = opened.load_newest();
   const double mine = bytes_read() - before;
   ASSERT_TRUE(read);
-  expect_bit_equal(read->file("weights.safetensors"), written.files["weights.safetensors"]);
-  if (ranks().is_root())
-    EXPECT_LE(mine, 2.2 * bytes);  // once for the hash, once for the values
-  else
-    EXPECT_LE(mine, 0.1 * bytes);
+  if (ranks().is_root()) {
+    expect_bit_equal(read->file("weights.safetensors"), written.files["weights.safetensors"]);
+    EXPECT_GE(mine, bytes);
+    EXPECT_LE(mine, 1.01 * bytes);  // hash and values are of the same pass
+  } else {
+    EXPECT_LE(mine, 0.01 * bytes);
+  }
 }
 
 TEST_F(Checkpoints, TheLastTwoAreKept) {
@@ -160,8 +165,8 @@ TEST_F(Checkpoints, AnyDamageFallsBackAndSaysWhy) {
     const std::string warnings = testing::internal::GetCapturedStderr();
     ASSERT_TRUE(read);
     EXPECT_EQ(read->step, 3);
-    EXPECT_EQ(read->file("weights.safetensors").at("w")[0][0].item<double>(), 3);
     if (!ranks().is_root()) continue;
+    EXPECT_EQ(read->file("weights.safetensors").at("w")[0][0].item<double>(), 3);
     expect_contains(warnings, "checkpoint step-00000006 is not used");
     expect_contains(warnings, file);
   }

@@ -107,5 +107,17 @@ TEST(JobHeartbeats, ARankWithoutAPlaceForThemIsNamedOnAll) {
                   "rank 0 has no place to note what it does");
 }
 
+TEST(OnAllRanks, WhatOneRefusesAllRefuse) {
+  try {
+    run_on_all(ranks(), [] {
+      if (ranks().is_root()) refuse("these weights are of a model that diverged");
+    });
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "these weights are of a model that diverged");
+    EXPECT_EQ(error.status(), exit_usage);
+  }
+}
+
 }  // namespace
 }  // namespace couplet

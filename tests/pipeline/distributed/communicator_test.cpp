@@ -286,6 +286,56 @@ TEST(AllGather, TakesMoreThanOneMessage) {
   }
 }
 
+TEST(GatherAtRoot, StacksInRankOrderOnRankZeroAlone) {
+  for (const auto type : all_types) {
+    for (const auto& sizes : {std::vector<std::int64_t>{}, {5}, {2, 3}, {3, 0}}) {
+      const auto mine = numbers(sizes, type, ranks().rank());
+      const auto all = ranks().gather_at_root(mine);
+      EXPECT_TRUE(mine.equal(numbers(sizes, type, ranks().rank())));
+      ASSERT_EQ(all.defined(), ranks().is_root());
+      if (!ranks().is_root()) continue;
+      ASSERT_EQ(all.size(0), ranks().size());
+      EXPECT_EQ(all.device(), test_device());
+      for (int from = 0; from < ranks().size(); ++from) {
+        EXPECT_TRUE(all[from].equal(numbers(sizes, type, from))) << torch::toString(type) << " from " << from;
+      }
+    }
+  }
+}
+
+TEST(GatherAtRoot, TakesViewsAndOwnsItsResult) {
+  auto mine = numbers({2, 3}, torch::kFloat32, ranks().rank());
+  const auto all = ranks().gather_at_root(mine.t());
+  EXPECT_TRUE(mine.equal(numbers({2, 3}, torch::kFloat32, ranks().rank())));
+  mine.zero_();
+  for (int from = 0; ranks().is_root() && from < ranks().size(); ++from) {
+    EXPECT_TRUE(all[from].equal(numbers({2, 3}, torch::kFloat32, from).t()));
+  }
+}
+
+TEST(GatherAtRoot, TakesMoreThanOneMessage) {
+  const std::int64_t count = (std::int64_t{64} << 20) + 5;  // a message holds 64 MiB
+  auto tensor = torch::full({count}, ranks().rank(), options(torch::kUInt8));
+  tensor[count - 1] = ranks().rank() + 10;
+  const auto all = ranks().gather_at_root(tensor);
+  for (int from = 0; ranks().is_root() && from < ranks().size(); ++from) {
+    EXPECT_EQ(all[from][count - 1].item<int>(), from + 10);
+    EXPECT_TRUE(all[from].narrow(0, 0, count - 1).eq(from).all().item<bool>());
+  }
+}
+
+// Messages of reductions that are under way are not mistaken for those that are gathered.
+TEST(GatherAtRoot, WorksWhileOthersGoOn) {
+  const std::int64_t size = ranks().size(), rank = ranks().rank(), count = (std::int64_t{64} << 20) + 1;
+  auto tensor = torch::full({size, 100}, rank + 1, options(torch::kFloat32));
+  const auto pending = ranks().start_reduce_scatter(tensor);
+  const auto all = ranks().gather_at_root(torch::full({count}, rank, options(torch::kUInt8)));
+  pending->wait();
+  EXPECT_TRUE(tensor[rank].eq(size * (size + 1) / 2).all().item<bool>());
+  for (std::int64_t from = 0; ranks().is_root() && from < size; ++from)
+    EXPECT_TRUE(all[from].eq(from).all().item<bool>());
+}
+
 TEST(Communicator, AgreesOnTheLargestNumber) {
   EXPECT_EQ(ranks().maximum(ranks().rank() * 10), (ranks().size() - 1) * 10);
   EXPECT_EQ(ranks().maximum(-5 - ranks().rank()), -5);
@@ -328,6 +378,9 @@ TEST(Communicator, CallsThatDifferAreAnErrorOnEveryRank) {
   const auto types = make_mpi_communicator();
   const auto typed = torch::ones({2}, rank == 0 ? torch::kFloat32 : torch::kInt32);
   expect_contains(error_of([&] { types->all_gather(typed); }), "all_gather of Int [2]");
+  const auto gathers = make_mpi_communicator();
+  const auto gathered = torch::ones({rank == 0 ? 3 : 4});
+  expect_contains(error_of([&] { gathers->gather_at_root(gathered); }), "gather_at_root of Float [4]");
   const auto operations = make_mpi_communicator();
   const auto call = [&] { rank == 0 ? operations->barrier() : static_cast<void>(operations->all_gather(typed)); };
   expect_contains(error_of(call), "barrier");

@@ -38,7 +38,7 @@ public:
 
 }  // namespace
 
-extern "C" CudaLibrary* couplet_cuda_library_3() {
+extern "C" CudaLibrary* couplet_cuda_library_4() {
   static StandIn library;
   return &library;
 }

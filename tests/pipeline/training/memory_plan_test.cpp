@@ -151,7 +151,7 @@ TEST(MemoryPlan, CountsPreviewsAndTheHostsCopies) {
   EXPECT_EQ(there.checkpoint, 0);
   EXPECT_EQ(there.result, 0);
   EXPECT_EQ(there.available, 1000 * mebibyte);
-  EXPECT_EQ(there.host, cpu.checkpoint + ranks().size() * cpu.result);
+  EXPECT_EQ(there.host, cpu.checkpoint + cpu.result);
   ASSERT_TRUE(there.host_available);
   expect_contains(there.text(3), "; samples 11 MiB; 1000 MiB available; copies for files ");
   task.preview_every = 0;
