@@ -4,6 +4,8 @@ BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
+# ON: several sources are compiled as one, which suits who builds once; OFF: each alone, which suits who changes some.
+TOGETHER ?= ON
 RUN_DIR ?= runs/fashion
 SETUP =
 # GPU=1: a program for NVIDIA's GPUs too, and the run on them, a rank a GPU.
@@ -53,7 +55,8 @@ setup:
 
 configure: setup
 	@{ [ -e $(BUILD)/build.ninja ] && { [ -z "$(filter gpu,$(SETUP))" ] || \
-	  grep -q '^COUPLET_CUDA:.*=ON$$' $(BUILD)/CMakeCache.txt; }; } || cmake -S . -B $(BUILD) -G Ninja $(CMAKE_FLAGS)
+	  grep -q '^COUPLET_CUDA:.*=ON$$' $(BUILD)/CMakeCache.txt; }; } || \
+	  cmake -S . -B $(BUILD) -G Ninja -DCOUPLET_TOGETHER=$(TOGETHER) $(CMAKE_FLAGS)
 
 # The program alone; the tests take as long again to build.
 build: configure
@@ -72,7 +75,10 @@ device-bundle: build-tests
 format:
 	git ls-files '*.h' '*.cpp' | xargs clang-format -i
 
-tidy: build-tests
+# It goes by the command of each source, in a folder of its own where each has one.
+tidy: BUILD := $(BUILD)-tidy
+tidy: TOGETHER = OFF
+tidy: configure
 	git ls-files '*.cpp' | grep -v '^tests/' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
 
 clean:

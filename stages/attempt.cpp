@@ -16,8 +16,6 @@
 #include "storage/tables/row_table.h"
 #include "storage/text.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <optional>
 #include <vector>
@@ -104,17 +102,6 @@ void end_attempt(const Session& session, const StageNode& node, StageRecord& rec
 
 StageContext context_of(const Session& session, const StageNode& node) {
   return {node, session.view.graph, session.view.config, session.view.run, session.communicator, session.device};
-}
-
-/// "3, 7-9"
-std::string ranges_text(const std::vector<std::int64_t>& numbers) {
-  std::vector<std::string> ranges;
-  for (std::size_t begin = 0, end = 0; begin < numbers.size(); begin = end) {
-    for (end = begin + 1; end < numbers.size() && numbers[end] == numbers[end - 1] + 1;) ++end;
-    ranges.push_back(end == begin + 1 ? fmt::format("{}", numbers[begin])
-                                      : fmt::format("{}-{}", numbers[begin], numbers[end - 1]));
-  }
-  return fmt::format("{}", fmt::join(ranges, ", "));
 }
 
 /// Closes the coupling table if all its shards are there; on rank 0. Returns the missing ones. Of several jobs the one

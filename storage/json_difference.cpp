@@ -13,13 +13,13 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* root = "value";
+constexpr const char* root_name = "value";
 constexpr std::size_t longest_value = 1000;
 
-/// Of a JSON pointer below `root`: "/value/a/b" → "a.b".
+/// Of a JSON pointer below `root_name`: "/value/a/b" → "a.b".
 std::string name_of(const std::string& pointer) {
-  const std::string below = fmt::format("/{}/", root);
-  if (!pointer.starts_with(below)) return root;
+  const std::string below = fmt::format("/{}/", root_name);
+  if (!pointer.starts_with(below)) return root_name;
   std::string name = pointer.substr(below.size());
   std::ranges::replace(name, '/', '.');
   for (const auto& [escape, letter] : {std::pair{"~1", "/"}, std::pair{"~0", "~"}})
@@ -34,7 +34,7 @@ std::vector<KeyDifference> json_differences(const std::vector<json>& values) {
   std::vector<json> flat;
   std::set<std::string> pointers;
   for (const json& value : values) {
-    flat.push_back(json{{root, value}}.flatten());
+    flat.push_back(json{{root_name, value}}.flatten());
     for (const auto& [pointer, part] : flat.back().items()) pointers.insert(pointer);
   }
   std::vector<KeyDifference> differences;

@@ -59,6 +59,16 @@ std::string number_text(double value) {
   return fmt::format("{:.{}f}", value, std::max(0, 2 - before));
 }
 
+std::string ranges_text(const std::vector<std::int64_t>& ascending) {
+  std::string text;
+  for (std::size_t first = 0, last = 0; first < ascending.size(); first = ++last) {
+    while (last + 1 < ascending.size() && ascending[last + 1] == ascending[last] + 1) ++last;
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", ascending[first]);
+    if (last > first) text += fmt::format("-{}", ascending[last]);
+  }
+  return text;
+}
+
 std::string nearest_multiples(std::int64_t value, std::int64_t unit) {
   const std::int64_t below = value / unit * unit;
   return below == 0 ? fmt::format("{}", unit) : fmt::format("{} or {}", below, below + unit);

@@ -14,6 +14,8 @@ std::string bytes_text(std::int64_t bytes);
 /// "15.8", "0.0386": three significant digits, without an exponent where none is needed.
 std::string number_text(double value);
 
+/// Ascending numbers, each run of them as its ends: "3, 7-9".
+std::string ranges_text(const std::vector<std::int64_t>& ascending);
 /// The multiples of `unit` on both sides of `value`, for messages: "88 or 92".
 std::string nearest_multiples(std::int64_t value, std::int64_t unit);
 

@@ -17,7 +17,7 @@ namespace couplet {
 namespace {
 
 /// How long a rank that has failed waits for the others, which may fail alike.
-constexpr std::chrono::milliseconds patience(2000), interval(10);
+constexpr std::chrono::milliseconds patience(2000), poll_interval(10);
 
 enum class Others {
   have_ended,  ///< too; or there are none
@@ -36,10 +36,10 @@ int started_as_rank() {
 Others look_at_others(const RankIdentity& identity, bool by_mpi) {
   if (by_mpi ? identity.ranks == 1 : identity.rank == 0) return Others::have_ended;
   const bool asked_before = stop_requested();
-  for (auto waited = interval; waited < patience; waited += interval) {
+  for (auto waited = poll_interval; waited < patience; waited += poll_interval) {
     if (by_mpi && all_ranks_ended()) return Others::have_ended;
     if (!asked_before && stop_requested()) return Others::are_ended;
-    std::this_thread::sleep_for(interval);
+    std::this_thread::sleep_for(poll_interval);
   }
   return Others::go_on;
 }

@@ -7,9 +7,9 @@
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/device.h"
+#include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/arithmetic.h"
 #include "pipeline/tensor/tensor_bytes.h"
-#include "pipeline/tensor/weights.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 #include "storage/files/hash.h"
@@ -30,10 +30,7 @@ constexpr std::int64_t reversed_at_once = 64;
 at::Tensor read_tensor(const RowSource& source, const std::string& name, const RowSpan& rows) {
   const auto index = source.find(name);
   if (!index) refuse("{}: has no column '{}' to draw", source.path().string(), name);
-  const Column& column = source.columns()[*index];
-  std::vector<std::int64_t> sizes{rows.count()};
-  sizes.insert(sizes.end(), column.shape.begin(), column.shape.end());
-  at::Tensor values = at::empty(sizes, scalar_type(column.type));
+  at::Tensor values = empty_rows(source.columns()[*index], rows.count());
   source.read(*index, rows.first, rows.count(), writable_bytes(values));
   return values;
 }

@@ -32,8 +32,8 @@ struct Rule {
 
 constexpr const char* word = "[A-Za-z0-9_.,:@/+-]+";
 constexpr const char* word_text = "a name without spaces";
-constexpr const char* line = "[^\"\\\\`]+";
-constexpr const char* line_text = "text without quotes and backslashes";
+constexpr const char* plain = "[^\"\\\\`]+";
+constexpr const char* plain_text = "text without quotes and backslashes";
 
 std::vector<Rule> request_rules() {
   using P = StageProfile;
@@ -86,7 +86,7 @@ std::vector<Rule> launch_rules() {
        &P::mpi,
        word,
        word_text},
-      {{"launcher-options", "WORDS", "", "further words for srun or mpirun"}, &P::launcher_options, line, line_text},
+      {{"launcher-options", "WORDS", "", "further words for srun or mpirun"}, &P::launcher_options, plain, plain_text},
       {{"modules", "NAMES", "", "environment modules that are loaded first, separated by spaces"},
        &P::modules,
        "[A-Za-z0-9_.+/ -]+",
@@ -98,16 +98,16 @@ std::vector<Rule> launch_rules() {
       {{"setup", "COMMANDS", "", "shell commands before the stage, on the first node"}, &P::setup},
       {{"container", "COMMAND", "", "what the program is started by: apptainer exec --nv couplet.sif"},
        &P::container,
-       line,
-       line_text},
+       plain,
+       plain_text},
       {{"program", "PATH", "", "couplet on the nodes (in the container); empty: the one that submits"},
        &P::program,
-       line,
-       line_text},
+       plain,
+       plain_text},
       {{"scratch", "DIR", "", "node-local directory in which tables are cached; may name a variable: $TMPDIR"},
        &P::scratch,
-       line,
-       line_text}};
+       plain,
+       plain_text}};
 }
 
 std::vector<Rule> stop_rules() {

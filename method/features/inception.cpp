@@ -24,7 +24,7 @@ constexpr std::int64_t feature_count = 2048, class_count = 1008;
 constexpr std::size_t stem_before_pooling = 3;
 constexpr std::size_t spatial_block = 6;  ///< Mixed_6d, TensorFlow's mixed_6
 constexpr std::int64_t spatial_channels = 7;
-constexpr std::int64_t batch_rows = 16;
+constexpr std::int64_t inception_batch_rows = 16;
 
 /// 3x3 with stride 2, unpadded.
 InceptionLayer halving(const char* name, std::int64_t channels) {
@@ -141,7 +141,7 @@ public:
       refuse("{}: takes RGB or grey images [n, 3 or 1, H, W], given [{}]", name_, fmt::join(images.sizes(), ", "));
     if (channels == 1 && !std::exchange(told_, true))
       say("{}: grey images are given to it as RGB, the channel three times", name_);
-    return describe_in_batches(images, batch_rows, device_, [&](const at::Tensor& batch) {
+    return describe_in_batches(images, inception_batch_rows, device_, [&](const at::Tensor& batch) {
       const at::Tensor values = as_rgb(batch).to(device_, at::kFloat);
       return network_->forward((resize_as_tensorflow(values, InceptionImpl::side) - 128) / 128);
     });

@@ -20,7 +20,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t batch_rows = 25;
+constexpr std::int64_t script_batch_rows = 25;
 constexpr double probability_tolerance = 1e-3;   ///< of a row's sum, at half precision
 constexpr double independence_tolerance = 1e-3;  ///< relative: sizes of a batch may change the last digits
 
@@ -177,7 +177,7 @@ public:
 
   ImageFeatures describe(const at::Tensor& images) override {
     if (images.dim() == 4 && images.size(0) > 0 && images.sizes().slice(1) != at::IntArrayRef(known_)) probe(images);
-    return describe_in_batches(images, batch_rows, device_, [&](const at::Tensor& batch) { return run(batch); });
+    return describe_in_batches(images, script_batch_rows, device_, [&](const at::Tensor& batch) { return run(batch); });
   }
   const std::string& name() const override { return name_; }
   const std::string& hash() const override { return hash_; }

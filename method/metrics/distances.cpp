@@ -12,7 +12,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t slice_rows = 256, block_rows = 4096;
+constexpr std::int64_t measured_rows = 256, compared_rows = 4096;
 constexpr double relative_slack = 1e-12;  ///< of the largest squared norm
 
 }  // namespace
@@ -23,12 +23,12 @@ SquaredDistances::SquaredDistances(const at::Tensor& a, const at::Tensor& b) {
            a.dim() == 2 ? a.size(1) : 0, b.size(0), b.dim() == 2 ? b.size(1) : 0);
   at::Tensor sum = at::zeros({a.size(1)}, at::kDouble);
   for (const at::Tensor& set : {a, b})
-    for (const at::Tensor& block : set.split(block_rows)) sum.add_(block.to(at::kDouble).sum(0));
+    for (const at::Tensor& block : set.split(compared_rows)) sum.add_(block.to(at::kDouble).sum(0));
   centre_ = sum / static_cast<double>(a.size(0) + b.size(0));
   double largest = 0;
   for (const at::Tensor& set : {a, b})
-    for (std::int64_t first = 0; first < set.size(0); first += block_rows)
-      largest = std::max(largest, centred(set, first, block_rows).square().sum(1).max().item<double>());
+    for (std::int64_t first = 0; first < set.size(0); first += compared_rows)
+      largest = std::max(largest, centred(set, first, compared_rows).square().sum(1).max().item<double>());
   slack_ = relative_slack * largest;
 }
 
@@ -40,8 +40,8 @@ void SquaredDistances::each_block(
     const at::Tensor& x, const at::Tensor& set,
     const std::function<void(std::int64_t first, const at::Tensor& distances)>& use) const {
   const at::Tensor norms = x.square().sum(1, /*keepdim=*/true);
-  for (std::int64_t first = 0; first < set.size(0); first += block_rows) {
-    const at::Tensor y = centred(set, first, block_rows);
+  for (std::int64_t first = 0; first < set.size(0); first += compared_rows) {
+    const at::Tensor y = centred(set, first, compared_rows);
     at::Tensor distances = at::addmm(y.square().sum(1).unsqueeze(0), x, y.t(), 1, -2).add_(norms);
     use(first, at::threshold_(distances, slack_, 0));
   }
@@ -52,8 +52,8 @@ at::Tensor SquaredDistances::of_rows(
     const std::function<at::Tensor(std::int64_t first, const at::Tensor& rows)>& make) const {
   std::vector<at::Tensor> slices;
   for_each_slice(
-      communicator, {.rows = set.size(0), .slice_rows = slice_rows, .columns = columns, .stopped = ""},
-      [&](std::int64_t first) { return make(first, centred(set, first, slice_rows)); },
+      communicator, {.rows = set.size(0), .slice_rows = measured_rows, .columns = columns, .stopped = ""},
+      [&](std::int64_t first) { return make(first, centred(set, first, measured_rows)); },
       [&](const at::Tensor& values) { slices.push_back(values.clone()); });
   return at::cat(slices);
 }

@@ -12,8 +12,8 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t slice_rows = 256;   ///< of one set, at once
-constexpr std::int64_t block_rows = 4096;  ///< of the set that they are compared with
+constexpr std::int64_t kernel_rows = 256;      ///< of one set, at once
+constexpr std::int64_t kernel_columns = 4096;  ///< of the set that they are compared with
 
 at::Tensor kernel(const at::Tensor& x, const at::Tensor& y) {
   at::Tensor values = x.mm(y.t());
@@ -29,7 +29,7 @@ at::Tensor own_kernel(const at::Tensor& x) {
 /// Σ_j k(x_i, y_j): float64 [rows of x].
 at::Tensor kernel_sums(const at::Tensor& x, const at::Tensor& y) {
   at::Tensor sums = at::zeros({x.size(0)}, at::kDouble);
-  for (const at::Tensor& block : y.split(block_rows)) sums.add_(kernel(x, block.to(at::kDouble)).sum(1));
+  for (const at::Tensor& block : y.split(kernel_columns)) sums.add_(kernel(x, block.to(at::kDouble)).sum(1));
   return sums;
 }
 
@@ -37,9 +37,9 @@ at::Tensor kernel_sums(const at::Tensor& x, const at::Tensor& y) {
 double sum_of_pairs(const at::Tensor& x, const at::Tensor& y, bool one_set, Communicator& communicator) {
   double sum = 0;
   for_each_slice(
-      communicator, {.rows = x.size(0), .slice_rows = slice_rows, .columns = 1, .stopped = ""},
+      communicator, {.rows = x.size(0), .slice_rows = kernel_rows, .columns = 1, .stopped = ""},
       [&](std::int64_t first) {
-        const at::Tensor rows = x.narrow(0, first, std::min(slice_rows, x.size(0) - first)).to(at::kDouble);
+        const at::Tensor rows = x.narrow(0, first, std::min(kernel_rows, x.size(0) - first)).to(at::kDouble);
         at::Tensor sums = kernel_sums(rows, y);
         if (one_set) sums.sub_(own_kernel(rows));
         return sums.unsqueeze(1);

@@ -13,7 +13,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t slice_rows = 512;
+constexpr std::int64_t searched_rows = 512;
 constexpr std::int64_t block_values = std::int64_t{1} << 22;  ///< of images held as float64
 
 /// [rows, 2 k]: squared distances, then indices, of the images nearest to x, float64 [rows, values].
@@ -48,9 +48,9 @@ NearestImages nearest_images(const at::Tensor& samples, const SearchedImages& im
            fmt::join(samples.sizes().slice(1), ", "), fmt::join(one.sizes().slice(1), ", "));
   std::vector<at::Tensor> found;
   for_each_slice(
-      communicator, {.rows = samples.size(0), .slice_rows = slice_rows, .columns = 2 * k, .stopped = ""},
+      communicator, {.rows = samples.size(0), .slice_rows = searched_rows, .columns = 2 * k, .stopped = ""},
       [&](std::int64_t first) {
-        const at::Tensor rows = samples.narrow(0, first, std::min(slice_rows, samples.size(0) - first));
+        const at::Tensor rows = samples.narrow(0, first, std::min(searched_rows, samples.size(0) - first));
         return search(rows.flatten(1).to(at::kDouble), images, k);
       },
       [&](const at::Tensor& values) { found.push_back(values.clone()); });

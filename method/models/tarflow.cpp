@@ -24,7 +24,7 @@ namespace couplet {
 namespace {
 
 constexpr std::int64_t mlp_expansion = 4;
-constexpr double embedding_std = 1e-2;
+constexpr double tarflow_embedding_std = 1e-2;
 constexpr double prior_rate = 0.1;
 
 }  // namespace
@@ -91,9 +91,9 @@ TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, bool reads_backwards
     : nvp(o.nvp), recompute(o.recompute), backwards(reads_backwards) {
   using torch::nn::Linear;
   proj_in = register_module("proj_in", Linear(o.token_size(), o.channels));
-  pos_embed = register_parameter("pos_embed", at::randn({o.tokens(), o.channels}) * embedding_std);
+  pos_embed = register_parameter("pos_embed", at::randn({o.tokens(), o.channels}) * tarflow_embedding_std);
   if (o.num_classes > 0) {
-    class_embed = register_parameter("class_embed", at::randn({o.num_classes, 1, o.channels}) * embedding_std);
+    class_embed = register_parameter("class_embed", at::randn({o.num_classes, 1, o.channels}) * tarflow_embedding_std);
   }
   auto& list = add_scope(*this, "attn_blocks");
   for (std::int64_t i = 0; i < o.layers; ++i) {

@@ -15,7 +15,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t slice_rows = 250;
+constexpr std::int64_t described_rows = 250;
 constexpr std::int64_t score_splits = 10;
 constexpr std::uint32_t drawing_seed = 2020;
 
@@ -84,7 +84,7 @@ DescribedImages describe_images(FeatureNetwork& network, ImageSet& images, const
   std::string failure;
   // A rank that fails still takes part, so that none waits for it.
   const auto make = [&](std::int64_t first) {
-    const std::int64_t count = std::min(slice_rows, all - first);
+    const std::int64_t count = std::min(described_rows, all - first);
     try {
       if (failure.empty()) return joined(network.describe(images.read(first, count)), widths);
     } catch (const Error& error) {
@@ -94,8 +94,8 @@ DescribedImages describe_images(FeatureNetwork& network, ImageSet& images, const
   };
   for_each_slice(
       communicator,
-      {.rows = all, .slice_rows = slice_rows, .columns = widths.all(), .stopped = stopped, .type = at::kFloat}, make,
-      [&](const at::Tensor& values) { described.add(values); });
+      {.rows = all, .slice_rows = described_rows, .columns = widths.all(), .stopped = stopped, .type = at::kFloat},
+      make, [&](const at::Tensor& values) { described.add(values); });
   run_on_all(communicator, [&] {
     if (!failure.empty()) throw Error(failure);
   });

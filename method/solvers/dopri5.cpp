@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::int64_t most_evaluations = 100000;
 constexpr double safety = 0.9, largest_growth = 10, largest_cut = 0.2;
-constexpr double order = 5;
+constexpr double method_order = 5;
 constexpr double shortest_step = 1e-9;  ///< of the way: what fails even then is not a matter of the step
 
 /// Times and weights of the stages (Dormand and Prince 1980, RK5(4)7M). The last row gives the state at the step's end.
@@ -102,7 +102,7 @@ private:
   static double factor(double error) {
     if (error == 0) return largest_growth;
     if (!std::isfinite(error)) return largest_cut;
-    return std::min(largest_growth, std::max(safety / std::pow(error, 1 / order), error < 1 ? 1 : largest_cut));
+    return std::min(largest_growth, std::max(safety / std::pow(error, 1 / method_order), error < 1 ? 1 : largest_cut));
   }
 
   /// Hairer, Nørsett and Wanner, Solving Ordinary Differential Equations I, II.4, as torchdiffeq has it.
@@ -114,7 +114,7 @@ private:
     const at::Tensor there = velocity_(x_ + slope_ * (direction * h0), t_ + direction * h0);
     const double d2 = norm_of((there - slope_) / scale) / h0;
     const double h1 =
-        d1 <= 1e-15 && d2 <= 1e-15 ? std::max(1e-6, h0 * 1e-3) : std::pow(0.01 / std::max(d1, d2), 1 / order);
+        d1 <= 1e-15 && d2 <= 1e-15 ? std::max(1e-6, h0 * 1e-3) : std::pow(0.01 / std::max(d1, d2), 1 / method_order);
     return direction * std::min({100 * h0, h1, std::abs(length_)});
   }
 

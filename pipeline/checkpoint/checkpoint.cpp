@@ -31,7 +31,7 @@ constexpr char best_name[] = "best";
 constexpr std::string_view name_prefix = "step-";
 constexpr char aside_prefix[] = "damaged-";
 
-std::uint64_t bytes_of(const Checkpoint& checkpoint) {
+std::uint64_t checkpoint_bytes(const Checkpoint& checkpoint) {
   std::uint64_t bytes = 0;
   for (const auto& [file, tensors] : checkpoint.files) {
     for (const auto& [name, tensor] : tensors) bytes += tensor.nbytes();
@@ -190,7 +190,7 @@ const NamedTensors& Checkpoint::file(const std::string& name) const {
 
 void CheckpointStore::write(const Checkpoint& checkpoint) const {
   const std::string name = checkpoint_name(checkpoint.step);
-  require_free_space(directory_, bytes_of(checkpoint) + (1 << 20), "checkpoint " + name);
+  require_free_space(directory_, checkpoint_bytes(checkpoint) + (1 << 20), "checkpoint " + name);
   Pending pending(directory_ / name);
   fs::create_directory(pending.path());
   nlohmann::json state = {

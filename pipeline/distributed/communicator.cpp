@@ -15,13 +15,13 @@ at::Tensor one_number(std::int64_t value) {
   return at::full({1}, value, at::kLong);
 }
 
-at::Tensor bytes_of(const std::string& text, std::int64_t length) {
+at::Tensor bytes_tensor(const std::string& text, std::int64_t length) {
   at::Tensor bytes = at::zeros({length}, at::kByte);
   if (!text.empty()) std::memcpy(bytes.data_ptr(), text.data(), text.size());
   return bytes;
 }
 
-std::string text_of(const at::Tensor& bytes, std::int64_t length) {
+std::string tensor_text(const at::Tensor& bytes, std::int64_t length) {
   return {static_cast<const char*>(bytes.const_data_ptr()), static_cast<std::size_t>(length)};
 }
 
@@ -35,17 +35,17 @@ std::string Communicator::broadcast_text(const std::string& text, int root) {
   at::Tensor length = one_number(static_cast<std::int64_t>(text.size()));
   broadcast(length, root);
   const auto count = length.item<std::int64_t>();
-  at::Tensor bytes = rank() == root ? bytes_of(text, count) : at::empty({count}, at::kByte);
+  at::Tensor bytes = rank() == root ? bytes_tensor(text, count) : at::empty({count}, at::kByte);
   broadcast(bytes, root);
-  return text_of(bytes, count);
+  return tensor_text(bytes, count);
 }
 
 std::vector<std::string> Communicator::gather_text(const std::string& text) {
   const at::Tensor lengths = all_gather(one_number(static_cast<std::int64_t>(text.size())));
-  const at::Tensor bytes = all_gather(bytes_of(text, lengths.max().item<std::int64_t>()));
+  const at::Tensor bytes = all_gather(bytes_tensor(text, lengths.max().item<std::int64_t>()));
   std::vector<std::string> texts;
   for (int from = 0; from < size(); ++from) {
-    texts.push_back(text_of(bytes.select(0, from), lengths.select(0, from).item<std::int64_t>()));
+    texts.push_back(tensor_text(bytes.select(0, from), lengths.select(0, from).item<std::int64_t>()));
   }
   return texts;
 }

@@ -2,9 +2,9 @@
 
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/row_order.h"
+#include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/tensor_bytes.h"
-#include "pipeline/tensor/weights.h"
 
 #include <ATen/ATen.h>
 
@@ -59,12 +59,6 @@ struct Piece {
 
 std::byte* row_of(at::Tensor& tensor, std::int64_t row, std::size_t row_bytes) {
   return static_cast<std::byte*>(tensor.mutable_data_ptr()) + static_cast<std::size_t>(row) * row_bytes;
-}
-
-at::Tensor empty_rows(const Column& column, std::int64_t rows) {
-  std::vector<std::int64_t> shape{rows};
-  shape.insert(shape.end(), column.shape.begin(), column.shape.end());
-  return at::empty(shape, at::TensorOptions().dtype(scalar_type(column.type)));
 }
 
 }  // namespace

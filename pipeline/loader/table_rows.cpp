@@ -11,15 +11,11 @@
 
 namespace couplet {
 
-namespace {
-
 at::Tensor empty_rows(const Column& column, std::int64_t count) {
   std::vector<std::int64_t> sizes{count};
   sizes.insert(sizes.end(), column.shape.begin(), column.shape.end());
   return at::empty(sizes, scalar_type(column.type));
 }
-
-}  // namespace
 
 at::Tensor read_rows(const RowTable& table, const std::string& column, std::int64_t first, std::int64_t count) {
   const std::size_t index = table.column(column);

@@ -26,8 +26,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const double process_start = unix_now();
-std::atomic<int> note = -1;
+const double process_start_time = unix_now();
+std::atomic<int> note_file = -1;
 std::atomic<int> first_signal = 0;
 std::atomic<bool> closed = false;
 
@@ -37,7 +37,7 @@ std::filesystem::path& failure_file() {
 }
 
 void write_line(std::string_view line) {
-  if (note >= 0) std::ignore = ::write(note, line.data(), line.size());
+  if (note_file >= 0) std::ignore = ::write(note_file, line.data(), line.size());
 }
 
 // Whole lines, made before they are needed: a signal's handler may not make any.
@@ -62,7 +62,7 @@ std::string line_of(const Json& json) {
 void keep(const RankFailure& failure) {
   const std::filesystem::path& path = failure_file();
   if (path.empty()) return;
-  if (const auto earlier = read_failure(path); earlier && earlier->time >= process_start) return;
+  if (const auto earlier = read_failure(path); earlier && earlier->time >= process_start_time) return;
   const std::filesystem::path written = path.string() + fmt::format(".{}-{}", failure.host, ::getpid());
   std::ofstream(written) << line_of({{"time", failure.time},
                                      {"stage", failure.stage},
@@ -76,8 +76,8 @@ void keep(const RankFailure& failure) {
 }  // namespace
 
 void open_end_note(const std::filesystem::path& path) {
-  note = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (note < 0) fail("cannot write to {}: {}", path.string(), errno_text(errno));
+  note_file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (note_file < 0) fail("cannot write to {}: {}", path.string(), errno_text(errno));
   if (first_signal != 0) write_line(signal_line(first_signal));
 }
 

@@ -15,7 +15,7 @@
 namespace couplet {
 namespace {
 
-std::string text_of(const fs::path& path) {
+std::string contents_of(const fs::path& path) {
   std::ifstream file(path);
   std::ostringstream text;
   if (file) text << file.rdbuf();
@@ -36,7 +36,7 @@ std::optional<std::int64_t> number_after(const std::string& text, std::string_vi
 
 /// The number in a file that holds one; nothing if it holds "max" or is not there.
 std::optional<std::int64_t> number_in(const fs::path& path) {
-  std::istringstream text(text_of(path));
+  std::istringstream text(contents_of(path));
   std::int64_t number = 0;
   return text >> number ? std::optional(number) : std::nullopt;
 }
@@ -52,7 +52,7 @@ constexpr CgroupFiles version_2{"memory.max", "memory.current", "inactive_file"}
 std::optional<std::int64_t> left_in(const fs::path& cgroup, const CgroupFiles& files) {
   const auto limit = number_in(cgroup / files.limit), usage = number_in(cgroup / files.usage);
   if (!limit || !usage) return std::nullopt;
-  const std::int64_t cached = number_after(text_of(cgroup / "memory.stat"), files.cached_files).value_or(0);
+  const std::int64_t cached = number_after(contents_of(cgroup / "memory.stat"), files.cached_files).value_or(0);
   return std::max<std::int64_t>(0, *limit - (*usage - cached));
 }
 
@@ -75,7 +75,7 @@ std::optional<std::int64_t> left_up_to(const fs::path& mount, fs::path path, con
 std::optional<std::int64_t> left_in_cgroups(const fs::path& root) {
   const fs::path mount = root / "sys/fs/cgroup";
   std::optional<std::int64_t> least;
-  std::istringstream lines(text_of(root / "proc/self/cgroup"));
+  std::istringstream lines(contents_of(root / "proc/self/cgroup"));
   for (std::string line; std::getline(lines, line);) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
@@ -97,7 +97,7 @@ std::int64_t usable_cores() {
 }
 
 std::optional<std::int64_t> available_host_memory(const fs::path& root) {
-  std::optional<std::int64_t> available = number_after(text_of(root / "proc/meminfo"), "MemAvailable:");
+  std::optional<std::int64_t> available = number_after(contents_of(root / "proc/meminfo"), "MemAvailable:");
   if (available) *available *= 1024;
   return smaller(available, left_in_cgroups(root));
 }
@@ -105,7 +105,7 @@ std::optional<std::int64_t> available_host_memory(const fs::path& root) {
 std::optional<std::int64_t> available_address_space() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
-  const std::int64_t taken = number_after(text_of("/proc/self/status"), "VmSize:").value_or(0) * 1024;
+  const std::int64_t taken = number_after(contents_of("/proc/self/status"), "VmSize:").value_or(0) * 1024;
   return std::max<std::int64_t>(0, static_cast<std::int64_t>(limit.rlim_cur) - taken);
 }
 

@@ -1,22 +1,10 @@
 #include "stages/data/class_gaps.h"
 
+#include "storage/text.h"
+
 #include <fmt/format.h>
 
 namespace couplet {
-namespace {
-
-/// "0, 4-254"
-std::string ranges_text(const std::vector<std::int64_t>& ascending) {
-  std::string text;
-  for (std::size_t first = 0, last = 0; first < ascending.size(); first = ++last) {
-    while (last + 1 < ascending.size() && ascending[last + 1] == ascending[last] + 1) ++last;
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", ascending[first]);
-    if (last > first) text += fmt::format("-{}", ascending[last]);
-  }
-  return text;
-}
-
-}  // namespace
 
 std::string class_gaps(const std::vector<std::int64_t>& train, const std::vector<std::int64_t>& test) {
   std::vector<std::int64_t> untrained, only_tested;

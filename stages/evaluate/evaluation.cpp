@@ -19,7 +19,7 @@ namespace couplet {
 
 namespace {
 
-constexpr const char* stopped = "evaluation stopped; finished scores and the samples counted so far are kept";
+constexpr const char* scoring_stopped = "evaluation stopped; finished scores and the samples counted so far are kept";
 
 }  // namespace
 
@@ -50,7 +50,7 @@ void Evaluation::open_network() {
     classifier_ = {couplet::network_name(context.config), tensors_hash(named_tensors(**classifier)), "none"};
   }
   scorer_.emplace(std::move(classifier), shape.codec, std::move(basis), config().slice_rows,
-                  sheet_images(config().grid_rows), stopped, context.communicator, context.device);
+                  sheet_images(config().grid_rows), scoring_stopped, context.communicator, context.device);
   const std::string warning = sample_size_warning(config().samples);
   if (!warning.empty() && context.communicator.is_root()) warn_line("evaluate.samples: " + warning);
   context.communicator.barrier();
@@ -107,7 +107,7 @@ at::Tensor Evaluation::sums_over_rows(
   at::Tensor sum = at::zeros({figures}, at::kDouble);
   for_each_slice(
       context.communicator,
-      {.rows = rows, .slice_rows = slice, .columns = figures, .stopped = stopped, .journal = journal(request)},
+      {.rows = rows, .slice_rows = slice, .columns = figures, .stopped = scoring_stopped, .journal = journal(request)},
       [&](std::int64_t first) { return measure(first, slice); },
       [&](const at::Tensor& values) { sum += values.sum(0); });
   return sum;

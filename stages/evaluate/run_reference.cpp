@@ -19,7 +19,7 @@
 namespace couplet {
 namespace {
 
-constexpr const char* stopped = "evaluation stopped; what the training images are described by is made again";
+constexpr const char* reference_stopped = "evaluation stopped; what the training images are described by is made again";
 
 /// True if an earlier evaluation of the run left the file. Collective.
 bool is_there(const fs::path& path, Communicator& communicator) {
@@ -32,7 +32,7 @@ FeatureReference training_statistics(StageContext& context, FeatureNetwork& netw
   Communicator& communicator = context.communicator;
   if (!is_there(path, communicator)) {
     say("statistics of {} training images by {} are made", train.rows(), network.name());
-    const ReferenceStatistics made = make_reference(network, train, "train", stopped, communicator);
+    const ReferenceStatistics made = make_reference(network, train, "train", reference_stopped, communicator);
     if (communicator.is_root()) {
       const WorkingAlone alone("publishing the reference statistics");
       fs::create_directories(path.parent_path());
@@ -73,7 +73,7 @@ std::shared_ptr<const RealFeatures> real_features(StageContext& context, Feature
     const auto described = [&](const RowTable& table) {
       const auto set = spread_images(table, std::min(images, table.rows()));
       const at::Tensor all = even_rows(set->shape().images, images);
-      return describe_images(network, *set, all, stopped, communicator).features();
+      return describe_images(network, *set, all, reference_stopped, communicator).features();
     };
     say("up to {} training and held-out images are described by {}", images, network.name());
     const NamedTensors made{{"train", described(train)}, {"test", described(test)}};

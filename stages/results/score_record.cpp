@@ -79,7 +79,7 @@ double read_uncertainty(const Fields& fields) {
   return 0;
 }
 
-ScoreRecord read_record(const Fields& fields) {
+ScoreRecord parsed_record(const Fields& fields) {
   ScoreRecord record;
   record.model = fields.text("model");
   record.coupling = fields.text("coupling");
@@ -221,7 +221,7 @@ std::vector<ScoreRecord> read_records(const nlohmann::json& results, const std::
   for (std::size_t index = 0; index < found->size(); ++index) {
     const nlohmann::json& json = (*found)[index];
     if (!json.is_object()) fail("record {} of the results is {}, no object", index, json_excerpt(json));
-    records.push_back(read_record({json, index}));
+    records.push_back(parsed_record({json, index}));
     records.back().run = run;
   }
   return records;

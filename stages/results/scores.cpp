@@ -70,10 +70,10 @@ ScoreSummary over_seeds(const BySeeds& by_seeds) {
 }
 
 /// Solver, grid, guidance and its interval, tolerances.
-using Setting = std::tuple<std::string, std::string, double, double, double, double, double>;
+using SettingKey = std::tuple<std::string, std::string, double, double, double, double, double>;
 
 template <class Settings>
-Setting setting_of(const Settings& from) {
+SettingKey setting_of(const Settings& from) {
   return {from.solver, from.grid, from.guidance, from.guidance_from, from.guidance_to, from.atol, from.rtol};
 }
 
@@ -85,7 +85,7 @@ bool better(const ScoreSummary& score, const ScoreSummary& than) {
 
 /// The best setting at each NFE.
 ScoreCurve best_curve(const std::vector<ScoreRecord>& records, ScoreCurve curve) {
-  std::map<std::pair<std::int64_t, Setting>, BySeeds> settings;
+  std::map<std::pair<std::int64_t, SettingKey>, BySeeds> settings;
   for (const ScoreRecord& record : records) {
     if (record.metric != "frechet_distance" || !curve.is_of(record) || record.noise != curve.noise) continue;
     // Each seed of an adaptive solver has an NFE of its own.
@@ -208,7 +208,7 @@ std::optional<ScoreSummary> Scores::of_curve(const ScoreCurve& curve, const std:
 
 std::optional<ScoreSummary> Scores::in_setting(const ScoreCurve& curve, std::int64_t nfe, const ScoreSummary& setting,
                                                const std::string& metric) const {
-  const Setting wanted = setting_of(setting);
+  const SettingKey wanted = setting_of(setting);
   return summary([&](const ScoreRecord& record) {
     return record.metric == metric && curve.is_of(record) && record.noise == curve.noise &&
            (record.nfe == nfe || record.adaptive()) && setting_of(record) == wanted;

@@ -16,7 +16,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t columns = 10;
+constexpr std::int64_t picture_columns = 10;
 constexpr std::int64_t scored_slice_rows = 125, pictured_slice_rows = 20;
 constexpr std::int64_t rows_a_thread = 16;  // by_row_chunks
 constexpr char never_stopped[] = "";
@@ -87,7 +87,7 @@ Preview Previewer::make() {
   } else {
     made = pictures();
   }
-  if (context_.communicator.is_root()) preview.picture = picture_of(made, columns);
+  if (context_.communicator.is_root()) preview.picture = picture_of(made, picture_columns);
   return preview;
 }
 

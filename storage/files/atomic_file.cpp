@@ -26,8 +26,8 @@ namespace {
 
 constexpr std::string_view partial_prefix = ".partial-";
 constexpr std::string_view replaced_prefix = ".replaced-";  ///< a folder that holds what is being replaced
-constexpr std::size_t longest_name = 255 - 16;  ///< bytes: what file systems allow, and room for what libraries append
-constexpr std::ptrdiff_t most_flushed_apart = 256;  ///< entries of a directory
+constexpr std::size_t longest_file_name = 255 - 16;  ///< bytes: what file systems allow, less what libraries append
+constexpr std::ptrdiff_t most_flushed_apart = 256;   ///< entries of a directory
 
 fs::path parent_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
@@ -41,7 +41,7 @@ fs::path temporary_path(std::string_view prefix, const fs::path& final_path) {
   do {
     const std::string name =
         fmt::format("{}{}-{}-{}-{}", prefix, host_name(), ::getpid(), counter++, final_path.filename().string());
-    path = parent_of(final_path) / name.substr(0, longest_name);
+    path = parent_of(final_path) / name.substr(0, longest_file_name);
   } while (fs::exists(fs::symlink_status(path, error)));
   return path;
 }

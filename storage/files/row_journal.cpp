@@ -12,7 +12,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::string_view magic = "couplet rows 1\n";
+constexpr std::string_view journal_magic = "couplet rows 1\n";
 
 /// In front of each batch.
 struct BatchHeader {
@@ -24,7 +24,7 @@ std::uint64_t checksum_of(std::span<const std::byte> rows, std::uint64_t count) 
 }
 
 std::string file_header(const std::string& identity, std::size_t row_bytes) {
-  return fmt::format("{}{} bytes a row\n{}\n\n", magic, row_bytes, identity);
+  return fmt::format("{}{} bytes a row\n{}\n\n", journal_magic, row_bytes, identity);
 }
 
 /// The file's first bytes, as many as a header of this length has.

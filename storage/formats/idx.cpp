@@ -17,8 +17,8 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-constexpr std::size_t piece_bytes = std::size_t{1} << 18;
-constexpr std::size_t longest_header = 4 + 4 * 255;
+constexpr std::size_t idx_piece_bytes = std::size_t{1} << 18;
+constexpr std::size_t longest_idx_header = 4 + 4 * 255;
 
 bool is_gzip(const FileHandle& file) {
   std::array<std::byte, 2> start{};
@@ -30,7 +30,7 @@ bool is_gzip(const FileHandle& file) {
 class GzipStream {
 public:
   explicit GzipStream(std::filesystem::path path)
-      : path_(std::move(path)), file_(FileHandle::open_to_read(path_)), fed_(piece_bytes) {
+      : path_(std::move(path)), file_(FileHandle::open_to_read(path_)), fed_(idx_piece_bytes) {
     if (inflateInit2(&stream_, 15 + 16) != Z_OK) fail("{}: zlib does not start", path_.string());
   }
   ~GzipStream() { inflateEnd(&stream_); }
@@ -194,7 +194,7 @@ public:
 private:
   void skip_to(std::uint64_t position) {
     if (stream_->position() == position) return;
-    Bytes skipped(piece_bytes);
+    Bytes skipped(idx_piece_bytes);
     while (stream_->position() < position) {
       const auto left =
           static_cast<std::size_t>(std::min<std::uint64_t>(skipped.size(), position - stream_->position()));
@@ -204,7 +204,7 @@ private:
   }
   /// Inflates no more than a piece beyond the end: a small file can unpack to any size.
   void require_end(std::uint64_t header) {
-    Bytes beyond(piece_bytes);
+    Bytes beyond(idx_piece_bytes);
     const bool ends = stream_->read_some(beyond) < beyond.size();
     require_size(path_, shape_, stream_->position() - header, ends);
   }
@@ -217,7 +217,7 @@ private:
 
 IdxFile::IdxFile(std::filesystem::path path) : path_(std::move(path)) {
   FileHandle file = FileHandle::open_to_read(path_);
-  Bytes header(longest_header);
+  Bytes header(longest_idx_header);
   const bool packed = is_gzip(file);
   header.resize(packed ? GzipStream(path_).read_some(header)
                        : file.read_some(std::as_writable_bytes(std::span(header)), 0));
@@ -259,7 +259,7 @@ void IdxFile::require_whole() {
 
 std::vector<std::uint8_t> IdxFile::read_all() {
   const std::int64_t items = shape_[0];
-  const std::int64_t at_once = item_bytes_ == 0 ? items : static_cast<std::int64_t>(piece_bytes / item_bytes_ + 1);
+  const std::int64_t at_once = item_bytes_ == 0 ? items : static_cast<std::int64_t>(idx_piece_bytes / item_bytes_ + 1);
   std::vector<std::uint8_t> values;
   std::int64_t done = 0;
   do {

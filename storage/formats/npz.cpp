@@ -25,8 +25,8 @@ static_assert(std::endian::native == std::endian::little, "arrays are read and w
 namespace couplet {
 namespace {
 
-constexpr std::string_view suffix = ".npy";
-constexpr std::size_t longest_header = 64 * 1024;
+constexpr std::string_view npy_suffix = ".npy";
+constexpr std::size_t longest_npy_header = 64 * 1024;
 constexpr std::size_t header_alignment = 64;
 constexpr zip_uint16_t first_dos_date = 0x21;  // 1980-01-01, the earliest a zip archive can name
 
@@ -107,7 +107,7 @@ std::string read_header_text(EntryReader& entry) {
   std::array<unsigned char, 4> digits{};
   entry.read(std::as_writable_bytes(std::span(digits)).first(start[6] == 1 ? 2 : 4));
   const std::size_t length = digits[0] + 256u * (digits[1] + 256u * (digits[2] + 256u * digits[3]));
-  if (length > longest_header || length > entry.left())
+  if (length > longest_npy_header || length > entry.left())
     fail("{}: has an impossible header of {} bytes", entry.what(), length);
   std::string text(length, '\0');
   entry.read(std::as_writable_bytes(std::span(text)));
@@ -181,18 +181,18 @@ public:
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
     for (const std::string& entry : entries_)
-      if (entry.ends_with(suffix)) names.push_back(entry.substr(0, entry.size() - suffix.size()));
+      if (entry.ends_with(npy_suffix)) names.push_back(entry.substr(0, entry.size() - npy_suffix.size()));
     return names;
   }
   std::map<std::string, std::string> others() const override {
     std::map<std::string, std::string> others;
     for (const std::string& entry : entries_)
-      if (!entry.ends_with(suffix)) others[entry] = "an entry that is no .npy array";
+      if (!entry.ends_with(npy_suffix)) others[entry] = "an entry that is no .npy array";
     return others;
   }
   std::unique_ptr<ForeignArray> open(const std::string& name) override {
     const std::string what = fmt::format("{}: array '{}'", path_.string(), name);
-    const auto found = std::ranges::find(entries_, name + std::string(suffix));
+    const auto found = std::ranges::find(entries_, name + std::string(npy_suffix));
     if (found == entries_.end()) fail("{}: cannot be found", what);
     const auto number = static_cast<zip_uint64_t>(found - entries_.begin());
     require_held(what, archive_.get(), number, std::filesystem::file_size(path_));
@@ -392,7 +392,7 @@ void write_npz(const std::filesystem::path& path, const std::vector<NpzArray>& a
     Archive archive(pending.path());
     for (const NpzArray& array : arrays) {
       streams.push_back(std::make_unique<ArrayStream>(array));
-      archive.add(array.name + std::string(suffix), *streams.back());
+      archive.add(array.name + std::string(npy_suffix), *streams.back());
     }
     const std::string reason = archive.close();
     for (const auto& stream : streams) stream->rethrow();

@@ -18,7 +18,7 @@ namespace couplet {
 namespace {
 
 /// Signature, length and name of the first chunk, then width, height, bit depth and colour type.
-constexpr std::size_t header_bytes = 26;
+constexpr std::size_t png_header_bytes = 26;
 
 /// What libpng's callbacks reach: the bytes not yet read, and where the error text goes.
 struct PngInput {
@@ -82,7 +82,7 @@ std::uint64_t bits_per_pixel(int depth, int colour) {
 /// What the first bytes of a PNG file say, without pixels. They are refused before any memory is taken for the pixels.
 Picture checked_header(const std::filesystem::path& path, std::string_view start, std::uint64_t file_bytes) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(start.data());
-  if (start.size() < header_bytes || png_sig_cmp(bytes, 0, 8) != 0 || start.substr(12, 4) != "IHDR")
+  if (start.size() < png_header_bytes || png_sig_cmp(bytes, 0, 8) != 0 || start.substr(12, 4) != "IHDR")
     fail("{}: is no PNG file that can be read: it does not begin as one", path.string());
   const std::int64_t width = png_get_uint_32(bytes + 16), height = png_get_uint_32(bytes + 20);
   if (width == 0 || height == 0)
@@ -158,7 +158,7 @@ Picture read_png(const std::filesystem::path& path) {
 }
 
 Picture read_png_header(const std::filesystem::path& path) {
-  std::array<char, header_bytes> start{};
+  std::array<char, png_header_bytes> start{};
   const FileHandle file = FileHandle::open_to_read(path);
   const std::size_t there = file.read_some(std::as_writable_bytes(std::span(start)), 0);
   return checked_header(path, {start.data(), there}, file.size());

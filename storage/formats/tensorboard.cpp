@@ -120,12 +120,14 @@ std::optional<std::int64_t> step_of(std::string_view event) {
   return std::nullopt;
 }
 
-constexpr std::string_view prefix = "events.out.tfevents.", suffix = ".couplet";
+constexpr std::string_view event_prefix = "events.out.tfevents.", event_suffix = ".couplet";
 
 /// The time in a file's name; 0 for another file.
 std::int64_t time_in(const std::string& name) {
-  if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() < prefix.size() + suffix.size()) return 0;
-  const char *begin = name.data() + prefix.size(), *end = name.data() + name.size() - suffix.size();
+  if (!name.starts_with(event_prefix) || !name.ends_with(event_suffix) ||
+      name.size() < event_prefix.size() + event_suffix.size())
+    return 0;
+  const char *begin = name.data() + event_prefix.size(), *end = name.data() + name.size() - event_suffix.size();
   std::int64_t time = 0;
   const auto parsed = std::from_chars(begin, end, time);
   return parsed.ptr == end && parsed.ec == std::errc() ? time : 0;
@@ -142,7 +144,7 @@ std::vector<std::int64_t> files_in(const std::filesystem::path& directory) {
 }
 
 std::filesystem::path file_of(const std::filesystem::path& directory, std::int64_t time) {
-  return directory / fmt::format("{}{:010}{}", prefix, time, suffix);
+  return directory / fmt::format("{}{:010}{}", event_prefix, time, event_suffix);
 }
 
 /// The records of steps below `first_step`: all of them stand before the others.

@@ -16,7 +16,7 @@ namespace couplet {
 namespace {
 
 constexpr const char* extension = ".h5";
-constexpr std::size_t piece_bytes = std::size_t{1} << 20;
+constexpr std::size_t copied_piece_bytes = std::size_t{1} << 20;
 
 /// The turn of one process; the kernel ends it when the process dies.
 class CacheLock {
@@ -143,7 +143,7 @@ void ShardCache::copy(const std::filesystem::path& shard, const std::filesystem:
   const FileHandle from = FileHandle::open_to_read(shard);
   Pending pending(to);
   FileHandle file = FileHandle::create(pending.path());
-  std::vector<std::byte> piece(piece_bytes);
+  std::vector<std::byte> piece(copied_piece_bytes);
   std::uint64_t offset = 0;
   while (const std::size_t n = from.read_some(piece, offset)) {
     const auto bytes = std::span(piece).first(n);

@@ -10,7 +10,7 @@ namespace couplet {
 namespace {
 
 /// Small enough that both hashes and the look at the values find the bytes in the processor's cache.
-constexpr std::size_t piece_bytes = std::size_t{1} << 18;
+constexpr std::size_t scanned_piece_bytes = std::size_t{1} << 18;
 
 /// Whether a float of this bit pattern is NaN or infinite: its exponent is all ones.
 template <class Bits, Bits exponent>
@@ -44,7 +44,7 @@ bool holds_nonfinite(ElementType type, std::span<const std::byte> bytes) {
 
 class Scan {
 public:
-  explicit Scan(const RowShard& shard) : shard_(shard), size_(shard.file().size()), buffer_(piece_bytes) {}
+  explicit Scan(const RowShard& shard) : shard_(shard), size_(shard.file().size()), buffer_(scanned_piece_bytes) {}
 
   ShardScan run() {
     for (const std::size_t column : columns_in_file()) {
@@ -77,7 +77,8 @@ private:
   }
 
   std::span<const std::byte> next(std::uint64_t most, bool hashed) {
-    const auto piece = std::span(buffer_).first(static_cast<std::size_t>(std::min<std::uint64_t>(most, piece_bytes)));
+    const auto piece =
+        std::span(buffer_).first(static_cast<std::size_t>(std::min<std::uint64_t>(most, scanned_piece_bytes)));
     shard_.file().read_at(piece, position_);
     if (hashed) hash_.add(piece);
     position_ += piece.size();

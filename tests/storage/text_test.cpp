@@ -35,6 +35,13 @@ TEST(NumberText, HasThreeDigits) {
   EXPECT_EQ(number_text(1e-7), "1.00e-07");
 }
 
+TEST(RangesText, HasTheEndsOfEachRun) {
+  EXPECT_EQ(ranges_text({}), "");
+  EXPECT_EQ(ranges_text({4}), "4");
+  EXPECT_EQ(ranges_text({0, 3, 7, 8, 9}), "0, 3, 7-9");
+  EXPECT_EQ(ranges_text({1, 2, 5}), "1-2, 5");
+}
+
 TEST(Utf8Text, WritesBytesThatAreNoCharacterAsNumbers) {
   for (const std::string text : {"", "plain", "größe", "\u20ac 5", "\U0001F600", "a\nb"})
     EXPECT_EQ(utf8_text(text), text);

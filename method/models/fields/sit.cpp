@@ -25,7 +25,7 @@ namespace {
 constexpr std::int64_t frequency_count = 128;  ///< of the time embedding: cosines, then sines
 constexpr double largest_period = 10000;
 constexpr double norm_eps = 1e-6;
-constexpr double embedding_std = 0.02;
+constexpr double sit_embedding_std = 0.02;
 
 /// layer_norm(x)·(1 + scale) + shift, with one shift and scale a row. x: [N, T, channels]; shift, scale: [N, channels].
 at::Tensor modulated(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale) {
@@ -151,9 +151,9 @@ void SiTImpl::initialize() {
   }
   init::xavier_uniform_(x_embedder_->weight.view({options_.channels, -1}));
   init::zeros_(x_embedder_->bias);
-  init::normal_(label_table_->weight, 0, embedding_std);
-  init::normal_(time_in_->weight, 0, embedding_std);
-  init::normal_(time_out_->weight, 0, embedding_std);
+  init::normal_(label_table_->weight, 0, sit_embedding_std);
+  init::normal_(time_in_->weight, 0, sit_embedding_std);
+  init::normal_(time_out_->weight, 0, sit_embedding_std);
   for (auto& block : blocks_) init::zeros_(block->modulation->weight);
   init::zeros_(final_modulation_->weight);
   init::zeros_(final_linear_->weight);

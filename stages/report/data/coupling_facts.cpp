@@ -28,7 +28,7 @@ constexpr double widest = 4;  // standard deviations on either side that the his
 using Json = nlohmann::ordered_json;
 
 /// A number as it is and as people read it; both null where there is none that is finite.
-Json figure(const nlohmann::json& number) {
+Json figure_or_nothing(const nlohmann::json& number) {
   const bool finite = number.is_number() && std::isfinite(number.get<double>());
   if (!finite) return {{"value", nullptr}, {"text", nullptr}};
   return {{"value", number}, {"text", number.is_number_float() ? number_text(number.get<double>()) : number.dump()}};
@@ -41,17 +41,19 @@ void add_manifest(CouplingFacts& shown, const nlohmann::json& manifest) {
   const nlohmann::json& summary = manifest.at("summary");
   if (!summary.is_object()) return;
   for (const char* name : {"nonfinite_rows", "sigma_f", "nll_mean"})
-    if (summary.contains(name)) shown.facts.push_back({{"kind", name}, {"figure", figure(summary[name])}});
+    if (summary.contains(name)) shown.facts.push_back({{"kind", name}, {"figure", figure_or_nothing(summary[name])}});
   if (!summary.contains("round_trip_mean")) return;
   shown.facts.push_back({{"kind", "round_trip"},
-                         {"mean", figure(summary["round_trip_mean"])},
-                         {"largest", figure(summary.value("round_trip_max", nlohmann::json()))},
-                         {"rows", figure(summary.value("round_trip_rows", nlohmann::json()))}});
+                         {"mean", figure_or_nothing(summary["round_trip_mean"])},
+                         {"largest", figure_or_nothing(summary.value("round_trip_max", nlohmann::json()))},
+                         {"rows", figure_or_nothing(summary.value("round_trip_rows", nlohmann::json()))}});
 }
 
 /// Figures of the first `rows` of `all` rows.
 void add_statistics(CouplingFacts& shown, const nlohmann::json& found, std::int64_t rows, std::int64_t all) {
-  const auto number = [&](const char* pointer) { return figure(found.at(nlohmann::json::json_pointer(pointer))); };
+  const auto number = [&](const char* pointer) {
+    return figure_or_nothing(found.at(nlohmann::json::json_pointer(pointer)));
+  };
   if (rows < all) shown.facts.push_back({{"kind", "first_rows"}, {"rows", rows}});
   shown.facts.push_back({{"kind", "noise"},
                          {"mean", number("/noise/mean")},

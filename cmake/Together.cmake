@@ -1,0 +1,46 @@
+# Most of what the compiler does for one source it does again for the next. Where a program is built once, up to eight are
+# compiled as one: a file in the build folder that includes them. Their unnamed namespaces are then one, whose names may
+# not collide. Who works on the code leaves this off, for after a change to one source all of them are compiled again.
+option(COUPLET_TOGETHER "Compile sources several at a time: quicker from nothing, slower after a change" OFF)
+
+# couplet_together(TARGET): its sources are compiled so, those together that need the same precompiled header. Alone stay
+# those with options of their own, and those that say COUPLET_ALONE.
+function(couplet_together TARGET)
+  if(NOT COUPLET_TOGETHER)
+    return()
+  endif()
+  get_target_property(sources ${TARGET} SOURCES)
+  foreach(source IN LISTS sources)
+    cmake_path(ABSOLUTE_PATH source)
+    couplet_needed_header(${source} number)
+    list(GET COUPLET_HEADERS ${number} group)
+    foreach(property COUPLET_ALONE SKIP_PRECOMPILE_HEADERS COMPILE_OPTIONS COMPILE_DEFINITIONS)
+      get_source_file_property(own ${source} ${property})
+      if(own)
+        set(group alone)
+      endif()
+    endforeach()
+    list(APPEND ${group}_sources ${source})
+  endforeach()
+  set(compiled ${alone_sources})
+  set(part 0)
+  foreach(group IN LISTS COUPLET_HEADERS)
+    list(LENGTH ${group}_sources left)
+    while(left GREATER 0)
+      # As few parts as there can be, of even sizes.
+      math(EXPR parts "(${left} + 7) / 8")
+      math(EXPR size "(${left} + ${parts} - 1) / ${parts}")
+      list(SUBLIST ${group}_sources 0 ${size} included)
+      list(REMOVE_ITEM ${group}_sources ${included})
+      list(LENGTH ${group}_sources left)
+      list(TRANSFORM included REPLACE "^${PROJECT_SOURCE_DIR}/(.*)$" "#include \"\\1\"\n")
+      list(JOIN included "" text)
+      math(EXPR part "${part} + 1")
+      set(file ${PROJECT_BINARY_DIR}/together/${TARGET}_${part}.cpp)
+      # GCC warns of what is wrong in a header only, for which it takes each of these.
+      file(CONFIGURE OUTPUT ${file} CONTENT "#pragma GCC diagnostic ignored \"-Wsubobject-linkage\"\n${text}")
+      list(APPEND compiled ${file})
+    endwhile()
+  endforeach()
+  set_property(TARGET ${TARGET} PROPERTY SOURCES ${compiled})
+endfunction()
