@@ -9,6 +9,7 @@
 #include "storage/files/hash.h"
 #include "storage/json_difference.h"
 #include "storage/json_text.h"
+#include "storage/text.h"
 
 #include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
@@ -77,12 +78,12 @@ nlohmann::json read_state(const fs::path& directory, std::int64_t step) {
   const nlohmann::json state = parse_state(path, read_file(path));
   if (!state.is_object()) damaged("{}: is no JSON object", path.string());
   if (state.value("format", "") != format_name) damaged("{}: format is not '{}'", path.string(), format_name);
+  if (state.value("hash", "") != state_hash(state))
+    damaged("{}: content hash differs: the file is damaged", path.string());
   if (const int version = state.value("format_version", 0); version > format_version) {
     fail("{}: format version {} is newer than this program's {} ({}); use the program that wrote it ({})",
          path.string(), version, format_version, COUPLET_VERSION, state.value("program_version", "unknown"));
   }
-  if (state.value("hash", "") != state_hash(state))
-    damaged("{}: content hash differs: the file is damaged", path.string());
   if (state.at("step") != step)
     damaged("{}: is of step {}, the directory of {}", path.string(), state["step"].dump(), step);
   return state;
@@ -130,6 +131,8 @@ Found read_found(const fs::path& directory, std::int64_t step) {
     found.checkpoint = read_checkpoint(directory, found.state);
   } catch (const Damaged& damage) {
     found.damage = damage.what();
+  } catch (const nlohmann::json::exception& error) {
+    found.damage = fmt::format("{}: is not as it was written ({})", (directory / state_name).string(), error.what());
   }
   return found;
 }
@@ -143,7 +146,7 @@ void put_aside(const fs::path& directory) {
 
 /// Tells all ranks what rank 0 has found, but for the tensors. Collective.
 void share(Found& found, Communicator& communicator) {
-  const nlohmann::json own = {{"damage", found.damage}, {"state", found.state}};
+  const nlohmann::json own = {{"damage", utf8_text(found.damage)}, {"state", found.state}};
   const auto told = nlohmann::json::parse(communicator.broadcast_text(communicator.is_root() ? own.dump() : "", 0));
   if (communicator.is_root()) return;
   found.damage = told.at("damage").get<std::string>();

@@ -15,7 +15,7 @@ namespace couplet {
 
 /// NCCL on one device, among ranks that joined with the same id, for contiguous tensors on that device. Work goes to a
 /// stream of its own, behind what the device's current stream holds. The current stream waits for it at once or, after
-/// a `start_...`, when its caller does. The host never waits.
+/// a `start_...`, when its caller does. The host waits only where NCCL first connects ranks.
 class CudaCollectives {
 public:
   virtual ~CudaCollectives() = default;

@@ -36,15 +36,14 @@ public:
     check_reducible(tensor, true, "all_reduce", rank());
     const CollectiveCall call = agree_on_repeated("all_reduce", tensor);
     if (tensor.numel() == 0) return;
-    nccl_->all_reduce(tensor);
-    watch(call);
+    queue(call, [&] { nccl_->all_reduce(tensor); });
   }
   std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override {
     if (!on_gpu(tensor)) return mpi_->start_all_reduce(std::move(tensor));
     check_reducible(tensor, true, "start_all_reduce", rank());
     const CollectiveCall call = agree_on_repeated("start_all_reduce", tensor);
-    auto pending = nccl_->start_all_reduce(tensor);
-    watch(call);
+    std::unique_ptr<PendingCollective> pending;
+    queue(call, [&] { pending = nccl_->start_all_reduce(tensor); });
     return pending;
   }
   std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor tensor) override {
@@ -52,8 +51,8 @@ public:
     check_reducible(tensor, true, "start_reduce_scatter", rank());
     check_parts(tensor, size(), "start_reduce_scatter", rank());
     const CollectiveCall call = agree_on_repeated("start_reduce_scatter", tensor);
-    auto pending = nccl_->start_reduce_scatter(tensor);
-    watch(call);
+    std::unique_ptr<PendingCollective> pending;
+    queue(call, [&] { pending = nccl_->start_reduce_scatter(tensor); });
     return pending;
   }
   void all_gather_parts(at::Tensor& tensor) override {
@@ -61,8 +60,7 @@ public:
     check_parts(tensor, size(), "all_gather_parts", rank());
     const CollectiveCall call = agree_on_repeated("all_gather_parts", tensor);
     if (tensor.numel() == 0) return;
-    nccl_->all_gather_parts(tensor);
-    watch(call);
+    queue(call, [&] { nccl_->all_gather_parts(tensor); });
   }
   void broadcast(at::Tensor& tensor, int root) override {
     if (!on_gpu(tensor)) return mpi_->broadcast(tensor, root);
@@ -71,8 +69,7 @@ public:
     if (tensor.numel() == 0) return;
     const at::NoGradGuard no_grad;
     at::Tensor values = tensor.contiguous();
-    nccl_->broadcast(values, root);
-    watch(call);
+    queue(call, [&] { nccl_->broadcast(values, root); });
     if (!values.is_same(tensor)) tensor.copy_(values);
   }
   at::Tensor all_gather(const at::Tensor& tensor) override {
@@ -81,8 +78,7 @@ public:
     const at::NoGradGuard no_grad;
     at::Tensor gathered = room_for_all(tensor);
     if (tensor.numel() == 0) return gathered;
-    nccl_->all_gather(tensor.contiguous(), gathered);
-    watch(call);
+    queue(call, [&] { nccl_->all_gather(tensor.contiguous(), gathered); });
     return gathered;
   }
   at::Tensor gather_at_root(const at::Tensor& tensor) override {
@@ -91,8 +87,7 @@ public:
     const at::NoGradGuard no_grad;
     at::Tensor gathered = is_root() ? room_for_all(tensor) : at::Tensor();
     if (tensor.numel() == 0) return gathered;
-    nccl_->gather_at_root(tensor.contiguous(), gathered);
-    watch(call);
+    queue(call, [&] { nccl_->gather_at_root(tensor.contiguous(), gathered); });
     return gathered;
   }
   void barrier() override { mpi_->barrier(); }
@@ -110,8 +105,16 @@ private:
     mpi_->agree_on_repeated(call);
     return call;
   }
-  /// The host does not wait for NCCL: a call that never ends would show nowhere else.
-  void watch(const CollectiveCall& call) { watch_collective(call, nccl_->last_done()); }
+  /// Queues an operation. NCCL connects two ranks in the first one between them, and keeps the host until both have
+  /// come; else the host does not wait, and a call that never ends would show nowhere else.
+  template <class Work>
+  void queue(const CollectiveCall& call, const Work& work) {
+    {
+      const Waiting waiting(call);
+      work();
+    }
+    watch_collective(call, nccl_->last_done());
+  }
 
   /// [size, shape...] on the tensor's device, uninitialised.
   at::Tensor room_for_all(const at::Tensor& tensor) const {

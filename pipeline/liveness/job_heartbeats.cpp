@@ -1,5 +1,8 @@
 #include "pipeline/liveness/job_heartbeats.h"
 
+#include "storage/error.h"
+
+#include <cerrno>
 #include <map>
 #include <utility>
 
@@ -17,23 +20,23 @@ JobHeartbeats::JobHeartbeats(HeartbeatFiles files, std::shared_ptr<NodeMemory> m
   node_ = indices.at(memory_->identity());
 }
 
+void JobHeartbeats::write_or_note() {
+  trouble_ = write() ? "" : errno_text(errno);
+}
+
 bool JobHeartbeats::take_turn(Time now, double seconds) {
   if (!memory_->take_turn(now, seconds)) return false;
-  write();
+  write_or_note();
   const bool alone = nodes_.size() == 1 && nodes_[0].size() == 1;
   if (!alone && files_.end_announced()) memory_->note_end();
   return true;
 }
 
-void JobHeartbeats::leave(const Heartbeat& last) {
+void JobHeartbeats::leave(const Heartbeat& last, Time now, double seconds) {
   tell(last);
-  // Another rank may write what it read before: who writes last finds that nobody has told more meanwhile.
-  constexpr int most = 5;
-  for (int i = 0; i < most; ++i) {
-    const std::string texts = node_texts();
-    files_.write(nodes_[node_].front(), texts);
-    if (texts == node_texts()) return;
-  }
+  if (memory_->take_turn(now, seconds)) write_or_note();
+  // Noted when this rank writes no more: what the last one writes is not written over by what another has read before.
+  if (memory_->note_leave() == static_cast<int>(nodes_[node_].size())) write_or_note();
 }
 
 std::vector<Heartbeat> JobHeartbeats::read(std::size_t node) const {

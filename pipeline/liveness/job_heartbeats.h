@@ -23,6 +23,7 @@ public:
   JobHeartbeats(HeartbeatFiles files, std::shared_ptr<NodeMemory> memory, const std::vector<std::string>& identities,
                 int rank);
   int rank() const { return rank_; }
+  const std::filesystem::path& directory() const { return files_.directory(); }
   /// The ranks of each node, both in the order of the ranks.
   const std::vector<std::vector<int>>& nodes() const { return nodes_; }
   /// The index of this rank's node.
@@ -30,13 +31,15 @@ public:
 
   /// Tells the node's ranks.
   void tell(const Heartbeat& heartbeat) { memory_->put(rank_, heartbeat_text(heartbeat, files_.job())); }
-  /// Writes the node's file. Returns false if it cannot be written.
+  /// Writes the node's file. Returns false if it cannot be written, with the reason in errno.
   bool write() const { return files_.write(nodes_[node_].front(), node_texts()); }
   /// Does what one of the node's ranks does every `seconds`, if this is the first that comes to it: writes the file and
   /// looks whether an end has been announced. Returns true if it was.
   bool take_turn(Time now, double seconds);
-  /// Tells this rank's last heartbeat and writes it, at once.
-  void leave(const Heartbeat& last);
+  /// Tells this rank's last heartbeat. The node's last rank writes it at once; for the others someone's next turn does.
+  void leave(const Heartbeat& last, Time now, double seconds);
+  /// Why this rank could not write the node's file when it last tried; "" if it could.
+  const std::string& trouble() const { return trouble_; }
 
   /// The heartbeats of a node's ranks: from its file, and of the own node from memory.
   std::vector<Heartbeat> read(std::size_t node) const;
@@ -47,6 +50,7 @@ public:
   bool end_announced() const { return memory_->end_noted(); }
 
 private:
+  void write_or_note();
   std::string node_texts() const { return memory_->texts(nodes_[node_]); }
 
   HeartbeatFiles files_;
@@ -54,6 +58,7 @@ private:
   std::vector<std::vector<int>> nodes_;
   std::size_t node_ = 0;
   int rank_;
+  std::string trouble_;
 };
 
 }  // namespace couplet

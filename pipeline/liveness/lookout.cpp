@@ -20,8 +20,19 @@ void Lookout::forget() {
 
 std::optional<std::string> Lookout::look(const Heartbeat& own, Time now) {
   const double waited = own.activity.state == Activity::State::waiting ? own.activity.seconds : 0;
-  if (others_.empty() || !is_due(waited, now) || !see_all(now) || waited < patience_.wait()) return std::nullopt;
-  return reason_to_end(own, others_, patience_);
+  if (others_.empty() || !is_due(waited, now) || !see_all(now)) return std::nullopt;
+  return judge(own);
+}
+
+/// By the rank that has waited longest: this one may have come to the call later.
+std::optional<std::string> Lookout::judge(const Heartbeat& own) const {
+  const auto waited = [&](const RankView& view) { return waits(view) ? view.heartbeat->activity.seconds : 0; };
+  const auto longest = std::ranges::max_element(others_, {}, waited);
+  if (std::max(waited(*longest), own.activity.seconds) < patience_.wait()) return std::nullopt;
+  if (waited(*longest) <= own.activity.seconds) return reason_to_end(own, others_, patience_);
+  std::vector<RankView> others = others_;
+  others[static_cast<std::size_t>(longest - others_.begin())] = {own.rank, own, 0};
+  return reason_to_end(*longest->heartbeat, others, patience_);
 }
 
 /// From half of the timeout on, at intervals, and as soon as the wait is over.
@@ -39,18 +50,19 @@ bool Lookout::is_due(double waited, Time now) {
   return true;
 }
 
-/// Returns false if a lower rank looks at all.
+/// The own node, those before it, the nearest first, and those behind it. Returns false if a lower rank waits, too.
 bool Lookout::see_all(Time now) {
-  if (!see(heartbeats_.node(), now)) return false;
-  for (std::size_t node = 0; node < heartbeats_.nodes().size(); ++node)
-    if (node != heartbeats_.node() && !see(node, now)) return false;
+  for (std::size_t node = heartbeats_.node() + 1; node-- > 0;)
+    if (!see(node, now)) return false;
+  for (std::size_t node = heartbeats_.node() + 1; node < heartbeats_.nodes().size(); ++node)
+    if (!see(node, now)) return false;
   return true;
 }
 
-/// Sees one node's ranks. Returns false if one of them looks and is lower than this.
+/// Sees one node's ranks. Returns false if one of them waits, too, and is lower than this.
 bool Lookout::see(std::size_t node, Time now) {
   const std::vector<Heartbeat> heartbeats = heartbeats_.read(node);
-  bool others_look = false;
+  bool lower_waits = false;
   for (const int rank : heartbeats_.nodes()[node]) {
     if (rank == heartbeats_.rank()) continue;
     const auto index = static_cast<std::size_t>(rank < heartbeats_.rank() ? rank : rank - 1);
@@ -61,12 +73,13 @@ bool Lookout::see(std::size_t node, Time now) {
     if (changed || changed_[index] == Time{}) changed_[index] = now;
     if (read) view.heartbeat = *heartbeat;
     view.silent = std::chrono::duration<double>(now - changed_[index]).count();
-    others_look = others_look || (rank < heartbeats_.rank() && looks(view));
+    lower_waits = lower_waits || (rank < heartbeats_.rank() && waits(view));
   }
-  return !others_look;
+  return !lower_waits;
 }
 
-bool Lookout::looks(const RankView& view) const {
+/// For so long that it looks, or looks for a rank that does.
+bool Lookout::waits(const RankView& view) const {
   if (!view.heartbeat || view.silent >= patience_.silent()) return false;
   const Activity& activity = view.heartbeat->activity;
   return activity.state == Activity::State::waiting && activity.seconds >= patience_.timeout / 2;

@@ -10,9 +10,10 @@
 
 namespace couplet {
 
-/// The lowest rank that has waited for half of the timeout, and gives signs of life, looks at the heartbeats of all.
-/// The others look for that rank: the lowest waiting one of each node reads nodes' files from the first on until it has
-/// found it. So two files a node are read for a look, of which Patience tells how often.
+/// The lowest rank that has waited for half of the timeout, and gives signs of life, looks at the heartbeats of all,
+/// and judges for whoever has waited longest. The others look for a lower rank that may be that one: the lowest waiting
+/// one of each node reads the files of the nodes before its own, the nearest first, until it has found one. So two
+/// files a node are read for a look, of which Patience tells how often, where nodes whose ranks wait stand together.
 class Lookout {
 public:
   using Time = JobHeartbeats::Time;
@@ -28,7 +29,8 @@ private:
   bool is_due(double waited, Time now);
   bool see_all(Time now);
   bool see(std::size_t node, Time now);
-  bool looks(const RankView& view) const;
+  bool waits(const RankView& view) const;
+  std::optional<std::string> judge(const Heartbeat& own) const;
 
   JobHeartbeats heartbeats_;
   Patience patience_;

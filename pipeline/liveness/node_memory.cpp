@@ -2,19 +2,17 @@
 
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
-#include "storage/host_name.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <random>
 
 namespace couplet {
 
@@ -22,18 +20,13 @@ namespace couplet {
 struct NodeMemory::Facts {
   std::int64_t turn;  ///< when the last turn was taken, in nanoseconds of the node's steady clock
   std::int64_t end;   ///< 1: the job is to end
+  std::int64_t left;  ///< ranks that have come to their end
+  std::uint64_t identity;
 };
 
 namespace {
 
 constexpr std::size_t places_at = 64;  // facts before, on a cache line of their own
-
-/// One number for a node from its start on, in every container.
-std::string boot_id() {
-  std::string id;
-  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), id);
-  return id;
-}
 
 /// A file in memory that exists and is reserved: memory that is short later would end the process that uses it.
 int open_memory(const std::string& path, std::size_t size) {
@@ -46,22 +39,30 @@ int open_memory(const std::string& path, std::size_t size) {
   return own;
 }
 
+std::uint64_t random_number() {
+  std::random_device device;
+  return (static_cast<std::uint64_t>(device()) << 32 | device()) | 1;
+}
+
 }  // namespace
 
 NodeMemory::NodeMemory(const std::string& name, int places, std::size_t bytes)
     : path_("/dev/shm/" + name), bytes_(bytes), size_(places_at + static_cast<std::size_t>(places) * bytes) {
   const int file = open_memory(path_, size_);
-  struct stat status {};
-  const bool known = ::fstat(file, &status) == 0;
-  identity_ = fmt::format("{} {} {} {}", host_name(), boot_id(), status.st_dev, status.st_ino);
   memory_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   const int reason = errno;
   ::close(file);
-  if (!known || memory_ == MAP_FAILED)
+  if (memory_ == MAP_FAILED)
     fail("the memory for what ranks tell of themselves cannot be used: {}", errno_text(reason));
+  // Names of hosts, and numbers of devices and files, differ between containers that share it; what it holds does not.
+  std::uint64_t found = 0;
+  const std::uint64_t drawn = random_number();
+  const bool first = std::atomic_ref(facts().identity).compare_exchange_strong(found, drawn);
+  identity_ = fmt::format("{:016x}", first ? drawn : found);
 }
 
 NodeMemory::~NodeMemory() {
+  remove_name();
   ::munmap(memory_, size_);
 }
 
@@ -92,6 +93,10 @@ void NodeMemory::note_end() {
 
 bool NodeMemory::end_noted() const {
   return std::atomic_ref(facts().end) != 0;
+}
+
+int NodeMemory::note_leave() {
+  return static_cast<int>(std::atomic_ref(facts().left).fetch_add(1)) + 1;
 }
 
 NodeMemory::Facts& NodeMemory::facts() const {

@@ -9,7 +9,7 @@
 
 namespace couplet {
 
-/// A place for a text of each rank, and two facts of the node. Any rank may be killed at any moment: the others go on.
+/// A place for a text of each rank, and some facts of the node. Any rank may be killed at any moment: the others go on.
 class NodeMemory {
 public:
   /// Opens the node's memory of this name, or makes it, with a place of `bytes` for each of `places` texts. Where there
@@ -21,7 +21,8 @@ public:
 
   /// Processes share their memory exactly if these are equal, on whatever hosts or in whatever containers they are.
   const std::string& identity() const { return identity_; }
-  /// When all have opened it: nothing is left of it when the last of them has ended, however that ends.
+  /// When all have opened it: nothing is left of it when the last of them has ended, however that ends. The destructor
+  /// does it, too, for where not all came to open it.
   void remove_name() const;
 
   void put(int place, const std::string& text);
@@ -33,6 +34,8 @@ public:
   /// That the job is to end.
   void note_end();
   bool end_noted() const;
+  /// That a rank has come to its end. Returns how many have, with it.
+  int note_leave();
 
 private:
   struct Facts;

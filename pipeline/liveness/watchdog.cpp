@@ -1,6 +1,7 @@
 #include "pipeline/liveness/watchdog.h"
 
 #include "pipeline/process/end_note.h"
+#include "pipeline/process/log.h"
 #include "storage/error.h"
 
 #include <fmt/format.h>
@@ -35,8 +36,11 @@ Watchdog::~Watchdog() {
 }
 
 void Watchdog::watch() {
+  // A little less than a period: whoever wrote last, after two pauses at the latest.
+  const double turn = 0.9 * patience_.period();
   Clock::time_point before = Clock::now();
   Heartbeat own;
+  bool warned = false;
   for (std::int64_t number = 1;; ++number) {
     const Clock::time_point now = Clock::now();
     // This process itself was stopped: how long it waits is of another time.
@@ -47,8 +51,12 @@ void Watchdog::watch() {
     before = now;
     own = Heartbeat::own(heartbeats_.rank(), number);
     heartbeats_.tell(own);
-    // A little less than a period: whoever wrote last, after two pauses at the latest.
-    heartbeats_.take_turn(now, 0.9 * patience_.period());
+    heartbeats_.take_turn(now, turn);
+    if (!heartbeats_.trouble().empty() && !std::exchange(warned, true))
+      warn_line(fmt::format(
+          "rank {}: what the ranks of {} do cannot be written to {} ({}); others may take them for "
+          "stopped after {} s",
+          heartbeats_.rank(), own.host, heartbeats_.directory().string(), heartbeats_.trouble(), patience_.silent()));
     if (heartbeats_.end_announced()) end_all("");
     if (const auto reason = lookout_.look(own, now)) end_all(*reason);
     std::unique_lock lock(mutex_);
@@ -58,7 +66,7 @@ void Watchdog::watch() {
   ++own.number;
   own.activity.state = Activity::State::ended;
   own.activity.collectives = current_activity().collectives;
-  heartbeats_.leave(own);
+  heartbeats_.leave(own, Clock::now(), turn);
 }
 
 void Watchdog::give_up(const std::string& reason) const {

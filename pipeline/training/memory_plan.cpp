@@ -176,7 +176,7 @@ MemoryPlan plan_memory(const TrainingTask& task, torch::nn::Module& model, const
     memory.result = result;
   } else {
     memory.host = checkpoint + result;  // rank 0 writes both, and keeps the memory of checkpoints
-    memory.host_available = least(available_host_memory(), communicator);
+    memory.host_available = least(communicator.is_root() ? available_host_memory() : std::nullopt, communicator);
   }
   const Measured measured = measure_on_all(task, model, plan, communicator, device, device_memory);
   memory.fixed = measured.pass.fixed;

@@ -36,7 +36,7 @@ struct MemoryPlan {
   std::int64_t result = 0;      ///< of the copy of weights and averages at the end; 0 on a GPU, as it lies on the host
   std::optional<std::int64_t> available = {};       ///< besides the weights; where it is not known, all fits
   std::int64_t host = 0;                            ///< of the memory of rank 0's host, of both copies; 0 on a CPU
-  std::optional<std::int64_t> host_available = {};  ///< to it, of the host with the least
+  std::optional<std::int64_t> host_available = {};  ///< to them
 
   std::int64_t activations(std::int64_t rows) const { return fixed + rows * row; }
   std::int64_t besides_weights(std::int64_t rows) const {

@@ -13,7 +13,8 @@
 namespace couplet {
 
 /// Work on files that is done in a child process before it is done here. The child is started for the first file, while
-/// no other thread works with the library, and again after a file that it crashed on.
+/// no other thread works with the library, and again after a crash. Only a file that a
+/// new child crashes on is to blame.
 class Rehearsal {
 public:
   /// `doing`: the work in words, "read the shard's metadata".
@@ -30,6 +31,7 @@ public:
 
 private:
   bool ask(const std::filesystem::path& file);
+  bool is_answered();
   void start(const std::filesystem::path& file);
   int end();
 

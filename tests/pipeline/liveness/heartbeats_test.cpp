@@ -20,9 +20,14 @@ pid_t start_process() {
   return process;
 }
 
-/// The heartbeats of one rank, which was written a second ago by this process.
+/// The heartbeat that one rank wrote a second ago.
 Heartbeats of(const std::string& host, pid_t process, Activity::State state = Activity::State::computing) {
-  return {{{.rank = 0, .host = host, .process = process, .number = 3, .time = 99, .activity = {.state = state}}}};
+  Heartbeat heartbeat;
+  heartbeat.host = host;
+  heartbeat.process = process;
+  heartbeat.time = 99;
+  heartbeat.activity.state = state;
+  return {{heartbeat}};
 }
 
 bool alive(const Heartbeats& heartbeats) {

@@ -130,16 +130,51 @@ TEST(JobHeartbeats, OneOfANodeLearnsOfTheEndForAll) {
   for (const JobHeartbeats& rank : job.ranks) EXPECT_TRUE(rank.end_announced());
 }
 
-TEST(JobHeartbeats, TheLastOneIsWrittenAtOnce) {
+/// The states of node 0's ranks, as its file tells them.
+std::vector<Activity::State> states(const SimulatedJob& job) {
+  std::vector<Activity::State> states;
+  for (const Heartbeat& heartbeat : job.ranks[2].read(0)) states.push_back(heartbeat.activity.state);
+  return states;
+}
+
+TEST(JobHeartbeats, TheLastOfANodeToLeaveWritesAtOnce) {
+  constexpr auto works = Activity::State::computing, ended = Activity::State::ended;
   SimulatedJob job({2, 1});
   for (JobHeartbeats& rank : job.ranks) rank.tell(SimulatedJob::heartbeat(rank.rank(), 1));
   EXPECT_TRUE(job.ranks[0].take_turn(SimulatedJob::at(1), period));
-  Activity end;
-  end.state = Activity::State::ended;
-  job.ranks[1].leave(SimulatedJob::heartbeat(1, 2, end));
-  const std::vector<Heartbeat> seen = job.ranks[2].read(0);
-  ASSERT_EQ(seen.size(), 2U);
-  EXPECT_EQ(seen[1].activity.state, Activity::State::ended);
+  const auto leave = [&](std::size_t rank, double time) {
+    job.ranks[rank].leave(SimulatedJob::heartbeat(static_cast<int>(rank), 2, {ended, 0, 0, 0, "", ""}),
+                          SimulatedJob::at(time), period);
+  };
+  OpenedFiles opened(job.directory);
+  leave(1, 1.2);
+  EXPECT_EQ(states(job), (std::vector{works, works})) << "the file was written just before";
+  EXPECT_TRUE(job.ranks[0].take_turn(SimulatedJob::at(2), period));
+  EXPECT_EQ(states(job), (std::vector{works, ended}));
+  leave(0, 2.1);
+  EXPECT_EQ(states(job), (std::vector{ended, ended}));
+  opened.count();
+  EXPECT_LE(opened.written["job.0"], 2);
+}
+
+TEST(JobHeartbeats, WhatKeepsThemFromBeingWrittenIsKnown) {
+  SimulatedJob job({1, 1});
+  EXPECT_TRUE(job.ranks[0].take_turn(SimulatedJob::at(1), period));
+  EXPECT_EQ(job.ranks[0].trouble(), "");
+  fs::remove_all(job.directory);
+  EXPECT_TRUE(job.ranks[0].take_turn(SimulatedJob::at(2), period));
+  EXPECT_EQ(job.ranks[0].trouble(), "No such file or directory");
+}
+
+// Those that have opened it know it by what it holds, and where not all come to open it nothing is left of it.
+TEST(JobHeartbeats, MemoryIsKnownByItselfAndLeavesNoName) {
+  const std::string name = fmt::format("couplet-test-{}", ::getpid());
+  {
+    const NodeMemory one(name, 2, heartbeat_bytes), other(name, 2, heartbeat_bytes), own("no-such-folder/name", 2, 1);
+    EXPECT_EQ(one.identity(), other.identity());
+    EXPECT_NE(one.identity(), own.identity());
+  }
+  EXPECT_FALSE(fs::exists(fs::path("/dev/shm") / name));
 }
 
 }  // namespace
