@@ -1,6 +1,6 @@
 #include "pipeline/liveness/job_heartbeats.h"
 
-#include "storage/error.h"
+#include "storage/files/file_handle.h"
 
 #include <cerrno>
 #include <map>
