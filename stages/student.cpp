@@ -58,6 +58,9 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.window_blocks = task.config.window_blocks;
   sources.seed = task.seed;
   sources.held_out_seed = static_cast<std::uint64_t>(config.pipeline.seed);
+  sources.codec = task.shape.codec;
+  sources.communicator = &task.context.communicator;
+  sources.batch = task.config.training.batch;
   std::unique_ptr<Coupling> coupling = kind.make(sources);
   if (kind.table_of_teacher)
     require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);
@@ -107,7 +110,7 @@ Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentMo
     Draws drop(task.seed, Purpose::label_drop, static_cast<std::uint64_t>(position));
     if (drop.uniform() < task.config.label_drop) label[i] = student.field->no_label();
   }
-  return {task.shape.codec->encode(pairs.image), pairs.noise, times, pairs.label};
+  return {pairs.image, pairs.noise, times, pairs.label};
 }
 
 /// The objective's error on held-out pairs, at fixed times. Collective.
@@ -122,7 +125,7 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
       times.push_back(draw_time(*student.objective, seed, Purpose::validation_time, row));
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
     return student.objective
-        ->errors(*student.field, there(task.shape.codec->encode(pairs.image)), there(pairs.noise),
+        ->errors(*student.field, there(pairs.image), there(pairs.noise),
                  there(at::tensor(times)), {there(pairs.label), {}})
         .unsqueeze(1);
   })[0];
@@ -143,6 +146,7 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
   training.provenance = {{"stage", task.context.node.fingerprint},
                          {"coupling", coupling.provenance()},
                          {"init", config.init.empty() ? "" : hash_for_all(task.context.communicator, config.init)}};
+  training.agree_on_batch = [&coupling](std::int64_t step) { coupling.agree(step); };
   training.batch = [=, &task, &coupling](const BatchRange& range) {
     return student_batch(task, coupling, student, range);
   };

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "method/couplings/coupling_table.h"
+#include "method/data/codec.h"
+#include "pipeline/distributed/communicator.h"
 #include "pipeline/loader/batch_range.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/tables/row_table.h"
@@ -19,7 +21,7 @@ namespace couplet {
 
 /// Pairs lie on the CPU, a row each on axis 0.
 struct Pairs {
-  at::Tensor image;  ///< [n, C, H, W] as stored; nobody writes to it
+  at::Tensor image;  ///< float32 [n, C, H, W] as models see it
   at::Tensor noise;  ///< float32 [n, C, H, W], of unit variance
   at::Tensor label;  ///< int64 [n], the caller's own
 };
@@ -28,8 +30,12 @@ class Coupling {
 public:
   virtual ~Coupling() = default;
 
+  /// Lets the ranks tell each other what they must know to draw `step`. Collective; called for one step after the
+  /// other, on the thread that trains, before that step is drawn and while earlier ones are. A coupling whose ranks
+  /// need nothing of each other has nothing to do.
+  virtual void agree(std::int64_t) {}
   /// This rank's pairs of a step: a function of (seed, step) and of what the steps before have left in `state`. Called
-  /// for one step after the other, ahead of training, on a thread of its own.
+  /// for one step after the other, ahead of training, on a thread of its own; the ranks have agreed on the step.
   virtual Pairs draw(const BatchRange& range) = 0;
 
   /// Held-out pairs, the same whenever they are asked for: how many there are, and those of these numbers, ascending.
@@ -41,7 +47,7 @@ public:
   /// they are. Empty, at any time: drawing changes nothing. It is checkpointed with the student; called on the thread
   /// that draws.
   virtual NamedTensors state() const { return {}; }
-  /// Goes back to an earlier state. Called while nobody draws.
+  /// Goes back to an earlier state; what was agreed on is forgotten. Called while nobody draws.
   virtual void restore(const NamedTensors&) {}
 
   /// What the pairs are made from, for checkpoints: {"table": hash}. "teacher", where a table says which one filled it.
@@ -60,6 +66,9 @@ struct CouplingSources {
   std::int64_t window_blocks = 16;  ///< blocks within which rows are shuffled
   std::uint64_t seed = 0;           ///< of the student's draws
   std::uint64_t held_out_seed = 0;  ///< of the held-out pairs, which are the same for all students of a run
+  std::shared_ptr<const Codec> codec;     ///< of the data set
+  Communicator* communicator = nullptr;   ///< of the ranks that train the student
+  std::int64_t batch = 0;                 ///< the global batch
 };
 
 /// A member of the registry of couplings (method/couplings/members.list).

@@ -16,6 +16,7 @@ public:
   explicit IndependentCoupling(const CouplingSources& sources)
       : images_(open_for_training(sources.train_images, dataset_format, sources.reads)),
         test_(sources.test_images, dataset_format),
+        codec_(sources.codec),
         seed_(sources.seed),
         held_out_seed_(sources.held_out_seed),
         rows_(std::make_shared<DatasetRows>(images_, CouplingRows{images_.rows(), sources.flips, sources.replicates},
@@ -24,14 +25,14 @@ public:
 
   Pairs draw(const BatchRange& range) override {
     const std::vector<at::Tensor> read = rows_.read(range.first, range.rows, range.batch);
-    return {read[0], normal_rows(shape_of(read[0]), seed_, Purpose::student_noise, range.positions()),
+    return {codec_->encode(read[0]), normal_rows(shape_of(read[0]), seed_, Purpose::student_noise, range.positions()),
             read[1].to(at::kLong)};
   }
 
   std::int64_t held_out_rows() const override { return test_.rows(); }
   Pairs held_out(const std::vector<std::int64_t>& rows) const override {
     const at::Tensor image = read_numbered_rows(test_, "image", rows);
-    return {image, normal_rows(shape_of(image), held_out_seed_, Purpose::validation_start, rows),
+    return {codec_->encode(image), normal_rows(shape_of(image), held_out_seed_, Purpose::validation_start, rows),
             read_numbered_rows(test_, "label", rows).to(at::kLong)};
   }
 
@@ -41,6 +42,7 @@ private:
   static std::vector<std::int64_t> shape_of(const at::Tensor& images) { return images.sizes().slice(1).vec(); }
 
   RowTable images_, test_;
+  std::shared_ptr<const Codec> codec_;
   std::uint64_t seed_, held_out_seed_;
   RowStream rows_;
 };

@@ -13,6 +13,7 @@ public:
   explicit TableCoupling(const CouplingSources& sources)
       : table_(open_for_training(sources.train_table, coupling_format, sources.reads)),
         test_(sources.test_table, coupling_format),
+        codec_(sources.codec),
         sigma_(table_.summary().at("sigma_f").get<double>()),
         rows_(table_, {"noise", "image", "label"}, sources.window_blocks, sources.seed) {}
 
@@ -36,10 +37,11 @@ public:
 private:
   /// Held-out noise, too, is divided by the training table's σ_f: the students of both know one scale.
   Pairs pairs(const at::Tensor& noise, const at::Tensor& image, const at::Tensor& label) const {
-    return {image, noise.to(at::kFloat) / sigma_, label.to(at::kLong)};
+    return {codec_->encode(image), noise.to(at::kFloat) / sigma_, label.to(at::kLong)};
   }
 
   RowTable table_, test_;
+  std::shared_ptr<const Codec> codec_;
   double sigma_;
   RowStream rows_;
 };

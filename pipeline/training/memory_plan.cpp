@@ -82,6 +82,7 @@ Measured measure(const TrainingTask& task, torch::nn::Module& model, const Train
 /// Returns the largest figures of all ranks, or throws on every one. Collective.
 Measured measure_on_all(const TrainingTask& task, torch::nn::Module& model, const TrainingPlan& plan,
                         Communicator& communicator, c10::Device device, DeviceMemory& memory) {
+  if (task.agree_on_batch) task.agree_on_batch(0);
   Measured measured;
   const auto failed = try_on_all(communicator, [&] {
     try {

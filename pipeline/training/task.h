@@ -61,6 +61,9 @@ struct TrainingTask {
   std::filesystem::path directory;  ///< of the stage: checkpoints/, metrics.jsonl
   TrainingConfig training;
   nlohmann::json provenance;  ///< written into every checkpoint and checked on resuming: result keys, input hashes
+  /// Optional. Lets the ranks tell each other what they must know to make the batch of a step. It is called for one
+  /// step after the other, before `batch` is, on the thread that trains. Collective.
+  std::function<void(std::int64_t step)> agree_on_batch;
   /// Makes this rank's part of a batch (CPU tensors). It is called ahead of time on another thread, so it must not
   /// touch the model.
   std::function<Batch(const BatchRange&)> batch;

@@ -39,6 +39,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::int64_t batches_ahead = 2;  ///< are made, or being made, and not taken yet
+
 std::vector<Ema> averages_of(const FlatParameters& parameters, const TrainingTask& task) {
   if (task.training.ema.empty()) refuse("{}.ema is empty; give at least one rate", section_of(task));
   std::vector<Ema> emas;
@@ -196,12 +198,18 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
                         communicator);
   CheckpointWriter writer(checkpoints, communicator);
   StepComputation computation(task, split, parameters, reduction, device);
-  Prefetch<PreparedBatch> batches(at.step, plan.steps,
-                                  [&](std::int64_t step) { return prepare_batch(task, plan, step, device.is_cuda()); });
+  const auto agree_on = [&](std::int64_t step) {
+    if (task.agree_on_batch && step < plan.steps) task.agree_on_batch(step);
+  };
+  for (std::int64_t ahead = 0; ahead < batches_ahead; ++ahead) agree_on(at.step + ahead);
+  Prefetch<PreparedBatch> batches(
+      at.step, plan.steps, [&](std::int64_t step) { return prepare_batch(task, plan, step, device.is_cuda()); },
+      batches_ahead);
 
   for (double pause = 0; at.step < plan.steps;) {
     const auto start = Clock::now();
     note_progress(fmt::format("step {} of {}", at.step, plan.steps));
+    agree_on(at.step + batches_ahead);
     LocalStep mine = computation.run(batches, [&](const std::function<void()>& work) {
       explain_exhaustion(task, plan, memory, at.step, split.micro_rows, work);
     });

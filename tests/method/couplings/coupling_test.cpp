@@ -67,7 +67,8 @@ struct Tables {
                .block_rows = table_block,
                .window_blocks = window,
                .seed = 11,
-               .held_out_seed = 3};
+               .held_out_seed = 3,
+               .codec = pixel_codec()};
     write_table(sources.train_images, "couplet-dataset", image_columns, {images, labels}, data_block, no_provenance,
                 {});
     write_table(sources.test_images, "couplet-dataset", image_columns, {held_out_images, held_out_labels}, data_block,
@@ -88,6 +89,11 @@ struct Tables {
 
 std::vector<std::int64_t> rows_at(const BatchRange& range) {
   return RowOrder(4 * samples, table_block, window, 11).at(range.first, range.rows);
+}
+
+/// Images as models see them.
+at::Tensor seen(const at::Tensor& images) {
+  return pixel_codec()->encode(images);
 }
 
 at::Tensor normal_noise(std::uint64_t seed, Purpose purpose, std::int64_t index) {
@@ -140,14 +146,14 @@ TEST(Coupling, NfDrawsTheTablesPairs) {
   for (const BatchRange& range : ranges) {
     const Pairs pairs = coupling->draw(range);
     const at::Tensor rows = at::tensor(rows_at(range), at::kLong);
-    EXPECT_TRUE(pairs.image.equal(tables.table_images().index_select(0, rows)));
+    EXPECT_TRUE(pairs.image.equal(seen(tables.table_images().index_select(0, rows))));
     EXPECT_TRUE(pairs.noise.equal(tables.noise.index_select(0, rows).to(at::kFloat) / sigma_f));
     EXPECT_TRUE(pairs.label.equal(tables.table_labels().index_select(0, rows).to(at::kLong)));
   }
   EXPECT_EQ(coupling->held_out_rows(), held_out_samples);
   const Pairs held_out = coupling->held_out({2, 3, 11});
   const at::Tensor rows = at::tensor({2, 3, 11});
-  EXPECT_TRUE(held_out.image.equal(tables.held_out_images.index_select(0, rows)));
+  EXPECT_TRUE(held_out.image.equal(seen(tables.held_out_images.index_select(0, rows))));
   EXPECT_TRUE(held_out.noise.equal(tables.held_out_noise.index_select(0, rows).to(at::kFloat) / sigma_f))
       << "by the training table's σ_f";
   EXPECT_EQ(coupling->provenance().at("teacher"), "abc");
@@ -188,7 +194,7 @@ TEST(Coupling, NumbersRowsAsTheTableWouldBe) {
   const auto coupling = find_coupling("independent").make(sources);
   const Pairs epoch = coupling->draw({0, 0, samples});
   const std::vector<std::int64_t> rows = RowOrder(samples, table_block, window, 11).at(0, samples);
-  EXPECT_TRUE(epoch.image.equal(tables.images.index_select(0, at::tensor(rows, at::kLong))));
+  EXPECT_TRUE(epoch.image.equal(seen(tables.images.index_select(0, at::tensor(rows, at::kLong)))));
 }
 
 TEST(Coupling, TheRegistrySaysWhatEachReads) {

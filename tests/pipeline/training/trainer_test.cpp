@@ -11,10 +11,12 @@
 #include "tests/pipeline/training/training_files.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <fstream>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <optional>
 
 // On any number of ranks. What is expected is computed from the whole batch on every rank, in double precision.
@@ -64,6 +66,34 @@ TEST(Trainer, DigestsAreThoseOfTheGlobalBatch) {
     }
     EXPECT_EQ(lines[static_cast<std::size_t>(step)].at("digest"), digest_text(sum));
   }
+}
+
+// What a batch is made from may come from another rank: all have told each other by the time that it is made.
+TEST(Trainer, TheRanksAgreeOnABatchBeforeItIsMade) {
+  const SharedDirectory directory;
+  Regression model(1);
+  TrainingTask task = regression_task(directory / "run", model, steps);
+  std::vector<std::int64_t> agreed;
+  std::atomic<std::int64_t> known = -1;
+  std::atomic<bool> early = true;
+  task.agree_on_batch = [&](std::int64_t step) {
+    at::Tensor told = at::scalar_tensor(ranks().rank() == step % ranks().size() ? 100 + step : 0, at::kLong);
+    ranks().broadcast(told, static_cast<int>(step % ranks().size()));
+    EXPECT_EQ(told.item<std::int64_t>(), 100 + step);
+    agreed.push_back(step);
+    known = step;
+  };
+  task.batch = [&](const BatchRange& range) {
+    if (known < range.step) early = false;
+    return regression_rows(range.first, range.rows);
+  };
+  run(task, model);
+  EXPECT_TRUE(early) << "a batch was made before the ranks had agreed on it";
+  // The plan of memory makes the first batch once more.
+  std::vector<std::int64_t> expected(static_cast<std::size_t>(steps));
+  std::iota(expected.begin(), expected.end(), 0);
+  ASSERT_GE(agreed.size(), expected.size());
+  EXPECT_TRUE(std::equal(expected.rbegin(), expected.rend(), agreed.rbegin()));
 }
 
 TEST(Trainer, GoesOnBitEqualAfterACrash) {
