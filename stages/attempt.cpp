@@ -5,6 +5,7 @@
 #include "pipeline/process/log.h"
 #include "pipeline/run/stage_record.h"
 #include "stages/couple/couple.h"
+#include "stages/data/run_tables.h"
 #include "stages/kinds.h"
 #include "stages/plan.h"
 #include "storage/clock.h"
@@ -42,15 +43,17 @@ void open_stage(const Session& session, const StageNode& node, const std::string
 constexpr double part_seconds = 6 * 3600;
 
 /// The tables that a stage reads hold every shard that they list; on rank 0.
-void require_tables(const StageNode& node, const RunDirectory& run) {
+void require_tables(const StageNode& node, const RunView& view) {
+  const RunDirectory& run = view.run;
   std::vector<std::filesystem::path> tables;
   for (const std::string& input : node.inputs) {
     if (input == "prepare") tables.insert(tables.end(), {run.train_images(), run.test_images()});
-    if (input.starts_with("coupling/"))
-      tables.insert(tables.end(), {run.stage(input) / "train", run.stage(input) / "test"});
+    if (const StageNode& from = find_node(view.graph, input); !from.table.empty())
+      for (const char* split : {"train", "test"})
+        tables.push_back(table_directory(view.config, run, from.table, split));
   }
   for (const std::filesystem::path& table : tables)
-    if (std::filesystem::exists(table / manifest_name)) RowTable(table, "").require_shards();
+    if (!table.empty() && std::filesystem::exists(table / manifest_name)) RowTable(table, "").require_shards();
 }
 
 /// Another of the jobs that fill a table has begun it, from the same inputs: there is nothing to note down and nobody
@@ -72,7 +75,7 @@ bool begin_attempt(const Session& session, const StageNode& node, StageRecord& r
     say("skipped: {}", decision.reason);
     return false;
   }
-  require_tables(node, view.run);
+  require_tables(node, view);
   const auto earlier = read_record(directory);
   record = new_record(node, view.graph);
   if (decision.action == Action::resume) {

@@ -4,10 +4,12 @@
 #include "pipeline/liveness/activity.h"
 #include "stages/cost/dataset_size.h"
 #include "stages/data/run_source.h"
+#include "stages/data/run_tables.h"
 #include "storage/error.h"
 #include "storage/files/file_hashes.h"
 #include "storage/files/hash.h"
 #include "storage/filesystem.h"
+#include "storage/tables/filenames.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
@@ -36,11 +38,12 @@ struct NamedPath {
   std::string key, path;
 };
 
-/// The paths that result keys hold, the data set's source aside.
+/// The paths that result keys hold, the data set's source and tables aside.
 std::vector<NamedPath> paths_of(const Config& config) {
   std::vector<NamedPath> paths;
   for (const Option& option : options()) {
-    if (!option.is_path || option.kind != OptionKind::result || option.section() == "prepare") continue;
+    if (!option.is_path || option.kind != OptionKind::result) continue;
+    if (option.section() == "prepare" || option.section() == "couple") continue;
     paths.push_back({option.key, value_text(config, option.key)});
     if (option.section() != "student") continue;
     for (const std::string& name : config.compare)
@@ -59,6 +62,27 @@ std::string source_hash(const PrepareConfig& config, FileHashes& hashes) {
   if (!files.empty()) return hashes.of(files);
   const ImageSource made = open_source(config);
   return hash_text(made.train->content_hash() + "\n" + made.test->content_hash());
+}
+
+/// The directories of tables that were made elsewhere.
+std::vector<std::string> adopted_tables(const Config& config) {
+  std::vector<std::string> sources;
+  for (const RunTable& table : run_tables(config))
+    if (const std::string source = couple_config(config, table.name).source; !source.empty()) sources.push_back(source);
+  return sources;
+}
+
+/// A table is what its manifests say, which list the hashes of its shards.
+std::string table_hash(const std::string& source, FileHashes& hashes) {
+  const fs::path directory = source;
+  std::vector<fs::path> manifests;
+  if (fs::exists(directory / "train"))
+    for (const char* split : {"train", "test"}) {
+      if (fs::exists(directory / split)) manifests.push_back(directory / split / manifest_name);
+    }
+  else
+    manifests.push_back(directory / manifest_name);
+  return hashes.of(manifests);
 }
 
 /// By the source, from which a run may be about to be made anew; by what was prepared of it where it is gone.
@@ -85,6 +109,12 @@ ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run) {
     require_file(key, path);
     inputs.hashes[path] = files.of(path);
   }
+  for (const std::string& source : adopted_tables(config)) {
+    inputs.hashes[source] = table_hash(source, files);
+    if (inputs.hashes[source].empty())
+      refuse("couple.NAME.source = {}: there is no coupling table; give the directory that couplet import made",
+             source);
+  }
   if (std::filesystem::exists(run.root())) files.keep();
   if (config.evaluate.network.empty()) inputs.has_classes = has_classes(config, run);
   return inputs;
@@ -105,6 +135,8 @@ ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run, Com
                         .has_classes = found.at("has_classes").get<bool>()};
   for (const auto& [key, path] : paths_of(config))
     if (!path.empty()) inputs.hashes[path] = found.at("hashes").at(utf8_text(path)).get<std::string>();
+  for (const std::string& source : adopted_tables(config))
+    inputs.hashes[source] = found.at("hashes").at(utf8_text(source)).get<std::string>();
   return inputs;
 }
 

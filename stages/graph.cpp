@@ -2,7 +2,11 @@
 
 #include "method/couplings/coupling.h"
 #include "pipeline/config/options.h"
+#include "stages/couple/table_makers.h"
+#include "stages/data/run_tables.h"
 #include "stages/trained/models.h"
+
+#include "storage/error.h"
 
 #include <fmt/format.h>
 
@@ -18,6 +22,14 @@ const std::vector<std::string> reproducible_keys{"pipeline.reproducible", "pipel
 /// Of [couple], for a student that reads the data set: which rows it sees in which order, so that they are those of a
 /// student of the table.
 const std::vector<std::string> row_keys{"couple.flips", "couple.replicates", "couple.block-rows"};
+
+std::string table_node(const std::string& table) {
+  return "coupling/" + table;
+}
+
+std::string student_node(const std::string& name, std::int64_t seed) {
+  return "student/" + model_name(name, seed);
+}
 
 class GraphBuilder {
 public:
@@ -37,15 +49,18 @@ private:
   void add_training_keys(StageNode& node) const;
   bool is_file(const std::string& key, const std::string& value) const;
   std::string fingerprint_text(const std::string& key, const std::string& value) const;
-  void add_tables();
-  void add_student(const std::string& name, std::int64_t seed);
+  void need_teacher();
+  void need_table(const RunTable& table);
+  void need_student(const std::string& name, std::int64_t seed);
+  std::string need_first_student(const std::string& name);
   std::vector<std::string> compared_with(const std::string& student) const;
   StageNode& add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after);
 
   const Config& config_;
   const ExternalInputs& inputs_;
   StageGraph graph_;
-  std::vector<std::string> evaluations_, tables_;  ///< names of nodes
+  std::vector<std::string> evaluations_;  ///< names of nodes
+  std::vector<std::string> needing_;      ///< students whose inputs are being added, each needed by the one before
 };
 
 StageNode& GraphBuilder::add(const std::string& name, const std::string& kind, std::vector<std::string> inputs,
@@ -92,22 +107,36 @@ void GraphBuilder::add_training_keys(StageNode& node) const {
   for (const std::string& key : reproducible_keys) node.keys[key] = value_text(config_, key);
 }
 
-void GraphBuilder::add_tables() {
-  for (const std::string& name : config_.compare) {
-    const CouplingKind& coupling = find_coupling(student_config(config_, name).coupling);
-    const std::string node_name = "coupling/" + coupling.table;
-    if (!coupling.has_table() || look_for_node(graph_, node_name) != nullptr) continue;
-    if (!has_teacher()) {
-      StageNode& teacher = add("teacher", "teacher", {"prepare"});
-      add_keys(teacher, "teacher");
-      add_training_keys(teacher);
-    }
-    StageNode& node = add(node_name, "couple", {"prepare", "teacher"});
-    node.table = coupling.table;
-    add_computing_keys(node);
-    add_keys(node, "couple");
-    tables_.push_back(node_name);
+void GraphBuilder::need_teacher() {
+  if (has_teacher()) return;
+  StageNode& teacher = add("teacher", "teacher", {"prepare"});
+  add_keys(teacher, "teacher");
+  add_training_keys(teacher);
+}
+
+/// The table, behind what it is made from.
+void GraphBuilder::need_table(const RunTable& table) {
+  const std::string name = table_node(table.name);
+  if (look_for_node(graph_, name) != nullptr) return;
+  const TableMaker& maker = maker_of_table(config_, table.name);
+  std::vector<std::string> inputs{"prepare"};
+  if (maker.needs_teacher) {
+    need_teacher();
+    inputs.emplace_back("teacher");
   }
+  if (!table.student.empty()) inputs.push_back(need_first_student(table.student));
+  StageNode& node = add(name, "couple", inputs);
+  node.table = table.name;
+  add_computing_keys(node);
+  const CoupleConfig couple = couple_config(config_, table.name);
+  for (const std::string& key : maker.keys) add_key(node, "couple." + key, value_text(couple, "couple." + key));
+}
+
+/// The student of that name and its first seed. Returns its node's name.
+std::string GraphBuilder::need_first_student(const std::string& name) {
+  const std::int64_t seed = student_config(config_, name).seeds.front();
+  need_student(name, seed);
+  return student_node(name, seed);
 }
 
 /// A score says itself what it was made with: an evaluation has settings, and no keys.
@@ -123,34 +152,48 @@ StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std
   return node;
 }
 
-void GraphBuilder::add_student(const std::string& name, std::int64_t seed) {
+/// The student, behind what it is made from.
+void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
+  const std::string model = student_node(name, seed);
+  if (look_for_node(graph_, model) != nullptr) return;
+  if (std::ranges::find(needing_, model) != needing_.end())
+    refuse("{} would be made from itself: {} is made from it (student.NAME.init-from and student.NAME.reflow-of)",
+           model, needing_.back());
+  needing_.push_back(model);
   const StudentConfig student = student_config(config_, name);
-  const std::string table = find_coupling(student.coupling).table;
-  StageNode& node = add("student/" + model_name(name, seed), "student", {"prepare"});
+  std::vector<std::string> inputs{"prepare"};
+  const auto table = table_of_student(config_, name);
+  if (table) {
+    need_table(*table);
+    inputs.push_back(table_node(table->name));
+  }
+  if (!student.init_from.empty()) inputs.push_back(need_first_student(student.init_from));
+  needing_.pop_back();
+  StageNode& node = add(model, "student", inputs);
   node.student = name;
   node.seed = seed;
-  for (const Option& option : options())
-    if (option.kind == OptionKind::result && option.section() == "student")
-      add_key(node, option.key, value_text(student, option.key));
+  for (const Option& option : options()) {
+    if (option.kind != OptionKind::result || option.section() != "student") continue;
+    const std::string value = value_text(student, option.key);
+    if (!option.came_later || value != option.default_text) add_key(node, option.key, value);
+  }
   node.keys["student.seed"] = fmt::format("{}", seed);
   add_training_keys(node);
-  if (table.empty())
+  if (!table)
     for (const std::string& key : row_keys) node.keys[key] = value_text(config_, key);
-  else
-    node.inputs.push_back("coupling/" + table);
 }
 
 /// What a student is scored with besides the data: noise of its table; pairs of every table of the run; samples of the
 /// teacher, if that filled its table.
 std::vector<std::string> GraphBuilder::compared_with(const std::string& student) const {
   const bool measures_pairs = config_.evaluate.pairing_rows > 0;
-  const CouplingKind& coupling = find_coupling(student_config(config_, student).coupling);
+  const auto own = table_of_student(config_, student);
   std::vector<std::string> nodes;
-  if (measures_pairs)
-    nodes = tables_;
-  else if (coupling.has_table())
-    nodes.push_back("coupling/" + coupling.table);
-  if (measures_pairs && coupling.table_of_teacher) nodes.push_back("teacher");
+  for (const RunTable& table : run_tables(config_))
+    if ((measures_pairs && table.is_of_images()) || (table.has_noise && own && own->name == table.name))
+      nodes.push_back(table_node(table.name));
+  if (measures_pairs && find_coupling(student_config(config_, student).coupling).has_table_of_teacher())
+    nodes.push_back("teacher");
   return nodes;
 }
 
@@ -165,7 +208,7 @@ StageGraph GraphBuilder::build() {
     add_training_keys(features);
   }
   add_evaluation("real", {"prepare"}, {});
-  add_tables();
+  for (const RunTable& table : run_tables(config_)) need_table(table);
   if (has_teacher()) add_evaluation("teacher", {"prepare", "teacher"}, {});
   std::vector<std::int64_t> seeds;
   for (const std::string& name : config_.compare)
@@ -176,7 +219,7 @@ StageGraph GraphBuilder::build() {
     for (const std::string& name : config_.compare) {
       const auto own = student_config(config_, name).seeds;
       if (std::ranges::find(own, seed) == own.end()) continue;
-      add_student(name, seed);
+      need_student(name, seed);
       const std::string model = model_name(name, seed);
       StageNode& evaluation = add_evaluation(model, {"prepare", "student/" + model}, compared_with(name));
       evaluation.student = name;

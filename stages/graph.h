@@ -11,7 +11,7 @@ namespace couplet {
 ///  - prepare, always;
 ///  - features, where scores are by the built-in classifier: no evaluate.network is given, and the data set has
 ///  classes;
-///  - coupling/NAME for every table that a student's coupling reads, and teacher for the tables that it fills;
+///  - coupling/NAME for every table that a student's coupling reads, behind the teacher or the student that fills it;
 ///  - evaluate/real and, with a teacher, evaluate/teacher;
 ///  - student/NAME-SEED and evaluate/NAME-SEED for each seed and name in student.compare;
 ///  - report.

@@ -12,6 +12,7 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
+#include "stages/data/run_tables.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
 #include "storage/error.h"
@@ -47,9 +48,9 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   CouplingSources sources;
   sources.train_images = run.train_images();
   sources.test_images = run.test_images();
-  if (kind.has_table()) {
-    sources.train_table = run.table(kind.table, "train");
-    sources.test_table = run.table(kind.table, "test");
+  if (const auto table = table_of_student(config, task.context.node.student)) {
+    sources.train_table = table_directory(config, run, table->name, "train");
+    if (table->has_noise) sources.test_table = table_directory(config, run, table->name, "test");
   }
   sources.reads = training_reads(config.storage);
   sources.flips = config.couple.flips;
@@ -62,9 +63,17 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.communicator = &task.context.communicator;
   sources.batch = task.config.training.batch;
   std::unique_ptr<Coupling> coupling = kind.make(sources);
-  if (kind.table_of_teacher)
+  if (kind.has_table_of_teacher())
     require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);
   return coupling;
+}
+
+/// The file that the weights start from; "": they are drawn.
+std::filesystem::path initial_weights(const StudentTask& task) {
+  if (task.config.init_from.empty()) return task.config.init;
+  const StudentConfig from = student_config(task.context.config, task.config.init_from);
+  return weights_file(task.context.run.student(task.config.init_from, from.seeds.front()), from.training.ema,
+                      from.training.ema.front());
 }
 
 /// The student as training begins, on rank 0: the trainer gives the others its weights. Collective.
@@ -74,15 +83,15 @@ StudentModel new_student(const StudentTask& task) {
   const FieldKind& kind = find_field(config.field);
   const FieldOptions options = student_options(config, task.shape);
   const std::shared_ptr<Field> field = kind.make(options, task.seed);
-  if (!config.init.empty()) {
+  if (const std::filesystem::path init = initial_weights(task); !init.empty()) {
     run_on_all(task.context.communicator, [&] {
       if (!task.context.communicator.is_root()) return;
-      const WorkingAlone alone("reading " + config.init);
-      const NamedTensors published = read_tensors(config.init);
-      load_tensors(*field, kind.import_weights ? kind.import_weights(published) : published, config.init);
-      require_finite_weights(*field, config.init);
+      const WorkingAlone alone("reading " + init.string());
+      const NamedTensors published = read_tensors(init);
+      load_tensors(*field, kind.import_weights ? kind.import_weights(published) : published, init);
+      require_finite_weights(*field, init);
     });
-    say("weights start from {}", config.init);
+    say("weights start from {}", init.string());
   }
   field->to(task.context.device);
   say("{} {}, seed {}: depth {}, width {}, {} heads, {:.2f} M parameters; {} along the {} path, coupling {}", kind.name,
@@ -92,9 +101,11 @@ StudentModel new_student(const StudentTask& task) {
 }
 
 /// The time of a row, drawn from (seed, purpose, index).
-float draw_time(const Objective& objective, std::uint64_t seed, Purpose purpose, std::int64_t index) {
+float draw_time(const StudentTask& task, const Objective& objective, std::uint64_t seed, Purpose purpose,
+                std::int64_t index) {
   Draws draws(seed, purpose, static_cast<std::uint64_t>(index));
-  return static_cast<float>(objective.draw_time(draws));
+  const std::vector<double>& times = task.config.times;
+  return static_cast<float>(times.empty() ? objective.draw_time(draws) : times[draws.below(times.size())]);
 }
 
 /// {image [n, C, H, W] as models see it, z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the
@@ -106,7 +117,7 @@ Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentMo
   auto* label = pairs.label.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < range.rows; ++i) {
     const std::int64_t position = range.first + i;
-    time[i] = draw_time(*student.objective, task.seed, Purpose::time, position);
+    time[i] = draw_time(task, *student.objective, task.seed, Purpose::time, position);
     Draws drop(task.seed, Purpose::label_drop, static_cast<std::uint64_t>(position));
     if (drop.uniform() < task.config.label_drop) label[i] = student.field->no_label();
   }
@@ -122,11 +133,11 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
     const Pairs pairs = coupling.held_out(rows);
     std::vector<float> times;
     for (const std::int64_t row : rows)
-      times.push_back(draw_time(*student.objective, seed, Purpose::validation_time, row));
+      times.push_back(draw_time(task, *student.objective, seed, Purpose::validation_time, row));
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
     return student.objective
-        ->errors(*student.field, there(pairs.image), there(pairs.noise),
-                 there(at::tensor(times)), {there(pairs.label), {}})
+        ->errors(*student.field, there(pairs.image), there(pairs.noise), there(at::tensor(times)),
+                 {there(pairs.label), {}})
         .unsqueeze(1);
   })[0];
 }
@@ -139,13 +150,14 @@ at::Tensor sample(const StudentFlow& flow, const InitialNoise& initial) {
 /// What the trainer is given; the previews are the caller's. Refers to `task` and `coupling`.
 TrainingTask training_task(const StudentTask& task, Coupling& coupling, const StudentModel& student) {
   const StudentConfig& config = task.config;
+  const std::filesystem::path init = initial_weights(task);
   TrainingTask training;
   training.name = task.context.node.name;
   training.directory = task.context.directory();
   training.training = config.training;
   training.provenance = {{"stage", task.context.node.fingerprint},
                          {"coupling", coupling.provenance()},
-                         {"init", config.init.empty() ? "" : hash_for_all(task.context.communicator, config.init)}};
+                         {"init", init.empty() ? "" : hash_for_all(task.context.communicator, init)}};
   training.agree_on_batch = [&coupling](std::int64_t step) { coupling.agree(step); };
   training.batch = [=, &task, &coupling](const BatchRange& range) {
     return student_batch(task, coupling, student, range);

@@ -35,7 +35,7 @@ std::set<std::string> student_keys(const std::vector<std::string>& words) {
   for (const std::string& word : words) {
     if (!word.starts_with("--")) continue;
     const std::string key = word.substr(2, word.find('=') - 2);
-    if (parse_student_key(key)) keys.insert(key);
+    if (parse_named_key(key)) keys.insert(key);
   }
   return keys;
 }

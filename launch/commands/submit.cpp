@@ -6,6 +6,7 @@
 #include "pipeline/config/options.h"
 #include "pipeline/process/log.h"
 #include "stages/cost/estimate_table.h"
+#include "stages/couple/couple.h"
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
 #include "stages/plan.h"
@@ -112,7 +113,7 @@ Plan make_plan(const CommandLine& line) {
       continue;
     }
     check_profile(plan.profile, node, plan.config);
-    const std::int64_t array = node.table.empty() ? 0 : plan.config.couple.array;
+    const std::int64_t array = is_made_in_parts(plan.config, node) ? plan.config.couple.array : 0;
     StageJob job{node, decision.reason, plan.profile.stage(node.kind), array, ""};
     job.script = job_script(job_template, job, run, std::filesystem::current_path());
     plan.jobs.push_back(std::move(job));

@@ -57,31 +57,36 @@ public:
 /// What a coupling can be made from. Files are opened by the couplings that read them.
 struct CouplingSources {
   std::filesystem::path train_images, test_images;  ///< the data set's tables
-  std::filesystem::path train_table, test_table;    ///< parts of the coupling table that the kind names, if it does
-  ReadOptions reads;                                ///< how training reads its rows
+  /// Parts of the coupling table, if the coupling reads one. One that comes from elsewhere may have no test part.
+  std::filesystem::path train_table, test_table;
+  ReadOptions reads;  ///< how training reads its rows
   /// How a table numbers the data set's rows, for couplings that have none: all see the same images in the same order.
   bool flips = true;
   std::int64_t replicates = 1;
   std::int64_t block_rows = 256;
-  std::int64_t window_blocks = 16;  ///< blocks within which rows are shuffled
-  std::uint64_t seed = 0;           ///< of the student's draws
-  std::uint64_t held_out_seed = 0;  ///< of the held-out pairs, which are the same for all students of a run
-  std::shared_ptr<const Codec> codec;     ///< of the data set
-  Communicator* communicator = nullptr;   ///< of the ranks that train the student
-  std::int64_t batch = 0;                 ///< the global batch
+  std::int64_t window_blocks = 16;       ///< blocks within which rows are shuffled
+  std::uint64_t seed = 0;                ///< of the student's draws
+  std::uint64_t held_out_seed = 0;       ///< of the held-out pairs, which are the same for all students of a run
+  std::shared_ptr<const Codec> codec;    ///< of the data set
+  Communicator* communicator = nullptr;  ///< of the ranks that train the student
+  std::int64_t batch = 0;                ///< the global batch
 };
 
 /// A member of the registry of couplings (method/couplings/members.list).
 struct CouplingKind {
   std::string name;
-  std::string help;   ///< one line
-  std::string table;  ///< name of the coupling table that it reads; "": it reads the data set
-  /// The table holds what the teacher makes of every image: the student can be held against the teacher itself.
-  bool table_of_teacher = false;
-  bool is_baseline = false;  ///< reports show its students first, and hold the others against them
+  std::string help;          ///< one line
+  std::string made_by = {};  ///< who makes the coupling table that it reads (stages/couple); "": it reads the data set
+  std::string table = {};    ///< the table's name
+  /// The student's keys say which of several tables it is; `table` is then what their names begin with.
+  bool table_is_named = false;
+  bool table_has_noise = true;  ///< the table holds noise and images, not numbers of noise
+  bool is_baseline = false;     ///< reports show its students first, and hold the others against them
   std::unique_ptr<Coupling> (*make)(const CouplingSources& sources) = nullptr;
 
-  bool has_table() const { return !table.empty(); }
+  bool has_table() const { return !made_by.empty(); }
+  /// The table holds what the teacher makes of every image: the student can be held against the teacher itself.
+  bool has_table_of_teacher() const { return made_by == "inversion"; }
 };
 
 const std::vector<CouplingKind>& coupling_kinds();

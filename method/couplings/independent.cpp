@@ -52,7 +52,6 @@ private:
 CouplingKind independent_coupling() {
   return {.name = "independent",
           .help = "each image with fresh noise, of the data set alone: the baseline",
-          .table = "",
           .is_baseline = true,
           .make = [](const CouplingSources& sources) -> std::unique_ptr<Coupling> {
             return std::make_unique<IndependentCoupling>(sources);

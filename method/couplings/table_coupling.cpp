@@ -1,30 +1,73 @@
-// Pairs that lie in a coupling table.
-#include "method/couplings/coupling.h"
+#include "method/couplings/table_coupling.h"
+
+#include "method/couplings/row_subset.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/loader/table_rows.h"
+#include "pipeline/tensor/random.h"
+#include "storage/error.h"
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
 namespace couplet {
 namespace {
+
+constexpr std::int64_t blocks_a_held_out_one = 20;
+
+/// Which blocks of a table train, and which are held out; both ascend.
+struct BlockSplit {
+  std::vector<std::int64_t> trained, held_out;
+};
+
+BlockSplit split_blocks(const RowTable& table, std::uint64_t seed) {
+  const std::int64_t blocks = (table.rows() + table.block_rows() - 1) / table.block_rows();
+  if (blocks < 2)
+    refuse(
+        "{}: its {} rows are one block, of which none can be held out: import it with smaller blocks (--block-rows), "
+        "or put held-out rows beside it as a table of their own (DIR/train and DIR/test)",
+        table.path().string(), table.rows());
+  const std::vector<std::int64_t> order = permutation(blocks, seed, Purpose::held_out_blocks, 0);
+  const auto first_trained = order.begin() + std::max<std::int64_t>(1, blocks / blocks_a_held_out_one);
+  BlockSplit split{{first_trained, order.end()}, {order.begin(), first_trained}};
+  std::ranges::sort(split.trained);
+  std::ranges::sort(split.held_out);
+  return split;
+}
 
 class TableCoupling : public Coupling {
 public:
   explicit TableCoupling(const CouplingSources& sources)
       : table_(open_for_training(sources.train_table, coupling_format, sources.reads)),
-        test_(sources.test_table, coupling_format),
         codec_(sources.codec),
-        sigma_(table_.summary().at("sigma_f").get<double>()),
-        rows_(table_, {"noise", "image", "label"}, sources.window_blocks, sources.seed) {}
+        sigma_(table_.summary().at("sigma_f").get<double>()) {
+    auto trained = std::make_shared<TableRows>(table_);
+    if (!sources.test_table.empty()) {
+      test_.emplace(sources.test_table, coupling_format);
+      rows_.emplace(trained, columns(), sources.window_blocks, sources.seed);
+      return;
+    }
+    BlockSplit split = split_blocks(table_, sources.held_out_seed);
+    held_out_.emplace(trained, std::move(split.held_out));
+    rows_.emplace(std::make_shared<RowSubset>(trained, std::move(split.trained)), columns(), sources.window_blocks,
+                  sources.seed);
+  }
 
   Pairs draw(const BatchRange& range) override {
-    const std::vector<at::Tensor> read = rows_.read(range.first, range.rows, range.batch);
+    const std::vector<at::Tensor> read = rows_->read(range.first, range.rows, range.batch);
     return pairs(read[0], read[1], read[2]);
   }
 
-  std::int64_t held_out_rows() const override { return test_.rows(); }
+  std::int64_t held_out_rows() const override { return held_out_ ? held_out_->rows() : test_->rows(); }
   Pairs held_out(const std::vector<std::int64_t>& rows) const override {
-    const auto read = [&](const char* column) { return read_numbered_rows(test_, column, rows); };
+    std::vector<std::int64_t> numbers = rows;
+    if (held_out_)
+      for (std::int64_t& number : numbers) number = held_out_->number(number);
+    const RowTable& table = held_out_ ? table_ : *test_;
+    const auto read = [&](const char* column) { return read_numbered_rows(table, column, numbers); };
     return pairs(read("noise"), read("image"), read("label"));
   }
 
@@ -35,27 +78,26 @@ public:
   }
 
 private:
+  static std::vector<std::string> columns() { return {"noise", "image", "label"}; }
+
   /// Held-out noise, too, is divided by the training table's σ_f: the students of both know one scale.
   Pairs pairs(const at::Tensor& noise, const at::Tensor& image, const at::Tensor& label) const {
-    return {codec_->encode(image), noise.to(at::kFloat) / sigma_, label.to(at::kLong)};
+    const at::Tensor seen = image.is_floating_point() ? image.to(at::kFloat) : codec_->encode(image);
+    return {seen, noise.to(at::kFloat) / sigma_, label.to(at::kLong)};
   }
 
-  RowTable table_, test_;
+  RowTable table_;
+  std::optional<RowTable> test_;
+  std::optional<RowSubset> held_out_;  ///< of `table_`, where there is no test table
   std::shared_ptr<const Codec> codec_;
   double sigma_;
-  RowStream rows_;
+  std::optional<RowStream> rows_;
 };
 
 }  // namespace
 
-CouplingKind nf_coupling() {
-  return {.name = "nf",
-          .help = "each image with the noise that the teacher carries it to (NFM, arXiv 2603.09014)",
-          .table = "nf",
-          .table_of_teacher = true,
-          .make = [](const CouplingSources& sources) -> std::unique_ptr<Coupling> {
-            return std::make_unique<TableCoupling>(sources);
-          }};
+std::unique_ptr<Coupling> make_table_coupling(const CouplingSources& sources) {
+  return std::make_unique<TableCoupling>(sources);
 }
 
 }  // namespace couplet

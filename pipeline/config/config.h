@@ -101,6 +101,11 @@ struct CoupleConfig {
   bool allow_nonfinite = false;
   double round_trip = 0;
   std::string precision;
+  std::string solver;  ///< of a student's flow: "dopri5", or one of fixed steps
+  std::int64_t nfe = 0;
+  double tolerance = 0;  ///< of dopri5, absolute and relative
+  double guidance = 1;
+  std::string source;  ///< directory of a table from elsewhere; "": it is made in the run
 };
 
 /// What a student is trained by: [student], overridden by its own section (`student_config`).
@@ -115,6 +120,10 @@ struct StudentConfig {
   std::int64_t window_blocks = 0;
   PreviewConfig preview;
   std::string init;
+  std::string init_from;      ///< student whose averaged weights it starts from; "": none
+  std::string reflow_of;      ///< student whose flow makes the table of a reflow coupling
+  std::string table;          ///< of an imported coupling; "": the one that has the student's name
+  std::vector<double> times;  ///< that training draws from, all equally likely; empty: logit-normal times
 };
 
 struct EvaluateConfig {
@@ -146,6 +155,9 @@ struct EvaluateConfig {
   std::string precision;
 };
 
+/// By name, what a section of that name sets.
+using Sections = std::map<std::string, std::map<std::string, std::string>>;
+
 struct Config {
   PipelineConfig pipeline;
   StorageConfig storage;
@@ -156,7 +168,8 @@ struct Config {
   StudentConfig student;
   std::vector<std::string> compare;  ///< names of the run's students
   /// Of every student that has a section of its own: the keys set there ("channels"), with canonical texts.
-  std::map<std::string, std::map<std::string, std::string>> student_sections;
+  Sections student_sections;
+  Sections couple_sections;  ///< likewise of coupling tables
   EvaluateConfig evaluate;
 };
 

@@ -118,22 +118,45 @@ struct RenamedKey {
 constexpr std::array renamed_keys{RenamedKey{"student.couplings", "student.compare"},
                                   RenamedKey{"evaluate.companion-images", "evaluate.pairwise-images"}};
 
-/// Where students' sections stand in an INI file: behind the section of all students.
-constexpr const char* student_section = "student";
 constexpr const char* compare_key = "student.compare";
+
+/// A section whose keys can be set for single names: [student.wide]. In an INI file these stand behind it.
+struct NamedSection {
+  std::string_view section;
+  Sections Config::*names;
+  void (*require_name)(const std::string& name, const std::string& where);
+};
+
+bool is_folder_name(const std::string& name) {
+  constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+  return !name.empty() && name.find_first_not_of(letters) == std::string::npos && name.front() != '-';
+}
+
+void require_table_name(const std::string& name, const std::string& where) {
+  if (!is_folder_name(name))
+    refuse("\"{}\" ({}) cannot be the name of a coupling table: a name has letters, digits, - and _", name, where);
+}
 
 /// A student's name is part of names of folders, and of those of stages that end in a dash and a seed.
 void require_student_name(const std::string& name, const std::string& where) {
-  constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
   const auto last = name.find_last_not_of("0123456789");
   const bool ends_as_a_seed = last != std::string::npos && name[last] == '-';
-  if (name.empty() || name.find_first_not_of(letters) != std::string::npos || name.front() == '-' || ends_as_a_seed)
+  if (!is_folder_name(name) || ends_as_a_seed)
     refuse(
         "\"{}\" ({}) cannot be the name of a student: a name has letters, digits, - and _ and does not end in a dash "
         "and a number, as \"nf-2\" does; \"wide\" and \"nf-2b\" do not",
         name, where);
   if (name == "teacher" || name == "real")
     refuse("\"{}\" ({}) cannot be the name of a student: scores have that name for something else", name, where);
+}
+
+constexpr std::array named_sections{NamedSection{"couple", &Config::couple_sections, require_table_name},
+                                    NamedSection{"student", &Config::student_sections, require_student_name}};
+
+/// None: the section has no names.
+const NamedSection* find_named(const std::string& section) {
+  const auto found = std::ranges::find(named_sections, section, &NamedSection::section);
+  return found == named_sections.end() ? nullptr : &*found;
 }
 
 /// The setting with its path, if it is one, made absolute: relative ones count from `folder`.
@@ -160,14 +183,26 @@ std::string ini_value(const Option& option, std::string value, const std::filesy
   return value.empty() ? "" : " " + value;
 }
 
-std::string student_sections(const Config& config, const std::filesystem::path& folder) {
+std::string sections_of_names(const Config& config, const std::string& section, const std::filesystem::path& folder) {
   std::string text;
-  for (const auto& [name, keys] : config.student_sections) {
-    text += fmt::format("\n[{}.{}]\n", student_section, name);
+  const NamedSection* named = find_named(section);
+  if (named == nullptr) return text;
+  for (const auto& [name, keys] : config.*named->names) {
+    text += fmt::format("\n[{}.{}]\n", section, name);
     for (const auto& [key, value] : keys)
-      text += fmt::format("{} ={}\n", key, ini_value(find_option(fmt::format("student.{}", key)), value, folder));
+      text += fmt::format("{} ={}\n", key, ini_value(find_option(fmt::format("{}.{}", section, key)), value, folder));
   }
   return text;
+}
+
+/// The configuration with the keys of one name's own section in place of everybody's.
+Config with_own_keys(const Config& config, const NamedSection& named, const std::string& name) {
+  Config own = config;
+  const Sections& sections = config.*named.names;
+  if (const auto section = sections.find(name); section != sections.end())
+    for (const auto& [key, text] : section->second)
+      set_value(own, {fmt::format("{}.{}", named.section, key), text, fmt::format("[{}.{}]", named.section, name)});
+  return own;
 }
 
 }  // namespace
@@ -188,10 +223,11 @@ std::string Option::range_text() const {
   return fmt::format("{}number{} {} … {}", whole ? "whole " : "", is_list() ? "s" : "", minimum, maximum);
 }
 
-std::optional<StudentKey> parse_student_key(const std::string& key) {
+std::optional<NamedKey> parse_named_key(const std::string& key) {
   const auto first = key.find('.'), last = key.rfind('.');
-  if (first == last || key.substr(0, first) != student_section) return std::nullopt;
-  return StudentKey{key.substr(first + 1, last - first - 1), fmt::format("{}{}", student_section, key.substr(last))};
+  const std::string section = key.substr(0, first);
+  if (first == last || find_named(section) == nullptr) return std::nullopt;
+  return NamedKey{section, key.substr(first + 1, last - first - 1), section + key.substr(last)};
 }
 
 std::string renamed_key(const std::string& key) {
@@ -203,19 +239,19 @@ namespace {
 
 /// Why there is no such key; "" if there is.
 std::string key_trouble(const std::string& key) {
-  const auto student = parse_student_key(key);
-  const std::string& name = student ? student->key : key;
+  const auto named = parse_named_key(key);
+  const std::string& name = named ? named->key : key;
   const auto& table = options();
   const bool exists = std::ranges::find(table, name, &Option::key) != table.end();
-  if (exists && !(student && name == compare_key)) return "";
+  if (exists && !(named && name == compare_key)) return "";
   if (const std::string now = renamed_key(name); !now.empty())
     return fmt::format("{} is called {} now (`couplet config` prints all keys)", key, now);
   std::vector<std::string> keys;
   for (const auto& option : table) {
-    if (!student)
+    if (!named)
       keys.push_back(option.key);
-    else if (option.section() == student_section && option.key != compare_key)
-      keys.push_back(fmt::format("{}.{}.{}", student_section, student->student, option.name()));
+    else if (option.section() == named->section && option.key != compare_key)
+      keys.push_back(fmt::format("{}.{}.{}", named->section, named->name, option.name()));
   }
   return fmt::format("unknown key {}; the nearest is {} (`couplet config` prints all)", key, nearest_name(key, keys));
 }
@@ -224,8 +260,8 @@ std::string key_trouble(const std::string& key) {
 
 const Option& find_option(const std::string& key) {
   if (const std::string trouble = key_trouble(key); !trouble.empty()) refuse("{}", trouble);
-  const auto student = parse_student_key(key);
-  return *std::ranges::find(options(), student ? student->key : key, &Option::key);
+  const auto named = parse_named_key(key);
+  return *std::ranges::find(options(), named ? named->key : key, &Option::key);
 }
 
 Config default_config() {
@@ -239,17 +275,18 @@ void set_value(Config& config, const Setting& setting) {
   const auto set = [&](Config& in) {
     std::visit([&](auto* value) { parse_into(*value, option, setting, setting.text); }, field_of(option, in));
   };
-  const auto student = parse_student_key(setting.key);
-  if (!student) {
+  const auto named = parse_named_key(setting.key);
+  if (!named) {
     set(config);
     if (option.key == compare_key)
       for (const std::string& name : config.compare) require_student_name(name, setting.where);
     return;
   }
-  require_student_name(student->student, setting.where);
+  const NamedSection& section = *find_named(named->section);
+  section.require_name(named->name, setting.where);
   Config copy = config;
   set(copy);
-  config.student_sections[student->student][option.name()] = value_text(copy, option.key);
+  (config.*section.names)[named->name][option.name()] = value_text(copy, option.key);
 }
 
 std::vector<Setting> read_settings(const std::filesystem::path& file) {
@@ -274,13 +311,11 @@ Config resolve_config(const std::filesystem::path& file, const std::vector<Setti
 }
 
 StudentConfig student_config(const Config& config, const std::string& name) {
-  Config own = config;
+  Config own = with_own_keys(config, *find_named("student"), name);
   bool names_coupling = false;
   if (const auto section = config.student_sections.find(name); section != config.student_sections.end())
-    for (const auto& [key, text] : section->second) {
-      set_value(own, {fmt::format("student.{}", key), text, fmt::format("[student.{}]", name)});
-      names_coupling = names_coupling || (key == "coupling" && !text.empty());
-    }
+    if (const auto coupling = section->second.find("coupling"); coupling != section->second.end())
+      names_coupling = !coupling->second.empty();
   const Option& coupling = find_option("student.coupling");
   const bool is_coupling =
       coupling.allowed.empty() || std::ranges::find(coupling.allowed, name) != coupling.allowed.end();
@@ -290,6 +325,10 @@ StudentConfig student_config(const Config& config, const std::string& name) {
         "the student {} has no coupling: there is none of that name; set student.{}.coupling or student.coupling to {}",
         name, name, coupling.range_text());
   return own.student;
+}
+
+CoupleConfig couple_config(const Config& config, const std::string& table) {
+  return with_own_keys(config, *find_named("couple"), table).couple;
 }
 
 std::string dataset_name(const PrepareConfig& config) {
@@ -312,14 +351,20 @@ std::string value_text(const StudentConfig& student, const std::string& key) {
   return value_text(config, key);
 }
 
+std::string value_text(const CoupleConfig& couple, const std::string& key) {
+  Config config;
+  config.couple = couple;
+  return value_text(config, key);
+}
+
 std::map<std::string, std::string> result_facts(const Config& config) {
   std::map<std::string, std::string> facts{{compare_key, value_text(config, compare_key)}};
   for (const Option& option : options())
     if (option.kind == OptionKind::result) facts[option.key] = utf8_text(value_text(config, option.key));
   facts["prepare.name"] = dataset_name(config.prepare);
-  for (const auto& [student, keys] : config.student_sections)
-    for (const auto& [key, text] : keys)
-      facts[fmt::format("{}.{}.{}", student_section, student, key)] = utf8_text(text);
+  for (const NamedSection& named : named_sections)
+    for (const auto& [name, keys] : config.*named.names)
+      for (const auto& [key, text] : keys) facts[fmt::format("{}.{}.{}", named.section, name, key)] = utf8_text(text);
   return facts;
 }
 
@@ -329,7 +374,7 @@ std::string to_ini(const Config& config, bool brief, const std::filesystem::path
   std::string section;
   for (const auto& option : options()) {
     if (option.section() != section) {
-      if (section == student_section) text += student_sections(config, folder);
+      text += sections_of_names(config, section, folder);
       text += fmt::format("\n[{}]\n", section = option.section());
     }
     if (!brief) text += comment_of(option);

@@ -1,6 +1,7 @@
 // Every option of the program, declared once: name, default, unit, help, range, kind and the field of Config it sets.
 // An option has one name, `section.key`, as a key of the INI file and as a command-line flag (`--teacher.channels
-// 128`). A key of [student] can also be set for one student of the run: `student.NAME.key`.
+// 128`). A key of [student] can also be set for one student of the run, `student.NAME.key`, and a key of [couple] for
+// one coupling table, `couple.NAME.key`.
 #pragma once
 
 #include "pipeline/config/config.h"
@@ -42,6 +43,7 @@ struct Option {
   double maximum = std::numeric_limits<double>::infinity();
   std::vector<std::string> allowed = {};  ///< of texts; empty: anything
   bool is_path = false;                   ///< names a file or folder: its content enters fingerprints, not its name
+  bool came_later = false;                ///< at its default it enters no fingerprint
   std::vector<Choice> choices = {};       ///< the allowed values with their helps, where a registry has offered them
 
   std::string section() const { return key.substr(0, key.find('.')); }
@@ -56,20 +58,21 @@ const std::vector<Option>& options();
 /// From now on the option allows these values (and its default) only, and its help lists them: the members of a
 /// registry that lies above this layer, offered by the program before it reads any configuration.
 void offer_choices(const std::string& key, std::vector<Choice> choices);
-/// The option of that name (of "student.wide.channels": student.channels); an unknown one is refused with the nearest
+/// The option of that name (of "student.wide.channels" student.channels); an unknown one is refused with the nearest
 /// valid name, one that has been renamed with its new name.
 const Option& find_option(const std::string& key);
 
 /// The name that a key of earlier versions has now; "" for any other key.
 std::string renamed_key(const std::string& key);
 
-/// A key of one student: "student.wide.channels".
-struct StudentKey {
-  std::string student;  ///< "wide"
+/// A key of one student, "student.wide.channels", or of one coupling table.
+struct NamedKey {
+  std::string section;  ///< "student"
+  std::string name;     ///< "wide"
   std::string key;      ///< "student.channels"
 };
-/// Nothing for a key that names no student.
-std::optional<StudentKey> parse_student_key(const std::string& key);
+/// Nothing for a key that is of all.
+std::optional<NamedKey> parse_named_key(const std::string& key);
 
 /// All defaults.
 Config default_config();
@@ -86,16 +89,20 @@ Config resolve_config(const std::filesystem::path& file, const std::vector<Setti
 /// its section names; else the coupling of its own name; else student.coupling. A student left without one is refused.
 StudentConfig student_config(const Config& config, const std::string& name);
 
+/// The configuration of one coupling table: [couple] with the keys of its own section.
+CoupleConfig couple_config(const Config& config, const std::string& table);
+
 /// The data set's name in reports: prepare.name; where that is empty, what its source is called: the default one by its
 /// name, a folder by its own, and any other by its format.
 std::string dataset_name(const PrepareConfig& config);
 
 /// The value as the INI file would hold it; equal values have equal texts.
 std::string value_text(const Config& config, const std::string& key);
-/// The same of a student's configuration, for a key of [student].
+/// The same of a student's configuration, for a key of [student], and of a table's, for a key of [couple].
 std::string value_text(const StudentConfig& student, const std::string& key);
-/// What decides results, by name: every result option, student.compare and the keys of the students' own sections.
-/// Ranks that work together must have the same. Paths are shown as UTF-8, whatever bytes they hold.
+std::string value_text(const CoupleConfig& couple, const std::string& key);
+/// What decides results, by name: every result option, student.compare and the keys of the sections of single students
+/// and tables. Ranks that work together must have the same. Paths are shown as UTF-8, whatever bytes they hold.
 std::map<std::string, std::string> result_facts(const Config& config);
 /// The whole configuration as an INI file that reads back equal, with each key's help as a comment unless `brief`.
 /// Paths below `folder`, where the file is to lie, are written relative to it, so that both can be moved together.

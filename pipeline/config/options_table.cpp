@@ -20,6 +20,13 @@ constexpr double largest_seed = 9007199254740992.0;  // 2^53: exact in every rea
 
 #define FIELD(name) [](Config& config) -> ConfigField { return &config.name; }
 
+/// An option that came after runs had been made without it: at its default it enters no fingerprint, so that they
+/// stay what they are.
+Option later(Option option) {
+  option.came_later = true;
+  return option;
+}
+
 /// A text that names a file or a folder.
 Option path(Option option) {
   option.is_path = true;
@@ -280,10 +287,27 @@ void add_couple(std::vector<Option>& table) {
                  FIELD(couple.precision),
                  "float32",
                  "",
-                 "number type of the inversion",
+                 "number type of the inversion, and of a student's flow",
                  0,
                  0,
-                 {"float32", "bfloat16"}}});
+                 {"float32", "bfloat16"}},
+                {"couple.solver",
+                 result,
+                 FIELD(couple.solver),
+                 "dopri5",
+                 "",
+                 "solver that carries noise along a student's flow, for reflow",
+                 0,
+                 0,
+                 {"dopri5", "euler", "midpoint", "heun", "rk4"}},
+                {"couple.nfe", result, FIELD(couple.nfe), "100", "evaluations",
+                 "evaluations a sample of that solver, on a uniform grid; dopri5 chooses its own", 1, 1e6},
+                {"couple.tolerance", result, FIELD(couple.tolerance), "1e-5", "",
+                 "absolute and relative tolerance of dopri5 there", 1e-12, 1},
+                {"couple.guidance", result, FIELD(couple.guidance), "1", "", "guidance scale there; 1: none", 0, 1000},
+                path({"couple.source", result, FIELD(couple.source), "", "",
+                      "directory of a table made elsewhere (couplet import), for the coupling imported: "
+                      "couple.NAME.source"})});
 }
 
 void add_student(std::vector<Option>& table) {
@@ -312,7 +336,17 @@ void add_student(std::vector<Option>& table) {
        {"student.window-blocks", result, FIELD(student.window_blocks), "16", "blocks",
         "table blocks within which rows are shuffled", 1, 1e6},
        path({"student.init", result, FIELD(student.init), "", "",
-             "safetensors file of the initial weights; empty: drawn"})});
+             "safetensors file of the initial weights; empty: drawn"}),
+       later({"student.init-from", result, FIELD(student.init_from), "", "",
+              "student of the run whose averaged weights, of its first seed, are the initial ones; empty: none's"}),
+       later({"student.reflow-of", result, FIELD(student.reflow_of), "", "",
+              "student of the run whose flow makes the pairs of the coupling reflow"}),
+       later({"student.table", result, FIELD(student.table), "", "",
+              "table of the coupling imported, whose directory couple.NAME.source says; empty: the student's name"}),
+       later({"student.times", result, FIELD(student.times), "", "",
+              "times that training draws from, all equally likely, such as 1 to learn one step alone (distillation); "
+              "empty: logit-normal times",
+              0, 1})});
   add_training(table, "student", [](Config& config) -> TrainingConfig& { return config.student.training; },
                {.images = 160000,
                 .batch = 32,

@@ -113,10 +113,29 @@ void check_student(const Config& config, const std::string& name) {
   check_training(section, student.training, config.pipeline);
   if (student_check()) student_check()(student, section);
   require_distinct(section + ".seeds", student.seeds);
+  if (!student.init_from.empty() && std::ranges::find(config.compare, student.init_from) == config.compare.end())
+    refuse("{}.init-from = {}: student.compare = {} does not list such a student", section, student.init_from,
+           fmt::join(config.compare, " "));
+  if (!student.init_from.empty() && !student.init.empty())
+    refuse("{0}.init-from = {1} and {0}.init = {2}: weights start from one of them", section, student.init_from,
+           student.init);
+  for (const double time : student.times)
+    if (time == 0) refuse("{}.times lists 0, where there is nothing to learn: t = 0 is the image", section);
   for (const double rate : config.evaluate.ema)
     if (rate != 0 && std::ranges::find(student.training.ema, rate) == student.training.ema.end())
       refuse("evaluate.ema lists the rate {}, of which the student {} keeps no average: {}.ema = {}", rate, name,
              section, fmt::join(student.training.ema, " "));
+}
+
+void check_table(const std::string& section, const CoupleConfig& couple) {
+  require_multiple(section + ".shard-rows", couple.shard_rows, section + ".block-rows", couple.block_rows);
+  check_evaluations((section + ".nfe").c_str(), {couple.nfe},
+                    couple.solver == "midpoint" ? 2
+                    : couple.solver == "rk4"    ? 4
+                                                : 1);
+  if (couple.solver == "heun" && couple.nfe % 2 == 0)
+    refuse("{}.nfe = {} is even; Heun steps with a last Euler step take 2n - 1 evaluations: {} or {}", section,
+           couple.nfe, couple.nfe - 1, couple.nfe + 1);
 }
 
 }  // namespace
@@ -166,7 +185,8 @@ void validate(const Config& config) {
 
   require_multiple("teacher.channels", config.teacher.channels, "teacher.head-size", config.teacher.head_size);
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
-  require_multiple("couple.shard-rows", config.couple.shard_rows, "couple.block-rows", config.couple.block_rows);
+  check_table("couple", config.couple);
+  for (const auto& [name, keys] : config.couple_sections) check_table("couple." + name, couple_config(config, name));
 
   if (config.couple.flips && !config.teacher.flips)
     refuse(

@@ -28,7 +28,9 @@ enum class Purpose : std::uint32_t {
   likelihood_noise = 16,  ///< dequantisation of images whose likelihood is measured; index: row of the images
   likelihood_probe = 17,  ///< probes of the trace of a field; index: row of the images · probes + number of the probe
   stored_order = 18,      ///< the order in which a split's images are stored; index: 0 for training, 1 for the held-out
-  table_noise = 19        ///< noise that a table knows by a number; index: that number, its id
+  table_noise = 19,       ///< noise that a table knows by a number; index: that number, its id
+  reflow_noise = 24,      ///< noise that a student's flow carries to an image; index: round, split and row of the table
+  held_out_blocks = 25    ///< the blocks of a table that are held out where it has no held-out rows; index: 0
 };
 
 /// Ten rounds of Philox4x32.

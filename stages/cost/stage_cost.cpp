@@ -5,6 +5,8 @@
 #include "pipeline/config/options.h"
 #include "pipeline/optimizer/schedule.h"
 #include "pipeline/tensor/flops.h"
+#include "stages/couple/table_makers.h"
+#include "stages/data/run_tables.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
@@ -53,8 +55,8 @@ double scored_or_nothing(const CostModel& model) {
   return look_for_node(model.graph, "features") != nullptr ? scored(model) : 0;
 }
 
-std::int64_t table_rows(const CostModel& model) {
-  const CouplingRows rows{model.dataset.train_rows, model.config.couple.flips, model.config.couple.replicates};
+std::int64_t table_rows(const CoupleConfig& config, const CostModel& model) {
+  const CouplingRows rows{model.dataset.train_rows, config.flips, config.replicates};
   return rows.rows() + model.dataset.test_rows;
 }
 
@@ -121,15 +123,16 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const CouplingKind& coupling = find_coupling(student.coupling);
   double evaluations = number(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0;
   if (evaluate.guidance.front() != 1) evaluations *= 2;  // a guided evaluation is one of twice the rows
-  for (const SamplingSetting& sampling : sampling_settings(evaluate, student, coupling.table)) {
+  const auto own = table_of_student(model.config, node.student);
+  for (const SamplingSetting& sampling : sampling_settings(evaluate, student, own && own->has_noise ? own->name : "")) {
     const double samples =
         number(sampling.table.empty() ? evaluate.samples : std::min(evaluate.samples, model.dataset.test_rows));
     evaluations += samples * evaluations_of(sampling.integration) * (sampling.field.guidance.scale == 1 ? 1 : 2);
     scores += samples;
   }
   const double pairs = number(evaluate.pairing_rows);
-  const double tables = number(std::ranges::count_if(model.graph, [](const auto& one) { return !one.table.empty(); }));
-  const double compared = coupling.table_of_teacher ? pairs : 0;  // with the teacher's samples of the same noise
+  const double tables = number(std::ranges::count_if(run_tables(model.config), &RunTable::is_of_images));
+  const double compared = coupling.has_table_of_teacher() ? pairs : 0;  // with the teacher's samples of the same noise
   evaluations +=
       (2 * tables * pairs + compared) * number(evaluate.pairing_nfe) * (evaluate.guidance.front() == 1 ? 1 : 2);
   const double traces = passes_a_gradient_of_the_image * number(evaluate.likelihood_probes);
@@ -170,13 +173,23 @@ StageCost teacher_cost(const StageNode& node, const CostModel& model) {
 }
 
 StageCost couple_cost(const StageNode& node, const CostModel& model) {
-  const CoupleConfig& config = model.config.couple;
-  const double rows = number(table_rows(model));
-  StageCost cost{node.name, node.kind, fmt::format("{} rows", table_rows(model)), {}, {}};
-  cost.flops =
-      in_precision(config.precision, inverted(model) * rows) + Flops{0, inverted(model) * config.round_trip * rows};
-  cost.disk.coupling =
-      shard_overhead * rows * row_bytes(coupling_columns(model.dataset.shape, parse_element_type(config.noise_type)));
+  const CoupleConfig config = couple_config(model.config, node.table);
+  const RunTable table = find_run_table(model.config, node.table);
+  const ShardedTable* shards = maker_of_table(model.config, node.table).shards;
+  StageCost cost{node.name, node.kind, "", {}, {}};
+  if (shards == nullptr) return cost;
+  const double rows = number(table_rows(config, model));
+  cost.work = fmt::format("{} rows", table_rows(config, model));
+  if (table.student.empty()) {
+    cost.flops =
+        in_precision(config.precision, inverted(model) * rows) + Flops{0, inverted(model) * config.round_trip * rows};
+  } else {
+    const double evaluations = config.solver == "dopri5" ? usual_adaptive_evaluations : number(config.nfe);
+    const double guided = config.guidance == 1 ? 1 : 2;
+    cost.flops = in_precision(
+        config.precision, guided * evaluations * rows * velocity(student_config(model.config, table.student), model));
+  }
+  cost.disk.coupling = shard_overhead * rows * row_bytes(shards->columns(model.dataset.shape, config));
   return cost;
 }
 

@@ -1,14 +1,17 @@
 #include "stages/couple/inversion.h"
 
 #include "method/models/patches.h"
+#include "method/models/tarflow.h"
+#include "pipeline/config/options.h"
+#include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
-#include "pipeline/loader/table_rows.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/tensor/autocast.h"
 #include "pipeline/tensor/row_chunks.h"
 #include "pipeline/tensor/weights.h"
 #include "stages/couple/round_trip.h"
 #include "stages/couple/shard_output.h"
+#include "stages/couple/table_slice.h"
 #include "stages/trained/models.h"
 #include "storage/tables/filenames.h"
 
@@ -26,14 +29,6 @@ struct ShardSums {
   std::vector<std::int64_t> nonfinite_examples;
 };
 
-/// The rows of one slice: `slice_rows` of them always; beyond `count` they repeat the last row and are not stored, so
-/// that every row is computed in a batch of the same shape.
-struct Slice {
-  std::int64_t count = 0;
-  at::Tensor image, label, sample, flip, replicate;  ///< [slice_rows, ...]
-  std::vector<std::int64_t> row;                     ///< numbers in the table
-};
-
 /// What the teacher makes of a slice, float32 on the CPU.
 struct Noise {
   at::Tensor x;    ///< [N, C, H, W] the noised images
@@ -41,39 +36,24 @@ struct Noise {
   at::Tensor nll;  ///< [N]
 };
 
-Slice read_slice(const Inversion& table, std::int64_t first, std::int64_t count, std::int64_t slice_rows) {
-  Slice slice{count, {}, {}, {}, {}, {}, {}};
-  std::vector<std::int64_t> samples;
-  std::vector<std::uint8_t> flips;
-  std::vector<std::int32_t> replicates;
-  for (std::int64_t i = 0; i < slice_rows; ++i) {
-    slice.row.push_back(first + std::min(i, count - 1));
-    const CouplingRow row = table.rows.at(slice.row.back());
-    samples.push_back(row.sample);
-    flips.push_back(row.flip ? 1 : 0);
-    replicates.push_back(static_cast<std::int32_t>(row.replicate));
-  }
-  slice.sample = at::tensor(samples, at::kLong);
-  slice.flip = at::tensor(flips, at::kByte);
-  slice.replicate = at::tensor(replicates, at::kInt);
-  const std::int64_t low = samples.front(), span = samples[static_cast<std::size_t>(count - 1)] - low + 1;
-  slice.image = read_rows(table.images, "image", low, span).index_select(0, slice.sample - low);
-  slice.label = read_rows(table.images, "label", low, span).index_select(0, slice.sample - low);
-  const at::Tensor mirrored = slice.flip.to(at::kBool).view({-1, 1, 1, 1});
-  slice.image = at::where(mirrored, slice.image.flip({3}), slice.image);
-  return slice;
-}
+/// What a teacher inverts by.
+struct InversionSettings {
+  CoupleConfig couple;
+  ImageNoise noise;  ///< that it was trained with
+  std::uint64_t seed = 0;
+};
 
-Noise invert(const Slice& slice, const Inversion& table, const Config& config, TarFlow& teacher, c10::Device device) {
+Noise invert(const TableSlice& slice, const TableSplit& table, const InversionSettings& settings, TarFlow& teacher,
+             c10::Device device) {
   Noise noise;
-  noise.x = noised_rows(slice.image, *table.codec, teacher_noise(config.teacher),
-                        static_cast<std::uint64_t>(config.pipeline.seed), table.noise_purpose, slice.row);
+  noise.x = noised_rows(slice.image, *table.codec, settings.noise, settings.seed,
+                        table.is_training() ? Purpose::coupling_noise : Purpose::validation_noise, slice.row);
   const at::Tensor x = noise.x.to(device), label = slice.label.to(device, at::kLong);
   const TarFlowOptions& options = teacher->options();
   // [n, 1 + values]: the likelihood and the noise.
   const at::Tensor made =
       by_row_chunks(x.size(0), device, [&](std::int64_t first, std::int64_t count) {
-        const Autocast autocast(config.couple.precision, device);
+        const Autocast autocast(settings.couple.precision, device);
         TarFlowOutput output = teacher->forward(x.narrow(0, first, count), label.narrow(0, first, count));
         output.z = output.z.to(at::kFloat);
         const at::Tensor f =
@@ -86,7 +66,7 @@ Noise invert(const Slice& slice, const Inversion& table, const Config& config, T
   return noise;
 }
 
-void add_sums(ShardSums& sums, const Slice& slice, const Noise& noise, const at::Tensor& stored) {
+void add_sums(ShardSums& sums, const TableSlice& slice, const Noise& noise, const at::Tensor& stored) {
   const at::Tensor squares = noise.f.flatten(1).to(at::kDouble).square().sum(1);
   const at::Tensor finite = stored.flatten(1).to(at::kFloat).isfinite().all(1) & noise.nll.isfinite();
   for (std::int64_t i = 0; i < slice.count; ++i) {
@@ -112,7 +92,7 @@ void require_finite(const ShardSums& sums, const std::filesystem::path& shard, c
 }
 
 /// The first `count` rows of each column that a slice fills.
-std::vector<std::pair<std::size_t, at::Tensor>> columns_of(const Slice& slice, const at::Tensor& stored,
+std::vector<std::pair<std::size_t, at::Tensor>> columns_of(const TableSlice& slice, const at::Tensor& stored,
                                                            const at::Tensor& nll) {
   const at::Tensor values[] = {stored, slice.image, slice.label, slice.sample, slice.flip, slice.replicate, nll};
   std::vector<std::pair<std::size_t, at::Tensor>> rows;
@@ -120,38 +100,45 @@ std::vector<std::pair<std::size_t, at::Tensor>> columns_of(const Slice& slice, c
   return rows;
 }
 
-}  // namespace
+/// Holds two slices, and the rows whose round trip is measured until there are a slice of them.
+class Inverter : public ShardMaker {
+public:
+  Inverter(InversionSettings settings, TarFlow teacher, c10::Device device)
+      : settings_(std::move(settings)), teacher_(std::move(teacher)), device_(device) {}
 
-Inverter::Inverter(const Config& config, TarFlow teacher, c10::Device device)
-    : config_(config), teacher_(std::move(teacher)), device_(device) {}
+  bool make(const TableSplit& table, std::int64_t shard) override;
+  void wait() override {
+    if (publishing_) publishing_->wait();
+    publishing_.reset();
+  }
 
-Inverter::~Inverter() = default;
+private:
+  InversionSettings settings_;
+  TarFlow teacher_;
+  c10::Device device_;
+  std::unique_ptr<ShardOutput> publishing_;
+};
 
-void Inverter::wait() {
-  if (publishing_) publishing_->wait();
-  publishing_.reset();
-}
-
-bool Inverter::make(const Inversion& table, std::int64_t shard) {
+bool Inverter::make(const TableSplit& table, std::int64_t shard) {
   const at::NoGradGuard no_grad;
-  const std::int64_t slice_rows = config_.couple.slice_rows;
+  const std::int64_t slice_rows = settings_.couple.slice_rows;
   const ShardHeader header = table.header(shard);
   const auto path = table.directory / shard_name(shard, table.plan.shards());
   auto output = std::make_unique<ShardOutput>(path, header, table.columns);
-  RoundTrip round_trip(teacher_, device_, header.rows, config_.couple.round_trip, slice_rows);
+  RoundTrip round_trip(teacher_, device_, header.rows, settings_.couple.round_trip, slice_rows);
   ShardSums sums;
   for (std::int64_t done = 0; done < header.rows; done += slice_rows) {
     if (stop_requested()) return false;
     note_progress(fmt::format("shard {}, row {} of {}", shard, done, header.rows));
     const std::int64_t count = std::min(slice_rows, header.rows - done);
-    const Slice slice = read_slice(table, header.first_row + done, count, slice_rows);
-    const Noise noise = invert(slice, table, config_, teacher_, device_);
+    const TableSlice slice = read_slice(table, header.first_row + done, count, slice_rows);
+    const Noise noise = invert(slice, table, settings_, teacher_, device_);
     const at::Tensor stored = noise.f.to(scalar_type(table.columns.front().type)).contiguous();
     add_sums(sums, slice, noise, stored);
     round_trip.add(done, count, stored, noise.x, slice.label);
     output->write(done, columns_of(slice, stored, noise.nll));
   }
-  require_finite(sums, path, config_.couple);
+  require_finite(sums, path, settings_.couple);
   output->write(0, {{table.columns.size() - 1, round_trip.finish()}});
   nlohmann::json summary{{"sum_squares", sums.sum_squares},
                          {"values", sums.values},
@@ -163,5 +150,30 @@ bool Inverter::make(const Inversion& table, std::int64_t shard) {
   publishing_ = std::move(output);
   return true;
 }
+
+nlohmann::json made_from_teacher(const StageContext& context, Communicator& communicator) {
+  const TeacherConfig& teacher = context.config.teacher;
+  return {{"teacher", hash_for_all(communicator, context.run.teacher_ema())},
+          {"noise", teacher.noise},
+          {"noise_std", teacher.noise_std},
+          {"round_trip", couple_config(context.config, context.node.table).round_trip}};
+}
+
+std::vector<Column> inversion_columns(const DatasetShape& shape, const CoupleConfig& config) {
+  return coupling_columns(shape, parse_element_type(config.noise_type));
+}
+
+std::unique_ptr<ShardMaker> open_inverter(const StageContext& context, const DatasetShape& shape) {
+  const Config& config = context.config;
+  return std::make_unique<Inverter>(
+      InversionSettings{couple_config(config, context.node.table), teacher_noise(config.teacher),
+                        static_cast<std::uint64_t>(config.pipeline.seed)},
+      load_teacher(context.run.teacher_ema(), config.teacher, shape, context.device, context.communicator),
+      context.device);
+}
+
+}  // namespace
+
+const ShardedTable inversion{made_from_teacher, inversion_columns, open_inverter};
 
 }  // namespace couplet

@@ -5,6 +5,7 @@
 #include "pipeline/config/options.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/weights.h"
+#include "stages/data/run_tables.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/run_reference.h"
 #include "stages/trained/models.h"
@@ -86,7 +87,7 @@ StudentFlow Evaluation::flow(const FieldSetting& field) {
 }
 
 RowTable Evaluation::table(const std::string& name, const std::string& split) const {
-  return RowTable(context.run.table(name, split), coupling_format);
+  return RowTable(table_directory(context.config, context.run, name, split), coupling_format);
 }
 
 double Evaluation::sigma_f(const std::string& name) const {

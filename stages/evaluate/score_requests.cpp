@@ -2,6 +2,7 @@
 
 #include "method/couplings/coupling.h"
 #include "pipeline/config/options.h"
+#include "stages/data/run_tables.h"
 #include "stages/trained/models.h"
 
 #include <utility>
@@ -108,23 +109,25 @@ ScoreKey Requests::student_key(const FieldSetting& field) const {
           .guidance_to = field.guidance.to};
 }
 
-/// With the rows of every table of the run: those that the student was trained on, and those that others were.
+/// With the rows of every table of the run that holds the data set's images: those that the student was trained on, and
+/// those that others were.
 void Requests::add_pairing(const ScoreKey& field_key) {
-  for (const StageNode& node : view_.graph)
+  for (const RunTable& table : run_tables(view_.config))
     for (const char* split : {"train", "test"}) {
-      if (node.table.empty()) continue;
+      if (!table.is_of_images()) continue;
       ScoreKey key = field_key;
       key.noise = "table";
-      key.table = node.table;
+      key.table = table.name;
       key.split = split;
-      add(Measurement::pairing, key, of_pairing + Names{node.name}, "ssim");
+      add(Measurement::pairing, key, of_pairing + Names{"coupling/" + table.name}, "ssim");
     }
 }
 
 std::vector<ScoreRequest> Requests::of_student() {
   const StudentConfig student = student_config(view_.config, node_.student);
   const CouplingKind& coupling = find_coupling(student.coupling);
-  const std::string& table = coupling.table;
+  const auto own = table_of_student(view_.config, node_.student);
+  const std::string table = own && has_held_out_noise(view_.config, view_.run, *own) ? own->name : "";
   for (const SamplingSetting& sampling : sampling_settings(config_, student, table)) {
     ScoreKey key = student_key(sampling.field);
     key.solver = sampling.integration.name();
@@ -150,7 +153,7 @@ std::vector<ScoreRequest> Requests::of_student() {
   if (config_.curvature_samples > 0) add(Measurement::paths, key, of_paths, "transport_cost");
   key.nfe = config_.pairing_nfe;
   if (config_.pairing_rows > 0) add_pairing(key);
-  if (config_.pairing_rows > 0 && coupling.table_of_teacher)
+  if (config_.pairing_rows > 0 && coupling.has_table_of_teacher())
     add(Measurement::teacher_distance, key, of_pairing + Names{"teacher"}, "teacher_distance");
   if (config_.likelihood_rows > 0) {
     ScoreKey likelihood = student_key({field_key.ema, {}});

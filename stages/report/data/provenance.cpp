@@ -1,6 +1,7 @@
 #include "stages/report/data/provenance.h"
 
 #include "pipeline/config/options.h"
+#include "stages/data/run_tables.h"
 #include "stages/results/score_record.h"
 #include "storage/files/hash.h"
 #include "storage/tables/table_manifest.h"
@@ -77,8 +78,8 @@ std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
   for (const StageNode& node : view.graph) {
     if (node.kind == "teacher") add_file("teacher", run.teacher_ema());
     if (!node.table.empty()) {
-      add("coupling table " + node.table, table_hash(run.table(node.table, "train")));
-      add("coupling table " + node.table + ", held-out", table_hash(run.table(node.table, "test")));
+      add("coupling table " + node.table, table_hash(table_directory(config, run, node.table, "train")));
+      add("coupling table " + node.table + ", held-out", table_hash(table_directory(config, run, node.table, "test")));
     }
     if (node.kind == "student")
       add_file("student " + model_name(node.student, node.seed), run.stage(node.name) / "ema.safetensors");

@@ -4,6 +4,7 @@
 #include "pipeline/config/options.h"
 #include "pipeline/run/stage_graph.h"
 #include "pipeline/run/stage_record.h"
+#include "stages/data/run_tables.h"
 #include "stages/results/field_setting.h"
 #include "stages/results/score_record.h"
 #include "storage/error.h"
@@ -88,13 +89,15 @@ nlohmann::json with_unit(double value, const char* unit) {
 
 /// Says how fast a stage worked: over the wall time of all attempts, in training over the time of its steps. Null where
 /// it is not known.
-nlohmann::json rate_of(const StageNode& node, const RunDirectory& run, const nlohmann::json& stage,
+nlohmann::json rate_of(const StageNode& node, const RunView& view, const nlohmann::json& stage,
                        const LossCurve* curve) {
+  const RunDirectory& run = view.run;
   if (curve != nullptr && curve->seconds > 0) return with_unit(curve->images / curve->seconds, "images/s");
   const double seconds = stage.value("seconds", 0.0);
   double rows = 0;
   if (node.kind == "prepare") rows = rows_of(run.train_images()) + rows_of(run.test_images());
-  if (!node.table.empty()) rows = rows_of(run.table(node.table, "train")) + rows_of(run.table(node.table, "test"));
+  if (!node.table.empty())
+    for (const char* split : {"train", "test"}) rows += rows_of(table_directory(view.config, run, node.table, split));
   if (seconds > 0 && rows > 0) return with_unit(rows / seconds, "rows/s");
   if (node.kind != "evaluate") return {};
   double samples = 0;
@@ -115,7 +118,7 @@ void read_stages(RunReport& report, const RunView& view) {
     }
     nlohmann::json stage = read_json(record_path(run.stage(node.name)));
     if (node.kind == "report" || !stage.is_object()) continue;
-    const nlohmann::json rate = rate_of(node, run, stage, curve);
+    const nlohmann::json rate = rate_of(node, view, stage, curve);
     if (!rate.is_null()) stage["rate"] = rate;
     if (curve != nullptr && curve->seconds > 0)
       stage["waiting"] = with_unit(100 * curve->stalled / curve->seconds, "%");
@@ -151,7 +154,7 @@ RunReport read_run_report(const RunView& view) {
   for (const StageNode& node : view.graph)
     for (const char* split : {"train", "test"}) {
       if (node.table.empty()) continue;
-      auto facts = read_coupling_facts(run.table(node.table, split));
+      auto facts = read_coupling_facts(table_directory(view.config, run, node.table, split));
       if (facts) report.tables.push_back(std::move(*facts));
     }
   report.provenance = provenance(view, report.results, report.stages);

@@ -1,0 +1,24 @@
+#include "method/couplings/row_subset.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace couplet {
+
+RowSubset::RowSubset(std::shared_ptr<const StoredRows> all, std::vector<std::int64_t> blocks)
+    : all_(std::move(all)), blocks_(std::move(blocks)) {
+  for (const std::int64_t block : blocks_) rows_ += std::min(block_rows(), all_->rows() - block * block_rows());
+}
+
+std::int64_t RowSubset::number(std::int64_t row) const {
+  return blocks_[static_cast<std::size_t>(row / block_rows())] * block_rows() + row % block_rows();
+}
+
+void RowSubset::gather(std::size_t column, std::span<const std::int64_t> numbers,
+                       std::span<std::byte* const> places) const {
+  std::vector<std::int64_t> of_all;
+  for (const std::int64_t row : numbers) of_all.push_back(number(row));
+  all_->gather(column, of_all, places);
+}
+
+}  // namespace couplet

@@ -1,0 +1,35 @@
+// Some blocks of a table as rows of their own.
+#pragma once
+
+#include "pipeline/loader/stored_rows.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+/// The rows of the blocks of these numbers, which ascend, one block behind the other. Only the last block of the table
+/// may be shorter than the others.
+class RowSubset : public StoredRows {
+public:
+  RowSubset(std::shared_ptr<const StoredRows> all, std::vector<std::int64_t> blocks);
+
+  std::int64_t rows() const override { return rows_; }
+  std::int64_t block_rows() const override { return all_->block_rows(); }
+  const std::vector<Column>& columns() const override { return all_->columns(); }
+  std::size_t column(const std::string& name) const override { return all_->column(name); }
+  void gather(std::size_t column, std::span<const std::int64_t> numbers,
+              std::span<std::byte* const> places) const override;
+
+  /// The number that a row has among all.
+  std::int64_t number(std::int64_t row) const;
+
+private:
+  std::shared_ptr<const StoredRows> all_;
+  std::vector<std::int64_t> blocks_;
+  std::int64_t rows_ = 0;
+};
+
+}  // namespace couplet

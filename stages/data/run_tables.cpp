@@ -1,0 +1,93 @@
+#include "stages/data/run_tables.h"
+
+#include "method/couplings/coupling.h"
+#include "pipeline/config/options.h"
+#include "pipeline/config/validation.h"
+#include "storage/error.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace couplet {
+namespace {
+
+/// The table of a student whose coupling names no table itself: what the student's own keys say.
+RunTable named_table(const Config& config, const std::string& student, const CouplingKind& coupling,
+                     std::vector<std::string> asking) {
+  const StudentConfig own = student_config(config, student);
+  const std::string section = section_of_student(config, student);
+  if (coupling.made_by == "adoption") {
+    const std::string name = own.table.empty() ? student : own.table;
+    if (couple_config(config, name).source.empty())
+      refuse("the student {} reads the table {} from elsewhere: set couple.{}.source to its directory", student, name,
+             name);
+    return {.name = name, .made_by = coupling.made_by};
+  }
+  if (own.reflow_of.empty())
+    refuse("the student {} reads a table of a student's flow: set {}.reflow-of to the student's name", student,
+           section);
+  if (std::ranges::find(config.compare, own.reflow_of) == config.compare.end())
+    refuse("{}.reflow-of = {}: student.compare = {} does not list such a student", section, own.reflow_of,
+           fmt::join(config.compare, " "));
+  asking.push_back(student);
+  if (std::ranges::find(asking, own.reflow_of) != asking.end())
+    refuse("{}.reflow-of = {}: the table of each of the students {} would be made by the flow of the next", section,
+           own.reflow_of, fmt::join(asking, ", "));
+  const CouplingKind& before = find_coupling(student_config(config, own.reflow_of).coupling);
+  const std::int64_t rounds =
+      before.made_by == coupling.made_by ? named_table(config, own.reflow_of, before, asking).round : 0;
+  return {.name = coupling.table + "-" + own.reflow_of,
+          .made_by = coupling.made_by,
+          .student = own.reflow_of,
+          .round = rounds + 1};
+}
+
+}  // namespace
+
+std::optional<RunTable> table_of_student(const Config& config, const std::string& student) {
+  const CouplingKind& coupling = find_coupling(student_config(config, student).coupling);
+  if (!coupling.has_table()) return std::nullopt;
+  RunTable table{.name = coupling.table, .made_by = coupling.made_by};
+  if (coupling.table_is_named) table = named_table(config, student, coupling, {});
+  table.has_noise = coupling.table_has_noise;
+  return table;
+}
+
+std::vector<RunTable> run_tables(const Config& config) {
+  std::vector<RunTable> all;
+  for (const std::string& student : config.compare) {
+    const auto table = table_of_student(config, student);
+    if (!table) continue;
+    const auto same = std::ranges::find(all, table->name, &RunTable::name);
+    if (same == all.end())
+      all.push_back(*table);
+    else if (same->made_by != table->made_by)
+      refuse("two tables of the run would be called {}: one is made by {}, one by {}; rename the student {}",
+             table->name, same->made_by, table->made_by, student);
+  }
+  return all;
+}
+
+RunTable find_run_table(const Config& config, const std::string& name) {
+  const std::vector<RunTable> all = run_tables(config);
+  const auto found = std::ranges::find(all, name, &RunTable::name);
+  if (found == all.end()) fail("the run has no coupling table {}", name);
+  return *found;
+}
+
+std::filesystem::path table_directory(const Config& config, const RunDirectory& run, const std::string& table,
+                                      const std::string& split) {
+  const std::filesystem::path source = couple_config(config, table).source;
+  if (source.empty()) return run.table(table, split);
+  // A table of two splits, or one of rows alone.
+  if (std::filesystem::exists(source / "train"))
+    return std::filesystem::exists(source / split) ? source / split : std::filesystem::path();
+  return split == "train" ? source : std::filesystem::path();
+}
+
+bool has_held_out_noise(const Config& config, const RunDirectory& run, const RunTable& table) {
+  return table.has_noise && !table_directory(config, run, table.name, "test").empty();
+}
+
+}  // namespace couplet

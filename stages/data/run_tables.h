@@ -1,0 +1,42 @@
+// The coupling tables of a run: which its students ask for, who makes them, where they lie.
+#pragma once
+
+#include "pipeline/config/config.h"
+#include "pipeline/run/run_directory.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+struct RunTable {
+  std::string name;          ///< "nf": its folder is RUN/coupling/nf
+  std::string made_by;       ///< a member of stages/couple/table_makers: "inversion"
+  std::string student = {};  ///< whose flow makes it, by the weights of its first seed; "": none's
+  std::int64_t round = 0;    ///< how many tables of students' flows stand behind each other up to this one
+  bool has_noise = true;     ///< it holds noise and images; false: numbers of noise (method/couplings/seeds_table.h)
+
+  /// Its rows are the data set's own images in their order: a student's samples from its noise have counterparts.
+  bool is_of_images() const { return made_by == "inversion"; }
+};
+
+/// The table that a student's coupling reads; nothing: it reads the data set. A student that names itself, or one that
+/// the run does not have, as the one whose flow makes its table is refused.
+std::optional<RunTable> table_of_student(const Config& config, const std::string& student);
+/// All of them, each once, in the order of student.compare. Of two that have one name and differ otherwise the name is
+/// refused.
+std::vector<RunTable> run_tables(const Config& config);
+/// The one of that name, which is there.
+RunTable find_run_table(const Config& config, const std::string& name);
+
+/// Where a split of a table lies: in the run, or where couple.NAME.source says. "" for held-out rows that a table from
+/// elsewhere does not have: some of its rows are held out then.
+std::filesystem::path table_directory(const Config& config, const RunDirectory& run, const std::string& table,
+                                      const std::string& split);
+/// Whether a student can be sampled from held-out noise of the table.
+bool has_held_out_noise(const Config& config, const RunDirectory& run, const RunTable& table);
+
+}  // namespace couplet
