@@ -45,6 +45,68 @@ TEST(Graph, StudentsAskForWhatTheyNeed) {
                    "student/wide-0", "evaluate/wide-0", "student/wide-7", "evaluate/wide-7", "report"}));
 }
 
+TEST(Graph, ATableStandsBehindWhoeverMakesIt) {
+  const std::vector<Setting> reflows{{"student.compare", "second first reflow", ""},
+                                     {"student.first.coupling", "independent", ""},
+                                     {"student.reflow.reflow-of", "first", ""},
+                                     {"student.reflow.init-from", "first", ""},
+                                     {"student.second.coupling", "reflow", ""},
+                                     {"student.second.reflow-of", "reflow", ""}};
+  const StageGraph graph = graph_of(reflows);
+  EXPECT_EQ(names_of(graph),
+            (Names{"prepare", "features", "evaluate/real", "student/first-0", "coupling/reflow-first",
+                   "student/reflow-0", "coupling/reflow-reflow", "student/second-0", "evaluate/second-0",
+                   "evaluate/first-0", "evaluate/reflow-0", "report"}));
+  EXPECT_EQ(find_node(graph, "coupling/reflow-first").inputs, (Names{"prepare", "student/first-0"}));
+  EXPECT_EQ(find_node(graph, "student/reflow-0").inputs,
+            (Names{"prepare", "coupling/reflow-first", "student/first-0"}));
+}
+
+TEST(Graph, AKeyOfOneTableIsItsOwn) {
+  const std::vector<Setting> both{{"student.compare", "nf reflow", ""}, {"student.reflow.reflow-of", "nf", ""}};
+  std::vector<Setting> changed_one = both;
+  changed_one.push_back({"couple.reflow-nf.guidance", "2", ""});
+  const StageGraph before = graph_of(both), after = graph_of(changed_one);
+  EXPECT_EQ(find_node(before, "coupling/nf").fingerprint, find_node(after, "coupling/nf").fingerprint);
+  EXPECT_NE(find_node(before, "coupling/reflow-nf").fingerprint, find_node(after, "coupling/reflow-nf").fingerprint);
+  EXPECT_FALSE(find_node(before, "coupling/nf").keys.contains("couple.guidance")) << "no key of the inversion";
+}
+
+// What came later is no part of what was made before it.
+TEST(Graph, KeysThatCameLaterEnterNoFingerprintAtTheirDefault) {
+  const StageGraph graph = graph_of({});
+  for (const Option& option : options())
+    if (option.came_later) EXPECT_FALSE(find_node(graph, "student/nf-0").keys.contains(option.key)) << option.key;
+  EXPECT_TRUE(find_node(graph_of({{"student.times", "1", ""}}), "student/nf-0").keys.contains("student.times"));
+}
+
+TEST(Graph, TablesThatCannotBeMadeAreRefused) {
+  const auto refusal = [](const std::vector<Setting>& settings) -> std::string {
+    try {
+      graph_of(settings);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.status(), exit_usage) << error.what();
+      return error.what();
+    }
+    return "not refused";
+  };
+  const auto expect = [&](const std::vector<Setting>& settings, const std::vector<std::string>& parts) {
+    for (const std::string& part : parts)
+      EXPECT_NE(refusal(settings).find(part), std::string::npos) << refusal(settings);
+  };
+  expect({{"student.compare", "reflow", ""}}, {"reflow-of"});
+  expect({{"student.compare", "reflow", ""}, {"student.reflow.reflow-of", "nf", ""}},
+         {"student.reflow.reflow-of = nf", "student.compare = reflow"});
+  expect({{"student.compare", "reflow", ""}, {"student.reflow.reflow-of", "reflow", ""}}, {"reflow-of = reflow"});
+  expect({{"student.compare", "nf other", ""},
+          {"student.nf.init-from", "other", ""},
+          {"student.other.coupling", "nf", ""},
+          {"student.other.init-from", "nf", ""}},
+         {"made from itself"});
+  expect({{"student.compare", "imported", ""}}, {"couple.imported.source"});
+  expect({{"student.compare", "nf", ""}, {"couple.a/b.flips", "true", ""}}, {"a/b", "name of a coupling table"});
+}
+
 TEST(Graph, AMovedDataSetIsTheSame) {
   const auto name_in = [](const StageGraph& graph) { return find_node(graph, "prepare").keys.at("prepare.name"); };
   EXPECT_EQ(name_in(graph_of({})), name_in(graph_of({{"prepare.source", "/b/digits", ""}})));
@@ -140,7 +202,11 @@ TEST(Graph, PathsCountByWhatLiesThere) {
 }
 
 TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
-  const Config config = config_of({{"pipeline.reproducible", "true", ""}, {"pipeline.tf32", "true", ""}});
+  const Config config = config_of({{"pipeline.reproducible", "true", ""},
+                                   {"pipeline.tf32", "true", ""},
+                                   {"student.compare", "nf reflow imported", ""},
+                                   {"student.reflow.reflow-of", "nf", ""},
+                                   {"couple.imported.source", "/tables/mine", ""}});
   const StageGraph graph = stage_graph(config, {});
   int seen = 0;
   for (const Option& option : options()) {
@@ -149,6 +215,7 @@ TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
         EXPECT_FALSE(node.keys.contains(option.key)) << node.name << " " << option.key;
       continue;
     }
+    if (option.came_later) continue;  // a key where it is not at its default
     EXPECT_TRUE(std::ranges::any_of(graph, [&](const StageNode& node) {
       return node.keys.contains(option.key) || node.settings.contains(option.key);
     })) << option.key;

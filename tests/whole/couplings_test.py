@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Runs whose students are trained on tables of a student's flow, and on tables from elsewhere."""
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "launch"), str(TESTS / "whole")]
+from lifecycle_test import TINY, Run, keys  # noqa: E402
+from program import check  # noqa: E402
+
+REFLOW = {"student.compare": "independent reflow second one", "student.reflow.reflow-of": "independent",
+          "student.reflow.init-from": "independent", "student.second.coupling": "reflow", "student.second.reflow-of": "reflow",
+          "student.one.coupling": "reflow", "student.one.reflow-of": "independent", "student.one.times": 1,
+          "couple.reflow-independent.solver": "heun", "couple.reflow-independent.nfe": 9}
+
+
+def shards(table):
+    return {path.name: path.read_bytes() for path in sorted(Path(table).glob("*.h5"))}
+
+
+def column(table, name):
+    return numpy.concatenate([h5py.File(path)[name][:] for path in sorted(Path(table).glob("*.h5"))])
+
+
+def students_of_flows(couplet, work):
+    run = Run(couplet, work / "reflow")
+    run.works("run", *keys(TINY | REFLOW))
+    run.complete()
+    made = set(run.attempts())
+    check("teacher" not in made, "a run of independent and reflow trains no teacher")
+    check({"coupling/reflow-independent", "coupling/reflow-reflow", "student/second-0", "student/one-0"} <= made, f"made: {made}")
+    table = run.directory / "coupling" / "reflow-independent" / "train"
+    noise, image = column(table, "noise").astype(float), column(table, "image").astype(float)
+    check(noise.shape == (600, 1, 28, 28) and abs(noise.mean()) < 0.01 and abs(noise.std() - 1) < 0.01, "the noise of a reflow is standard normal")
+    check(image.dtype.kind == "f" and numpy.unique(image).size > 1000, "images of a reflow are not rounded to grey values")
+    subprocess.run([couplet, "verify", str(table)], check=True, capture_output=True, timeout=300)
+    subprocess.run([couplet, "inspect", str(table)], check=True, capture_output=True, timeout=300)
+    summary = json.loads((table / "manifest.json").read_text())["summary"]
+    check(summary["evaluations"] == 9, f"evaluations a row: {summary}")
+    # Nothing is left to do; two ranks make the same tables.
+    again = run.works("run", *keys(TINY | REFLOW))
+    check("11 of 11" in again or "skipped" in again, again[-500:])
+    others = Run(couplet, work / "reflow-ranks")
+    shutil.copytree(run.directory, others.directory)
+    shutil.rmtree(others.directory / "coupling" / "reflow-independent" / "train")
+    others.works("run", "--redo", "coupling/reflow-independent", *keys(TINY | REFLOW | {"pipeline.ranks": 3}))
+    check(shards(others.directory / "coupling" / "reflow-independent" / "train") == shards(table), "shards differ between 1 and 3 ranks")
+    return run
+
+
+def killed_while_flowing(couplet, work, finished):
+    run = Run(couplet, work / "killed")
+    shutil.copytree(finished.directory, run.directory)
+    chosen = random.Random(1)
+    for _ in range(3):
+        words = run.words("run", "--redo", "coupling/reflow-independent", *keys(TINY | REFLOW))
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(chosen.uniform(1.5, 4))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        time.sleep(1)
+        run.works("run", *keys(TINY | REFLOW))
+        run.complete()
+        for split in ("train", "test"):
+            table = Path("coupling") / "reflow-independent" / split
+            check(shards(run.directory / table) == shards(finished.directory / table), f"{split} differs after a kill")
+
+
+def tables_from_elsewhere(couplet, work, finished):
+    images = finished.directory / "prepare" / "train"
+    generator = numpy.random.default_rng(0)
+    source = work / "pairs.npz"
+    image, label = column(images, "image"), column(images, "label")
+    numpy.savez(source, noise=generator.standard_normal(image.shape).astype("float32"), image=image, label=label)
+    table = work / "pairs"
+    subprocess.run([couplet, "import", str(source), "--output", str(table), "--shard-rows", "100", "--block-rows", "10"], check=True,
+                   capture_output=True, timeout=300)
+    mine = {"student.compare": "mine independent", "student.mine.coupling": "imported", "couple.mine.source": table}
+    run = Run(couplet, work / "imported")
+    run.works("run", *keys(TINY | mine))
+    run.complete()
+    check(not (run.directory / "coupling" / "mine" / "train").exists(), "an adopted table is not copied")
+    before = run.attempts()
+    moved = table.rename(work / "moved")
+    run.works("run", *keys(TINY | mine | {"couple.mine.source": moved}))
+    check({name: count for name, (count, _) in run.attempts().items()} == {name: count for name, (count, _) in before.items()},
+          "a table that moved is the same")
+    # A table of another run, with held-out rows, of the same data set; and one of another data set.
+    adopted = {"student.compare": "theirs", "student.theirs.coupling": "imported",
+               "couple.theirs.source": finished.directory / "coupling" / "reflow-independent"}
+    other = Run(couplet, work / "adopted")
+    other.works("run", *keys(TINY | adopted))
+    other.complete()
+    refused(couplet, work / "refused-data", TINY | adopted | {"prepare.train-rows": 200}, ["was made of the data set"])
+    # Shapes, labels and what is no table.
+    for name, arrays, parts in [
+            ("shape", {"noise": generator.standard_normal((40, 1, 8, 8)).astype("float32"), "image": image[:40, :, :8, :8]}, ["[1, 8, 8]", "[1, 28, 28]"]),
+            ("label", {"noise": generator.standard_normal(image[:40].shape).astype("float32"), "image": image[:40],
+                       "label": numpy.full(40, 77)}, ["label 77", "classes 0 to 9"])]:
+        numpy.savez(work / f"{name}.npz", **arrays)
+        subprocess.run([couplet, "import", str(work / f"{name}.npz"), "--output", str(work / name), "--block-rows", "10", "--shard-rows", "20"],
+                       check=True, capture_output=True, timeout=300)
+        refused(couplet, work / f"refused-{name}", TINY | mine | {"couple.mine.source": work / name}, parts)
+    refused(couplet, work / "refused-none", TINY | mine | {"couple.mine.source": work}, ["there is no coupling table"])
+
+
+def refused(couplet, directory, settings, parts):
+    done = Run(couplet, directory).call("run", *keys(settings))
+    text = done.stdout + done.stderr
+    check(done.returncode not in (0, 139) and all(part in text for part in parts), f"status {done.returncode}: {text[-1500:]}")
+    check("terminate" not in text and "Traceback" not in text, text[-1500:])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--couplet", required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.work, ignore_errors=True)
+    arguments.work.mkdir(parents=True)
+    finished = students_of_flows(arguments.couplet, arguments.work)
+    tables_from_elsewhere(arguments.couplet, arguments.work, finished)
+    killed_while_flowing(arguments.couplet, arguments.work, finished)
+
+
+if __name__ == "__main__":
+    main()
