@@ -153,7 +153,8 @@ bool Inverter::make(const TableSplit& table, std::int64_t shard) {
 
 nlohmann::json made_from_teacher(const StageContext& context, Communicator& communicator) {
   const TeacherConfig& teacher = context.config.teacher;
-  return {{"teacher", hash_for_all(communicator, context.run.teacher_ema())},
+  return {{"kind", "nf"},
+          {"teacher", hash_for_all(communicator, context.run.teacher_ema())},
           {"noise", teacher.noise},
           {"noise_std", teacher.noise_std},
           {"round_trip", couple_config(context.config, context.node.table).round_trip}};

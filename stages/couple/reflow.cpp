@@ -136,7 +136,8 @@ bool FlowSampler::make(const TableSplit& table, std::int64_t shard) {
 nlohmann::json made_from_student(const StageContext& context, Communicator& communicator) {
   const RunTable table = find_run_table(context.config, context.node.table);
   const CoupleConfig config = couple_config(context.config, table.name);
-  return {{"student", table.student},
+  return {{"kind", "reflow"},
+          {"student", table.student},
           {"weights", hash_for_all(communicator, flow_weights(context, table))},
           {"round", table.round},
           {"integration", reflow_integration(config).text()},

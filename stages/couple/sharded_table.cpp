@@ -45,13 +45,9 @@ struct OpenTable {
 private:
   void add(const StageContext& context, const RowTable& images, const CouplingRows& rows, const std::string& split,
            const nlohmann::json& made_from) {
-    nlohmann::json provenance{{"kind", context.node.table},
-                              {"dataset", images.content_hash()},
-                              {"split", split},
-                              {"seed", context.config.pipeline.seed},
-                              {"flips", rows.flips},
-                              {"replicates", rows.replicates},
-                              {"slice_rows", config.slice_rows},
+    nlohmann::json provenance{{"dataset", images.content_hash()},     {"split", split},
+                              {"seed", context.config.pipeline.seed}, {"flips", rows.flips},
+                              {"replicates", rows.replicates},        {"slice_rows", config.slice_rows},
                               {"precision", config.precision}};
     provenance.update(made_from);
     splits.push_back({images, rows, context.run.table(context.node.table, split), split, provenance, config.block_rows,
