@@ -125,19 +125,19 @@ StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std
 
 void GraphBuilder::add_student(const std::string& name, std::int64_t seed) {
   const StudentConfig student = student_config(config_, name);
-  const std::string table = find_coupling(student.coupling).table;
+  const CouplingKind& coupling = find_coupling(student.coupling);
   StageNode& node = add("student/" + model_name(name, seed), "student", {"prepare"});
   node.student = name;
   node.seed = seed;
   for (const Option& option : options())
-    if (option.kind == OptionKind::result && option.section() == "student")
+    if (option.kind == OptionKind::result && option.section() == "student" && uses_key(coupling, option.key))
       add_key(node, option.key, value_text(student, option.key));
   node.keys["student.seed"] = fmt::format("{}", seed);
   add_training_keys(node);
-  if (table.empty())
-    for (const std::string& key : row_keys) node.keys[key] = value_text(config_, key);
+  if (coupling.has_table())
+    node.inputs.push_back("coupling/" + coupling.table);
   else
-    node.inputs.push_back("coupling/" + table);
+    for (const std::string& key : row_keys) node.keys[key] = value_text(config_, key);
 }
 
 /// What a student is scored with besides the data: noise of its table; pairs of every table of the run; samples of the

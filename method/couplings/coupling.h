@@ -79,6 +79,9 @@ struct CouplingKind {
   /// The table holds what the teacher makes of every image: the student can be held against the teacher itself.
   bool table_of_teacher = false;
   bool is_baseline = false;  ///< reports show its students first, and hold the others against them
+  /// Keys of [student] that only the couplings that name them use ("student.ot-steps"): students of other couplings stay
+  /// what they are when one of these changes.
+  std::vector<std::string> keys = {};
   std::unique_ptr<Coupling> (*make)(const CouplingSources& sources) = nullptr;
 
   bool has_table() const { return !table.empty(); }
@@ -87,6 +90,8 @@ struct CouplingKind {
 const std::vector<CouplingKind>& coupling_kinds();
 /// An unknown name is refused with the nearest.
 const CouplingKind& find_coupling(const std::string& name);
+/// False of a key of [student] that other couplings have to themselves.
+bool uses_key(const CouplingKind& kind, const std::string& key);
 /// True of the name of a baseline; false of a name that is unknown, as in the results of another program.
 bool is_baseline(const std::string& name);
 
