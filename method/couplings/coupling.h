@@ -63,12 +63,14 @@ struct CouplingSources {
   bool flips = true;
   std::int64_t replicates = 1;
   std::int64_t block_rows = 256;
-  std::int64_t window_blocks = 16;  ///< blocks within which rows are shuffled
-  std::uint64_t seed = 0;           ///< of the student's draws
-  std::uint64_t held_out_seed = 0;  ///< of the held-out pairs, which are the same for all students of a run
-  std::shared_ptr<const Codec> codec;     ///< of the data set
-  Communicator* communicator = nullptr;   ///< of the ranks that train the student
-  std::int64_t batch = 0;                 ///< the global batch
+  std::int64_t window_blocks = 16;       ///< blocks within which rows are shuffled
+  std::uint64_t seed = 0;                ///< of the student's draws
+  std::uint64_t held_out_seed = 0;       ///< of the held-out pairs, which are the same for all students of a run
+  std::shared_ptr<const Codec> codec;    ///< of the data set
+  Communicator* communicator = nullptr;  ///< of the ranks that train the student
+  std::int64_t batch = 0;                ///< the global batch
+  std::string ot_within = "none";        ///< "none" or "class": student.ot-within
+  std::int64_t ot_steps = 1;             ///< student.ot-steps
 };
 
 /// A member of the registry of couplings (method/couplings/members.list).
@@ -79,9 +81,10 @@ struct CouplingKind {
   /// The table holds what the teacher makes of every image: the student can be held against the teacher itself.
   bool table_of_teacher = false;
   bool is_baseline = false;  ///< reports show its students first, and hold the others against them
-  /// Keys of [student] that only the couplings that name them use ("student.ot-steps"): students of other couplings stay
-  /// what they are when one of these changes.
+  /// Keys of [student] that only the couplings that name them use ("student.ot-steps"): students of other couplings
+  /// stay what they are when one of these changes.
   std::vector<std::string> keys = {};
+  std::int64_t least_batch = 1;  ///< rows of a global batch that it needs
   std::unique_ptr<Coupling> (*make)(const CouplingSources& sources) = nullptr;
 
   bool has_table() const { return !table.empty(); }
