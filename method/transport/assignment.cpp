@@ -15,8 +15,14 @@ constexpr double unreached = std::numeric_limits<double>::infinity();
 constexpr double largest_cost = 1e150;  // sums and differences of all prices stay finite
 constexpr std::int32_t unassigned = -1;
 
-// What the solver does with whole rows. Each is a loop that processors do several columns of at once, and gives the
-// same bits however many these are: it takes differences and minima only.
+// What the solver does with whole rows. Each is a loop of which a processor does as many columns at once as it can. It
+// takes differences and minima only, which give the same bits however many these are.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)
+#define FOR_EACH_PROCESSOR [[gnu::target_clones("avx512f", "avx2", "default")]]
+#else
+#define FOR_EACH_PROCESSOR
+#endif
 
 struct TwoSmallest {
   double first = unreached, second = unreached;
@@ -24,7 +30,7 @@ struct TwoSmallest {
 
 /// The two smallest of c_j - v_j, which may be equal.
 template <class Value>
-TwoSmallest two_smallest(const Value* c, const double* v, std::size_t n) {
+FOR_EACH_PROCESSOR TwoSmallest two_smallest(const Value* c, const double* v, std::size_t n) {
   constexpr std::size_t lanes = 16;
   double first[lanes], second[lanes];
   std::fill_n(first, lanes, unreached);
@@ -54,7 +60,7 @@ TwoSmallest two_smallest(const Value* c, const double* v, std::size_t n) {
 
 /// The first j with c_j - v_j = value; there is one.
 template <class Value>
-std::size_t first_equal(const Value* c, const double* v, double value) {
+FOR_EACH_PROCESSOR std::size_t first_equal(const Value* c, const double* v, double value) {
   std::size_t j = 0;
   while (static_cast<double>(c[j]) - v[j] != value) ++j;
   return j;
@@ -62,7 +68,8 @@ std::size_t first_equal(const Value* c, const double* v, double value) {
 
 /// d_j = min(d_j, c_j - v_j - h), and where that is less than before, `by`_j = row. Returns the smallest d_j.
 template <class Value>
-double shorten(const Value* c, const double* v, double h, double row, double* d, double* by, std::size_t n) {
+FOR_EACH_PROCESSOR double shorten(const Value* c, const double* v, double h, double row, double* d, double* by,
+                                  std::size_t n) {
   double least = unreached;
 #pragma omp simd reduction(min : least)
   for (std::size_t j = 0; j < n; ++j) {
@@ -76,7 +83,7 @@ double shorten(const Value* c, const double* v, double h, double row, double* d,
 }
 
 /// The smallest rank_j of those with d_j = value; there is one.
-double lowest_rank(const double* d, const double* rank, double value, std::size_t n) {
+FOR_EACH_PROCESSOR double lowest_rank(const double* d, const double* rank, double value, std::size_t n) {
   double lowest = unreached;
 #pragma omp simd reduction(min : lowest)
   for (std::size_t j = 0; j < n; ++j) {
@@ -85,6 +92,8 @@ double lowest_rank(const double* d, const double* rank, double value, std::size_
   }
   return lowest;
 }
+
+#undef FOR_EACH_PROCESSOR
 
 template <class Value>
 class AssignmentSolver {
