@@ -169,11 +169,12 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
   }
   if (!student.init_from.empty()) inputs.push_back(need_first_student(student.init_from));
   needing_.pop_back();
+  const CouplingKind& coupling = find_coupling(student.coupling);
   StageNode& node = add(model, "student", inputs);
   node.student = name;
   node.seed = seed;
   for (const Option& option : options()) {
-    if (option.kind != OptionKind::result || option.section() != "student") continue;
+    if (option.kind != OptionKind::result || option.section() != "student" || !uses_key(coupling, option.key)) continue;
     const std::string value = value_text(student, option.key);
     if (!option.came_later || value != option.default_text) add_key(node, option.key, value);
   }

@@ -62,6 +62,8 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.codec = task.shape.codec;
   sources.communicator = &task.context.communicator;
   sources.batch = task.config.training.batch;
+  sources.ot_within = task.config.ot_within;
+  sources.ot_steps = task.config.ot_steps;
   std::unique_ptr<Coupling> coupling = kind.make(sources);
   if (kind.has_table_of_teacher())
     require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);

@@ -70,6 +70,8 @@ struct CouplingSources {
   std::shared_ptr<const Codec> codec;    ///< of the data set
   Communicator* communicator = nullptr;  ///< of the ranks that train the student
   std::int64_t batch = 0;                ///< the global batch
+  std::string ot_within = "none";        ///< "none" or "class": student.ot-within
+  std::int64_t ot_steps = 1;             ///< student.ot-steps
 };
 
 /// A member of the registry of couplings (method/couplings/members.list).
@@ -82,6 +84,10 @@ struct CouplingKind {
   bool table_is_named = false;
   bool table_has_noise = true;  ///< the table holds noise and images, not numbers of noise
   bool is_baseline = false;     ///< reports show its students first, and hold the others against them
+  /// Keys of [student] that only the couplings that name them use ("student.ot-steps"): students of other couplings
+  /// stay what they are when one of these changes.
+  std::vector<std::string> keys = {};
+  std::int64_t least_batch = 1;  ///< rows of a global batch that it needs
   std::unique_ptr<Coupling> (*make)(const CouplingSources& sources) = nullptr;
 
   bool has_table() const { return !made_by.empty(); }
@@ -92,6 +98,8 @@ struct CouplingKind {
 const std::vector<CouplingKind>& coupling_kinds();
 /// An unknown name is refused with the nearest.
 const CouplingKind& find_coupling(const std::string& name);
+/// False of a key of [student] that other couplings have to themselves.
+bool uses_key(const CouplingKind& kind, const std::string& key);
 /// True of the name of a baseline; false of a name that is unknown, as in the results of another program.
 bool is_baseline(const std::string& name);
 

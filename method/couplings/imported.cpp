@@ -8,6 +8,7 @@ CouplingKind imported_coupling() {
           .help = "the pairs of a table made elsewhere (couplet import), whose directory couple.NAME.source says",
           .made_by = "adoption",
           .table_is_named = true,
+          .keys = {"student.table"},
           .make = make_table_coupling};
 }
 

@@ -11,6 +11,7 @@ CouplingKind reflow_coupling() {
           .made_by = "reflow",
           .table = "reflow",
           .table_is_named = true,
+          .keys = {"student.reflow-of"},
           .make = make_table_coupling};
 }
 

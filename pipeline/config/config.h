@@ -118,6 +118,8 @@ struct StudentConfig {
   double label_drop = 0;
   double time_mean = 0, time_std = 0;
   std::int64_t window_blocks = 0;
+  std::string ot_within;      ///< "none" or "class"
+  std::int64_t ot_steps = 1;  ///< steps whose rows are one assignment problem
   PreviewConfig preview;
   std::string init;
   std::string init_from;      ///< student whose averaged weights it starts from; "": none
