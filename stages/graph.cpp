@@ -19,6 +19,14 @@ const std::vector<std::string> reproducible_keys{"pipeline.reproducible", "pipel
 /// student of the table.
 const std::vector<std::string> row_keys{"couple.flips", "couple.replicates", "couple.block-rows"};
 
+/// Of [student]: what was not asked for is no key, as in runs of programs that did not have these.
+const std::vector<std::string> keys_on_request{"student.mix", "student.fresh-share"};
+
+bool is_left_alone(const StudentConfig& student, const Option& option) {
+  return std::ranges::find(keys_on_request, option.key) != keys_on_request.end() &&
+         value_text(student, option.key) == option.default_text;
+}
+
 class GraphBuilder {
 public:
   GraphBuilder(const Config& config, const ExternalInputs& inputs) : config_(config), inputs_(inputs) {}
@@ -130,7 +138,7 @@ void GraphBuilder::add_student(const std::string& name, std::int64_t seed) {
   node.student = name;
   node.seed = seed;
   for (const Option& option : options())
-    if (option.kind == OptionKind::result && option.section() == "student")
+    if (option.kind == OptionKind::result && option.section() == "student" && !is_left_alone(student, option))
       add_key(node, option.key, value_text(student, option.key));
   node.keys["student.seed"] = fmt::format("{}", seed);
   add_training_keys(node);

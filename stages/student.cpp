@@ -1,5 +1,6 @@
 #include "stages/student.h"
 
+#include "method/couplings/mixed_noise.h"
 #include "method/data/codec.h"
 #include "method/data/dataset.h"
 #include "method/sampling/guided_field.h"
@@ -18,6 +19,8 @@
 #include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>
+
+#include <utility>
 
 namespace couplet {
 namespace {
@@ -64,7 +67,8 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   std::unique_ptr<Coupling> coupling = kind.make(sources);
   if (kind.table_of_teacher)
     require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);
-  return coupling;
+  const Mixing mixing{task.config.mix, task.config.fresh_share, sources.seed, sources.held_out_seed};
+  return mixing.is_asked_for() ? mix_noise(std::move(coupling), mixing) : std::move(coupling);
 }
 
 /// The student as training begins, on rank 0: the trainer gives the others its weights. Collective.
@@ -125,8 +129,8 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
       times.push_back(draw_time(*student.objective, seed, Purpose::validation_time, row));
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
     return student.objective
-        ->errors(*student.field, there(pairs.image), there(pairs.noise),
-                 there(at::tensor(times)), {there(pairs.label), {}})
+        ->errors(*student.field, there(pairs.image), there(pairs.noise), there(at::tensor(times)),
+                 {there(pairs.label), {}})
         .unsqueeze(1);
   })[0];
 }

@@ -37,7 +37,7 @@ public:
 private:
   /// Held-out noise, too, is divided by the training table's σ_f: the students of both know one scale.
   Pairs pairs(const at::Tensor& noise, const at::Tensor& image, const at::Tensor& label) const {
-    return {codec_->encode(image), noise.to(at::kFloat) / sigma_, label.to(at::kLong)};
+    return {seen_images(image, *codec_), noise.to(at::kFloat) / sigma_, label.to(at::kLong)};
   }
 
   RowTable table_, test_;

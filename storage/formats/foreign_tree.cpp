@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <set>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace couplet {
 namespace {
@@ -52,6 +54,21 @@ std::unique_ptr<ForeignFile> open_container(const std::filesystem::path& path) {
   refuse("{} is neither an .npz nor an HDF5 file", path.string());
 }
 
+/// An array that holds the file that it is read from.
+class HeldArray : public ForeignArray {
+public:
+  HeldArray(const std::string& what, std::shared_ptr<ForeignFile> file, std::unique_ptr<ForeignArray> array)
+      : ForeignArray(what, array->type(), {array->shape().begin(), array->shape().end()}),
+        file_(std::move(file)),
+        array_(std::move(array)) {}
+
+private:
+  void read_rows(std::int64_t, std::int64_t count, std::span<std::byte> out) override { array_->read_next(count, out); }
+
+  std::shared_ptr<ForeignFile> file_;
+  std::unique_ptr<ForeignArray> array_;
+};
+
 /// Several files. Names are relative to their folder.
 class FileTree : public ForeignFile {
 public:
@@ -63,32 +80,38 @@ public:
         continue;
       }
       containers_.insert(name);
-      for (const std::string& inner : container(name).names()) names_.push_back(name + "/" + inner);
+      for (const std::string& inner : container(name)->names()) names_.push_back(name + "/" + inner);
     }
   }
 
   std::vector<std::string> names() const override { return names_; }
   std::unique_ptr<ForeignArray> open(const std::string& name) override {
     for (std::size_t end = name.find('/'); end != std::string::npos; end = name.find('/', end + 1))
-      if (const std::string file = name.substr(0, end); containers_.contains(file))
-        return container(file).open(name.substr(end + 1));
+      if (const std::string file = name.substr(0, end); containers_.contains(file)) {
+        const std::shared_ptr<ForeignFile> opened = container(file);
+        return std::make_unique<HeldArray>((folder_ / name).string(), opened, opened->open(name.substr(end + 1)));
+      }
     return open_npy(folder_ / (name + std::string(npy_extension)));
   }
 
 private:
-  ForeignFile& container(const std::string& name) {
-    if (container_ && container_name_ == name) return *container_;
-    container_.reset();
-    container_ = open_container(folder_ / name);
-    container_name_ = name;
-    return *container_;
+  /// A container and its name. Those that were opened last are kept, as arrays that are read side by side do not reach
+  /// the next one together.
+  using Recent = std::pair<std::string, std::shared_ptr<ForeignFile>>;
+  static constexpr std::size_t most_recent = 2;
+
+  std::shared_ptr<ForeignFile> container(const std::string& name) {
+    const auto found = std::ranges::find(recent_, name, &Recent::first);
+    if (found != recent_.end()) return found->second;
+    if (recent_.size() == most_recent) recent_.pop_front();
+    recent_.emplace_back(name, open_container(folder_ / name));
+    return recent_.back().second;
   }
 
   std::filesystem::path folder_;
   std::set<std::string> containers_;
   std::vector<std::string> names_;
-  std::string container_name_;
-  std::unique_ptr<ForeignFile> container_;  ///< that was used last
+  std::deque<Recent> recent_;
 };
 
 }  // namespace

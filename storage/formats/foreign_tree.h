@@ -16,8 +16,8 @@ std::vector<std::filesystem::path> files_with_arrays(const std::filesystem::path
 
 /// All arrays of these files as those of one: a folder's under their paths within the folder, an archive's and an HDF5
 /// file's under theirs within the file, "7/source", which the path of the file precedes where there is a folder:
-/// "shard_0001.hdf5/7/source", "a/1.npz/noise". Paths of .npy files lack this ending. They are in no order. One of the
-/// files is open at a time. A file that does not exist is refused.
+/// "shard_0001.hdf5/7/source", "a/1.npz/noise". Paths of .npy files lack this ending. They are in no order. Two of the
+/// files are open at a time, besides those whose arrays are being read. A file that does not exist is refused.
 std::unique_ptr<ForeignFile> open_foreign_tree(const std::filesystem::path& path);
 
 }  // namespace couplet
