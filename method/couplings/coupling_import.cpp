@@ -40,10 +40,10 @@ std::unique_ptr<ForeignFile> open_source(const std::filesystem::path& path) {
 std::string hash_source(const std::filesystem::path& path) {
   const std::vector<std::filesystem::path> files = files_with_arrays(path);
   if (files == std::vector{path}) return hash_file(path);
+  const std::filesystem::path folder = std::filesystem::is_directory(path) ? path : path.parent_path();
   ContentHash hash;
   for (const std::filesystem::path& file : files) {
-    const std::string line =
-        fmt::format("{} {}\n", file.lexically_relative(path.parent_path()).string(), hash_file(file));
+    const std::string line = fmt::format("{} {}\n", file.lexically_relative(folder).string(), hash_file(file));
     hash.add(std::as_bytes(std::span(line)));
   }
   return hash.text();
@@ -78,15 +78,16 @@ std::vector<std::int64_t> widen_integers(const NumberType& type, std::span<const
 
 }  // namespace
 
-ImportSource::ImportSource(const std::filesystem::path& path) : path_(path), file_(open_source(path)) {
-  PairedArrays pairs = open_paired_arrays(path.string(), *file_);
+ImportSource::ImportSource(const std::filesystem::path& path)
+    : path_(path.has_filename() ? path : path.parent_path()), file_(open_source(path_)) {
+  PairedArrays pairs = open_paired_arrays(path_.string(), *file_);
   notes_ = std::move(pairs.notes);
   noise_ = std::make_unique<ImportedNoise>(what("noise"), std::move(pairs.noise));
   image_ = std::make_unique<ImportedImages>(what("image"), std::move(pairs.image));
   label_ = std::move(pairs.label);
   check_images();
   check_labels();
-  provenance_ = describe_source(path);
+  provenance_ = describe_source(path_);
 }
 
 std::string ImportSource::what(const std::string& array) const {
