@@ -40,9 +40,12 @@ std::vector<std::filesystem::path> files_below(const std::filesystem::path& fold
   std::error_code error;
   std::filesystem::recursive_directory_iterator entry(folder, error);
   for (; !error && entry != std::filesystem::recursive_directory_iterator(); entry.increment(error)) {
-    const bool is_hidden = entry->path().filename().string().starts_with('.');
-    if (is_hidden && entry->is_directory()) entry.disable_recursion_pending();
-    if (!is_hidden && may_hold_arrays(entry->path()) && entry->is_regular_file()) files.push_back(entry->path());
+    std::error_code unknown;  // of a file that has gone, or that a link does not lead to
+    if (entry->path().filename().string().starts_with('.')) {
+      entry.disable_recursion_pending();
+      continue;
+    }
+    if (may_hold_arrays(entry->path()) && entry->is_regular_file(unknown)) files.push_back(entry->path());
   }
   if (error) fail("{}: the folder cannot be read: {}", folder.string(), error.message());
   return files;
