@@ -1,5 +1,6 @@
 #include "stages/student.h"
 
+#include "method/couplings/mixed_noise.h"
 #include "method/data/codec.h"
 #include "method/data/dataset.h"
 #include "method/sampling/guided_field.h"
@@ -19,6 +20,8 @@
 #include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>
+
+#include <utility>
 
 namespace couplet {
 namespace {
@@ -67,7 +70,8 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   std::unique_ptr<Coupling> coupling = kind.make(sources);
   if (kind.has_table_of_teacher())
     require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);
-  return coupling;
+  const Mixing mixing{task.config.mix, task.config.fresh_share, sources.seed, sources.held_out_seed};
+  return mixing.is_asked_for() ? mix_noise(std::move(coupling), mixing) : std::move(coupling);
 }
 
 /// The file that the weights start from; "": they are drawn.

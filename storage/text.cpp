@@ -93,6 +93,32 @@ std::string utf8_text(const std::string& text) {
   return valid;
 }
 
+bool natural_less(std::string_view a, std::string_view b) {
+  const auto is_digit = [](char character) { return character >= '0' && character <= '9'; };
+  /// Takes a run of digits off the front; without its leading zeros.
+  const auto take_number = [&](std::string_view& text) {
+    const auto end = static_cast<std::size_t>(std::ranges::find_if_not(text, is_digit) - text.begin());
+    const std::string_view digits = text.substr(0, end);
+    text.remove_prefix(end);
+    return digits.substr(std::min(digits.find_first_not_of('0'), digits.size()));
+  };
+  std::string_view left = a, right = b;
+  while (!left.empty() && !right.empty()) {
+    if (is_digit(left.front()) && is_digit(right.front())) {
+      const std::string_view mine = take_number(left), theirs = take_number(right);
+      if (mine.size() != theirs.size()) return mine.size() < theirs.size();
+      if (mine != theirs) return mine < theirs;
+      continue;
+    }
+    if (left.front() != right.front())
+      return static_cast<unsigned char>(left.front()) < static_cast<unsigned char>(right.front());
+    left.remove_prefix(1);
+    right.remove_prefix(1);
+  }
+  if (left.empty() != right.empty()) return left.empty();
+  return a < b;
+}
+
 std::int64_t edit_distance(const std::string& from, const std::string& to) {
   constexpr std::size_t longest = 256;
   if (const std::size_t longer = std::max(from.size(), to.size()); longer > longest)

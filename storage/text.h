@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace couplet {
@@ -24,6 +25,10 @@ std::string quoted(const std::string& text);
 /// The text as UTF-8, which JSON must be: each byte that is part of no character is written as \xFC. A path may hold
 /// any bytes.
 std::string utf8_text(const std::string& text);
+
+/// Compares names in the order that people count in: runs of digits by the number that they are, so that "9" comes
+/// before "10". Names that differ in leading zeros only are compared as texts.
+bool natural_less(std::string_view a, std::string_view b);
 
 /// The number of single-character edits between two names; where one has more than 256 characters, which no name of
 /// ours has, the number of its characters: files of others may hold names of any length.

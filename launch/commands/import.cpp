@@ -19,10 +19,13 @@ CommandSyntax import_syntax() {
                 {"block-rows", "N", "rows that one checksum covers, the unit of reading (256)"}},
       .takes_keys = false,
       .notes =
-          "SOURCE is an .npz or HDF5 file with the arrays noise [N, C, S, S] (float16, float32; float64 is stored\n"
-          "as float32), image [N, C, S, S] (uint8) and label [N] (integers; without it every label is 0), or the\n"
-          "directory of a coupling table. NaN, infinite values and negative labels are refused, and so is an array\n"
-          "that is not whole: HDF5 chunks that were never written, sources of a virtual data set that are missing.\n"};
+          "SOURCE is an .npz or HDF5 file, a zip archive or a folder of .npy and .npz files, a file X.npy beside\n"
+          "X_noise.npy, or the directory of a coupling table. Arrays are found by name: noise (z, z0, source), image\n"
+          "(x, z1, target) and label (y), or X, X_noise and X_label, in groups and folders too, whose rows follow\n"
+          "each other. Noise is float16, float32 or float64 [N, C, S, S]; images are grey values, or floats as models\n"
+          "see them, on [-1, 1]; labels are integers [N], without which every label is 0. Channels may come last.\n"
+          "NaN, infinite values and negative labels are refused, and so is an array that is not whole: HDF5 chunks\n"
+          "that were never written, sources of a virtual data set that are missing. docs/coupling-table.md has all.\n"};
 }
 
 ImportLayout parse_layout(const CommandLine& line) {

@@ -2,6 +2,7 @@
 
 #include "launch/local/ranks.h"
 
+#include "method/couplings/coupling_table.h"
 #include "method/data/dataset.h"
 #include "method/data/images.h"
 #include "method/sampling/teacher_sampler.h"
@@ -93,12 +94,14 @@ std::optional<RunDirectory> run_of(const std::filesystem::path& path) {
 std::string draw_rows(const RowSource& source, const RowSpan& rows, const std::optional<RunDirectory>& run,
                       const std::filesystem::path& path) {
   const at::NoGradGuard no_grad;
-  const at::Tensor image = read_tensor(source, "image", rows);
-  if (image.dim() != 4 || image.scalar_type() != at::kByte || (image.size(1) != 1 && image.size(1) != 3))
+  const at::Tensor stored = read_tensor(source, "image", rows);
+  // Beside noise, images may be as models see them.
+  const bool is_known = stored.scalar_type() == at::kByte || (stored.is_floating_point() && source.find("noise"));
+  if (stored.dim() != 4 || !is_known || (stored.size(1) != 1 && stored.size(1) != 3))
     refuse("{}: images {} [{}] cannot be drawn; expected uint8 [1 or 3, height, width]", source.path().string(),
            element_name(source.columns()[*source.find("image")].type),
            fmt::join(source.columns()[*source.find("image")].shape, ", "));
-  std::vector<at::Tensor> panels{image};
+  std::vector<at::Tensor> panels{image_pixels(stored, *pixel_codec())};
   const std::string why = why_not_regenerated(source, run);
   if (source.find("noise")) {
     const at::Tensor noise = read_tensor(source, "noise", rows).to(at::kFloat);

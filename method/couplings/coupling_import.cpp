@@ -1,39 +1,64 @@
 #include "method/couplings/coupling_import.h"
 
+#include "method/couplings/paired_arrays.h"
 #include "method/statistics/coupling_statistics.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
+#include "storage/formats/foreign_tree.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
 #include "storage/tables/table_arrays.h"
 #include "storage/text.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <map>
 #include <numeric>
+#include <span>
+#include <utility>
 
 namespace couplet {
 namespace {
 
 constexpr std::int64_t bytes_at_once = std::int64_t{16} << 20;
-constexpr NumberType float64{'f', 8};
+
+bool is_table(const std::filesystem::path& path) {
+  return std::filesystem::exists(path / manifest_name);
+}
+
+std::unique_ptr<ForeignFile> open_source(const std::filesystem::path& path) {
+  if (is_table(path)) return open_table_arrays(path, coupling_format);
+  if (!std::filesystem::is_directory(path) && path.extension() != ".npy") {
+    auto file = open_foreign_file(path);
+    if (has_pairs_on_top(*file)) return file;
+  }
+  return open_foreign_tree(path);
+}
+
+/// The hash of a file, or of the names and hashes of several, which lie in or beside the source.
+std::string hash_source(const std::filesystem::path& path) {
+  const std::vector<std::filesystem::path> files = files_with_arrays(path);
+  if (files == std::vector{path}) return hash_file(path);
+  const std::filesystem::path folder = std::filesystem::is_directory(path) ? path : path.parent_path();
+  ContentHash hash;
+  for (const std::filesystem::path& file : files) {
+    const std::string line = fmt::format("{} {}\n", file.lexically_relative(folder).string(), hash_file(file));
+    hash.add(std::as_bytes(std::span(line)));
+  }
+  return hash.text();
+}
 
 /// A table that was itself imported hands on where it came from.
 nlohmann::json describe_source(const std::filesystem::path& path) {
   nlohmann::json provenance{{"kind", "imported"}, {"flips", false}, {"replicates", 1}};
-  if (!std::filesystem::is_directory(path)) {
-    provenance["source"] = utf8_text(path.filename().string());
-    provenance["source_hash"] = hash_file(path);
+  provenance["source"] = utf8_text(std::filesystem::absolute(path).lexically_normal().filename().string());
+  if (!is_table(path)) {
+    provenance["source_hash"] = hash_source(path);
     return provenance;
   }
   const RowTable table(path, coupling_format);
   if (table.provenance().value("kind", "") == "imported") return table.provenance();
-  provenance["source"] = utf8_text(std::filesystem::absolute(path).lexically_normal().filename().string());
   provenance["source_hash"] = table.content_hash();
   return provenance;
 }
@@ -51,64 +76,38 @@ std::vector<std::int64_t> widen_integers(const NumberType& type, std::span<const
   return values;
 }
 
-std::vector<std::byte> next_bytes(ForeignArray& array, std::int64_t count) {
-  std::vector<std::byte> bytes(static_cast<std::size_t>(count) * array.row_bytes());
-  array.read_next(count, bytes);
-  return bytes;
-}
-
 }  // namespace
 
 ImportSource::ImportSource(const std::filesystem::path& path)
-    : path_(path),
-      file_(std::filesystem::is_directory(path) ? open_table_arrays(path, coupling_format) : open_foreign_file(path)) {
-  noise_ = open("noise");
-  image_ = open("image");
-  label_ = open_if_there("label");
-  check_arrays();
-  provenance_ = describe_source(path);
-}
-
-std::unique_ptr<ForeignArray> ImportSource::open_if_there(const std::string& name) {
-  const std::vector<std::string> names = file_->names();
-  if (std::ranges::find(names, name) != names.end()) return file_->open(name);
-  const std::map<std::string, std::string> others = file_->others();
-  if (const auto found = others.find(name); found != others.end())
-    refuse("{}: '{}' is {}; expected an array", path_.string(), name, found->second);
-  return nullptr;
-}
-
-std::unique_ptr<ForeignArray> ImportSource::open(const std::string& name) {
-  auto array = open_if_there(name);
-  if (!array)
-    refuse("{}: has no array '{}' at its top level; expected noise, image and perhaps label, found {}", path_.string(),
-           name, contents_text(*file_));
-  return array;
+    : path_(path.has_filename() ? path : path.parent_path()), file_(open_source(path_)) {
+  PairedArrays pairs = open_paired_arrays(path_.string(), *file_);
+  notes_ = std::move(pairs.notes);
+  noise_ = std::make_unique<ImportedNoise>(what("noise"), std::move(pairs.noise));
+  image_ = std::make_unique<ImportedImages>(what("image"), std::move(pairs.image));
+  label_ = std::move(pairs.label);
+  check_images();
+  check_labels();
+  provenance_ = describe_source(path_);
 }
 
 std::string ImportSource::what(const std::string& array) const {
   return fmt::format("{}: array '{}'", path_.string(), array);
 }
 
-void ImportSource::check_arrays() {
-  const std::vector<std::int64_t>& shape = noise_->shape();
-  const bool floating = noise_->type().kind == 'f';
-  const bool square = shape.size() == 4 && shape[2] == shape[3];
-  if (!floating || !square || std::ranges::any_of(shape, [](std::int64_t extent) { return extent < 1; }))
-    refuse("{} is {}; expected float16, float32 or float64 [rows, channels, size, size]", what("noise"),
-           noise_->description());
-  if (image_->type() != NumberType{'u', 1} || image_->shape() != shape)
-    refuse("{} is {}; expected uint8 [{}], as noise has it", what("image"), image_->description(),
-           fmt::join(shape, ", "));
-  if (!label_) return;
-  const bool whole = label_->type().kind == 'i' || label_->type().kind == 'u';
-  if (!whole || label_->shape() != std::vector<std::int64_t>{shape[0]})
-    refuse("{} is {}; expected integers [{}], one for each row of noise", what("label"), label_->description(),
-           shape[0]);
+void ImportSource::check_images() const {
+  const SquareRows& image = image_->rows();
+  if (image.rows() != rows() || image.channels() != channels() || image.size() != size())
+    refuse("{} is {}; expected uint8 [{}, {}, {}, {}] or floats, of the shape of noise", what("image"),
+           image.description(), rows(), channels(), size(), size());
 }
 
-ElementType ImportSource::noise_type() const {
-  return noise_->type().bytes == 2 ? ElementType::float16 : ElementType::float32;
+void ImportSource::check_labels() const {
+  if (!label_) return;
+  const bool whole = label_->type().kind == 'i' || label_->type().kind == 'u';
+  if (whole && label_->shape() == std::vector<std::int64_t>{rows()}) return;
+  const bool one_hot = label_->shape().size() == 2 && label_->shape()[1] > 1;
+  refuse("{} is {}; expected integers [{}], one for each row of noise{}", what("label"), label_->description(), rows(),
+         one_hot ? " (of one-hot labels, labels.argmax(1))" : "");
 }
 
 std::vector<Column> ImportSource::columns() const {
@@ -117,35 +116,29 @@ std::vector<Column> ImportSource::columns() const {
   for (Column& column : columns) {
     if (column.name == "noise")
       column.meaning = "noise of the pair as the source has it; divide by the manifest's sigma_f for unit variance";
-    if (column.name == "image") column.meaning = "image of the pair, grey values 0-255";
+    if (column.name == "image") {
+      column.type = image_type();
+      column.meaning = image_type() == ElementType::uint8 ? "image of the pair, grey values 0-255"
+                                                          : "image of the pair as models see it, on [-1, 1]";
+    }
     if (column.name == "sample") column.meaning = "row of the source";
   }
   return columns;
 }
 
 std::vector<std::string> ImportSource::notes() const {
-  std::vector<std::string> notes;
-  if (noise_->type() == float64) notes.push_back(what("noise") + " is float64 and stored as float32");
+  std::vector<std::string> notes = notes_;
+  for (const std::vector<std::string>& more : {noise_->notes(), image_->notes()})
+    notes.insert(notes.end(), more.begin(), more.end());
   if (!label_) notes.push_back(fmt::format("{}: has no array 'label': every label is 0", path_.string()));
   return notes;
 }
 
-std::vector<std::byte> ImportSource::next_noise(std::int64_t count) {
-  std::vector<std::byte> bytes = next_bytes(*noise_, count);
-  std::vector<float> values;
-  to_floats(noise_->type() == float64 ? ElementType::float64 : noise_type(), bytes, values);
-  const auto bad = std::ranges::find_if(values, [](float value) { return !std::isfinite(value); });
-  if (bad != values.end())
-    fail("{}: row {} holds NaN, infinite values or values beyond float32; expected finite ones", what("noise"),
-         row_ + (bad - values.begin()) / (channels() * size() * size()));
-  if (noise_->type() != float64) return bytes;
-  const auto narrow = std::as_bytes(std::span(values));
-  return {narrow.begin(), narrow.end()};
-}
-
 std::vector<std::int32_t> ImportSource::next_labels(std::int64_t count, std::int64_t classes) {
   if (!label_) return std::vector<std::int32_t>(static_cast<std::size_t>(count), 0);
-  const std::vector<std::int64_t> labels = widen_integers(label_->type(), next_bytes(*label_, count));
+  std::vector<std::byte> bytes(static_cast<std::size_t>(count) * label_->row_bytes());
+  label_->read_next(count, bytes);
+  const std::vector<std::int64_t> labels = widen_integers(label_->type(), bytes);
   for (std::size_t i = 0; i < labels.size(); ++i)
     if (labels[i] < 0 || labels[i] >= classes)
       fail("{}: row {} has label {}; expected 0 to {}", what("label"), row_ + static_cast<std::int64_t>(i),
@@ -156,7 +149,7 @@ std::vector<std::int32_t> ImportSource::next_labels(std::int64_t count, std::int
 }
 
 ImportedRows ImportSource::next(std::int64_t count, std::int64_t classes) {
-  ImportedRows rows{next_noise(count), next_bytes(*image_, count), next_labels(count, classes)};
+  ImportedRows rows{noise_->next(count), image_->next(count), next_labels(count, classes)};
   row_ += count;
   return rows;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "method/couplings/coupling_table.h"
+#include "method/couplings/imported_rows.h"
 #include "storage/formats/foreign_array.h"
 
 #include <cstdint>
@@ -17,47 +18,50 @@ namespace couplet {
 /// Rows of an import, as a table stores them.
 struct ImportedRows {
   std::vector<std::byte> noise;  ///< of the source's noise_type
-  std::vector<std::byte> image;
+  std::vector<std::byte> image;  ///< of its image_type
   std::vector<std::int32_t> label;
 };
 
-/// An .npz or HDF5 file with the arrays noise [N, C, S, S] (float16, float32, or float64, which becomes float32), image
-/// [N, C, S, S] (uint8) and perhaps label [N] (integers); or a directory with a coupling table. Other types and shapes
-/// are refused, naming source, array, what was found and what was expected.
+/// Noise and images in an .npz, .npy or HDF5 file, an archive or a folder of such files, under the names that
+/// docs/coupling-table.md lists (method/couplings/paired_arrays.h); or a directory with a coupling table. Noise is
+/// float16, float32, or float64, which becomes float32, [N, C, S, S]; images are of its shape (imported_rows.h), and
+/// labels, where there are any, integers [N]. Other types and shapes are refused, naming source, array, what was found
+/// and what was expected.
 class ImportSource {
 public:
   explicit ImportSource(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
-  std::int64_t rows() const { return noise_->shape()[0]; }
-  std::int64_t channels() const { return noise_->shape()[1]; }
-  std::int64_t size() const { return noise_->shape()[2]; }
-  ElementType noise_type() const;
+  std::int64_t rows() const { return noise_->rows(); }
+  std::int64_t channels() const { return noise_->channels(); }
+  std::int64_t size() const { return noise_->size(); }
+  ElementType noise_type() const { return noise_->type(); }
+  ElementType image_type() const { return image_->type(); }
   /// noise, image, label, sample, flip, replicate; likelihood and round trip are not known.
   std::vector<Column> columns() const;
   /// {"kind": "imported", "source", "source_hash", "flips", "replicates"}: of a file its name and content hash; of a
-  /// table that was imported, what its own provenance says.
+  /// folder its name and the hash of its files' names and content hashes; of a table that was imported, what its own
+  /// provenance says.
   const nlohmann::json& provenance() const { return provenance_; }
-  /// What was assumed or converted, a line each.
+  /// What was assumed, put together or converted, a line each.
   std::vector<std::string> notes() const;
 
-  /// The next `count` rows. Noise that is not finite, labels below 0 and labels of `classes` and above are errors that
-  /// name the row.
+  /// The next `count` rows. Noise that is not finite, images that are not what the first ones are, labels below 0 and
+  /// labels of `classes` and above are errors that name the row.
   ImportedRows next(std::int64_t count, std::int64_t classes);
 
 private:
-  /// An array that must be there, and one that may be missing: then there is none. What has its name and is no array is
-  /// refused.
-  std::unique_ptr<ForeignArray> open(const std::string& name);
-  std::unique_ptr<ForeignArray> open_if_there(const std::string& name);
-  void check_arrays();
-  std::vector<std::byte> next_noise(std::int64_t count);
+  void check_images() const;
+  void check_labels() const;
   std::vector<std::int32_t> next_labels(std::int64_t count, std::int64_t classes);
   std::string what(const std::string& array) const;
 
   std::filesystem::path path_;
   std::unique_ptr<ForeignFile> file_;
-  std::unique_ptr<ForeignArray> noise_, image_, label_;  ///< label_: none where the source has no labels
+  std::unique_ptr<ImportedNoise> noise_;
+  std::unique_ptr<ImportedImages> image_;
+  std::unique_ptr<ForeignArray> label_;  ///< none where the source has no labels
+  std::vector<std::string> notes_;
   nlohmann::json provenance_;
   std::int64_t row_ = 0;  ///< the next one
 };

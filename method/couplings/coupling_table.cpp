@@ -1,6 +1,25 @@
 #include "method/couplings/coupling_table.h"
 
+#include <ATen/ATen.h>
+
 namespace couplet {
+namespace {
+
+bool are_seen(const at::Tensor& stored, const Codec& codec) {
+  const bool stores_floats = codec.stored_type() != ElementType::uint8 && codec.stored_type() != ElementType::int32 &&
+                             codec.stored_type() != ElementType::int64;
+  return stored.is_floating_point() && !stores_floats;
+}
+
+}  // namespace
+
+at::Tensor seen_images(const at::Tensor& stored, const Codec& codec) {
+  return are_seen(stored, codec) ? stored.to(at::kFloat, false, true) : codec.encode(stored);
+}
+
+at::Tensor image_pixels(const at::Tensor& stored, const Codec& codec) {
+  return are_seen(stored, codec) ? codec.decode(stored.to(at::kFloat)) : codec.pixels(stored);
+}
 
 std::vector<Column> coupling_columns(const DatasetShape& shape, ElementType noise_type) {
   const std::vector<std::int64_t> image = {shape.channels, shape.size, shape.size};

@@ -4,6 +4,8 @@
 #include "method/data/dataset.h"
 #include "storage/tables/row_table.h"
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <vector>
 
@@ -32,7 +34,15 @@ struct CouplingRows {
   }
 };
 
-/// noise, image, label, sample, flip, replicate, nll, round_trip.
+/// The images of a table as models see them, float32: `stored` are rows of its column `image`. Beside a codec that
+/// stores integers, images of a float type are as models see them already (of tables that were imported, or made by a
+/// student); all others are encoded. What it returns is the caller's own.
+at::Tensor seen_images(const at::Tensor& stored, const Codec& codec);
+/// The same as pixels, uint8 [N, ...].
+at::Tensor image_pixels(const at::Tensor& stored, const Codec& codec);
+
+/// noise, image, label, sample, flip, replicate, nll, round_trip. The column `image` may be of a float type instead
+/// (`seen_images`).
 std::vector<Column> coupling_columns(const DatasetShape& shape, ElementType noise_type);
 
 }  // namespace couplet

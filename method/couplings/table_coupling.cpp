@@ -82,8 +82,7 @@ private:
 
   /// Held-out noise, too, is divided by the training table's σ_f: the students of both know one scale.
   Pairs pairs(const at::Tensor& noise, const at::Tensor& image, const at::Tensor& label) const {
-    const at::Tensor seen = image.is_floating_point() ? image.to(at::kFloat) : codec_->encode(image);
-    return {seen, noise.to(at::kFloat) / sigma_, label.to(at::kLong)};
+    return {seen_images(image, *codec_), noise.to(at::kFloat) / sigma_, label.to(at::kLong)};
   }
 
   RowTable table_;

@@ -24,6 +24,10 @@ const Column* find_column(const std::vector<Column>& columns, const std::string&
   return found == columns.end() ? nullptr : &*found;
 }
 
+bool is_floating(ElementType type) {
+  return type == ElementType::float16 || type == ElementType::float32 || type == ElementType::float64;
+}
+
 const Column& noise_of(const std::vector<Column>& columns) {
   if (!CouplingStatistics::apply_to(columns)) fail("these columns hold no noise [C, H, W] beside images of its shape");
   return *find_column(columns, "noise");
@@ -102,13 +106,12 @@ bool CouplingStatistics::apply_to(const std::vector<Column>& columns) {
   const Column* noise = find_column(columns, "noise");
   const Column* image = find_column(columns, "image");
   return noise && image && noise->shape.size() == 3 && noise->shape == image->shape &&
-         image->type == ElementType::uint8 &&
-         (noise->type == ElementType::float16 || noise->type == ElementType::float32 ||
-          noise->type == ElementType::float64);
+         (image->type == ElementType::uint8 || is_floating(image->type)) && is_floating(noise->type);
 }
 
 CouplingStatistics::CouplingStatistics(const std::vector<Column>& columns, std::int64_t rows)
     : noise_type_(noise_of(columns).type),
+      image_type_(find_column(columns, "image")->type),
       channels_(noise_of(columns).shape[0]),
       height_(noise_of(columns).shape[1]),
       width_(noise_of(columns).shape[2]),
@@ -120,15 +123,21 @@ CouplingStatistics::CouplingStatistics(const std::vector<Column>& columns, std::
 
 void CouplingStatistics::add(std::span<const std::byte> noise, std::span<const std::byte> image) {
   const auto values = static_cast<std::size_t>(channels_ * height_ * width_);
-  const std::size_t row_bytes = values * element_size(noise_type_);
+  const std::size_t row_bytes = values * element_size(noise_type_), image_bytes = values * element_size(image_type_);
+  std::vector<float> stored;
   for (std::size_t row = 0; row < noise.size() / row_bytes; ++row) {
     to_floats(noise_type_, noise.subspan(row * row_bytes, row_bytes), row_);
-    add_row(rows_++, row_, image.subspan(row * values, values));
+    to_floats(image_type_, image.subspan(row * image_bytes, image_bytes), stored);
+    image_.assign(stored.begin(), stored.end());
+    if (image_type_ == ElementType::uint8)
+      for (double& value : image_) value = pixel_value(static_cast<int>(value));
+    add_row(rows_++, row_, image_);
   }
 }
 
-void CouplingStatistics::add_row(std::int64_t row, std::span<const float> noise, std::span<const std::byte> image) {
-  const bool finite = std::ranges::all_of(noise, [](float value) { return std::isfinite(value); });
+void CouplingStatistics::add_row(std::int64_t row, std::span<const float> noise, std::span<const double> image) {
+  const auto is_finite = [](auto value) { return std::isfinite(value); };
+  const bool finite = std::ranges::all_of(noise, is_finite) && std::ranges::all_of(image, is_finite);
   if (finite) {
     const auto plane = static_cast<std::size_t>(height_ * width_);
     for (std::size_t c = 0; c < moments_.size(); ++c) moments_[c].add(noise.subspan(c * plane, plane));
@@ -150,9 +159,9 @@ void CouplingStatistics::add_neighbours(std::span<const float> noise) {
   }
 }
 
-void CouplingStatistics::add_cost(std::span<const float> noise, std::span<const std::byte> image) {
+void CouplingStatistics::add_cost(std::span<const float> noise, std::span<const double> image) {
   for (std::size_t i = 0; i < noise.size(); ++i) {
-    const double f = static_cast<double>(noise[i]), x = pixel_value(std::to_integer<int>(image[i]));
+    const double f = static_cast<double>(noise[i]), x = image[i];
     noise_squares_ += f * f;
     image_squares_ += x * x;
     products_ += f * x;

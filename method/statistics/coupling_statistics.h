@@ -37,7 +37,8 @@ public:
   static constexpr std::int64_t projected_rows = 4096;    ///< at most
   static constexpr std::int64_t tested_values = 1 << 20;  ///< at most, whole rows
 
-  /// There is something to add up: noise [C, H, W] of a float type and image of the same shape, uint8.
+  /// There is something to add up: noise [C, H, W] of a float type, and image of the same shape: uint8, or floats as
+  /// models see them.
   static bool apply_to(const std::vector<Column>& columns);
 
   /// The columns are those of a table or shard of `rows` rows.
@@ -51,13 +52,14 @@ public:
   nlohmann::ordered_json to_json(std::optional<double> manifest_sigma) const;
 
 private:
-  void add_row(std::int64_t row, std::span<const float> noise, std::span<const std::byte> image);
+  /// A row's noise, and its image as models see it.
+  void add_row(std::int64_t row, std::span<const float> noise, std::span<const double> image);
   void add_neighbours(std::span<const float> noise);
-  void add_cost(std::span<const float> noise, std::span<const std::byte> image);
+  void add_cost(std::span<const float> noise, std::span<const double> image);
   void sample(std::int64_t row, std::span<const float> noise);
   nlohmann::ordered_json normality(double scale) const;
 
-  ElementType noise_type_;
+  ElementType noise_type_, image_type_;
   std::int64_t channels_, height_, width_;
   std::int64_t rows_ = 0, nonfinite_rows_ = 0;
   std::vector<CentralMoments> moments_;  ///< a channel
@@ -69,6 +71,7 @@ private:
   std::vector<float> directions_;                ///< [projections, values a row], each of norm 1
   std::vector<std::vector<float>> projections_;  ///< ⟨direction, f⟩ of each direction's rows
   std::vector<float> row_;
+  std::vector<double> image_;
 };
 
 }  // namespace couplet

@@ -117,6 +117,7 @@ struct StudentConfig {
   std::int64_t patch = 0, channels = 0, depth = 0, heads = 0;
   double label_drop = 0;
   double time_mean = 0, time_std = 0;
+  double mix = 0, fresh_share = 0;  ///< of fresh noise in the coupling's
   std::int64_t window_blocks = 0;
   std::string ot_within;      ///< "none" or "class"
   std::int64_t ot_steps = 1;  ///< steps whose rows are one assignment problem

@@ -1,5 +1,6 @@
 #include "stages/evaluate/fidelity.h"
 
+#include "method/couplings/coupling_table.h"
 #include "method/data/codec.h"
 #include "method/metrics/image_similarity.h"
 #include "method/metrics/pairing.h"
@@ -120,7 +121,7 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
     const at::Tensor made = solve(flow.velocity({label.to(device), {}}), flow.start(initial.z.to(device)),
                                   Solver::euler, Grid::uniform, config.pairing_nfe)
                                 .cpu();
-    const at::Tensor x = codec.encode(read_numbered_rows(table, "image", numbers));
+    const at::Tensor x = seen_images(read_numbered_rows(table, "image", numbers), codec);
     return figures_of_pairs({made, x, label, pool_images, pool_labels, read_numbered_rows(table, "sample", numbers)},
                             codec);
   };

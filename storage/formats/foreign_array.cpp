@@ -62,6 +62,7 @@ std::string contents_text(const ForeignFile& file) {
 
 namespace {
 
+constexpr std::string_view zip_signature = "PK";
 constexpr std::string_view hdf5_signature{"\x89HDF\r\n\x1a\n", 8};
 
 bool stands_at(const FileHandle& file, std::uint64_t offset, std::string_view signature) {
@@ -71,7 +72,7 @@ bool stands_at(const FileHandle& file, std::uint64_t offset, std::string_view si
 }
 
 /// An HDF5 file may begin with a block of its maker's (MATLAB's files do), of 512 bytes or a power of two of that.
-bool is_hdf5(const FileHandle& file) {
+bool holds_hdf5(const FileHandle& file) {
   if (stands_at(file, 0, hdf5_signature)) return true;
   const std::uint64_t size = file.size();
   for (std::uint64_t offset = 512; offset < size; offset *= 2)
@@ -81,12 +82,19 @@ bool is_hdf5(const FileHandle& file) {
 
 }  // namespace
 
+bool is_hdf5(const std::filesystem::path& path) {
+  return holds_hdf5(FileHandle::open_to_read(path));
+}
+
+bool is_archive(const std::filesystem::path& path) {
+  return stands_at(FileHandle::open_to_read(path), 0, zip_signature);
+}
+
 std::unique_ptr<ForeignFile> open_foreign_file(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) refuse("{} does not exist", path.string());
   if (std::filesystem::is_directory(path)) refuse("{} is a directory; expected an .npz or HDF5 file", path.string());
-  const FileHandle file = FileHandle::open_to_read(path);
-  if (stands_at(file, 0, "PK")) return open_npz(path);
-  if (is_hdf5(file)) return open_hdf5(path);
+  if (is_archive(path)) return open_npz(path);
+  if (is_hdf5(path)) return open_hdf5(path);
   refuse("{} is neither an .npz nor an HDF5 file", path.string());
 }
 

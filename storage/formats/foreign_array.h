@@ -62,7 +62,7 @@ public:
   ForeignFile(const ForeignFile&) = delete;
   ForeignFile& operator=(const ForeignFile&) = delete;
 
-  /// The names of the arrays at its top level.
+  /// The names of the arrays at its top level; of a tree (below) the paths of all of its arrays.
   virtual std::vector<std::string> names() const = 0;
   /// What else stands at its top level: by name, what it is ("a group", "a link to '/x', where there is nothing").
   virtual std::map<std::string, std::string> others() const { return {}; }
@@ -75,10 +75,16 @@ public:
 /// empty.
 std::string contents_text(const ForeignFile& file);
 
+/// Tells whether there is an HDF5 file, or a zip archive, which their signatures say.
+bool is_hdf5(const std::filesystem::path& path);
+bool is_archive(const std::filesystem::path& path);
+
 /// Opens an .npz or HDF5 file, which their signatures distinguish; other files are refused.
 std::unique_ptr<ForeignFile> open_foreign_file(const std::filesystem::path& path);
 /// Opens the data sets in the root group of an HDF5 file, of any layout and with any filters that the HDF5 library has.
 /// Links are followed. A data set some of whose values are not there is refused (storage/formats/hdf5_storage.h).
 std::unique_ptr<ForeignFile> open_hdf5(const std::filesystem::path& path);
+/// The same with the data sets of all its groups, whose names are their paths: "0/source".
+std::unique_ptr<ForeignFile> open_hdf5_tree(const std::filesystem::path& path);
 
 }  // namespace couplet

@@ -3,8 +3,9 @@
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/formats/deflate.h"
-#include "storage/formats/npy_header.h"
+#include "storage/formats/npy.h"
 #include "storage/json_text.h"
+#include "storage/text.h"
 
 #include <fmt/ranges.h>
 #include <zip.h>
@@ -16,8 +17,8 @@
 #include <exception>
 #include <map>
 #include <optional>
-#include <set>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 static_assert(std::endian::native == std::endian::little, "arrays are read and written as little-endian memory");
@@ -25,8 +26,8 @@ static_assert(std::endian::native == std::endian::little, "arrays are read and w
 namespace couplet {
 namespace {
 
-constexpr std::string_view npy_suffix = ".npy";
-constexpr std::size_t longest_npy_header = 64 * 1024;
+constexpr std::string_view npy_suffix = ".npy", npz_suffix = ".npz";
+constexpr std::uint64_t most_nested_bytes = std::uint64_t{1} << 28;
 constexpr std::size_t header_alignment = 64;
 constexpr zip_uint16_t first_dos_date = 0x21;  // 1980-01-01, the earliest a zip archive can name
 
@@ -38,177 +39,200 @@ std::string zip_error_text(int code) {
   return text;
 }
 
+/// An archive that is open for reading. Who reads one of its entries holds it.
+using OpenArchive = std::shared_ptr<zip_t>;
+
 /// The bytes of one entry of the archive, in order.
-class EntryReader {
+class EntryBytes : public NpyBytes {
 public:
   /// Entry `number` of the archive; `what` names it in messages.
-  EntryReader(std::string what, zip_t* archive, zip_uint64_t number) : what_(std::move(what)) {
+  EntryBytes(const std::string& what, OpenArchive archive, zip_uint64_t number)
+      : NpyBytes(what), archive_(std::move(archive)) {
     zip_stat_t stat;
     zip_stat_init(&stat);
-    if (zip_stat_index(archive, number, 0, &stat) != 0 || !(stat.valid & ZIP_STAT_SIZE))
-      fail("{}: cannot be found: {}", what_, zip_strerror(archive));
+    if (zip_stat_index(archive_.get(), number, 0, &stat) != 0 || !(stat.valid & ZIP_STAT_SIZE))
+      fail("{}: cannot be found: {}", what, zip_strerror(archive_.get()));
     left_ = stat.size;
-    file_ = zip_fopen_index(archive, number, 0);
-    if (!file_) fail("{}: cannot be read: {}", what_, zip_strerror(archive));
+    file_.reset(zip_fopen_index(archive_.get(), number, 0));
+    if (!file_) fail("{}: cannot be read: {}", what, zip_strerror(archive_.get()));
   }
-  ~EntryReader() {
-    if (file_) zip_fclose(file_);
-  }
-  EntryReader(EntryReader&& other) noexcept
-      : what_(std::move(other.what_)), left_(other.left_), file_(std::exchange(other.file_, nullptr)) {}
 
-  const std::string& what() const { return what_; }
-  std::uint64_t left() const { return left_; }
-
-  void read(std::span<std::byte> out) {
+  std::uint64_t left() const override { return left_; }
+  void read(std::span<std::byte> out) override {
     while (!out.empty()) {
-      const zip_int64_t n = zip_fread(file_, out.data(), out.size());
-      if (n < 0) fail("{}: is damaged: {}", what_, zip_file_strerror(file_));
-      if (n == 0) fail("{}: is truncated: {} bytes are missing", what_, out.size());
+      const zip_int64_t n = zip_fread(file_.get(), out.data(), out.size());
+      if (n < 0) fail("{}: is damaged: {}", what(), zip_file_strerror(file_.get()));
+      if (n == 0) fail("{}: is truncated: {} bytes are missing", what(), out.size());
       out = out.subspan(static_cast<std::size_t>(n));
       left_ -= static_cast<std::uint64_t>(n);
     }
     // libzip compares the entry's checksum when it finds its end.
     std::byte beyond{};
-    if (left_ == 0 && zip_fread(file_, &beyond, 1) != 0) fail("{}: is damaged: {}", what_, zip_file_strerror(file_));
+    if (left_ == 0 && zip_fread(file_.get(), &beyond, 1) != 0)
+      fail("{}: is damaged: {}", what(), zip_file_strerror(file_.get()));
   }
 
 private:
-  std::string what_;
+  struct Close {
+    void operator()(zip_file_t* file) const { zip_fclose(file); }
+  };
+
+  OpenArchive archive_;
   std::uint64_t left_ = 0;
-  zip_file_t* file_ = nullptr;
+  std::unique_ptr<zip_file_t, Close> file_;
 };
 
 /// Refuses entry `number` of an archive if its packed bytes cannot hold those that it claims, before memory is taken
 /// for them. Other methods than deflate may pack closer: there, reading it shows what it holds.
-void require_held(const std::string& what, zip_t* archive, zip_uint64_t number, std::uint64_t archive_bytes) {
+void require_held(const std::string& what, const OpenArchive& archive, zip_uint64_t number,
+                  std::uint64_t archive_bytes) {
   zip_stat_t stat;
   zip_stat_init(&stat);
   constexpr zip_uint64_t needed = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
-  if (zip_stat_index(archive, number, 0, &stat) != 0 || (stat.valid & needed) != needed)
-    fail("{}: cannot be found: {}", what, zip_strerror(archive));
+  if (zip_stat_index(archive.get(), number, 0, &stat) != 0 || (stat.valid & needed) != needed)
+    fail("{}: cannot be found: {}", what, zip_strerror(archive.get()));
   const std::uint64_t packed = std::min<std::uint64_t>(stat.comp_size, archive_bytes);
   if (stat.size <= (stat.comp_method == ZIP_CM_STORE ? packed : most_inflated_bytes(packed))) return;
   if (stat.comp_method == ZIP_CM_STORE || stat.comp_method == ZIP_CM_DEFLATE)
     fail("{}: is damaged: it claims {} bytes, which {} bytes in the archive cannot hold", what, stat.size, packed);
   std::vector<std::byte> piece(std::size_t{1} << 16);
-  for (EntryReader entry(what, archive, number); entry.left() > 0;)
+  for (EntryBytes entry(what, archive, number); entry.left() > 0;)
     entry.read(std::span(piece).first(std::min<std::uint64_t>(piece.size(), entry.left())));
 }
 
-/// The dictionary behind magic, version (1 to 3) and length.
-std::string read_header_text(EntryReader& entry) {
-  std::array<unsigned char, 8> start{};
-  if (entry.left() < 12) fail("{}: is no .npy array: {} bytes", entry.what(), entry.left());
-  entry.read(std::as_writable_bytes(std::span(start)));
-  const std::string_view magic(reinterpret_cast<const char*>(start.data()), 6);
-  if (magic != std::string_view("\x93NUMPY", 6) || start[6] < 1 || start[6] > 3)
-    fail("{}: is no .npy array of version 1 to 3", entry.what());
-  std::array<unsigned char, 4> digits{};
-  entry.read(std::as_writable_bytes(std::span(digits)).first(start[6] == 1 ? 2 : 4));
-  const std::size_t length = digits[0] + 256u * (digits[1] + 256u * (digits[2] + 256u * digits[3]));
-  if (length > longest_npy_header || length > entry.left())
-    fail("{}: has an impossible header of {} bytes", entry.what(), length);
-  std::string text(length, '\0');
-  entry.read(std::as_writable_bytes(std::span(text)));
-  return text;
-}
-
-NumberType parse_descriptor(const std::string& what, const std::string& descriptor) {
-  const auto is_one_of = [&](std::size_t at, std::string_view letters) {
-    return letters.find(descriptor[at]) != std::string_view::npos;
-  };
-  const bool formed = descriptor.size() == 3 && is_one_of(0, "<|=") && is_one_of(1, "fiub") && is_one_of(2, "1248");
-  const NumberType type{formed ? descriptor[1] : ' ', formed ? static_cast<std::size_t>(descriptor[2] - '0') : 0};
-  if (!formed || (type.kind == 'f' && type.bytes == 1) || (type.kind == 'b' && type.bytes != 1))
-    refuse("{}: has elements of type {}; expected little-endian floats, integers or truth values", what,
-           json_excerpt(descriptor));
-  return type;
-}
-
-NpyHeader read_header(EntryReader& entry) {
-  const std::string text = read_header_text(entry);
-  const std::optional<NpyHeader> header = parse_npy_header(text);
-  if (!header)
-    refuse("{}: has the header {}; expected descr, fortran_order and shape of plain numbers", entry.what(),
-           json_excerpt(text.substr(0, text.find_last_not_of(" \n") + 1)));
-  if (header->fortran_order) refuse("{}: is in Fortran order; save it as numpy.ascontiguousarray(...)", entry.what());
-  return *header;
-}
-
-class NpyArray : public ForeignArray {
+/// The entries of an archive.
+class ArchiveEntries {
 public:
-  NpyArray(EntryReader entry, const NpyHeader& header)
-      : ForeignArray(entry.what(), parse_descriptor(entry.what(), header.descriptor), header.shape),
-        entry_(std::move(entry)) {
-    const std::uint64_t bytes = static_cast<std::uint64_t>(rows()) * row_bytes();
-    if (bytes != entry_.left())
-      fail("{}: {} bytes of values, expected {} for {}", entry_.what(), entry_.left(), bytes, description());
+  /// `bytes`: how many the whole archive has.
+  ArchiveEntries(std::string what, OpenArchive archive, std::uint64_t bytes)
+      : what_(std::move(what)), bytes_(bytes), archive_(std::move(archive)) {
+    list();
+  }
+
+  const std::string& what() const { return what_; }
+  /// Their names, in their order.
+  const std::vector<std::string>& names() const { return names_; }
+  /// Opens the entry of that name; `what` names it in messages.
+  std::unique_ptr<NpyBytes> open(const std::string& what, const std::string& name) const {
+    const auto found = numbers_.find(name);
+    if (found == numbers_.end()) fail("{}: cannot be found", what);
+    require_held(what, archive_, found->second, bytes_);
+    return std::make_unique<EntryBytes>(what, archive_, found->second);
   }
 
 private:
-  void read_rows(std::int64_t, std::int64_t, std::span<std::byte> out) override { entry_.read(out); }
+  /// A name that stands twice is refused: readers of archives differ in which of the two they take.
+  void list() {
+    const zip_int64_t entries = zip_get_num_entries(archive_.get(), 0);
+    for (zip_int64_t i = 0; i < entries; ++i) {
+      const char* name = zip_get_name(archive_.get(), static_cast<zip_uint64_t>(i), 0);
+      if (!name) fail("{}: has no name for its entry {}: {}", what_, i, zip_strerror(archive_.get()));
+      names_.emplace_back(name);
+      if (!numbers_.emplace(name, static_cast<zip_uint64_t>(i)).second)
+        refuse("{}: holds two entries of the name {}; write the archive anew instead of adding to it", what_,
+               json_excerpt(name));
+    }
+  }
 
-  EntryReader entry_;
+  std::string what_;
+  std::uint64_t bytes_;
+  OpenArchive archive_;
+  std::vector<std::string> names_;
+  std::unordered_map<std::string, zip_uint64_t> numbers_;
 };
 
-/// The names of an archive's entries, in their order. One that stands twice is refused: readers of archives differ in
-/// which of the two they take.
-std::vector<std::string> entry_names(const std::filesystem::path& path, zip_t* archive) {
-  std::vector<std::string> names;
-  std::set<std::string> known;
-  const zip_int64_t entries = zip_get_num_entries(archive, 0);
-  for (zip_int64_t i = 0; i < entries; ++i) {
-    const char* name = zip_get_name(archive, static_cast<zip_uint64_t>(i), 0);
-    if (!name) fail("{}: has no name for its entry {}: {}", path.string(), i, zip_strerror(archive));
-    names.emplace_back(name);
-    if (!known.insert(name).second)
-      refuse("{}: holds two entries of the name {}; write the archive anew instead of adding to it", path.string(),
-             json_excerpt(name));
-  }
-  return names;
+ArchiveEntries open_archive(const std::filesystem::path& path) {
+  int code = 0;
+  zip_t* archive = zip_open(path.c_str(), ZIP_RDONLY, &code);
+  if (!archive) fail("{}: is no zip archive that can be read: {}", path.string(), zip_error_text(code));
+  return {path.string(), OpenArchive(archive, zip_discard), std::filesystem::file_size(path)};
+}
+
+/// The archive that these bytes are.
+ArchiveEntries open_archive(const std::string& what, std::vector<std::byte> bytes) {
+  const std::size_t size = bytes.size();
+  zip_error_t error;
+  zip_error_init(&error);
+  zip_source_t* source = zip_source_buffer_create(bytes.data(), size, 0, &error);
+  zip_t* archive = source ? zip_open_from_source(source, ZIP_RDONLY, &error) : nullptr;
+  const std::string reason = zip_error_strerror(&error);
+  zip_error_fini(&error);
+  if (!archive && source) zip_source_free(source);
+  if (!archive) fail("{}: is no zip archive that can be read: {}", what, reason);
+  return {what, OpenArchive(archive, [held = std::move(bytes)](zip_t* all) { zip_discard(all); }), size};
 }
 
 class NpzFile : public ForeignFile {
 public:
-  explicit NpzFile(std::filesystem::path path) : path_(std::move(path)) {
-    int code = 0;
-    archive_.reset(zip_open(path_.c_str(), ZIP_RDONLY, &code));
-    if (!archive_) fail("{}: is no zip archive that can be read: {}", path_.string(), zip_error_text(code));
-    entries_ = entry_names(path_, archive_.get());
-  }
+  explicit NpzFile(ArchiveEntries entries) : entries_(std::move(entries)) {}
 
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
-    for (const std::string& entry : entries_)
+    for (const std::string& entry : entries_.names())
       if (entry.ends_with(npy_suffix)) names.push_back(entry.substr(0, entry.size() - npy_suffix.size()));
     return names;
   }
   std::map<std::string, std::string> others() const override {
     std::map<std::string, std::string> others;
-    for (const std::string& entry : entries_)
+    for (const std::string& entry : entries_.names())
       if (!entry.ends_with(npy_suffix)) others[entry] = "an entry that is no .npy array";
     return others;
   }
   std::unique_ptr<ForeignArray> open(const std::string& name) override {
-    const std::string what = fmt::format("{}: array '{}'", path_.string(), name);
-    const auto found = std::ranges::find(entries_, name + std::string(npy_suffix));
-    if (found == entries_.end()) fail("{}: cannot be found", what);
-    const auto number = static_cast<zip_uint64_t>(found - entries_.begin());
-    require_held(what, archive_.get(), number, std::filesystem::file_size(path_));
-    EntryReader entry(what, archive_.get(), number);
-    const NpyHeader header = read_header(entry);
-    return std::make_unique<NpyArray>(std::move(entry), header);
+    const std::string what = fmt::format("{}: array '{}'", entries_.what(), name);
+    return open_npy(entries_.open(what, name + std::string(npy_suffix)));
+  }
+
+protected:
+  const ArchiveEntries& entries() const { return entries_; }
+
+private:
+  ArchiveEntries entries_;
+};
+
+/// The .npz entry that was used last is held in memory, and each whose array is read.
+class NestedNpz : public NpzFile {
+public:
+  explicit NestedNpz(ArchiveEntries entries) : NpzFile(std::move(entries)) {
+    names_ = NpzFile::names();
+    for (const std::string& entry : this->entries().names())
+      if (entry.ends_with(npz_suffix))
+        for (const std::string& name : inner_of(entry).names()) names_.push_back(entry + "/" + name);
+  }
+
+  std::vector<std::string> names() const override { return names_; }
+  std::map<std::string, std::string> others() const override {
+    std::map<std::string, std::string> others = NpzFile::others();
+    std::erase_if(others, [](const auto& other) { return other.first.ends_with(npz_suffix); });
+    return others;
+  }
+  std::unique_ptr<ForeignArray> open(const std::string& name) override {
+    const std::size_t end = name.find(std::string(npz_suffix) + "/");
+    if (end == std::string::npos) return NpzFile::open(name);
+    const std::size_t entry = end + npz_suffix.size();
+    return inner_of(name.substr(0, entry)).open(name.substr(entry + 1));
   }
 
 private:
-  struct Discard {
-    void operator()(zip_t* archive) const { zip_discard(archive); }
-  };
+  /// The archive that an entry is. It is read whole.
+  NpzFile& inner_of(const std::string& entry) {
+    if (inner_ && inner_name_ == entry) return *inner_;
+    const std::string what = fmt::format("{}: entry '{}'", entries().what(), entry);
+    const std::unique_ptr<NpyBytes> packed = entries().open(what, entry);
+    if (packed->left() > most_nested_bytes)
+      refuse("{}: has {}; an .npz file within an archive may have {}: unpack the archive, and import the folder", what,
+             bytes_text(static_cast<std::int64_t>(packed->left())),
+             bytes_text(static_cast<std::int64_t>(most_nested_bytes)));
+    std::vector<std::byte> bytes(static_cast<std::size_t>(packed->left()));
+    packed->read(bytes);
+    inner_ = std::make_unique<NpzFile>(open_archive(what, std::move(bytes)));
+    inner_name_ = entry;
+    return *inner_;
+  }
 
-  std::filesystem::path path_;
-  std::unique_ptr<zip_t, Discard> archive_;
-  std::vector<std::string> entries_;
+  std::vector<std::string> names_;
+  std::string inner_name_;
+  std::unique_ptr<NpzFile> inner_;
 };
 
 /// "<f2": the type as the header of an .npy array names it.
@@ -382,7 +406,11 @@ private:
 }  // namespace
 
 std::unique_ptr<ForeignFile> open_npz(const std::filesystem::path& path) {
-  return std::make_unique<NpzFile>(path);
+  return std::make_unique<NpzFile>(open_archive(path));
+}
+
+std::unique_ptr<ForeignFile> open_nested_npz(const std::filesystem::path& path) {
+  return std::make_unique<NestedNpz>(open_archive(path));
 }
 
 void write_npz(const std::filesystem::path& path, const std::vector<NpzArray>& arrays) {

@@ -21,6 +21,9 @@ inline constexpr std::uint64_t npz_overhead = 64 * 1024;
 
 /// Opens an archive, compressed or not, for reading; another file is an error.
 std::unique_ptr<ForeignFile> open_npz(const std::filesystem::path& path);
+/// The same with the arrays of .npz files that are entries of it: array `noise` of entry "a/7.npz" is "a/7.npz/noise".
+/// Such an entry is held in memory while one of its arrays is read; one of more than 256 MiB is refused.
+std::unique_ptr<ForeignFile> open_nested_npz(const std::filesystem::path& path);
 
 /// An array [rows, row_shape...] to be written. Its rows are asked for in order, at most `rows_at_once` at a time.
 struct NpzArray {

@@ -109,6 +109,13 @@ def make_npz():
         file.writestr("a.npy", sound)
         file.writestr("b.npy", sound)
     write("npz", "twice", twice.getvalue().replace(b"b.npy", b"a.npy"))
+    for name, method in [("nested", zipfile.ZIP_STORED), ("nested-packed", zipfile.ZIP_DEFLATED)]:
+        nested = io.BytesIO()
+        with zipfile.ZipFile(nested, "w", method) as file:
+            file.writestr("7_noise.npy", sound)
+            file.writestr("a/8.npz", npz(noise=normal(2, 1, 4, 4)))
+            file.writestr("9.npz", b"no archive")
+        write("npz", name, nested.getvalue())
     write("npz", "cut", npz(a=normal(8))[:-30])
     # A few packed bytes that claim a terabyte: the sizes stand in both headers.
     claimed = archive(zipfile.ZIP_DEFLATED, a=npy_with("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 4000000000), }"))
@@ -219,6 +226,13 @@ def fill_links(file):
     file["type"] = file["plain"].dtype
 
 
+def fill_groups(file):
+    for row in range(3):
+        group = file.create_group(str(row))
+        for name in ("source", "target"):
+            group.create_dataset(name, data=numpy.repeat(normal(1, 4, 1), 4, 2), compression="lzf")
+
+
 def fill_types(file):
     file["text"] = "hello"
     file["truth"] = numpy.zeros(3, bool)
@@ -241,6 +255,7 @@ def make_hdf5():
         write("hdf5", "chunked" + name, hdf5(lambda file: fill_pairs(file, compression="gzip", shuffle=True,
                                                                      fletcher32=True), libver=version))
         write("hdf5", "links" + name, hdf5(fill_links, libver=version))
+        write("hdf5", "groups" + name, hdf5(fill_groups, libver=version))
     write("hdf5", "types", hdf5(fill_types, libver="latest"))
     write("hdf5", "virtual", hdf5(fill_virtual, libver="latest"))
     write("hdf5", "unwritten", hdf5(lambda file: file.create_dataset("a", (2, 2), "f4"), libver="latest"))

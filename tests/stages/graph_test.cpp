@@ -108,6 +108,23 @@ TEST(Graph, TablesThatCannotBeMadeAreRefused) {
   expect({{"student.compare", "nf", ""}, {"couple.a/b.flips", "true", ""}}, {"a/b", "name of a coupling table"});
 }
 
+// Runs of programs that did not know these keys go on.
+TEST(Graph, MixingIsAKeyWhereItIsAskedFor) {
+  const auto student_of = [](const std::vector<Setting>& settings) {
+    return find_node(graph_of(settings), "student/nf-0");
+  };
+  const StageNode plain = student_of({});
+  for (const std::string key : {"student.mix", "student.fresh-share"}) {
+    EXPECT_FALSE(plain.keys.contains(key));
+    EXPECT_EQ(student_of({{key, "0.0", ""}}).fingerprint, plain.fingerprint) << key;
+    const StageNode mixed = student_of({{key, "0.25", ""}});
+    EXPECT_EQ(mixed.keys.at(key), "0.25");
+    EXPECT_NE(mixed.fingerprint, plain.fingerprint) << key;
+    EXPECT_THROW(graph_of({{key, "1.5", ""}}), Error);
+  }
+  EXPECT_EQ(student_of({{"student.independent.mix", "0.5", ""}}).fingerprint, plain.fingerprint);
+}
+
 TEST(Graph, AMovedDataSetIsTheSame) {
   const auto name_in = [](const StageGraph& graph) { return find_node(graph, "prepare").keys.at("prepare.name"); };
   EXPECT_EQ(name_in(graph_of({})), name_in(graph_of({{"prepare.source", "/b/digits", ""}})));

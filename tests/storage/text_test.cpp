@@ -62,5 +62,14 @@ TEST(NearestName, IsAtTheSmallestDistance) {
   EXPECT_EQ(nearest_name(std::string(20'000'000, 'a'), names), names[0]);
 }
 
+TEST(Text, NamesStandInTheOrderInWhichPeopleCount) {
+  const std::vector<std::string> ordered{"",  "0/b", "1",  "2",   "10",    "10/a",   "10/b",
+                                         "a", "a01", "a1", "a1b", "a2/x9", "a2/x10", "a18446744073709551616",
+                                         "b"};
+  for (std::size_t i = 0; i < ordered.size(); ++i)
+    for (std::size_t j = 0; j < ordered.size(); ++j)
+      EXPECT_EQ(natural_less(ordered[i], ordered[j]), i < j) << ordered[i] << " " << ordered[j];
+}
+
 }  // namespace
 }  // namespace couplet

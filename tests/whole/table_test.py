@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "launch"))
 from program import check  # noqa: E402
@@ -79,6 +80,38 @@ def finish(base, plain, arguments):
     status, output = run.couple("--couple.finish")
     check(status == 0, f"--couple.finish ended with status {status}: {output}")
     compare(run, plain)
+
+
+def columns(run):
+    """The training rows of a finished table, by column."""
+    shards = [h5py.File(path) for path in sorted((run.table / "train").glob("shard-*.h5"))]
+    return {name: numpy.concatenate([shard[name][:] for shard in shards]) for name in ("noise", "image", "sample", "flip", "replicate")}
+
+
+def variants(base, arguments):
+    """Mirror images and several draws of the teacher's noise. Row r has the noise of number r in any table, so that a table of
+    four draws and one of two draws of image and mirror image agree wherever a row has the same image."""
+    made = []
+    for name, flips, replicates in (("draws", "false", "4"), ("mirrored", "true", "2")):
+        run = Run(arguments, name, base)
+        status, output = run.couple("--couple.flips", flips, "--couple.replicates", replicates)
+        check(status == 0, f"couple of {name} ended with status {status}: {output}")
+        made.append(columns(run))
+    draws, mirrored = made
+    number = numpy.arange(len(draws["sample"]))
+    check(len(number) == len(mirrored["sample"]) > 1000, f"{len(number)} rows")
+    for found, flip, replicate in ((draws, 0 * number, number % 4), (mirrored, number % 4 // 2, number % 2)):
+        check(numpy.array_equal(found["sample"], number // 4), "four rows a sample")
+        check(numpy.array_equal(found["flip"], flip) and numpy.array_equal(found["replicate"], replicate), "numbering")
+        values = found["noise"].astype("f4").reshape(len(number) // 4, 4, -1)
+        check(all((values[:, i] != values[:, j]).any(1).all() for i in range(4) for j in range(i)), "equal noise of two rows")
+    plain = number % 4 < 2
+    check(numpy.array_equal(draws["image"][plain], mirrored["image"][plain]), "images that are not mirrored")
+    check(numpy.array_equal(draws["image"][~plain], mirrored["image"][~plain][..., ::-1]), "mirrored images")
+    # float16 rounds to 2^-11 of a value.
+    close = numpy.isclose(draws["noise"].astype("f4"), mirrored["noise"].astype("f4"), rtol=2e-3, atol=2e-3).reshape(len(number), -1).all(1)
+    check(close[plain].all(), "rows of equal image and number have other noise")
+    check(not close[~plain].any(), "the noise of a mirrored image is that of the image")
 
 
 def refusals(base, arguments):
@@ -203,7 +236,7 @@ def main():
     plain = Run(arguments, "plain", base)
     status, output = plain.couple()
     check(status == 0, f"couple ended with status {status}: {output}")
-    for case, inputs in ((refusals, (base,)), (parts, (base, plain)), (finish, (base, plain)), (damage, (plain,)), (clean, (plain,)), (kills, (base, plain))):
+    for case, inputs in ((refusals, (base,)), (variants, (base,)), (parts, (base, plain)), (finish, (base, plain)), (damage, (plain,)), (clean, (plain,)), (kills, (base, plain))):
         start = time.monotonic()
         case(*inputs, arguments)
         print(f"{case.__name__}: {time.monotonic() - start:.0f} s", flush=True)

@@ -103,7 +103,8 @@ void add_rows(CouplingFacts& shown, const RowTable& table) {
     const std::int64_t pictured = std::min(pictured_rows, count);
     if (first > 0 || (image.size(1) != 1 && image.size(1) != 3)) continue;
     shown.pictured_rows = pictured;
-    const at::Tensor pairs = at::stack({image.narrow(0, 0, pictured), noise_picture(z.narrow(0, 0, pictured))}, 1);
+    const at::Tensor pixels = image_pixels(image.narrow(0, 0, pictured), *pixel_codec());
+    const at::Tensor pairs = at::stack({pixels, noise_picture(z.narrow(0, 0, pictured))}, 1);
     shown.picture = encode_png(picture_of(pairs.flatten(0, 1), 2 * pictured_across));
   }
   add_statistics(shown, statistics.to_json(sigma), rows, table.rows());

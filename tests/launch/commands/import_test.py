@@ -89,6 +89,21 @@ def check_imports(program, work):
     check(done.returncode == 0, f"a name that is no UTF-8: {done.stderr}")
     source = json.loads((work / "table-named" / "manifest.json").read_text())["provenance"]["source"]
     check(source == "gr\\xFC.npz", f"source {source}")
+    # A folder of two files, whose images are as models see them: inspect describes and draws such a table, too.
+    seen = cases[0][1]["image"] / np.float32(127.5) - 1
+    (work / "folder").mkdir()
+    np.save(work / "folder" / "X.npy", seen)
+    np.save(work / "folder" / "X_noise.npy", cases[0][1]["noise"])
+    text = program.works("import", work / "folder", "--output", work / "table-seen", *layout)
+    check("images as models see them" in text, text)
+    program.works("verify", work / "table-seen")
+    grey, floats = (json.loads(program.works("inspect", work / table, "--json")) for table in ("again", "table-seen"))
+    check(next(column["type"] for column in floats["columns"] if column["name"] == "image") == "float32", "type")
+    costs = [found["couplings"]["transport_cost"]["mean"] for found in (grey, floats)]
+    check(abs(costs[0] / costs[1] - 1) < 1e-6, f"transport costs {costs}")
+    for table in ("again", "table-seen"):
+        program.works("inspect", work / table, "--pictures", work / f"{table}.png", "--rows", "0-15")
+    check((work / "again.png").read_bytes() == (work / "table-seen.png").read_bytes(), "pictures")
     # What is exported comes back.
     program.works("inspect", work / "again", "--export", work / "g.npz")
     program.works("import", work / "g.npz", "--output", work / "table-g", *layout)
@@ -116,7 +131,8 @@ def check_refusals(program, work):
         refuses(2, ["'noise' is int32", "float16, float32"], name, noise=good["noise"].astype("i4"))
         refuses(2, ["'noise' is float32 [1100, 3, 64]"], name, noise=good["noise"].reshape(ROWS, 3, 64))
         refuses(2, ["'noise' is float32 [1100, 3, 4, 16]"], name, noise=good["noise"].reshape(ROWS, 3, 4, 16))
-        refuses(2, ["'image' is float32", "uint8 [1100, 3, 8, 8]"], name, image=good["image"].astype("f4"))
+        refuses(2, ["'image' is int32", "uint8"], name, image=good["image"].astype("i4"))
+        refuses(2, ["'image' is float32 [1100, 3, 8, 8]", "without a value below 0"], name, image=good["image"].astype("f4") / 255)
         refuses(2, ["'image' is uint8 [1099, 3, 8, 8]", "uint8 [1100, 3, 8, 8]"], name, image=good["image"][1:])
         refuses(2, ["'label' is float32 [1100]"], name, label=good["label"].astype("f4"))
         refuses(2, ["'label' is int64 [1099]", "integers [1100]"], name, label=good["label"][1:])
@@ -138,7 +154,7 @@ def check_refusals(program, work):
     refuses(2, ["'label' is a link to '/all/label'", "there is nothing"], source=work / "links.h5")
     with h5py.File(work / "group.h5", "w") as file:
         file["all/noise"] = good["noise"]
-    refuses(2, ["no array 'noise'", "'all', which is a group"], source=work / "group.h5")
+    refuses(2, ["no array 'image' in or beside 'all'", "found all/noise"], source=work / "group.h5")
     with h5py.File(work / "part.h5", "w") as file:
         file["noise"], file["image"] = good["noise"], good["image"]
         file.create_dataset("label", (ROWS,), "i8", chunks=(100,))[:500] = 1

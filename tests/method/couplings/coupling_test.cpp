@@ -13,6 +13,8 @@
 #include <gtest/gtest.h>
 
 #include <span>
+#include <string>
+#include <utility>
 
 namespace couplet::testing {
 namespace {
@@ -164,6 +166,29 @@ TEST(Coupling, IndependentDrawsTheSameImagesWithFreshNoise) {
         << "a function of the run's seed and the row";
   EXPECT_TRUE(coupling->state().empty());
   EXPECT_NE(coupling->provenance(), nf->provenance());
+}
+
+// Tables that were imported, or made by a student, hold images as models see them.
+TEST(Coupling, ImagesOfAFloatTypeAreNotEncoded) {
+  Tables tables;
+  const std::vector<Column> all = coupling_columns({channels, size, 7, {}}, ElementType::float16);
+  for (const auto& [type, scalar] : {std::pair{ElementType::float16, at::kHalf}, {ElementType::float32, at::kFloat}}) {
+    std::vector<Column> columns{all[0], all[1], all[2]};
+    columns[1].type = type;
+    const std::string name(element_name(type));
+    const at::Tensor images = at::randn({tables.numbering.rows(), channels, size, size}).to(scalar);
+    tables.sources.train_table = tables.sources.test_table = tables.folder / ("seen-" + name);
+    write_table(tables.sources.train_table, coupling_format, columns, {tables.noise, images, tables.table_labels()},
+                table_block, nlohmann::json::object(), {{"sigma_f", sigma_f}});
+    const auto coupling = find_coupling("nf").make(tables.sources);
+    const Pairs pairs = coupling->draw(ranges[2]);
+    const at::Tensor rows = at::tensor(rows_at(ranges[2]), at::kLong);
+    EXPECT_TRUE(pairs.image.equal(images.index_select(0, rows).to(at::kFloat))) << name;
+    EXPECT_TRUE(coupling->held_out({1, 5}).image.equal(images.index_select(0, at::tensor({1, 5})).to(at::kFloat)));
+    const at::Tensor pixels =
+        image_pixels(at::tensor({-2.0f, -1.0f, 0.0f, 1.0f}).view({1, 1, 2, 2}).to(scalar), *pixel_codec());
+    EXPECT_TRUE(pixels.flatten().equal(at::tensor({0, 0, 128, 255}, at::kByte))) << pixels;
+  }
 }
 
 TEST(Coupling, NumbersRowsAsTheTableWouldBe) {

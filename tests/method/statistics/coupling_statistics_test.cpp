@@ -131,6 +131,26 @@ TEST(CouplingStatistics, EqualsLoopsOverAllRows) {
   }
 }
 
+// Of images as models see them the cost is that of the grey values that they are.
+TEST(CouplingStatistics, ImagesMayBeFloats) {
+  const Sample sample(12);
+  std::vector<Column> floats = columns();
+  floats[2].type = ElementType::float32;
+  std::vector<float> seen;
+  for (const std::uint8_t grey : sample.image) seen.push_back(static_cast<float>(grey / 127.5 - 1));
+  CouplingStatistics of_grey(columns(), 12), of_floats(floats, 12), of_nan(floats, 12);
+  sample.add_to(of_grey, 12);
+  of_floats.add(std::as_bytes(std::span(sample.noise)), std::as_bytes(std::span(seen)));
+  for (const char* figure : {"mean", "independent_noise"})
+    EXPECT_NEAR(of_floats.to_json(2)["transport_cost"][figure].get<double>(),
+                of_grey.to_json(2)["transport_cost"][figure].get<double>(), 1e-5)
+        << figure;
+  seen[5 * values + 3] = std::numeric_limits<float>::quiet_NaN();
+  of_nan.add(std::as_bytes(std::span(sample.noise)), std::as_bytes(std::span(seen)));
+  EXPECT_EQ(of_nan.to_json(2)["nonfinite_rows"], 1);
+  EXPECT_TRUE(of_nan.to_json(2)["transport_cost"]["mean"].is_number());
+}
+
 TEST(CouplingStatistics, TestsNormalityOfValuesAndProjections) {
   const Sample sample(40);
   CouplingStatistics statistics(columns(), 40);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <iterator>
@@ -214,9 +215,58 @@ TEST(Hdf5Arrays, AFilterThatIsNotThereIsNamed) {
   run_python(folder, R"(
 import h5py
 with h5py.File("x.h5", "w") as file: file.create_dataset("x", data=list(range(100)), chunks=(50,), compression="lzf")
+bytes = open("x.h5", "rb").read()
+lzf, other = ((number).to_bytes(2, "little") + (8).to_bytes(2, "little") for number in (32000, 32123))
+assert bytes.count(lzf) == 1
+open("x.h5", "wb").write(bytes.replace(lzf, other))
 )");
   expect_error([&] { open_foreign_file(folder / "x.h5")->open("x"); },
-               {"x.h5: data set 'x'", "filter 32000 ('lzf')", "write it with gzip"});
+               {"x.h5: data set 'x'", "filter 32123 ('lzf')", "write it with gzip"});
+}
+
+TEST(Hdf5Arrays, WhatH5pyPacksWithLzfIsRead) {
+  const Folder folder;
+  run_python(folder, R"(
+import h5py, numpy
+random = numpy.random.default_rng(1)
+arrays = {"zeros": numpy.zeros((1000, 7), "f4"), "steps": numpy.arange(9000, dtype="i4") // 300,
+          "noise": random.integers(0, 256, 5000).astype("u1"), "few": random.integers(0, 3, 20000).astype("u1"),
+          "repeated": numpy.tile(random.integers(0, 256, 3000).astype("u1"), 5)}
+with h5py.File("x.h5", "w") as file:
+    for name, values in arrays.items():
+        file.create_dataset(name, data=values, compression="lzf", shuffle=name == "steps")
+        open(name + ".bytes", "wb").write(values.tobytes())
+    file.create_dataset("damaged", data=arrays["zeros"], chunks=(1000, 7), compression="lzf")
+with h5py.File("x.h5", "r+") as file:
+    packed = file["damaged"].id.read_direct_chunk((0, 0))[1]
+    file["damaged"].id.write_direct_chunk((0, 0), packed[:-1])
+)");
+  const auto file = open_foreign_file(folder / "x.h5");
+  for (const std::string name : {"zeros", "steps", "noise", "few", "repeated"})
+    EXPECT_TRUE(bytes_of(*file, name) == read_bytes(folder / (name + ".bytes"))) << name;
+  expect_error([&] { bytes_of(*file, "damaged"); }, {"x.h5", "'damaged'"});
+}
+
+TEST(Hdf5Arrays, ATreeHasTheDataSetsOfAllGroups) {
+  const Folder folder;
+  run_python(folder, R"(
+import h5py
+with h5py.File("x.h5", "w") as file:
+    file["plain"] = [1, 2]
+    file["pairs/inner"] = [3, 4]
+    file["pairs/more/deep"] = [5, 6]
+    file["pairs/more/round"] = file["pairs"]
+    file["pairs/soft"] = h5py.SoftLink("/plain")
+    file["pairs/nowhere"] = h5py.SoftLink("/none")
+    file.create_dataset("pairs/unwritten", (4,), "i8", chunks=(2,))
+)");
+  const auto tree = open_hdf5_tree(folder / "x.h5");
+  std::vector<std::string> names = tree->names();
+  std::ranges::sort(names);
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"pairs/inner", "pairs/more/deep", "pairs/soft", "pairs/unwritten", "plain"}));
+  EXPECT_EQ(bytes_of(*tree, "pairs/more/deep"), std::string("\5\0\0\0\0\0\0\0\6\0\0\0\0\0\0\0", 16));
+  expect_error([&] { tree->open("pairs/unwritten"); }, {"x.h5: data set 'pairs/unwritten'", "never written"});
 }
 
 TEST(Hdf5Arrays, RawValuesOutsideTheFileMustBeThere) {
