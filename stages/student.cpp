@@ -12,6 +12,7 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
+#include "stages/drawn_pairs.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
 #include "storage/error.h"
@@ -125,8 +126,8 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
       times.push_back(draw_time(*student.objective, seed, Purpose::validation_time, row));
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
     return student.objective
-        ->errors(*student.field, there(pairs.image), there(pairs.noise),
-                 there(at::tensor(times)), {there(pairs.label), {}})
+        ->errors(*student.field, there(pairs.image), there(pairs.noise), there(at::tensor(times)),
+                 {there(pairs.label), {}})
         .unsqueeze(1);
   })[0];
 }
@@ -184,6 +185,18 @@ void publish_student(const StudentTask& task, const Field& field, const Training
                                                "\n");
 }
 
+/// Judges a coupling that reads no table by what it draws; tables are judged by their rows (inspect, report).
+/// Collective.
+void publish_quality(const StudentTask& task, Coupling& coupling, std::int64_t steps) {
+  const StageContext& context = task.context;
+  const std::string& name = task.config.coupling;
+  if (find_coupling(name).has_table()) return;
+  nlohmann::ordered_json quality = judge_drawn_pairs(coupling, steps, task.config.training.batch, context.communicator);
+  if (!context.communicator.is_root()) return;
+  quality["coupling"] = name;
+  publish_file(context.run.drawn_quality(context.node.name), quality.dump(2) + "\n");
+}
+
 }  // namespace
 
 std::optional<BatchState> state_of(Coupling& coupling) {
@@ -208,6 +221,7 @@ void student(StageContext& context) {
   previewer.give_to(training);
 
   const TrainingResult result = train(training, *student.field, config.pipeline, context.communicator, context.device);
+  publish_quality(task, *coupling, result.steps);
   if (context.communicator.is_root()) publish_student(task, *student.field, result);
 }
 
