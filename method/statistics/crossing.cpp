@@ -19,7 +19,7 @@ constexpr std::int64_t most_neighbours = 10;
 constexpr std::int64_t compared_rows = 256;  // at once
 constexpr double time_parts = 5;
 /// Added to the diagonal of the regressors' products, relative to its mean: values that never vary explain nothing.
-constexpr double ridge = 1e-10;
+constexpr double least_ridge = 1e-10;
 /// The projections' seed is beyond every seed that a run may have (pipeline.seed is at most 2^53).
 constexpr std::uint64_t projection_seed = (std::uint64_t{1} << 53) + 2;
 
@@ -44,14 +44,24 @@ at::Tensor columns_of_classes(const ClassNumbers& classes) {
   return members / members.sum(0, true).sqrt();
 }
 
+/// L of L Lᵀ = `products`, positive semidefinite, with as little of a ridge as makes it definite; NaN where the values
+/// are beyond what can be computed with.
+at::Tensor cholesky_root(const at::Tensor& products) {
+  const at::Tensor unit = at::eye(products.size(0), at::kDouble);
+  const double mean = products.trace().item<double>() / static_cast<double>(products.size(0));
+  for (double ridge = least_ridge; ridge < 1; ridge *= 100) {
+    const auto [root, failed_at] =
+        at::linalg_cholesky_ex(products + (ridge * mean + std::numeric_limits<double>::min()) * unit);
+    if (failed_at.item<std::int64_t>() == 0) return root;
+  }
+  return at::full_like(products, std::numeric_limits<double>::quiet_NaN());
+}
+
 /// Orthonormal columns that span those of `regressors` [n, p] and of the classes: float32 [n, classes + p].
 at::Tensor orthonormal_columns(const at::Tensor& regressors, const at::Tensor& class_columns) {
   const at::Tensor within = regressors - class_columns.matmul(class_columns.t().matmul(regressors));
   const at::Tensor exact = within.to(at::kDouble);
-  at::Tensor products = exact.t().matmul(exact);
-  const double mean_square = products.trace().item<double>() / static_cast<double>(products.size(0));
-  products.diagonal().add_(ridge * mean_square + std::numeric_limits<double>::min());
-  const at::Tensor root = at::linalg_cholesky(products);
+  const at::Tensor root = cholesky_root(exact.t().matmul(exact));
   const at::Tensor columns = at::linalg_solve_triangular(root, exact.t(), /*upper=*/false).t();
   return at::cat({class_columns, columns.to(at::kFloat)}, 1);
 }

@@ -11,12 +11,12 @@
 namespace couplet {
 
 struct JudgedCoupling {
-  std::string coupling;                   ///< its name
-  std::string student;                    ///< the one that drew the pairs; empty: they are rows of the coupling's table
-  nlohmann::ordered_json quality;         ///< method/statistics/coupling_quality.h
-  std::optional<double> seconds;          ///< to make its table
-  std::optional<double> rate;             ///< rows of its table that were made a second
-  std::optional<double> teacher_seconds;  ///< to train the teacher that the table needs
+  std::string coupling;                 ///< its name
+  std::string student = {};             ///< the one that drew the pairs; empty: they are rows of the coupling's table
+  nlohmann::ordered_json quality = {};  ///< method/statistics/coupling_quality.h
+  std::optional<double> seconds = {};   ///< to make its table
+  std::optional<double> rate = {};      ///< rows of its table that were made a second
+  std::optional<double> teacher_seconds = {};  ///< to train the teacher that the table needs
 };
 
 /// Every finished training table of a run, by evenly spread rows, and for couplings without one what the first seed of
