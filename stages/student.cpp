@@ -14,6 +14,7 @@
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
 #include "stages/data/run_tables.h"
+#include "stages/drawn_pairs.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
 #include "storage/error.h"
@@ -202,6 +203,18 @@ void publish_student(const StudentTask& task, const Field& field, const Training
                                                "\n");
 }
 
+/// Judges a coupling that reads no table by what it draws; tables are judged by their rows (inspect, report).
+/// Collective.
+void publish_quality(const StudentTask& task, Coupling& coupling, std::int64_t steps) {
+  const StageContext& context = task.context;
+  const std::string& name = task.config.coupling;
+  if (find_coupling(name).has_table()) return;
+  nlohmann::ordered_json quality = judge_drawn_pairs(coupling, steps, task.config.training.batch, context.communicator);
+  if (!context.communicator.is_root()) return;
+  quality["coupling"] = name;
+  publish_file(context.run.drawn_quality(context.node.name), quality.dump(2) + "\n");
+}
+
 }  // namespace
 
 std::optional<BatchState> state_of(Coupling& coupling) {
@@ -226,6 +239,7 @@ void student(StageContext& context) {
   previewer.give_to(training);
 
   const TrainingResult result = train(training, *student.field, config.pipeline, context.communicator, context.device);
+  publish_quality(task, *coupling, result.steps);
   if (context.communicator.is_root()) publish_student(task, *student.field, result);
 }
 

@@ -21,6 +21,7 @@ CommandSyntax inspect_syntax() {
           .arguments = "PATH",
           .summary = "show what a shard, a data set or a coupling table holds",
           .flags = {{"json", "", "as JSON"},
+                    {"no-quality", "", "do not judge the coupling, which takes a few seconds"},
                     {"row", "N", "one row: its values and where in which file they lie"},
                     {"export", "FILE.npz", "write the rows' columns for numpy.load"},
                     {"pictures", "FILE.png", "draw rows: image | noise | image the teacher makes of the noise"},
@@ -31,7 +32,8 @@ CommandSyntax inspect_syntax() {
               "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling/nf/train. Rows are\n"
               "numbered from 0, in a shard by its own numbers. Without --row, --export and --pictures the command\n"
               "reads all rows, compares their checksums, and prints the figures that docs/coupling-table.md\n"
-              "explains. A shard needs neither manifest nor configuration.\n"};
+              "explains; a coupling table is judged, too, by at most 4096 of its pairs (docs/metrics.md). A\n"
+              "shard needs neither manifest nor configuration.\n"};
 }
 
 void require_suffix(const CommandLine& line, const std::string& flag, const std::string& suffix) {
@@ -46,6 +48,7 @@ void check_flags(const CommandLine& line) {
   const bool files = line.has("export") || line.has("pictures");
   if (line.has("row") && files) refuse("--row shows one row; --export and --pictures take --rows A-B");
   if (line.has("rows") && !files) refuse("--rows belongs to --export and --pictures; --row N shows one row");
+  if (line.has("no-quality") && (line.has("row") || files)) refuse("--no-quality belongs to the figures of all rows");
   if (line.has("run-dir") && !line.has("pictures")) refuse("--run-dir belongs to --pictures");
 }
 
@@ -105,7 +108,7 @@ void inspect(const CommandLine& line, const RowSource& source) {
     if (line.has("pictures")) json["pictures"] = draw_file(line, source);
     print = &print_files;
   } else {
-    json = describe_rows(source);
+    json = describe_rows(source, !line.has("no-quality"));
   }
   if (line.has("json"))
     fmt::print("{}\n", json.dump(2));

@@ -1,5 +1,6 @@
 #include "launch/inspect/table_description.h"
 
+#include "launch/inspect/pair_sample.h"
 #include "method/couplings/coupling_table.h"
 #include "method/statistics/column_statistics.h"
 #include "method/statistics/coupling_statistics.h"
@@ -36,9 +37,10 @@ Json describe_header(const RowSource& source) {
   return json;
 }
 
-/// Hands the rows of all columns to the columns' statistics and, where there are couplings, to theirs.
+/// Hands the rows of all columns to the columns' statistics and, where there are couplings, to theirs and to the sample
+/// by which they are judged.
 void read_rows(const RowSource& source, std::vector<ColumnStatistics>& statistics,
-               std::optional<CouplingStatistics>& couplings) {
+               std::optional<CouplingStatistics>& couplings, std::optional<PairSample>& pairs) {
   const std::vector<Column>& columns = source.columns();
   std::vector<std::vector<std::byte>> bytes(columns.size());
   const std::int64_t rows_at_once = source.rows_at_once();
@@ -50,6 +52,7 @@ void read_rows(const RowSource& source, std::vector<ColumnStatistics>& statistic
       statistics[i].add(bytes[i]);
     }
     if (couplings) couplings->add(bytes[*source.find("noise")], bytes[*source.find("image")]);
+    if (pairs) pairs->add(bytes[*source.find("noise")], bytes[*source.find("image")], bytes[*source.find("label")]);
   }
 }
 
@@ -73,8 +76,12 @@ void add_scalars(Json& json, const RowSource& source, const std::string& name, d
   json[name] = describe_scalars({source.rows(), read}, least);
 }
 
+std::optional<double> manifest_sigma(const RowSource& source) {
+  return source.is_table() ? source.sigma_f() : std::nullopt;
+}
+
 Json describe_couplings(const RowSource& source, const CouplingStatistics& statistics) {
-  Json json = statistics.to_json(source.is_table() ? source.sigma_f() : std::nullopt);
+  Json json = statistics.to_json(manifest_sigma(source));
   add_scalars(json, source, "nll", -std::numeric_limits<double>::infinity());
   static_assert(not_measured < 0);
   add_scalars(json, source, "round_trip", 0);
@@ -156,23 +163,26 @@ void print_scalars(const std::string& name, const Json& scalars) {
 
 }  // namespace
 
-Json describe_rows(const RowSource& source) {
+Json describe_rows(const RowSource& source, bool judged) {
   std::vector<ColumnStatistics> statistics(source.columns().begin(), source.columns().end());
   std::optional<CouplingStatistics> couplings;
   if (source.format() == coupling_format && CouplingStatistics::apply_to(source.columns()))
     couplings.emplace(source.columns(), source.rows());
-  read_rows(source, statistics, couplings);
+  std::optional<PairSample> pairs;
+  if (judged && PairSample::apply_to(source)) pairs.emplace(source);
+  read_rows(source, statistics, couplings, pairs);
   Json json = describe_header(source);
   json["columns"] = Json::array();
   for (std::size_t i = 0; i < statistics.size(); ++i)
     json["columns"].push_back(describe_column(source.columns()[i], source.rows(), statistics[i]));
   if (couplings) json["couplings"] = describe_couplings(source, *couplings);
+  if (pairs) json["quality"] = pairs->judge(manifest_sigma(source).value_or(couplings->sigma_f()));
   return json;
 }
 
 void print_description(const Json& description) {
   for (const auto& [key, value] : description.items())
-    if (key != "columns" && key != "couplings")
+    if (key != "columns" && key != "couplings" && key != "quality")
       fmt::print("{:<15} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
   fmt::print("columns\n");
   for (const auto& column : description.at("columns")) print_column(column);
@@ -181,6 +191,7 @@ void print_description(const Json& description) {
   print_noise(description["couplings"]);
   for (const char* name : {"nll", "round_trip"})
     if (description["couplings"].contains(name)) print_scalars(name, description["couplings"][name]);
+  if (description.contains("quality")) print_quality(description["quality"]);
 }
 
 }  // namespace couplet

@@ -8,8 +8,9 @@
 namespace couplet {
 
 /// Describes a shard or table: facts of the header, figures over each column and, for couplings, over noise and images
-/// together. All rows are read once, columns with one float32 a row three times.
-nlohmann::ordered_json describe_rows(const RowSource& source);
+/// together. All rows are read once, columns with one float32 a row three times. `judged`: couplings are judged too, by
+/// some of their pairs, which takes a few seconds.
+nlohmann::ordered_json describe_rows(const RowSource& source, bool judged);
 /// Prints the same on stdout, for people.
 void print_description(const nlohmann::ordered_json& description);
 

@@ -52,6 +52,10 @@ public:
   std::filesystem::path student(const std::string& name, std::int64_t seed) const {
     return root_ / "student" / model_name(name, seed);
   }
+  /// What the coupling of a student's stage is like, by the pairs that it draws.
+  std::filesystem::path drawn_quality(const std::string& stage_name) const {
+    return stage(stage_name) / "coupling.json";
+  }
   std::filesystem::path results() const { return root_ / "evaluate" / "results.json"; }
   /// The statistics of the training images by the network of `evaluate.network`; `hash` names both.
   std::filesystem::path network_statistics(const std::string& hash) const {

@@ -1,6 +1,7 @@
 #include "stages/report/data/coupling_facts.h"
 
 #include "method/couplings/coupling_table.h"
+#include "method/couplings/seeds_table.h"
 #include "method/data/images.h"
 #include "method/statistics/coupling_statistics.h"
 #include "pipeline/loader/table_rows.h"
@@ -118,11 +119,11 @@ std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& ta
   const at::NoGradGuard no_grad;
   CouplingFacts shown;
   try {
-    const nlohmann::json manifest = load_manifest(table, coupling_format);
+    const nlohmann::json manifest = load_manifest(table, "");
     shown.name = manifest.at("provenance").value("kind", "pairs");
     shown.held_out = manifest.at("provenance").value("split", "") == "test";
     add_manifest(shown, manifest);
-    add_rows(shown, RowTable(table, coupling_format));
+    if (manifest.at("format") != seeds_format) add_rows(shown, RowTable(table, coupling_format));
   } catch (const Error& error) {
     if (shown.name.empty()) shown.name = table.filename().string();
     shown.facts.push_back({{"kind", "unreadable"}, {"reason", error.what()}});

@@ -24,8 +24,9 @@ struct CouplingFacts {
   std::int64_t pictured_rows = 0;
 };
 
-/// Nothing where there is no finished table. Of a large one the first rows are read: some 8 million values. Rows that
-/// cannot be read are a fact too, "unreadable", with the reason.
+/// Nothing where there is no finished table. Of a table of seeds, whose noise nobody has to look at, its manifest. Of a
+/// large one the first rows are read: some 8 million values. Rows that cannot be read are a fact too, "unreadable",
+/// with the reason.
 std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& table);
 
 }  // namespace couplet

@@ -157,6 +157,7 @@ RunReport read_run_report(const RunView& view) {
       auto facts = read_coupling_facts(table_directory(view.config, run, node.table, split));
       if (facts) report.tables.push_back(std::move(*facts));
     }
+  report.couplings = judge_couplings(view);
   report.provenance = provenance(view, report.results, report.stages);
   report.config = to_ini(view.config, true);
   report.command = fmt::format("couplet run --config {} --run-dir {} --ranks {}", quoted(report.name + ".ini"),

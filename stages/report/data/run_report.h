@@ -3,6 +3,7 @@
 
 #include "pipeline/run/stage_context.h"
 #include "stages/report/data/coupling_facts.h"
+#include "stages/report/data/judged_couplings.h"
 #include "stages/report/data/loss_curve.h"
 #include "stages/report/data/provenance.h"
 
@@ -44,6 +45,7 @@ struct RunReport {
   std::vector<SamplePicture> pictures;
   std::int64_t image_height = 0;  ///< of an image of the data set, in pixels; 0: not known
   std::vector<CouplingFacts> tables;
+  std::vector<JudgedCoupling> couplings;
   std::vector<Fact> provenance;  ///< versions and content hashes
   std::string config;            ///< the resolved configuration, an INI text
   std::string command;           ///< makes the run again

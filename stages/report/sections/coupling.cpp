@@ -44,6 +44,48 @@ Json rows_picture(const CouplingFacts& table) {
   return {{"path", table_picture(table)}, {"rows", table.pictured_rows}, {"png", base64(table.picture)}};
 }
 
+/// A figure of a coupling's quality; null where there is none.
+Json quality_figure(const Json& quality, const char* place) {
+  const Json::json_pointer pointer(place);
+  if (!quality.contains(pointer) || !quality.at(pointer).is_number()) return nullptr;
+  const double value = quality.at(pointer).get<double>();
+  return figure(value, number_text(value));
+}
+
+Json cost_figure(const std::optional<double>& value, std::string (*text)(double)) {
+  return value ? figure(*value, text(*value)) : Json();
+}
+
+/// A row of the table that sets couplings beside each other.
+Json judged_json(const std::string& run, const JudgedCoupling& judged) {
+  const Json& quality = judged.quality;
+  Json row{{"run", run},
+           {"coupling", judged.coupling},
+           {"student", judged.student},
+           {"pairs", quality.value("rows", Json())}};
+  for (const auto& [name, place] : {std::pair{"transport_cost", "/transport_cost/squared"},
+                                    {"transport_ratio", "/transport_cost/ratio"},
+                                    {"variance", "/normality/variance"},
+                                    {"excess_kurtosis", "/normality/excess_kurtosis"},
+                                    {"normality", "/normality/statistic"},
+                                    {"worst_class", "/normality/worst_class_statistic"},
+                                    {"dependence", "/label/dependence"},
+                                    {"crossing", "/crossing/share"}})
+    row[name] = quality_figure(quality, place);
+  row["seconds"] = cost_figure(judged.seconds, duration_text);
+  row["rate"] = cost_figure(judged.rate, number_text);
+  row["teacher_seconds"] = cost_figure(judged.teacher_seconds, duration_text);
+  row["quality"] = quality;
+  return row;
+}
+
+Json judged_rows_json(const Page& page) {
+  Json rows = Json::array();
+  for (const RunReport& run : page.data.runs)
+    for (const JudgedCoupling& judged : run.couplings) rows.push_back(judged_json(page.run_prefix(run), judged));
+  return rows;
+}
+
 }  // namespace
 
 Json coupling_section(const Page& page) {
@@ -60,8 +102,9 @@ Json coupling_section(const Page& page) {
                         {"picture", rows_picture(table)}});
     }
   }
-  if (tables.empty()) return nullptr;
-  return {{"tables", std::move(tables)}};
+  Json judged = judged_rows_json(page);
+  if (tables.empty() && judged.empty()) return nullptr;
+  return {{"judged", std::move(judged)}, {"tables", std::move(tables)}};
 }
 
 }  // namespace couplet

@@ -57,7 +57,7 @@ Json sample_section(const Page& page);
 /// From noise to image, and how straight the way is.
 Json path_section(const Page& page);
 Json likelihood_section(const Page& page);
-/// Coupling tables.
+/// Couplings beside each other, and each coupling table.
 Json coupling_section(const Page& page);
 Json training_section(const Page& page);
 Json stage_section(const Page& page);

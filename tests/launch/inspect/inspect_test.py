@@ -99,6 +99,37 @@ def check_statistics(found, columns, sigma):
     check_scalars(found["round_trip"], measured, "round_trip")
 
 
+def check_quality(found, columns, sigma):
+    """`found` is the object "quality": of all rows, which are fewer than those that a coupling is judged by."""
+    z = columns["noise"].astype(np.float32).astype(np.float64).reshape(len(columns["noise"]), -1) / sigma
+    x = (columns["image"] / 127.5 - 1).reshape(len(z), -1)
+    label = columns["label"]
+    check((found["rows"], found["nonfinite_rows"], found["repeated_rows"]) == (len(z), 0, 0), "rows judged")
+    squared = ((z - x)**2).sum(1)
+    cost = found["transport_cost"]
+    near(cost["squared"], squared.mean(), "squared distance", 1e-5)
+    near(cost["distance"], np.sqrt(squared).mean(), "distance", 1e-5)
+    independent = (z**2).sum(1).mean() + (x**2).sum(1).mean() - 2 * z.mean(0) @ x.mean(0)
+    near(cost["independent_squared"], independent, "of independent pairs", 0.03)
+    normality = found["normality"]
+    for name, expected in (("mean", z.mean()), ("variance", z.var()), ("skewness", stats.skew(z, axis=None)),
+                           ("excess_kurtosis", stats.kurtosis(z, axis=None)), ("mean_spread", z.mean(0).std()),
+                           ("variance_spread", z.var(0).std()), ("statistic", stats.kstest(z.ravel(), "norm").statistic)):
+        near(normality[name], expected, f"quality: {name}", 1e-5)
+    by_class = {c: stats.kstest(z[label == c].ravel(), "norm").statistic for c in np.unique(label)}
+    check([c["label"] for c in normality["classes"]] == list(by_class), "classes")
+    for c in normality["classes"]:
+        near(c["statistic"], by_class[c["label"]], f"D of class {c['label']}", 1e-5)
+    near(normality["worst_class_statistic"], max(by_class.values()), "largest D", 1e-5)
+    between = sum((label == c).sum() * ((z[label == c].mean(0) - z.mean(0))**2).sum() for c in by_class)
+    explained, expected = between / ((z - z.mean(0))**2).sum(), (len(by_class) - 1) / (len(z) - 1)
+    near(found["label"]["explained"], explained, "explained by the label", 1e-5)
+    near(found["label"]["dependence"], (explained - expected) / (1 - expected), "dependence on the label", 1e-5)
+    crossing = found["crossing"]
+    check(crossing["projected_from"] == 784 and crossing["regressors"] == (len(z) - len(by_class)) // 2, "regressors")
+    check(0 < crossing["share"] < 1.1 and len(crossing["shares"]) == 5, f"crossing {crossing['share']}")
+
+
 def check_table(program, table, shards, columns):
     found = program.json(table)
     manifest = json.loads((table / "manifest.json").read_text())
@@ -112,9 +143,13 @@ def check_table(program, table, shards, columns):
     near(found["couplings"]["manifest_sigma_f"], sigma, "the manifest's sigma_f")
     check(abs(found["couplings"]["sigma_f_relative_difference"]) < 1e-4, "sigma_f against the manifest")
     check_statistics(found["couplings"], columns, sigma)
+    check_quality(found["quality"], columns, sigma)
     text = program.works("inspect", table)
-    for part in ("Kolmogorov-Smirnov", "transport cost", "excess kurtosis", "round_trip", "20 bins"):
+    for part in ("Kolmogorov-Smirnov", "transport cost", "excess kurtosis", "round_trip", "20 bins", "crossing",
+                 "a bound: by 195 projections of 784 values"):
         check(part in text, f"{part} in the text")
+    check("quality" not in program.json(table, "--no-quality"), "--no-quality")
+    check("crossing" not in program.works("inspect", table, "--no-quality"), "--no-quality in the text")
 
 
 def check_lone_shard(program, shard, folder):
@@ -124,7 +159,9 @@ def check_lone_shard(program, shard, folder):
     found = program.json(alone)
     check(found["rows"] == 150 and found["first_row"] == 150, "rows of a shard")
     check("manifest_sigma_f" not in found["couplings"], "a shard has no manifest")
-    check_statistics(found["couplings"], columns, np.sqrt(np.mean(columns["noise"].astype(np.float64)**2)))
+    sigma = np.sqrt(np.mean(columns["noise"].astype(np.float64)**2))
+    check_statistics(found["couplings"], columns, sigma)
+    check_quality(found["quality"], columns, sigma)
     picture = folder / "alone.png"
     check("no run directory" in program.works("inspect", alone, "--pictures", picture, "--rows", "0-9"), "no teacher")
     pixels = read_png(picture)

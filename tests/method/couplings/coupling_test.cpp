@@ -2,6 +2,8 @@
 #include "method/couplings/coupling.h"
 
 #include "method/couplings/dataset_rows.h"
+#include "method/couplings/seeds_table.h"
+#include "method/couplings/table_pairs.h"
 #include "pipeline/loader/row_order.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/loader/table_rows.h"
@@ -200,6 +202,34 @@ TEST(Coupling, NumbersRowsAsTheTableWouldBe) {
   const Pairs epoch = coupling->draw({0, 0, samples});
   const std::vector<std::int64_t> rows = RowOrder(samples, table_block, window, 11).at(0, samples);
   EXPECT_TRUE(epoch.image.equal(seen(tables.images.index_select(0, at::tensor(rows, at::kLong)))));
+}
+
+TEST(TablePairs, AreTheRowsOfATableOfNoise) {
+  const Tables tables;
+  const Pairs pairs = sample_table_pairs(tables.sources.train_table, RowTable(tables.sources.train_images, ""));
+  EXPECT_TRUE(pairs.image.equal(seen(tables.table_images())));
+  EXPECT_TRUE(pairs.noise.equal(tables.noise.to(at::kFloat) / sigma_f));
+  EXPECT_TRUE(pairs.label.equal(tables.table_labels().to(at::kLong)));
+}
+
+TEST(TablePairs, AreMadeOfSeedsAndTheDataSet) {
+  const Tables tables;
+  // Image 3 twice, mirrored once more; image 7 not at all; the last image.
+  const std::vector<std::int64_t> ids{900, 2, 31, 4, 77};
+  const at::Tensor sample = at::tensor({3, 3, 3, 8, 52}), flip = at::tensor({0, 0, 1, 1, 0}).to(at::kByte);
+  const fs::path path = tables.folder / "seeds";
+  write_table(path, seeds_format, seeds_columns(),
+              {at::tensor(ids), tables.labels.index_select(0, sample), sample, flip}, 8,
+              {{"dataset", "abc"}, {"seed", 21}, {"kind", "sd"}}, nlohmann::json::object());
+  const RowTable images(tables.sources.train_images, "");
+  const Pairs pairs = sample_table_pairs(path, images);
+  EXPECT_TRUE(pairs.label.equal(tables.labels.index_select(0, sample).to(at::kLong)));
+  for (std::int64_t row = 0; row < 5; ++row) {
+    const at::Tensor image = tables.images[sample[row].item<std::int64_t>()];
+    EXPECT_TRUE(pairs.image[row].equal(seen(row == 2 || row == 3 ? image.flip({2}) : image))) << row;
+    EXPECT_TRUE(pairs.noise[row].equal(normal_noise(21, Purpose::table_noise, ids[static_cast<std::size_t>(row)])));
+  }
+  expect_error([&] { sample_table_pairs(tables.sources.train_images, images); }, {"couplet-dataset", "couplet-seeds"});
 }
 
 TEST(Coupling, TheRegistrySaysWhatEachReads) {

@@ -92,6 +92,25 @@ inline CouplingFacts made_table(const std::filesystem::path& picture) {
   return table;
 }
 
+/// A table that took its time, and a coupling without one that has no crossing.
+inline std::vector<JudgedCoupling> made_couplings() {
+  const nlohmann::ordered_json quality{
+      {"rows", 4096},
+      {"transport_cost", {{"squared", 1234.5}, {"ratio", 0.912}}},
+      {"normality",
+       {{"variance", 1.01}, {"excess_kurtosis", 0.125}, {"statistic", 0.0123}, {"worst_class_statistic", 0.0456}}},
+      {"label", {{"dependence", 0.00789}}},
+      {"crossing", {{"share", 0.678}}}};
+  JudgedCoupling table{.coupling = "nf", .student = "", .quality = quality};
+  table.seconds = 75;
+  table.rate = 1600;
+  table.teacher_seconds = 3720;
+  JudgedCoupling drawn{.coupling = "independent", .student = "plain", .quality = quality};
+  drawn.quality["crossing"]["share"] = nullptr;
+  drawn.quality["transport_cost"]["ratio"] = 1.003;
+  return {table, drawn};
+}
+
 /// A finished run with everything that a report can show; its pictures lie in `folder`.
 inline RunReport finished_report(const std::filesystem::path& folder, const std::string& name,
                                  const std::vector<double>& nf) {
@@ -123,6 +142,7 @@ inline RunReport finished_report(const std::filesystem::path& folder, const std:
   draw_grid(folder / "teacher.png", 10, 8, 120);
   run.pictures.push_back({PictureKind::teacher, "", folder / "teacher.png"});
   run.tables.push_back(made_table(folder / "teacher.png"));
+  run.couplings = made_couplings();
   run.provenance = {{"feature network", scored_network + ", hash 0123abcd, resize: none"}};
   run.config = "[teacher]\nchannels = 128\n";
   run.command = "couplet run --config " + name + ".ini --run-dir runs/" + name + "-again --ranks 2";

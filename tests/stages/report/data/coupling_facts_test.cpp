@@ -2,6 +2,7 @@
 #include "stages/report/data/coupling_facts.h"
 
 #include "method/couplings/coupling_table.h"
+#include "method/couplings/seeds_table.h"
 #include "stages/report/html/template.h"
 #include "storage/formats/picture.h"
 #include "storage/tables/filenames.h"
@@ -88,6 +89,24 @@ TEST_F(CouplingFactsOf, ItsFirstRowsImageBesideNoise) {
   EXPECT_EQ(picture.pixels.at(4), 170);
   EXPECT_EQ(picture.pixels.at(8), 4);
   EXPECT_EQ(picture.pixels.at(28), 85);
+}
+
+TEST_F(CouplingFactsOf, ATableOfSeeds) {
+  std::filesystem::remove(table / manifest_name);
+  RowShardWriter writer(table / shard_name(0, 1), {seeds_format, 1, 0, 2, 2, {{"kind", "sd"}, {"split", "train"}}},
+                        seeds_columns());
+  const at::Tensor values[] = {at::tensor({7, 9}), at::zeros({2}, at::kInt), at::tensor({0, 1}),
+                               at::zeros({2}, at::kByte)};
+  std::size_t column = 0;
+  for (const at::Tensor& rows : values)
+    writer.write(column++, 0, {static_cast<const std::byte*>(rows.const_data_ptr()), rows.nbytes()});
+  writer.finish({{"nonfinite_rows", 0}});
+  publish_manifest(table, {2, 2}, seeds_format, nlohmann::json::object());
+  const auto found = read_coupling_facts(table);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->name, "sd");
+  EXPECT_EQ(text(*found), "rows: 2 in 1 shard\n");
+  EXPECT_TRUE(found->picture.empty());
 }
 
 TEST_F(CouplingFactsOf, UnfinishedOrDamagedTables) {
