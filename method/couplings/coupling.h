@@ -50,8 +50,20 @@ public:
   /// Goes back to an earlier state; what was agreed on is forgotten. Called while nobody draws.
   virtual void restore(const NamedTensors&) {}
 
+  /// Writes what training has learnt of the pairs, and others may want, into the student's directory: once it is
+  /// trained, on rank 0, after the last step was drawn or its state restored. The same again where it is there.
+  virtual void publish(const std::filesystem::path&) const {}
+
   /// What the pairs are made from, for checkpoints: {"table": hash}. "teacher", where a table says which one filled it.
   virtual nlohmann::json provenance() const = 0;
+};
+
+/// Of the coupling loom.
+struct LoomOptions {
+  std::int64_t slots = 4;           ///< noises of each row
+  std::int64_t resample_every = 0;  ///< epochs after which all noises are drawn anew; 0: never
+  std::int64_t train_after = 0;     ///< epochs of exchanges before training, each time the noises are new
+  bool swaps = true;                ///< false: each row keeps its noises
 };
 
 /// What a coupling can be made from. Files are opened by the couplings that read them.
@@ -63,12 +75,13 @@ struct CouplingSources {
   bool flips = true;
   std::int64_t replicates = 1;
   std::int64_t block_rows = 256;
-  std::int64_t window_blocks = 16;  ///< blocks within which rows are shuffled
-  std::uint64_t seed = 0;           ///< of the student's draws
-  std::uint64_t held_out_seed = 0;  ///< of the held-out pairs, which are the same for all students of a run
-  std::shared_ptr<const Codec> codec;     ///< of the data set
-  Communicator* communicator = nullptr;   ///< of the ranks that train the student
-  std::int64_t batch = 0;                 ///< the global batch
+  std::int64_t window_blocks = 16;       ///< blocks within which rows are shuffled
+  std::uint64_t seed = 0;                ///< of the student's draws
+  std::uint64_t held_out_seed = 0;       ///< of the held-out pairs, which are the same for all students of a run
+  std::shared_ptr<const Codec> codec;    ///< of the data set
+  Communicator* communicator = nullptr;  ///< of the ranks that train the student
+  std::int64_t batch = 0;                ///< the global batch
+  LoomOptions loom;
 };
 
 /// A member of the registry of couplings (method/couplings/members.list).
@@ -79,8 +92,8 @@ struct CouplingKind {
   /// The table holds what the teacher makes of every image: the student can be held against the teacher itself.
   bool table_of_teacher = false;
   bool is_baseline = false;  ///< reports show its students first, and hold the others against them
-  /// Keys of [student] that only the couplings that name them use ("student.ot-steps"): students of other couplings stay
-  /// what they are when one of these changes.
+  /// Keys of [student] that only the couplings that name them use ("student.ot-steps"): students of other couplings
+  /// stay what they are when one of these changes.
   std::vector<std::string> keys = {};
   std::unique_ptr<Coupling> (*make)(const CouplingSources& sources) = nullptr;
 

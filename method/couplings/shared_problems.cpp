@@ -1,21 +1,22 @@
 #include "method/couplings/shared_problems.h"
 
+#include "pipeline/liveness/activity.h"
 #include "storage/error.h"
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <exception>
 #include <limits>
 #include <span>
+#include <string>
 #include <utility>
 
 namespace couplet {
 namespace {
 
-constexpr std::size_t solved_ahead = 3;           ///< problems of a rank
-constexpr std::int64_t answered = 0, failed = 1;  ///< the first number of a message
-constexpr std::int64_t header = 2;                ///< then the digest, then the answer
+constexpr std::size_t solved_ahead = 3;  // problems of a rank, or being solved, and not answered yet
+constexpr std::int64_t header = 2;       // of a message: the exit status of an error, and the digest; then the answer
 
 /// The first problem from `first` on that a rank owns.
 std::int64_t first_of_rank(std::int64_t first, const Communicator& communicator) {
@@ -37,22 +38,14 @@ SharedProblems::SharedProblems(Communicator& communicator, std::int64_t first, R
           },
           solved_ahead) {}
 
-SharedProblems::~SharedProblems() {
-  {
-    const std::scoped_lock lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_all();
-}
-
 std::vector<std::int64_t> SharedProblems::solve_when_ready(std::int64_t problem) {
   if (rules_.after) {
     const std::int64_t after = rules_.after(problem);
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return stopping_ || settled_ > after; });
-    if (stopping_) fail("problem {} is not needed any more", problem);
+    if (!changed_.wait(lock, stop_.get_token(), [&] { return settled_ > after; }))
+      fail("problem {} is not needed any more", problem);
   }
-  std::vector<std::int64_t> answer = rules_.solve(problem);
+  std::vector<std::int64_t> answer = rules_.solve(problem, stop_.get_token());
   if (std::ssize(answer) != rules_.answer_size)
     fail("the answer to problem {} has {} numbers; expected {}", problem, answer.size(), rules_.answer_size);
   return answer;
@@ -60,22 +53,23 @@ std::vector<std::int64_t> SharedProblems::solve_when_ready(std::int64_t problem)
 
 std::vector<std::int64_t> SharedProblems::next(std::uint64_t digest) {
   const auto owner = static_cast<int>(next_ % communicator_.size());
-  at::Tensor message = at::empty({header + rules_.answer_size}, at::kLong);
+  at::Tensor message = at::zeros({header + rules_.answer_size}, at::kLong);
   const std::span<std::int64_t> numbers(message.data_ptr<std::int64_t>(), static_cast<std::size_t>(message.numel()));
-  std::exception_ptr error;
+  std::string error;
   if (owner == communicator_.rank()) {
-    numbers[0] = answered;
+    const WorkingAlone alone("solving a problem of the coupling");
     numbers[1] = static_cast<std::int64_t>(digest);
     try {
       std::ranges::copy(own_.next(), numbers.begin() + header);
-    } catch (...) {
-      error = std::current_exception();
-      std::ranges::fill(numbers, failed);
+    } catch (const std::exception& failure) {
+      const auto* ours = dynamic_cast<const Error*>(&failure);
+      numbers[0] = ours != nullptr ? ours->status() : exit_failed;
+      error = failure.what();
     }
   }
   communicator_.broadcast(message, owner);
-  if (error) std::rethrow_exception(error);
-  if (numbers[0] != answered) fail("rank {} could not solve problem {}, as it says itself", owner, next_);
+  if (numbers[0] != exit_ok)
+    throw Error(communicator_.broadcast_text(error, owner), static_cast<ExitStatus>(numbers[0]));
   if (static_cast<std::uint64_t>(numbers[1]) != digest)
     fail("before problem {} is answered, what ranks {} and {} have learnt differs: digests {:016x} and {:016x}", next_,
          owner, communicator_.rank(), static_cast<std::uint64_t>(numbers[1]), digest);

@@ -28,7 +28,8 @@ enum class Purpose : std::uint32_t {
   likelihood_noise = 16,  ///< dequantisation of images whose likelihood is measured; index: row of the images
   likelihood_probe = 17,  ///< probes of the trace of a field; index: row of the images · probes + number of the probe
   stored_order = 18,      ///< the order in which a split's images are stored; index: 0 for training, 1 for the held-out
-  table_noise = 19        ///< noise that a table knows by a number; index: that number, its id
+  table_noise = 19,       ///< noise that a table knows by a number; index: that number, its id
+  noise_slot = 20         ///< which of a row's noises takes part in a step; index: position in the training run
 };
 
 /// Ten rounds of Philox4x32.
