@@ -61,6 +61,8 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.codec = task.shape.codec;
   sources.communicator = &task.context.communicator;
   sources.batch = task.config.training.batch;
+  sources.loom = {task.config.loom_slots, task.config.loom_resample_every, task.config.loom_train_after,
+                  task.config.loom_swaps};
   std::unique_ptr<Coupling> coupling = kind.make(sources);
   if (kind.table_of_teacher)
     require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);
@@ -125,8 +127,8 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
       times.push_back(draw_time(*student.objective, seed, Purpose::validation_time, row));
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
     return student.objective
-        ->errors(*student.field, there(pairs.image), there(pairs.noise),
-                 there(at::tensor(times)), {there(pairs.label), {}})
+        ->errors(*student.field, there(pairs.image), there(pairs.noise), there(at::tensor(times)),
+                 {there(pairs.label), {}})
         .unsqueeze(1);
   })[0];
 }
@@ -163,10 +165,13 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
   return training;
 }
 
-void publish_student(const StudentTask& task, const Field& field, const TrainingResult& result) {
+/// What the coupling has learnt comes first: a student that has its weights is whole.
+void publish_student(const StudentTask& task, const Field& field, const Coupling& coupling,
+                     const TrainingResult& result) {
   const WorkingAlone alone("publishing the student");
   const StudentConfig& config = task.config;
   const std::filesystem::path directory = task.context.directory();
+  coupling.publish(directory);
   std::map<std::string, std::string> sizes = field.sizes();
   sizes["time"] = "couplet: 0 data, 1 noise, field to noise";
   publish_tensors(directory / "weights.safetensors", result.weights, sizes);
@@ -208,7 +213,7 @@ void student(StageContext& context) {
   previewer.give_to(training);
 
   const TrainingResult result = train(training, *student.field, config.pipeline, context.communicator, context.device);
-  if (context.communicator.is_root()) publish_student(task, *student.field, result);
+  if (context.communicator.is_root()) publish_student(task, *student.field, *coupling, result);
 }
 
 }  // namespace couplet

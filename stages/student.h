@@ -11,7 +11,7 @@ namespace couplet {
 
 /// Trains the field that the configuration names on the pairs of the student's coupling, by an objective along a path.
 /// Initial weights, times and label drops, and the order of the images, are the same for equal seeds, whatever the
-/// coupling. Publishes weights.safetensors, ema.safetensors and summary.json.
+/// coupling. Publishes weights.safetensors, ema.safetensors and summary.json, and what the coupling has learnt.
 void student(StageContext& context);
 
 /// The state of a coupling as part of training's checkpoints; nothing where drawing leaves none. The coupling outlives

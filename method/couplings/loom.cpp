@@ -77,7 +77,9 @@ public:
   void agree(std::int64_t step) override {
     if (step != next_step_) fail("coupling loom agrees on step {} next; it was asked for step {}", next_step_, step);
     if (!begun_) begin_exchanges();
-    LoomStep agreed{.step = step, .generation = schedule_.generation_of(step)};
+    LoomStep agreed;
+    agreed.step = step;
+    agreed.generation = schedule_.generation_of(step);
     while (next_exchange_ < schedule_.exchange_of(step)) warm_up();
     exchange(&agreed);
     ++next_step_;
@@ -129,7 +131,7 @@ private:
     problems_.emplace(
         communicator_, next_exchange_,
         SharedProblems::Rules{schedule_.batch,
-                              [this](std::int64_t number, const std::stop_token&) { return solve(number); },
+                              [this](std::int64_t number, const std::stop_token& stop) { return solve(number, stop); },
                               [this](std::int64_t number) { return schedule_.exchange(number).after; }});
   }
 
@@ -176,13 +178,13 @@ private:
   }
 
   /// On the thread that solves. No step that is not agreed on before this one touches its slots: see LoomExchange.
-  std::vector<std::int64_t> solve(std::int64_t number) {
+  std::vector<std::int64_t> solve(std::int64_t number, const std::stop_token& stop) {
     const LoomExchange at = schedule_.exchange(number);
     const std::vector<at::Tensor> read =
         solved_rows_->read(at.first_position, schedule_.batch, schedule_.batch * communicator_.size());
     const auto* rows = read.back().const_data_ptr<std::int64_t>();
     const DrawnSlots drawn = draw_slots({rows, rows + schedule_.batch}, options_.slots, seed_, at.first_position);
-    return assign_noises(codec().encode(read.front()), noise(at.generation, table_.ids_of(drawn.slot)), drawn);
+    return assign_noises(codec().encode(read.front()), noise(at.generation, table_.ids_of(drawn.slot)), drawn, stop);
   }
 
   at::Tensor noise(std::int64_t generation, std::vector<std::int64_t> ids) const {

@@ -1,6 +1,7 @@
 #include "method/transport/noise_slots.h"
 
 #include "method/transport/assignment.h"
+#include "method/transport/batch_assignment.h"
 #include "pipeline/tensor/random.h"
 #include "pipeline/tensor/row_chunks.h"
 #include "storage/error.h"
@@ -77,22 +78,19 @@ DrawnSlots draw_slots(const std::vector<std::int64_t>& rows, std::int64_t slots_
 }
 
 at::Tensor distances(const at::Tensor& x, const at::Tensor& z) {
-  const at::Tensor rows = x.flatten(1), columns = z.flatten(1);
-  const auto squares = [](const at::Tensor& values) { return values.to(at::kDouble).square().sum(1); };
-  const at::Tensor squared =
-      squares(rows).unsqueeze(1) + squares(columns) - at::matmul(rows, columns.t()).to(at::kDouble) * 2;
-  return squared.clamp_min(0).sqrt();
+  return squared_distances(x, z).clamp_min_(0).sqrt_();
 }
 
-std::vector<std::int64_t> assign_noises(const at::Tensor& x, const at::Tensor& z, const DrawnSlots& drawn) {
+std::vector<std::int64_t> assign_noises(const at::Tensor& x, const at::Tensor& z, const DrawnSlots& drawn,
+                                        const std::stop_token& stop) {
   const OneThread one_thread;
   std::vector<std::int64_t> parts;
   for (std::int64_t row = 0; row < drawn.rows(); ++row)
     if (drawn.takes_part(row)) parts.push_back(row);
   const at::Tensor chosen = at::tensor(parts, at::kLong);
-  const at::Tensor cost = distances(x.index_select(0, chosen), z.index_select(0, chosen)).contiguous();
-  const std::span<const double> values(cost.const_data_ptr<double>(), static_cast<std::size_t>(cost.numel()));
-  const std::vector<std::int32_t> column = solve_assignment(values, std::ssize(parts)).column_of_row;
+  const at::Tensor cost = distances(x.index_select(0, chosen), z.index_select(0, chosen));
+  const std::span<const float> values(cost.const_data_ptr<float>(), static_cast<std::size_t>(cost.numel()));
+  const std::vector<std::int32_t> column = solve_assignment(values, std::ssize(parts), stop).column_of_row;
   std::vector<std::int64_t> taken(drawn.slot.size());
   for (std::size_t i = 0; i < parts.size(); ++i)
     taken[static_cast<std::size_t>(parts[i])] = parts[static_cast<std::size_t>(column[i])];

@@ -112,6 +112,8 @@ struct StudentConfig {
   std::int64_t patch = 0, channels = 0, depth = 0, heads = 0;
   double label_drop = 0;
   double time_mean = 0, time_std = 0;
+  std::int64_t loom_slots = 0, loom_resample_every = 0, loom_train_after = 0;
+  bool loom_swaps = true;
   std::int64_t window_blocks = 0;
   PreviewConfig preview;
   std::string init;
