@@ -243,7 +243,7 @@ TEST(Loom, PairsAreThoseOfExchangesOneAfterTheOther) {
 
 TEST(Loom, GoesOnFromTheStateOfAnyStep) {
   const Data data;
-  for (const LoomOptions& loom : many_options) {
+  for (const LoomOptions& loom : {LoomOptions{1, 0, 0, true}, {3, 2, 0, true}, {2, 3, 1, true}, {1, 2, 0, false}}) {
     SCOPED_TRACE(text_of(loom));
     const std::vector<Expected> expected = expected_steps(data, loom);
     const auto coupling = make_loom(data.with(loom)), other = make_loom(data.with(loom));
@@ -258,7 +258,7 @@ TEST(Loom, GoesOnFromTheStateOfAnyStep) {
       // As a checkpoint comes back: rank 0 gives it to all.
       other->restore(broadcast_tensors(states[static_cast<std::size_t>(from)], ranks()));
       Training again(*other, from);
-      for (std::int64_t step = from; step < std::min(from + 4, steps); ++step) {
+      for (std::int64_t step = from; step < std::min(from + 3, steps); ++step) {
         expect_step(again.next(), expected[static_cast<std::size_t>(step)]);
         EXPECT_EQ(tensors_hash(other->state()), tensors_hash(states[static_cast<std::size_t>(step + 1)]));
       }
