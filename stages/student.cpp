@@ -61,6 +61,8 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.codec = task.shape.codec;
   sources.communicator = &task.context.communicator;
   sources.batch = task.config.training.batch;
+  sources.ot_within = task.config.ot_within;
+  sources.ot_steps = task.config.ot_steps;
   sources.loom = {task.config.loom_slots, task.config.loom_resample_every, task.config.loom_train_after,
                   task.config.loom_swaps};
   std::unique_ptr<Coupling> coupling = kind.make(sources);

@@ -81,6 +81,8 @@ struct CouplingSources {
   std::shared_ptr<const Codec> codec;    ///< of the data set
   Communicator* communicator = nullptr;  ///< of the ranks that train the student
   std::int64_t batch = 0;                ///< the global batch
+  std::string ot_within = "none";        ///< "none" or "class": student.ot-within
+  std::int64_t ot_steps = 1;             ///< student.ot-steps
   LoomOptions loom;
 };
 
@@ -95,6 +97,7 @@ struct CouplingKind {
   /// Keys of [student] that only the couplings that name them use ("student.ot-steps"): students of other couplings
   /// stay what they are when one of these changes.
   std::vector<std::string> keys = {};
+  std::int64_t least_batch = 1;  ///< rows of a global batch that it needs
   std::unique_ptr<Coupling> (*make)(const CouplingSources& sources) = nullptr;
 
   bool has_table() const { return !table.empty(); }

@@ -39,9 +39,6 @@ struct WarmedUp {
 LoomSchedule loom_schedule(const CouplingSources& sources, std::int64_t rows) {
   const LoomOptions& loom = sources.loom;
   if (loom.slots < 1) refuse("student.loom-slots = {}: a row has at least one noise", loom.slots);
-  if (sources.batch < 2)
-    refuse("student.batch = {}: coupling loom exchanges noises among the rows of a batch; it needs at least 2",
-           sources.batch);
   if (rows < sources.batch)
     refuse("student.batch = {}: coupling loom needs as many rows; the data set has {}, mirrored ones counted",
            sources.batch, rows);
@@ -251,6 +248,7 @@ CouplingKind loom_coupling() {
           "(LOOM-CFM, ICLR 2025)",
       .table = "",
       .keys = {"student.loom-slots", "student.loom-resample-every", "student.loom-train-after", "student.loom-swaps"},
+      .least_batch = 2,
       .make = [](const CouplingSources& sources) -> std::unique_ptr<Coupling> {
         return std::make_unique<LoomCoupling>(sources);
       }};

@@ -115,6 +115,8 @@ struct StudentConfig {
   std::int64_t loom_slots = 0, loom_resample_every = 0, loom_train_after = 0;
   bool loom_swaps = true;
   std::int64_t window_blocks = 0;
+  std::string ot_within;      ///< "none" or "class"
+  std::int64_t ot_steps = 1;  ///< steps whose rows are one assignment problem
   PreviewConfig preview;
   std::string init;
 };

@@ -319,6 +319,18 @@ void add_student(std::vector<Option>& table) {
         "coupling loom: the images of a batch exchange their noises; false: each keeps its own"},
        {"student.window-blocks", result, FIELD(student.window_blocks), "16", "blocks",
         "table blocks within which rows are shuffled", 1, 1e6},
+       {"student.ot-within",
+        result,
+        FIELD(student.ot_within),
+        "none",
+        "",
+        "coupling ot: the rows of a problem that exchange their noise; none: all; class: those of one label, so that "
+        "noise tells nothing of the label",
+        0,
+        0,
+        {"none", "class"}},
+       {"student.ot-steps", result, FIELD(student.ot_steps), "1", "steps",
+        "coupling ot: consecutive steps whose rows are one problem", 1, 1024},
        path({"student.init", result, FIELD(student.init), "", "",
              "safetensors file of the initial weights; empty: drawn"})});
   add_training(table, "student", [](Config& config) -> TrainingConfig& { return config.student.training; },

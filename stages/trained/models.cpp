@@ -1,5 +1,6 @@
 #include "stages/trained/models.h"
 
+#include "method/couplings/coupling.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/shared_tensors.h"
 #include "pipeline/optimizer/ema.h"
@@ -113,6 +114,10 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
 
 void check_student_options(const StudentConfig& config, const std::string& section) {
   student_options(config, {.channels = 1, .size = 0, .classes = 0, .class_counts = {}}, section);
+  const CouplingKind& coupling = find_coupling(config.coupling);
+  if (config.training.batch < coupling.least_batch)
+    refuse("{}.batch = {}: the coupling {} pairs the rows of a batch with each other's noise, and needs {} at least",
+           section, config.training.batch, coupling.name, coupling.least_batch);
 }
 
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config) {

@@ -6,8 +6,7 @@
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/random.h"
-#include "storage/tables/filenames.h"
-#include "storage/tables/row_shard_writer.h"
+#include "tests/method/couplings/written_table.h"
 #include "tests/storage/storage_testing.h"
 
 #include <ATen/ATen.h>
@@ -21,25 +20,6 @@ namespace {
 constexpr std::int64_t samples = 53, held_out_samples = 17, channels = 2, size = 4;
 constexpr std::int64_t data_block = 10, table_block = 16, window = 2;
 constexpr double sigma_f = 2.5;
-
-/// Writes columns of equal length as a table.
-void write_table(const fs::path& directory, const std::string& format, const std::vector<Column>& columns,
-                 const std::vector<at::Tensor>& values, std::int64_t block_rows, const nlohmann::json& provenance,
-                 const nlohmann::json& summary) {
-  fs::create_directories(directory);
-  const ShardPlan plan{values.front().size(0), 3 * block_rows};
-  for (std::int64_t shard = 0; shard < plan.shards(); ++shard) {
-    const std::int64_t first = plan.first_row(shard), count = plan.rows_of(shard);
-    RowShardWriter writer(directory / shard_name(shard, plan.shards()),
-                          {format, 1, first, count, block_rows, provenance}, columns);
-    for (std::size_t column = 0; column < values.size(); ++column) {
-      const at::Tensor rows = values[column].narrow(0, first, count).contiguous();
-      writer.write(column, 0, {static_cast<const std::byte*>(rows.const_data_ptr()), rows.nbytes()});
-    }
-    writer.finish({{"nonfinite_rows", 0}});
-  }
-  publish_manifest(directory, plan, format, summary);
-}
 
 /// A data set, and the table of its rows: mirrored images behind each, two draws of each.
 struct Tables {
