@@ -4,8 +4,9 @@
 #include "method/data/dataset.h"
 #include "method/data/noise.h"
 #include "pipeline/loader/table_rows.h"
+#include "storage/error.h"
 
-#include <ATen/core/Tensor.h>
+#include <ATen/ATen.h>
 
 namespace couplet {
 
@@ -40,6 +41,14 @@ std::unique_ptr<RowStream> DatasetCoupling::stream(const std::vector<std::string
 
 RowOrder DatasetCoupling::order() const {
   return {numbering_.rows(), block_rows_, window_blocks_, seed_};
+}
+
+void DatasetCoupling::require_finite(const at::Tensor& images, const at::Tensor& rows) const {
+  const at::Tensor finite = images.flatten(1).isfinite().all(1);
+  if (finite.all().item<bool>()) return;
+  const auto row = rows[finite.logical_not().nonzero()[0].item<std::int64_t>()].item<std::int64_t>();
+  fail("{}: image {} has values that are not finite, so that no noise can be assigned to it", images_.path().string(),
+       numbering_.at(row).sample);
 }
 
 }  // namespace couplet

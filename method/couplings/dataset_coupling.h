@@ -30,6 +30,8 @@ protected:
   /// A further stream of the same rows in the same order, for another thread.
   std::unique_ptr<RowStream> stream(const std::vector<std::string>& columns) const;
   RowOrder order() const;
+  /// Fails, naming a sample, where an image has a value that is not finite. `rows`: the images' numbers, int64 [n].
+  void require_finite(const at::Tensor& images, const at::Tensor& rows) const;
 
   const RowTable& images() const { return images_; }
   const CouplingRows& numbering() const { return numbering_; }

@@ -127,9 +127,11 @@ private:
     if (!options_.swaps) return;
     problems_.emplace(
         communicator_, next_exchange_,
-        SharedProblems::Rules{schedule_.batch,
-                              [this](std::int64_t number, const std::stop_token& stop) { return solve(number, stop); },
-                              [this](std::int64_t number) { return schedule_.exchange(number).after; }});
+        SharedProblems::Rules{
+            .answer_size = schedule_.batch,
+            .name = [](std::int64_t number) { return fmt::format("exchange {} of coupling loom", number); },
+            .solve = [this](std::int64_t number, const std::stop_token& stop) { return solve(number, stop); },
+            .after = [this](std::int64_t number) { return schedule_.exchange(number).after; }});
   }
 
   /// Draws all noises anew where the next exchange is the first of a generation.
@@ -181,7 +183,9 @@ private:
         solved_rows_->read(at.first_position, schedule_.batch, schedule_.batch * communicator_.size());
     const auto* rows = read.back().const_data_ptr<std::int64_t>();
     const DrawnSlots drawn = draw_slots({rows, rows + schedule_.batch}, options_.slots, seed_, at.first_position);
-    return assign_noises(codec().encode(read.front()), noise(at.generation, table_.ids_of(drawn.slot)), drawn, stop);
+    const at::Tensor images = codec().encode(read.front());
+    require_finite(images, read.back());
+    return assign_noises(images, noise(at.generation, table_.ids_of(drawn.slot)), drawn, stop);
   }
 
   at::Tensor noise(std::int64_t generation, std::vector<std::int64_t> ids) const {

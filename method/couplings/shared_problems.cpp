@@ -42,12 +42,11 @@ std::vector<std::int64_t> SharedProblems::solve_when_ready(std::int64_t problem)
   if (rules_.after) {
     const std::int64_t after = rules_.after(problem);
     std::unique_lock lock(mutex_);
-    if (!changed_.wait(lock, stop_.get_token(), [&] { return settled_ > after; }))
-      fail("problem {} is not needed any more", problem);
+    if (!changed_.wait(lock, stop_.get_token(), [&] { return settled_ > after; })) fail("is not needed any more");
   }
   std::vector<std::int64_t> answer = rules_.solve(problem, stop_.get_token());
   if (std::ssize(answer) != rules_.answer_size)
-    fail("the answer to problem {} has {} numbers; expected {}", problem, answer.size(), rules_.answer_size);
+    fail("the answer has {} numbers; expected {}", answer.size(), rules_.answer_size);
   return answer;
 }
 
@@ -69,10 +68,11 @@ std::vector<std::int64_t> SharedProblems::next(std::uint64_t digest) {
   }
   communicator_.broadcast(message, owner);
   if (numbers[0] != exit_ok)
-    throw Error(communicator_.broadcast_text(error, owner), static_cast<ExitStatus>(numbers[0]));
+    throw Error(rules_.name(next_) + ": " + communicator_.broadcast_text(error, owner),
+                static_cast<ExitStatus>(numbers[0]));
   if (static_cast<std::uint64_t>(numbers[1]) != digest)
-    fail("before problem {} is answered, what ranks {} and {} have learnt differs: digests {:016x} and {:016x}", next_,
-         owner, communicator_.rank(), static_cast<std::uint64_t>(numbers[1]), digest);
+    fail("{}: what ranks {} and {} have learnt before differs: digests {:016x} and {:016x}", rules_.name(next_), owner,
+         communicator_.rank(), static_cast<std::uint64_t>(numbers[1]), digest);
   ++next_;
   return {numbers.begin() + header, numbers.end()};
 }

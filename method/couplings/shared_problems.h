@@ -9,6 +9,7 @@
 #include <functional>
 #include <mutex>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 namespace couplet {
@@ -19,6 +20,8 @@ class SharedProblems {
 public:
   struct Rules {
     std::int64_t answer_size = 0;
+    /// What a problem is, before an error: "the coupling of step 3".
+    std::function<std::string(std::int64_t problem)> name;
     /// Returns the answer to a problem, `answer_size` numbers. Called on the thread that solves, for the problems that
     /// this rank owns in their order. What it returns or throws after `stop` was requested does not matter.
     std::function<std::vector<std::int64_t>(std::int64_t problem, const std::stop_token& stop)> solve;

@@ -3,15 +3,15 @@
 #include "method/couplings/loom_schedule.h"
 #include "method/couplings/seeds_check.h"
 #include "method/couplings/seeds_table.h"
+#include "method/data/dataset.h"
 #include "method/transport/noise_slots.h"
 #include "pipeline/distributed/shared_tensors.h"
 #include "pipeline/loader/row_order.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/random.h"
 #include "storage/files/atomic_file.h"
-#include "storage/tables/filenames.h"
-#include "storage/tables/row_shard_writer.h"
 #include "storage/tables/row_table.h"
+#include "tests/method/couplings/written_table.h"
 #include "tests/pipeline/pipeline_testing.h"
 
 #include <ATen/ATen.h>
@@ -20,7 +20,6 @@
 
 #include <algorithm>
 #include <set>
-#include <span>
 
 namespace couplet::testing {
 namespace {
@@ -34,16 +33,7 @@ constexpr std::uint64_t seed = 11;
 void write_images(const std::filesystem::path& directory, const at::Tensor& images, const at::Tensor& labels) {
   const std::vector<Column> columns{{"image", ElementType::uint8, {channels, size, size}, ""},
                                     {"label", ElementType::int32, {}, ""}};
-  const ShardPlan plan{images.size(0), 64};
-  RowShardWriter writer(directory / shard_name(0, 1), {"couplet-dataset", 1, 0, plan.rows, 8, {{"toy", true}}},
-                        columns);
-  const auto write = [&](std::size_t column, const at::Tensor& values) {
-    writer.write(column, 0, {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()});
-  };
-  write(0, images);
-  write(1, labels);
-  writer.finish({});
-  publish_manifest(directory, plan, "couplet-dataset", nlohmann::json::object());
+  write_table(directory, dataset_format, columns, {images, labels}, 8, {{"toy", true}}, nlohmann::json::object());
 }
 
 /// A small data set that all ranks share.
@@ -60,7 +50,7 @@ struct Data {
     sources.test_images = folder / "held-out";
     if (ranks().is_root()) {
       write_images(sources.train_images, images, labels);
-      write_images(sources.test_images, images.narrow(0, 0, 5).clone(), labels.narrow(0, 0, 5).clone());
+      write_images(sources.test_images, images.narrow(0, 0, 5), labels.narrow(0, 0, 5));
     }
     ranks().barrier();
     sources.block_rows = block_rows;

@@ -7,22 +7,29 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 
 namespace couplet::testing {
 namespace {
 
 using Answer = std::vector<std::int64_t>;
 
+using Solve = std::function<Answer(std::int64_t, const std::stop_token&)>;
+
+SharedProblems::Rules rules(std::int64_t answer_size, Solve solve) {
+  return {.answer_size = answer_size,
+          .name = [](std::int64_t problem) { return "problem " + std::to_string(problem); },
+          .solve = std::move(solve),
+          .after = {}};
+}
+
 TEST(SharedProblems, EachIsSolvedByItsOwnerAndAnsweredOnAllRanks) {
   std::vector<std::int64_t> solved;
   {
-    SharedProblems problems(ranks(), 5,
-                            {2,
-                             [&](std::int64_t problem, const std::stop_token&) {
-                               solved.push_back(problem);
-                               return Answer{problem * problem, ranks().rank()};
-                             },
-                             {}});
+    SharedProblems problems(ranks(), 5, rules(2, [&](std::int64_t problem, const std::stop_token&) {
+                              solved.push_back(problem);
+                              return Answer{problem * problem, ranks().rank()};
+                            }));
     for (std::int64_t problem = 5; problem < 25; ++problem) {
       EXPECT_EQ(problems.number(), problem);
       EXPECT_EQ(problems.next(77), (Answer{problem * problem, problem % ranks().size()}));
@@ -38,9 +45,10 @@ TEST(SharedProblems, EachIsSolvedByItsOwnerAndAnsweredOnAllRanks) {
 // Answer n is made from that of n - 1: any that is solved too early is wrong.
 TEST(SharedProblems, WhatDependsOnAnAnswerIsSolvedWhenThatIsInUse) {
   std::atomic<std::int64_t> sum = 0;
-  SharedProblems problems(ranks(), 0,
-                          {1, [&](std::int64_t problem, const std::stop_token&) { return Answer{sum + problem}; },
-                           [](std::int64_t problem) { return problem - 1; }});
+  SharedProblems::Rules dependent =
+      rules(1, [&](std::int64_t problem, const std::stop_token&) { return Answer{sum + problem}; });
+  dependent.after = [](std::int64_t problem) { return problem - 1; };
+  SharedProblems problems(ranks(), 0, dependent);
   std::int64_t expected = 0;
   for (std::int64_t problem = 0; problem < 30; ++problem) {
     expected += problem;
@@ -53,25 +61,22 @@ TEST(SharedProblems, WhatDependsOnAnAnswerIsSolvedWhenThatIsInUse) {
 }
 
 TEST(SharedProblems, AnErrorOfTheOwnerIsThrownOnAllRanks) {
-  SharedProblems problems(ranks(), 0,
-                          {1,
-                           [&](std::int64_t problem, const std::stop_token&) {
-                             if (problem == 3) refuse("problem 3 is wrong on rank {}", ranks().rank());
-                             return Answer{problem};
-                           },
-                           {}});
+  SharedProblems problems(ranks(), 0, rules(1, [&](std::int64_t problem, const std::stop_token&) {
+                            if (problem == 3) refuse("wrong on rank {}", ranks().rank());
+                            return Answer{problem};
+                          }));
   for (std::int64_t problem = 0; problem < 3; ++problem) EXPECT_EQ(problems.next(), Answer{problem});
   try {
     problems.next();
     ADD_FAILURE() << "no error";
   } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()), "problem 3 is wrong on rank " + std::to_string(3 % ranks().size()));
+    EXPECT_EQ(std::string(error.what()), "problem 3: wrong on rank " + std::to_string(3 % ranks().size()));
     EXPECT_EQ(error.status(), exit_usage);
   }
 }
 
 TEST(SharedProblems, RanksThatHaveLearntOtherThingsAreFound) {
-  SharedProblems problems(ranks(), 0, {1, [](std::int64_t, const std::stop_token&) { return Answer{0}; }, {}});
+  SharedProblems problems(ranks(), 0, rules(1, [](std::int64_t, const std::stop_token&) { return Answer{0}; }));
   const bool last = ranks().rank() == ranks().size() - 1;
   const std::string error = error_of([&] { problems.next(last && ranks().size() > 1 ? 1 : 2); });
   if (last && ranks().size() > 1)
@@ -81,7 +86,7 @@ TEST(SharedProblems, RanksThatHaveLearntOtherThingsAreFound) {
 }
 
 TEST(SharedProblems, AnAnswerOfTheWrongSizeIsAnError) {
-  SharedProblems problems(ranks(), 0, {3, [](std::int64_t, const std::stop_token&) { return Answer{0}; }, {}});
+  SharedProblems problems(ranks(), 0, rules(3, [](std::int64_t, const std::stop_token&) { return Answer{0}; }));
   expect_contains(error_of([&] { problems.next(); }), "has 1 numbers; expected 3");
 }
 
