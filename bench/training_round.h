@@ -13,6 +13,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,15 +37,17 @@ inline const TrainingConfig& training_of(const std::string& stage, const Config&
 }
 
 /// Trains from first weights in a directory that is emptied first, and returns the images a second of all ranks, what
-/// `train` does before its first step and after its last included.
+/// `train` does before its first step and after its last included. `change` makes the task another one first.
 inline double training_rate(const std::string& stage, const Config& config, const SyntheticRows& rows,
-                            const fs::path& directory, Communicator& communicator) {
+                            const fs::path& directory, Communicator& communicator,
+                            const std::function<void(TrainingTask&)>& change = {}) {
   if (communicator.is_root()) {
     fs::remove_all(directory);
     fs::create_directories(directory);
   }
   communicator.barrier();
   SyntheticTraining training = synthetic_training(stage, config, rows, directory);
+  if (change) change(training.task);
   const double seconds = seconds_of([&] {
     train(training.task, *training.model, config.pipeline, communicator, at::kCPU);
     communicator.barrier();

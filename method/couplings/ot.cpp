@@ -12,15 +12,17 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <limits>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <stop_token>
 
 namespace couplet {
 namespace {
 
-constexpr std::int64_t most_rows = 32768;    // of a problem: its costs take 4 GiB
+constexpr double most_rows = 32768;          // that exchange their noise: the costs take 4 GiB
 constexpr std::size_t problems_ahead = 2;    // solved, or being solved, and not told yet
 constexpr std::int64_t rows_of_a_class = 2;  // on average: with fewer there is nothing to exchange
 
@@ -102,23 +104,31 @@ public:
   }
 
 private:
+  /// The commonest class's share of the data set.
+  static double largest_share(const DatasetShape& shape) {
+    const auto& counts = shape.class_counts;
+    const auto all = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+    return counts.empty() ? 1 : static_cast<double>(std::ranges::max(counts)) / static_cast<double>(all);
+  }
+
   void check_sizes() const {
-    const std::int64_t classes = dataset_shape(images_).labels();
+    const DatasetShape shape = dataset_shape(images_);
+    const std::int64_t classes = shape.labels();
     if (within_class_ && rows_ < rows_of_a_class * classes)
       refuse(
-          "student.ot-within = class: {} rows of one problem (student.batch · student.ot-steps) are less than {} for "
-          "each of {} classes, so that hardly any could exchange its noise and the coupling would be `independent`; "
-          "set "
+          "student.ot-within = class: {} rows of a problem (student.batch · student.ot-steps) are fewer than {} a "
+          "class "
+          "for {} classes: hardly any noise would change its image, as in the coupling independent; set "
           "student.ot-steps to {} or more, or student.ot-within = none",
           rows_, rows_of_a_class, classes, (rows_of_a_class * classes * steps_ + rows_ - 1) / rows_);
-    if (!within_class_ && rows_ > most_rows)
-      refuse("student.ot-steps = {}: {} rows of one problem (student.batch · student.ot-steps) are more than {}",
-             steps_, rows_, most_rows);
+    const double share = within_class_ ? largest_share(shape) : 1;
+    if (share * static_cast<double>(rows_) > most_rows)
+      refuse("student.ot-steps = {}: about {:.0f} rows would exchange their noise, more than {}: fewer steps", steps_,
+             share * static_cast<double>(rows_), most_rows);
     if (rows_ > stored_->rows())
       refuse(
-          "{} has {} rows to train on, mirror images included; one problem of the coupling ot takes {} (student.batch "
-          "· "
-          "student.ot-steps), in which rows would repeat: smaller batches, or fewer student.ot-steps",
+          "{} has {} rows to train on, mirror images included; in a problem of {} (student.batch · student.ot-steps) "
+          "they would repeat: use smaller batches, or fewer student.ot-steps",
           images_.path().string(), stored_->rows(), rows_);
   }
 

@@ -1,5 +1,6 @@
 #include "stages/graph.h"
 
+#include "method/couplings/coupling.h"
 #include "pipeline/config/options.h"
 #include "stages/kinds.h"
 #include "storage/error.h"
@@ -113,6 +114,19 @@ TEST(Graph, AKeyOfAStageChangesItAndWhatIsMadeFromIt) {
             (Names{"student/independent-0", "evaluate/independent-0"}));
 }
 
+TEST(Graph, KeysOfACouplingAreThoseOfItsStudentsOnly) {
+  const Setting students{"student.compare", "independent ot", ""};
+  const StageGraph graph = graph_of({students});
+  EXPECT_EQ(changed(graph, graph_of({students, {"student.ot-steps", "2", ""}})),
+            (Names{"student/ot-0", "evaluate/ot-0"}));
+  EXPECT_EQ(changed(graph, graph_of({students, {"student.ot-within", "class", ""}})),
+            (Names{"student/ot-0", "evaluate/ot-0"}));
+  EXPECT_FALSE(find_node(graph, "student/independent-0").keys.contains("student.ot-steps"));
+  EXPECT_EQ(find_node(graph, "student/ot-0").keys.at("student.ot-steps"), "1");
+  for (const CouplingKind& kind : coupling_kinds())
+    for (const std::string& key : kind.keys) EXPECT_EQ(find_option(key).section(), "student") << kind.name;
+}
+
 TEST(Graph, AFieldRefusesSizesThatDoNotFit) {
   const auto refusal = [](const std::vector<Setting>& settings) -> std::string {
     try {
@@ -131,6 +145,14 @@ TEST(Graph, AFieldRefusesSizesThatDoNotFit) {
   expect({{"student.nf.channels", "100", ""}}, "student.nf.channels = 100");
 }
 
+TEST(Graph, ACouplingThatExchangesNoiseRefusesBatchesOfOne) {
+  const Setting students{"student.compare", "ot", ""};
+  EXPECT_THROW(config_of({students, {"student.batch", "1", ""}}), Error);
+  EXPECT_NO_THROW(config_of({students, {"student.batch", "2", ""}}));
+  EXPECT_NO_THROW(config_of({{"student.compare", "independent", ""}, {"student.batch", "1", ""}}));
+  EXPECT_THROW(config_of({students, {"student.ot-within", "label", ""}}), Error);
+}
+
 TEST(Graph, PathsCountByWhatLiesThere) {
   const auto with = [](const std::string& path, const std::string& hash) {
     return find_node(graph_of({{"teacher.init", path, ""}}, {.hashes = {{path, hash}}}), "teacher").fingerprint;
@@ -140,7 +162,9 @@ TEST(Graph, PathsCountByWhatLiesThere) {
 }
 
 TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
-  const Config config = config_of({{"pipeline.reproducible", "true", ""}, {"pipeline.tf32", "true", ""}});
+  const Config config = config_of({{"pipeline.reproducible", "true", ""},
+                                   {"pipeline.tf32", "true", ""},
+                                   {"student.compare", "nf independent ot", ""}});
   const StageGraph graph = stage_graph(config, {});
   int seen = 0;
   for (const Option& option : options()) {

@@ -259,13 +259,13 @@ TEST(Ot, RefusesProblemsThatMakeNoSense) {
   };
   CouplingSources few = data.with("class", 1);
   few.batch = 4;
-  expect_contains(refusal(few), "student.ot-within = class: 4 rows");
+  expect_contains(refusal(few), "student.ot-within = class: 4 rows of a problem");
   expect_contains(refusal(few), "student.ot-steps to 2 or more");
   few.ot_steps = 2;
   EXPECT_EQ(refusal(few), "not refused");
   expect_contains(refusal(data.with("none", 14)), "has 80 rows to train on");
-  expect_contains(refusal(data.with("none", 14)), "takes 84");
-  expect_contains(refusal(data.with("none", 10000)), "60000 rows of one problem");
+  expect_contains(refusal(data.with("none", 14)), "in a problem of 84");
+  expect_contains(refusal(data.with("none", 10000)), "about 60000 rows would exchange their noise");
   EXPECT_EQ(find_coupling("ot").least_batch, 2);
 }
 
