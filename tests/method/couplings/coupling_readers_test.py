@@ -157,9 +157,23 @@ def check_noise_program(page, seeds, noise_file):
     numpy.testing.assert_allclose(made, known, rtol=1e-6, atol=1e-7)
 
 
+def check_commands(couplet, seeds):
+    """What `inspect` and `verify` say of a table of seeds, and of one that gives a noise twice."""
+    described = json.loads(run(couplet, "inspect", seeds, "--json"))
+    if (described["format"], described["rows"], [c["name"] for c in described["columns"]]) != (
+            "couplet-seeds", 3, ["noise_id", "label", "sample", "flip"]):
+        fail(f"inspect says {described}")
+    if "sound" not in run(couplet, "verify", seeds):
+        fail("verify does not call the table of seeds sound")
+    twice = subprocess.run([couplet, "verify", f"{seeds}-twice"], capture_output=True, text=True, timeout=100)
+    if twice.returncode != 1 or "noise 3 belongs to two rows" not in twice.stdout:
+        fail(f"verify of a table that gives a noise twice: status {twice.returncode}\n{twice.stdout}{twice.stderr}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--writer", required=True, help="the program write_coupling_table")
+    parser.add_argument("--couplet", required=True, help="the program")
     parser.add_argument("--source", type=Path, required=True, help="the project's own directory")
     parser.add_argument("--torch", type=Path, required=True, help="directory that holds torch/")
     parser.add_argument("--compiler", required=True, help="C compiler")
@@ -176,6 +190,7 @@ def main():
         check_tools(directory)
         check_specification(text, directory)
     check_noise_program(page, seeds, noise_file)
+    check_commands(arguments.couplet, seeds)
     check_pair_program(arguments, table)
     check_dataset(arguments, table)
     print("passed")

@@ -1,6 +1,7 @@
 // write_coupling_table TABLE SEEDS NOISE: a finished coupling table of 80 rows (40 samples and their mirror images) in
-// shards of 32, whose values are functions of row and position, a table of seeds of a few rows, and a file of the noise
-// of its first ids, float32 [2, 4, 4] each; coupling_readers_test.py has the same functions.
+// shards of 32, whose values are functions of row and position, a table of seeds of a few rows (and one besides,
+// SEEDS-twice, that gives a noise twice), and a file of the noise of its ids, float32 [2, 4, 4] each;
+// coupling_readers_test.py has the same functions.
 #include "method/couplings/coupling_table.h"
 #include "method/couplings/seeds_table.h"
 #include "pipeline/tensor/tensor_bytes.h"
@@ -62,6 +63,9 @@ void write_seeds(const fs::path& directory, const fs::path& noise_file) {
   rows.add((std::int64_t{1} << 40) + 7, 1, 0, true);
   rows.add(0, 2, 5, false);
   publish_seeds(directory, rows, {{"kind", "toy"}, {"seed", seed}});
+  SeedRows twice = rows;
+  twice.add(3, 2, 6, false);
+  publish_seeds(directory.string() + "-twice", twice, {{"kind", "toy"}, {"seed", seed}});
   const at::Tensor noise = noise_of_ids({2, 4, 4}, seed, rows.noise_id);
   const std::span<const std::byte> bytes = bytes_of(noise);
   publish_file(noise_file, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
