@@ -77,8 +77,7 @@ private:
     if (within_class_ && rows_ < rows_of_a_class * classes)
       refuse(
           "student.ot-within = class: {} rows of a problem (student.batch · student.ot-steps) are fewer than {} a "
-          "class "
-          "for {} classes: hardly any noise would change its image, as in the coupling independent; set "
+          "class for {} classes: hardly any noise would change its image, as in the coupling independent; set "
           "student.ot-steps to {} or more, or student.ot-within = none",
           rows_, rows_of_a_class, classes, (rows_of_a_class * classes * steps_ + rows_ - 1) / rows_);
     const double share = within_class_ ? largest_share(shape) : 1;
