@@ -83,7 +83,7 @@ struct CouplingSources {
   std::int64_t batch = 0;                ///< the global batch
   std::string ot_within = "none";        ///< "none" or "class": student.ot-within
   std::int64_t ot_steps = 1;             ///< student.ot-steps
-  LoomOptions loom;
+  LoomOptions loom = {};
 };
 
 /// A member of the registry of couplings (method/couplings/members.list).
