@@ -68,6 +68,8 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.batch = task.config.training.batch;
   sources.ot_within = task.config.ot_within;
   sources.ot_steps = task.config.ot_steps;
+  sources.loom = {task.config.loom_slots, task.config.loom_resample_every, task.config.loom_train_after,
+                  task.config.loom_swaps};
   std::unique_ptr<Coupling> coupling = kind.make(sources);
   if (kind.has_table_of_teacher())
     require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);
@@ -182,10 +184,13 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
   return training;
 }
 
-void publish_student(const StudentTask& task, const Field& field, const TrainingResult& result) {
+/// What the coupling has learnt comes first: a student that has its weights is whole.
+void publish_student(const StudentTask& task, const Field& field, const Coupling& coupling,
+                     const TrainingResult& result) {
   const WorkingAlone alone("publishing the student");
   const StudentConfig& config = task.config;
   const std::filesystem::path directory = task.context.directory();
+  coupling.publish(directory);
   std::map<std::string, std::string> sizes = field.sizes();
   sizes["time"] = "couplet: 0 data, 1 noise, field to noise";
   publish_tensors(directory / "weights.safetensors", result.weights, sizes);
@@ -239,8 +244,8 @@ void student(StageContext& context) {
   previewer.give_to(training);
 
   const TrainingResult result = train(training, *student.field, config.pipeline, context.communicator, context.device);
-  publish_quality(task, *coupling, result.steps);
-  if (context.communicator.is_root()) publish_student(task, *student.field, result);
+  if (context.communicator.is_root()) publish_student(task, *student.field, *coupling, result);
+  publish_quality(task, *coupling, result.steps);  // draws on: what the coupling has learnt is published before
 }
 
 }  // namespace couplet

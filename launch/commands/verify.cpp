@@ -4,8 +4,11 @@
 #include "launch/inspect/table_difference.h"
 
 #include "method/couplings/coupling_check.h"
+#include "method/couplings/seeds_check.h"
+#include "method/couplings/seeds_table.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/distributed/make_communicator.h"
+#include "storage/tables/filenames.h"
 #include "storage/tables/table_check.h"
 #include "storage/text.h"
 
@@ -40,11 +43,18 @@ Json to_json(const std::vector<Problem>& problems) {
   return list;
 }
 
+/// What the rows of any table must be beyond their checksums.
+std::vector<std::string> check_rows(const RowShard& shard) {
+  std::vector<std::string> problems = check_coupling_rows(shard);
+  for (std::string& problem : check_seeds_rows(shard)) problems.push_back(std::move(problem));
+  return problems;
+}
+
 /// The problems of all shards in the table's order, those of each rank's shards put together on every rank.
 Json check_shards(const TableSurvey& survey, bool quick, Communicator& communicator) {
   Json mine = Json::object();
   for (std::int64_t index = communicator.rank(); index < survey.shards; index += communicator.size())
-    mine[std::to_string(index)] = to_json(check_shard(survey, index, quick, check_coupling_rows));
+    mine[std::to_string(index)] = to_json(check_shard(survey, index, quick, check_rows));
   std::vector<Json> all;
   for (const std::string& text : communicator.gather_text(mine.dump())) all.push_back(Json::parse(text));
   Json list = Json::array();
@@ -55,14 +65,24 @@ Json check_shards(const TableSurvey& survey, bool quick, Communicator& communica
   return list;
 }
 
+/// The problems that a table has as a whole, whose manifest and shards have none; rank 0 looks for all.
+Json check_whole(const TableSurvey& survey, Communicator& communicator) {
+  Json problems = Json::array();
+  if (communicator.is_root() && survey.manifest->at("format") == seeds_format)
+    for (const std::string& what : check_seeds_table(survey.directory))
+      problems.push_back({{"file", manifest_name}, {"what", what}});
+  return Json::parse(communicator.broadcast_text(problems.dump(), 0));
+}
+
 /// {"path", "shards", "rows", "problems"} of a directory or a file.
 Json verify(const std::filesystem::path& path, bool quick, Communicator& communicator) {
   if (!std::filesystem::is_directory(path)) {
-    return {{"path", utf8_text(path.string())}, {"problems", to_json(check_file(path, quick, check_coupling_rows))}};
+    return {{"path", utf8_text(path.string())}, {"problems", to_json(check_file(path, quick, check_rows))}};
   }
   const TableSurvey survey = survey_table(path);
   Json problems = to_json(survey.problems);
   for (const Json& problem : check_shards(survey, quick, communicator)) problems.push_back(problem);
+  if (problems.empty() && !quick) problems = check_whole(survey, communicator);
   Json json{{"path", utf8_text(path.string())}, {"shards", survey.shards}};
   if (survey.manifest) json["rows"] = manifest_plan(*survey.manifest).rows;
   json["problems"] = std::move(problems);

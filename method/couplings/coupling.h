@@ -50,8 +50,20 @@ public:
   /// Goes back to an earlier state; what was agreed on is forgotten. Called while nobody draws.
   virtual void restore(const NamedTensors&) {}
 
+  /// Writes what training has learnt of the pairs, and others may want, into the student's directory: once it is
+  /// trained, on rank 0, after the last step was drawn or its state restored. The same again where it is there.
+  virtual void publish(const std::filesystem::path&) const {}
+
   /// What the pairs are made from, for checkpoints: {"table": hash}. "teacher", where a table says which one filled it.
   virtual nlohmann::json provenance() const = 0;
+};
+
+/// Of the coupling loom.
+struct LoomOptions {
+  std::int64_t slots = 4;           ///< noises of each row
+  std::int64_t resample_every = 0;  ///< epochs after which all noises are drawn anew; 0: never
+  std::int64_t train_after = 0;     ///< epochs of exchanges before training, each time the noises are new
+  bool swaps = true;                ///< false: each row keeps its noises
 };
 
 /// What a coupling can be made from. Files are opened by the couplings that read them.
@@ -72,6 +84,7 @@ struct CouplingSources {
   std::int64_t batch = 0;                ///< the global batch
   std::string ot_within = "none";        ///< "none" or "class": student.ot-within
   std::int64_t ot_steps = 1;             ///< student.ot-steps
+  LoomOptions loom = {};
 };
 
 /// A member of the registry of couplings (method/couplings/members.list).

@@ -26,6 +26,7 @@ public:
   }
   NamedTensors state() const override { return coupling_->state(); }
   void restore(const NamedTensors& state) override { coupling_->restore(state); }
+  void publish(const std::filesystem::path& directory) const override { coupling_->publish(directory); }
   nlohmann::json provenance() const override {
     nlohmann::json all = coupling_->provenance();
     all["mix"] = mixing_.rho;

@@ -118,6 +118,8 @@ struct StudentConfig {
   double label_drop = 0;
   double time_mean = 0, time_std = 0;
   double mix = 0, fresh_share = 0;  ///< of fresh noise in the coupling's
+  std::int64_t loom_slots = 0, loom_resample_every = 0, loom_train_after = 0;
+  bool loom_swaps = true;
   std::int64_t window_blocks = 0;
   std::string ot_within;      ///< "none" or "class"
   std::int64_t ot_steps = 1;  ///< steps whose rows are one assignment problem

@@ -194,12 +194,14 @@ TEST(Graph, AKeyOfAStageChangesItAndWhatIsMadeFromIt) {
 }
 
 TEST(Graph, KeysOfACouplingAreThoseOfItsStudentsOnly) {
-  const Setting students{"student.compare", "independent ot", ""};
+  const Setting students{"student.compare", "independent ot loom", ""};
   const StageGraph graph = graph_of({students});
   EXPECT_EQ(changed(graph, graph_of({students, {"student.ot-steps", "2", ""}})),
             (Names{"student/ot-0", "evaluate/ot-0"}));
   EXPECT_EQ(changed(graph, graph_of({students, {"student.ot-within", "class", ""}})),
             (Names{"student/ot-0", "evaluate/ot-0"}));
+  EXPECT_EQ(changed(graph, graph_of({students, {"student.loom-slots", "2", ""}})),
+            (Names{"student/loom-0", "evaluate/loom-0"}));
   EXPECT_FALSE(find_node(graph, "student/independent-0").keys.contains("student.ot-steps"));
   EXPECT_EQ(find_node(graph, "student/ot-0").keys.at("student.ot-steps"), "1");
   for (const CouplingKind& kind : coupling_kinds())
@@ -243,7 +245,7 @@ TEST(Graph, PathsCountByWhatLiesThere) {
 TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
   const Config config = config_of({{"pipeline.reproducible", "true", ""},
                                    {"pipeline.tf32", "true", ""},
-                                   {"student.compare", "nf reflow imported ot", ""},
+                                   {"student.compare", "nf reflow imported ot loom", ""},
                                    {"student.reflow.reflow-of", "nf", ""},
                                    {"couple.imported.source", "/tables/mine", ""}});
   const StageGraph graph = stage_graph(config, {});

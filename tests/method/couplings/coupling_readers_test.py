@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """The readers printed in README.md and docs/coupling-table.md, run as they stand there on a table whose values are known.
 
-Also: h5ls and h5dump on every shard, and the specification's list of data sets against what a shard holds.
+Also: h5ls and h5dump on every shard, the specification's lists of data sets against what shards hold, and the noise that
+its program makes of ids.
 """
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -133,19 +135,45 @@ def check_tools(table):
                     fail(f"h5dump does not show {name} ( {space} ) of {path}:\n{dump}")
 
 
-def check_specification(page, table):
-    """The data sets that the page lists, in its order, against those of a shard."""
+def check_specification(text, table):
+    """The data sets that a part of the page lists, in its order, against those of a shard."""
     with h5py.File(next(table.glob("shard-00000-*.h5"))) as shard:
         ours = [(name, str(data.dtype), len(data.shape)) for name, data in shard.items() if not name.endswith("checksums")]
-    listed = re.findall(r"^\| `(\w+)` \| (\w+)[^|]*\| \[(rows[^\]]*)\] \|", page.read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| `(\w+)` \| (\w+)[^|]*\| \[(rows[^\]]*)\] \|", text, re.MULTILINE)
     theirs = [(name, kind, shape.count(",") + 1) for name, kind, shape in listed]
     if sorted(ours) != sorted(theirs):
-        fail(f"a shard holds {sorted(ours)}, {page} lists {sorted(theirs)}")
+        fail(f"a shard of {table} holds {sorted(ours)}, the page lists {sorted(theirs)}")
+
+
+def check_noise_program(page, seeds, noise_file):
+    """The noise that the page's program makes of a table's ids, against Couplet's own."""
+    program = {}
+    exec(code_block(page, "def noise", 25), program)
+    seed = json.loads((seeds / "manifest.json").read_text())["provenance"]["seed"]
+    with h5py.File(next(seeds.glob("*.h5"))) as shard:
+        ids = shard["noise_id"][:].tolist()
+    known = numpy.fromfile(noise_file, "float32").reshape(len(ids), *SHAPE)
+    made = numpy.stack([program["noise"](seed, noise_id, SHAPE) for noise_id in ids])
+    numpy.testing.assert_allclose(made, known, rtol=1e-6, atol=1e-7)
+
+
+def check_commands(couplet, seeds):
+    """What `inspect` and `verify` say of a table of seeds, and of one that gives a noise twice."""
+    described = json.loads(run(couplet, "inspect", seeds, "--json"))
+    if (described["format"], described["rows"], [c["name"] for c in described["columns"]]) != (
+            "couplet-seeds", 3, ["noise_id", "label", "sample", "flip"]):
+        fail(f"inspect says {described}")
+    if "sound" not in run(couplet, "verify", seeds):
+        fail("verify does not call the table of seeds sound")
+    twice = subprocess.run([couplet, "verify", f"{seeds}-twice"], capture_output=True, text=True, timeout=100)
+    if twice.returncode != 1 or "noise 3 belongs to two rows" not in twice.stdout:
+        fail(f"verify of a table that gives a noise twice: status {twice.returncode}\n{twice.stdout}{twice.stderr}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--writer", required=True, help="the program write_coupling_table")
+    parser.add_argument("--couplet", required=True, help="the program")
     parser.add_argument("--source", type=Path, required=True, help="the project's own directory")
     parser.add_argument("--torch", type=Path, required=True, help="directory that holds torch/")
     parser.add_argument("--compiler", required=True, help="C compiler")
@@ -154,9 +182,15 @@ def main():
     shutil.rmtree(arguments.work, ignore_errors=True)
     arguments.work.mkdir(parents=True)
     table = arguments.work / "coupling"
-    run(arguments.writer, table)
-    check_tools(table)
-    check_specification(arguments.source / "docs/coupling-table.md", table)
+    seeds, noise_file = arguments.work / "seeds", arguments.work / "noise"
+    run(arguments.writer, table, seeds, noise_file)
+    page = arguments.source / "docs/coupling-table.md"
+    of_couplings, of_seeds = page.read_text().split("## Tables of seeds")
+    for text, directory in ((of_couplings, table), (of_seeds, seeds)):
+        check_tools(directory)
+        check_specification(text, directory)
+    check_noise_program(page, seeds, noise_file)
+    check_commands(arguments.couplet, seeds)
     check_pair_program(arguments, table)
     check_dataset(arguments, table)
     print("passed")

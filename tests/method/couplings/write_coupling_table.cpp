@@ -1,6 +1,10 @@
-// write_coupling_table DIRECTORY: a finished coupling table of 80 rows (40 samples and their mirror images) in shards
-// of 32, whose values are functions of row and position; coupling_readers_test.py has the same functions.
+// write_coupling_table TABLE SEEDS NOISE: a finished coupling table of 80 rows (40 samples and their mirror images) in
+// shards of 32, whose values are functions of row and position, a table of seeds of a few rows (and one besides,
+// SEEDS-twice, that gives a noise twice), and a file of the noise of its ids, float32 [2, 4, 4] each;
+// coupling_readers_test.py has the same functions.
 #include "method/couplings/coupling_table.h"
+#include "method/couplings/seeds_table.h"
+#include "pipeline/tensor/tensor_bytes.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/filenames.h"
@@ -52,13 +56,29 @@ void write_table(const fs::path& directory) {
   publish_manifest(directory, plan, coupling_format, {{"sigma_f", 2.5}});
 }
 
+void write_seeds(const fs::path& directory, const fs::path& noise_file) {
+  constexpr std::uint64_t seed = (std::uint64_t{1} << 63) + 12345;
+  SeedRows rows;
+  rows.add(3, 1, 0, false);
+  rows.add((std::int64_t{1} << 40) + 7, 1, 0, true);
+  rows.add(0, 2, 5, false);
+  publish_seeds(directory, rows, {{"kind", "toy"}, {"seed", seed}});
+  SeedRows twice = rows;
+  twice.add(3, 2, 6, false);
+  publish_seeds(directory.string() + "-twice", twice, {{"kind", "toy"}, {"seed", seed}});
+  const at::Tensor noise = noise_of_ids({2, 4, 4}, seed, rows.noise_id);
+  const std::span<const std::byte> bytes = bytes_of(noise);
+  publish_file(noise_file, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
 }  // namespace
 }  // namespace couplet
 
 int main(int count, char** words) {
   try {
-    if (count != 2) couplet::refuse("write_coupling_table DIRECTORY");
+    if (count != 4) couplet::refuse("write_coupling_table TABLE SEEDS NOISE");
     couplet::write_table(words[1]);
+    couplet::write_seeds(words[2], words[3]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
