@@ -28,7 +28,9 @@ enum class Purpose : std::uint32_t {
   likelihood_noise = 16,  ///< dequantisation of images whose likelihood is measured; index: row of the images
   likelihood_probe = 17,  ///< probes of the trace of a field; index: row of the images · probes + number of the probe
   stored_order = 18,      ///< the order in which a split's images are stored; index: 0 for training, 1 for the held-out
-  table_noise = 19        ///< noise that a table knows by a number; index: that number, its id
+  table_noise = 19,       ///< noise that a table knows by a number; index: that number, its id
+  potential_noise = 21    ///< noise that potentials are learnt and judged by; index: step · batch + position in the
+                          ///< batch; from 2^62 on of the judging
 };
 
 /// Ten rounds of Philox4x32.
