@@ -63,11 +63,13 @@ PotentialDescent::PotentialDescent(const Atoms& atoms, NumberedNoise noise, cons
   std::vector<double> quantiles;
   for (std::int64_t group = 0; group < blocks.groups(); ++group) {
     const std::int64_t size = blocks.size_of(group);
-    const double quantile = largest_normal_of(size), scale = size > 0 ? group_mean(blocks, group, norms) / quantile : 0;
+    const double quantile = largest_normal_of(size);
+    const double length = size > 0 ? group_mean(blocks, group, norms) : 0;
     quantiles.push_back(quantile);
-    rates_.push_back(options.rate > 0 ? options.rate
-                                      : scale * std::min(stationary_chi2 * static_cast<double>(options.batch),
-                                                         0.5 * static_cast<double>(size)));
+    rates_.push_back(options.constant_rate > 0 ? options.constant_rate
+                                               : options.rate_factor * length / quantile *
+                                                     std::min(stationary_chi2 * static_cast<double>(options.batch),
+                                                              0.5 * static_cast<double>(size)));
   }
   for (std::size_t i = 0; i < atoms.own_blocks().size(); ++i) {
     const auto row = static_cast<std::int64_t>(i);
@@ -101,7 +103,7 @@ void PotentialDescent::advance() {
   const AtomBlocks& blocks = atoms_.blocks();
   const std::vector<double> counts = own_counts(step_ * options_.batch);
   const double progress = static_cast<double>(step_) / static_cast<double>(std::max<std::int64_t>(options_.steps, 1));
-  const double fall = options_.rate > 0 ? 1 : 0.5 * (1 + std::cos(std::numbers::pi * progress));
+  const double fall = options_.constant_rate > 0 ? 1 : 0.5 * (1 + std::cos(std::numbers::pi * progress));
   const double newest = std::min(0.01, 5 / static_cast<double>(++step_));
   double* potential = potentials_.mutable_data_ptr<double>();
   double* average = average_.mutable_data_ptr<double>();

@@ -19,7 +19,8 @@ using NumberedNoise = std::function<at::Tensor(std::int64_t first, std::int64_t 
 struct DescentOptions {
   std::int64_t batch = 1024;  ///< noises a step, the same ones for every group
   std::int64_t steps = 0;     ///< after which the rate is 0
-  double rate = 0;            ///< of every step; 0: as each group's size asks for, falling to 0 as a cosine
+  double rate_factor = 1;     ///< of the rate that follows from each group's size, which falls to 0 as a cosine
+  double constant_rate = 0;   ///< of every step and group instead; 0: none
 };
 
 /// χ² of the shares (unbiased_chi2): the mean over repeats, each with noises of its own.
@@ -34,8 +35,9 @@ struct MassError {
 ///
 /// What has been measured: the rate keeps the iterate at χ² ≈ η q/(r B), and errors decay within N r/(η q) steps, with
 /// r = mean ‖x_j - x̄‖ and q = Φ⁻¹(1 - 1/N), at least ½. So η = 0.4 r B/q (χ² of 0.4), but at most ½ N r/q, that of two
-/// steps. b_j starts at -q ‖x_j - x̄‖, at which long atoms have no advantage. The newest iterate enters the average with
-/// weight min(0.01, 5/k) in step k.
+/// steps. That is for images; of atoms in few dimensions neighbours are close, and a factor of 0.05 is better. b_j
+/// starts at -q ‖x_j - x̄‖, at which long atoms have no advantage. The newest iterate enters the average with weight
+/// min(0.01, 5/k) in step k.
 ///
 /// All that is added up goes atom by atom: the bits are the same on any number of ranks. Memory: two float64 an own
 /// atom.

@@ -105,6 +105,7 @@ struct CoupleConfig {
   double sd_target = 0;             ///< χ² of the images' shares of the noise at which learning stops
   std::int64_t sd_steps = 0;        ///< most steps; 0: as many as the number of images asks for
   std::int64_t sd_batch = 0;        ///< noises a step
+  double sd_rate = 0;               ///< factor of the rate that the images ask for
   std::int64_t sd_dims = 0;         ///< principal axes that noise and images are compared in; 0: all values
   std::string sd_within;            ///< "none" or "class"
   std::int64_t sd_draws = 0;        ///< noises an image

@@ -294,6 +294,8 @@ void add_semidiscrete(std::vector<Option>& table) {
        {"couple.sd-steps", result, FIELD(couple.sd_steps), "0", "steps",
         "most steps of that learning, whose rate falls to 0 over them; 0: 100 noises an image", 0, many},
        {"couple.sd-batch", result, FIELD(couple.sd_batch), "1024", "noises", "noises a step of it", 2, 1e6},
+       {"couple.sd-rate", result, FIELD(couple.sd_rate), "1", "", "factor of its rate, which follows from the images",
+        1e-6, 1000},
        {"couple.sd-dims", result, FIELD(couple.sd_dims), "0", "axes",
         "principal axes of the images that the choice of an image for a noise looks at; 0: all values", 0, 1e6},
        {"couple.sd-within",

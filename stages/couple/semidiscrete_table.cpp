@@ -61,7 +61,7 @@ public:
             image_atoms_.blocks(), [this](std::int64_t block) { return projection_.points(image_atoms_, block); },
             communicator_, context.device),
         descent_(atoms_, [this](std::int64_t first, std::int64_t count) { return learning_noise(first, count); },
-                 {.batch = config_.sd_batch, .steps = steps()}),
+                 {.batch = config_.sd_batch, .steps = steps(), .rate_factor = config_.sd_rate}),
         checkpoints_(context.directory() / "checkpoints", context.config.pipeline.keep_checkpoints, provenance(),
                      communicator_) {}
 
