@@ -106,6 +106,15 @@ struct CoupleConfig {
   double tolerance = 0;  ///< of dopri5, absolute and relative
   double guidance = 1;
   std::string source;  ///< directory of a table from elsewhere; "": it is made in the run
+  // Of the table sd, whose potentials are learnt:
+  double sd_target = 0;             ///< χ² of the images' shares of the noise at which learning stops
+  std::int64_t sd_steps = 0;        ///< most steps; 0: as many as the number of images asks for
+  std::int64_t sd_batch = 0;        ///< noises a step
+  double sd_rate = 0;               ///< factor of the rate that the images ask for
+  std::int64_t sd_dims = 0;         ///< principal axes that noise and images are compared in; 0: all values
+  std::string sd_within;            ///< "none" or "class"
+  std::int64_t sd_draws = 0;        ///< noises an image
+  std::int64_t sd_check_every = 0;  ///< steps
 };
 
 /// What a student is trained by: [student], overridden by its own section (`student_config`).

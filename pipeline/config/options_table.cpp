@@ -310,6 +310,33 @@ void add_couple(std::vector<Option>& table) {
                       "couple.NAME.source"})});
 }
 
+void add_semidiscrete(std::vector<Option>& table) {
+  table.insert(
+      table.end(),
+      {{"couple.sd-target", result, FIELD(couple.sd_target), "0.05", "",
+        "learning of the table sd stops when the images' shares of the noise are this even (chi-squared)", 1e-6, 100},
+       {"couple.sd-steps", result, FIELD(couple.sd_steps), "0", "steps",
+        "most steps of that learning, whose rate falls to 0 over them; 0: 100 noises an image", 0, many},
+       {"couple.sd-batch", result, FIELD(couple.sd_batch), "1024", "noises", "noises a step of it", 2, 1e6},
+       {"couple.sd-rate", result, FIELD(couple.sd_rate), "1", "", "factor of its rate, which follows from the images",
+        1e-6, 1000},
+       {"couple.sd-dims", result, FIELD(couple.sd_dims), "0", "axes",
+        "principal axes of the images that the choice of an image for a noise looks at; 0: all values", 0, 1e6},
+       {"couple.sd-within",
+        result,
+        FIELD(couple.sd_within),
+        "none",
+        "",
+        "what images a noise may choose among: all of them, or, class: each class has noises of its own",
+        0,
+        0,
+        {"none", "class"}},
+       {"couple.sd-draws", result, FIELD(couple.sd_draws), "4", "noises", "noises of the table sd an image, on average",
+        1, 1e6},
+       {"couple.sd-check-every", result, FIELD(couple.sd_check_every), "500", "steps",
+        "interval at which chi-squared is measured", 1, many}});
+}
+
 void add_student(std::vector<Option>& table) {
   table.insert(
       table.end(),
@@ -484,6 +511,7 @@ std::vector<Option> make_table() {
   add_features(table);
   add_teacher(table);
   add_couple(table);
+  add_semidiscrete(table);
   add_student(table);
   add_evaluate(table);
   return table;

@@ -30,6 +30,8 @@ enum class Purpose : std::uint32_t {
   stored_order = 18,      ///< the order in which a split's images are stored; index: 0 for training, 1 for the held-out
   table_noise = 19,       ///< noise that a table knows by a number; index: that number, its id
   noise_slot = 20,        ///< which of a row's noises takes part in a step; index: position in the training run
+  potential_noise = 21,   ///< noise that potentials are learnt and judged by; index: step · batch + position in the
+                          ///< batch; from 2^62 on of the judging
   mixing_noise = 22,      ///< ε that is mixed into a coupling's noise; index: position, or row of held-out pairs
   fresh_choice = 23,      ///< whether a pair takes ε in place of its noise; index: as mixing_noise
   reflow_noise = 24,      ///< noise that a student's flow carries to an image; index: round, split and row of the table

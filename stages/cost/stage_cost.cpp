@@ -2,6 +2,7 @@
 
 #include "method/couplings/coupling.h"
 #include "method/couplings/coupling_table.h"
+#include "method/couplings/seeds_table.h"
 #include "pipeline/config/options.h"
 #include "pipeline/optimizer/schedule.h"
 #include "pipeline/tensor/flops.h"
@@ -21,6 +22,7 @@ namespace couplet {
 namespace {
 
 constexpr double passes_a_gradient_of_the_image = 2;  // forward, and backward without the weights' gradients
+constexpr double usual_noises_an_image = 100;          // that semidiscrete potentials are learnt from
 constexpr double usual_adaptive_evaluations = 50;     // of dopri5 at tolerances of 1e-5; not known beforehand
 
 double number(std::int64_t count) {
@@ -172,9 +174,25 @@ StageCost teacher_cost(const StageNode& node, const CostModel& model) {
   return cost;
 }
 
+/// Noises are compared with all images, to learn the potentials and once more to write the table. Learning may stop
+/// earlier.
+StageCost semidiscrete_cost(const StageNode& node, const CoupleConfig& config, const CostModel& model) {
+  const DatasetShape& shape = model.dataset.shape;
+  const double atoms = number(model.dataset.train_rows * (config.flips ? 2 : 1));
+  const double values = config.sd_dims > 0 ? number(config.sd_dims) : number(shape.channels * shape.size * shape.size);
+  const double learnt =
+      config.sd_steps > 0 ? number(config.sd_steps * config.sd_batch) : usual_noises_an_image * atoms;
+  const double drawn = number(config.sd_draws) * atoms;
+  StageCost cost{node.name, node.kind, fmt::format("{:.0f} noises of {:.0f} images", learnt + drawn, atoms), {}, {}};
+  cost.flops = {0, 2 * (learnt + drawn) * atoms * values};
+  cost.disk.coupling = shard_overhead * drawn * row_bytes(seeds_columns());
+  return cost;
+}
+
 StageCost couple_cost(const StageNode& node, const CostModel& model) {
   const CoupleConfig config = couple_config(model.config, node.table);
   const RunTable table = find_run_table(model.config, node.table);
+  if (table.made_by == "semidiscrete") return semidiscrete_cost(node, config, model);
   const ShardedTable* shards = maker_of_table(model.config, node.table).shards;
   StageCost cost{node.name, node.kind, "", {}, {}};
   if (shards == nullptr) return cost;

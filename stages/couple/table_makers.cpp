@@ -3,6 +3,7 @@
 #include "stages/couple/adoption.h"
 #include "stages/couple/inversion.h"
 #include "stages/couple/reflow.h"
+#include "stages/couple/semidiscrete_table.h"
 #include "stages/data/run_tables.h"
 #include "storage/error.h"
 
@@ -23,6 +24,11 @@ const std::vector<TableMaker>& table_makers() {
        .keys = {"flips", "replicates", "noise-type", "shard-rows", "block-rows", "slice-rows", "allow-nonfinite",
                 "precision", "solver", "nfe", "tolerance", "guidance"},
        .shards = &reflow},
+      {.name = "semidiscrete",
+       .what = "noise goes to the image that semidiscrete optimal transport carries it to",
+       .keys = {"flips", "shard-rows", "block-rows", "sd-target", "sd-steps", "sd-batch", "sd-rate", "sd-dims",
+                "sd-within", "sd-draws", "sd-check-every"},
+       .make = make_semidiscrete_table},
       {.name = "adoption", .what = "the table was made elsewhere", .keys = {"source"}, .make = adopt_table}};
   return makers;
 }

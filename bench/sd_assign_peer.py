@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""The numpy side of sd_assign: the best of all atoms for each noise, block by block. sd_assign_peer.py POINTS NOISE POTENTIALS CHOSEN DIMENSION THREADS;
+the first three are files of float32. Answers `seconds` with those of one pass, and `write` with 0 when the chosen atoms are in the file CHOSEN, int64."""
+
+import os
+import sys
+import time
+
+points, noise, potentials, chosen, dimension, threads = *sys.argv[1:5], int(sys.argv[5]), sys.argv[6]
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = threads
+
+import numpy  # noqa: E402
+
+NOISES, ATOMS = 256, 2048  # of a block
+
+
+def read(path):
+    return numpy.fromfile(path, dtype=numpy.float32)
+
+
+def best_atoms(x, z, b):
+    best = numpy.full(len(z), -numpy.inf, dtype=numpy.float32)
+    atom = numpy.zeros(len(z), dtype=numpy.int64)
+    for first in range(0, len(z), NOISES):
+        rows = slice(first, first + NOISES)
+        for at in range(0, len(x), ATOMS):
+            score = z[rows] @ x[at : at + ATOMS].T
+            score += b[at : at + ATOMS]
+            place = score.argmax(1)
+            found = numpy.take_along_axis(score, place[:, None], 1)[:, 0]
+            better = found > best[rows]
+            best[rows][better] = found[better]
+            atom[rows][better] = place[better] + at
+    return atom
+
+
+def main():
+    x, z, b = read(points).reshape(-1, dimension), read(noise).reshape(-1, dimension), read(potentials)
+    atom = None
+    for line in sys.stdin:
+        if line.strip() == "seconds":
+            start = time.perf_counter()
+            atom = best_atoms(x, z, b)
+            print(time.perf_counter() - start, flush=True)
+        else:
+            atom.tofile(chosen)
+            print(0, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+#include "method/couplings/seeds_table_writer.h"
+
+#include "storage/error.h"
+#include "storage/files/atomic_file.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/row_shard_writer.h"
+
+#include <algorithm>
+#include <iterator>
+#include <span>
+#include <tuple>
+
+namespace couplet {
+namespace {
+
+constexpr std::int64_t seeds_at_once = 65536;
+
+using SeedPlace = std::tuple<std::int64_t, std::uint8_t, std::int64_t>;
+
+/// Looks whether rows, the first of them number `first` of the table, follow each other and what came `before`.
+void check_order(const SeedRows& rows, std::int64_t first, SeedPlace& before) {
+  for (std::size_t i = 0; i < rows.sample.size(); ++i) {
+    const SeedPlace place{rows.sample[i], rows.flip[i], rows.noise_id[i]};
+    if (place <= before)
+      fail("row {} of a table of seeds is sample {}, flip {}, noise {}, behind sample {}, flip {}, noise {}",
+           first + static_cast<std::int64_t>(i), rows.sample[i], rows.flip[i], rows.noise_id[i], std::get<0>(before),
+           std::get<1>(before), std::get<2>(before));
+    before = place;
+  }
+}
+
+}  // namespace
+
+void write_seeds_table(const std::filesystem::path& directory, const SeedsLayout& layout,
+                       const std::function<SeedRows(std::int64_t first, std::int64_t count)>& read,
+                       const nlohmann::json& summary) {
+  const ShardPlan& plan = layout.plan;
+  SeedPlace before{-1, 0, 0};
+  for (std::int64_t shard = 0; shard < plan.shards(); ++shard) {
+    const ShardHeader header{seeds_format,        newest_shard_version, plan.first_row(shard),
+                             plan.rows_of(shard), layout.block_rows,    layout.provenance};
+    Pending pending(directory / shard_name(shard, plan.shards()));
+    RowShardWriter writer(pending.path(), header, seeds_columns());
+    for (std::int64_t done = 0; done < header.rows; done += seeds_at_once) {
+      const SeedRows rows = read(header.first_row + done, std::min(seeds_at_once, header.rows - done));
+      check_order(rows, header.first_row + done, before);
+      writer.write(0, done, std::as_bytes(std::span(rows.noise_id)));
+      writer.write(1, done, std::as_bytes(std::span(rows.label)));
+      writer.write(2, done, std::as_bytes(std::span(rows.sample)));
+      writer.write(3, done, std::as_bytes(std::span(rows.flip)));
+    }
+    writer.finish(nlohmann::json::object());
+    pending.commit();
+  }
+  publish_manifest(directory, plan, seeds_format, summary);
+}
+
+}  // namespace couplet
