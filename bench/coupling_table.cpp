@@ -7,7 +7,7 @@
 //   coupling_verify_raw            `couplet verify`'s check of every shard : read(2) of the whole files
 #include "bench/comparison.h"
 #include "bench/shards.h"
-#include "method/couplings/coupling_check.h"
+#include "method/tables/coupling_check.h"
 #include "pipeline/loader/row_stream.h"
 #include "storage/tables/table_check.h"
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bench/bench_directory.h"
-#include "method/couplings/coupling_table.h"
+#include "method/tables/coupling_table.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/filenames.h"

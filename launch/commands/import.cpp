@@ -1,7 +1,7 @@
 // couplet import: couplings made elsewhere as a coupling table.
 #include "launch/commands/commands.h"
 
-#include "method/couplings/coupling_import.h"
+#include "method/tables/coupling_import.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/row_shard_layout.h"
 

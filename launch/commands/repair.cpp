@@ -1,7 +1,7 @@
 // couplet repair: drops the damaged shards of a table, so that a rerun of its stage makes just those again.
 #include "launch/commands/commands.h"
 
-#include "method/couplings/coupling_check.h"
+#include "method/tables/coupling_check.h"
 #include "pipeline/run/stage_record.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"

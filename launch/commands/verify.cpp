@@ -3,9 +3,9 @@
 #include "launch/commands/rank_end.h"
 #include "launch/inspect/table_difference.h"
 
-#include "method/couplings/coupling_check.h"
-#include "method/couplings/seeds_check.h"
-#include "method/couplings/seeds_table.h"
+#include "method/tables/coupling_check.h"
+#include "method/tables/seeds_check.h"
+#include "method/tables/seeds_table.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/distributed/make_communicator.h"
 #include "storage/tables/filenames.h"

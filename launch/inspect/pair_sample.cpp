@@ -1,9 +1,9 @@
 #include "launch/inspect/pair_sample.h"
 
-#include "method/couplings/coupling_table.h"
 #include "method/data/images.h"
 #include "method/statistics/coupling_quality.h"
 #include "method/statistics/coupling_statistics.h"
+#include "method/tables/coupling_table.h"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>

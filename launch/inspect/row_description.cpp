@@ -1,8 +1,8 @@
 #include "launch/inspect/row_description.h"
 
-#include "method/couplings/coupling_table.h"
 #include "method/statistics/column_statistics.h"
 #include "method/statistics/coupling_statistics.h"
+#include "method/tables/coupling_table.h"
 #include "storage/text.h"
 
 #include <fmt/ranges.h>

@@ -2,10 +2,10 @@
 
 #include "launch/local/ranks.h"
 
-#include "method/couplings/coupling_table.h"
 #include "method/data/dataset.h"
 #include "method/data/images.h"
 #include "method/sampling/teacher_sampler.h"
+#include "method/tables/coupling_table.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/device.h"
 #include "pipeline/loader/table_rows.h"

@@ -1,10 +1,10 @@
 #include "launch/inspect/table_description.h"
 
 #include "launch/inspect/pair_sample.h"
-#include "method/couplings/coupling_table.h"
 #include "method/statistics/column_statistics.h"
 #include "method/statistics/coupling_statistics.h"
 #include "method/statistics/scalar_statistics.h"
+#include "method/tables/coupling_table.h"
 #include "storage/text.h"
 
 #include <fmt/ranges.h>

@@ -1,8 +1,8 @@
 // The pairs of noise and image that a student is trained on. Which couplings there are stands in members.list.
 #pragma once
 
-#include "method/couplings/coupling_table.h"
 #include "method/data/codec.h"
+#include "method/tables/coupling_table.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/loader/batch_range.h"
 #include "pipeline/tensor/weights.h"

@@ -1,8 +1,8 @@
 #include "method/couplings/dataset_coupling.h"
 
-#include "method/couplings/dataset_rows.h"
 #include "method/data/dataset.h"
 #include "method/data/noise.h"
+#include "method/tables/dataset_rows.h"
 #include "pipeline/loader/table_rows.h"
 #include "storage/error.h"
 

@@ -1,9 +1,9 @@
 // The images of a data set as the atoms of semidiscrete transport.
 #pragma once
 
-#include "method/couplings/dataset_rows.h"
 #include "method/data/codec.h"
 #include "method/data/dataset.h"
+#include "method/tables/dataset_rows.h"
 #include "method/transport/semidiscrete.h"
 #include "pipeline/distributed/communicator.h"
 

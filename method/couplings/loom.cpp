@@ -2,8 +2,8 @@
 // batch exchange them so that image and noise lie close, over the whole training.
 #include "method/couplings/dataset_coupling.h"
 #include "method/couplings/loom_schedule.h"
-#include "method/couplings/seeds_table.h"
 #include "method/couplings/shared_problems.h"
+#include "method/tables/seeds_table.h"
 #include "method/transport/noise_slots.h"
 #include "method/transport/slot_history.h"
 #include "pipeline/liveness/activity.h"

@@ -1,8 +1,8 @@
 // Pairs of a table of seeds: the noise is made again from its number.
 #include "method/couplings/coupling.h"
-#include "method/couplings/seeds_rows.h"
 #include "method/data/dataset.h"
 #include "method/data/noise.h"
+#include "method/tables/seeds_rows.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/loader/table_rows.h"
 

@@ -1,6 +1,6 @@
 #include "method/couplings/table_coupling.h"
 
-#include "method/couplings/row_subset.h"
+#include "method/tables/row_subset.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/random.h"

@@ -1,9 +1,9 @@
 #include "method/couplings/table_pairs.h"
 
-#include "method/couplings/coupling_table.h"
-#include "method/couplings/seeds_table.h"
 #include "method/statistics/coupling_quality.h"
 #include "method/statistics/normality.h"
+#include "method/tables/coupling_table.h"
+#include "method/tables/seeds_table.h"
 #include "pipeline/loader/table_rows.h"
 #include "storage/error.h"
 

@@ -1,8 +1,8 @@
 #include "stages/cost/stage_cost.h"
 
 #include "method/couplings/coupling.h"
-#include "method/couplings/coupling_table.h"
-#include "method/couplings/seeds_table.h"
+#include "method/tables/coupling_table.h"
+#include "method/tables/seeds_table.h"
 #include "pipeline/config/options.h"
 #include "pipeline/optimizer/schedule.h"
 #include "pipeline/tensor/flops.h"
@@ -22,7 +22,7 @@ namespace couplet {
 namespace {
 
 constexpr double passes_a_gradient_of_the_image = 2;  // forward, and backward without the weights' gradients
-constexpr double usual_noises_an_image = 100;          // that semidiscrete potentials are learnt from
+constexpr double usual_noises_an_image = 100;         // that semidiscrete potentials are learnt from
 constexpr double usual_adaptive_evaluations = 50;     // of dopri5 at tolerances of 1e-5; not known beforehand
 
 double number(std::int64_t count) {
@@ -180,8 +180,7 @@ StageCost semidiscrete_cost(const StageNode& node, const CoupleConfig& config, c
   const DatasetShape& shape = model.dataset.shape;
   const double atoms = number(model.dataset.train_rows * (config.flips ? 2 : 1));
   const double values = config.sd_dims > 0 ? number(config.sd_dims) : number(shape.channels * shape.size * shape.size);
-  const double learnt =
-      config.sd_steps > 0 ? number(config.sd_steps * config.sd_batch) : usual_noises_an_image * atoms;
+  const double learnt = config.sd_steps > 0 ? number(config.sd_steps * config.sd_batch) : usual_noises_an_image * atoms;
   const double drawn = number(config.sd_draws) * atoms;
   StageCost cost{node.name, node.kind, fmt::format("{:.0f} noises of {:.0f} images", learnt + drawn, atoms), {}, {}};
   cost.flops = {0, 2 * (learnt + drawn) * atoms * values};

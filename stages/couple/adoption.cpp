@@ -1,7 +1,7 @@
 #include "stages/couple/adoption.h"
 
-#include "method/couplings/coupling_table.h"
 #include "method/data/dataset.h"
+#include "method/tables/coupling_table.h"
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/table_rows.h"

@@ -1,7 +1,7 @@
 #include "stages/couple/round_trip.h"
 
-#include "method/couplings/coupling_table.h"
 #include "method/models/patches.h"
+#include "method/tables/coupling_table.h"
 
 #include <ATen/ATen.h>
 

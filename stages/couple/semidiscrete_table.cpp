@@ -1,8 +1,8 @@
 #include "stages/couple/semidiscrete_table.h"
 
 #include "method/couplings/image_atoms.h"
-#include "method/couplings/seeds_table_writer.h"
 #include "method/data/noise.h"
+#include "method/tables/seeds_table_writer.h"
 #include "method/transport/noise_assignment.h"
 #include "method/transport/potentials.h"
 #include "pipeline/checkpoint/checkpoint.h"

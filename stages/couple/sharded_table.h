@@ -1,8 +1,8 @@
 // Coupling tables that are made shard by shard, of every image of the data set, by any number of ranks and jobs.
 #pragma once
 
-#include "method/couplings/coupling_table.h"
 #include "method/data/dataset.h"
+#include "method/tables/coupling_table.h"
 #include "pipeline/config/config.h"
 #include "pipeline/run/stage_context.h"
 #include "storage/tables/row_table.h"

@@ -17,7 +17,7 @@ struct RunTable {
   std::string made_by;       ///< a member of stages/couple/table_makers: "inversion"
   std::string student = {};  ///< whose flow makes it, by the weights of its first seed; "": none's
   std::int64_t round = 0;    ///< how many tables of students' flows stand behind each other up to this one
-  bool has_noise = true;     ///< it holds noise and images; false: numbers of noise (method/couplings/seeds_table.h)
+  bool has_noise = true;     ///< it holds noise and images; false: numbers of noise (method/tables/seeds_table.h)
 
   /// Its rows are the data set's own images in their order: a student's samples from its noise have counterparts.
   bool is_of_images() const { return made_by == "inversion"; }

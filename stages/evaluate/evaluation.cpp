@@ -1,7 +1,7 @@
 #include "stages/evaluate/evaluation.h"
 
-#include "method/couplings/coupling_table.h"
 #include "method/data/dataset.h"
+#include "method/tables/coupling_table.h"
 #include "pipeline/config/options.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/weights.h"

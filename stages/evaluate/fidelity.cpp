@@ -1,6 +1,5 @@
 #include "stages/evaluate/fidelity.h"
 
-#include "method/couplings/coupling_table.h"
 #include "method/data/codec.h"
 #include "method/metrics/image_similarity.h"
 #include "method/metrics/pairing.h"
@@ -8,6 +7,7 @@
 #include "method/sampling/teacher_sampler.h"
 #include "method/solvers/fixed_step.h"
 #include "method/solvers/trajectory.h"
+#include "method/tables/coupling_table.h"
 #include "pipeline/loader/table_rows.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/trained/models.h"

@@ -1,9 +1,9 @@
 #include "stages/report/data/coupling_facts.h"
 
-#include "method/couplings/coupling_table.h"
-#include "method/couplings/seeds_table.h"
 #include "method/data/images.h"
 #include "method/statistics/coupling_statistics.h"
+#include "method/tables/coupling_table.h"
+#include "method/tables/seeds_table.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "storage/error.h"

@@ -1,5 +1,5 @@
 // Pairs in the forms in which other programs leave them, written by numpy and h5py: each becomes the same table.
-#include "method/couplings/coupling_import.h"
+#include "method/tables/coupling_import.h"
 
 #include "pipeline/loader/table_rows.h"
 #include "storage/tables/row_table.h"

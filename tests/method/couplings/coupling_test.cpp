@@ -1,9 +1,9 @@
 // The couplings of the registry: what they draw, on small tables, against values worked out here.
 #include "method/couplings/coupling.h"
 
-#include "method/couplings/dataset_rows.h"
-#include "method/couplings/seeds_table.h"
 #include "method/couplings/table_pairs.h"
+#include "method/tables/dataset_rows.h"
+#include "method/tables/seeds_table.h"
 #include "pipeline/loader/row_order.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/loader/table_rows.h"

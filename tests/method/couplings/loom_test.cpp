@@ -1,9 +1,9 @@
 // The coupling loom on several ranks, against a computation of its table step after step by one alone.
 #include "method/couplings/coupling.h"
 #include "method/couplings/loom_schedule.h"
-#include "method/couplings/seeds_check.h"
-#include "method/couplings/seeds_table.h"
 #include "method/data/dataset.h"
+#include "method/tables/seeds_check.h"
+#include "method/tables/seeds_table.h"
 #include "method/transport/noise_slots.h"
 #include "pipeline/distributed/shared_tensors.h"
 #include "pipeline/loader/row_order.h"

@@ -1,7 +1,7 @@
 // Minibatch optimal transport on any number of ranks: every rank works the whole batch out by itself, from the pairs of
 // `independent`, and compares its own part.
 #include "method/couplings/coupling.h"
-#include "method/couplings/coupling_table.h"
+#include "method/tables/coupling_table.h"
 #include "method/transport/batch_assignment.h"
 #include "storage/error.h"
 #include "tests/method/couplings/written_table.h"

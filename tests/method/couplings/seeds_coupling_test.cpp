@@ -1,6 +1,6 @@
 // Tables of seeds: what is written is read, and students draw the pairs that stand there.
-#include "method/couplings/seeds_rows.h"
-#include "method/couplings/seeds_table_writer.h"
+#include "method/tables/seeds_rows.h"
+#include "method/tables/seeds_table_writer.h"
 
 #include "method/couplings/coupling.h"
 #include "method/data/noise.h"

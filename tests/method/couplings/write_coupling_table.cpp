@@ -2,8 +2,8 @@
 // shards of 32, whose values are functions of row and position, a table of seeds of a few rows (and one besides,
 // SEEDS-twice, that gives a noise twice), and a file of the noise of its ids, float32 [2, 4, 4] each;
 // coupling_readers_test.py has the same functions.
-#include "method/couplings/coupling_table.h"
-#include "method/couplings/seeds_table.h"
+#include "method/tables/coupling_table.h"
+#include "method/tables/seeds_table.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"

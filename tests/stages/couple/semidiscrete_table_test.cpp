@@ -1,9 +1,9 @@
 // The table sd of a small data set: what is in it, on one rank and on several, stopped and gone on with.
 #include "stages/couple/semidiscrete_table.h"
 
-#include "method/couplings/dataset_rows.h"
-#include "method/couplings/seeds_table.h"
 #include "method/data/dataset.h"
+#include "method/tables/dataset_rows.h"
+#include "method/tables/seeds_table.h"
 #include "pipeline/config/options.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/interruption.h"

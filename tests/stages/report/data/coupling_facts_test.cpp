@@ -1,8 +1,8 @@
 // What the report reads of a coupling table, against figures found by hand.
 #include "stages/report/data/coupling_facts.h"
 
-#include "method/couplings/coupling_table.h"
-#include "method/couplings/seeds_table.h"
+#include "method/tables/coupling_table.h"
+#include "method/tables/seeds_table.h"
 #include "stages/report/html/template.h"
 #include "storage/formats/picture.h"
 #include "storage/tables/filenames.h"

@@ -1,9 +1,9 @@
 // Which couplings of a run are judged, by what, and what they cost.
 #include "stages/report/data/judged_couplings.h"
 
-#include "method/couplings/coupling_table.h"
 #include "method/data/dataset.h"
 #include "method/statistics/coupling_quality.h"
+#include "method/tables/coupling_table.h"
 #include "pipeline/config/options.h"
 #include "pipeline/run/stage_record.h"
 #include "storage/files/atomic_file.h"

@@ -1,8 +1,8 @@
 // A table of seeds with the images that it names.
 #pragma once
 
-#include "method/couplings/dataset_rows.h"
-#include "method/couplings/seeds_table.h"
+#include "method/tables/dataset_rows.h"
+#include "method/tables/seeds_table.h"
 #include "pipeline/loader/stored_rows.h"
 #include "storage/tables/row_table.h"
 

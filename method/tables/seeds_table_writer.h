@@ -1,7 +1,7 @@
-// Writes a table of seeds (method/couplings/seeds_table.h).
+// Writes a table of seeds (method/tables/seeds_table.h).
 #pragma once
 
-#include "method/couplings/seeds_table.h"
+#include "method/tables/seeds_table.h"
 #include "storage/tables/table_manifest.h"
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "method/couplings/seeds_rows.h"
+#include "method/tables/seeds_rows.h"
 
 #include "storage/error.h"
 

@@ -1,4 +1,4 @@
-#include "method/couplings/seeds_table.h"
+#include "method/tables/seeds_table.h"
 
 #include "method/data/noise.h"
 #include "storage/files/atomic_file.h"

@@ -1,4 +1,4 @@
-#include "method/couplings/imported_rows.h"
+#include "method/tables/imported_rows.h"
 
 #include "method/statistics/coupling_statistics.h"
 #include "storage/error.h"

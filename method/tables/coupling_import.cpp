@@ -1,7 +1,7 @@
-#include "method/couplings/coupling_import.h"
+#include "method/tables/coupling_import.h"
 
-#include "method/couplings/paired_arrays.h"
 #include "method/statistics/coupling_statistics.h"
+#include "method/tables/paired_arrays.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"

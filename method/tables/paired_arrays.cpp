@@ -1,4 +1,4 @@
-#include "method/couplings/paired_arrays.h"
+#include "method/tables/paired_arrays.h"
 
 #include "storage/error.h"
 #include "storage/text.h"

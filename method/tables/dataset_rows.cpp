@@ -1,4 +1,4 @@
-#include "method/couplings/dataset_rows.h"
+#include "method/tables/dataset_rows.h"
 
 #include "storage/error.h"
 

@@ -1,8 +1,8 @@
 // Couplings made elsewhere: arrays of noise, images and labels become a coupling table of kind "imported".
 #pragma once
 
-#include "method/couplings/coupling_table.h"
-#include "method/couplings/imported_rows.h"
+#include "method/tables/coupling_table.h"
+#include "method/tables/imported_rows.h"
 #include "storage/formats/foreign_array.h"
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct ImportedRows {
 };
 
 /// Noise and images in an .npz, .npy or HDF5 file, an archive or a folder of such files, under the names that
-/// docs/coupling-table.md lists (method/couplings/paired_arrays.h); or a directory with a coupling table. Noise is
+/// docs/coupling-table.md lists (method/tables/paired_arrays.h); or a directory with a coupling table. Noise is
 /// float16, float32, or float64, which becomes float32, [N, C, S, S]; images are of its shape (imported_rows.h), and
 /// labels, where there are any, integers [N]. Other types and shapes are refused, naming source, array, what was found
 /// and what was expected.

@@ -1,6 +1,6 @@
-#include "method/couplings/coupling_check.h"
+#include "method/tables/coupling_check.h"
 
-#include "method/couplings/coupling_table.h"
+#include "method/tables/coupling_table.h"
 
 #include <fmt/format.h>
 

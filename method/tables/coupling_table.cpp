@@ -1,4 +1,4 @@
-#include "method/couplings/coupling_table.h"
+#include "method/tables/coupling_table.h"
 
 #include <ATen/ATen.h>
 

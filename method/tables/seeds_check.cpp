@@ -1,7 +1,7 @@
-#include "method/couplings/seeds_check.h"
+#include "method/tables/seeds_check.h"
 
-#include "method/couplings/coupling_table.h"
-#include "method/couplings/seeds_table.h"
+#include "method/tables/coupling_table.h"
+#include "method/tables/seeds_table.h"
 #include "storage/tables/row_table.h"
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "method/couplings/row_subset.h"
+#include "method/tables/row_subset.h"
 
 #include <algorithm>
 #include <utility>

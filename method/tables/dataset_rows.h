@@ -1,7 +1,7 @@
 // A data set in the rows of a coupling table: the same images in the same order, without there being a table.
 #pragma once
 
-#include "method/couplings/coupling_table.h"
+#include "method/tables/coupling_table.h"
 #include "pipeline/loader/stored_rows.h"
 #include "storage/tables/row_table.h"
 

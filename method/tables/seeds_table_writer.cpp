@@ -1,4 +1,4 @@
-#include "method/couplings/seeds_table_writer.h"
+#include "method/tables/seeds_table_writer.h"
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
