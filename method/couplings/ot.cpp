@@ -7,8 +7,11 @@
 #include "method/transport/batch_assignment.h"
 #include "storage/error.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <optional>
