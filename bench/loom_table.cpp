@@ -20,7 +20,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t rows = 20000, slots_a_row = 4, batch = 256, steps = 200;
+constexpr std::int64_t rows = 8192, slots_a_row = 4, batch = 256, steps = 32;
 constexpr int rounds = 5;
 
 fs::path row_file(const fs::path& folder, std::int64_t row) {
