@@ -174,7 +174,7 @@ std::vector<std::string> visited_links(const H5::Group& group) {
 }
 
 /// The library keeps up to 32 MiB of a file's metadata, counted as they are in the file: of a file of many small data
-/// sets ten times as much memory. Nothing here is asked for twice.
+/// sets ten times as much memory. Hardly anything here is asked for twice, but the names of a large group.
 H5::FileAccPropList access_of_arrays() {
   H5::FileAccPropList access = foreign_file_access();
   H5AC_cache_config_t config;
@@ -182,7 +182,7 @@ H5::FileAccPropList access_of_arrays() {
   checked(H5Pget_mdc_config(access.getId(), &config), "H5Pget_mdc_config");
   config.set_initial_size = true;
   config.initial_size = config.min_size = std::size_t{1} << 20;
-  config.max_size = std::size_t{2} << 20;
+  config.max_size = std::size_t{8} << 20;
   checked(H5Pset_mdc_config(access.getId(), &config), "H5Pset_mdc_config");
   return access;
 }
