@@ -45,7 +45,7 @@ void print_normality(const Json& normality) {
 
 void print_label(const Json& label) {
   const auto text = [&](const char* name) { return judged_text(label.at(name)); };
-  print_judged("label", fmt::format("class means explain {} of the variance of z, {} of chance: dependence {}",
+  print_judged("label", fmt::format("class means explain {} of the variance of z, {} by chance: dependence {}",
                                     text("explained"), text("expected"), text("dependence")));
   print_judged("", fmt::format("guessed from z with accuracy {}; {} by chance", text("accuracy"), text("chance")));
 }

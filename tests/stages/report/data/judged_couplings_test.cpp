@@ -18,7 +18,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t rows = 40;
+constexpr std::int64_t judged_table_rows = 40;
 
 class JudgedCouplings : public ::testing::Test {
 protected:
@@ -32,8 +32,9 @@ protected:
                    {.name = "student/plain-0", .kind = "student", .student = "plain"},
                    {.name = "student/plain-1", .kind = "student", .student = "plain"},
                    {.name = "student/other-0", .kind = "student", .student = "other"}};
-  at::Tensor image = at::randint(256, {rows, 1, 2, 2}, at::kByte), label = at::arange(rows, at::kInt).remainder(3);
-  at::Tensor noise = 2 * at::randn({rows, 1, 2, 2});
+  at::Tensor image = at::randint(256, {judged_table_rows, 1, 2, 2}, at::kByte),
+             label = at::arange(judged_table_rows, at::kInt).remainder(3);
+  at::Tensor noise = 2 * at::randn({judged_table_rows, 1, 2, 2});
 
   void SetUp() override { std::filesystem::remove_all(root); }
   void TearDown() override { std::filesystem::remove_all(root); }
@@ -41,12 +42,13 @@ protected:
   void write_rows(const std::filesystem::path& table, const std::string& format, const std::vector<Column>& columns,
                   const std::vector<at::Tensor>& values, const nlohmann::json& summary) {
     std::filesystem::create_directories(table);
-    RowShardWriter writer(table / shard_name(0, 1), {format, 1, 0, rows, 20, nlohmann::json::object()}, columns);
+    RowShardWriter writer(table / shard_name(0, 1), {format, 1, 0, judged_table_rows, 20, nlohmann::json::object()},
+                          columns);
     std::size_t column = 0;
     for (const at::Tensor& each : values)
       writer.write(column++, 0, {static_cast<const std::byte*>(each.const_data_ptr()), each.nbytes()});
     writer.finish({{"nonfinite_rows", 0}});
-    publish_manifest(table, {rows, rows}, format, summary);
+    publish_manifest(table, {judged_table_rows, judged_table_rows}, format, summary);
   }
   void write_tables() {
     const std::vector<Column> columns = coupling_columns({1, 2, 3, {}}, ElementType::float32);
@@ -78,7 +80,7 @@ TEST_F(JudgedCouplings, ATableByItsRowsWithItsCost) {
   EXPECT_EQ(found[0].coupling, "nf");
   EXPECT_EQ(found[0].student, "");
   EXPECT_EQ(found[0].seconds, 16);
-  EXPECT_EQ(found[0].rate, 2 * rows / 16.0) << "training and held-out rows";
+  EXPECT_EQ(found[0].rate, 2 * judged_table_rows / 16.0) << "training and held-out rows";
   EXPECT_EQ(found[0].teacher_seconds, 120);
   EXPECT_EQ(found[0].quality, judge_pairs(pixel_codec()->encode(image), noise / 2.0, label.to(at::kLong)));
 }
