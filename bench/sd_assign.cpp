@@ -1,6 +1,7 @@
 // sd_assign_64, sd_assign_784: noises a second for which the best of 60000 atoms is found, argmax_j ⟨z, x_j⟩ + b_j
-// (method/transport/semidiscrete.h), in 64 and in 784 dimensions, against numpy (bench/sd_assign_peer.py): products of
-// blocks and argmax, the blocks that numpy is fastest with here; both sides with the same number of threads.
+// (method/transport/semidiscrete.h), in 64 and in 784 dimensions, against products of blocks and argmax by numpy, and
+// by torch, whose product is the one that we use (bench/sd_assign_peer.py); both sides with the same number of threads.
+// The system's numpy may multiply without a fast BLAS: torch is the one to beat.
 // sd_assign_digits: the share of noises for which both find the same atom.
 #include "bench/bench_directory.h"
 #include "bench/comparison.h"
@@ -21,7 +22,7 @@ void write_values(const fs::path& path, const at::Tensor& values) {
   publish_file(path, std::string(static_cast<const char*>(values.const_data_ptr()), values.nbytes()));
 }
 
-void compare(std::int64_t dimension) {
+void compare(std::int64_t dimension, const std::string& library) {
   const BenchDirectory folder;
   at::manual_seed(1);
   const at::Tensor scales = at::arange(1, dimension + 1, at::kFloat).pow(-0.75) * 8;
@@ -29,10 +30,11 @@ void compare(std::int64_t dimension) {
   const at::Tensor potentials = -4 * points.norm(2, 1);
   for (const auto& [name, values] : {std::pair{"points", points}, {"noise", noise}, {"potentials", potentials}})
     write_values(folder / name, values);
-  PeerProcess numpy("sd_assign_peer.py",
-                    {(folder / "points").string(), (folder / "noise").string(), (folder / "potentials").string(),
-                     (folder / "chosen").string(), std::to_string(dimension), std::to_string(at::get_num_threads())},
-                    PeerPython::systems);
+  PeerProcess peer(
+      "sd_assign_peer.py",
+      {(folder / "points").string(), (folder / "noise").string(), (folder / "potentials").string(),
+       (folder / "chosen").string(), std::to_string(dimension), std::to_string(at::get_num_threads()), library},
+      library == "torch" ? PeerPython::with_torch : PeerPython::systems);
   const AtomBlocks blocks({atoms});
   const auto alone = make_single_communicator();
   const auto block_points = [&](std::int64_t index) {
@@ -44,14 +46,14 @@ void compare(std::int64_t dimension) {
   AtomChoice choice;
   for (int round = 0; round <= bench_setting("COUPLET_BENCH_ROUNDS", 5); ++round) {
     const double seconds = seconds_of([&] { choice = owned.choose(noise, column); });
-    const double theirs = numpy.ask("seconds");
+    const double theirs = peer.ask("seconds");
     if (round > 0) rates.add(static_cast<double>(noises) / seconds, static_cast<double>(noises) / theirs);
   }
-  rates.print(fmt::format("sd_assign_{}", dimension), "noises/s");
-  numpy.ask("write");
+  rates.print(fmt::format("sd_assign_{}_{}", dimension, library), "noises/s");
+  peer.ask("write");
   const std::string bytes = read_file(folder / "chosen");
   const at::Tensor theirs = at::from_blob(const_cast<char*>(bytes.data()), {noises}, at::kLong).clone();
-  fmt::print("bench sd_assign_digits dimension={} equal={:.5f}\n", dimension,
+  fmt::print("bench sd_assign_digits dimension={} library={} equal={:.5f}\n", dimension, library,
              choice.atom[0].eq(theirs).to(at::kDouble).mean().item<double>());
 }
 
@@ -59,6 +61,6 @@ void compare(std::int64_t dimension) {
 }  // namespace couplet
 
 int main() {
-  couplet::compare(64);
-  couplet::compare(784);
+  for (const std::int64_t dimension : {64, 784})
+    for (const char* library : {"numpy", "torch"}) couplet::compare(dimension, library);
 }

@@ -17,6 +17,7 @@ namespace {
 constexpr std::int64_t noises_in_memory = 4096;
 constexpr std::int64_t judging_noise = std::int64_t{1} << 62;  // numbers that no step reaches
 constexpr std::int64_t repeats = 8, fewest_noises = 256;       // of measuring χ²
+constexpr std::int64_t fewest_steps = 500;
 constexpr double stationary_chi2 = 0.4;
 constexpr double least_quantile = 0.5;
 
@@ -154,8 +155,11 @@ void PotentialDescent::restore(const NamedTensors& state) {
   step_ = state.at("step").item<std::int64_t>();
 }
 
-std::int64_t descent_steps(std::int64_t atoms, std::int64_t batch, double noises_an_atom) {
-  return static_cast<std::int64_t>(std::ceil(noises_an_atom * static_cast<double>(atoms) / static_cast<double>(batch)));
+std::int64_t descent_steps(const AtomBlocks& blocks, std::int64_t batch, double noises_an_atom) {
+  std::int64_t largest = 0;
+  for (std::int64_t group = 0; group < blocks.groups(); ++group) largest = std::max(largest, blocks.size_of(group));
+  const double steps = std::ceil(noises_an_atom * static_cast<double>(largest) / static_cast<double>(batch));
+  return std::max(fewest_steps, static_cast<std::int64_t>(steps));
 }
 
 }  // namespace couplet

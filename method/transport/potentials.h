@@ -73,7 +73,7 @@ private:
   at::Tensor potentials_, average_;  ///< own columns
 };
 
-/// How many noises give each atom `noises_an_atom` on average, in steps of `batch`.
-std::int64_t descent_steps(std::int64_t atoms, std::int64_t batch, double noises_an_atom);
+/// Steps of `batch` that give each atom of the largest group `noises_an_atom` on average, and 500 at least.
+std::int64_t descent_steps(const AtomBlocks& blocks, std::int64_t batch, double noises_an_atom);
 
 }  // namespace couplet

@@ -74,8 +74,8 @@ public:
 
 private:
   std::int64_t steps() const {
-    const std::int64_t atoms = image_atoms_.blocks().atoms();
-    return config_.sd_steps > 0 ? config_.sd_steps : descent_steps(atoms, config_.sd_batch, usual_noises_an_atom);
+    return config_.sd_steps > 0 ? config_.sd_steps
+                                : descent_steps(image_atoms_.blocks(), config_.sd_batch, usual_noises_an_atom);
   }
   nlohmann::json provenance() const {
     return {{"stage", context_.node.fingerprint}, {"dataset", images_.content_hash()}};

@@ -27,6 +27,11 @@ TEST(Semidiscrete, GroupsAreCutIntoBlocks) {
   expect_contains(error_of([] { AtomBlocks({0, 0}); }), "no atoms");
 }
 
+TEST(Semidiscrete, StepsFollowFromTheLargestGroup) {
+  EXPECT_EQ(descent_steps(AtomBlocks({30000, 60000}), 1024, 100), 5860);
+  EXPECT_EQ(descent_steps(AtomBlocks({50, 20}), 1024, 100), 500);
+}
+
 /// The choice by one product and a plain search, in float64.
 at::Tensor brute_force(const at::Tensor& noise, const at::Tensor& points, const at::Tensor& potentials,
                        std::int64_t first, std::int64_t count) {

@@ -141,7 +141,7 @@ TEST_F(SemidiscreteTable, TheBytesAreThoseOfOneRankAndOneThread) {
   if (ranks().is_root()) {
     at::set_num_threads(3);
     const auto alone = make_single_communicator();
-    const RunDirectory one(directory_ / "many" / "one");
+    const RunDirectory one(many.root() / "one");
     std::filesystem::create_directories(one.root());
     std::filesystem::create_symlink(root_ / "prepare", one.root() / "prepare");
     const Config config = small_config();
