@@ -37,7 +37,7 @@ void require_finite(const at::Tensor& squares, const char* what) {
        finite.logical_not().nonzero()[0].item<std::int64_t>(), squares.size(0));
 }
 
-at::Tensor squares_of(const at::Tensor& rows) {
+at::Tensor squared_norms(const at::Tensor& rows) {
   return rows.square().sum(1);
 }
 
@@ -46,7 +46,7 @@ at::Tensor squares_of(const at::Tensor& rows) {
 at::Tensor squared_distances(const at::Tensor& x, const at::Tensor& z) {
   const OneThread one_thread;
   const at::Tensor a = x.flatten(1), b = z.flatten(1);
-  return a.mm(b.t()).mul_(-2).add_(squares_of(a).unsqueeze(1)).add_(squares_of(b));
+  return a.mm(b.t()).mul_(-2).add_(squared_norms(a).unsqueeze(1)).add_(squared_norms(b));
 }
 
 at::Tensor transport_permutation(const at::Tensor& images, const at::Tensor& noise, const at::Tensor& pools,
@@ -55,8 +55,8 @@ at::Tensor transport_permutation(const at::Tensor& images, const at::Tensor& noi
   const std::int64_t n = images.size(0);
   if (noise.size(0) != n || (pools.defined() && pools.size(0) != n))
     fail("{} images cannot be paired one by one with {} noises", n, noise.size(0));
-  require_finite(squares_of(images.flatten(1)), "image");
-  require_finite(squares_of(noise.flatten(1)), "noise");
+  require_finite(squared_norms(images.flatten(1)), "image");
+  require_finite(squared_norms(noise.flatten(1)), "noise");
   at::Tensor permutation = at::empty({n}, at::kInt);
   auto* noise_of = permutation.mutable_data_ptr<std::int32_t>();
   for (const std::vector<std::int64_t>& rows : rows_of_pools(pools, n)) {

@@ -39,7 +39,7 @@ void require_columns(const RowTable& table, const DatasetShape& shape) {
   }
 }
 
-void require_labels(const RowTable& table, const DatasetShape& shape) {
+void require_known_labels(const RowTable& table, const DatasetShape& shape) {
   for (std::int64_t first = 0; first < table.rows(); first += labels_at_once) {
     const std::int64_t count = std::min(labels_at_once, table.rows() - first);
     const auto wrong = read_rows(table, "label", first, count);
@@ -57,7 +57,7 @@ nlohmann::json look_at_split(const std::filesystem::path& directory, const RowTa
   require_same_images(table, images);
   const DatasetShape shape = dataset_shape(images);
   require_columns(table, shape);
-  require_labels(table, shape);
+  require_known_labels(table, shape);
   return {{"directory", directory.string()}, {"rows", table.rows()}, {"hash", table.content_hash()}};
 }
 
