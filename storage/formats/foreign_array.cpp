@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
+#include "storage/filesystem.h"
 #include "storage/formats/npz.h"
 
 #include <fmt/ranges.h>
@@ -82,7 +83,7 @@ bool is_hdf5(const FileHandle& file) {
 }  // namespace
 
 std::unique_ptr<ForeignFile> open_foreign_file(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) refuse("{} does not exist", path.string());
+  if (!is_there(path)) refuse("{} does not exist", path.string());
   if (std::filesystem::is_directory(path)) refuse("{} is a directory; expected an .npz or HDF5 file", path.string());
   const FileHandle file = FileHandle::open_to_read(path);
   if (stands_at(file, 0, "PK")) return open_npz(path);
