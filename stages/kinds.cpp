@@ -23,6 +23,7 @@
 #include "stages/teacher.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
+#include "storage/filesystem.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -42,7 +43,7 @@ namespace {
 using Nodes = std::vector<StageNode>;
 
 void require_file(const char* key, const std::filesystem::path& path) {
-  if (!path.empty() && !std::filesystem::exists(path)) refuse("{}: there is no file {}", key, path.string());
+  if (!path.empty() && !is_there(path)) refuse("{}: there is no file {}", key, path.string());
 }
 
 void require_prepare(const Nodes&, const RunView& view) {

@@ -1,6 +1,7 @@
 #include "launch/commands/commands.h"
 
 #include "stages/kinds.h"
+#include "storage/filesystem.h"
 #include "storage/text.h"
 
 #include <algorithm>
@@ -75,6 +76,9 @@ int run_program(const std::vector<std::string>& words) {
   } catch (const Error& error) {
     fmt::print(stderr, "couplet: {}\n", error.what());
     return error.status();
+  } catch (const fs::filesystem_error& error) {
+    fmt::print(stderr, "couplet: {}\n", words_of(error));
+    return exit_failed;
   } catch (const std::exception& error) {
     fmt::print(stderr, "couplet: {}\n", error.what());
     return exit_failed;

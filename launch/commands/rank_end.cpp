@@ -3,6 +3,7 @@
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/process/end_note.h"
 #include "pipeline/process/interruption.h"
+#include "storage/filesystem.h"
 
 #include <c10/util/Exception.h>
 
@@ -67,6 +68,8 @@ int run_rank(const std::function<int()>& work) {
     return work();
   } catch (const Error& error) {
     return end_ranks(error.what(), error.status());
+  } catch (const fs::filesystem_error& error) {
+    return end_ranks(words_of(error), exit_failed);
   } catch (const c10::Error& error) {
     return end_ranks(error.what_without_backtrace(), exit_failed);
   } catch (const std::exception& error) {

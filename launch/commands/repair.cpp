@@ -5,6 +5,7 @@
 #include "pipeline/run/stage_record.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
+#include "storage/filesystem.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/table_check.h"
 
@@ -84,7 +85,7 @@ int repair_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   const auto directory = std::filesystem::path(line.argument()).lexically_normal();
-  if (!std::filesystem::exists(directory)) refuse("{} does not exist", directory.string());
+  if (!is_there(directory)) refuse("{} does not exist", directory.string());
   const TableSurvey survey = survey_table(directory);
   const auto stage = stage_of(directory);
   const std::optional<FileLock> lock = own_stage(stage, line.has("dry-run"));

@@ -8,6 +8,7 @@
 #include "method/tables/seeds_table.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/distributed/make_communicator.h"
+#include "storage/filesystem.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/table_check.h"
 #include "storage/text.h"
@@ -111,7 +112,7 @@ void print_text(const Json& json, bool quick) {
 
 int verify_on_ranks(const CommandLine& line, Communicator& communicator) {
   const std::filesystem::path path = line.argument();
-  if (!std::filesystem::exists(path)) refuse("{} does not exist", path.string());
+  if (!is_there(path)) refuse("{} does not exist", path.string());
   const bool quick = line.has("quick");
   Json json = verify(path, quick, communicator);
   bool sound = json["problems"].empty();

@@ -1,6 +1,7 @@
 #include "launch/inspect/row_source.h"
 
 #include "storage/error.h"
+#include "storage/filesystem.h"
 #include "storage/tables/filenames.h"
 
 #include <algorithm>
@@ -21,7 +22,7 @@ bool parse_number(std::string_view text, std::int64_t& value) {
 }  // namespace
 
 RowSource::RowSource(const std::filesystem::path& path) : path_(path) {
-  if (!std::filesystem::exists(path)) refuse("{} does not exist", path.string());
+  if (!is_there(path)) refuse("{} does not exist", path.string());
   if (!std::filesystem::is_directory(path)) {
     first_ = std::make_shared<const RowShard>(open_foreign_shard(path, ""));
     return;

@@ -5,6 +5,7 @@
 #include "pipeline/tensor/tensor_bytes.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
+#include "storage/filesystem.h"
 #include "storage/formats/npz.h"
 #include "storage/json_text.h"
 
@@ -253,7 +254,7 @@ void save_reference(const std::filesystem::path& path, const ReferenceStatistics
 }
 
 ReferenceStatistics load_reference(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) refuse("{}: there is no such file of reference statistics", path.string());
+  if (!is_there(path)) refuse("{}: there is no such file of reference statistics", path.string());
   return path.extension() == ".npz" ? load_npz(path) : load_safetensors(path);
 }
 

@@ -2,6 +2,7 @@
 
 #include "pipeline/config/validation.h"
 #include "storage/error.h"
+#include "storage/filesystem.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
@@ -164,7 +165,7 @@ Setting with_absolute_path(Setting setting, const std::filesystem::path& folder)
   if (!find_option(setting.key).is_path || setting.text.empty()) return setting;
   const std::filesystem::path given = setting.text;
   const std::filesystem::path found = (std::filesystem::absolute(folder) / given).lexically_normal();
-  if (!std::filesystem::exists(found) && std::filesystem::exists(given))
+  if (!is_there(found) && is_there(given))
     refuse(
         "{} = {} ({}): there is no {}, though there is one below the current folder: a path in a configuration file "
         "counts from the file's own folder; write the whole path",

@@ -1,6 +1,7 @@
 #include "stages/data/run_source.h"
 
 #include "storage/error.h"
+#include "storage/filesystem.h"
 
 #include <filesystem>
 #include <string>
@@ -39,7 +40,7 @@ void require_images(const ImageSource& source, const PrepareConfig& config) {
 
 void require_source(const PrepareConfig& config) {
   for (const SourceFile& file : source_files(config))
-    if (!std::filesystem::exists(file.path)) refuse("{}: there is no file {}", file.key, file.path.string());
+    if (!is_there(file.path)) refuse("{}: there is no file {}", file.key, file.path.string());
   try {
     require_images(open_source(config), config);
   } catch (const Error& error) {

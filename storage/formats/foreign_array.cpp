@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
+#include "storage/filesystem.h"
 #include "storage/formats/npz.h"
 
 #include <fmt/ranges.h>
@@ -91,7 +92,7 @@ bool is_archive(const std::filesystem::path& path) {
 }
 
 std::unique_ptr<ForeignFile> open_foreign_file(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) refuse("{} does not exist", path.string());
+  if (!is_there(path)) refuse("{} does not exist", path.string());
   if (std::filesystem::is_directory(path)) refuse("{} is a directory; expected an .npz or HDF5 file", path.string());
   if (is_archive(path)) return open_npz(path);
   if (is_hdf5(path)) return open_hdf5(path);

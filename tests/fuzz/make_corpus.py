@@ -330,6 +330,7 @@ def make_ini():
     write("ini", "hexadecimal", "[pipeline]\nseed = 0x10\nthreads = 1.5\ntimeout = 0x1p3\n")
     write("ini", "no-section", "blocks = 2\n[]\n = 3\n[a.b]\nc\n")
     write("ini", "long", "[prepare]\nname = " + "a" * 3000 + "\n")
+    write("ini", "long-path", "[teacher]\ninit = " + "a" * 300 + "\n")
 
 
 def main():

@@ -266,6 +266,14 @@ TEST(Options, AKeyOfAnotherNameIsRefusedWithTheNewOne) {
   EXPECT_SAYS(refused_keys({{"evaluate.companion-images", "0", ""}}), "evaluate.pairwise-images");
 }
 
+// A library's exception came of it before.
+TEST(Paths, ThatTheSystemCannotLookUpAreRefusedWithTheReason) {
+  const std::string name(300, 'a');
+  const std::string said = refusal([&] { resolve_config("", {{"teacher.init", name, "--teacher.init"}}); });
+  EXPECT_SAYS(said, name);
+  EXPECT_SAYS(said, "File name too long");
+}
+
 TEST(Paths, OfAFileCountFromItsFolderAndOfTheCommandLineFromHere) {
   const auto folder = std::filesystem::path(testing::TempDir()) / "options_test_paths";
   std::filesystem::create_directories(folder / "sub");

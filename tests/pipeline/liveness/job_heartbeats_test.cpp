@@ -163,7 +163,7 @@ TEST(JobHeartbeats, WhatKeepsThemFromBeingWrittenIsKnown) {
   EXPECT_EQ(job.ranks[0].trouble(), "");
   fs::remove_all(job.directory);
   EXPECT_TRUE(job.ranks[0].take_turn(SimulatedJob::at(2), period));
-  EXPECT_EQ(job.ranks[0].trouble(), "No such file or directory");
+  EXPECT_EQ(job.ranks[0].trouble(), "No such file or directory (errno 2)");
 }
 
 // Those that have opened it know it by what it holds, and where not all come to open it nothing is left of it.
