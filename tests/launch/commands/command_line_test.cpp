@@ -230,6 +230,56 @@ TEST_F(CommandLineTest, ALauncherThatStartsNoRankIsHeard) {
   EXPECT_NE(text_of(fs::path(run_dir()) / "log/prepare.log").find("not enough slots"), std::string::npos);
 }
 
+// 10a555e worked in each of them, without a word.
+TEST_F(CommandLineTest, ProcessesThatAnotherMpiHasStartedAreRefused) {
+  const auto started_with = [&](const std::vector<std::pair<std::string, std::string>>& variables,
+                                const std::vector<std::string>& words) {
+    for (const auto& [name, value] : variables) ::setenv(name.c_str(), value.c_str(), 1);
+    const Outcome outcome = couplet(words);
+    for (const auto& [name, value] : variables) ::unsetenv(name.c_str());
+    return outcome;
+  };
+  const std::vector<std::string> verify{"verify", (*this / "nothing").string()};
+  const std::vector<std::vector<std::pair<std::string, std::string>>> launchers{
+      {{"PMI_SIZE", "2"}, {"PMI_RANK", "0"}, {"MPI_LOCALNRANKS", "2"}},  // of Hydra
+      {{"PMI_SIZE", "2"}, {"PMI_RANK", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "0"}},
+      {{"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "0"}}};  // of srun without PMI
+  for (const auto& launcher : launchers) {
+    expect_error(started_with(launcher, verify), exit_usage,
+                 {"2 processes were started (" + launcher.front().first + " = 2)", "Open MPI", "srun --mpi=pmix"});
+  }
+  // What a launcher leaves in a shell that it has started alone.
+  expect_error(started_with({{"PMI_SIZE", "1"}, {"PMI_RANK", "0"}}, verify), exit_failed, {"nothing"});
+}
+
+TEST_F(CommandLineTest, RanksThatAnotherMpirunHasStartedAreRefused) {
+  const std::string before = std::getenv("PATH");
+  fs::create_directories(*this / "bin");
+  // It knows Open MPI's options, and sets no variable that is known here.
+  std::ofstream(*this / "bin/mpirun") << "#!/bin/sh\nshift 5\n\"$@\"\n";
+  fs::permissions(*this / "bin/mpirun", fs::perms::owner_all);
+  const std::vector<std::string> words{"run", "--run-dir", run_dir(), "--prepare.source", bad_source(), "--ranks"};
+  const auto run_with_ranks = [&](const char* ranks) {
+    std::vector<std::string> all = words;
+    all.emplace_back(ranks);
+    ::setenv("PATH", ((*this / "bin").string() + ":" + before).c_str(), 1);
+    const Outcome outcome = couplet(all);
+    ::setenv("PATH", before.c_str(), 1);
+    return outcome;
+  };
+  const Outcome two = run_with_ranks("2");
+  EXPECT_EQ(two.status, exit_usage);
+  EXPECT_NE(two.errors.find("`couplet run` started 2 ranks, to MPI there are 1"), std::string::npos) << two.errors;
+  EXPECT_FALSE(fs::exists(fs::path(run_dir()) / "prepare"));
+  // One rank needs no launcher, and what an outer one has left does not matter.
+  ::setenv("PMI_SIZE", "2", 1);
+  ::setenv("PMI_RANK", "0", 1);
+  const Outcome one = run_with_ranks("1");
+  ::unsetenv("PMI_SIZE");
+  ::unsetenv("PMI_RANK");
+  EXPECT_EQ(one.errors.find("processes were started"), std::string::npos) << one.errors;
+}
+
 // On 10a555e idle threads of ranks span on the cores that the others needed.
 TEST_F(CommandLineTest, IdleThreadsOfRanksLeaveCoresThatAreTooFew) {
   const std::string before = std::getenv("PATH");
