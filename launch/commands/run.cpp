@@ -87,8 +87,9 @@ std::vector<std::string> stage_words(const Run& run, const StageNode& node) {
              "-n",
              fmt::format("{}", run.ranks)};
   const auto& root = run.directory.root();
-  words.insert(words.end(), {std::filesystem::read_symlink("/proc/self/exe").string(), "stage", node.name, "--launched",
-                             fmt::format("{}", run.ranks), "--run-dir", root.string(), "--config", run.directory.config().string()});
+  words.insert(words.end(),
+               {std::filesystem::read_symlink("/proc/self/exe").string(), "stage", node.name, "--launched",
+                fmt::format("{}", run.ranks), "--run-dir", root.string(), "--config", run.directory.config().string()});
   return words;
 }
 

@@ -130,9 +130,10 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
 /// each other.
 void require_launched(const CommandLine& line, int ranks) {
   if (!line.has("launched") || line.get("launched") == fmt::format("{}", ranks)) return;
-  refuse("`couplet run` started {} ranks, to MPI there are {}: the first mpirun in PATH does not belong to {}, with which "
-         "this program is built; put its mpirun first, or run with --ranks 1",
-         line.get("launched"), ranks, mpi_name());
+  refuse(
+      "`couplet run` started {} ranks, to MPI there are {}: the first mpirun in PATH does not belong to {}, with which "
+      "this program is built; put its mpirun first, or run with --ranks 1",
+      line.get("launched"), ranks, mpi_name());
 }
 
 void run_ranks(const CommandLine& line) {

@@ -65,9 +65,11 @@ void require_same_names(const NamedTensors& own, const NamedTensors& tensors, co
   }
   if (!missing.empty() && !unknown.empty()) {
     if (const std::string prefix = prefix_of_wrapper(missing, unknown); !prefix.empty()) {
-      fail("{}: holds {}, where the model has {}: every name begins with '{}', which a wrapper of the model adds "
-           "(DistributedDataParallel, torch.compile); save the weights of the model inside it, or take '{}' off the names",
-           source, prefix + missing.front(), missing.front(), prefix, prefix);
+      fail(
+          "{}: holds {}, where the model has {}: every name begins with '{}', which a wrapper of the model adds "
+          "(DistributedDataParallel, torch.compile); save the weights of the model inside it, or take '{}' off the "
+          "names",
+          source, prefix + missing.front(), missing.front(), prefix, prefix);
     }
     fail("{}: the model's {} is missing in these weights, which hold {} instead: they are of another model", source,
          some_names(missing), some_names(unknown));
