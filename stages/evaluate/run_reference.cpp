@@ -22,7 +22,7 @@ namespace {
 constexpr const char* reference_stopped = "evaluation stopped; what the training images are described by is made again";
 
 /// True if an earlier evaluation of the run left the file. Collective.
-bool is_there(const fs::path& path, Communicator& communicator) {
+bool was_left(const fs::path& path, Communicator& communicator) {
   return communicator.maximum(communicator.is_root() && fs::exists(path) ? 1 : 0) > 0;
 }
 
@@ -30,7 +30,7 @@ bool is_there(const fs::path& path, Communicator& communicator) {
 FeatureReference training_statistics(StageContext& context, FeatureNetwork& network, const RowTable& train) {
   const fs::path path = context.run.network_statistics(hash_text(network.hash() + train.content_hash()));
   Communicator& communicator = context.communicator;
-  if (!is_there(path, communicator)) {
+  if (!was_left(path, communicator)) {
     say("statistics of {} training images by {} are made", train.rows(), network.name());
     const ReferenceStatistics made = make_reference(network, train, "train", reference_stopped, communicator);
     if (communicator.is_root()) {
@@ -69,7 +69,7 @@ std::shared_ptr<const RealFeatures> real_features(StageContext& context, Feature
   const std::string identity = network.hash() + train.content_hash() + test.content_hash() + std::to_string(images);
   const fs::path path = context.run.network_features(hash_text(identity));
   Communicator& communicator = context.communicator;
-  if (!is_there(path, communicator)) {
+  if (!was_left(path, communicator)) {
     const auto described = [&](const RowTable& table) {
       const auto set = spread_images(table, std::min(images, table.rows()));
       const at::Tensor all = even_rows(set->shape().images, images);
