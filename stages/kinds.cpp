@@ -95,9 +95,9 @@ void require_evaluation(const Nodes&, const RunView& view) {
     std::vector<std::int64_t> sizes = dataset->shape.pixel_shape();
     sizes.insert(sizes.begin(), 1);
     const ImageFeatures black = given->describe(at::zeros(sizes, at::kByte));
-    require_samples(view.config, widths_of(black).features, dataset->test_rows);
+    require_samples(view.config, widths_of(black).features, dataset->train_rows, dataset->test_rows);
   } else if (look_for_node(view.graph, "features") != nullptr) {
-    require_samples(view.config, view.config.features.dimension, dataset->test_rows);
+    require_samples(view.config, view.config.features.dimension, dataset->train_rows, dataset->test_rows);
   }
 }
 

@@ -27,7 +27,7 @@ enum class Others {
 };
 
 int started_as_rank() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"})
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
     if (const char* text = std::getenv(name)) return std::atoi(text);
   return 0;
 }
@@ -48,7 +48,8 @@ Others look_at_others(const RankIdentity& identity, bool by_mpi) {
 /// Ends this rank after a failure, and so all others.
 int end_ranks(const std::string& message, int status) {
   close_end_note();
-  const std::optional<RankIdentity> known = identity_by_mpi();
+  std::optional<RankIdentity> known = identity_by_mpi();
+  if (known && known->ranks == 1) known.reset();  // its launcher may have started more of them
   const RankIdentity identity = known.value_or(RankIdentity{started_as_rank(), 1});
   const Others others = look_at_others(identity, known.has_value());
   if (others == Others::go_on || (others == Others::have_ended && identity.rank == 0)) {
@@ -57,7 +58,7 @@ int end_ranks(const std::string& message, int status) {
     note_failure(identity.rank, text);
     fmt::print(stderr, "couplet: {}\n", text);
   }
-  if (known && identity.ranks > 1 && others != Others::have_ended) abort_all(status);
+  if (known && others != Others::have_ended) abort_all(status);
   return status;
 }
 

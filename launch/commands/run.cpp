@@ -7,6 +7,7 @@
 #include "launch/slurm/live_jobs.h"
 
 #include "pipeline/config/options.h"
+#include "pipeline/distributed/make_communicator.h"
 #include "pipeline/process/host.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
@@ -86,13 +87,15 @@ std::vector<std::string> stage_words(const Run& run, const StageNode& node) {
              "-n",
              fmt::format("{}", run.ranks)};
   const auto& root = run.directory.root();
-  words.insert(words.end(), {std::filesystem::read_symlink("/proc/self/exe").string(), "stage", node.name, "--launched",
-                             "--run-dir", root.string(), "--config", run.directory.config().string()});
+  words.insert(words.end(),
+               {std::filesystem::read_symlink("/proc/self/exe").string(), "stage", node.name, "--launched",
+                fmt::format("{}", run.ranks), "--run-dir", root.string(), "--config", run.directory.config().string()});
   return words;
 }
 
 /// What the stages inherit.
 void set_environment(const Run& run) {
+  if (run.ranks == 1) forget_launcher();
   ::setenv("OMP_NUM_THREADS", fmt::format("{}", run.threads).c_str(), 1);
   // Threads that wait for their next piece of work take the cores from those that work, where there are too few.
   if (run.ranks * run.threads > usable_cores()) ::setenv("OMP_WAIT_POLICY", "passive", 0);

@@ -43,8 +43,8 @@ CommandSyntax stage_syntax() {
                 {"couple.part", "K/N", "couple: the K-th of N equal parts of the shards, from 0"},
                 {"couple.finish", "", "couple: close the table that such jobs have filled"},
                 {"end-note", "FILE", "for job scripts: why the stage was asked to stop, or failed, is appended to it"},
-                {"launched", "",
-                 "started by `couplet run`, which holds the run directory and ends this process with it"}},
+                {"launched", "RANKS",
+                 "one of so many ranks of `couplet run`, which holds the run directory and ends this process with it"}},
       .takes_keys = true,
       .notes = "NAME: " + kind_names() +
                ",\nor one stage such as student/nf-0.\n"
@@ -126,6 +126,16 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
   for (const auto& node : nodes) attempt_stage(session, node);
 }
 
+/// The launcher that `couplet run` found may belong to another MPI than this program, and its processes know nothing of
+/// each other.
+void require_launched(const CommandLine& line, int ranks) {
+  if (!line.has("launched") || line.get("launched") == fmt::format("{}", ranks)) return;
+  refuse(
+      "`couplet run` started {} ranks, to MPI there are {}: the first mpirun in PATH does not belong to {}, with which "
+      "this program is built; put its mpirun first, or run with --ranks 1",
+      line.get("launched"), ranks, mpi_name());
+}
+
 void run_ranks(const CommandLine& line) {
   if (line.has("end-note")) open_end_note(line.get("end-note"));
   if (line.has("launched") || std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
@@ -142,6 +152,7 @@ void run_ranks(const CommandLine& line) {
   // It watches from the moment when ranks may wait for each other: while their devices are joined, too.
   std::optional<Watchdog> watchdog;
   const auto watch = [&](Communicator& ranks) {
+    require_launched(line, ranks.size());
     require_agreement(ranks, "what they are to do", facts_of(line, config));
     watchdog.emplace(make_job_heartbeats(ranks, run.heartbeats(), job_name(line)), config.pipeline.timeout);
   };

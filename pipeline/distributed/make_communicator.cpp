@@ -8,6 +8,7 @@
 #include "storage/host_name.h"
 
 #include <fmt/format.h>
+#include <mpi.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -22,12 +23,24 @@ bool started_by_mpi() {
   return set("OMPI_COMM_WORLD_SIZE") || set("PMIX_RANK") || set("PMI_RANK");
 }
 
-/// Refuses several tasks that srun started and that know nothing of each other: each would do all of the work.
-void refuse_lone_tasks() {
-  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
-  if (tasks && std::atoi(tasks) > 1)
-    refuse("srun started {} tasks but no MPI among them; use srun --mpi=pmix (srun --mpi=list shows what there is)",
-           tasks);
+/// The variable by which a launcher tells each process how many it starts, the nearest launcher's first: of Open MPI's
+/// mpirun; of Hydra (MPICH, Intel MPI) and srun --mpi=pmi2; of Hydra on this host; of srun. Null: there is none.
+const char* count_variable() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS"})
+    if (std::getenv(name) != nullptr) return name;
+  return nullptr;
+}
+
+/// Refuses one of several processes that know nothing of each other, as their launcher belongs to another MPI than this
+/// program: each would do all of the work.
+void refuse_lone_process() {
+  const char* const variable = count_variable();
+  if (variable == nullptr || std::atoi(std::getenv(variable)) < 2) return;
+  refuse(
+      "{0} processes were started ({1} = {0}) but no MPI among them: the launcher does not belong to {2}, with which "
+      "this program is built. Use its mpirun, or srun --mpi=pmix (srun --mpi=list shows what there is); to work in one "
+      "process, unset {1}",
+      std::getenv(variable), variable, mpi_name());
 }
 
 void say_once(const Communicator& communicator, const std::string& line) {
@@ -59,11 +72,12 @@ std::unique_ptr<Communicator> make_communicator(const std::string& device,
   const bool cuda = resolve_device(device) == "cuda";
   std::unique_ptr<Communicator> communicator;
   if (!started_by_mpi()) {
-    refuse_lone_tasks();
+    refuse_lone_process();
     communicator = make_single_communicator();
     if (met) met(*communicator);
   } else {
     auto mpi = std::make_unique<MpiCommunicator>();
+    if (mpi->size() == 1) refuse_lone_process();
     const bool some_cuda = mpi->maximum(cuda ? 1 : 0) != 0, some_cpu = mpi->maximum(cuda ? 0 : 1) != 0;
     if (some_cuda && some_cpu) {
       refuse(
@@ -78,6 +92,19 @@ std::unique_ptr<Communicator> make_communicator(const std::string& device,
              fmt::format("computing on the CPU although there is an NVIDIA driver: {}", find_cuda().missing));
   }
   return communicator;
+}
+
+std::string mpi_name() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  MPI_Get_library_version(text, &length);
+  const std::string words(text, static_cast<std::size_t>(length));
+  return words.substr(0, words.find_first_of(",\n"));
+}
+
+void forget_launcher() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"})
+    ::unsetenv(name);
 }
 
 }  // namespace couplet

@@ -11,11 +11,18 @@ namespace couplet {
 
 /// The communicator of this process: over MPI if mpirun or srun started it (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK),
 /// else of one process. `device` is "cpu", "cuda" or "auto" (resolve_device in pipeline/distributed/device.h). With
-/// CUDA, the ranks use NCCL; where ranks share a GPU all use MPI through host memory, and a line says so.
+/// CUDA, the ranks use NCCL; where ranks share a GPU all use MPI through host memory, and a line says so. A process
+/// that is alone to MPI although its launcher says that it has started several is refused: the launcher is another
+/// MPI's.
 ///
 /// `met` is called when the ranks can communicate through host memory, before their GPUs are joined: what may hang or
 /// fail on one rank alone can be watched then.
 std::unique_ptr<Communicator> make_communicator(const std::string& device,
                                                 const std::function<void(Communicator& ranks)>& met = {});
+/// The MPI library that this program uses, and its version: "Open MPI v4.1.4".
+std::string mpi_name();
+/// Removes from the environment what the launcher of an outer process has told it, or its shell: a process that starts
+/// from here on works alone.
+void forget_launcher();
 
 }  // namespace couplet

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -36,8 +37,24 @@ std::filesystem::path& failure_file() {
   return *path;
 }
 
+/// Waits for the note's lock, or takes it off it, of the whole file.
+bool lock_note(short kind) {
+  struct flock lock {};
+  lock.l_type = kind;
+  lock.l_whence = SEEK_SET;
+  return ::fcntl(note_file, F_SETLK, &lock) == 0;
+}
+
+/// Appends a line, safely in a signal's handler. Ranks of other hosts append, too: on a network file system each host
+/// has an end of the file of its own in mind until it takes the file's lock. A lock that does not come is not waited
+/// for long: its owner's host may be down, and a line that gets lost is worth less than a checkpoint.
 void write_line(std::string_view line) {
-  if (note_file >= 0) std::ignore = ::write(note_file, line.data(), line.size());
+  if (note_file < 0) return;
+  constexpr int tries = 200;
+  constexpr timespec between{0, 5'000'000};
+  for (int i = 0; !lock_note(F_WRLCK) && i < tries; ++i) ::nanosleep(&between, nullptr);
+  std::ignore = ::write(note_file, line.data(), line.size());
+  lock_note(F_UNLCK);
 }
 
 // Whole lines, made before they are needed: a signal's handler may not make any.

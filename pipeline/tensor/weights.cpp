@@ -42,6 +42,18 @@ std::string some_names(const std::vector<std::string>& names) {
                      names.size() > shown ? fmt::format(" and {} more", names.size() - shown) : "");
 }
 
+/// What stands before every name where a wrapper of the model wrote them; nothing where they differ in another way.
+std::string prefix_of_wrapper(const std::vector<std::string>& missing, const std::vector<std::string>& unknown) {
+  const std::set<std::string> there(unknown.begin(), unknown.end());
+  for (const std::string& name : unknown) {
+    if (!name.ends_with("." + missing.front())) continue;
+    const std::string prefix = name.substr(0, name.size() - missing.front().size());
+    if (std::ranges::all_of(missing, [&](const std::string& own) { return there.contains(prefix + own); }))
+      return prefix;
+  }
+  return "";
+}
+
 void require_same_names(const NamedTensors& own, const NamedTensors& tensors, const std::string& source,
                         const std::set<std::string>& ignored) {
   std::vector<std::string> missing, unknown;
@@ -50,6 +62,17 @@ void require_same_names(const NamedTensors& own, const NamedTensors& tensors, co
   }
   for (const auto& [name, tensor] : tensors) {
     if (!own.contains(name) && !is_ignored(name, ignored)) unknown.push_back(name);
+  }
+  if (!missing.empty() && !unknown.empty()) {
+    if (const std::string prefix = prefix_of_wrapper(missing, unknown); !prefix.empty()) {
+      fail(
+          "{}: holds {}, where the model has {}: every name begins with '{}', which a wrapper of the model adds "
+          "(DistributedDataParallel, torch.compile); save the weights of the model inside it, or take '{}' off the "
+          "names",
+          source, prefix + missing.front(), missing.front(), prefix, prefix);
+    }
+    fail("{}: the model's {} is missing in these weights, which hold {} instead: they are of another model", source,
+         some_names(missing), some_names(unknown));
   }
   if (!missing.empty()) fail("{}: the model's {} is missing in these weights", source, some_names(missing));
   if (!unknown.empty()) fail("{}: holds {}, which the model does not have", source, some_names(unknown));

@@ -22,7 +22,7 @@ namespace {
 constexpr const char* reference_stopped = "evaluation stopped; what the training images are described by is made again";
 
 /// True if an earlier evaluation of the run left the file. Collective.
-bool is_there(const fs::path& path, Communicator& communicator) {
+bool was_left(const fs::path& path, Communicator& communicator) {
   return communicator.maximum(communicator.is_root() && fs::exists(path) ? 1 : 0) > 0;
 }
 
@@ -30,7 +30,7 @@ bool is_there(const fs::path& path, Communicator& communicator) {
 FeatureReference training_statistics(StageContext& context, FeatureNetwork& network, const RowTable& train) {
   const fs::path path = context.run.network_statistics(hash_text(network.hash() + train.content_hash()));
   Communicator& communicator = context.communicator;
-  if (!is_there(path, communicator)) {
+  if (!was_left(path, communicator)) {
     say("statistics of {} training images by {} are made", train.rows(), network.name());
     const ReferenceStatistics made = make_reference(network, train, "train", reference_stopped, communicator);
     if (communicator.is_root()) {
@@ -69,7 +69,7 @@ std::shared_ptr<const RealFeatures> real_features(StageContext& context, Feature
   const std::string identity = network.hash() + train.content_hash() + test.content_hash() + std::to_string(images);
   const fs::path path = context.run.network_features(hash_text(identity));
   Communicator& communicator = context.communicator;
-  if (!is_there(path, communicator)) {
+  if (!was_left(path, communicator)) {
     const auto described = [&](const RowTable& table) {
       const auto set = spread_images(table, std::min(images, table.rows()));
       const at::Tensor all = even_rows(set->shape().images, images);
@@ -99,14 +99,16 @@ std::shared_ptr<FeatureNetwork> network_of(StageContext& context, const DatasetS
 
 }  // namespace
 
-void require_samples(const Config& config, std::int64_t dimension, std::int64_t held_out) {
+void require_samples(const Config& config, std::int64_t dimension, std::int64_t training, std::int64_t held_out) {
   const EvaluateConfig& evaluate = config.evaluate;
-  if (std::min(evaluate.samples, held_out) > dimension) return;
+  // Statistics that are given are of images of their own.
+  const bool enough_training = !evaluate.reference.empty() || training > dimension;
+  if (std::min(evaluate.samples, held_out) > dimension && enough_training) return;
   refuse(
       "{}: {} features, so that a Fréchet distance needs at least {} samples; evaluate.samples = {}, held-out images: "
-      "{}",
+      "{} (prepare.test-rows), training images: {} (prepare.train-rows)",
       evaluate.network.empty() ? "features.dimension" : "evaluate.network = " + evaluate.network, dimension,
-      dimension + 1, evaluate.samples, held_out);
+      dimension + 1, evaluate.samples, held_out, training);
 }
 
 ScorerReference run_reference(StageContext& context, const RowTable& train, const RowTable& test) {
@@ -115,7 +117,7 @@ ScorerReference run_reference(StageContext& context, const RowTable& train, cons
   std::shared_ptr<FeatureNetwork> network = network_of(context, shape);
   if (!network) return {};
   FeatureWidths widths = widths_of(network->describe(shape.codec->pixels(read_rows(train, "image", 0, 1))));
-  require_samples(context.config, widths.features, test.rows());
+  require_samples(context.config, widths.features, train.rows(), test.rows());
   FeatureReference reference = statistics_of(context, *network, widths.features, train);
   if (pairwise_images > 0) reference.real = real_features(context, *network, train, test);
   if (pairwise_images == 0 || !reference.spatial) widths.spatial = 0;

@@ -7,8 +7,9 @@
 
 namespace couplet {
 
-/// Refuses `evaluate.samples`, and held-out images, that are no more than the features of the network.
-void require_samples(const Config& config, std::int64_t dimension, std::int64_t held_out);
+/// Refuses `evaluate.samples`, held-out images and, where statistics are made of them, training images that are no more
+/// than the features of the network (`dimension`). `training`, `held_out`: how many images there are.
+void require_samples(const Config& config, std::int64_t dimension, std::int64_t training, std::int64_t held_out);
 
 /// The network of `evaluate.network`; the classifier of the features stage where there is none; where there is neither,
 /// as the images have no classes, no network and no reference. The network's reference is

@@ -61,6 +61,9 @@ void Previewer::prepare_scores() {
   Moments reference = load_moments(context_.run.reference_statistics());
   if (config_.samples <= reference.dimension())
     return say_once(fmt::format("{} samples are too few for {} features", config_.samples, reference.dimension()));
+  if (reference.count <= reference.dimension())
+    return say_once(fmt::format("{} training images are too few for {} features (features.dimension)", reference.count,
+                                reference.dimension()));
   ScorerReference basis{.widths = {.features = reference.dimension()},
                         .reference = FeatureReference{std::move(reference)}};
   scorer_.emplace(

@@ -53,18 +53,10 @@ ListedShards::ListedShards(std::filesystem::path directory, const json& manifest
       is_foreign_(options.is_foreign),
       most_open_(open_files_of_a_table()) {
   if (options.cache_dir.empty()) return;
-  const json& shards = manifest_.at("shards");
   std::set<std::string> hashes;
-  for (const json& entry : shards) hashes.insert(entry.at("hash").get<std::string>());
+  for (const json& entry : manifest_.at("shards")) hashes.insert(entry.at("hash").get<std::string>());
   cache_.emplace(options.cache_dir, options.cache_bytes, std::move(hashes), options.note);
-  for (const json& entry : shards) {
-    const std::filesystem::path path = directory_ / entry.at("name").get<std::string>();
-    if (!fs::exists(path)) {
-      fail("{}: is missing, but {} lists it; make it again", path.string(), (directory_ / manifest_name).string());
-    }
-    copies_.push_back(cache_->copy_of(path, entry.at("hash").get<std::string>(), entry.at("bytes").get<std::uint64_t>(),
-                                      !options.verify));
-  }
+  copies_.resize(manifest_.at("shards").size());
 }
 
 std::shared_ptr<const RowShard> ListedShards::open(std::int64_t index) {
@@ -86,8 +78,12 @@ RowShard ListedShards::open_anew(std::int64_t index) {
   const json& entry = manifest_.at("shards").at(static_cast<std::size_t>(index));
   const std::filesystem::path path = directory_ / entry.at("name").get<std::string>();
   const std::string manifest_path = (directory_ / manifest_name).string();
+  if (!fs::exists(path)) fail("{}: is missing, but {} lists it; make it again", path.string(), manifest_path);
   if (cache_) {
     std::filesystem::path& copy = copies_.at(static_cast<std::size_t>(index));
+    if (copy.empty())
+      copy =
+          cache_->copy_of(path, entry.at("hash").get<std::string>(), entry.at("bytes").get<std::uint64_t>(), !verify_);
     try {
       if (copy != path) return open_listed_shard(copy, manifest_path, manifest_, index, verify_);
     } catch (const Error& error) {
@@ -95,7 +91,6 @@ RowShard ListedShards::open_anew(std::int64_t index) {
       copy = path;
     }
   }
-  if (!fs::exists(path)) fail("{}: is missing, but {} lists it; make it again", path.string(), manifest_path);
   if (is_foreign_) open_foreign_shard(path, manifest_.at("format").get<std::string>());
   return open_listed_shard(path, manifest_path, manifest_, index, verify_);
 }

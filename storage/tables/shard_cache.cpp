@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <span>
 #include <vector>
 
 namespace couplet {
@@ -64,6 +65,7 @@ struct Copy {
   fs::file_time_type used;
 };
 
+/// Those used last at the end.
 std::vector<Copy> copies_in(const fs::path& directory) {
   std::vector<Copy> copies;
   for (const auto& entry : fs::directory_iterator(directory))
@@ -71,6 +73,25 @@ std::vector<Copy> copies_in(const fs::path& directory) {
       copies.push_back({entry.path(), entry.file_size(), entry.last_write_time()});
   std::ranges::sort(copies, {}, &Copy::used);
   return copies;
+}
+
+std::uint64_t bytes_of(const std::vector<Copy>& copies) {
+  std::uint64_t bytes = 0;
+  for (const Copy& copy : copies) bytes += copy.bytes;
+  return bytes;
+}
+
+// What all copies take at the most stands in the lock's file: a process that was killed while it copied has noted more
+// than there is.
+
+std::uint64_t noted_bytes(const FileHandle& lock) {
+  std::uint64_t bytes = 0;
+  lock.read_at(std::as_writable_bytes(std::span(&bytes, 1)), 0);
+  return bytes;
+}
+
+void note_bytes(const FileHandle& lock, std::uint64_t bytes) {
+  lock.write_at(std::as_bytes(std::span(&bytes, 1)), 0);
 }
 
 }  // namespace
@@ -83,6 +104,12 @@ ShardCache::ShardCache(std::filesystem::path directory, std::uint64_t bytes, std
       lock_(open_lock(directory_)) {
   const CacheLock held(lock_);
   remove_leftovers(directory_);
+  try {
+    note_bytes(lock_, bytes_of(copies_in(directory_)));
+  } catch (const std::exception& error) {
+    full_ = true;
+    note_(fmt::format("{}; what is not in the cache yet is read from its place", error.what()));
+  }
 }
 
 std::filesystem::path ShardCache::copy_of(const std::filesystem::path& shard, const std::string& hash,
@@ -120,14 +147,17 @@ void ShardCache::drop(const std::filesystem::path& copy, const std::string& why)
   note_(fmt::format("{}: removed from the cache: {}", copy.string(), why));
 }
 
-/// Removes the copies of other tables that were not used for the longest time until there is room.
+/// Removes the copies of other tables that were not used for the longest time until there is room, which is noted as
+/// taken.
 bool ShardCache::make_room(std::uint64_t bytes) const {
-  const std::vector<Copy> copies = copies_in(directory_);
-  std::uint64_t taken = 0, can_go = 0;
-  for (const Copy& copy : copies) {
-    taken += copy.bytes;
-    if (!table_.contains(copy.path.stem().string())) can_go += copy.bytes;
+  if (const std::uint64_t noted = noted_bytes(lock_); noted + bytes <= bytes_) {
+    note_bytes(lock_, noted + bytes);
+    return true;
   }
+  const std::vector<Copy> copies = copies_in(directory_);
+  std::uint64_t taken = bytes_of(copies), can_go = 0;
+  for (const Copy& copy : copies)
+    if (!table_.contains(copy.path.stem().string())) can_go += copy.bytes;
   if (taken - can_go + bytes > bytes_) return false;
   for (const Copy& copy : copies) {
     if (taken + bytes <= bytes_) break;
@@ -135,6 +165,7 @@ bool ShardCache::make_room(std::uint64_t bytes) const {
     fs::remove(copy.path);
     taken -= copy.bytes;
   }
+  note_bytes(lock_, taken + bytes);
   return true;
 }
 

@@ -10,6 +10,7 @@
 #include "storage/tables/shard_scan.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace couplet {
 namespace {
@@ -142,21 +143,28 @@ nlohmann::json listed_facts(const nlohmann::json& manifest, std::int64_t index) 
           {"columns", manifest.at("columns")}};
 }
 
-bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
-                       const ShardHeader& expected, const std::vector<Column>& columns, std::string& why) {
-  const std::filesystem::path path = directory / shard_name(index, plan.shards());
-  why.clear();
-  if (!fs::exists(path)) {
-    why = "missing";
-    return false;
-  }
+namespace {
+
+/// A shard that is there and has this header and these columns, open; else nothing, and `why`.
+std::optional<RowShard> open_complete_shard(const std::filesystem::path& path, const ShardHeader& expected,
+                                            const std::vector<Column>& columns, std::string& why) {
+  why = "missing";
+  if (!fs::exists(path)) return std::nullopt;
   try {
-    const RowShard shard(path, expected.format);
+    RowShard shard(path, expected.format);
     why = facts_difference(shard_facts(shard.header(), shard.columns()), shard_facts(expected, columns));
+    if (why.empty()) return shard;
   } catch (const Error& error) {
     why = error.what();
   }
-  return why.empty();
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool shard_is_complete(const std::filesystem::path& directory, const ShardPlan& plan, std::int64_t index,
+                       const ShardHeader& expected, const std::vector<Column>& columns, std::string& why) {
+  return open_complete_shard(directory / shard_name(index, plan.shards()), expected, columns, why).has_value();
 }
 
 std::string content_hash(const json& manifest) {
@@ -184,19 +192,19 @@ void publish_manifest(const std::filesystem::path& directory, const ShardPlan& p
     ShardHeader expected = first.header();
     expected.first_row = plan.first_row(index);
     expected.rows = plan.rows_of(index);
+    const std::filesystem::path path = directory / shard_name(index, plan.shards());
     std::string why;
-    if (!shard_is_complete(directory, plan, index, expected, first.columns(), why)) {
+    const std::optional<RowShard> shard = open_complete_shard(path, expected, first.columns(), why);
+    if (!shard) {
       fail("{}: the table cannot be closed: {} against {}: {}", directory.string(), shard_name(index, plan.shards()),
            shard_name(0, plan.shards()), why);
     }
-    const std::filesystem::path path = directory / shard_name(index, plan.shards());
-    const RowShard shard(path, format);
-    newest = std::max(newest, shard.header().format_version);
+    newest = std::max(newest, shard->header().format_version);
     list.push_back({{"name", shard_name(index, plan.shards())},
                     {"first_row", expected.first_row},
                     {"rows", expected.rows},
                     {"bytes", fs::file_size(path)},
-                    {"hash", content_hash(shard)}});
+                    {"hash", content_hash(*shard)}});
   }
   json manifest = {{"format", format},
                    {"format_version", newest_manifest_version},

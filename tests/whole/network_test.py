@@ -151,6 +151,8 @@ def check_refusals(program, arguments, run, network, other, reference):
     program.refuses(2, ["at least 13 samples; evaluate.samples = 12"], *new_run, network, *arguments_key, "--evaluate.samples", 12)
     program.refuses(2, ["features.dimension: 64 features", "at least 65 samples; evaluate.samples = 64"], *new_run, "", "--evaluate.samples", 64)
     program.refuses(2, ["at least 65 samples", "held-out images: 64"], *new_run, "", "--prepare.test-rows", 64)
+    # 10a555e trained with so few, until a preview was to be scored.
+    program.refuses(2, ["features.dimension: 64 features", "at least 65 samples", "training images: 64 (prepare.train-rows)"], *new_run, "", "--prepare.train-rows", 64)
     check(not (arguments.work / "new" / "prepare").exists(), "a stage ran although the network cannot be read")
     program.refuses(2, ["without evaluate.network"], *stage, "--evaluate.network", "", *arguments_key)
     program.refuses(2, ["compared with features of other.pt"], *stage, "--evaluate.network", other, *arguments_key, "--evaluate.reference", reference)

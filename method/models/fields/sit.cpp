@@ -231,7 +231,22 @@ NamedTensors reverse_time(const NamedTensors& tensors) {
   return reversed;
 }
 
+namespace {
+
+/// Whether what an import changes is there, in the form that it has in SiT weights.
+bool can_be_imported(const NamedTensors& tensors) {
+  const auto has = [&](const char* name, std::int64_t dimensions) {
+    const auto found = tensors.find(name);
+    return found != tensors.end() && found->second.dim() == dimensions;
+  };
+  return has("x_embedder.proj.weight", 4) && has("t_embedder.mlp.0.weight", 2) && has("final_layer.linear.weight", 2) &&
+         has("final_layer.linear.bias", 1) && tensors.at("t_embedder.mlp.0.weight").size(1) == 2 * frequency_count;
+}
+
+}  // namespace
+
 NamedTensors import_sit(const NamedTensors& published) {
+  if (!can_be_imported(published)) return published;
   auto tensors = reverse_time(published);
   const auto patch_weight = tensor_of(tensors, "x_embedder.proj.weight");  // [width, C, p, p]
   const auto channels = patch_weight.size(1), pixels = patch_weight.size(2) * patch_weight.size(3);

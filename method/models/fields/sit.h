@@ -93,7 +93,7 @@ at::Tensor sincos_positions(std::int64_t channels, std::int64_t side);
 /// for import and export: between our files and the reference's, whose t = 1 is data and whose field points to data.
 NamedTensors reverse_time(const NamedTensors& tensors);
 /// Published SiT (or DiT-shaped) weights as ours: time turned round; of learn_sigma's 2C output channels, the first C
-/// kept.
+/// kept. Tensors that are no SiT weights come back as they are: whoever loads them says what is missing, and where.
 NamedTensors import_sit(const NamedTensors& published);
 
 }  // namespace couplet

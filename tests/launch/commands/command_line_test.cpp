@@ -190,6 +190,41 @@ TEST_F(CommandLineTest, MissingFilesAreRefusedBeforeAnyWork) {
   EXPECT_FALSE(fs::exists(fs::path(run_dir()) / "prepare"));
 }
 
+// 10a555e knew it when the images were prepared, or not before the features were trained.
+TEST_F(CommandLineTest, SizesThatDoNotFitTheImagesAreRefusedBeforeAnyWork) {
+  const auto run_with = [&](const std::string& source, std::vector<std::string> further) {
+    std::vector<std::string> words{"run",
+                                   "--config",
+                                   COUPLET_SOURCE_DIR "/configs/fashion-smoke.ini",
+                                   "--ranks",
+                                   "1",
+                                   "--run-dir",
+                                   run_dir(),
+                                   "--prepare.source",
+                                   source,
+                                   "--prepare.train-rows",
+                                   "0",
+                                   "--prepare.test-rows",
+                                   "0"};
+    words.insert(words.end(), further.begin(), further.end());
+    return couplet(words);
+  };
+  const auto source_of = [&](const std::string& name, std::uint32_t height, std::uint32_t width) {
+    const fs::path source = *this / name;
+    fs::create_directories(source);
+    for (const std::string split : {"train", "t10k"}) {
+      write_packed(source / (split + "-images-idx3-ubyte.gz"), idx_pixels(100, height, width));
+      write_packed(source / (split + "-labels-idx1-ubyte.gz"), idx_labels(100, 10));
+    }
+    return source.string();
+  };
+  const std::string square = source_of("square", 28, 28);
+  expect_error(run_with(square, {"--teacher.patch", "5"}), exit_usage, {"teacher.patch = 5", "28x28"});
+  expect_error(run_with(square, {"--student.patch", "5"}), exit_usage, {"student.patch = 5", "28 x 28"});
+  expect_error(run_with(source_of("oblong", 28, 24), {}), exit_usage, {"28", "24"});
+  EXPECT_FALSE(fs::exists(fs::path(run_dir()) / "prepare"));
+}
+
 TEST_F(CommandLineTest, ARunDirectoryInUseIsRefusedAndLeftAlone) {
   const pid_t holder = hold_lock();
   expect_error(couplet({"run", "--run-dir", run_dir(), "--ranks", "1"}), exit_failed,
@@ -228,6 +263,56 @@ TEST_F(CommandLineTest, ALauncherThatStartsNoRankIsHeard) {
                                  "status 255)"))
       << outcome.errors;
   EXPECT_NE(text_of(fs::path(run_dir()) / "log/prepare.log").find("not enough slots"), std::string::npos);
+}
+
+// 10a555e worked in each of them, without a word.
+TEST_F(CommandLineTest, ProcessesThatAnotherMpiHasStartedAreRefused) {
+  const auto started_with = [&](const std::vector<std::pair<std::string, std::string>>& variables,
+                                const std::vector<std::string>& words) {
+    for (const auto& [name, value] : variables) ::setenv(name.c_str(), value.c_str(), 1);
+    const Outcome outcome = couplet(words);
+    for (const auto& [name, value] : variables) ::unsetenv(name.c_str());
+    return outcome;
+  };
+  const std::vector<std::string> verify{"verify", (*this / "nothing").string()};
+  const std::vector<std::vector<std::pair<std::string, std::string>>> launchers{
+      {{"PMI_SIZE", "2"}, {"PMI_RANK", "0"}, {"MPI_LOCALNRANKS", "2"}},  // of Hydra
+      {{"PMI_SIZE", "2"}, {"PMI_RANK", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "0"}},
+      {{"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "0"}}};  // of srun without PMI
+  for (const auto& launcher : launchers) {
+    expect_error(started_with(launcher, verify), exit_usage,
+                 {"2 processes were started (" + launcher.front().first + " = 2)", "Open MPI", "srun --mpi=pmix"});
+  }
+  // What a launcher leaves in a shell that it has started alone.
+  expect_error(started_with({{"PMI_SIZE", "1"}, {"PMI_RANK", "0"}}, verify), exit_usage, {"does not exist"});
+}
+
+TEST_F(CommandLineTest, RanksThatAnotherMpirunHasStartedAreRefused) {
+  const std::string before = std::getenv("PATH");
+  fs::create_directories(*this / "bin");
+  // It knows Open MPI's options, and sets no variable that is known here.
+  std::ofstream(*this / "bin/mpirun") << "#!/bin/sh\nshift 5\n\"$@\"\n";
+  fs::permissions(*this / "bin/mpirun", fs::perms::owner_all);
+  const std::vector<std::string> words{"run", "--run-dir", run_dir(), "--prepare.source", bad_source(), "--ranks"};
+  const auto run_with_ranks = [&](const char* ranks) {
+    std::vector<std::string> all = words;
+    all.emplace_back(ranks);
+    ::setenv("PATH", ((*this / "bin").string() + ":" + before).c_str(), 1);
+    const Outcome outcome = couplet(all);
+    ::setenv("PATH", before.c_str(), 1);
+    return outcome;
+  };
+  const Outcome two = run_with_ranks("2");
+  EXPECT_EQ(two.status, exit_usage);
+  EXPECT_NE(two.errors.find("`couplet run` started 2 ranks, to MPI there are 1"), std::string::npos) << two.errors;
+  EXPECT_FALSE(fs::exists(fs::path(run_dir()) / "prepare"));
+  // One rank needs no launcher, and what an outer one has left does not matter.
+  ::setenv("PMI_SIZE", "2", 1);
+  ::setenv("PMI_RANK", "0", 1);
+  const Outcome one = run_with_ranks("1");
+  ::unsetenv("PMI_SIZE");
+  ::unsetenv("PMI_RANK");
+  EXPECT_EQ(one.errors.find("processes were started"), std::string::npos) << one.errors;
 }
 
 // On 10a555e idle threads of ranks span on the cores that the others needed.
@@ -304,6 +389,15 @@ TEST_F(CommandLineTest, BytesThatAreNoUtf8StandInJsonAsNumbers) {
   const Outcome status = couplet({"status", run, "--json"});
   EXPECT_EQ(status.status, exit_ok) << status.errors;
   EXPECT_NE(status.output.find("gr\\\\xFC\""), std::string::npos) << status.output;
+}
+
+// On 10a555e inspect ended so, after it had read everything.
+TEST_F(CommandLineTest, FilesWhoseNamesAreNoUtf8CanBeInspected) {
+  const fs::path file = *this / "gr\xfc.h5";
+  fs::copy_file(COUPLET_SOURCE_DIR "/tests/fuzz/corpus/hdf5/plain", file);
+  const Outcome inspected = couplet({"inspect", file.string(), "--json"});
+  EXPECT_EQ(inspected.status, exit_ok) << inspected.errors;
+  EXPECT_NE(inspected.output.find("gr\\\\xFC.h5\""), std::string::npos) << inspected.output;
 }
 
 TEST_F(CommandLineTest, NamesThatAreTooLongAreRefusedBeforeAnyWork) {

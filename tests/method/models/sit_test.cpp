@@ -91,6 +91,33 @@ TEST(SiT, ImportKeepsTheFieldOfWeightsThatAlsoLearnSigma) {
   EXPECT_LE(difference(ours(in.x, 1 - in.t, in.y), -published(in.x, in.t, in.y)), forward_tolerance);
 }
 
+// 10a555e said "these are no SiT weights" without the file, and did not see what the names had in common.
+TEST(SiT, WeightsOfAWrappedModelAreRefusedByTheirFileAndPrefix) {
+  auto ours = make_sit(small, 2);
+  const auto refusal_of = [&](const NamedTensors& published) -> std::string {
+    try {
+      load_tensors(*ours, import_sit(published), "init.safetensors");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  for (const std::string prefix : {"module.", "_orig_mod.", "module._orig_mod."}) {
+    NamedTensors wrapped;
+    for (const auto& [name, tensor] : named_tensors(*ours)) wrapped[prefix + name] = tensor;
+    const std::string refusal = refusal_of(wrapped);
+    EXPECT_TRUE(refusal.starts_with("init.safetensors: holds " + prefix + "blocks.0.")) << refusal;
+    EXPECT_NE(refusal.find(", where the model has blocks.0."), std::string::npos) << refusal;
+    EXPECT_NE(refusal.find("take '" + prefix + "' off the names"), std::string::npos) << refusal;
+  }
+  const std::string refusal = refusal_of({{"conv.weight", at::zeros({2, 3})}});
+  EXPECT_TRUE(refusal.starts_with("init.safetensors: the model's blocks.0.")) << refusal;
+  EXPECT_NE(refusal.find("hold conv.weight instead"), std::string::npos) << refusal;
+  NamedTensors other_waves = named_tensors(*ours);
+  other_waves["t_embedder.mlp.0.weight"] = at::zeros({24, 64});
+  EXPECT_TRUE(refusal_of(other_waves).starts_with("init.safetensors: t_embedder.mlp.0.weight has shape [24, 64]"));
+}
+
 TEST(SiT, GuidanceKeepsARowsImage) {
   /// Gives what it is conditioned on.
   class Echo : public Field {

@@ -1,6 +1,8 @@
 #include "pipeline/distributed/agreement.h"
 
 #include "storage/error.h"
+#include "storage/files/hash.h"
+#include "tests/pipeline/bytes_read.h"
 #include "tests/pipeline/pipeline_testing.h"
 #include "tests/pipeline/ranks.h"
 
@@ -52,6 +54,24 @@ TEST(Agreement, TakesAMissingKeyForADifference) {
   if (ranks().rank() == 0) facts["init"] = "def";
   const std::string text = refusal(facts);
   EXPECT_NE(text.find("init is \"def\" on rank 0, absent on rank"), std::string::npos) << text;
+}
+
+// On 10a555e every rank read the file to compare it.
+TEST(HashForAll, IsOfAFileThatOneRankReads) {
+  const SharedDirectory directory;
+  const std::filesystem::path path = directory / "weights";
+  constexpr std::size_t bytes = 4 << 20;
+  if (ranks().is_root()) std::ofstream(path) << std::string(bytes, 'w');
+  ranks().barrier();
+  const double before = bytes_read();
+  const std::string hash = hash_for_all(ranks(), path);
+  const double read = bytes_read() - before;
+  if (ranks().is_root()) {
+    EXPECT_GE(read, bytes);
+  } else {
+    EXPECT_LT(read, bytes / 8);
+  }
+  EXPECT_EQ(hash, hash_file(path));
 }
 
 TEST(OnAllRanks, NoFailureIsNone) {

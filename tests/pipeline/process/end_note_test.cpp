@@ -5,15 +5,18 @@
 #include "storage/files/atomic_file.h"
 #include "storage/host_name.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 
+#include <chrono>
 #include <csignal>
 #include <fstream>
 #include <functional>
 #include <string>
+#include <thread>
 
 namespace couplet {
 namespace {
@@ -66,6 +69,58 @@ TEST(EndNote, AFailureIsOneLineWithItsFieldsInOrder) {
   });
   EXPECT_EQ(read_file(path), "{\"event\":\"failed\",\"rank\":1,\"host\":\"" + host_name() +
                                  "\",\"message\":\"rank 1: \\\"größe\\\" \\\\ two lines \ufffd\"}\n");
+}
+
+/// Holds the lock of the whole file as long as it lives.
+class Locked {
+public:
+  explicit Locked(const fs::path& path) : file_(::open(path.c_str(), O_RDWR | O_CREAT, 0644)) {
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    EXPECT_EQ(::fcntl(file_, F_SETLK, &lock), 0);
+  }
+  ~Locked() { ::close(file_); }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+  int file() const { return file_; }
+
+private:
+  int file_;
+};
+
+// As ranks of two hosts write through NFS: each puts its line where it believes the end to be. 10a555e took no lock,
+// and the lines overwrote each other.
+TEST(EndNote, OfRanksOnSeveralHostsEachKeepsItsLine) {
+  const Scratch scratch;
+  const fs::path path = scratch.path / "note";
+  const std::string theirs = "{\"event\":\"failed\"}\n";
+  pid_t child = 0;
+  {
+    const Locked locked(path);
+    const off_t end = ::lseek(locked.file(), 0, SEEK_END);
+    child = fork();
+    if (child == 0) {
+      open_end_note(path);
+      note_signal(SIGTERM, false);
+      _exit(0);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    ASSERT_EQ(::pwrite(locked.file(), theirs.data(), theirs.size(), end), std::ssize(theirs));
+  }
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(read_file(path), theirs + "{\"event\":\"signal\",\"signal\":\"TERM\"}\n");
+}
+
+TEST(EndNote, IsWrittenAllTheSameWhereTheLockDoesNotCome) {
+  const Scratch scratch;
+  const fs::path path = scratch.path / "note";
+  const Locked locked(path);
+  in_a_child([&] {
+    open_end_note(path);
+    note_success();
+  });
+  EXPECT_EQ(read_file(path), "{\"event\":\"done\"}\n");
 }
 
 TEST(Failure, IsKeptWithTheStageThatEndedByIt) {

@@ -81,6 +81,23 @@ TEST(Observation, LeavesNoTraceInTheTraining) {
   EXPECT_EQ(lines, metrics_of(plain.directory));
 }
 
+// 10a555e made the map of them after every step.
+TEST(Observation, AsksForAveragesWhereSomethingIsDueOnly) {
+  const SharedDirectory directory;
+  Regression model(1);
+  const TrainingTask task = watched_task(directory / "run", model);
+  LimitedMemory memory(std::int64_t{1} << 40);
+  int asked = 0;
+  const auto averages = [&] {
+    ++asked;
+    return NamedTensors{{"weight", model.weight.detach().clone()}, {"bias", model.bias.detach().clone()}};
+  };
+  for (const std::int64_t done : {1, 2, 5, 7}) observe(task, model, averages, done, steps, memory, ranks());
+  EXPECT_EQ(asked, 0);
+  observe(task, model, averages, 4, steps, memory, ranks());
+  EXPECT_EQ(asked, 1);
+}
+
 TEST(Observation, GivesFiguresOfBothWeightsAtItsSteps) {
   const SharedDirectory directory;
   Regression model(1);

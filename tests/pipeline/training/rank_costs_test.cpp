@@ -17,7 +17,8 @@
 
 namespace {
 
-double received = 0;  ///< bytes that MPI was asked to bring from other ranks
+double received = 0;          ///< bytes that MPI was asked to bring from other ranks
+std::int64_t agreements = 0;  ///< times that MPI was asked to let all ranks wait for each other to agree on something
 
 void receive(int count, MPI_Datatype type, int from = 1) {
   int bytes = 0;
@@ -43,6 +44,7 @@ int others(MPI_Comm among) {
 // They stand before the library's own, as profilers' do.
 extern "C" {
 int MPI_Allreduce(const void* own, void* sum, int count, MPI_Datatype type, MPI_Op operation, MPI_Comm among) {
+  ++agreements;
   receive(count, type);
   return PMPI_Allreduce(own, sum, count, type, operation, among);
 }
@@ -205,6 +207,31 @@ TEST_P(RankCosts, OfGoingOn) {
   const std::map<std::string, int> once{
       {"ema.safetensors", 1}, {"optimizer.safetensors", 1}, {"state.json", 1}, {"weights.safetensors", 1}};
   EXPECT_EQ(opens->counted(), once);
+}
+
+// 10a555e let all ranks wait for each other before each one, for ever: a bucket of a sharded optimizer has one a step.
+TEST(LongTraining, GathersPartsWithoutAgreements) {
+  at::Tensor tensor = at::zeros({2 * ranks().size()});
+  for (int call = 0; call < 1000; ++call) ranks().all_gather_parts(tensor);
+  const std::int64_t before = agreements;
+  for (int call = 0; call < 50; ++call) ranks().all_gather_parts(tensor);
+  EXPECT_LE(agreements - before, 2);
+}
+
+// 10a555e copied weights and averages to the host on every rank; rank 0 alone publishes them.
+TEST(EndOfTraining, CopiesWeightsOnRankZeroAlone) {
+  SharedDirectory shared;
+  Regression model(1);
+  TrainingTask task = regression_task(shared / "run", model, 2, 8);
+  const TrainingResult result = train(task, model, regression_pipeline(0), ranks(), at::kCPU);
+  const auto shares_memory = [&](const NamedTensors& tensors) {
+    const NamedTensors own = named_tensors(model);
+    return std::ranges::any_of(tensors, [&](const auto& entry) {
+      return std::ranges::any_of(own, [&](const auto& mine) { return mine.second.is_alias_of(entry.second); });
+    });
+  };
+  ASSERT_FALSE(result.weights.empty());
+  EXPECT_EQ(shares_memory(result.weights), !ranks().is_root());
 }
 
 INSTANTIATE_TEST_SUITE_P(Optimizer, RankCosts, testing::Bool(),

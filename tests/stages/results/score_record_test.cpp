@@ -9,6 +9,8 @@
 
 #include <cmath>
 #include <filesystem>
+#include <string>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -82,6 +84,27 @@ TEST_F(RecordFiles, WhatWasMadeWithAStageThatIsMadeAnewIsForgotten) {
   EXPECT_TRUE(records.forget({"teacher", "features"}));
   EXPECT_FALSE(records.has(key, "frechet_distance", one));
   EXPECT_TRUE(records.has(key, "finite_share", {{"evaluate.samples", "100"}}));
+}
+
+// Evaluations that end together publish in any order. On 10a555e each added its scores to the text that it had read
+// before, and the older text could come last.
+TEST_F(RecordFiles, WhatIsPublishedIsMadeOfTheRecordsOfAllEvaluations) {
+  const Config config{};
+  const RunDirectory run(folder);
+  const StageGraph graph{{.name = "evaluate/real", .kind = "evaluate"}, {.name = "evaluate/nf-0", .kind = "evaluate"}};
+  for (const StageNode& node : graph) {
+    fs::create_directories(run.stage(node.name));
+    Records records(run.stage(node.name));
+    records.add({.model = node.name}, "frechet_distance", {}, 1.5, 100, {});
+    records.publish();
+  }
+  fs::create_directories(run.results().parent_path());
+  publish_file(run.results(), R"({"records": [{"model": "older"}]})");
+  publish_results({config, run, graph});
+  std::vector<std::string> models;
+  for (const nlohmann::json& record : nlohmann::json::parse(read_file(run.results())).at("records"))
+    models.push_back(record.at("model"));
+  EXPECT_EQ(models, (std::vector<std::string>{"evaluate/real", "evaluate/nf-0"}));
 }
 
 TEST_F(RecordFiles, WithoutRecordsNothingIsPublished) {

@@ -10,7 +10,9 @@
 
 #include <ATen/ATen.h>
 
+#include <numeric>
 #include <string>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -28,15 +30,17 @@ struct Training {
                    {.name = "teacher", .kind = "teacher"}};
   StageContext context{graph[1], graph, config, run, ranks(), c10::Device(c10::kCPU)};
 
-  /// What the features stage leaves.
-  void complete_features() const {
+  /// What the features stage leaves, of so many training images.
+  void complete_features(std::int64_t images = 8) const {
     if (ranks().is_root()) {
       Classifier classifier = make_classifier(classifier_options(config.features, shape), 1);
       std::filesystem::create_directories(run.stage("features"));
       publish_tensors(run.classifier(), named_tensors(*classifier));
       const at::NoGradGuard no_grad;
       Moments moments(4);
-      moments.add(classifier->features(normal_rows({1, 8, 8}, 1, Purpose::evaluation_noise, {0, 1, 2, 3, 4, 5, 6, 7})));
+      std::vector<std::int64_t> rows(static_cast<std::size_t>(images));
+      std::iota(rows.begin(), rows.end(), 0);
+      moments.add(classifier->features(normal_rows({1, 8, 8}, 1, Purpose::evaluation_noise, rows)));
       save_moments(run.reference_statistics(), moments);
       StageRecord record;
       record.state = StageState::complete;
@@ -63,6 +67,15 @@ TEST(Preview, IsScoredAsSoonAsThereAreFeatures) {
   if (ranks().is_root()) {
     EXPECT_EQ(after.picture->pixels, before.picture->pixels);
   }
+}
+
+// 10a555e ended the training there.
+TEST(Preview, IsNotScoredAgainstTooFewTrainingImages) {
+  const Training training;
+  training.complete_features(4);  // of 4 features
+  Previewer previewer(training.context, shape, {.every = 1, .samples = 250},
+                      [](const InitialNoise& initial) { return initial.z * 0.3; });
+  EXPECT_FALSE(previewer.make().figures.contains("quick_frechet_distance"));
 }
 
 // 10a555e took the run's seed, which is none of an evaluation's.

@@ -6,9 +6,13 @@
 #include "tests/storage/storage_testing.h"
 #include "tests/storage/tables/shard_samples.h"
 
+#include <sys/inotify.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
+#include <functional>
 #include <tuple>
 #include <utility>
 
@@ -95,6 +99,35 @@ TEST(RowTable, ManifestListsShardsAndHashes) {
   }
   publish_manifest(other.path(), plan, sample_format, {});
   EXPECT_NE(RowTable(other.path(), sample_format).content_hash(), table.content_hash());
+}
+
+/// How often files of this name in a directory are opened while `work` runs.
+int opens_of(const std::string& name, const fs::path& directory, const std::function<void()>& work) {
+  const int events = ::inotify_init1(IN_NONBLOCK);
+  EXPECT_GE(::inotify_add_watch(events, directory.c_str(), IN_OPEN | IN_CLOSE), 0);
+  work();
+  int opens = 0;
+  alignas(inotify_event) char buffer[1 << 14];
+  for (ssize_t bytes = 0; (bytes = ::read(events, buffer, sizeof buffer)) > 0;) {
+    for (const char* at = buffer; at < buffer + bytes;) {
+      inotify_event event{};
+      std::memcpy(&event, at, sizeof event);
+      opens += event.len > 0 && (event.mask & IN_OPEN) != 0 && name == at + sizeof event;
+      at += sizeof event + event.len;
+    }
+  }
+  ::close(events);
+  return opens;
+}
+
+// 10a555e opened each twice, and read all of its rows.
+TEST(RowTable, EachShardIsOpenedOnceToCloseTheTable) {
+  const Folder folder;
+  write_shards(folder);
+  const std::string last = shard_name(2, 3);
+  const int once = opens_of(last, folder.path(), [&] { RowShard{folder / last, sample_format}; });
+  EXPECT_GT(once, 0);
+  EXPECT_EQ(opens_of(last, folder.path(), [&] { publish_manifest(folder.path(), plan, sample_format, {}); }), once);
 }
 
 TEST(RowTable, CompleteShardsAreRecognisedAndOthersExplained) {

@@ -7,8 +7,14 @@
 #include "tests/storage/storage_testing.h"
 #include "tests/storage/tables/shard_samples.h"
 
+#include <sys/inotify.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstring>
+#include <functional>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -28,9 +34,11 @@ void write_table(const fs::path& directory, double eta = 0.05) {
   publish_manifest(directory, plan, sample_format, {});
 }
 
+/// Of all files but a cache's lock.
 std::uint64_t bytes_in(const fs::path& directory) {
   std::uint64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(directory)) bytes += entry.file_size();
+  for (const auto& entry : fs::directory_iterator(directory))
+    if (entry.path().filename() != ".lock") bytes += entry.file_size();
   return bytes;
 }
 
@@ -89,6 +97,55 @@ TEST(ShardCache, CopiesOnceAndReadsTheCopies) {
   for (std::int64_t i = 0; i < 3; ++i) flip_byte(folder / "t" / shard_name(i, 3), 5000);
   EXPECT_EQ(open_and_check(folder / "t", folder / "new/cache").from_cache, 3);
   EXPECT_EQ(open_and_check(folder / "t", folder / "new/cache", 1 << 30, /*verify=*/false).from_cache, 3);
+}
+
+/// Whether the directory is listed while `work` runs.
+bool lists(const fs::path& directory, const std::function<void()>& work) {
+  const int events = ::inotify_init1(IN_NONBLOCK);
+  EXPECT_GE(::inotify_add_watch(events, directory.c_str(), IN_ACCESS | IN_ONLYDIR), 0);
+  work();
+  bool listed = false;
+  alignas(inotify_event) char buffer[1 << 14];
+  for (ssize_t bytes = 0; (bytes = ::read(events, buffer, sizeof buffer)) > 0;) {
+    for (const char* at = buffer; at < buffer + bytes;) {
+      inotify_event event{};
+      std::memcpy(&event, at, sizeof event);
+      listed = listed || event.len == 0;  // of the directory itself, not of a file in it
+      at += sizeof event + event.len;
+    }
+  }
+  ::close(events);
+  return listed;
+}
+
+// 10a555e copied the whole table before it could be read, and listed the directory for each shard.
+TEST(ShardCache, CopiesAShardWhenItIsFirstReadWithoutListingTheOthers) {
+  const Folder folder;
+  write_table(folder / "t");
+  const fs::path cache = folder / "cache";
+  fs::create_directories(cache);
+  std::optional<RowTable> table;
+  EXPECT_TRUE(lists(cache, [&] {
+    table.emplace(folder / "t", sample_format, ReadOptions{true, cache, 1 << 30});
+  })) << "what a killed process has left";
+  EXPECT_EQ(names_in(cache).size(), 1U) << "the first shard, whose columns are the table's";
+  EXPECT_FALSE(lists(cache, [&] { EXPECT_EQ(table->shard(2)->path().parent_path(), cache); }));
+  EXPECT_EQ(names_in(cache).size(), 2U);
+  EXPECT_FALSE(lists(cache, [&] { EXPECT_EQ(table->shard(1)->path().parent_path(), cache); }));
+  EXPECT_EQ(names_in(cache), copies_of(folder / "t"));
+}
+
+// What is noted may be more than there is: nothing is turned away for it.
+TEST(ShardCache, RoomThatAKilledCopierHasTakenIsFoundAgain) {
+  const Folder folder;
+  write_table(folder / "t");
+  const fs::path cache = folder / "cache";
+  open_and_check(folder / "t", cache);
+  const std::uint64_t whole = bytes_in(cache);
+  RowTable table(folder / "t", sample_format, ReadOptions{true, cache, whole});
+  for (const std::string& name : copies_of(folder / "t")) fs::remove(cache / name);  // noted, and gone
+  EXPECT_EQ(table.shard(1)->path().parent_path(), cache);
+  EXPECT_EQ(table.shard(2)->path().parent_path(), cache);
 }
 
 TEST(ShardCache, TheLeastRecentlyUsedCopiesGoFirst) {
@@ -159,9 +216,9 @@ TEST(ShardCache, ADamagedOriginalIsNotCopied) {
   std::vector<std::string> notes;
   const ReadOptions options{true, folder / "cache", 1 << 30, [&](const std::string& note) { notes.push_back(note); }};
   const RowTable table(folder / "t", sample_format, options);
+  EXPECT_EQ(table.shard(1)->path(), shard);
   ASSERT_EQ(notes.size(), 1U);
   EXPECT_NE(notes[0].find("couplet verify"), std::string::npos) << notes[0];
-  EXPECT_EQ(table.shard(1)->path(), shard);
   std::vector<std::byte> out(table.columns()[0].row_bytes());
   expect_error([&] { table.read(0, 100, 1, out); }, {shard.string(), "damaged"});
 }
