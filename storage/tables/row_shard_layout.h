@@ -31,7 +31,7 @@ inline constexpr int newest_shard_version = 2;
 
 /// What a shard is, stored as attributes of its root group.
 struct ShardHeader {
-  std::string format;  ///< "couplet-dataset" or "couplet-coupling"
+  std::string format;  ///< "couplet-dataset", "couplet-coupling" or "couplet-seeds"
   int format_version = newest_shard_version;
   std::int64_t first_row = 0;  ///< its first row, by the table's global numbers
   std::int64_t rows = 0;
