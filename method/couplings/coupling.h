@@ -35,7 +35,8 @@ public:
   /// need nothing of each other has nothing to do.
   virtual void agree(std::int64_t) {}
   /// This rank's pairs of a step: a function of (seed, step) and of what the steps before have left in `state`. Called
-  /// for one step after the other, ahead of training, on a thread of its own; the ranks have agreed on the step.
+  /// for one step after the other, ahead of training, on a thread of its own; the ranks have agreed on the step. A
+  /// coupling without a table is judged by some steps behind training, drawn on the thread that trained.
   virtual Pairs draw(const BatchRange& range) = 0;
 
   /// Held-out pairs, the same whenever they are asked for: how many there are, and those of these numbers, ascending.

@@ -216,7 +216,7 @@ TEST(TablePairs, AreMadeOfSeedsAndTheDataSet) {
   const Tables tables;
   // Image 3 twice, mirrored once more; image 7 not at all; the last image.
   const std::vector<std::int64_t> ids{900, 2, 31, 4, 77};
-  const at::Tensor sample = at::tensor({3, 3, 3, 8, 52}), flip = at::tensor({0, 0, 1, 1, 0}).to(at::kByte);
+  const at::Tensor sample = at::tensor({3, 3, 3, 8, 52}, at::kLong), flip = at::tensor({0, 0, 1, 1, 0}, at::kByte);
   const fs::path path = tables.folder / "seeds";
   write_table(path, seeds_format, seeds_columns(),
               {at::tensor(ids), tables.labels.index_select(0, sample), sample, flip}, 8,

@@ -179,12 +179,12 @@ TEST_F(Report, SetsCouplingsBesideEachOther) {
   const Json page = report_page(data);
   const std::string html = report_html(page);
   EXPECT_EQ(parse(html), 0);
-  expect_has(html, {"<tr><th scope=\"row\">nf</th><td>4096</td><td>1230</td><td>0.912</td><td>1.01</td><td>0.125</td>"
+  expect_has(html, {"<tr><th scope=\"row\">nf</th><td>4096</td><td>1234</td><td>0.912</td><td>1.01</td><td>0.125</td>"
                     "<td>0.0123</td><td>0.0456</td><td>0.00789</td><td>0.678</td><td>1m 15s</td><td>1600</td>"
                     "<td>1h 02m</td></tr>",
                     "<tr><th scope=\"row\">independent, drawn for plain</th><td>4096</td>", "<td>1.00</td>",
                     "<td>0.00789</td><td></td><td></td><td></td><td></td></tr>"});
-  const Json& judged = Json::parse(report_json(page)).at("coupling").at("judged");
+  const Json judged = Json::parse(report_json(page)).at("coupling").at("judged");
   EXPECT_EQ(judged.at(0).at("transport_ratio").at("value"), 0.912);
   EXPECT_EQ(judged.at(0).at("teacher_seconds").at("value"), 3720);
   EXPECT_EQ(judged.at(0).at("quality").at("transport_cost").at("squared"), 1234.5);

@@ -95,7 +95,7 @@ TEST_F(CouplingFactsOf, ATableOfSeeds) {
   std::filesystem::remove(table / manifest_name);
   RowShardWriter writer(table / shard_name(0, 1), {seeds_format, 1, 0, 2, 2, {{"kind", "sd"}, {"split", "train"}}},
                         seeds_columns());
-  const at::Tensor values[] = {at::tensor({7, 9}), at::zeros({2}, at::kInt), at::tensor({0, 1}),
+  const at::Tensor values[] = {at::tensor({7, 9}, at::kLong), at::zeros({2}, at::kInt), at::tensor({0, 1}, at::kLong),
                                at::zeros({2}, at::kByte)};
   std::size_t column = 0;
   for (const at::Tensor& rows : values)
