@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace couplet {
@@ -29,8 +30,8 @@ Pairs draw_for_root(Coupling& coupling, std::int64_t step, std::int64_t batch, C
 }  // namespace
 
 nlohmann::ordered_json judge_drawn_pairs(Coupling& coupling, std::int64_t steps, std::int64_t batch,
-                                         Communicator& communicator) {
-  std::vector<at::Tensor> images, noises, labels;
+                                         std::int64_t images, Communicator& communicator) {
+  std::vector<at::Tensor> seen, noises, labels;
   std::int64_t wanted = 1, rows = 0;
   for (; rows < wanted; rows += batch, ++steps) {
     note_progress("drawing pairs to judge the coupling by");
@@ -38,18 +39,18 @@ nlohmann::ordered_json judge_drawn_pairs(Coupling& coupling, std::int64_t steps,
     std::int64_t values = 0;
     if (communicator.is_root()) {
       values = pairs.image[0].numel();
-      images.push_back(pairs.image);
+      seen.push_back(pairs.image);
       noises.push_back(pairs.noise);
       labels.push_back(pairs.label);
     }
-    if (rows == 0) wanted = judged_rows(communicator.maximum(values));
+    if (rows == 0) wanted = std::min(images, judged_rows(communicator.maximum(values)));
   }
   if (!communicator.is_root()) return nullptr;
   const WorkingAlone alone("judging the coupling");
   const auto first = [wanted](const std::vector<at::Tensor>& steps_rows) {
     return at::cat(steps_rows).narrow(0, 0, wanted);
   };
-  return judge_pairs(first(images), first(noises), first(labels));
+  return judge_pairs(first(seen), first(noises), first(labels));
 }
 
 }  // namespace couplet

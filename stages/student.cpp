@@ -22,6 +22,7 @@
 
 #include <ATen/ATen.h>
 
+#include <numeric>
 #include <utility>
 
 namespace couplet {
@@ -208,13 +209,18 @@ void publish_student(const StudentTask& task, const Field& field, const Coupling
                                                "\n");
 }
 
+std::int64_t images_of(const DatasetShape& shape) {
+  return std::accumulate(shape.class_counts.begin(), shape.class_counts.end(), std::int64_t{0});
+}
+
 /// Judges a coupling that reads no table by what it draws; tables are judged by their rows (inspect, report).
 /// Collective.
 void publish_quality(const StudentTask& task, Coupling& coupling, std::int64_t steps) {
   const StageContext& context = task.context;
   const std::string& name = task.config.coupling;
   if (find_coupling(name).has_table()) return;
-  nlohmann::ordered_json quality = judge_drawn_pairs(coupling, steps, task.config.training.batch, context.communicator);
+  nlohmann::ordered_json quality =
+      judge_drawn_pairs(coupling, steps, task.config.training.batch, images_of(task.shape), context.communicator);
   if (!context.communicator.is_root()) return;
   quality["coupling"] = name;
   publish_file(context.run.drawn_quality(context.node.name), quality.dump(2) + "\n");

@@ -47,7 +47,7 @@ public:
 
 TEST(DrawnPairs, AreThoseOfTheStepsBehindTheLastOne) {
   PositionCoupling coupling;
-  const nlohmann::ordered_json found = judge_drawn_pairs(coupling, steps, batch, ranks());
+  const nlohmann::ordered_json found = judge_drawn_pairs(coupling, steps, batch, judged_rows(values) + 1, ranks());
   const std::int64_t asked = (judged_rows(values) + batch - 1) / batch, own = batch / ranks().size();
   ASSERT_EQ(std::ssize(coupling.drawn), asked);
   for (std::int64_t i = 0; i < asked; ++i) {
@@ -65,6 +65,15 @@ TEST(DrawnPairs, AreThoseOfTheStepsBehindTheLastOne) {
   const Pairs pairs = PositionCoupling::pairs_at(steps * batch, judged_rows(values));
   EXPECT_EQ(found, judge_pairs(pairs.image, pairs.noise, pairs.label)) << "to the bit, on any number of ranks";
   EXPECT_EQ(found.at("rows"), judged_rows(values));
+}
+
+TEST(DrawnPairs, AreNoMoreThanThereAreImages) {
+  PositionCoupling coupling;
+  const nlohmann::ordered_json found = judge_drawn_pairs(coupling, steps, batch, batch + 1, ranks());
+  EXPECT_EQ(std::ssize(coupling.drawn), 2);
+  if (ranks().is_root()) {
+    EXPECT_EQ(found.at("rows"), batch + 1);
+  }
 }
 
 }  // namespace

@@ -47,17 +47,14 @@ TEST(Graph, StudentsAskForWhatTheyNeed) {
 }
 
 TEST(Graph, ATableStandsBehindWhoeverMakesIt) {
-  const std::vector<Setting> reflows{{"student.compare", "second first reflow", ""},
-                                     {"student.first.coupling", "independent", ""},
-                                     {"student.reflow.reflow-of", "first", ""},
-                                     {"student.reflow.init-from", "first", ""},
-                                     {"student.second.coupling", "reflow", ""},
-                                     {"student.second.reflow-of", "reflow", ""}};
+  const std::vector<Setting> reflows{
+      {"student.compare", "second first reflow", ""}, {"student.first.coupling", "independent", ""},
+      {"student.reflow.reflow-of", "first", ""},      {"student.reflow.init-from", "first", ""},
+      {"student.second.coupling", "reflow", ""},      {"student.second.reflow-of", "reflow", ""}};
   const StageGraph graph = graph_of(reflows);
-  EXPECT_EQ(names_of(graph),
-            (Names{"prepare", "features", "evaluate/real", "student/first-0", "coupling/reflow-first",
-                   "student/reflow-0", "coupling/reflow-reflow", "student/second-0", "evaluate/second-0",
-                   "evaluate/first-0", "evaluate/reflow-0", "report"}));
+  EXPECT_EQ(names_of(graph), (Names{"prepare", "features", "evaluate/real", "student/first-0", "coupling/reflow-first",
+                                    "student/reflow-0", "coupling/reflow-reflow", "student/second-0",
+                                    "evaluate/second-0", "evaluate/first-0", "evaluate/reflow-0", "report"}));
   EXPECT_EQ(find_node(graph, "coupling/reflow-first").inputs, (Names{"prepare", "student/first-0"}));
   EXPECT_EQ(find_node(graph, "student/reflow-0").inputs,
             (Names{"prepare", "coupling/reflow-first", "student/first-0"}));
@@ -77,7 +74,9 @@ TEST(Graph, AKeyOfOneTableIsItsOwn) {
 TEST(Graph, KeysThatCameLaterEnterNoFingerprintAtTheirDefault) {
   const StageGraph graph = graph_of({});
   for (const Option& option : options())
-    if (option.came_later) EXPECT_FALSE(find_node(graph, "student/nf-0").keys.contains(option.key)) << option.key;
+    if (option.came_later) {
+      EXPECT_FALSE(find_node(graph, "student/nf-0").keys.contains(option.key)) << option.key;
+    }
   EXPECT_TRUE(find_node(graph_of({{"student.times", "1", ""}}), "student/nf-0").keys.contains("student.times"));
 }
 
