@@ -5,7 +5,6 @@ import argparse
 import json
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ import numpy
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "launch"), str(TESTS / "whole")]
-from lifecycle_test import TINY, Run, keys  # noqa: E402
+from lifecycle_test import SECONDS, TINY, Run, keys  # noqa: E402
 from program import check  # noqa: E402
 
 REFLOW = {"student.compare": "independent reflow second one", "student.reflow.reflow-of": "independent",
@@ -48,33 +47,61 @@ def students_of_flows(couplet, work):
     subprocess.run([couplet, "inspect", str(table)], check=True, capture_output=True, timeout=300)
     summary = json.loads((table / "manifest.json").read_text())["summary"]
     check(summary["evaluations"] == 9, f"evaluations a row: {summary}")
-    # Nothing is left to do; two ranks make the same tables.
-    again = run.works("run", *keys(TINY | REFLOW))
-    check("11 of 11" in again or "skipped" in again, again[-500:])
-    others = Run(couplet, work / "reflow-ranks")
-    shutil.copytree(run.directory, others.directory)
-    shutil.rmtree(others.directory / "coupling" / "reflow-independent" / "train")
-    others.works("run", "--redo", "coupling/reflow-independent", *keys(TINY | REFLOW | {"pipeline.ranks": 3}))
-    check(shards(others.directory / "coupling" / "reflow-independent" / "train") == shards(table), "shards differ between 1 and 3 ranks")
     return run
 
 
-def killed_while_flowing(couplet, work, finished):
-    run = Run(couplet, work / "killed")
+def table_again(run, launcher):
+    """The command that makes the table of the run's first reflow anew, and nothing else."""
+    shutil.rmtree(run.directory / "coupling" / "reflow-independent")
+    return [*launcher, run.couplet, "stage", "coupling/reflow-independent", "--run-dir", str(run.directory)]
+
+
+def same_on_ranks_and_after_kills(couplet, mpiexec, work, finished):
+    run = Run(couplet, work / "again")
     shutil.copytree(finished.directory, run.directory)
-    chosen = random.Random(1)
-    for _ in range(3):
-        words = run.words("run", "--redo", "coupling/reflow-independent", *keys(TINY | REFLOW))
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(chosen.uniform(1.5, 4))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        time.sleep(1)
-        run.works("run", *keys(TINY | REFLOW))
-        run.complete()
+
+    def same(what):
         for split in ("train", "test"):
             table = Path("coupling") / "reflow-independent" / split
-            check(shards(run.directory / table) == shards(finished.directory / table), f"{split} differs after a kill")
+            check(shards(run.directory / table) == shards(finished.directory / table), f"{split} differs {what}")
+
+    ranks = [mpiexec, "--oversubscribe", "-n", "3"]
+    subprocess.run(table_again(run, ranks), check=True, capture_output=True, timeout=SECONDS)
+    same("between 1 and 3 ranks")
+    chosen = random.Random(1)
+    words = table_again(run, [])
+    for _ in range(3):
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chosen.uniform(1, 3))
+        process.kill()
+        process.wait()
+    subprocess.run(words, check=True, capture_output=True, timeout=SECONDS)
+    same("after kills")
+
+
+def couplings_that_transport(couplet, work):
+    """ot, loom and sd train side by side; what they leave can be looked at; another number of ranks draws the same pairs."""
+    transport = {"student.compare": "ot loom sd", "student.images": 120, "student.ot-within": "class", "student.ot-steps": 2,
+                 "student.loom-slots": 2, "couple.sd-steps": 40, "couple.sd-batch": 128, "couple.sd-dims": 16, "couple.sd-check-every": 20}
+    run = Run(couplet, work / "transport")
+    run.works("run", *keys(TINY | transport | {"pipeline.ranks": 2}))
+    run.complete()
+    for table in ("coupling/sd/train", "student/loom-0/seeds"):
+        for command in ("verify", "inspect"):
+            subprocess.run([couplet, command, str(run.directory / table)], check=True, capture_output=True, timeout=SECONDS)
+    ids = column(run.directory / "student" / "loom-0" / "seeds", "noise_id")
+    check(sorted(ids) == list(range(300 * 2 * 2)), "loom's noises are no permutation")
+    others = Run(couplet, work / "transport-ranks")
+    others.works("run", *keys(TINY | transport | {"pipeline.ranks": 1}))
+
+    def digests(of, student):
+        lines = (of.directory / "student" / f"{student}-0" / "metrics.jsonl").read_text().splitlines()
+        return [line["digest"] for line in map(json.loads, lines) if "digest" in line]
+
+    for student in ("ot", "loom", "sd"):
+        check(len(digests(run, student)) == 5 and digests(run, student) == digests(others, student), f"pairs of {student} differ")
+    for table in ("coupling/sd/train", "student/loom-0/seeds"):
+        check(shards(run.directory / table) == shards(others.directory / table), f"{table} differs between 1 and 2 ranks")
 
 
 def tables_from_elsewhere(couplet, work, finished):
@@ -125,13 +152,15 @@ def refused(couplet, directory, settings, parts):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--couplet", required=True)
+    parser.add_argument("--mpiexec", required=True)
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()
     shutil.rmtree(arguments.work, ignore_errors=True)
     arguments.work.mkdir(parents=True)
+    couplings_that_transport(arguments.couplet, arguments.work)
     finished = students_of_flows(arguments.couplet, arguments.work)
     tables_from_elsewhere(arguments.couplet, arguments.work, finished)
-    killed_while_flowing(arguments.couplet, arguments.work, finished)
+    same_on_ranks_and_after_kills(arguments.couplet, arguments.mpiexec, arguments.work, finished)
 
 
 if __name__ == "__main__":
