@@ -64,7 +64,7 @@ std::optional<JudgedCoupling> judge_table(const StageNode& node, const RunView& 
   JudgedCoupling judged{.coupling = node.table};
   try {
     const std::filesystem::path kept = view.run.stage(node.name) / "quality.json";
-    const std::string hash = content_hash(load_manifest(table, ""));
+    const std::string hash = couplet::content_hash(load_manifest(table, ""));
     judged.quality = known_quality(kept, hash);
     if (judged.quality.is_null()) {
       const Pairs pairs = sample_table_pairs(table, RowTable(view.run.train_images(), dataset_format));
