@@ -244,7 +244,7 @@ TEST(Graph, PathsCountByWhatLiesThere) {
 TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
   const Config config = config_of({{"pipeline.reproducible", "true", ""},
                                    {"pipeline.tf32", "true", ""},
-                                   {"student.compare", "nf reflow imported ot loom", ""},
+                                   {"student.compare", "nf reflow imported ot loom sd", ""},
                                    {"student.reflow.reflow-of", "nf", ""},
                                    {"couple.imported.source", "/tables/mine", ""}});
   const StageGraph graph = stage_graph(config, {});

@@ -108,8 +108,25 @@ TEST_F(JudgedCouplings, WhatIsNotFinishedOrCannotBeReadIsLeftOut) {
   const auto found = judge();
   ASSERT_EQ(found.size(), 1U);
   EXPECT_FALSE(found[0].seconds || found[0].rate || found[0].teacher_seconds) << "nobody knows yet";
+  std::filesystem::remove(run.stage("coupling/nf") / "quality.json");
   std::filesystem::remove(run.table("nf", "train") / shard_name(0, 1));
   EXPECT_TRUE(judge().empty());
+}
+
+// What was found of a table is found once, and anew where it has other rows.
+TEST_F(JudgedCouplings, ATableIsJudgedOnceAndAnewWithOtherRows) {
+  write_tables();
+  const auto first = judge();
+  ASSERT_EQ(first.size(), 1U);
+  const auto kept = run.stage("coupling/nf") / "quality.json";
+  auto known = nlohmann::ordered_json::parse(read_file(kept));
+  known["quality"]["rows"] = 12345;
+  publish_file(kept, known.dump());
+  EXPECT_EQ(judge()[0].quality.at("rows"), 12345);
+  noise = noise * 3;
+  write_tables();
+  EXPECT_EQ(judge()[0].quality.at("rows"), first[0].quality.at("rows"));
+  EXPECT_NE(judge()[0].quality, first[0].quality);
 }
 
 }  // namespace
