@@ -394,7 +394,7 @@ TEST_F(CommandLineTest, BytesThatAreNoUtf8StandInJsonAsNumbers) {
 // On 10a555e inspect ended so, after it had read everything.
 TEST_F(CommandLineTest, FilesWhoseNamesAreNoUtf8CanBeInspected) {
   const fs::path file = *this / "gr\xfc.h5";
-  fs::copy_file(COUPLET_SOURCE_DIR "/tests/fuzz/corpus/hdf5/plain", file);
+  fs::copy_file(COUPLET_SOURCE_DIR "/tests/fuzz/corpus/shard/coupling-0", file);
   const Outcome inspected = couplet({"inspect", file.string(), "--json"});
   EXPECT_EQ(inspected.status, exit_ok) << inspected.errors;
   EXPECT_NE(inspected.output.find("gr\\\\xFC.h5\""), std::string::npos) << inspected.output;
