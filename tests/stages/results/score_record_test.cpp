@@ -102,8 +102,8 @@ TEST_F(RecordFiles, WhatIsPublishedIsMadeOfTheRecordsOfAllEvaluations) {
   publish_file(run.results(), R"({"records": [{"model": "older"}]})");
   publish_results({config, run, graph});
   std::vector<std::string> models;
-  for (const nlohmann::json& record : nlohmann::json::parse(read_file(run.results())).at("records"))
-    models.push_back(record.at("model"));
+  const nlohmann::json published = nlohmann::json::parse(read_file(run.results()));
+  for (const nlohmann::json& record : published.at("records")) models.push_back(record.at("model"));
   EXPECT_EQ(models, (std::vector<std::string>{"evaluate/real", "evaluate/nf-0"}));
 }
 
