@@ -17,7 +17,8 @@
 namespace couplet {
 
 /// From now on the note gets a line at each of these events; a signal that came before is made up for. Without this
-/// call nothing is noted.
+/// call nothing is noted. Each line is appended under the file's lock (fcntl): on a network file system lines of ranks
+/// on several hosts would overwrite each other.
 void open_end_note(const std::filesystem::path& path);
 /// Safe in a signal's handler. `again`: this is the second request.
 void note_signal(int signal, bool again);

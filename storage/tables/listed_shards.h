@@ -42,7 +42,7 @@ struct ReadOptions {
 /// most of the files that the system allows it. Safe to call from several threads.
 class ListedShards {
 public:
-  /// With a cache, copies the shards that are not in it yet. `manifest` was checked.
+  /// With a cache, a shard that is not in it yet is copied when it is first opened. `manifest` was checked.
   ListedShards(std::filesystem::path directory, const nlohmann::json& manifest, const ReadOptions& options);
 
   /// Returns a shard, which stays open while the caller holds it. One that is missing or does not belong there is an
@@ -60,7 +60,7 @@ private:
   nlohmann::json manifest_;
   bool verify_, is_foreign_;
   std::optional<ShardCache> cache_;
-  std::vector<std::filesystem::path> copies_;  ///< in the cache, or where the shard lies; empty without a cache
+  std::vector<std::filesystem::path> copies_;  ///< in the cache, or where the shard lies; "" until it is opened
   std::size_t most_open_;
   std::mutex mutex_;
   std::list<Open> open_;  ///< the one used last in front

@@ -15,8 +15,8 @@
 
 namespace couplet {
 
-/// A finished table open for reading by global row number. The constructor opens the first shard only, after it has
-/// copied those that a cache lacks; every other one is opened, and compared with the manifest, when it is first read.
+/// A finished table open for reading by global row number. The constructor opens the first shard only; every other one
+/// is opened, after it was copied if a cache lacks it, and compared with the manifest when it is first read.
 class RowTable {
 public:
   /// Refuses, naming both sides, a table without a manifest, of another format or a newer version. Shards that are

@@ -12,7 +12,9 @@
 namespace couplet {
 
 /// A copy is named by the content hash of its shard and made under a temporary name; it is published only if its bytes
-/// have that hash. One process at a time looks, makes room and copies while the others wait.
+/// have that hash. One process at a time looks, makes room and copies while the others wait. How much all copies take
+/// is noted in the lock's file, so that the directory is listed when a cache is opened and where room has to be made,
+/// but not for each shard.
 class ShardCache {
 public:
   using Note = std::function<void(const std::string&)>;

@@ -59,7 +59,7 @@ TEST(Agreement, TakesAMissingKeyForADifference) {
 // On 10a555e every rank read the file to compare it.
 TEST(HashForAll, IsOfAFileThatOneRankReads) {
   const SharedDirectory directory;
-  const std::filesystem::path path = directory / "weights";
+  const std::filesystem::path path = directory / "run" / "weights";
   constexpr std::size_t bytes = 4 << 20;
   if (ranks().is_root()) std::ofstream(path) << std::string(bytes, 'w');
   ranks().barrier();
