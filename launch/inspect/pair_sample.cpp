@@ -20,7 +20,7 @@ const Column& column_of(const RowSource& source, const std::string& name) {
   return source.columns()[source.find(name).value()];
 }
 
-std::size_t values_of(const Column& column) {
+std::size_t values_of_column(const Column& column) {
   return column.row_bytes() / element_size(column.type);
 }
 
@@ -73,7 +73,7 @@ bool PairSample::apply_to(const RowSource& source) {
 
 PairSample::PairSample(const RowSource& source)
     : noise_type_(column_of(source, "noise").type),
-      values_(values_of(column_of(source, "noise"))),
+      values_(values_of_column(column_of(source, "noise"))),
       sample_(source.rows(), judged_rows(static_cast<std::int64_t>(values_))) {}
 
 void PairSample::add(std::span<const std::byte> noise, std::span<const std::byte> image,

@@ -16,7 +16,7 @@ namespace couplet {
 namespace {
 
 constexpr std::int64_t most_neighbours = 10;
-constexpr std::int64_t compared_rows = 256;  // at once
+constexpr std::int64_t rows_compared_at_once = 256;  // at once
 constexpr double time_parts = 5;
 /// Added to the diagonal of the regressors' products, relative to its mean: values that never vary explain nothing.
 constexpr double least_ridge = 1e-10;
@@ -67,8 +67,8 @@ at::Tensor orthonormal_columns(const at::Tensor& regressors, const at::Tensor& c
 }
 
 /// The numbers of the rows nearest to rows [first, first + count), themselves left out: int64 [count, neighbours].
-at::Tensor nearest_rows(const at::Tensor& rows, const at::Tensor& squares, std::int64_t first, std::int64_t count,
-                        std::int64_t neighbours) {
+at::Tensor nearest_on_the_way(const at::Tensor& rows, const at::Tensor& squares, std::int64_t first, std::int64_t count,
+                              std::int64_t neighbours) {
   at::Tensor distances = squares - 2 * rows.narrow(0, first, count).matmul(rows.t());
   distances.diagonal(first).fill_(std::numeric_limits<float>::infinity());
   return std::get<1>(distances.topk(neighbours, 1, /*largest=*/false));
@@ -92,9 +92,9 @@ double unexplained(const KnownEnds& ends, double t, std::int64_t neighbours) {
   const at::Tensor squares = known.square().sum(1);
   const double alone = 1 + 1 / static_cast<double>(neighbours);
   double sum = 0, expected = 0;
-  for (std::int64_t first = 0; first < known.size(0); first += compared_rows) {
-    const std::int64_t count = std::min(compared_rows, known.size(0) - first);
-    const at::Tensor nearest = nearest_rows(known, squares, first, count, neighbours);
+  for (std::int64_t first = 0; first < known.size(0); first += rows_compared_at_once) {
+    const std::int64_t count = std::min(rows_compared_at_once, known.size(0) - first);
+    const at::Tensor nearest = nearest_on_the_way(known, squares, first, count, neighbours);
     sum += squares_of(less_neighbours(residuals, first, nearest));
     expected += alone * static_cast<double>(count) - squares_of(less_neighbours(columns, first, nearest));
   }
