@@ -63,8 +63,10 @@ std::vector<RunTable> run_tables(const Config& config) {
     if (same == all.end())
       all.push_back(*table);
     else if (same->made_by != table->made_by)
-      refuse("two tables of the run would be called {}: one is made by {}, one by {}; rename the student {}",
-             table->name, same->made_by, table->made_by, student);
+      refuse(
+          "two tables of the run would be called {0}: one is made by {1}, one by {2}; give the one from elsewhere "
+          "another name (student.NAME.table, couple.NAME.source)",
+          table->name, same->made_by, table->made_by);
   }
   return all;
 }
