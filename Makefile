@@ -49,6 +49,7 @@ bench: setup configure
 # Slurm's packages only for what starts a cluster, Chromium only for the test that looks at reports, Clang only for fuzzing.
 test: SETUP += slurm browser fuzz
 fuzz: SETUP += fuzz
+bench: SETUP += bench
 slurm-demo slurm-chaos: SETUP += slurm
 setup:
 	@scripts/setup $(SETUP)

@@ -58,10 +58,10 @@ void run() {
 CouplingSources sources_of(const Config& config, const fs::path& data, Communicator& communicator) {
   CouplingSources sources;
   sources.train_images = sources.test_images = data;
-  sources.flips = config.couple.flips;
+  sources.pairing.flips = config.couple.flips;
   sources.codec = pixel_codec();
   sources.communicator = &communicator;
-  sources.batch = config.student.training.batch;
+  sources.pairing.batch = config.student.training.batch;
   return sources;
 }
 

@@ -78,7 +78,11 @@ void require_student(const Nodes& nodes, const RunView& view) {
   for (const StageNode& node : nodes) {
     const StudentConfig student = student_config(view.config, node.student);
     require_file("student.init", student.init);
-    if (dataset) student_options(student, dataset->shape, section_of_student(view.config, node.student));
+    if (!dataset) continue;
+    const std::string section = section_of_student(view.config, node.student);
+    student_options(student, dataset->shape, section);
+    if (const auto check = find_coupling(student.coupling).check)
+      check(pairing_options(view.config, student, section), dataset->shape, dataset->train_rows);
   }
 }
 

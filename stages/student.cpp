@@ -6,6 +6,7 @@
 #include "method/sampling/guided_field.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/config/options.h"
+#include "pipeline/config/validation.h"
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/held_out.h"
@@ -51,6 +52,8 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   const RunDirectory& run = task.context.run;
   const Config& config = task.context.config;
   CouplingSources sources;
+  sources.pairing =
+      pairing_options(config, task.config, section_of_student(config, task.context.node.student));
   sources.train_images = run.train_images();
   sources.test_images = run.test_images();
   if (const auto table = table_of_student(config, task.context.node.student)) {
@@ -58,19 +61,12 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
     if (table->has_noise) sources.test_table = table_directory(config, run, table->name, "test");
   }
   sources.reads = training_reads(config.storage);
-  sources.flips = config.couple.flips;
-  sources.replicates = config.couple.replicates;
   sources.block_rows = config.couple.block_rows;
   sources.window_blocks = task.config.window_blocks;
   sources.seed = task.seed;
   sources.held_out_seed = static_cast<std::uint64_t>(config.pipeline.seed);
   sources.codec = task.shape.codec;
   sources.communicator = &task.context.communicator;
-  sources.batch = task.config.training.batch;
-  sources.ot_within = task.config.ot_within;
-  sources.ot_steps = task.config.ot_steps;
-  sources.loom = {task.config.loom_slots, task.config.loom_resample_every, task.config.loom_train_after,
-                  task.config.loom_swaps};
   std::unique_ptr<Coupling> coupling = kind.make(sources);
   if (kind.has_table_of_teacher())
     require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);

@@ -65,6 +65,19 @@ struct LoomOptions {
   std::int64_t resample_every = 0;  ///< epochs after which all noises are drawn anew; 0: never
   std::int64_t train_after = 0;     ///< epochs of exchanges before training, each time the noises are new
   bool swaps = true;                ///< false: each row keeps its noises
+  bool within_class = false;        ///< noise stays with the label of the row that it was drawn for
+};
+
+/// How a student's configuration wants its pairs.
+struct PairingOptions {
+  std::string section = "student";  ///< of the student's keys, for messages
+  std::int64_t batch = 0;           ///< the global batch
+  /// How a table numbers the data set's rows, for couplings that have none: all see the same images in the same order.
+  bool flips = true;
+  std::int64_t replicates = 1;
+  bool ot_within_class = false;  ///< student.ot-within
+  std::int64_t ot_steps = 1;     ///< student.ot-steps
+  LoomOptions loom = {};
 };
 
 /// What a coupling can be made from. Files are opened by the couplings that read them.
@@ -73,19 +86,13 @@ struct CouplingSources {
   /// Parts of the coupling table, if the coupling reads one. One that comes from elsewhere may have no test part.
   std::filesystem::path train_table, test_table;
   ReadOptions reads;  ///< how training reads its rows
-  /// How a table numbers the data set's rows, for couplings that have none: all see the same images in the same order.
-  bool flips = true;
-  std::int64_t replicates = 1;
+  PairingOptions pairing = {};
   std::int64_t block_rows = 256;
   std::int64_t window_blocks = 16;       ///< blocks within which rows are shuffled
   std::uint64_t seed = 0;                ///< of the student's draws
   std::uint64_t held_out_seed = 0;       ///< of the held-out pairs, which are the same for all students of a run
   std::shared_ptr<const Codec> codec;    ///< of the data set
   Communicator* communicator = nullptr;  ///< of the ranks that train the student
-  std::int64_t batch = 0;                ///< the global batch
-  std::string ot_within = "none";        ///< "none" or "class": student.ot-within
-  std::int64_t ot_steps = 1;             ///< student.ot-steps
-  LoomOptions loom = {};
 };
 
 /// A member of the registry of couplings (method/couplings/members.list).
@@ -102,6 +109,9 @@ struct CouplingKind {
   /// stay what they are when one of these changes.
   std::vector<std::string> keys = {};
   std::int64_t least_batch = 1;  ///< rows of a global batch that it needs
+  /// Refuses what no student could be trained with on a data set of so many training samples; asked before any work,
+  /// when `shape` may have no class_counts yet, and again when the coupling is made. May be absent.
+  void (*check)(const PairingOptions& options, const DatasetShape& shape, std::int64_t samples) = nullptr;
   std::unique_ptr<Coupling> (*make)(const CouplingSources& sources) = nullptr;
 
   bool has_table() const { return !made_by.empty(); }

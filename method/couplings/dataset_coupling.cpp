@@ -13,7 +13,7 @@ namespace couplet {
 DatasetCoupling::DatasetCoupling(const CouplingSources& sources)
     : images_(open_for_training(sources.train_images, dataset_format, sources.reads)),
       test_(sources.test_images, dataset_format),
-      numbering_{images_.rows(), sources.flips, sources.replicates},
+      numbering_{images_.rows(), sources.pairing.flips, sources.pairing.replicates},
       codec_(sources.codec),
       block_rows_(sources.block_rows),
       window_blocks_(sources.window_blocks),

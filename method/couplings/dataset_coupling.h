@@ -12,6 +12,9 @@
 
 namespace couplet {
 
+/// Rows of a class, on average, that exchange their noise within it: with fewer there is hardly anything to exchange.
+inline constexpr std::int64_t rows_of_a_class = 2;
+
 /// Its rows are numbered, mirrored and visited as those of a table would be. Held-out images have fresh noise, a
 /// function of the row, the same for all students of a run: a loss on them shows what the noises of training are worth
 /// for those that a student is sampled from.

@@ -3,6 +3,7 @@
 #include "method/couplings/dataset_coupling.h"
 #include "method/couplings/loom_schedule.h"
 #include "method/couplings/shared_problems.h"
+#include "method/data/dataset.h"
 #include "method/tables/seeds_table.h"
 #include "method/transport/noise_slots.h"
 #include "method/transport/slot_history.h"
@@ -36,22 +37,32 @@ struct WarmedUp {
   std::vector<std::int64_t> ids;
 };
 
-LoomSchedule loom_schedule(const CouplingSources& sources, std::int64_t rows) {
-  const LoomOptions& loom = sources.loom;
-  if (loom.slots < 1) refuse("student.loom-slots = {}: a row has at least one noise", loom.slots);
-  if (rows < sources.batch)
-    refuse("student.batch = {}: coupling loom needs as many rows; the data set has {}, mirrored ones counted",
-           sources.batch, rows);
+void check_exchanges(const PairingOptions& options, const DatasetShape& shape, std::int64_t samples) {
+  const LoomOptions& loom = options.loom;
+  const std::int64_t rows = CouplingRows{samples, options.flips}.rows(), classes = shape.labels();
+  if (loom.slots < 1) refuse("{}.loom-slots = {}: a row has at least one noise", options.section, loom.slots);
+  if (options.batch > rows)
+    refuse("{}.batch = {}: coupling loom needs as many rows; the data set has {}, mirrored ones counted",
+           options.section, options.batch, rows);
+  if (loom.within_class && options.batch < rows_of_a_class * classes)
+    refuse(
+        "{0}.loom-within = class: {0}.batch = {1} is fewer than {2} rows a class for {3} classes: hardly any noise would "
+        "change its image; use batches of {4} or more, or {0}.loom-within = none",
+        options.section, options.batch, rows_of_a_class, classes, rows_of_a_class * classes);
   if (loom.train_after > 0 && !loom.swaps)
-    refuse("student.loom-train-after = {}: a warm-up exchanges noises, which student.loom-swaps = false forbids",
-           loom.train_after);
-  return {rows, sources.batch, loom.resample_every, loom.train_after};
+    refuse("{0}.loom-train-after = {1}: a warm-up exchanges noises, which {0}.loom-swaps = false forbids",
+           options.section, loom.train_after);
+}
+
+LoomSchedule loom_schedule(const CouplingSources& sources, const RowTable& images, std::int64_t rows) {
+  check_exchanges(sources.pairing, dataset_shape(images), images.rows());
+  return {rows, sources.pairing.batch, sources.pairing.loom.resample_every, sources.pairing.loom.train_after};
 }
 
 /// A row of the data set is one of the table, whatever the coupling tables of the run have: a copy would be no other
 /// image.
 CouplingSources without_replicates(CouplingSources sources) {
-  sources.replicates = 1;
+  sources.pairing.replicates = 1;
   return sources;
 }
 
@@ -62,12 +73,12 @@ class LoomCoupling : public DatasetCoupling {
 public:
   explicit LoomCoupling(const CouplingSources& sources)
       : DatasetCoupling(without_replicates(sources)),
-        options_(sources.loom),
-        schedule_(loom_schedule(sources, numbering().rows())),
+        options_(sources.pairing.loom),
+        schedule_(loom_schedule(sources, images(), numbering().rows())),
         seed_(sources.seed),
         communicator_(*sources.communicator),
         order_(order()),
-        solved_rows_(stream({"image"})),
+        solved_rows_(stream({"image", "label"})),
         table_(numbering().rows() * options_.slots),
         history_(table_.ids(), 0) {}
 
@@ -181,11 +192,12 @@ private:
     const LoomExchange at = schedule_.exchange(number);
     const std::vector<at::Tensor> read =
         solved_rows_->read(at.first_position, schedule_.batch, schedule_.batch * communicator_.size());
-    const auto* rows = read.back().const_data_ptr<std::int64_t>();
+    const auto* rows = read[2].const_data_ptr<std::int64_t>();
     const DrawnSlots drawn = draw_slots({rows, rows + schedule_.batch}, options_.slots, seed_, at.first_position);
-    const at::Tensor images = codec().encode(read.front());
-    require_finite(images, read.back());
-    return assign_noises(images, noise(at.generation, table_.ids_of(drawn.slot)), drawn, stop);
+    const at::Tensor images = codec().encode(read[0]);
+    require_finite(images, read[2]);
+    return assign_noises(images, noise(at.generation, table_.ids_of(drawn.slot)), drawn,
+                         options_.within_class ? read[1].to(at::kLong) : at::Tensor(), stop);
   }
 
   at::Tensor noise(std::int64_t generation, std::vector<std::int64_t> ids) const {
@@ -239,6 +251,7 @@ void LoomCoupling::publish(const std::filesystem::path& directory) const {
                  {"seed", seed_},
                  {"flips", numbering().flips},
                  {"slots", options_.slots},
+                 {"within", options_.within_class ? "class" : "none"},
                  {"generation", generation}});
 }
 
@@ -250,8 +263,10 @@ CouplingKind loom_coupling() {
       .help =
           "each image with noises of its own, which the images of a batch exchange so as to lie close "
           "(LOOM-CFM, ICLR 2025)",
-      .keys = {"student.loom-slots", "student.loom-resample-every", "student.loom-train-after", "student.loom-swaps"},
+      .keys = {"student.loom-slots", "student.loom-resample-every", "student.loom-train-after", "student.loom-swaps",
+               "student.loom-within"},
       .least_batch = 2,
+      .check = check_exchanges,
       .make = [](const CouplingSources& sources) -> std::unique_ptr<Coupling> {
         return std::make_unique<LoomCoupling>(sources);
       }};

@@ -20,8 +20,36 @@
 namespace couplet {
 namespace {
 
-constexpr double most_rows = 32768;          // that exchange their noise: the costs take 4 GiB
-constexpr std::int64_t rows_of_a_class = 2;  // on average: with fewer there is nothing to exchange
+constexpr double most_rows = 32768;  // that exchange their noise: the costs take 4 GiB
+
+/// The commonest class's share of the data set; where that is not known yet, as if all were as common.
+double largest_share(const DatasetShape& shape) {
+  const auto& counts = shape.class_counts;
+  if (counts.empty()) return 1 / static_cast<double>(shape.labels());
+  const auto all = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  return static_cast<double>(std::ranges::max(counts)) / static_cast<double>(all);
+}
+
+void check_problems(const PairingOptions& options, const DatasetShape& shape, std::int64_t samples) {
+  const std::int64_t classes = shape.labels(), steps = options.ot_steps, rows = options.batch * steps;
+  if (options.ot_within_class && rows < rows_of_a_class * classes)
+    refuse(
+        "{0}.ot-within = class: {1} rows of a problem ({0}.batch · {0}.ot-steps) are fewer than {2} a class for {3} "
+        "classes: hardly any noise would change its image, as in the coupling independent; set {0}.ot-steps to {4} or "
+        "more, or {0}.ot-within = none",
+        options.section, rows, rows_of_a_class, classes,
+        (rows_of_a_class * classes + options.batch - 1) / options.batch);
+  const double exchanging = (options.ot_within_class ? largest_share(shape) : 1) * static_cast<double>(rows);
+  if (exchanging > most_rows)
+    refuse("{}.ot-steps = {}: about {:.0f} rows would exchange their noise, more than {}: fewer steps",
+           options.section, steps, exchanging, most_rows);
+  const std::int64_t there = CouplingRows{samples, options.flips, options.replicates}.rows();
+  if (rows > there)
+    refuse(
+        "{0}.batch · {0}.ot-steps = {1}: the data set has {2} rows to train on, mirror images included; in a problem of "
+        "{1} they would repeat: use smaller batches, or fewer steps",
+        options.section, rows, there);
+}
 
 class OtCoupling : public DatasetCoupling {
 public:
@@ -29,11 +57,11 @@ public:
       : DatasetCoupling(sources),
         communicator_(*sources.communicator),
         seed_(sources.seed),
-        steps_(sources.ot_steps),
-        rows_(sources.batch * sources.ot_steps),
-        within_class_(sources.ot_within == "class"),
+        steps_(sources.pairing.ot_steps),
+        rows_(sources.pairing.batch * sources.pairing.ot_steps),
+        within_class_(sources.pairing.ot_within_class),
         ahead_(stream({"image", "label"})) {
-    check_sizes();
+    check_problems(sources.pairing, dataset_shape(images()), images().rows());
   }
 
   /// The owner of the step's problem, which is problem mod ranks, tells the permutation. Of a problem of several steps
@@ -67,33 +95,6 @@ public:
   }
 
 private:
-  /// The commonest class's share of the data set.
-  static double largest_share(const DatasetShape& shape) {
-    const auto& counts = shape.class_counts;
-    const auto all = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-    return counts.empty() ? 1 : static_cast<double>(std::ranges::max(counts)) / static_cast<double>(all);
-  }
-
-  void check_sizes() const {
-    const DatasetShape shape = dataset_shape(images());
-    const std::int64_t classes = shape.labels();
-    if (within_class_ && rows_ < rows_of_a_class * classes)
-      refuse(
-          "student.ot-within = class: {} rows of a problem (student.batch · student.ot-steps) are fewer than {} a "
-          "class for {} classes: hardly any noise would change its image, as in the coupling independent; set "
-          "student.ot-steps to {} or more, or student.ot-within = none",
-          rows_, rows_of_a_class, classes, (rows_of_a_class * classes * steps_ + rows_ - 1) / rows_);
-    const double share = within_class_ ? largest_share(shape) : 1;
-    if (share * static_cast<double>(rows_) > most_rows)
-      refuse("student.ot-steps = {}: about {:.0f} rows would exchange their noise, more than {}: fewer steps", steps_,
-             share * static_cast<double>(rows_), most_rows);
-    if (rows_ > numbering().rows())
-      refuse(
-          "{} has {} rows to train on, mirror images included; in a problem of {} (student.batch · student.ot-steps) "
-          "they would repeat: use smaller batches, or fewer student.ot-steps",
-          images().path().string(), numbering().rows(), rows_);
-  }
-
   at::Tensor noise_at(const std::vector<std::int64_t>& positions) const {
     return normal_rows(shape(), seed_, Purpose::student_noise, positions);
   }
@@ -154,6 +155,7 @@ CouplingKind ot_coupling() {
           .help = "images with noise of the same global batch, paired by optimal transport (arXiv 2302.00482)",
           .keys = {"student.ot-within", "student.ot-steps"},
           .least_batch = 2,
+          .check = check_problems,
           .make = [](const CouplingSources& sources) -> std::unique_ptr<Coupling> {
             return std::make_unique<OtCoupling>(sources);
           }};

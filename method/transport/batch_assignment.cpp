@@ -6,29 +6,13 @@
 
 #include <ATen/ATen.h>
 
-#include <cstdint>
 #include <map>
 #include <numeric>
-#include <vector>
+#include <span>
+#include <utility>
 
 namespace couplet {
 namespace {
-
-/// The rows of each pool, ascending.
-std::vector<std::vector<std::int64_t>> rows_of_pools(const at::Tensor& pools, std::int64_t rows) {
-  if (!pools.defined()) {
-    std::vector<std::int64_t> all(static_cast<std::size_t>(rows));
-    std::iota(all.begin(), all.end(), 0);
-    return {all};
-  }
-  std::map<std::int64_t, std::vector<std::int64_t>> by_pool;
-  const at::Tensor numbers = pools.contiguous();
-  const auto* pool = numbers.const_data_ptr<std::int64_t>();
-  for (std::int64_t row = 0; row < rows; ++row) by_pool[pool[row]].push_back(row);
-  std::vector<std::vector<std::int64_t>> all;
-  for (auto& [number, members] : by_pool) all.push_back(std::move(members));
-  return all;
-}
 
 void require_finite(const at::Tensor& squares, const char* what) {
   const at::Tensor finite = squares.isfinite();
@@ -47,6 +31,21 @@ at::Tensor squared_distances(const at::Tensor& x, const at::Tensor& z) {
   const OneThread one_thread;
   const at::Tensor a = x.flatten(1), b = z.flatten(1);
   return a.mm(b.t()).mul_(-2).add_(squared_norms(a).unsqueeze(1)).add_(squared_norms(b));
+}
+
+std::vector<std::vector<std::int64_t>> rows_of_pools(const at::Tensor& pools, std::int64_t rows) {
+  if (!pools.defined()) {
+    std::vector<std::int64_t> all(static_cast<std::size_t>(rows));
+    std::iota(all.begin(), all.end(), 0);
+    return {all};
+  }
+  std::map<std::int64_t, std::vector<std::int64_t>> by_pool;
+  const at::Tensor numbers = pools.contiguous();
+  const auto* pool = numbers.const_data_ptr<std::int64_t>();
+  for (std::int64_t row = 0; row < rows; ++row) by_pool[pool[row]].push_back(row);
+  std::vector<std::vector<std::int64_t>> all;
+  for (auto& [number, members] : by_pool) all.push_back(std::move(members));
+  return all;
 }
 
 at::Tensor transport_permutation(const at::Tensor& images, const at::Tensor& noise, const at::Tensor& pools,

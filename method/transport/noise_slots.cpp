@@ -82,18 +82,18 @@ at::Tensor distances(const at::Tensor& x, const at::Tensor& z) {
 }
 
 std::vector<std::int64_t> assign_noises(const at::Tensor& x, const at::Tensor& z, const DrawnSlots& drawn,
-                                        const std::stop_token& stop) {
+                                        const at::Tensor& pools, const std::stop_token& stop) {
   const OneThread one_thread;
-  std::vector<std::int64_t> parts;
-  for (std::int64_t row = 0; row < drawn.rows(); ++row)
-    if (drawn.takes_part(row)) parts.push_back(row);
-  const at::Tensor chosen = at::tensor(parts, at::kLong);
-  const at::Tensor cost = distances(x.index_select(0, chosen), z.index_select(0, chosen));
-  const std::span<const float> values(cost.const_data_ptr<float>(), static_cast<std::size_t>(cost.numel()));
-  const std::vector<std::int32_t> column = solve_assignment(values, std::ssize(parts), stop).column_of_row;
   std::vector<std::int64_t> taken(drawn.slot.size());
-  for (std::size_t i = 0; i < parts.size(); ++i)
-    taken[static_cast<std::size_t>(parts[i])] = parts[static_cast<std::size_t>(column[i])];
+  for (std::vector<std::int64_t> parts : rows_of_pools(pools, drawn.rows())) {
+    std::erase_if(parts, [&](std::int64_t row) { return !drawn.takes_part(row); });
+    const at::Tensor chosen = at::tensor(parts, at::kLong);
+    const at::Tensor cost = distances(x.index_select(0, chosen), z.index_select(0, chosen));
+    const std::span<const float> values(cost.const_data_ptr<float>(), static_cast<std::size_t>(cost.numel()));
+    const std::vector<std::int32_t> column = solve_assignment(values, std::ssize(parts), stop).column_of_row;
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      taken[static_cast<std::size_t>(parts[i])] = parts[static_cast<std::size_t>(column[i])];
+  }
   for (std::size_t row = 0; row < taken.size(); ++row) taken[row] = taken[static_cast<std::size_t>(drawn.first[row])];
   return taken;
 }

@@ -32,9 +32,10 @@ at::Tensor distances(const at::Tensor& x, const at::Tensor& z);
 
 /// Returns for each row of a batch the row whose noise it takes so that the sum of the distances is least over the rows
 /// that take part; the others take what their drawn slot gets. x: images, z: the noises of the drawn slots before,
-/// float32 [n, ...]. Computed on one thread. A request to stop ends it soon, by an error.
+/// float32 [n, ...]. `pools`, int64 [n]: a row takes only noise of a row with its own number (rows of one slot have the
+/// same); undefined: of any row. Computed on one thread. A request to stop ends it soon, by an error.
 std::vector<std::int64_t> assign_noises(const at::Tensor& x, const at::Tensor& z, const DrawnSlots& drawn,
-                                        const std::stop_token& stop = {});
+                                        const at::Tensor& pools = {}, const std::stop_token& stop = {});
 
 /// The ids of the noises in the slots: at all times a permutation of 0 … slots - 1, as a batch can do nothing but
 /// exchange them.

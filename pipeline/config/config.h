@@ -129,6 +129,7 @@ struct StudentConfig {
   double mix = 0, fresh_share = 0;  ///< of fresh noise in the coupling's
   std::int64_t loom_slots = 0, loom_resample_every = 0, loom_train_after = 0;
   bool loom_swaps = true;
+  std::string loom_within;
   std::int64_t window_blocks = 0;
   std::string ot_within;      ///< "none" or "class"
   std::int64_t ot_steps = 1;  ///< steps whose rows are one assignment problem

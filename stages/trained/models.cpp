@@ -112,6 +112,20 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
   return options;
 }
 
+PairingOptions pairing_options(const Config& config, const StudentConfig& student, const std::string& section) {
+  return {.section = section,
+          .batch = student.training.batch,
+          .flips = config.couple.flips,
+          .replicates = config.couple.replicates,
+          .ot_within_class = student.ot_within == "class",
+          .ot_steps = student.ot_steps,
+          .loom = {.slots = student.loom_slots,
+                   .resample_every = student.loom_resample_every,
+                   .train_after = student.loom_train_after,
+                   .swaps = student.loom_swaps,
+                   .within_class = student.loom_within == "class"}};
+}
+
 void check_student_options(const StudentConfig& config, const std::string& section) {
   student_options(config, {.channels = 1, .size = 0, .classes = 0, .class_counts = {}}, section);
   const CouplingKind& coupling = find_coupling(config.coupling);

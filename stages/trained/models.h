@@ -2,6 +2,7 @@
 // weights from the run directory.
 #pragma once
 
+#include "method/couplings/coupling.h"
 #include "method/data/dataset.h"
 #include "method/data/noise.h"
 #include "method/models/classifier.h"
@@ -52,6 +53,8 @@ TarFlow load_teacher(const std::filesystem::path& weights, const TeacherConfig& 
 /// `section`.
 FieldOptions student_options(const StudentConfig& config, const DatasetShape& shape,
                              const std::string& section = "student");
+/// How a student wants its pairs, whose keys messages call by `section`.
+PairingOptions pairing_options(const Config& config, const StudentConfig& student, const std::string& section);
 /// The check of it before the data set is known, for `offer_student_check`.
 void check_student_options(const StudentConfig& config, const std::string& section);
 /// The objective of a student, along its path.

@@ -46,8 +46,7 @@ struct Tables {
                .train_table = folder / "table",
                .test_table = folder / "held-out-table",
                .reads = {},
-               .flips = true,
-               .replicates = 2,
+               .pairing = {.replicates = 2, .loom = {}},
                .block_rows = table_block,
                .window_blocks = window,
                .seed = 11,
@@ -196,8 +195,8 @@ TEST(Coupling, ImagesOfAFloatTypeAreNotEncoded) {
 TEST(Coupling, NumbersRowsAsTheTableWouldBe) {
   const Tables tables;
   CouplingSources sources = tables.sources;
-  sources.flips = false;
-  sources.replicates = 1;
+  sources.pairing.flips = false;
+  sources.pairing.replicates = 1;
   const auto coupling = find_coupling("independent").make(sources);
   const Pairs epoch = coupling->draw({0, 0, samples});
   const std::vector<std::int64_t> rows = RowOrder(samples, table_block, window, 11).at(0, samples);

@@ -59,23 +59,24 @@ struct Data {
     sources.held_out_seed = 3;
     sources.codec = pixel_codec();
     sources.communicator = &ranks();
-    sources.batch = batch;
+    sources.pairing.batch = batch;
   }
 
   CouplingSources with(const LoomOptions& loom) const {
     CouplingSources changed = sources;
-    changed.loom = loom;
+    changed.pairing.loom = loom;
     return changed;
   }
 };
 
 std::string text_of(const LoomOptions& loom) {
-  return fmt::format("k {}, resampled every {}, trained after {}, swaps {}", loom.slots, loom.resample_every,
-                     loom.train_after, loom.swaps);
+  return fmt::format("k {}, resampled every {}, trained after {}, swaps {}, within class {}", loom.slots,
+                     loom.resample_every, loom.train_after, loom.swaps, loom.within_class);
 }
 
 const std::vector<LoomOptions> many_options{{2, 0, 0, true}, {1, 0, 0, true},  {3, 2, 0, true}, {2, 3, 1, true},
-                                            {2, 0, 2, true}, {2, 0, 0, false}, {1, 2, 0, false}};
+                                            {2, 0, 2, true}, {2, 0, 0, false}, {1, 2, 0, false},
+                                            {2, 0, 1, true, true}};
 
 /// The pairs of a global batch, and the table after it.
 struct Expected {
@@ -113,7 +114,12 @@ private:
     batch_of.image = pixel_codec()->encode(mirrored.index_select(0, at::tensor(rows)));
     batch_of.label = data_.labels.repeat_interleave(2).index_select(0, at::tensor(rows)).to(at::kLong);
     const at::Tensor before = noise(drawn.slot, at.generation);
-    if (loom_.swaps) swap(assign_noises(batch_of.image, before, drawn), drawn, batch_of.image, before);
+    const at::Tensor pools = loom_.within_class ? batch_of.label : at::Tensor();
+    if (loom_.swaps) {
+      at::Tensor cost = at::cdist(batch_of.image.flatten(1).to(at::kDouble), before.flatten(1).to(at::kDouble));
+      if (loom_.within_class) cost.masked_fill_(pools.unsqueeze(1).ne(pools), 1e9);
+      swap(assign_noises(batch_of.image, before, drawn, pools), drawn, cost);
+    }
     batch_of.noise = noise(drawn.slot, at.generation);
     batch_of.table = table_;
     return batch_of;
@@ -133,8 +139,7 @@ private:
 
   /// `taken` is an assignment that none is better than, found by trying all. A row that comes twice makes two of them
   /// equal.
-  void swap(const Numbers& taken, const DrawnSlots& drawn, const at::Tensor& image, const at::Tensor& noise_before) {
-    const at::Tensor cost = at::cdist(image.flatten(1).to(at::kDouble), noise_before.flatten(1).to(at::kDouble));
+  void swap(const Numbers& taken, const DrawnSlots& drawn, const at::Tensor& cost) {
     const auto values = cost.accessor<double, 2>();
     Numbers parts, ids;
     double sum = 0;
@@ -231,9 +236,26 @@ TEST(Loom, PairsAreThoseOfExchangesOneAfterTheOther) {
   }
 }
 
+TEST(Loom, NoiseStaysWithinItsClassWhereThatIsAskedFor) {
+  const Data data;
+  const auto among_classes = [&](const LoomOptions& loom) {
+    const auto coupling = make_loom(data.with(loom));
+    Training training(*coupling, 0);
+    for (std::int64_t step = 0; step < steps; ++step) training.next();
+    const Numbers table = table_in(coupling->state());
+    const auto label_of = [&](std::int64_t slot) { return data.labels[slot / (2 * loom.slots)].item<std::int64_t>(); };
+    std::int64_t others = 0;
+    for (std::int64_t slot = 0; slot < std::ssize(table); ++slot)
+      others += label_of(slot) != label_of(table[static_cast<std::size_t>(slot)]);  // id i began in slot i
+    return others;
+  };
+  EXPECT_EQ(among_classes({2, 0, 1, true, true}), 0);
+  EXPECT_GT(among_classes({2, 0, 1, true, false}), 0);
+}
+
 TEST(Loom, GoesOnFromTheStateOfAnyStep) {
   const Data data;
-  for (const LoomOptions& loom : {LoomOptions{3, 2, 0, true}, {2, 3, 1, true}, {1, 2, 0, false}}) {
+  for (const LoomOptions& loom : {LoomOptions{3, 2, 0, true}, {2, 3, 1, true}, {1, 2, 0, false}, {2, 2, 0, true, true}}) {
     SCOPED_TRACE(text_of(loom));
     const std::vector<Expected> expected = expected_steps(data, loom);
     const auto coupling = make_loom(data.with(loom)), other = make_loom(data.with(loom));
@@ -289,12 +311,13 @@ TEST(Loom, RefusesWhatCannotBeExchanged) {
   const Data data;
   const auto refusal = [&](const LoomOptions& loom, std::int64_t rows_of_a_batch) {
     CouplingSources sources = data.with(loom);
-    sources.batch = rows_of_a_batch;
+    sources.pairing.batch = rows_of_a_batch;
     return error_of([&] { make_loom(sources); });
   };
   expect_contains(refusal({0, 0, 0, true}, batch), "student.loom-slots = 0");
   expect_contains(refusal({}, 23), "the data set has 22");
   expect_contains(refusal({2, 0, 1, false}, batch), "student.loom-train-after = 1");
+  expect_contains(refusal({2, 0, 0, true, true}, 5), "student.batch = 5 is fewer than 2 rows a class for 3 classes");
   EXPECT_EQ(find_coupling("loom").least_batch, 2);
 }
 

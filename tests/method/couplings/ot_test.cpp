@@ -43,15 +43,13 @@ struct DataSet {
                .train_table = {},
                .test_table = {},
                .reads = {},
-               .flips = true,
-               .replicates = 1,
+               .pairing = {.batch = batch, .loom = {}},
                .block_rows = table_block,
                .window_blocks = window,
                .seed = 11,
                .held_out_seed = 3,
                .codec = pixel_codec(),
-               .communicator = &ranks(),
-               .batch = batch};
+               .communicator = &ranks()};
     if (ranks().is_root()) {
       write(sources.train_images, samples);
       write(sources.test_images, held_out_samples);
@@ -61,8 +59,8 @@ struct DataSet {
 
   CouplingSources with(const std::string& within, std::int64_t steps) const {
     CouplingSources changed = sources;
-    changed.ot_within = within;
-    changed.ot_steps = steps;
+    changed.pairing.ot_within_class = within == "class";
+    changed.pairing.ot_steps = steps;
     return changed;
   }
 
@@ -258,12 +256,12 @@ TEST(Ot, RefusesProblemsThatMakeNoSense) {
     return std::string("not refused");
   };
   CouplingSources few = data.with("class", 1);
-  few.batch = 4;
+  few.pairing.batch = 4;
   expect_contains(refusal(few), "student.ot-within = class: 4 rows of a problem");
   expect_contains(refusal(few), "student.ot-steps to 2 or more");
-  few.ot_steps = 2;
+  few.pairing.ot_steps = 2;
   EXPECT_EQ(refusal(few), "not refused");
-  expect_contains(refusal(data.with("none", 14)), "has 80 rows to train on");
+  expect_contains(refusal(data.with("none", 14)), "the data set has 80 rows to train on");
   expect_contains(refusal(data.with("none", 14)), "in a problem of 84");
   expect_contains(refusal(data.with("none", 10000)), "about 60000 rows would exchange their noise");
   EXPECT_EQ(find_coupling("ot").least_batch, 2);
