@@ -11,10 +11,17 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <torch/nn/modules/activation.h>
+#include <torch/nn/modules/container/sequential.h>
+#include <torch/nn/modules/linear.h>
 #include <torch/optim/adam.h>
 
 #include <cmath>
+#include <cstdint>
+#include <map>
+#include <memory>
 #include <numbers>
+#include <span>
 #include <string>
 
 namespace couplet::testing {
@@ -38,7 +45,9 @@ struct PlanePairs {
 Toy two_gaussians() {
   const at::Tensor turned = at::tensor({0.8F, 0.6F, -0.6F, 0.8F}).view({2, 2});
   at::Tensor normal = normal_points(atoms, 2);
-  normal = (normal - normal.mean(0)) / normal.std(0);
+  normal = normal - normal.mean(0);
+  const at::Tensor spread = at::linalg_cholesky(normal.t().mm(normal) / atoms);
+  normal = at::linalg_solve_triangular(spread, normal.t(), false).t();  // of unit covariance, exactly
   const at::Tensor points = (normal * at::tensor({1.6F, 0.3F})).mm(turned) + at::tensor({1.0F, -0.5F});
   return {points, normal_noise_of(2), 1.25 + 0.6 * 0.6 + 0.7 * 0.7};
 }
@@ -57,6 +66,32 @@ Toy eight_gaussians_to_moons() {
   const std::span<const float> costs(cost.const_data_ptr<float>(), static_cast<std::size_t>(cost.numel()));
   return {points, ring, solve_assignment(costs, times * atoms).cost / (times * atoms)};
 }
+
+/// A network that suits the plane.
+class Perceptron : public Field {
+public:
+  Perceptron() {
+    layers_->push_back(torch::nn::Linear(3, 64));
+    for (int i = 0; i < 2; ++i) {
+      layers_->push_back(torch::nn::SiLU());
+      layers_->push_back(torch::nn::Linear(64, 64));
+    }
+    layers_->push_back(torch::nn::SiLU());
+    layers_->push_back(torch::nn::Linear(64, 2));
+    register_module("layers", layers_);
+  }
+
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& t, const Condition&) override {
+    return layers_->forward(at::cat({x.flatten(1), t.unsqueeze(1)}, 1)).view_as(x);
+  }
+  std::int64_t no_label() const override { return 1; }
+  double forward_flops() const override { return 2.0 * (3 * 64 + 2 * 64 * 64 + 64 * 2); }
+  std::int64_t activation_values() const override { return 7 * 64; }
+  std::map<std::string, std::string> sizes() const override { return {}; }
+
+private:
+  torch::nn::Sequential layers_;
+};
 
 PlanePairs independent(const Toy& toy) {
   const at::Tensor order = at::randperm(pairs).remainder(atoms);
@@ -78,7 +113,7 @@ PlanePairs semidiscrete(const Toy& toy) {
   const auto alone = make_single_communicator();
   const at::Tensor centre = toy.points.mean(0);
   const Atoms centred = atoms_of(blocks, toy.points - centre, *alone);
-  PotentialDescent descent(centred, toy.noise, {.batch = 512, .steps = 3000, .rate_factor = 0.05});
+  PotentialDescent descent(centred, toy.noise, {.batch = 512, .steps = 6000, .rate_factor = 0.05});
   while (!descent.done()) descent.advance();
   const auto assigned = assign_noises(centred, descent.average(), draws, toy.noise, [](std::int64_t) {});
   return {toy.points.index_select(0, at::tensor(assigned, at::kLong)), toy.noise(0, pairs)};
@@ -87,20 +122,13 @@ PlanePairs semidiscrete(const Toy& toy) {
 /// E ∫ ‖v‖² dt along the paths that a small student learns from the pairs: what they cost, never less than the optimum
 /// where they lead to the data.
 double learnt_cost(const PlanePairs& given, const Toy& toy) {
-  constexpr std::int64_t batch = 256, steps = 2500, walked = 2048;
+  constexpr std::int64_t batch = 256, steps = 1500, walked = 2048;
   constexpr double rate = 4e-3;
-  const FieldOptions sizes{.image_channels = 2,
-                           .image_size = 1,
-                           .num_classes = 1,
-                           .patch = 1,
-                           .channels = 48,
-                           .depth = 2,
-                           .heads = 1};
-  const std::shared_ptr<Field> field = find_field("sit").make(sizes, 3);
+  at::manual_seed(6);
+  const auto field = std::make_shared<Perceptron>();
   const auto objective = find_objective("velocity").make(find_path("linear").make(), {0, 1.4});
   const at::Tensor label = at::zeros({batch}, at::kLong);
   torch::optim::Adam adam(field->parameters(), rate);
-  at::manual_seed(6);
   for (std::int64_t step = 0; step < steps; ++step) {
     const at::Tensor rows = at::randint(pairs, {batch}, at::kLong);
     const double share = static_cast<double>(step) / steps;
