@@ -6,7 +6,7 @@
 // loom_table_bytes: bytes on the disk a row, as blocks are counted (theirs over ours).
 #include "bench/bench_directory.h"
 #include "bench/comparison.h"
-#include "method/tables/seeds_table.h"
+#include "method/tables/seeds_table_writer.h"
 #include "method/transport/noise_slots.h"
 #include "method/transport/slot_history.h"
 #include "pipeline/tensor/random.h"

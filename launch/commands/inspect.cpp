@@ -1,10 +1,15 @@
 // couplet inspect: what a shard or a table holds.
 #include "launch/commands/commands.h"
+#include "launch/inspect/pair_sample.h"
 #include "launch/inspect/row_description.h"
 #include "launch/inspect/row_export.h"
 #include "launch/inspect/row_pictures.h"
 #include "launch/inspect/table_description.h"
 #include "stages/opened_run.h"
+#include "storage/files/atomic_file.h"
+#include "storage/filesystem.h"
+#include "storage/json_text.h"
+#include "storage/tables/filenames.h"
 #include "storage/text.h"
 
 namespace couplet {
@@ -19,7 +24,7 @@ constexpr std::int64_t pictured_rows = 64, most_pictured_rows = 4096;
 CommandSyntax inspect_syntax() {
   return {.name = "inspect",
           .arguments = "PATH",
-          .summary = "show what a shard, a data set or a coupling table holds",
+          .summary = "show what a shard, a data set or a coupling table holds, or what a student's pairs are like",
           .flags = {{"json", "", "as JSON"},
                     {"no-quality", "", "do not judge the coupling, which takes a few seconds"},
                     {"row", "N", "one row: its values and where in which file they lie"},
@@ -33,7 +38,8 @@ CommandSyntax inspect_syntax() {
               "numbered from 0, in a shard by its own numbers. Without --row, --export and --pictures the command\n"
               "reads all rows, compares their checksums, and prints the figures that docs/coupling-table.md\n"
               "explains; a coupling table is judged, too, by at most 4096 of its pairs (docs/metrics.md). A\n"
-              "shard needs neither manifest nor configuration.\n"};
+              "shard needs neither manifest nor configuration. PATH may also be the directory of a student whose\n"
+              "coupling has no table, such as RUN/student/ot-0: of the pairs that it draws it has the same figures.\n"};
 }
 
 void require_suffix(const CommandLine& line, const std::string& flag, const std::string& suffix) {
@@ -97,6 +103,26 @@ void print_files(const Json& files) {
   }
 }
 
+/// Where the pairs of the student at `path` were judged; "": it is no student of a coupling without a table.
+std::filesystem::path drawn_pairs_file(const std::filesystem::path& path) {
+  const std::filesystem::path file = path / drawn_quality_name;
+  return is_there(file) && !is_there(path / manifest_name) ? file : std::filesystem::path();
+}
+
+void inspect_drawn_pairs(const CommandLine& line, const std::filesystem::path& file) {
+  for (const char* flag : {"row", "export", "pictures", "no-quality"})
+    if (line.has(flag)) refuse("--{}: {} has no rows, but figures of pairs that a student drew", flag, file.string());
+  const Json quality(parse_json(read_file(file), file.string()));
+  if (line.has("json")) return fmt::print("{}\n", quality.dump(2));
+  try {
+    fmt::print("{:<15} {}\n{:<15} {}\n", "path", utf8_text(file.string()), "coupling",
+               quality.at("coupling").get<std::string>());
+    print_quality(quality);
+  } catch (const Json::exception&) {
+    fail("{}: these are not the figures of a student's pairs", file.string());
+  }
+}
+
 void inspect(const CommandLine& line, const RowSource& source) {
   Json json = Json::object();
   auto print = &print_description;
@@ -125,7 +151,10 @@ int inspect_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   check_flags(line);
-  inspect(line, RowSource(line.argument()));
+  if (const std::filesystem::path drawn = drawn_pairs_file(line.argument()); !drawn.empty())
+    inspect_drawn_pairs(line, drawn);
+  else
+    inspect(line, RowSource(line.argument()));
   return exit_ok;
 }
 

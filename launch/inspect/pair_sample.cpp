@@ -73,21 +73,24 @@ bool PairSample::apply_to(const RowSource& source) {
 
 PairSample::PairSample(const RowSource& source)
     : noise_type_(column_of(source, "noise").type),
+      image_type_(column_of(source, "image").type),
       values_(values_of_column(column_of(source, "noise"))),
       sample_(source.rows(), judged_rows(static_cast<std::int64_t>(values_))) {}
 
 void PairSample::add(std::span<const std::byte> noise, std::span<const std::byte> image,
                      std::span<const std::byte> label) {
   const std::int64_t first = row_;
-  const std::size_t noise_bytes = values_ * element_size(noise_type_);
-  row_ += std::ssize(image) / static_cast<std::int64_t>(values_);
+  const std::size_t noise_bytes = values_ * element_size(noise_type_), image_bytes = values_ * element_size(image_type_);
+  row_ += static_cast<std::int64_t>(noise.size() / noise_bytes);
   std::vector<float> row;
   for (; next_ < sample_.size() && sample_.at(next_) < row_; ++next_) {
     const auto at = static_cast<std::size_t>(sample_.at(next_) - first);
     to_floats(noise_type_, noise.subspan(at * noise_bytes, noise_bytes), row);
     noise_.insert(noise_.end(), row.begin(), row.end());
-    for (const std::byte grey : image.subspan(at * values_, values_))
-      image_.push_back(static_cast<float>(pixel_value(std::to_integer<int>(grey))));
+    to_floats(image_type_, image.subspan(at * image_bytes, image_bytes), row);
+    if (image_type_ == ElementType::uint8)
+      for (float& value : row) value = static_cast<float>(pixel_value(static_cast<int>(value)));
+    image_.insert(image_.end(), row.begin(), row.end());
     std::int32_t own = 0;
     std::memcpy(&own, label.subspan(at * sizeof own, sizeof own).data(), sizeof own);
     label_.push_back(own);

@@ -15,7 +15,7 @@ namespace couplet {
 /// Keeps the pairs of evenly spread rows (RowSample) while all rows are read: as many as a coupling is judged by.
 class PairSample {
 public:
-  /// There are pairs to judge: noise, images of 8 bits and labels.
+  /// There are pairs to judge: noise, images and labels.
   static bool apply_to(const RowSource& source);
 
   explicit PairSample(const RowSource& source);
@@ -25,7 +25,7 @@ public:
   nlohmann::ordered_json judge(double scale) const;
 
 private:
-  ElementType noise_type_;
+  ElementType noise_type_, image_type_;
   std::size_t values_;
   RowSample sample_;
   std::int64_t row_ = 0, next_ = 0;  ///< the next row to come, the next one of the sample

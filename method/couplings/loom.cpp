@@ -4,7 +4,7 @@
 #include "method/couplings/loom_schedule.h"
 #include "method/couplings/shared_problems.h"
 #include "method/data/dataset.h"
-#include "method/tables/seeds_table.h"
+#include "method/tables/seeds_table_writer.h"
 #include "method/transport/noise_slots.h"
 #include "method/transport/slot_history.h"
 #include "pipeline/liveness/activity.h"

@@ -7,8 +7,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <filesystem>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 namespace couplet {
@@ -32,10 +30,6 @@ struct SeedRows {
   std::int64_t rows() const { return std::ssize(noise_id); }
   void add(std::int64_t id, std::int32_t its_label, std::int64_t its_sample, bool mirrored);
 };
-
-/// Publishes rows, which are in the order of the format, as a table in `directory`: it appears whole, in place of an
-/// earlier one.
-void publish_seeds(const std::filesystem::path& directory, const SeedRows& rows, const nlohmann::json& provenance);
 
 /// The noise of these ids, float32 [ids.size(), shape...], of unit variance: a function of (seed, id).
 at::Tensor noise_of_ids(const std::vector<std::int64_t>& shape, std::uint64_t seed,

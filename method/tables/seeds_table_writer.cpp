@@ -9,11 +9,14 @@
 #include <iterator>
 #include <span>
 #include <tuple>
+#include <type_traits>
 
 namespace couplet {
 namespace {
 
 constexpr std::int64_t seeds_at_once = 65536;
+// Rows are small: a shard is some 50 MB.
+constexpr std::int64_t seeds_shard_rows = std::int64_t{1} << 20, seeds_block_rows = std::int64_t{1} << 12;
 
 using SeedPlace = std::tuple<std::int64_t, std::uint8_t, std::int64_t>;
 
@@ -53,6 +56,20 @@ void write_seeds_table(const std::filesystem::path& directory, const SeedsLayout
     pending.commit();
   }
   publish_manifest(directory, plan, seeds_format, summary);
+}
+
+void publish_seeds(const std::filesystem::path& directory, const SeedRows& rows, const nlohmann::json& provenance) {
+  Pending pending(directory);
+  std::filesystem::create_directory(pending.path());
+  const auto part = [&](std::int64_t first, std::int64_t count) {
+    const auto cut = [&](const auto& column) {
+      return std::decay_t<decltype(column)>(column.begin() + first, column.begin() + first + count);
+    };
+    return SeedRows{cut(rows.noise_id), cut(rows.label), cut(rows.sample), cut(rows.flip)};
+  };
+  write_seeds_table(pending.path(), {{rows.rows(), seeds_shard_rows}, seeds_block_rows, provenance}, part,
+                    nlohmann::json::object());
+  pending.commit(/*replace=*/true);
 }
 
 }  // namespace couplet

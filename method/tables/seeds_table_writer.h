@@ -25,4 +25,8 @@ void write_seeds_table(const std::filesystem::path& directory, const SeedsLayout
                        const std::function<SeedRows(std::int64_t first, std::int64_t count)>& read,
                        const nlohmann::json& summary);
 
+/// Publishes rows, which are in the order of the format, as a table in `directory`: it appears whole, in place of an
+/// earlier one.
+void publish_seeds(const std::filesystem::path& directory, const SeedRows& rows, const nlohmann::json& provenance);
+
 }  // namespace couplet

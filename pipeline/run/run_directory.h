@@ -20,6 +20,9 @@ inline std::string model_name(const std::string& student, std::int64_t seed) {
   return student + "-" + std::to_string(seed);
 }
 
+/// In the directory of a student whose coupling has no table.
+inline constexpr const char* drawn_quality_name = "coupling.json";
+
 class RunDirectory {
 public:
   explicit RunDirectory(std::filesystem::path root) : root_(std::move(root)) {}
@@ -54,7 +57,7 @@ public:
   }
   /// What the coupling of a student's stage is like, by the pairs that it draws.
   std::filesystem::path drawn_quality(const std::string& stage_name) const {
-    return stage(stage_name) / "coupling.json";
+    return stage(stage_name) / drawn_quality_name;
   }
   std::filesystem::path results() const { return root_ / "evaluate" / "results.json"; }
   /// The statistics of the training images by the network of `evaluate.network`; `hash` names both.

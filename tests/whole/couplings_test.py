@@ -44,7 +44,10 @@ def students_of_flows(couplet, work):
     check(noise.shape == (600, 1, 28, 28) and abs(noise.mean()) < 0.01 and abs(noise.std() - 1) < 0.01, "the noise of a reflow is standard normal")
     check(image.dtype.kind == "f" and numpy.unique(image).size > 1000, "images of a reflow are not rounded to grey values")
     subprocess.run([couplet, "verify", str(table)], check=True, capture_output=True, timeout=300)
-    subprocess.run([couplet, "inspect", str(table)], check=True, capture_output=True, timeout=300)
+    found = subprocess.run([couplet, "inspect", str(table), "--json"], check=True, capture_output=True, timeout=300).stdout
+    cost = json.loads(found)["quality"]["transport_cost"]["squared"]
+    expected = ((noise / noise.std() - image)**2).reshape(len(image), -1).sum(1).mean()
+    check(abs(cost - expected) < 1e-3 * expected, f"inspect judges other pairs than the table's: {cost}, expected {expected}")
     summary = json.loads((table / "manifest.json").read_text())["summary"]
     check(summary["evaluations"] == 9, f"evaluations a row: {summary}")
     return run
@@ -89,6 +92,11 @@ def couplings_that_transport(couplet, work):
     for table in ("coupling/sd/train", "student/loom-0/seeds"):
         for command in ("verify", "inspect"):
             subprocess.run([couplet, command, str(run.directory / table)], check=True, capture_output=True, timeout=SECONDS)
+    for student in ("ot-0", "loom-0"):
+        output = subprocess.run([couplet, "inspect", str(run.directory / "student" / student)], check=True, capture_output=True, text=True,
+                                timeout=SECONDS).stdout
+        kept = json.loads((run.directory / "student" / student / "coupling.json").read_text())
+        check(f"{kept['transport_cost']['squared']:.4g}" in output and f"coupling        {student[:-2]}" in output, output)
     ids = column(run.directory / "student" / "loom-0" / "seeds", "noise_id")
     check(sorted(ids) == list(range(300 * 2 * 2)), "loom's noises are no permutation")
     others = Run(couplet, work / "transport-ranks")

@@ -3,7 +3,7 @@
 #include "method/couplings/loom_schedule.h"
 #include "method/data/dataset.h"
 #include "method/tables/seeds_check.h"
-#include "method/tables/seeds_table.h"
+#include "method/tables/seeds_table_writer.h"
 #include "method/transport/noise_slots.h"
 #include "pipeline/distributed/shared_tensors.h"
 #include "pipeline/loader/row_order.h"

@@ -3,7 +3,7 @@
 // SEEDS-twice, that gives a noise twice), and a file of the noise of its ids, float32 [2, 4, 4] each;
 // coupling_readers_test.py has the same functions.
 #include "method/tables/coupling_table.h"
-#include "method/tables/seeds_table.h"
+#include "method/tables/seeds_table_writer.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
