@@ -3,7 +3,7 @@
 #include "method/couplings/loom_schedule.h"
 #include "method/data/dataset.h"
 #include "method/tables/seeds_check.h"
-#include "method/tables/seeds_table_writer.h"
+#include "method/tables/seeds_table.h"
 #include "method/transport/noise_slots.h"
 #include "pipeline/distributed/shared_tensors.h"
 #include "pipeline/loader/row_order.h"
@@ -33,7 +33,7 @@ constexpr std::uint64_t seed = 11;
 void write_images(const std::filesystem::path& directory, const at::Tensor& images, const at::Tensor& labels) {
   const std::vector<Column> columns{{"image", ElementType::uint8, {channels, size, size}, ""},
                                     {"label", ElementType::int32, {}, ""}};
-  write_table(directory, dataset_format, columns, {images, labels}, 8, {{"toy", true}}, nlohmann::json::object());
+  write_table(directory, dataset_format, columns, {images, labels}, 8, {{"toy", true}}, {{"class_counts", {4, 4, 3}}});
 }
 
 /// A small data set that all ranks share.
@@ -385,7 +385,11 @@ TEST(Loom, PublishesItsTableAndTheSameAgain) {
 /// The problems of a table whose rows were changed before it was written.
 std::vector<std::string> problems_of(const SeedRows& rows, const nlohmann::json& provenance,
                                      const std::filesystem::path& directory) {
-  publish_seeds(directory, rows, provenance);
+  std::filesystem::remove_all(directory);
+  write_table(directory, seeds_format, seeds_columns(),
+              {at::tensor(rows.noise_id, at::kLong), at::tensor(rows.label, at::kInt), at::tensor(rows.sample, at::kLong),
+               at::tensor(rows.flip, at::kByte)},
+              rows.rows(), provenance, nlohmann::json::object());
   std::vector<std::string> problems = check_seeds_rows(*RowTable(directory, seeds_format).shard(0));
   for (const std::string& problem : check_seeds_table(directory)) problems.push_back(problem);
   return problems;
