@@ -42,7 +42,7 @@ Pairs sample_table_pairs(const std::filesystem::path& path, const RowTable& imag
   const std::vector<std::int64_t> rows = spread_rows(table.rows(), values);
   const auto read = [&](const char* column) { return read_numbered_rows(table, column, rows); };
   if (format == coupling_format)
-    return {codec_of(images.provenance())->encode(read("image")),
+    return {seen_images(read("image"), *codec_of(images.provenance())),
             read("noise").to(at::kFloat) / table.summary().at("sigma_f").get<double>(), read("label").to(at::kLong)};
   if (format != seeds_format)
     fail("{} holds {}: a coupling is judged by rows of {} or {}", path.string(), format, coupling_format, seeds_format);

@@ -186,6 +186,9 @@ TEST(Coupling, ImagesOfAFloatTypeAreNotEncoded) {
     const at::Tensor rows = at::tensor(rows_at(ranges[2]), at::kLong);
     EXPECT_TRUE(pairs.image.equal(images.index_select(0, rows).to(at::kFloat))) << name;
     EXPECT_TRUE(coupling->held_out({1, 5}).image.equal(images.index_select(0, at::tensor({1, 5})).to(at::kFloat)));
+    EXPECT_TRUE(sample_table_pairs(tables.sources.train_table, RowTable(tables.sources.train_images, ""))
+                    .image.equal(images.to(at::kFloat)))
+        << "judged as they are";
     const at::Tensor pixels =
         image_pixels(at::tensor({-2.0f, -1.0f, 0.0f, 1.0f}).view({1, 1, 2, 2}).to(scalar), *pixel_codec());
     EXPECT_TRUE(pixels.flatten().equal(at::tensor({0, 0, 128, 255}, at::kByte))) << pixels;
