@@ -36,7 +36,7 @@ void run() {
   const at::Tensor x = at::randn({rows, 1, 28, 28}), labels = at::arange(rows).remainder(10);
 
   const std::shared_ptr<Field> velocity_network = find_field("sit").make({.heads = 3}, 0);
-  const StudentModel student{velocity_network, find_objective("velocity").make(find_path("linear").make(), {})};
+  const StudentModel student{velocity_network, find_objective("velocity").make(find_path("linear").make({}), {})};
   const VelocityField field = StudentFlow(student, {}, "float32").velocity({labels, {}});
   const at::Tensor times = at::full({rows}, 0.5);
   compare(

@@ -25,4 +25,12 @@ const Kind& find_kind(const std::vector<Kind>& kinds, const std::string& name, c
          fmt::join(names, ", "));
 }
 
+/// False of a key that other kinds of the registry have to themselves.
+template <class Kind>
+bool uses_key(const std::vector<Kind>& kinds, const std::string& name, const std::string& key) {
+  const auto names = [&](const Kind& kind) { return std::ranges::find(kind.keys, key) != kind.keys.end(); };
+  return std::ranges::none_of(kinds, names) ||
+         std::ranges::any_of(kinds, [&](const Kind& kind) { return kind.name == name && names(kind); });
+}
+
 }  // namespace couplet

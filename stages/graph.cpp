@@ -152,6 +152,12 @@ StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std
   return node;
 }
 
+/// False of a key that only members of a registry use which the student does not have.
+bool uses_key(const StudentConfig& student, const std::string& key) {
+  return uses_key(coupling_kinds(), student.coupling, key) && uses_key(field_kinds(), student.field, key) &&
+         uses_key(path_kinds(), student.path, key) && uses_key(objective_kinds(), student.objective, key);
+}
+
 /// The student, behind what it is made from.
 void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
   const std::string model = student_node(name, seed);
@@ -169,12 +175,11 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
   }
   if (!student.init_from.empty()) inputs.push_back(need_first_student(student.init_from));
   needing_.pop_back();
-  const CouplingKind& coupling = find_coupling(student.coupling);
   StageNode& node = add(model, "student", inputs);
   node.student = name;
   node.seed = seed;
   for (const Option& option : options()) {
-    if (option.kind != OptionKind::result || option.section() != "student" || !uses_key(coupling, option.key)) continue;
+    if (option.kind != OptionKind::result || option.section() != "student" || !uses_key(student, option.key)) continue;
     const std::string value = value_text(student, option.key);
     if (!option.came_later || value != option.default_text) add_key(node, option.key, value);
   }

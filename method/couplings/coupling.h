@@ -122,8 +122,6 @@ struct CouplingKind {
 const std::vector<CouplingKind>& coupling_kinds();
 /// An unknown name is refused with the nearest.
 const CouplingKind& find_coupling(const std::string& name);
-/// False of a key of [student] that other couplings have to themselves.
-bool uses_key(const CouplingKind& kind, const std::string& key);
 /// True of the name of a baseline; false of a name that is unknown, as in the results of another program.
 bool is_baseline(const std::string& name);
 

@@ -23,11 +23,6 @@ const CouplingKind& find_coupling(const std::string& name) {
   return find_kind(coupling_kinds(), name, "coupling");
 }
 
-bool uses_key(const CouplingKind& kind, const std::string& key) {
-  const auto names = [&](const CouplingKind& one) { return std::ranges::find(one.keys, key) != one.keys.end(); };
-  return names(kind) || std::ranges::none_of(coupling_kinds(), names);
-}
-
 bool is_baseline(const std::string& name) {
   const auto found = std::ranges::find(coupling_kinds(), name, &CouplingKind::name);
   return found != coupling_kinds().end() && found->is_baseline;

@@ -25,6 +25,17 @@ struct FieldOptions {
   std::int64_t channels = 96;
   std::int64_t depth = 4;
   std::int64_t heads = 4;
+  // Of a U-Net (guided-diffusion's flags; method/models/fields/unet):
+  std::vector<std::int64_t> multipliers = {1, 2, 2};  ///< channels of each level, in units of `channels`
+  std::int64_t blocks = 2;                            ///< residual blocks a level
+  std::vector<std::int64_t> attention = {2};          ///< downsampling factors at which there is attention
+  std::int64_t head_channels = 0;                     ///< channels of an attention head; 0: channels / heads
+  bool scale_shift = true;                            ///< the embedding scales and shifts, or is added
+  bool residual_resampling = true;                    ///< levels change in residual blocks, or in convolutions
+  bool new_attention_order = false;
+  double dropout = 0;
+  double time_scale = 1000;         ///< factor of the times that are embedded
+  std::int64_t condition_channels = 0;  ///< channels of Condition::image, which follow those of x
   bool recompute = false;           ///< layers are computed again in the backward pass instead of kept
   std::string section = "student";  ///< what messages call the keys by
 };
@@ -53,6 +64,8 @@ at::Tensor guided_output(Field& field, const at::Tensor& x, const at::Tensor& t,
 struct FieldKind {
   std::string name;
   std::string help;  ///< one line
+  /// Keys of [student] that only the fields that name them use: students of other fields do not depend on them.
+  std::vector<std::string> keys = {};
   /// Refuses sizes that do not fit together, naming the configuration keys: when the configuration is read, and again
   /// when the size of the images is known.
   void (*check)(const FieldOptions& options) = nullptr;

@@ -22,7 +22,8 @@ double Objective::draw_time(Draws& draws) const {
 
 at::Tensor Objective::errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
                              const Condition& condition) const {
-  const at::Tensor output = field.forward(path().state(x, z, t), t, condition).to(at::kFloat);
+  const FieldInput asked = input(path().state(x, z, t), t);
+  const at::Tensor output = field.forward(asked.x, asked.t, condition).to(at::kFloat);
   const at::Tensor rows = at::mse_loss(output, target(x, z, t), at::Reduction::None).flatten(1).mean(1);
   const at::Tensor factors = weight(t);
   return factors.defined() ? factors * rows : rows;
@@ -32,7 +33,8 @@ at::Tensor Objective::loss(Field& field, const at::Tensor& x, const at::Tensor& 
                            const Condition& condition) const {
   if (weight(t).defined()) return errors(field, x, z, t, condition).mean();
   // One operation over all values: its sum is not that of the rows' means to the last bit.
-  const at::Tensor output = field.forward(path().state(x, z, t), t, condition).to(at::kFloat);
+  const FieldInput asked = input(path().state(x, z, t), t);
+  const at::Tensor output = field.forward(asked.x, asked.t, condition).to(at::kFloat);
   return at::mse_loss(output, target(x, z, t));
 }
 

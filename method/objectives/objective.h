@@ -8,14 +8,25 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace couplet {
 
+/// What [student] says of objectives. An objective may leave some of it unused.
 struct ObjectiveOptions {
-  double time_mean = 0, time_std = 1;  ///< of logit(t), where training times are drawn
+  double time_mean = 0, time_std = 1;    ///< of logit(t), where training times are drawn
+  std::string time_law = "logit-normal"; ///< student.time-law
+  std::int64_t cnf_steps = 16;           ///< student.cnf-steps
+  std::string cnf_trace = "hutchinson";  ///< student.cnf-trace
+  std::string section = "student";       ///< what messages call the keys by
+};
+
+/// What a network is asked: a state [N, ...] and its time [N].
+struct FieldInput {
+  at::Tensor x, t;
 };
 
 /// x: images [N, C, H, W]; z: noise of that shape; t: [N]; x_t: the path's state.
@@ -30,6 +41,8 @@ public:
   virtual at::Tensor target(const at::Tensor& x, const at::Tensor& z, const at::Tensor& t) const = 0;
   /// Factors [N] of the rows' errors; undefined: 1 for all.
   virtual at::Tensor weight(const at::Tensor& t) const;
+  /// What the network is given for the state x_t at time t; both as they are, unless an objective says otherwise.
+  virtual FieldInput input(const at::Tensor& x_t, const at::Tensor& t) const { return {x_t, t}; }
   /// dx/dt in our time of a network that puts out `output` at (x_t, t).
   virtual at::Tensor velocity(const at::Tensor& output, const at::Tensor& x_t, const at::Tensor& t) const = 0;
   /// The times between which target, weight and velocity are finite: those of training, and the nearest that a network
@@ -57,6 +70,9 @@ private:
 struct ObjectiveKind {
   std::string name;
   std::string help;  ///< one line
+  /// Keys of [student] that only the objectives that name them use: students of others do not depend on them.
+  std::vector<std::string> keys = {};
+  /// Refuses a path that the objective cannot have, and options that do not fit together, naming the keys.
   std::shared_ptr<const Objective> (*make)(std::shared_ptr<const Path> path, const ObjectiveOptions& options) = nullptr;
 };
 

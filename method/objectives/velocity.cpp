@@ -19,8 +19,9 @@ public:
 }  // namespace
 
 ObjectiveKind velocity_objective() {
-  return {"velocity", "flow matching: the network gives the path's velocity",
-          [](std::shared_ptr<const Path> path, const ObjectiveOptions& options) -> std::shared_ptr<const Objective> {
+  return {.name = "velocity",
+          .help = "flow matching: the network gives the path's velocity",
+          .make = [](std::shared_ptr<const Path> path, const ObjectiveOptions& options) -> std::shared_ptr<const Objective> {
             return std::make_shared<VelocityObjective>(std::move(path), options);
           }};
 }

@@ -22,8 +22,9 @@ public:
 }  // namespace
 
 PathKind linear_path() {
-  return {"linear", "the straight path, (1 - t) x + t z",
-          []() -> std::shared_ptr<const Path> { return std::make_shared<LinearPath>(); }};
+  return {.name = "linear",
+          .help = "the straight path, (1 - t) x + t z",
+          .make = [](const PathOptions&) -> std::shared_ptr<const Path> { return std::make_shared<LinearPath>(); }};
 }
 
 }  // namespace couplet

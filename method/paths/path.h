@@ -36,11 +36,22 @@ public:
 /// Values [N] as factors of rows [N, ...]: [N, 1, ...].
 at::Tensor per_row(const at::Tensor& values, const at::Tensor& rows);
 
+/// What [student] says of paths. A path may leave some of it unused.
+struct PathOptions {
+  double sigma_min = 0;                          ///< student.sigma-min
+  double vp_beta_min = 0.1, vp_beta_max = 20;    ///< student.vp-beta-min, student.vp-beta-max
+  double ve_sigma_min = 0.01, ve_sigma_max = 50; ///< student.ve-sigma-min, student.ve-sigma-max
+  std::string section = "student";               ///< what messages call the keys by
+};
+
 /// A member of the registry of paths (method/paths/members.list).
 struct PathKind {
   std::string name;
   std::string help;  ///< one line
-  std::shared_ptr<const Path> (*make)() = nullptr;
+  /// Keys of [student] that only the paths that name them use: students along other paths do not depend on them.
+  std::vector<std::string> keys = {};
+  /// Refuses options that do not fit together, naming the keys.
+  std::shared_ptr<const Path> (*make)(const PathOptions& options) = nullptr;
 };
 
 const std::vector<PathKind>& path_kinds();

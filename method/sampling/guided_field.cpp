@@ -33,7 +33,8 @@ VelocityField StudentFlow::velocity(const Condition& condition) const {
     return by_fitting_rows(x.size(0), x.device(), [&](std::int64_t first, std::int64_t count) {
       const at::Tensor rows = x.narrow(0, first, count);
       const at::Tensor times = at::full({count}, time, x.options());
-      const at::Tensor output = guided_output(*field, rows, times, condition.narrow(first, count),
+      const FieldInput asked = objective->input(rows, times);
+      const at::Tensor output = guided_output(*field, asked.x, asked.t, condition.narrow(first, count),
                                               flow.guidance_.acts_at(t) ? flow.guidance_.scale : 1);
       return objective->velocity(output, rows, times);
     });

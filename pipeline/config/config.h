@@ -46,6 +46,11 @@ struct PrepareConfig {
   std::int64_t shard_rows = 0;
   std::int64_t block_rows = 0;     ///< rows a checksum covers
   std::int64_t window_blocks = 0;  ///< blocks that are shuffled together when training reads images
+  std::string toy;                 ///< the plane's data set that format toy draws
+  // Super-resolution: what students see of an image besides its label.
+  std::string condition;    ///< "none" or "low-resolution"
+  std::int64_t factor = 0;  ///< of the sides of an image and of its low resolution
+  std::string degradation;  ///< "area" or "bicubic"
   bool shuffle = false;            ///< rows are stored in an order that is drawn, not in the source's
 };
 
@@ -138,7 +143,20 @@ struct StudentConfig {
   std::string init_from;      ///< student whose averaged weights it starts from; "": none
   std::string reflow_of;      ///< student whose flow makes the table of a reflow coupling
   std::string table;          ///< of an imported coupling; "": the one that has the student's name
-  std::vector<double> times;  ///< that training draws from, all equally likely; empty: logit-normal times
+  std::vector<double> times;  ///< that training draws from, all equally likely; empty: those of the time law
+  std::string time_law;       ///< "logit-normal", "uniform" or "importance"
+  // Of paths:
+  double sigma_min = 0, vp_beta_min = 0, vp_beta_max = 0, ve_sigma_min = 0, ve_sigma_max = 0;
+  // Of the objective likelihood:
+  std::int64_t cnf_steps = 0;
+  std::string cnf_trace;  ///< "exact" or "hutchinson"
+  // Of the field unet:
+  std::vector<std::int64_t> multipliers, attention;
+  std::int64_t blocks = 0, head_channels = 0;
+  bool scale_shift = true, residual_resampling = true, new_attention_order = false;
+  double dropout = 0, time_scale = 0;
+  bool channels_last = false;  ///< how convolutions lay out memory
+  double source_noise = 0;     ///< of the coupling low-resolution
 };
 
 struct EvaluateConfig {
@@ -166,6 +184,8 @@ struct EvaluateConfig {
   std::int64_t curvature_samples = 0, curvature_steps = 0;
   std::int64_t pairing_rows = 0, pairing_nfe = 0;
   std::int64_t likelihood_rows = 0, likelihood_probes = 0;
+  std::int64_t likelihood_samples = 1;  ///< dequantisations of an image, averaged over
+  std::vector<std::int64_t> ancestral_nfe, sde_nfe, corrector_nfe;
   std::int64_t grid_rows = 0;
   std::string precision;
 };

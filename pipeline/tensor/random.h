@@ -35,7 +35,12 @@ enum class Purpose : std::uint32_t {
   mixing_noise = 22,      ///< ε that is mixed into a coupling's noise; index: position, or row of held-out pairs
   fresh_choice = 23,      ///< whether a pair takes ε in place of its noise; index: as mixing_noise
   reflow_noise = 24,      ///< noise that a student's flow carries to an image; index: round, split and row of the table
-  held_out_blocks = 25    ///< the blocks of a table that are held out where it has no held-out rows; index: 0
+  held_out_blocks = 25,   ///< the blocks of a table that are held out where it has no held-out rows; index: 0
+  toy_point = 26,         ///< a point of a toy data set; index: row, held-out rows from 2^62 on
+  solver_noise = 27,      ///< noise of a stochastic sampler; index: sample · 2^20 + number of the draw
+  flow_probe = 28,        ///< probes of the trace of a field that is trained by likelihood; index: position
+  flow_dequantisation = 29,  ///< of images that a student is trained on; index: position
+  source_noise = 30          ///< noise added to a source that is made from the condition; index: position or row
 };
 
 /// Ten rounds of Philox4x32.

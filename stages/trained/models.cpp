@@ -128,15 +128,17 @@ PairingOptions pairing_options(const Config& config, const StudentConfig& studen
 
 void check_student_options(const StudentConfig& config, const std::string& section) {
   student_options(config, {.channels = 1, .size = 0, .classes = 0, .class_counts = {}}, section);
+  student_objective(config, section);
   const CouplingKind& coupling = find_coupling(config.coupling);
   if (config.training.batch < coupling.least_batch)
     refuse("{}.batch = {}: the coupling {} pairs the rows of a batch with each other's noise, and needs {} at least",
            section, config.training.batch, coupling.name, coupling.least_batch);
 }
 
-std::shared_ptr<const Objective> student_objective(const StudentConfig& config) {
-  const ObjectiveOptions options{config.time_mean, config.time_std};
-  return find_objective(config.objective).make(find_path(config.path).make(), options);
+std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section) {
+  const PathOptions path{.section = section};
+  const ObjectiveOptions options{.time_mean = config.time_mean, .time_std = config.time_std, .section = section};
+  return find_objective(config.objective).make(find_path(config.path).make(path), options);
 }
 
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {

@@ -8,7 +8,7 @@
 namespace couplet::testing {
 
 inline StudentModel velocity_student(std::shared_ptr<Field> field) {
-  return {std::move(field), find_objective("velocity").make(find_path("linear").make(), {})};
+  return {std::move(field), find_objective("velocity").make(find_path("linear").make({}), {})};
 }
 
 }  // namespace couplet::testing

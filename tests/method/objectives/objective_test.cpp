@@ -41,7 +41,7 @@ struct Pairs {
 };
 
 std::shared_ptr<const Objective> velocity_along_the_straight_path() {
-  return find_objective("velocity").make(find_path("linear").make(), {-0.2, 1});
+  return find_objective("velocity").make(find_path("linear").make({}), {-0.2, 1});
 }
 
 TEST(Objective, TheVelocitysLossIsFlowMatchings) {
@@ -59,7 +59,7 @@ TEST(Objective, TheVelocitysLossIsFlowMatchings) {
 TEST(Objective, AWeightMultipliesTheRowsErrors) {
   const Pairs p;
   ToyField field;
-  const WeightedImage objective(find_path("linear").make(), {});
+  const WeightedImage objective(find_path("linear").make({}), {});
   const at::Tensor output = field.forward(at::lerp(p.x, p.z, p.t.view({4, 1, 1, 1})), p.t, p.condition);
   const at::Tensor expected = (1 + p.t) * (output - p.x).square().mean({1, 2, 3});
   EXPECT_TRUE(objective.errors(field, p.x, p.z, p.t, p.condition).allclose(expected));
@@ -70,7 +70,7 @@ TEST(Objective, AWeightMultipliesTheRowsErrors) {
 TEST(Objective, ThePerfectOutputMeansThePathsVelocity) {
   for (const ObjectiveKind& kind : objective_kinds()) {
     for (const PathKind& path_kind : path_kinds()) {
-      const auto path = path_kind.make();
+      const auto path = path_kind.make({});
       const auto objective = kind.make(path, {});
       const auto shape = at::ones({20, 1, 2, 2}, at::kDouble);
       const at::Tensor x = at::rand_like(shape), z = at::randn_like(shape);
@@ -101,7 +101,7 @@ TEST(Objective, TrainingTimesAreLogitNormal) {
 }
 
 TEST(Objective, TrainingTimesStayWithinTheSafeEnds) {
-  const WeightedImage objective(find_path("linear").make(), {0, 5});
+  const WeightedImage objective(find_path("linear").make({}), {0, 5});
   bool low = false, high = false;
   for (std::uint64_t i = 0; i < 200; ++i) {
     Draws draws(5, Purpose::time, i);

@@ -19,7 +19,7 @@ at::Tensor times_of(const Path& path, std::int64_t count) {
 TEST(Path, SlopesAreTheDerivativesOfTheCoefficients) {
   constexpr double step = 1e-6;
   for (const PathKind& kind : path_kinds()) {
-    const auto path = kind.make();
+    const auto path = kind.make({});
     const at::Tensor t = times_of(*path, 50);
     const at::Tensor alpha = (path->alpha(t + step) - path->alpha(t - step)) / (2 * step);
     const at::Tensor sigma = (path->sigma(t + step) - path->sigma(t - step)) / (2 * step);
@@ -30,7 +30,7 @@ TEST(Path, SlopesAreTheDerivativesOfTheCoefficients) {
 
 TEST(Path, StateAndVelocityAreThoseOfTheCoefficients) {
   for (const PathKind& kind : path_kinds()) {
-    const auto path = kind.make();
+    const auto path = kind.make({});
     const at::Tensor t = times_of(*path, 6), shape = at::ones({6, 2, 3, 3}, at::kDouble);
     const at::Tensor x = at::rand_like(shape), z = at::randn_like(shape);
     const auto rows = [](const at::Tensor& values) { return values.view({6, 1, 1, 1}); };
@@ -43,7 +43,7 @@ TEST(Path, StateAndVelocityAreThoseOfTheCoefficients) {
 
 TEST(Path, LeadsFromTheImageToNoise) {
   for (const PathKind& kind : path_kinds()) {
-    const auto path = kind.make();
+    const auto path = kind.make({});
     const at::Tensor ends = at::tensor({path->first_time(), path->last_time()}, at::kDouble);
     EXPECT_FALSE(kind.help.empty()) << kind.name;
     EXPECT_NEAR(path->alpha(ends)[0].item<double>(), 1, 1e-2) << kind.name;
@@ -57,7 +57,7 @@ TEST(Path, LeadsFromTheImageToNoise) {
 
 TEST(Path, TheStraightOneIsTheReferences) {
   const ReferenceFile reference("paths");
-  const auto path = find_path("linear").make();
+  const auto path = find_path("linear").make({});
   const at::Tensor& t = reference["t"];
   const auto at_all_times = [&](const char* name) { return reference[name].unsqueeze(0).expand({t.size(0), -1, -1}); };
   const at::Tensor x = at_all_times("x"), z = at_all_times("z");

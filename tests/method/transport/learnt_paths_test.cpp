@@ -126,7 +126,7 @@ double learnt_cost(const PlanePairs& given, const Toy& toy) {
   constexpr double rate = 4e-3;
   at::manual_seed(6);
   const auto field = std::make_shared<Perceptron>();
-  const auto objective = find_objective("velocity").make(find_path("linear").make(), {0, 1.4});
+  const auto objective = find_objective("velocity").make(find_path("linear").make({}), {0, 1.4});
   const at::Tensor label = at::zeros({batch}, at::kLong);
   torch::optim::Adam adam(field->parameters(), rate);
   for (std::int64_t step = 0; step < steps; ++step) {
