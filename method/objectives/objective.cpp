@@ -1,5 +1,7 @@
 #include "method/objectives/objective.h"
 
+#include "storage/error.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -8,16 +10,40 @@
 
 namespace couplet {
 
+TimeLaw parse_time_law(const std::string& name) {
+  if (name == "logit-normal") return TimeLaw::logit_normal;
+  if (name == "uniform") return TimeLaw::uniform;
+  if (name == "importance") return TimeLaw::importance;
+  refuse("no law of training times '{}'; there are: logit-normal, uniform, importance", name);
+}
+
 Objective::Objective(std::shared_ptr<const Path> path, const ObjectiveOptions& options)
-    : path_(std::move(path)), options_(options) {}
+    : path_(std::move(path)), options_(options), law_(parse_time_law(options.time_law)) {}
+
+FieldInput Objective::input(const at::Tensor& x_t, const at::Tensor& t) const {
+  const at::Tensor scale = path().state_scale(t);
+  return {scale.defined() ? x_t / per_row(scale, x_t) : x_t, t};
+}
 
 at::Tensor Objective::weight(const at::Tensor&) const {
   return {};
 }
 
 double Objective::draw_time(Draws& draws) const {
-  const double logit = options_.time_mean + options_.time_std * draws.normal();
-  return std::clamp(1.0 / (1.0 + std::exp(-logit)), first_time(), last_time());
+  const double first = first_time(), last = last_time();
+  switch (law_) {
+    case TimeLaw::logit_normal: {
+      const double logit = options_.time_mean + options_.time_std * draws.normal();
+      return std::clamp(1.0 / (1.0 + std::exp(-logit)), first, last);
+    }
+    case TimeLaw::uniform:
+      return first + (last - first) * draws.uniform();
+    case TimeLaw::importance: {
+      const double from = path().log_ratio(first), to = path().log_ratio(last);
+      return std::clamp(path().time_of_log_ratio(from + (to - from) * draws.uniform()), first, last);
+    }
+  }
+  fail("unknown law of times {}", static_cast<int>(law_));
 }
 
 at::Tensor Objective::errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,

@@ -15,13 +15,22 @@
 
 namespace couplet {
 
+/// The law of training times (student.time-law).
+enum class TimeLaw {
+  logit_normal,  ///< "logit-normal": 1 / (1 + exp(-n)), n normal (arXiv 2403.03206 §3.1), brought within the ends
+  uniform,       ///< "uniform"
+  importance  ///< "importance": uniform in ln(σ/α), so of a density ∝ g²/σ² (score_flow, arXiv 2101.09258 §5.1)
+};
+/// Refuses a name that is none of these.
+TimeLaw parse_time_law(const std::string& name);
+
 /// What [student] says of objectives. An objective may leave some of it unused.
 struct ObjectiveOptions {
-  double time_mean = 0, time_std = 1;    ///< of logit(t), where training times are drawn
-  std::string time_law = "logit-normal"; ///< student.time-law
-  std::int64_t cnf_steps = 16;           ///< student.cnf-steps
-  std::string cnf_trace = "hutchinson";  ///< student.cnf-trace
-  std::string section = "student";       ///< what messages call the keys by
+  double time_mean = 0, time_std = 1;     ///< of logit(t), where training times are drawn
+  std::string time_law = "logit-normal";  ///< student.time-law
+  std::int64_t cnf_steps = 16;            ///< student.cnf-steps
+  std::string cnf_trace = "hutchinson";   ///< student.cnf-trace
+  std::string section = "student";        ///< what messages call the keys by
 };
 
 /// What a network is asked: a state [N, ...] and its time [N].
@@ -41,17 +50,20 @@ public:
   virtual at::Tensor target(const at::Tensor& x, const at::Tensor& z, const at::Tensor& t) const = 0;
   /// Factors [N] of the rows' errors; undefined: 1 for all.
   virtual at::Tensor weight(const at::Tensor& t) const;
-  /// What the network is given for the state x_t at time t; both as they are, unless an objective says otherwise.
-  virtual FieldInput input(const at::Tensor& x_t, const at::Tensor& t) const { return {x_t, t}; }
+  /// What the network is given for the state x_t at time t; both as they are, but in the path's scale, unless an
+  /// objective says otherwise.
+  virtual FieldInput input(const at::Tensor& x_t, const at::Tensor& t) const;
   /// dx/dt in our time of a network that puts out `output` at (x_t, t).
   virtual at::Tensor velocity(const at::Tensor& output, const at::Tensor& x_t, const at::Tensor& t) const = 0;
+  /// True if the velocity that is learnt is the path's mean one at a state, E[dx_t/dt | x_t]: it then says what image
+  /// and noise are expected there, and so the score.
+  virtual bool has_score() const { return true; }
   /// The times between which target, weight and velocity are finite: those of training, and the nearest that a network
   /// is asked for in place of others. The path's unless an objective needs narrower ones.
   virtual double first_time() const { return path_->first_time(); }
   virtual double last_time() const { return path_->last_time(); }
 
-  /// A training time: 1 / (1 + exp(-n)), n normal with the options' mean and standard deviation (arXiv 2403.03206
-  /// §3.1), brought within the first and last time.
+  /// A training time between the first and the last, of the options' law.
   virtual double draw_time(Draws& draws) const;
 
   /// [N]: the weighted error ‖f(x_t, t) - target‖² of each row, mean over its values.
@@ -64,6 +76,7 @@ public:
 private:
   std::shared_ptr<const Path> path_;
   ObjectiveOptions options_;
+  TimeLaw law_;
 };
 
 /// A member of the registry of objectives (method/objectives/members.list).
@@ -72,6 +85,8 @@ struct ObjectiveKind {
   std::string help;  ///< one line
   /// Keys of [student] that only the objectives that name them use: students of others do not depend on them.
   std::vector<std::string> keys = {};
+  /// Laws of training times that it can have.
+  std::vector<std::string> time_laws = {"logit-normal", "uniform"};
   /// Refuses a path that the objective cannot have, and options that do not fit together, naming the keys.
   std::shared_ptr<const Objective> (*make)(std::shared_ptr<const Path> path, const ObjectiveOptions& options) = nullptr;
 };
@@ -79,5 +94,8 @@ struct ObjectiveKind {
 const std::vector<ObjectiveKind>& objective_kinds();
 /// An unknown name is refused with the nearest.
 const ObjectiveKind& find_objective(const std::string& name);
+/// The objective of that name along a path. A law of times that it cannot have is refused too.
+std::shared_ptr<const Objective> make_objective(const std::string& name, std::shared_ptr<const Path> path,
+                                                const ObjectiveOptions& options);
 
 }  // namespace couplet

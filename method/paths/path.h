@@ -27,10 +27,36 @@ public:
   virtual double first_time() const { return 0; }
   virtual double last_time() const { return 1; }
 
+  /// What networks see states divided by, and in which unit they put out velocities, where these do not stay near 1;
+  /// undefined: 1.
+  virtual at::Tensor state_scale(const at::Tensor& t) const;
+  virtual at::Tensor velocity_scale(const at::Tensor& t) const;
+
+  /// ln(σ/α), which grows with t: minus half the logarithm of the signal-to-noise ratio.
+  double log_ratio(double t) const;
+  /// The time between the first and the last at which ln(σ/α) is `ratio`: by bisection unless a path knows better.
+  virtual double time_of_log_ratio(double ratio) const;
+
   /// x_t = α x + σ z
   virtual at::Tensor state(const at::Tensor& x, const at::Tensor& z, const at::Tensor& t) const;
   /// dx_t/dt = α' x + σ' z
   virtual at::Tensor velocity(const at::Tensor& x, const at::Tensor& z, const at::Tensor& t) const;
+
+  /// State and velocity say image and noise, and each of these says the others: two linear equations (reference values:
+  /// tests/data/reference/paths). They hold of expected values given x_t too.
+  at::Tensor noise_of(const at::Tensor& velocity, const at::Tensor& x_t, const at::Tensor& t) const;
+  at::Tensor image_of(const at::Tensor& velocity, const at::Tensor& x_t, const at::Tensor& t) const;
+  /// Infinite where α = 0.
+  at::Tensor velocity_of_noise(const at::Tensor& z, const at::Tensor& x_t, const at::Tensor& t) const;
+  /// Infinite where σ = 0.
+  at::Tensor velocity_of_image(const at::Tensor& x, const at::Tensor& x_t, const at::Tensor& t) const;
+  /// g² = 2 (σ σ' - σ² α'/α) of the diffusion dx = (α'/α) x dt + g dw whose states are distributed as the path's
+  /// (arXiv 2011.13456): the velocity is (α'/α) x_t - ½ g² score, the score -E[z | x_t] / σ.
+  at::Tensor diffusion(const at::Tensor& t) const;
+
+private:
+  /// α σ' - α' σ
+  at::Tensor determinant(const at::Tensor& t) const;
 };
 
 /// Values [N] as factors of rows [N, ...]: [N, 1, ...].
@@ -38,10 +64,10 @@ at::Tensor per_row(const at::Tensor& values, const at::Tensor& rows);
 
 /// What [student] says of paths. A path may leave some of it unused.
 struct PathOptions {
-  double sigma_min = 0;                          ///< student.sigma-min
-  double vp_beta_min = 0.1, vp_beta_max = 20;    ///< student.vp-beta-min, student.vp-beta-max
-  double ve_sigma_min = 0.01, ve_sigma_max = 50; ///< student.ve-sigma-min, student.ve-sigma-max
-  std::string section = "student";               ///< what messages call the keys by
+  double sigma_min = 0;                           ///< student.sigma-min
+  double vp_beta_min = 0.1, vp_beta_max = 20;     ///< student.vp-beta-min, student.vp-beta-max
+  double ve_sigma_min = 0.01, ve_sigma_max = 50;  ///< student.ve-sigma-min, student.ve-sigma-max
+  std::string section = "student";                ///< what messages call the keys by
 };
 
 /// A member of the registry of paths (method/paths/members.list).

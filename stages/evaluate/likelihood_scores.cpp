@@ -102,6 +102,9 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
     return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
                            {{"why", "the data set's codec stores no levels, so that there are no bits of them"}});
   const StudentFlow flow(evaluation.student_model(request.key.ema), {}, "float32");
+  if (flow.prior_scale() == 0)
+    return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
+                           {{"why", "noise has no part in the student's samples, so that they have no density"}});
   const std::int64_t rows = rows_of(evaluation);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums =

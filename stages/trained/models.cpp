@@ -128,7 +128,11 @@ PairingOptions pairing_options(const Config& config, const StudentConfig& studen
 
 void check_student_options(const StudentConfig& config, const std::string& section) {
   student_options(config, {.channels = 1, .size = 0, .classes = 0, .class_counts = {}}, section);
-  student_objective(config, section);
+  const auto objective = student_objective(config, section);
+  for (const double time : config.times)
+    if (time < objective->first_time() || time > objective->last_time())
+      refuse("{0}.times lists {1}: {0}.objective = {2} along {0}.path = {3} is learnt from t = {4:.6g} to {5:.6g}",
+             section, time, config.objective, config.path, objective->first_time(), objective->last_time());
   const CouplingKind& coupling = find_coupling(config.coupling);
   if (config.training.batch < coupling.least_batch)
     refuse("{}.batch = {}: the coupling {} pairs the rows of a batch with each other's noise, and needs {} at least",
@@ -136,9 +140,15 @@ void check_student_options(const StudentConfig& config, const std::string& secti
 }
 
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section) {
-  const PathOptions path{.section = section};
-  const ObjectiveOptions options{.time_mean = config.time_mean, .time_std = config.time_std, .section = section};
-  return find_objective(config.objective).make(find_path(config.path).make(path), options);
+  const PathOptions path{.sigma_min = config.sigma_min,
+                         .vp_beta_min = config.vp_beta_min,
+                         .vp_beta_max = config.vp_beta_max,
+                         .ve_sigma_min = config.ve_sigma_min,
+                         .ve_sigma_max = config.ve_sigma_max,
+                         .section = section};
+  const ObjectiveOptions options{
+      .time_mean = config.time_mean, .time_std = config.time_std, .time_law = config.time_law, .section = section};
+  return make_objective(config.objective, find_path(config.path).make(path), options);
 }
 
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {

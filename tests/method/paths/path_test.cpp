@@ -1,13 +1,13 @@
-// What every path of the registry must fulfil, and the straight one against other people's implementation.
+// What every path of the registry must fulfil.
 #include "method/paths/path.h"
-
-#include "storage/error.h"
-#include "tests/method/reference.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include "storage/error.h"
 
-namespace couplet::testing {
+#include <string>
+
+namespace couplet {
 namespace {
 
 /// Times within the safe ends, float64.
@@ -55,17 +55,78 @@ TEST(Path, LeadsFromTheImageToNoise) {
   }
 }
 
-TEST(Path, TheStraightOneIsTheReferences) {
-  const ReferenceFile reference("paths");
-  const auto path = find_path("linear").make({});
-  const at::Tensor& t = reference["t"];
-  const auto at_all_times = [&](const char* name) { return reference[name].unsqueeze(0).expand({t.size(0), -1, -1}); };
-  const at::Tensor x = at_all_times("x"), z = at_all_times("z");
-  EXPECT_LE(difference(path->state(x, z, t), reference["condot.xt"]), 1e-12);
-  const at::Tensor finite = reference["condot.u"].isfinite();
-  EXPECT_GE(finite.sum().item<std::int64_t>(), finite.numel() / 2);
-  EXPECT_LE(difference(path->velocity(x, z, t).masked_select(finite), reference["condot.u"].masked_select(finite)),
-            1e-12);
+// Networks are given float32 times, as near to the ends as paths go.
+TEST(Path, CoefficientsKeepTheirDigitsInFloat32) {
+  for (const PathKind& kind : path_kinds()) {
+    const auto path = kind.make({});
+    const double first = path->first_time(), last = path->last_time();
+    const at::Tensor t = at::tensor({first, first + 1e-5, 1e-4, 1e-3, 0.3, 0.9, 0.999}, at::kDouble).clamp(first, last);
+    const at::Tensor rounded = t.to(at::kFloat), exact = rounded.to(at::kDouble);
+    const auto expect_equal = [&](const at::Tensor& found, const at::Tensor& expected) {
+      EXPECT_TRUE(found.to(at::kDouble).allclose(expected, 3e-6, 0)) << kind.name << '\n' << found << expected;
+    };
+    expect_equal(path->alpha(rounded), path->alpha(exact));
+    expect_equal(path->sigma(rounded), path->sigma(exact));
+    expect_equal(path->alpha_slope(rounded), path->alpha_slope(exact));
+    expect_equal(path->sigma_slope(rounded), path->sigma_slope(exact));
+  }
+}
+
+TEST(Path, StateAndVelocitySayImageAndNoiseAndTheyTheVelocity) {
+  for (const PathKind& kind : path_kinds()) {
+    for (const auto type : {at::kDouble, at::kFloat}) {
+      const double tolerance = type == at::kDouble ? 1e-9 : 2e-3;
+      const auto path = kind.make({});
+      const at::Tensor t = times_of(*path, 40).to(type), shape = at::ones({40, 2, 3, 3}, type);
+      const at::Tensor x = at::rand_like(shape), z = at::randn_like(shape);
+      const at::Tensor x_t = path->state(x, z, t), v = path->velocity(x, z, t);
+      EXPECT_TRUE(path->noise_of(v, x_t, t).allclose(z, tolerance, tolerance)) << kind.name;
+      EXPECT_TRUE(path->image_of(v, x_t, t).allclose(x, tolerance, tolerance)) << kind.name;
+      EXPECT_TRUE(path->velocity_of_noise(z, x_t, t).allclose(v, tolerance, tolerance)) << kind.name;
+      EXPECT_TRUE(path->velocity_of_image(x, x_t, t).allclose(v, tolerance, tolerance)) << kind.name;
+    }
+  }
+}
+
+TEST(Path, FindsTheTimeOfARatioOfNoiseToImage) {
+  for (const PathKind& kind : path_kinds()) {
+    const auto path = kind.make({});
+    for (const double t : {path->first_time() + 1e-6, 1e-3, 0.2, 0.7, 0.99}) {
+      const double ratio = path->log_ratio(t);
+      EXPECT_NEAR(path->time_of_log_ratio(ratio), t, 1e-9) << kind.name;
+      EXPECT_NEAR(path->Path::time_of_log_ratio(ratio), t, 1e-9) << kind.name << ", by bisection";
+    }
+  }
+}
+
+TEST(Path, StartsFromNoiseOfItsOwnScaleAndLeavesWhatIsAskedFor) {
+  const at::Tensor ends = at::tensor({0.0, 1.0}, at::kDouble);
+  const auto ve = find_path("ve").make({.ve_sigma_min = 0.02, .ve_sigma_max = 30});
+  EXPECT_EQ(ve->prior_scale(), 30);
+  EXPECT_TRUE(ve->sigma(ends).allclose(at::tensor({0.02, 30.0}, at::kDouble)));
+  const auto straight = find_path("linear").make({.sigma_min = 0.1});
+  EXPECT_TRUE(straight->sigma(ends).allclose(at::tensor({0.1, 1.0}, at::kDouble)));
+  EXPECT_NEAR(straight->time_of_log_ratio(straight->log_ratio(0.3)), 0.3, 1e-12);
+}
+
+TEST(Path, OptionsThatDoNotFitTogetherAreRefused) {
+  const auto refusal = [](const char* path, const PathOptions& options) -> std::string {
+    try {
+      find_path(path).make(options);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.status(), exit_usage);
+      return error.what();
+    }
+    return "not refused";
+  };
+  const auto expect = [](const std::string& found, const std::string& part) {
+    EXPECT_NE(found.find(part), std::string::npos) << found;
+  };
+  expect(refusal("vp", {.vp_beta_min = 20, .vp_beta_max = 20}),
+         "student.vp-beta-min = 20 and student.vp-beta-max = 20");
+  expect(refusal("ve", {.ve_sigma_min = 2, .ve_sigma_max = 1, .section = "student.wide"}),
+         "student.wide.ve-sigma-min = 2 and student.wide.ve-sigma-max = 1");
+  expect(refusal("linear", {.sigma_min = 1}), "student.sigma-min = 1");
 }
 
 TEST(Path, AnUnknownOneIsRefused) {
@@ -79,4 +140,4 @@ TEST(Path, AnUnknownOneIsRefused) {
 }
 
 }  // namespace
-}  // namespace couplet::testing
+}  // namespace couplet
