@@ -33,12 +33,12 @@ struct FieldOptions {
   bool scale_shift = true;                            ///< the embedding scales and shifts, or is added
   bool residual_resampling = true;                    ///< levels change in residual blocks, or in convolutions
   bool new_attention_order = false;
-  double dropout = 0;               ///< probability that a residual block drops a value of a training row
-  double time_scale = 1000;         ///< factor of the times that are embedded
+  double dropout = 0;                   ///< probability that a residual block drops a value of a training row
+  double time_scale = 1000;             ///< factor of the times that are embedded
   std::int64_t condition_channels = 0;  ///< channels of Condition::image, which follow those of x
   bool channels_last = false;           ///< convolutions have images laid out pixel by pixel
-  bool recompute = false;           ///< layers are computed again in the backward pass instead of kept
-  std::string section = "student";  ///< what messages call the keys by
+  bool recompute = false;               ///< layers are computed again in the backward pass instead of kept
+  std::string section = "student";      ///< what messages call the keys by
 };
 
 class Field : public torch::nn::Module {
@@ -60,6 +60,10 @@ public:
 /// the rows; scale 1 costs no more than `forward`.
 at::Tensor guided_output(Field& field, const at::Tensor& x, const at::Tensor& t, const Condition& condition,
                          double scale);
+
+/// The image of a condition beside x, which a network of so many condition channels sees. Another number of channels,
+/// another size than x's and none at all are errors.
+at::Tensor condition_image(const at::Tensor& x, const Condition& condition, std::int64_t channels);
 
 /// A member of the registry of fields (method/models/fields/members.list).
 struct FieldKind {

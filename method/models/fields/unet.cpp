@@ -3,7 +3,6 @@
 #include "method/models/recompute.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/transformer_ops.h"
-#include "storage/error.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -103,18 +102,6 @@ at::Tensor UNetImpl::embedding(const at::Tensor& t, const at::Tensor& labels) {
   return at::silu(sum);
 }
 
-/// x, and behind it the image that it is conditioned on.
-at::Tensor UNetImpl::with_condition(const at::Tensor& x, const at::Tensor& image) const {
-  if (options_.condition_channels == 0) return x;
-  const std::vector<std::int64_t> expected{x.size(0), options_.condition_channels, x.size(2), x.size(3)};
-  if (!image.defined())
-    fail("the network takes a condition of {} channels beside each image, and there is none", expected[1]);
-  if (image.sizes() != expected)
-    fail("the network takes conditions [{}], and is given [{}]: they are enlarged to the size of the images first",
-         fmt::join(expected, ", "), fmt::join(image.sizes(), ", "));
-  return at::cat({x, image.to(x.scalar_type())}, 1);
-}
-
 at::Tensor UNetImpl::through(const Entry& entry, at::Tensor x, const at::Tensor& embedding,
                              const at::Tensor& positions) {
   for (const auto& part : entry) {
@@ -129,7 +116,9 @@ at::Tensor UNetImpl::forward(const at::Tensor& x, const at::Tensor& t, const Con
   const at::Tensor e = embedding(t, condition.labels);
   const at::Tensor positions =
       condition.positions.defined() ? condition.positions : at::empty({0}, condition.labels.options());
-  at::Tensor h = in_conv_(laid_out(with_condition(x, condition.image), options_.channels_last));
+  const std::int64_t beside = options_.condition_channels;
+  const at::Tensor in = beside == 0 ? x : at::cat({x, condition_image(x, condition, beside)}, 1);
+  at::Tensor h = in_conv_(laid_out(in, options_.channels_last));
   std::vector<at::Tensor> kept{h};
   for (const Entry& entry : input_) kept.push_back(h = through(entry, h, e, positions));
   h = through(middle_, h, e, positions);

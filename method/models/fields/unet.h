@@ -44,7 +44,6 @@ private:
 
   Entry add_entry(torch::nn::Module& scope, const UNetEntry& parts, std::uint64_t seed);
   at::Tensor embedding(const at::Tensor& t, const at::Tensor& labels);
-  at::Tensor with_condition(const at::Tensor& x, const at::Tensor& image) const;
   at::Tensor through(const Entry& entry, at::Tensor x, const at::Tensor& embedding, const at::Tensor& positions);
 
   UNetOptions options_;

@@ -135,9 +135,12 @@ at::Tensor UNetResampling::forward(const at::Tensor& x, const at::Tensor&, const
 
 std::shared_ptr<UNetPartModule> make_part(const UNetOptions& o, const UNetPart& part, const DropoutDraws& dropout) {
   switch (part.kind) {
-    case UNetPart::Kind::residual: return std::make_shared<UNetResidual>(o, part, dropout);
-    case UNetPart::Kind::attention: return std::make_shared<UNetAttention>(o, part);
-    default: return std::make_shared<UNetResampling>(o, part);
+    case UNetPart::Kind::residual:
+      return std::make_shared<UNetResidual>(o, part, dropout);
+    case UNetPart::Kind::attention:
+      return std::make_shared<UNetAttention>(o, part);
+    default:
+      return std::make_shared<UNetResampling>(o, part);
   }
 }
 

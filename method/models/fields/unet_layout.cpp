@@ -41,10 +41,14 @@ std::int64_t matrix_parameters(std::int64_t in, std::int64_t out) {
 std::int64_t parameters_of(const UNetOptions& o, const UNetPart& part) {
   const std::int64_t in = part.in, out = part.out;
   switch (part.kind) {
-    case Kind::convolution: return kernel_parameters(in, out);
-    case Kind::attention: return 2 * in + matrix_parameters(in, 3 * in) + matrix_parameters(in, in);
-    case Kind::resampling: return o.conv_resample ? kernel_parameters(in, out) : 0;
-    case Kind::residual: break;
+    case Kind::convolution:
+      return kernel_parameters(in, out);
+    case Kind::attention:
+      return 2 * in + matrix_parameters(in, 3 * in) + matrix_parameters(in, in);
+    case Kind::resampling:
+      return o.conv_resample ? kernel_parameters(in, out) : 0;
+    case Kind::residual:
+      break;
   }
   const std::int64_t skip = in == out ? 0 : matrix_parameters(in, out);
   return 2 * in + kernel_parameters(in, out) + matrix_parameters(embedding_channels(o), (o.scale_shift ? 2 : 1) * out) +
@@ -58,10 +62,14 @@ double kernel_flops(std::int64_t side, std::int64_t in, std::int64_t out) {
 double flops_of_part(const UNetOptions& o, const UNetPart& part) {
   const std::int64_t in = part.in, out = part.out, side = part.side_out(), tokens = side * side;
   switch (part.kind) {
-    case Kind::convolution: return kernel_flops(side, in, out);
-    case Kind::attention: return product_flops(tokens, in, 4 * in) + 2 * product_flops(tokens, in, tokens);
-    case Kind::resampling: return o.conv_resample ? kernel_flops(side, in, out) : 0;
-    case Kind::residual: break;
+    case Kind::convolution:
+      return kernel_flops(side, in, out);
+    case Kind::attention:
+      return product_flops(tokens, in, 4 * in) + 2 * product_flops(tokens, in, tokens);
+    case Kind::resampling:
+      return o.conv_resample ? kernel_flops(side, in, out) : 0;
+    case Kind::residual:
+      break;
   }
   const double skip = in == out ? 0 : product_flops(tokens, in, out);
   return kernel_flops(side, in, out) + product_flops(1, embedding_channels(o), (o.scale_shift ? 2 : 1) * out) +
@@ -72,10 +80,14 @@ double flops_of_part(const UNetOptions& o, const UNetPart& part) {
 std::int64_t kept_by(const UNetOptions& o, const UNetPart& part) {
   const std::int64_t before = part.in * part.side * part.side, after = part.out * part.side_out() * part.side_out();
   switch (part.kind) {
-    case Kind::convolution: return 0;
-    case Kind::attention: return 7 * before;  // normed; queries, keys and values, twice laid out otherwise; mixed
-    case Kind::resampling: return part.resampling == Resampling::up ? after : 0;
-    case Kind::residual: break;
+    case Kind::convolution:
+      return 0;
+    case Kind::attention:
+      return 7 * before;  // normed; queries, keys and values, twice laid out otherwise; mixed
+    case Kind::resampling:
+      return part.resampling == Resampling::up ? after : 0;
+    case Kind::residual:
+      break;
   }
   // Normed, behind SiLU, resampled; then the sum, normed, shifted, behind SiLU. Convolutions keep their inputs.
   const std::int64_t resampled = part.resampling == Resampling::none ? 0 : part.in * part.side_out() * part.side_out();
@@ -177,12 +189,14 @@ std::int64_t activation_values(const UNetOptions& o) {
 
 void check(const UNetOptions& o, const std::string& section) {
   const auto levels = static_cast<std::int64_t>(o.multipliers.size());
-  if (levels < 1) refuse("{}.multipliers is empty: it has a number for each level of the U-Net, such as 1 2 2", section);
+  if (levels < 1)
+    refuse("{}.multipliers is empty: it has a number for each level of the U-Net, such as 1 2 2", section);
   for (const std::int64_t multiplier : o.multipliers) {
     if (multiplier < 1) refuse("{}.multipliers = {}: each must be at least 1", section, fmt::join(o.multipliers, " "));
     if (o.channels * multiplier % norm_group_count != 0)
       refuse(
-          "{0}.channels = {1} times {2} of {0}.multipliers is {3}, no multiple of the {4} groups of a U-Net's norms; the "
+          "{0}.channels = {1} times {2} of {0}.multipliers is {3}, no multiple of the {4} groups of a U-Net's norms; "
+          "the "
           "nearest valid: {5} channels",
           section, o.channels, multiplier, o.channels * multiplier, norm_group_count,
           nearest_multiples(o.channels, norm_group_count));

@@ -1,5 +1,5 @@
-// What a U-Net of ADM (Dhariwal & Nichol, arXiv 2105.05233) is made of, part by part, as guided-diffusion's unet.py puts
-// it together. The network is built from this list, and what it costs is counted from it without building one.
+// What a U-Net of ADM (Dhariwal & Nichol, arXiv 2105.05233) is made of, part by part, as guided-diffusion's unet.py
+// puts it together. The network is built from this list, and what it costs is counted from it without building one.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,12 @@ namespace couplet {
 struct UNetOptions {
   std::int64_t in_channels = 1;
   std::int64_t condition_channels = 0;  ///< of the condition's image, which follow those of x
-  std::int64_t out_channels = 1;        ///< published networks have 2 · in_channels: the noise, and the learnt variance
+  std::int64_t out_channels = 1;  ///< published networks have 2 · in_channels: the noise, and the learnt variance
   std::int64_t image_size = 28;
   std::int64_t num_classes = 10;  ///< the label table has one more row, for "no label"; 0: there is no table
   std::int64_t channels = 32;     ///< those of level l are channels · multipliers[l]
   std::vector<std::int64_t> multipliers = {1, 2, 2};
-  std::int64_t blocks = 2;                   ///< residual blocks a level
+  std::int64_t blocks = 2;                    ///< residual blocks a level
   std::vector<std::int64_t> attention = {2};  ///< downsampling factors of the levels that have it
   std::int64_t heads = 1;
   std::int64_t head_channels = 0;    ///< 0: channels of the level / heads
@@ -53,7 +53,7 @@ struct UNetPart {
 using UNetEntry = std::vector<UNetPart>;
 
 struct UNetLayout {
-  std::vector<UNetEntry> input;   ///< what each entry gives is kept, and goes to the output entries, the last one first
+  std::vector<UNetEntry> input;  ///< what each entry gives is kept, and goes to the output entries, the last one first
   UNetEntry middle;
   std::vector<UNetEntry> output;  ///< each takes what came before it, and then what was kept
   std::int64_t channels = 0;      ///< of what the last one gives
