@@ -182,7 +182,11 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
   for (const Option& option : options()) {
     if (option.kind != OptionKind::result || option.section() != "student" || !depends_on(student, option.key)) continue;
     const std::string value = value_text(student, option.key);
-    if (!option.came_later || value != option.default_text) add_key(node, option.key, value);
+    if (option.came_later && value == option.default_text) continue;
+    if (option.record_name.empty())
+      add_key(node, option.key, value);
+    else
+      node.keys[option.record_name] = value;
   }
   node.keys["student.seed"] = fmt::format("{}", seed);
   add_training_keys(node);

@@ -215,7 +215,7 @@ void offer_members() {
   offer_choices("prepare.format", choices(source_kinds()));
   offer_choices("prepare.codec", choices(codec_kinds()));
   offer_choices("student.coupling", choices(coupling_kinds()));
-  offer_choices("student.field", choices(field_kinds()));
+  offer_choices("student.network", choices(field_kinds()));
   offer_choices("student.path", choices(path_kinds()));
   offer_choices("student.objective", choices(objective_kinds()));
   offer_student_check(check_student_options);

@@ -93,16 +93,18 @@ StudentModel new_student(const StudentTask& task) {
     run_on_all(task.context.communicator, [&] {
       if (!task.context.communicator.is_root()) return;
       const WorkingAlone alone("reading " + init.string());
-      const NamedTensors published = read_tensors(init);
-      load_tensors(*field, kind.import_weights ? kind.import_weights(published) : published, init);
+      NamedTensors weights = read_tensors(init);
+      // Those of a student of the run are ours already.
+      if (config.init_from.empty() && kind.import_weights) weights = kind.import_weights(weights, options);
+      load_tensors(*field, weights, init);
       require_finite_weights(*field, init);
     });
     say("weights start from {}", init.string());
   }
   field->to(task.context.device);
-  say("{} {}, seed {}: depth {}, width {}, {} heads, {:.2f} M parameters; {} along the {} path, coupling {}", kind.name,
-      node.student, node.seed, options.depth, options.channels, options.heads,
-      static_cast<double>(parameter_count(*field)) / 1e6, config.objective, config.path, config.coupling);
+  say("{} {}, seed {}: width {}, {:.2f} M parameters; {} along the {} path, coupling {}", kind.name, node.student,
+      node.seed, options.channels, static_cast<double>(parameter_count(*field)) / 1e6, config.objective, config.path,
+      config.coupling);
   return {field, student_objective(config)};
 }
 
@@ -115,7 +117,8 @@ float draw_time(const StudentTask& task, const Objective& objective, std::uint64
 }
 
 /// {image [n, C, H, W] as models see it, z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the
-/// run. Times and label drops depend on (seed, position) only, whatever the coupling.
+/// run, and, for a network with dropout, the positions themselves, int64 [n]. Times and label drops depend on (seed,
+/// position) only, whatever the coupling.
 Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentModel& student, const BatchRange& range) {
   const Pairs pairs = coupling.draw(range);
   const at::Tensor times = at::empty({range.rows}, at::kFloat);
@@ -127,7 +130,13 @@ Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentMo
     Draws drop(task.seed, Purpose::label_drop, static_cast<std::uint64_t>(position));
     if (drop.uniform() < task.config.label_drop) label[i] = student.field->no_label();
   }
-  return {pairs.image, pairs.noise, times, pairs.label};
+  Batch batch{pairs.image, pairs.noise, times, pairs.label};
+  if (task.config.dropout > 0) batch.push_back(at::arange(range.first, range.first + range.rows, at::kLong));
+  return batch;
+}
+
+Condition condition_of(const Batch& batch) {
+  return {batch[3], {}, batch.size() > 4 ? batch[4] : at::Tensor()};
 }
 
 /// The objective's error on held-out pairs, at fixed times. Collective.
@@ -170,7 +179,7 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
   };
   training.batch_state = state_of(coupling);
   training.loss = [=](const Batch& batch) {
-    return student.objective->loss(*student.field, batch[0], batch[1], batch[2], {batch[3], {}});
+    return student.objective->loss(*student.field, batch[0], batch[1], batch[2], condition_of(batch));
   };
   training.validate = [=, &task, &coupling] {
     return nlohmann::json{{"test_loss", validate(task, coupling, student)}};

@@ -80,7 +80,7 @@ void require_peer_student(const StudentConfig& student) {
       refuse("{} = {}: willisma/SiT runs {} = {} only, and a file for it would sample something else", key, found, key,
              expected);
   };
-  require("student.field", student.field, "sit");
+  require("student.network", student.field, "sit");
   require("student.path", student.path, "linear");
   require("student.objective", student.objective, "velocity");
 }

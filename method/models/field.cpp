@@ -1,6 +1,11 @@
 #include "method/models/field.h"
 
+#include "storage/error.h"
+
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <vector>
 
 namespace couplet {
 
@@ -12,6 +17,20 @@ at::Tensor guided_output(Field& field, const at::Tensor& x, const at::Tensor& t,
   const Condition twice{at::cat({condition.labels, none}), image.defined() ? at::cat({image, image}) : image};
   const auto both = field.forward(at::cat({x, x}), at::cat({t, t}), twice).chunk(2);
   return at::lerp(both[1], both[0], scale);
+}
+
+at::Tensor condition_image(const at::Tensor& x, const Condition& condition, std::int64_t channels) {
+  const at::Tensor& image = condition.image;
+  const std::vector<std::int64_t> expected{x.size(0), channels, x.size(2), x.size(3)};
+  if (!image.defined())
+    fail("the network sees a condition of {} channels beside each image, and is given none", channels);
+  if (image.sizes() != expected)
+    fail(
+        "the network sees conditions [{}] beside images [{}], and is given [{}]: a smaller one has to be enlarged to "
+        "the "
+        "images' size before",
+        fmt::join(expected, ", "), fmt::join(x.sizes(), ", "), fmt::join(image.sizes(), ", "));
+  return image.to(x.scalar_type());
 }
 
 }  // namespace couplet

@@ -33,11 +33,12 @@ struct FieldOptions {
   bool scale_shift = true;                            ///< the embedding scales and shifts, or is added
   bool residual_resampling = true;                    ///< levels change in residual blocks, or in convolutions
   bool new_attention_order = false;
-  double dropout = 0;
-  double time_scale = 1000;         ///< factor of the times that are embedded
+  double dropout = 0;                   ///< probability that a residual block drops a value of a training row
+  double time_scale = 1000;             ///< factor of the times that are embedded
   std::int64_t condition_channels = 0;  ///< channels of Condition::image, which follow those of x
-  bool recompute = false;           ///< layers are computed again in the backward pass instead of kept
-  std::string section = "student";  ///< what messages call the keys by
+  bool channels_last = false;           ///< convolutions have images laid out pixel by pixel
+  bool recompute = false;               ///< layers are computed again in the backward pass instead of kept
+  std::string section = "student";      ///< what messages call the keys by
 };
 
 class Field : public torch::nn::Module {
@@ -60,6 +61,10 @@ public:
 at::Tensor guided_output(Field& field, const at::Tensor& x, const at::Tensor& t, const Condition& condition,
                          double scale);
 
+/// The image of a condition beside x, which a network of so many condition channels sees. Another number of channels,
+/// another size than x's and none at all are errors.
+at::Tensor condition_image(const at::Tensor& x, const Condition& condition, std::int64_t channels);
+
 /// A member of the registry of fields (method/models/fields/members.list).
 struct FieldKind {
   std::string name;
@@ -75,8 +80,9 @@ struct FieldKind {
   std::int64_t (*parameter_count)(const FieldOptions& options) = nullptr;
   /// What Field::forward_flops says of such a field, without making one.
   double (*forward_flops)(const FieldOptions& options) = nullptr;
-  /// Weights as the program that published the architecture writes them, as ours; absent: they are taken as they are.
-  NamedTensors (*import_weights)(const NamedTensors& published) = nullptr;
+  /// Weights as the program that published the architecture writes them, as those of such a field of ours; absent: they
+  /// are taken as they are.
+  NamedTensors (*import_weights)(const NamedTensors& published, const FieldOptions& options) = nullptr;
 };
 
 const std::vector<FieldKind>& field_kinds();

@@ -117,6 +117,7 @@ struct RenamedKey {
   std::string_view old_name, new_name;
 };
 constexpr std::array renamed_keys{RenamedKey{"student.couplings", "student.compare"},
+                                  RenamedKey{"student.field", "student.network"},
                                   RenamedKey{"evaluate.companion-images", "evaluate.pairwise-images"}};
 
 constexpr const char* compare_key = "student.compare";

@@ -44,10 +44,13 @@ struct Option {
   std::vector<std::string> allowed = {};  ///< of texts; empty: anything
   bool is_path = false;                   ///< names a file or folder: its content enters fingerprints, not its name
   bool came_later = false;                ///< at its default it enters no fingerprint
+  std::string record_name = {};           ///< what records and fingerprints call it; "": by its key
   std::vector<Choice> choices = {};       ///< the allowed values with their helps, where a registry has offered them
 
   std::string section() const { return key.substr(0, key.find('.')); }
   std::string name() const { return key.substr(key.find('.') + 1); }
+  /// What its value stands by in the records of stages.
+  const std::string& recorded_key() const { return record_name.empty() ? key : record_name; }
   bool is_list() const;
   /// "1 … 65536", "one of gaussian, uniform", "true or false", "text".
   std::string range_text() const;

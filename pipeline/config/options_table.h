@@ -21,6 +21,12 @@ inline Option later(Option option) {
   return option;
 }
 
+/// An option that had another name when runs were made: in their records and fingerprints it keeps that one.
+inline Option recorded_as(const char* name, Option option) {
+  option.record_name = name;
+  return option;
+}
+
 /// A text that names a file or a folder.
 inline Option path(Option option) {
   option.is_path = true;

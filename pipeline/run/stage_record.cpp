@@ -1,5 +1,6 @@
 #include "pipeline/run/stage_record.h"
 
+#include "pipeline/config/options.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/json_text.h"
@@ -51,8 +52,10 @@ void add_differences(std::vector<std::string>& differences, const std::string& p
   };
   for (const auto& name : names) {
     const std::string before = text(recorded, name.first), after = text(now, name.first);
-    if (before != after)
-      differences.push_back(fmt::format("{}{}: recorded {}, now {}", prefix, name.first, before, after));
+    if (before == after) continue;
+    const std::string key = renamed_key(name.first);
+    differences.push_back(
+        fmt::format("{}{}: recorded {}, now {}", prefix, key.empty() ? name.first : key, before, after));
   }
 }
 

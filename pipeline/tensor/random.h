@@ -40,7 +40,8 @@ enum class Purpose : std::uint32_t {
   solver_noise = 27,      ///< noise of a stochastic sampler; index: sample · 2^20 + number of the draw
   flow_probe = 28,        ///< probes of the trace of a field that is trained by likelihood; index: position
   flow_dequantisation = 29,  ///< of images that a student is trained on; index: position
-  source_noise = 30          ///< noise added to a source that is made from the condition; index: position or row
+  source_noise = 30,         ///< noise added to a source that is made from the condition; index: position or row
+  dropout = 31               ///< what a network drops; index: position · 1024 + number of the block
 };
 
 /// Ten rounds of Philox4x32.

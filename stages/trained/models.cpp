@@ -107,6 +107,16 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
   options.depth = config.depth;
   options.heads = config.heads;
   options.num_classes = shape.labels();
+  options.multipliers = config.multipliers;
+  options.blocks = config.blocks;
+  options.attention = config.attention;
+  options.head_channels = config.head_channels;
+  options.scale_shift = config.scale_shift;
+  options.residual_resampling = config.residual_resampling;
+  options.new_attention_order = config.new_attention_order;
+  options.dropout = config.dropout;
+  options.time_scale = config.time_scale;
+  options.channels_last = config.channels_last;
   options.recompute = config.training.checkpoint_activations;
   find_field(config.field).check(options);
   return options;

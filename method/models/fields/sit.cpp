@@ -274,6 +274,8 @@ void check_sit(const FieldOptions& o) {
            o.section, o.channels, nearest_multiples(o.channels, 4));
   if (o.image_size % o.patch != 0)
     refuse("{0}.patch = {1} does not cut images of {2} x {2} into whole patches", o.section, o.patch, o.image_size);
+  if (o.condition_channels > 0)
+    refuse("{}.network = sit sees no image besides its own: unet and mlp take the condition's, too", o.section);
 }
 
 }  // namespace
@@ -281,13 +283,14 @@ void check_sit(const FieldOptions& o) {
 FieldKind sit_field() {
   return {.name = "sit",
           .help = "SiT, a transformer over patches with adaLN-Zero conditioning (arXiv 2401.08740)",
+          .keys = {"student.patch", "student.depth", "student.heads"},
           .check = check_sit,
           .make = [](const FieldOptions& o, std::uint64_t seed) -> std::shared_ptr<Field> {
             return make_sit(sit_options(o), seed).ptr();
           },
           .parameter_count = [](const FieldOptions& o) { return parameter_count(sit_options(o)); },
           .forward_flops = [](const FieldOptions& o) { return forward_flops(sit_options(o)); },
-          .import_weights = import_sit};
+          .import_weights = [](const NamedTensors& published, const FieldOptions&) { return import_sit(published); }};
 }
 
 }  // namespace couplet

@@ -2,6 +2,7 @@
 
 #include "method/models/classifier.h"
 #include "method/models/fields/sit.h"
+#include "method/models/fields/unet.h"
 #include "method/models/tarflow.h"
 
 #include <ATen/record_function.h>
@@ -33,9 +34,10 @@ std::unique_ptr<at::ObserverContext> count(const at::RecordFunction& call) {
   };
   if (name == "aten::mm" || name == "aten::bmm") product(0, 1);
   if (name == "aten::addmm" || name == "aten::baddbmm") product(1, 2);
-  if (name == "aten::convolution") {  // same padding, stride 1: every pixel sees the whole kernel
+  if (name == "aten::convolution") {  // same padding: every pixel of the output sees the whole kernel
     const at::Tensor x = inputs[0].toTensor();
-    counted += 2 * numbers(inputs[1]) * static_cast<double>(x.size(0) * x.size(2) * x.size(3));
+    const std::int64_t stride = inputs[3].toIntVector().front();
+    counted += 2 * numbers(inputs[1]) * static_cast<double>(x.size(0) * (x.size(2) / stride) * (x.size(3) / stride));
   }
   if (name == "mkldnn::_linear_pointwise") unknown = name;
   return nullptr;
@@ -86,6 +88,20 @@ TEST(Flops, OfSiT) {
     model->to(torch::kFloat64);
     const at::Tensor x = torch::randn({rows, 3, 16, 16}, torch::kFloat64), t = torch::rand({rows}, torch::kFloat64);
     expect_flops(forward_flops(options), [&] { return model->forward(x, t, {torch::tensor({1, 2}), {}}); });
+  }
+}
+
+TEST(Flops, OfTheUNet) {
+  for (const bool flag : {true, false}) {
+    UNetOptions options{.in_channels = 3, .condition_channels = flag ? 3 : 0, .out_channels = 3, .image_size = 16};
+    options.attention = {1, 4};
+    options.heads = 2;
+    options.scale_shift = options.residual_resampling = flag;
+    UNet model = make_unet(options, 1);
+    model->to(torch::kFloat64);
+    const at::Tensor x = torch::randn({rows, 3, 16, 16}, torch::kFloat64), t = torch::rand({rows}, torch::kFloat64);
+    const double found = flops_of([&] { model->forward(x, t, {torch::tensor({1, 2}), x}); });
+    EXPECT_EQ(found, rows * forward_flops(options)) << flag;
   }
 }
 

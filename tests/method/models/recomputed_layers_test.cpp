@@ -1,6 +1,7 @@
 // The models with X.checkpoint-activations: the same gradients bit for bit, in less memory.
 #include "method/models/classifier.h"
 #include "method/models/fields/sit.h"
+#include "method/models/fields/unet.h"
 #include "method/models/tarflow.h"
 #include "pipeline/tensor/autocast.h"
 #include "tests/pipeline/training/memory_peak.h"
@@ -111,6 +112,19 @@ TEST(RecomputedLayers, SiT) {
       student, make_sit,
       [](SiT& model, const Inputs& in) {
         return model->forward(in.x, in.t, {in.y, {}}).to(at::kFloat).square().mean();
+      },
+      0.6);
+}
+
+TEST(RecomputedLayers, UNet) {
+  UNetOptions options{.in_channels = 1, .out_channels = 1, .image_size = 16, .num_classes = 4};
+  options.multipliers = {1, 1};
+  options.dropout = 0.2;
+  expect_equal<UNet, UNetOptions>(
+      options, make_unet,
+      [](UNet& model, const Inputs& in) {
+        const at::Tensor positions = at::arange(rows, at::kLong);
+        return model->forward(in.x, in.t, {in.y, {}, positions}).to(at::kFloat).square().mean();
       },
       0.6);
 }

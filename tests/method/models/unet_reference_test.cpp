@@ -1,0 +1,238 @@
+// The U-Net against openai/guided-diffusion, for every instance and size that the reference file says.
+#include "method/models/fields/unet.h"
+#include "tests/method/reference.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace couplet::testing {
+namespace {
+
+/// Uniform in [-1, 1), exact in float32 (reference/README.md).
+at::Tensor formula(const std::string& name, std::uint64_t seed, const std::vector<std::int64_t>& shape) {
+  std::uint64_t key = 0xCBF29CE484222325;
+  for (const char byte : name) key = (key ^ static_cast<unsigned char>(byte)) * 0x100000001B3;
+  key ^= seed * 0x9E3779B97F4A7C15;
+  at::Tensor values = at::empty(shape, at::kFloat);
+  auto* out = values.data_ptr<float>();
+  for (std::int64_t i = 0; i < values.numel(); ++i) {
+    std::uint64_t s = key + static_cast<std::uint64_t>(i) + 0x9E3779B97F4A7C15;
+    s = (s ^ s >> 30) * 0xBF58476D1CE4E5B9;
+    s = (s ^ s >> 27) * 0x94D049BB133111EB;
+    s ^= s >> 31;
+    out[i] = static_cast<float>(static_cast<double>(s >> 40) * 0x1p-23 - 1);
+  }
+  return values;
+}
+
+at::Tensor weight_of(const std::string& name, std::uint64_t seed, const std::vector<std::int64_t>& shape) {
+  at::Tensor u = formula(name, seed, shape);
+  if (shape.size() == 1) return u / 8 + (name.ends_with(".weight") ? 1 : 0);
+  double inner = 1;
+  for (std::size_t i = 1; i < shape.size(); ++i) inner *= static_cast<double>(shape[i]);
+  return u * std::exp2(-std::floor(std::log2(inner) / 2));
+}
+
+struct Instance {
+  std::string tag;
+  nlohmann::json facts, config;
+  UNetOptions options;
+  NamedTensors weights;
+  at::Tensor x, t, label, low;
+};
+
+/// The timesteps are those that guided-diffusion's network takes: our t times a scale of 1.
+UNetOptions options_of(const nlohmann::json& c) {
+  UNetOptions o;
+  o.in_channels = c.at("ch_in");
+  o.condition_channels = c.at("superres") > 0 ? o.in_channels : 0;
+  o.out_channels = c.at("ch_out");
+  o.image_size = c.at("image");
+  o.num_classes = c.at("classes");
+  o.channels = c.at("model_channels");
+  o.multipliers = c.at("mult").get<std::vector<std::int64_t>>();
+  o.blocks = c.at("res");
+  o.attention = c.at("attn_ds").get<std::vector<std::int64_t>>();
+  o.heads = c.at("heads");
+  o.head_channels = std::max<std::int64_t>(c.at("head_channels"), 0);
+  o.scale_shift = c.at("film");
+  o.residual_resampling = c.at("updown");
+  o.conv_resample = c.at("conv_resample");
+  o.new_attention_order = c.at("new_order");
+  o.time_scale = 1;
+  return o;
+}
+
+std::vector<Instance> instances(const ReferenceFile& file) {
+  std::vector<Instance> all;
+  const std::uint64_t seed = std::stoull(file.metadata.at("seed"));
+  for (const auto& [name, text] : file.metadata) {
+    if (!file.metadata.contains(name + ".names")) continue;
+    Instance one;
+    one.tag = name;
+    one.facts = nlohmann::json::parse(text);
+    one.config = one.facts.at("config");
+    one.options = options_of(one.config);
+    for (const auto& [weight, shape] : nlohmann::json::parse(file.metadata.at(name + ".names")).items())
+      one.weights[weight] = weight_of(weight, seed, shape.get<std::vector<std::int64_t>>());
+    const std::int64_t rows = one.config.at("batch"), side = one.config.at("image"), channels = one.config.at("ch_in");
+    one.x = 2 * formula(name + ".x", seed, {rows, channels, side, side});
+    one.t = file[name + ".t"];
+    one.label = file.has(name + ".label") ? file[name + ".label"] : at::zeros({rows}, at::kLong);
+    if (const std::int64_t factor = one.config.at("superres"); factor > 0)
+      one.low = 2 * formula(name + ".low", seed, {rows, channels, side / factor, side / factor});
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+/// What the network of the instance computes with other options.
+at::Tensor output_of(const Instance& in, const UNetOptions& options, const at::Tensor& t, const at::Tensor& label,
+                     const std::function<void(UNet&)>& look = {}) {
+  UNet net = make_unet(options, 1);
+  load_tensors(*net, import_unet(in.weights, options), in.tag);
+  Condition condition{label, {}};
+  const std::int64_t side = options.image_size;
+  if (in.low.defined()) condition.image = at::upsample_bilinear2d(in.low, {side, side}, /*align_corners=*/false);
+  const at::Tensor out = net->forward(in.x, t, condition);
+  if (look) look(net);
+  return out;
+}
+
+class UNetReference : public ::testing::Test {
+protected:
+  ReferenceFile file{"adm_unet"};
+  std::vector<Instance> all = instances(file);
+
+  void SetUp() override { ASSERT_FALSE(all.empty()); }
+};
+
+TEST_F(UNetReference, TheFormulaGivesItsWeights) {
+  for (const Instance& in : all) {
+    for (const auto& [name, sum] : in.facts.at("checksum").items())
+      EXPECT_NEAR(in.weights.at(name).sum(at::kDouble).item<double>(), sum.get<double>(), 1e-6) << in.tag << name;
+    EXPECT_EQ(difference(in.x.flatten().narrow(0, 0, file[in.tag + ".x_first"].numel()), file[in.tag + ".x_first"]), 0);
+    if (file.has(in.tag + ".x")) {
+      EXPECT_EQ(difference(in.x, file[in.tag + ".x"]), 0);
+    }
+    if (file.has(in.tag + ".low")) {
+      EXPECT_EQ(difference(in.low, file[in.tag + ".low"]), 0);
+    }
+  }
+}
+
+TEST_F(UNetReference, NamesAndShapesOfItsParameters) {
+  for (const Instance& in : all) {
+    const UNet net = make_unet(in.options, 1);
+    const NamedTensors ours = named_tensors(*net);
+    EXPECT_EQ(ours.size(), in.weights.size()) << in.tag;
+    std::int64_t no_label = 0;  // our row for it
+    for (const auto& [name, tensor] : in.weights) {
+      ASSERT_TRUE(ours.contains(name)) << in.tag << " " << name;
+      std::vector<std::int64_t> shape = tensor.sizes().vec();
+      if (name == "label_emb.weight") {
+        ++shape.front();
+        no_label = shape.back();
+      }
+      EXPECT_EQ(ours.at(name).sizes().vec(), shape) << in.tag << " " << name;
+    }
+    const auto parameters = in.facts.at("parameters").get<std::int64_t>();
+    EXPECT_EQ(parameter_count(*net), parameters + no_label) << in.tag;
+    EXPECT_EQ(parameter_count(in.options), parameters + no_label) << in.tag;
+  }
+}
+
+TEST_F(UNetReference, Outputs) {
+  for (const bool channels_last : {false, true})
+    for (const Instance& in : all) {
+      UNetOptions options = in.options;
+      options.channels_last = channels_last;
+      EXPECT_LE(difference(output_of(in, options, in.t, in.label), file[in.tag + ".out"]), forward_tolerance) << in.tag;
+    }
+}
+
+TEST_F(UNetReference, Gradients) {
+  for (const Instance& in : all) {
+    const at::Tensor x = in.x.clone().set_requires_grad(true);
+    Instance with_gradient = in;
+    with_gradient.x = x;
+    UNet kept{nullptr};
+    const at::Tensor out = output_of(with_gradient, in.options, in.t, in.label, [&](UNet& net) { kept = net; });
+    const at::Tensor loss = out.square().sum() / static_cast<double>(x.size(0));
+    loss.backward();
+    EXPECT_NEAR(loss.item<double>(), in.facts.at("loss").get<double>(), 1e-5 * loss.item<double>());
+    const auto expect = [&](at::Tensor ours, const std::string& name) {
+      const at::Tensor& theirs = file[name];
+      if (ours.dim() > 0 && ours.size(0) == theirs.size(0) + 1) ours = ours.narrow(0, 0, theirs.size(0));
+      EXPECT_LE(difference(ours, theirs), 1e-5 * theirs.abs().max().item<double>()) << name;
+    };
+    const std::string prefix = in.tag + ".grad.";
+    int compared = 0;
+    for (const auto& parameter : kept->named_parameters())
+      if (file.has(prefix + parameter.key())) {
+        expect(parameter.value().grad(), prefix + parameter.key());
+        ++compared;
+      }
+    EXPECT_GE(compared, 5) << in.tag;
+    expect(x.grad()[0].select(1, 0), in.tag + ".grad_x_first_row");
+  }
+}
+
+TEST_F(UNetReference, OurTimeIsAThousandthOfATimestep) {
+  for (const Instance& in : all) {
+    UNetOptions options = in.options;
+    options.time_scale = FieldOptions{}.time_scale;
+    EXPECT_LE(difference(output_of(in, options, in.t / 1000, in.label), file[in.tag + ".out"]), 1e-4) << in.tag;
+  }
+}
+
+/// What the reference says that wrong networks differ by at least, in its own six instances.
+TEST_F(UNetReference, TellsWrongNetworksApart) {
+  const auto expect_other = [&](const Instance& in, const at::Tensor& out, double at_least, const char* what) {
+    EXPECT_GE(difference(out, file[in.tag + ".out"]), at_least) << what << " in " << in.tag;
+  };
+  double order = 0, attention = 0, heads = 0;
+  for (const Instance& in : all) {
+    const auto with = [&](const std::function<void(UNetOptions&)>& change) {
+      UNetOptions other = in.options;
+      change(other);
+      return difference(output_of(in, other, in.t, in.label), file[in.tag + ".out"]);
+    };
+    order = std::max(order, with([](UNetOptions& o) { o.new_attention_order = !o.new_attention_order; }));
+    heads = std::max(heads, with([](UNetOptions& o) { o.heads = 1, o.head_channels = 0; }));
+    Instance mute = in;  // no attention: what it adds is nothing
+    for (auto& [name, tensor] : mute.weights)
+      if (name.find("proj_out") != std::string::npos) tensor = at::zeros_like(tensor);
+    attention = std::max(attention, difference(output_of(mute, in.options, in.t, in.label), file[in.tag + ".out"]));
+    expect_other(in, output_of(in, in.options, in.t / 1000, in.label), 0.07, "time / 1000");
+    if (in.options.num_classes > 0) {
+      const at::Tensor next = at::remainder(in.label + 1, in.options.num_classes);
+      expect_other(in, output_of(in, in.options, in.t, next), 0.04, "labels off by one");
+    }
+    Instance swapped = in;  // sine before cosine: the first layer's columns change places
+    at::Tensor& first = swapped.weights.at("time_embed.0.weight");
+    const std::int64_t half = in.options.channels / 2;
+    first = at::cat(
+        {first.narrow(1, half, half), first.narrow(1, 0, half), first.narrow(1, 2 * half, first.size(1) - 2 * half)},
+        1);
+    expect_other(in, output_of(swapped, in.options, in.t, in.label), 0.05, "sine before cosine");
+    if (in.low.defined()) {
+      Instance nearest = in;
+      nearest.low = at::upsample_nearest2d(in.low, {in.options.image_size, in.options.image_size});
+      expect_other(in, output_of(nearest, in.options, in.t, in.label), 0.6, "nearest instead of bilinear");
+    }
+  }
+  EXPECT_GE(order, 0.13);
+  EXPECT_GE(attention, 0.14);
+  EXPECT_GE(heads, 0.03);
+}
+
+}  // namespace
+}  // namespace couplet::testing
