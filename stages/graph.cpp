@@ -1,9 +1,12 @@
 #include "stages/graph.h"
 
 #include "method/couplings/coupling.h"
+#include "method/registry.h"
+#include "method/solvers/dopri5.h"
 #include "pipeline/config/options.h"
 #include "stages/couple/table_makers.h"
 #include "stages/data/run_tables.h"
+#include "stages/results/score_record.h"
 #include "stages/trained/models.h"
 
 #include "storage/error.h"
@@ -145,6 +148,7 @@ StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std
   if (has_classifier()) after.push_back("features");
   StageNode& node = add("evaluate/" + name, "evaluate", std::move(inputs), std::move(after));
   node.settings["pipeline.seed"] = value_text(config_, "pipeline.seed");
+  node.settings[solver_setting] = step_rule;
   for (const Option& option : options())
     if (option.kind == OptionKind::result && option.section() == "evaluate")
       node.settings[option.key] = fingerprint_text(option.key, value_text(config_, option.key));
@@ -153,7 +157,7 @@ StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std
 }
 
 /// False of a key that only members of a registry use which the student does not have.
-bool uses_key(const StudentConfig& student, const std::string& key) {
+bool depends_on(const StudentConfig& student, const std::string& key) {
   return uses_key(coupling_kinds(), student.coupling, key) && uses_key(field_kinds(), student.field, key) &&
          uses_key(path_kinds(), student.path, key) && uses_key(objective_kinds(), student.objective, key);
 }
@@ -179,7 +183,7 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
   node.student = name;
   node.seed = seed;
   for (const Option& option : options()) {
-    if (option.kind != OptionKind::result || option.section() != "student" || !uses_key(student, option.key)) continue;
+    if (option.kind != OptionKind::result || option.section() != "student" || !depends_on(student, option.key)) continue;
     const std::string value = value_text(student, option.key);
     if (!option.came_later || value != option.default_text) add_key(node, option.key, value);
   }

@@ -1,5 +1,7 @@
 #include "method/objectives/objective.h"
 
+#include "pipeline/tensor/flops.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -18,6 +20,10 @@ at::Tensor Objective::weight(const at::Tensor&) const {
 double Objective::draw_time(Draws& draws) const {
   const double logit = options_.time_mean + options_.time_std * draws.normal();
   return std::clamp(1.0 / (1.0 + std::exp(-logit)), first_time(), last_time());
+}
+
+double Objective::training_passes(std::int64_t) const {
+  return forward_passes_a_training_image;
 }
 
 at::Tensor Objective::errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,

@@ -17,11 +17,11 @@ namespace couplet {
 
 /// What [student] says of objectives. An objective may leave some of it unused.
 struct ObjectiveOptions {
-  double time_mean = 0, time_std = 1;    ///< of logit(t), where training times are drawn
-  std::string time_law = "logit-normal"; ///< student.time-law
-  std::int64_t cnf_steps = 16;           ///< student.cnf-steps
-  std::string cnf_trace = "hutchinson";  ///< student.cnf-trace
-  std::string section = "student";       ///< what messages call the keys by
+  double time_mean = 0, time_std = 1;     ///< of logit(t), where training times are drawn
+  std::string time_law = "logit-normal";  ///< student.time-law
+  std::int64_t cnf_steps = 16;            ///< student.cnf-steps
+  std::string cnf_trace = "hutchinson";   ///< student.cnf-trace
+  std::string section = "student";        ///< what messages call the keys by
 };
 
 /// What a network is asked: a state [N, ...] and its time [N].
@@ -53,6 +53,14 @@ public:
   /// A training time: 1 / (1 + exp(-n)), n normal with the options' mean and standard deviation (arXiv 2403.03206
   /// §3.1), brought within the first and last time.
   virtual double draw_time(Draws& draws) const;
+
+  /// Whether it is of the density of the images, and takes no noise for them to be paired with. Images that are stored
+  /// in levels then come to it spread over them (`spread_over_levels`): a density on single points has no bound. In
+  /// place of noise, `z` is signs ±1 that are independent of the image.
+  virtual bool is_of_density() const { return false; }
+  /// The work of `loss` with its gradients, and that of `errors`, for an image of so many values, in forward passes.
+  virtual double training_passes(std::int64_t values) const;
+  virtual double error_passes(std::int64_t) const { return 1; }
 
   /// [N]: the weighted error ‖f(x_t, t) - target‖² of each row, mean over its values.
   virtual at::Tensor errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,

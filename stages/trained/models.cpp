@@ -137,7 +137,11 @@ void check_student_options(const StudentConfig& config, const std::string& secti
 
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section) {
   const PathOptions path{.section = section};
-  const ObjectiveOptions options{.time_mean = config.time_mean, .time_std = config.time_std, .section = section};
+  const ObjectiveOptions options{.time_mean = config.time_mean,
+                                 .time_std = config.time_std,
+                                 .cnf_steps = config.cnf_steps,
+                                 .cnf_trace = config.cnf_trace,
+                                 .section = section};
   return find_objective(config.objective).make(find_path(config.path).make(path), options);
 }
 
