@@ -2,9 +2,11 @@
 
 #include "method/couplings/coupling.h"
 #include "method/registry.h"
+#include "method/solvers/dopri5.h"
 #include "pipeline/config/options.h"
 #include "stages/couple/table_makers.h"
 #include "stages/data/run_tables.h"
+#include "stages/results/score_record.h"
 #include "stages/trained/models.h"
 
 #include "storage/error.h"
@@ -146,6 +148,7 @@ StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std
   if (has_classifier()) after.push_back("features");
   StageNode& node = add("evaluate/" + name, "evaluate", std::move(inputs), std::move(after));
   node.settings["pipeline.seed"] = value_text(config_, "pipeline.seed");
+  node.settings[solver_setting] = step_rule;
   for (const Option& option : options())
     if (option.kind == OptionKind::result && option.section() == "evaluate")
       node.settings[option.key] = fingerprint_text(option.key, value_text(config_, option.key));

@@ -81,6 +81,9 @@ void require_student(const Nodes& nodes, const RunView& view) {
     if (!dataset) continue;
     const std::string section = section_of_student(view.config, node.student);
     student_options(student, dataset->shape, section);
+    if (student.dequantise && dataset->shape.codec->levels() == 0)
+      refuse("{}.dequantise = true: the data set's codec {} stores no levels for images to be spread over", section,
+             dataset->shape.codec->name());
     if (const auto check = find_coupling(student.coupling).check)
       check(pairing_options(view.config, student, section), dataset->shape, dataset->train_rows);
   }

@@ -3,6 +3,7 @@
 #include "method/couplings/mixed_noise.h"
 #include "method/data/codec.h"
 #include "method/data/dataset.h"
+#include "method/data/noise.h"
 #include "method/sampling/guided_field.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/config/options.h"
@@ -12,7 +13,7 @@
 #include "pipeline/loader/held_out.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/flops.h"
+#include "pipeline/tensor/random.h"
 #include "pipeline/training/trainer.h"
 #include "stages/data/run_tables.h"
 #include "stages/drawn_pairs.h"
@@ -37,6 +38,10 @@ struct StudentTask {
   DatasetShape shape;
 };
 
+std::int64_t values_of(const DatasetShape& shape) {
+  return shape.channels * shape.size * shape.size;
+}
+
 /// A table that the teacher has filled belongs to the run's teacher.
 void require_same_teacher(const nlohmann::json& pairs, const std::filesystem::path& table, const RunDirectory& run,
                           Communicator& communicator) {
@@ -52,8 +57,7 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   const RunDirectory& run = task.context.run;
   const Config& config = task.context.config;
   CouplingSources sources;
-  sources.pairing =
-      pairing_options(config, task.config, section_of_student(config, task.context.node.student));
+  sources.pairing = pairing_options(config, task.config, section_of_student(config, task.context.node.student));
   sources.train_images = run.train_images();
   sources.test_images = run.test_images();
   if (const auto table = table_of_student(config, task.context.node.student)) {
@@ -116,11 +120,28 @@ float draw_time(const StudentTask& task, const Objective& objective, std::uint64
   return static_cast<float>(times.empty() ? objective.draw_time(draws) : times[draws.below(times.size())]);
 }
 
+/// What of a pair is the objective's own: images spread over their levels, signs in place of noise. Both are drawn from
+/// (seed, purpose, index).
+struct Draw {
+  std::uint64_t seed;
+  Purpose levels, signs;
+  std::vector<std::int64_t> indices;
+};
+void prepare_for(const Objective& objective, const StudentTask& task, const Draw& draw, Pairs& pairs) {
+  const Codec& codec = *task.shape.codec;
+  if (codec.levels() > 0 && (task.config.dequantise || objective.is_of_density()))
+    pairs.image = spread_over_levels(pairs.image, codec, draw.seed, draw.levels, draw.indices);
+  if (objective.is_of_density())
+    pairs.noise = sign_rows(pairs.image.sizes().slice(1).vec(), draw.seed, draw.signs, draw.indices);
+}
+
 /// {image [n, C, H, W] as models see it, z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the
 /// run, and, for a network with dropout, the positions themselves, int64 [n]. Times and label drops depend on (seed,
 /// position) only, whatever the coupling.
 Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentModel& student, const BatchRange& range) {
-  const Pairs pairs = coupling.draw(range);
+  Pairs pairs = coupling.draw(range);
+  prepare_for(*student.objective, task,
+              {task.seed, Purpose::flow_dequantisation, Purpose::flow_probe, range.positions()}, pairs);
   const at::Tensor times = at::empty({range.rows}, at::kFloat);
   auto* time = times.data_ptr<float>();
   auto* label = pairs.label.data_ptr<std::int64_t>();
@@ -145,7 +166,8 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
   const HeldOutRows held_out(coupling.held_out_rows(), task.config.training.validate_rows);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   return held_out.mean(1, context.communicator, [&](const std::vector<std::int64_t>& rows) {
-    const Pairs pairs = coupling.held_out(rows);
+    Pairs pairs = coupling.held_out(rows);
+    prepare_for(*student.objective, task, {seed, Purpose::likelihood_noise, Purpose::likelihood_probe, rows}, pairs);
     std::vector<float> times;
     for (const std::int64_t row : rows)
       times.push_back(draw_time(task, *student.objective, seed, Purpose::validation_time, row));
@@ -186,7 +208,7 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
   };
   training.validate_every = config.training.validate_every;
   training.best_of = "test_loss";
-  training.flops_per_image = forward_passes_a_training_image * student.field->forward_flops();
+  training.flops_per_image = student.objective->training_passes(values_of(task.shape)) * student.field->forward_flops();
   return training;
 }
 

@@ -41,7 +41,7 @@ MAY_INCLUDE = {
     "method/models": ["data"],
     "method/models/fields": ["models", "data"],
     "method/paths": [],
-    "method/objectives": ["paths", "models", "data"],
+    "method/objectives": ["paths", "models", "solvers", "data"],
     "method/statistics": ["data"],
     "method/solvers": [],
     "method/tables": ["statistics", "data"],

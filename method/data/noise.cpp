@@ -54,15 +54,59 @@ at::Tensor normal_rows(const std::vector<std::int64_t>& shape, std::uint64_t see
   return out;
 }
 
-at::Tensor dequantised(const at::Tensor& images, const Codec& codec, std::uint64_t seed,
-                       const std::vector<std::int64_t>& rows) {
-  at::Tensor x = at::empty(images.sizes(), at::kFloat);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    at::Tensor row = x[static_cast<std::int64_t>(i)];
-    fill_uniform({row.data_ptr<float>(), static_cast<std::size_t>(row.numel())}, seed, Purpose::likelihood_noise,
-                 static_cast<std::uint64_t>(rows[i]));
+at::Tensor sign_rows(const std::vector<std::int64_t>& shape, std::uint64_t seed, Purpose purpose,
+                     const std::vector<std::int64_t>& indices) {
+  std::vector<std::int64_t> sizes{static_cast<std::int64_t>(indices.size())};
+  sizes.insert(sizes.end(), shape.begin(), shape.end());
+  at::Tensor signs = at::empty(sizes, at::kFloat);
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    Draws draws(seed, purpose, static_cast<std::uint64_t>(indices[i]));
+    at::Tensor row = signs[static_cast<std::int64_t>(i)];
+    const std::span<float> values(row.data_ptr<float>(), static_cast<std::size_t>(row.numel()));
+    for (float& value : values) value = draws.bits() & 1 ? 1.0f : -1.0f;
   }
-  return codec.encode(x.add_(images.to(at::kFloat)).sub_(0.5));
+  return signs;
+}
+
+at::Tensor rademacher_probes(std::int64_t count, const std::vector<std::int64_t>& shape, std::uint64_t seed,
+                             const std::vector<std::int64_t>& rows) {
+  std::vector<at::Tensor> probes;
+  for (std::int64_t probe = 0; probe < count; ++probe) {
+    std::vector<std::int64_t> indices;
+    for (const std::int64_t row : rows) indices.push_back(row * count + probe);
+    probes.push_back(sign_rows(shape, seed, Purpose::likelihood_probe, indices));
+  }
+  return at::stack(probes);
+}
+
+namespace {
+
+/// In [0, 1), float32: rows of the shape of `images`.
+at::Tensor uniform_rows(const at::Tensor& images, std::uint64_t seed, Purpose purpose,
+                        const std::vector<std::int64_t>& indices) {
+  at::Tensor u = at::empty(images.sizes(), at::kFloat);
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    at::Tensor row = u[static_cast<std::int64_t>(i)];
+    fill_uniform({row.data_ptr<float>(), static_cast<std::size_t>(row.numel())}, seed, purpose,
+                 static_cast<std::uint64_t>(indices[i]));
+  }
+  return u;
+}
+
+}  // namespace
+
+at::Tensor spread_over_levels(const at::Tensor& x, const Codec& codec, std::uint64_t seed, Purpose purpose,
+                              const std::vector<std::int64_t>& indices) {
+  return uniform_rows(x, seed, purpose, indices).sub_(0.5).div_(codec.levels()).add_(x);
+}
+
+at::Tensor dequantised(const at::Tensor& images, const Codec& codec, std::uint64_t seed,
+                       const std::vector<std::int64_t>& rows, std::int64_t draw) {
+  constexpr std::int64_t a_draw = std::int64_t{1} << 40;  // more than there are rows
+  std::vector<std::int64_t> indices = rows;
+  for (std::int64_t& index : indices) index += draw * a_draw;
+  return codec.encode(
+      uniform_rows(images, seed, Purpose::likelihood_noise, indices).add_(images.to(at::kFloat)).sub_(0.5));
 }
 
 at::Tensor student_bits(const at::Tensor& nats, std::int64_t values, const Codec& codec) {

@@ -31,11 +31,25 @@ at::Tensor without_uniform_noise(const at::Tensor& x);
 at::Tensor normal_rows(const std::vector<std::int64_t>& shape, std::uint64_t seed, Purpose purpose,
                        const std::vector<std::int64_t>& indices);
 
+/// Signs ±1, float32 [indices.size(), shape...], row i drawn from (seed, purpose, indices[i]).
+at::Tensor sign_rows(const std::vector<std::int64_t>& shape, std::uint64_t seed, Purpose purpose,
+                     const std::vector<std::int64_t>& indices);
+
+/// [count, rows.size(), shape...] of ±1, float32, probes of a likelihood's trace: a function of (seed, row, number of
+/// the probe).
+at::Tensor rademacher_probes(std::int64_t count, const std::vector<std::int64_t>& shape, std::uint64_t seed,
+                             const std::vector<std::int64_t>& rows);
+
+/// Images [N, C, H, W] as models see them, spread uniformly over the levels that the codec stores: x + (u - ½) /
+/// levels, u in [0, 1) of image i drawn from (seed, purpose, indices[i]). The cell of a level lies around the value
+/// that the level has without. The codec stores levels.
+at::Tensor spread_over_levels(const at::Tensor& x, const Codec& codec, std::uint64_t seed, Purpose purpose,
+                              const std::vector<std::int64_t>& indices);
 /// Stored images [N, C, H, W] as models see them, with uniform noise as wide as one stored level: of grey value g, what
-/// g + u - ½ is seen as, u in [0, 1) a function of (seed, row). The cell of a level lies around the value that the
-/// level has for a student.
+/// g + u - ½ is seen as, u in [0, 1) a function of (seed, row, draw): rows drawn more than once number their draws from
+/// 0. The cell of a level lies around the value that the level has for a student.
 at::Tensor dequantised(const at::Tensor& images, const Codec& codec, std::uint64_t seed,
-                       const std::vector<std::int64_t>& rows);
+                       const std::vector<std::int64_t>& rows, std::int64_t draw = 0);
 /// Turns densities in nats an image of `values` values into bits a value, on the scale of `dequantised`. The codec
 /// stores levels.
 at::Tensor student_bits(const at::Tensor& nats, std::int64_t values, const Codec& codec);

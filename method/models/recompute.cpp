@@ -71,9 +71,13 @@ public:
 
   static variable_list backward(torch::autograd::AutogradContext* context, variable_list gradients) {
     const auto work = c10::static_intrusive_pointer_cast<Work>(context->saved_data[work_key].toCapsule());
+    // Where gradients of these gradients are wanted, the inputs keep their history; each behind a view of its own, so
+    // that what one of them owes to another is not counted here.
+    const bool twice = at::GradMode::is_enabled();
     variable_list inputs;
     for (const auto& saved : context->get_saved_variables())
-      inputs.push_back(saved.detach().set_requires_grad(saved.requires_grad()));
+      inputs.push_back(twice && saved.requires_grad() ? saved.alias()
+                                                      : saved.detach().set_requires_grad(saved.requires_grad()));
     variable_list tensors = inputs;
     tensors.insert(tensors.end(), work->parameters.begin(), work->parameters.end());
 
@@ -92,8 +96,8 @@ public:
       const AutocastScope scope(work->autocast);
       output = work->call(inputs);
     }
-    const auto found = torch::autograd::grad({output}, wanted, gradients, /*retain_graph=*/false,
-                                             /*create_graph=*/false, /*allow_unused=*/true);
+    const auto found = torch::autograd::grad({output}, wanted, gradients, /*retain_graph=*/twice,
+                                             /*create_graph=*/twice, /*allow_unused=*/true);
     for (std::size_t i = 0; i < found.size(); ++i) results[places[i]] = found[i];
     return results;
   }

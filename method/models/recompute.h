@@ -11,7 +11,7 @@ namespace couplet {
 
 /// work(inputs), which must be a function of `inputs` and `parameters` alone. Of what it computes, only the inputs are
 /// kept for the backward pass, which calls it once more, under the autocast of now. The gradients are the same bit for
-/// bit. Without gradients to record it is just `work`.
+/// bit, and have gradients themselves where those are asked for. Without gradients to record it is just `work`.
 at::Tensor recomputed(const std::function<at::Tensor(const std::vector<at::Tensor>&)>& work,
                       const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& parameters);
 

@@ -1,5 +1,6 @@
 #include "method/objectives/objective.h"
 
+#include "pipeline/tensor/flops.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -44,6 +45,10 @@ double Objective::draw_time(Draws& draws) const {
     }
   }
   fail("unknown law of times {}", static_cast<int>(law_));
+}
+
+double Objective::training_passes(std::int64_t) const {
+  return forward_passes_a_training_image;
 }
 
 at::Tensor Objective::errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,

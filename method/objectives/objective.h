@@ -66,6 +66,14 @@ public:
   /// A training time between the first and the last, of the options' law.
   virtual double draw_time(Draws& draws) const;
 
+  /// Whether it is of the density of the images, and takes no noise for them to be paired with. Images that are stored
+  /// in levels then come to it spread over them (`spread_over_levels`): a density on single points has no bound. In
+  /// place of noise, `z` is signs ±1 that are independent of the image.
+  virtual bool is_of_density() const { return false; }
+  /// The work of `loss` with its gradients, and that of `errors`, for an image of so many values, in forward passes.
+  virtual double training_passes(std::int64_t values) const;
+  virtual double error_passes(std::int64_t) const { return 1; }
+
   /// [N]: the weighted error ‖f(x_t, t) - target‖² of each row, mean over its values.
   virtual at::Tensor errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
                             const Condition& condition) const;

@@ -19,6 +19,9 @@ using ErrorNorm = std::function<double(const at::Tensor& errors)>;
 /// Their root mean square over the whole batch, torchdiffeq's norm. Infinite where one is not finite.
 double rms_norm(const at::Tensor& errors);
 
+/// The rule by which steps are chosen, as records name it: figures made by another rule are not this one's.
+inline constexpr char step_rule[] = "torchdiffeq 0.2.5";
+
 struct AdaptiveSolution {
   at::Tensor x;
   std::int64_t nfe = 0;  ///< evaluations of the field for the batch, those of rejected steps among them
@@ -26,9 +29,11 @@ struct AdaptiveSolution {
 };
 
 /// The state at time `to` of the paths that start in `start` at time `from` (either may be the larger). The method of
-/// Dormand and Prince of fifth order with its embedded error estimate of fourth, each step's last evaluation the next
-/// one's first; step sizes as torchdiffeq's `dopri5` chooses them (first step of Hairer, Nørsett and Wanner; safety
-/// 0.9, factors 0.2 to 10), but for the last step, which ends at `to` instead of beyond: no evaluation lies outside.
+/// Dormand and Prince of fifth order with Shampine's embedded error estimate of fourth, each step's last evaluation the
+/// next one's first; step sizes as torchdiffeq 0.2.5's `dopri5` chooses them (first step of Hairer, Nørsett and Wanner;
+/// safety 0.9, factors 0.2 to 10), but for the last step, which ends at `to` where torchdiffeq's goes beyond and is
+/// interpolated: no evaluation lies outside, where a path's coefficients need not be finite and a network has learnt
+/// nothing. That step is accepted wherever the longer one would be, or one step earlier.
 /// All rows of a batch share their steps, so the digits of a row depend on the others; a row that is not finite no
 /// longer has a say in them. Arithmetic in start's type, no gradients. A field that takes 100 000 evaluations is an
 /// error that says where it stands.

@@ -1,50 +1,19 @@
 #include "method/solvers/likelihood.h"
 
-#include "pipeline/liveness/activity.h"
+#include "method/solvers/divergence.h"
 #include "pipeline/tensor/fitting_rows.h"
-#include "pipeline/tensor/random.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <span>
 
 namespace couplet {
 namespace {
-
-/// Σ over values of `output` · `weight`, differentiated by `input`.
-at::Tensor pulled_back(const at::Tensor& output, const at::Tensor& weight, const at::Tensor& input, bool keep_graph) {
-  const auto gradients = torch::autograd::grad({output}, {input}, {weight}, keep_graph, /*create_graph=*/false,
-                                               /*allow_unused=*/true);
-  return gradients.front().defined() ? gradients.front() : at::zeros_like(input);
-}
-
-at::Tensor exact_trace(const at::Tensor& v, const at::Tensor& x) {
-  const std::int64_t values = x.numel() / x.size(0);
-  at::Tensor trace = at::zeros({x.size(0)}, x.options());
-  at::Tensor direction = at::zeros_like(v);
-  for (std::int64_t i = 0; i < values; ++i) {
-    note_progress();
-    direction.zero_();
-    direction.view({x.size(0), -1}).select(1, i).fill_(1);
-    trace += pulled_back(v, direction, x, i + 1 < values).flatten(1).select(1, i);
-  }
-  return trace;
-}
-
-at::Tensor estimated_trace(const at::Tensor& v, const at::Tensor& x, const at::Tensor& probes) {
-  const std::int64_t count = probes.size(0);
-  at::Tensor trace = at::zeros({x.size(0)}, x.options());
-  for (std::int64_t i = 0; i < count; ++i) {
-    trace += (pulled_back(v, probes[i], x, i + 1 < count) * probes[i]).flatten(1).sum(1);
-  }
-  return trace / static_cast<double>(count);
-}
 
 /// d/dt of [path, integral of the trace]: [rows, values + 1].
 at::Tensor slope_with_trace(const VelocityField& field, const at::Tensor& x, double t, const at::Tensor& probes) {
@@ -55,8 +24,7 @@ at::Tensor slope_with_trace(const VelocityField& field, const at::Tensor& x, dou
     fail("the velocity field answered shape {} for a state of shape {} at t = {}", fmt::join(v.sizes(), "x"),
          fmt::join(input.sizes(), "x"), t);
   }
-  at::Tensor trace = at::zeros({x.size(0)}, x.options());
-  if (v.requires_grad()) trace = probes.defined() ? estimated_trace(v, input, probes) : exact_trace(v, input);
+  const at::Tensor trace = divergence(v, input, probes);
   return at::cat({v.detach().flatten(1), trace.detach().unsqueeze(1)}, 1).to(at::kDouble);
 }
 
@@ -94,22 +62,6 @@ FlowLikelihood flow_likelihood(const FieldOfRows& field_of, const at::Tensor& x,
 FlowLikelihood flow_likelihood(const VelocityField& field, const at::Tensor& x, const Tolerance& tolerance,
                                const at::Tensor& probes, double prior_scale) {
   return flow_likelihood([&](std::int64_t, std::int64_t) { return field; }, x, tolerance, probes, prior_scale);
-}
-
-at::Tensor rademacher_probes(std::int64_t count, const std::vector<std::int64_t>& shape, std::uint64_t seed,
-                             const std::vector<std::int64_t>& rows) {
-  std::vector<std::int64_t> sizes{count, static_cast<std::int64_t>(rows.size())};
-  sizes.insert(sizes.end(), shape.begin(), shape.end());
-  at::Tensor signs = at::empty(sizes, at::kFloat);
-  for (std::int64_t probe = 0; probe < count; ++probe) {
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      Draws draws(seed, Purpose::likelihood_probe, static_cast<std::uint64_t>(rows[i] * count + probe));
-      at::Tensor row = signs[probe][static_cast<std::int64_t>(i)];
-      const std::span<float> values(row.data_ptr<float>(), static_cast<std::size_t>(row.numel()));
-      for (float& value : values) value = draws.bits() & 1 ? 1.0f : -1.0f;
-    }
-  }
-  return signs;
 }
 
 }  // namespace couplet

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <vector>
 
 namespace couplet {
 
@@ -30,9 +29,5 @@ FlowLikelihood flow_likelihood(const FieldOfRows& field_of, const at::Tensor& x,
 /// Of a field that is the same for all rows.
 FlowLikelihood flow_likelihood(const VelocityField& field, const at::Tensor& x, const Tolerance& tolerance,
                                const at::Tensor& probes = {}, double prior_scale = 1);
-
-/// [count, rows.size(), shape...] of ±1, float32: a function of (seed, row, number of the probe).
-at::Tensor rademacher_probes(std::int64_t count, const std::vector<std::int64_t>& shape, std::uint64_t seed,
-                             const std::vector<std::int64_t>& rows);
 
 }  // namespace couplet

@@ -51,7 +51,7 @@ struct PrepareConfig {
   std::string condition;    ///< "none" or "low-resolution"
   std::int64_t factor = 0;  ///< of the sides of an image and of its low resolution
   std::string degradation;  ///< "area" or "bicubic"
-  bool shuffle = false;            ///< rows are stored in an order that is drawn, not in the source's
+  bool shuffle = false;     ///< rows are stored in an order that is drawn, not in the source's
 };
 
 /// What every trained model has: the names are the same in each section.
@@ -149,7 +149,8 @@ struct StudentConfig {
   double sigma_min = 0, vp_beta_min = 0, vp_beta_max = 0, ve_sigma_min = 0, ve_sigma_max = 0;
   // Of the objective likelihood:
   std::int64_t cnf_steps = 0;
-  std::string cnf_trace;  ///< "exact" or "hutchinson"
+  std::string cnf_trace;    ///< "exact" or "hutchinson"
+  bool dequantise = false;  ///< images come spread over their levels
   // Of the field unet:
   std::vector<std::int64_t> multipliers, attention;
   std::int64_t blocks = 0, head_channels = 0;

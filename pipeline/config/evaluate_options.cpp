@@ -79,6 +79,10 @@ void add_evaluate(std::vector<Option>& table) {
        {"evaluate.likelihood-probes", result, FIELD(evaluate.likelihood_probes), "1", "probes",
         "probes of Hutchinson's estimate of the trace in a student's likelihood; 0: the exact trace, for small images",
         0, 1000},
+       later({"evaluate.likelihood-samples", result, FIELD(evaluate.likelihood_samples), "1", "samples",
+              "dequantisations of an image that a student's likelihood is averaged over; more than 1 with the exact "
+              "trace only (evaluate.likelihood-probes = 0)",
+              1, 1000}),
        {"evaluate.grid-rows", execution, FIELD(evaluate.grid_rows), "8", "rows", "rows of the sample pictures", 1, 100},
        {"evaluate.precision",
         result,

@@ -254,7 +254,22 @@ void add_student(std::vector<Option>& table) {
        later({"student.times", result, FIELD(student.times), "", "",
               "times that training draws from, all equally likely, such as 1 to learn one step alone (distillation); "
               "empty: those of student.time-law",
-              0, 1})});
+              0, 1}),
+       later({"student.dequantise", result, FIELD(student.dequantise), "false", "",
+              "train on images with uniform noise as wide as one of their levels, so that a density fits them; the "
+              "objective likelihood always does"}),
+       later({"student.cnf-steps", result, FIELD(student.cnf_steps), "16", "steps",
+              "objective likelihood: steps of rk4 along which a flow is trained", 1, 10000}),
+       later({"student.cnf-trace",
+              result,
+              FIELD(student.cnf_trace),
+              "hutchinson",
+              "",
+              "objective likelihood: trace of the flow in training; exact: a backward pass for each value of an image "
+              "at every evaluation; hutchinson: an estimate with one probe an image",
+              0,
+              0,
+              {"exact", "hutchinson"}})});
   add_training(table, "student", [](Config& config) -> TrainingConfig& { return config.student.training; },
                {.images = 160000,
                 .batch = 32,

@@ -79,6 +79,15 @@ void check_evaluations(const char* key, const std::vector<std::int64_t>& counts,
              nearest_multiples(nfe, step));
 }
 
+/// With an estimate of log p, the mean over dequantisations would be of exp(log p + error), which is too large.
+void check_likelihood(const EvaluateConfig& evaluate) {
+  if (evaluate.likelihood_samples > 1 && evaluate.likelihood_probes > 0)
+    refuse(
+        "evaluate.likelihood-samples = {} with evaluate.likelihood-probes = {}: a mean of likelihoods whose traces are "
+        "estimated looks better than it is; set likelihood-probes = 0, the exact trace, or likelihood-samples = 1",
+        evaluate.likelihood_samples, evaluate.likelihood_probes);
+}
+
 void check_evaluate(const EvaluateConfig& evaluate) {
   const bool samples = !evaluate.euler_nfe.empty() || !evaluate.heun_nfe.empty() || !evaluate.midpoint_nfe.empty() ||
                        !evaluate.rk4_nfe.empty() || !evaluate.times.empty() || evaluate.dopri5;
@@ -100,6 +109,7 @@ void check_evaluate(const EvaluateConfig& evaluate) {
   check_evaluations("evaluate.rk4-nfe", evaluate.rk4_nfe, 4);
   check_times(evaluate.times);
   check_guidance(evaluate);
+  check_likelihood(evaluate);
 }
 
 StudentCheck& student_check() {

@@ -25,7 +25,8 @@ enum class Purpose : std::uint32_t {
   validation_noise = 11,
   validation_start = 14,  ///< z of the independent coupling in validation; index: row of the held-out table
   validation_time = 15,   ///< index: row of the held-out table
-  likelihood_noise = 16,  ///< dequantisation of images whose likelihood is measured; index: row of the images
+  likelihood_noise = 16,  ///< dequantisation of held-out images; index: row of the images, from the second draw of a
+                          ///< row on + number of the draw · 2^40
   likelihood_probe = 17,  ///< probes of the trace of a field; index: row of the images · probes + number of the probe
   stored_order = 18,      ///< the order in which a split's images are stored; index: 0 for training, 1 for the held-out
   table_noise = 19,       ///< noise that a table knows by a number; index: that number, its id

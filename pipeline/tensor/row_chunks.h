@@ -22,6 +22,9 @@ private:
   int threads_, mkl_threads_;  ///< the numbers before
 };
 
+/// Rows of a chunk, unless told otherwise.
+inline constexpr std::int64_t usual_chunk_rows = 16;
+
 /// Calls work(i) for every i in [0, count): on the CPU each call on one thread, as many at once as tensor operations
 /// have threads here, with the caller's gradient mode and autocast; elsewhere in turn. LibTorch's operations split sums
 /// and the ends of vectors by threads; a call on one thread computes the same bits whatever their number. An error is
@@ -33,6 +36,6 @@ void each_on_one_thread(std::int64_t count, c10::Device device, const std::funct
 /// once.
 at::Tensor by_row_chunks(std::int64_t n, c10::Device device,
                          const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& work,
-                         std::int64_t chunk = 16);
+                         std::int64_t chunk = usual_chunk_rows);
 
 }  // namespace couplet

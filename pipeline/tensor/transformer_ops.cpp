@@ -13,9 +13,12 @@
 #include <limits>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 namespace couplet {
 namespace {
+
+thread_local bool twice_differentiable = false;  ///< TwiceDifferentiable
 
 /// Above this many tokens, plain products would need too much memory for their [T, T] scores.
 constexpr std::int64_t most_tokens_of_plain_products = 256;
@@ -98,13 +101,18 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   return multiply(x, weight, bias);
 }
 
+TwiceDifferentiable::TwiceDifferentiable() : before_(std::exchange(twice_differentiable, true)) {}
+TwiceDifferentiable::~TwiceDifferentiable() {
+  twice_differentiable = before_;
+}
+
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal) {
   const auto fused = [&](const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
     return at::scaled_dot_product_attention(a, b, c, {}, /*dropout_p=*/0.0, causal);
   };
-  if (!q.is_cpu()) return fused(q, k, v);
+  if (!q.is_cpu()) return twice_differentiable ? attention_by_products(q, k, v, causal) : fused(q, k, v);
   const c10::impl::ExcludeDispatchKeyGuard types_are_chosen_here(c10::autocast_dispatch_keyset);
-  if (q.size(2) <= most_tokens_of_plain_products) return attention_by_products(q, k, v, causal);
+  if (twice_differentiable || q.size(2) <= most_tokens_of_plain_products) return attention_by_products(q, k, v, causal);
   const auto type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   return fused(q.to(type), k.to(type), v.to(type)).to(q.scalar_type());
 }

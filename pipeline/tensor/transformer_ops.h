@@ -15,6 +15,19 @@ inline at::Tensor linear(const at::Tensor& x, const torch::nn::Linear& layer) {
   return linear(x, layer->weight, layer->bias);
 }
 
+/// While it lives, attention on the calling thread is by operations whose gradients have gradients: the fused kernels
+/// have none. Its scores [T, T] are then kept in memory.
+class TwiceDifferentiable {
+public:
+  TwiceDifferentiable();
+  ~TwiceDifferentiable();
+  TwiceDifferentiable(const TwiceDifferentiable&) = delete;
+  TwiceDifferentiable& operator=(const TwiceDifferentiable&) = delete;
+
+private:
+  bool before_;
+};
+
 /// softmax(q kᵀ / √d) v for q, k, v [N, heads, T, d]; causal: token i sees tokens up to i. On a CPU by plain products,
 /// up to 256 tokens: as fast as the fused kernel in float32, three times as exact (that kernel's exponential is a rough
 /// one), and five times as fast in bfloat16 (its backward pass is slow there).

@@ -22,6 +22,7 @@ namespace couplet {
 namespace {
 
 constexpr double passes_a_gradient_of_the_image = 2;  // forward, and backward without the weights' gradients
+constexpr double passes_a_trace = 1;                  // backward without the weights' gradients, the forward pass made
 constexpr double usual_noises_an_image = 100;         // that semidiscrete potentials are learnt from
 constexpr double usual_adaptive_evaluations = 50;     // of dopri5 at tolerances of 1e-5; not known beforehand
 
@@ -48,6 +49,10 @@ double scored(const CostModel& model) {
 double inverted(const CostModel& model) {
   return forward_flops(teacher_options(model.config.teacher, model.dataset.shape));
 }
+std::int64_t values_of(const CostModel& model) {
+  const DatasetShape& shape = model.dataset.shape;
+  return shape.channels * shape.size * shape.size;
+}
 double velocity(const StudentConfig& student, const CostModel& model) {
   return find_field(student.field).forward_flops(student_options(student, model.dataset.shape));
 }
@@ -62,14 +67,19 @@ std::int64_t table_rows(const CoupleConfig& config, const CostModel& model) {
   return rows.rows() + model.dataset.test_rows;
 }
 
+/// Forward passes' worth of work for an image.
+struct Passes {
+  double training = forward_passes_a_training_image, validation = 1;
+};
+
 /// Training on images, and validation at the intervals, of the raw and of the averaged weights.
-Flops training_flops(const TrainingConfig& training, double forward, const CostModel& model) {
+Flops training_flops(const TrainingConfig& training, double forward, const CostModel& model, const Passes& passes) {
   const std::int64_t steps = training_steps(training), every = training.validate_every;
   const std::int64_t validations = every > 0 ? (steps + every - 1) / every : 1;  // and at the end
   const std::int64_t test_rows = model.dataset.test_rows;
   const std::int64_t rows = training.validate_rows > 0 ? std::min(training.validate_rows, test_rows) : test_rows;
-  return in_precision(training.precision, forward_passes_a_training_image * forward * number(steps * training.batch)) +
-         Flops{0, 2 * forward * number(validations * rows)};
+  return in_precision(training.precision, passes.training * forward * number(steps * training.batch)) +
+         Flops{0, 2 * passes.validation * forward * number(validations * rows)};
 }
 
 /// `sample`: one of a preview, in the precision of training.
@@ -90,11 +100,11 @@ double teacher_sample(double guidance, const CostModel& model) {
 }
 
 StageCost training_cost(const StageNode& node, const TrainingConfig& training, double forward, std::int64_t parameters,
-                        const CostModel& model) {
+                        const CostModel& model, const Passes& passes = {}) {
   StageCost cost{node.name,
                  node.kind,
                  fmt::format("{} steps of {}", training_steps(training), training.batch),
-                 training_flops(training, forward, model),
+                 training_flops(training, forward, model, passes),
                  {}};
   const double copy = 4 * number(parameters);  // float32
   const double emas = number(std::ssize(training.ema));
@@ -137,8 +147,9 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const double compared = coupling.has_table_of_teacher() ? pairs : 0;  // with the teacher's samples of the same noise
   evaluations +=
       (2 * tables * pairs + compared) * number(evaluate.pairing_nfe) * (evaluate.guidance.front() == 1 ? 1 : 2);
-  const double traces = passes_a_gradient_of_the_image * number(evaluate.likelihood_probes);
-  const double likelihood = number(evaluate.likelihood_rows) * usual_adaptive_evaluations * (1 + traces);
+  const double traces = number(evaluate.likelihood_probes > 0 ? evaluate.likelihood_probes : values_of(model));
+  const double likelihood = number(evaluate.likelihood_rows * evaluate.likelihood_samples) *
+                            usual_adaptive_evaluations * (1 + passes_a_trace * traces);
   const double forward = velocity(student, model);
   return in_precision(evaluate.precision, forward * evaluations) +
          Flops{0, forward * likelihood + scored_or_nothing(model) * scores +
@@ -213,9 +224,11 @@ StageCost couple_cost(const StageNode& node, const CostModel& model) {
 StageCost student_cost(const StageNode& node, const CostModel& model) {
   const StudentConfig config = student_config(model.config, node.student);
   const double forward = velocity(config, model);
-  StageCost cost =
-      training_cost(node, config.training, forward,
-                    find_field(config.field).parameter_count(student_options(config, model.dataset.shape)), model);
+  const auto objective = student_objective(config);
+  const Passes passes{objective->training_passes(values_of(model)), objective->error_passes(values_of(model))};
+  StageCost cost = training_cost(node, config.training, forward,
+                                 find_field(config.field).parameter_count(student_options(config, model.dataset.shape)),
+                                 model, passes);
   cost.flops = cost.flops + preview_flops(config.preview, config.training, forward * number(preview_nfe), model);
   return cost;
 }

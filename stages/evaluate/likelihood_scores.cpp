@@ -9,12 +9,15 @@
 #include "stages/trained/models.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <memory>
 #include <numbers>
+#include <string>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -43,11 +46,50 @@ Images read_images(const RowTable& table, std::int64_t rows, std::int64_t first,
 enum Figure : std::int64_t { bits, squares, finite, evaluations, figures };
 
 /// [rows, figures] of float64 bits a value [rows] and the evaluations that their batch took.
-at::Tensor figures_of(const at::Tensor& row_bits, std::int64_t nfe) {
+at::Tensor figures_of(const at::Tensor& row_bits, double nfe) {
   const at::Tensor is_finite = row_bits.isfinite();
   const at::Tensor counted = at::where(is_finite, row_bits, at::zeros_like(row_bits));
-  return at::stack(
-      {counted, counted.square(), is_finite.to(at::kDouble), at::full_like(counted, static_cast<double>(nfe))}, 1);
+  return at::stack({counted, counted.square(), is_finite.to(at::kDouble), at::full_like(counted, nfe)}, 1);
+}
+
+Images narrowed(const Images& images, std::int64_t first, std::int64_t count) {
+  return {{images.numbers.begin() + first, images.numbers.begin() + first + count},
+          images.image.narrow(0, first, count),
+          images.label.narrow(0, first, count)};
+}
+
+/// The figures of images that are solved together: of log (1/K) Σ p(x + u), K draws of the noise u.
+at::Tensor student_figures(const Evaluation& evaluation, const StudentFlow& flow, const Images& images) {
+  const EvaluateConfig& config = evaluation.config();
+  const c10::Device device = evaluation.context.device;
+  const Codec& codec = *evaluation.shape.codec;
+  const auto seed = static_cast<std::uint64_t>(evaluation.context.config.pipeline.seed);
+  const at::Tensor labels = images.label.to(device);
+  const FieldOfRows field_of = [&](std::int64_t first, std::int64_t count) {
+    return flow.velocity({labels.narrow(0, first, count), {}});
+  };
+  at::Tensor probes;
+  if (config.likelihood_probes > 0)
+    probes = rademacher_probes(config.likelihood_probes, images.image.sizes().slice(1).vec(), seed, images.numbers);
+  std::vector<at::Tensor> nats;
+  double nfe = 0;
+  for (std::int64_t draw = 0; draw < config.likelihood_samples; ++draw) {
+    const at::Tensor x = dequantised(images.image, codec, seed, images.numbers, draw).to(device);
+    const FlowLikelihood found = flow_likelihood(field_of, x, {config.atol, config.rtol}, probes, flow.prior_scale());
+    nats.push_back(found.nats);
+    nfe += static_cast<double>(found.nfe);
+  }
+  const auto draws = static_cast<double>(nats.size());
+  const std::int64_t values = images.image.numel() / images.image.size(0);
+  const at::Tensor mean = nats.size() == 1 ? nats.front() : at::logsumexp(at::stack(nats), {0}) - std::log(draws);
+  return figures_of(student_bits(mean, values, codec), nfe / draws);
+}
+
+/// "exact", "exact, 5 dequantisations", "Hutchinson, 1 probes"
+std::string trace_text(const EvaluateConfig& config) {
+  if (config.likelihood_probes > 0) return fmt::format("Hutchinson, {} probes", config.likelihood_probes);
+  if (config.likelihood_samples == 1) return "exact";
+  return fmt::format("exact, {} dequantisations", config.likelihood_samples);
 }
 
 void keep(Evaluation& evaluation, const ScoreRequest& request, const at::Tensor& sums, std::int64_t rows,
@@ -106,29 +148,19 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
     return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
                            {{"why", "noise has no part in the student's samples, so that they have no density"}});
   const std::int64_t rows = rows_of(evaluation);
-  const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums =
       evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {
         const Images read = read_images(evaluation.test, rows, first, count);
-        const at::Tensor x = dequantised(read.image, *evaluation.shape.codec, seed, read.numbers).to(context.device);
-        const at::Tensor labels = read.label.to(context.device);
-        at::Tensor probes;
-        if (config.likelihood_probes > 0)
-          probes = rademacher_probes(config.likelihood_probes, x.sizes().slice(1).vec(), seed, read.numbers);
         return by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
-          const FieldOfRows field_of = [&](std::int64_t row, std::int64_t rows_at_once) {
-            return flow.velocity({labels.narrow(0, from + row, rows_at_once), {}});
-          };
-          const FlowLikelihood found =
-              flow_likelihood(field_of, x.narrow(0, from, n), {config.atol, config.rtol},
-                              probes.defined() ? probes.narrow(1, from, n) : probes, flow.prior_scale());
-          return figures_of(student_bits(found.nats, x.numel() / count, *evaluation.shape.codec), found.nfe);
+          return student_figures(evaluation, flow, narrowed(read, from, n));
         });
       });
+  const std::int64_t slice = std::min(config.slice_rows, rows);
   keep(evaluation, request, sums, rows,
        {{"image_noise", "uniform"},
-        {"trace",
-         config.likelihood_probes > 0 ? fmt::format("Hutchinson, {} probes", config.likelihood_probes) : "exact"}});
+        {"dequantisations", config.likelihood_samples},
+        {"slice_rows", context.device.is_cpu() ? std::min(slice, usual_chunk_rows) : slice},
+        {"trace", trace_text(config)}});
 }
 
 }  // namespace couplet

@@ -18,7 +18,7 @@ namespace couplet {
 /// "noised_bits_per_dim", of images with that noise on them, which is no bound for 8-bit images.
 void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& request);
 /// "bits_per_dim" of a student without guidance, given the images' labels: its probability-flow ODE on images with
-/// uniform noise of one grey level (`dequantised`).
+/// uniform noise of one grey level (`dequantised`), averaged over evaluate.likelihood-samples draws of it.
 void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& request);
 
 }  // namespace couplet

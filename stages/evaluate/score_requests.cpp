@@ -66,6 +66,7 @@ void Requests::add(Measurement measurement, const ScoreKey& key, const Names& na
   request.measurement = measurement;
   request.key = key;
   request.with = with(key.model == "student" && key.guidance != 1 ? names + of_guidance : names);
+  if (key.is_adaptive()) request.with[solver_setting] = now_.at(solver_setting);
   request.last_metric = last_metric;
   all_.push_back(std::move(request));
 }
@@ -161,7 +162,9 @@ std::vector<ScoreRequest> Requests::of_student() {
     likelihood.atol = config_.atol;
     likelihood.rtol = config_.rtol;
     likelihood.split = "test";
-    add(Measurement::likelihood, likelihood, of_likelihood + of_student_likelihood, "bits_per_dim");
+    // At 1, as ever: scores from before there were several stay what they are.
+    const Names draws = config_.likelihood_samples > 1 ? Names{"evaluate.likelihood-samples"} : Names{};
+    add(Measurement::likelihood, likelihood, of_likelihood + of_student_likelihood + draws, "bits_per_dim");
   }
   return std::move(all_);
 }

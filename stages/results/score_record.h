@@ -40,6 +40,9 @@ struct ScoreKey {
 /// it was made with, by the name of the node.
 using MadeWith = std::map<std::string, std::string>;
 
+/// The setting of scores by dopri5 that names the rule by which it chooses its steps (`step_rule`).
+inline constexpr char solver_setting[] = "dopri5";
+
 /// The network behind a score: as FeatureNetwork has them; empty where a score has none, or the name says it all.
 struct ScoreNetwork {
   std::string name = {}, hash = {}, resize = {};

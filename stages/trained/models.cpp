@@ -156,8 +156,12 @@ std::shared_ptr<const Objective> student_objective(const StudentConfig& config, 
                          .ve_sigma_min = config.ve_sigma_min,
                          .ve_sigma_max = config.ve_sigma_max,
                          .section = section};
-  const ObjectiveOptions options{
-      .time_mean = config.time_mean, .time_std = config.time_std, .time_law = config.time_law, .section = section};
+  const ObjectiveOptions options{.time_mean = config.time_mean,
+                                 .time_std = config.time_std,
+                                 .time_law = config.time_law,
+                                 .cnf_steps = config.cnf_steps,
+                                 .cnf_trace = config.cnf_trace,
+                                 .section = section};
   return make_objective(config.objective, find_path(config.path).make(path), options);
 }
 

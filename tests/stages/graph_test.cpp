@@ -46,6 +46,20 @@ TEST(Graph, StudentsAskForWhatTheyNeed) {
                    "student/wide-0", "evaluate/wide-0", "student/wide-7", "evaluate/wide-7", "report"}));
 }
 
+TEST(Graph, WhatTrainsByLikelihoodIsNoMatterToOthers) {
+  const std::vector<Setting> both{{"student.compare", "cnf independent", ""},
+                                  {"student.cnf.coupling", "independent", ""},
+                                  {"student.cnf.objective", "likelihood", ""}};
+  std::vector<Setting> finer = both;
+  finer.push_back({"student.cnf-steps", "32", ""});
+  const StageGraph before = graph_of(both), after = graph_of(finer);
+  const auto print = [](const StageGraph& graph, const std::string& name) {
+    return find_node(graph, name).fingerprint;
+  };
+  EXPECT_NE(print(before, "student/cnf-0"), print(after, "student/cnf-0"));
+  EXPECT_EQ(print(before, "student/independent-0"), print(after, "student/independent-0"));
+}
+
 TEST(Graph, ATableStandsBehindWhoeverMakesIt) {
   const std::vector<Setting> reflows{
       {"student.compare", "second first reflow", ""}, {"student.first.coupling", "independent", ""},

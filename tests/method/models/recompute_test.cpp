@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/pimpl.h>
 
@@ -55,6 +56,20 @@ struct Stack {
     return all;
   }
 };
+
+TEST(RecomputedLayers, HaveGradientsOfGradients) {
+  Stack kept, again;
+  for (Stack* stack : {&kept, &again}) {
+    const at::Tensor y = stack->output(stack == &again);
+    const at::Tensor slope = torch::autograd::grad({y.square().sum()}, {stack->x}, {}, true, /*create_graph=*/true)[0];
+    slope.square().mean().backward();
+  }
+  const auto expected = kept.gradients(), found = again.gradients();
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_EQ(found[i].defined(), expected[i].defined()) << i;
+    if (expected[i].defined()) EXPECT_TRUE(found[i].allclose(expected[i], 1e-4, 1e-5)) << i;
+  }
+}
 
 class Recompute : public testing::TestWithParam<const char*> {};
 

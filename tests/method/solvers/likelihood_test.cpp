@@ -114,6 +114,22 @@ TEST(Likelihood, AFlatDensityOverTheLevelsIsEightBits) {
   EXPECT_TRUE(((x + 1) * 127.5).round().clamp(0, 255).to(torch::kUInt8).equal(levels)) << "it rounds back";
   EXPECT_GT(x.select(3, 0).std().item<double>(), 0.2 / 127.5);
   EXPECT_TRUE(dequantised(levels.narrow(0, 5, 1), *pixel_codec(), 3, {5}).equal(x.narrow(0, 5, 1)));
+  const at::Tensor again = dequantised(levels, *pixel_codec(), 3, first_rows(64), 1);
+  EXPECT_FALSE(again.equal(x)) << "another draw";
+  EXPECT_TRUE(((again + 1) * 127.5).round().clamp(0, 255).to(torch::kUInt8).equal(levels));
+}
+
+TEST(Likelihood, SpreadImagesFillTheirCells) {
+  const at::Tensor levels = torch::arange(256, torch::kUInt8).view({4, 1, 8, 8});
+  const at::Tensor x = pixel_codec()->encode(levels);
+  const at::Tensor spread = spread_over_levels(x, *pixel_codec(), 3, Purpose::flow_dequantisation, {7, 8, 9, 10});
+  const at::Tensor cells = (spread - x) * 127.5;
+  EXPECT_GE(cells.min().item<double>(), -0.5001);
+  EXPECT_LE(cells.max().item<double>(), 0.5001);
+  EXPECT_NEAR(cells.mean().item<double>(), 0, 0.08);
+  EXPECT_NEAR(cells.std().item<double>(), 1 / std::sqrt(12), 0.03);
+  EXPECT_TRUE(spread_over_levels(x.narrow(0, 2, 1), *pixel_codec(), 3, Purpose::flow_dequantisation, {9})
+                  .equal(spread.narrow(0, 2, 1)));
 }
 
 }  // namespace

@@ -202,6 +202,7 @@ TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
   for (const char* times : {"0.5", "0 0.5", "0.1 1", "0 0.5 0.5 1", "1 0"})
     EXPECT_SAYS(refused_keys({{"evaluate.times", times, ""}}), "from 0 to 1");
   EXPECT_SAYS(refused_keys({{"evaluate.guidance-from", "0.2", ""}}), "evaluate.guidance = 1, which is none");
+  EXPECT_SAYS(refused_keys({{"evaluate.likelihood-samples", "5", ""}}), "set likelihood-probes = 0, the exact trace");
   EXPECT_SAYS(refused_keys({{"evaluate.guidance", "2", ""}, {"evaluate.guidance-to", "0", ""}}), "is not below");
   EXPECT_SAYS(refused_keys({{"student.seeds", "1 2 1", ""}}), "student.seeds");
   EXPECT_SAYS(refused_keys({{"student.compare", "nf nf", ""}}), "twice");

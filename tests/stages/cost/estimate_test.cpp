@@ -144,6 +144,34 @@ TEST(Estimate, CountsGuidanceTwice) {
             student * (50 * 15 + 30 + 28));
 }
 
+TEST(Estimate, CountsLikelihoods) {
+  Config config = small_config();
+  auto plain = by_stage(config);
+  config.evaluate.likelihood_rows = 3;
+  config.evaluate.likelihood_probes = 2;
+  auto estimated = by_stage(config);
+  const auto more = [&](std::map<std::string, StageCost>& stages) {
+    return stages["evaluate/independent-0"].flops.all() - plain["evaluate/independent-0"].flops.all();
+  };
+  // 3 rows, some 50 evaluations each, with a backward pass for each of the two probes.
+  EXPECT_EQ(more(estimated), student * 3 * 50 * (1 + 2));
+  EXPECT_EQ(estimated["evaluate/teacher"].flops.all() - plain["evaluate/teacher"].flops.all(), teacher * 3);
+  // With the exact trace, a backward pass for each of the 16 values, of 5 draws.
+  config.evaluate.likelihood_probes = 0;
+  config.evaluate.likelihood_samples = 5;
+  auto exact = by_stage(config);
+  EXPECT_EQ(more(exact), student * 3 * 5 * 50 * (1 + 16));
+}
+
+TEST(Estimate, CountsTrainingByLikelihood) {
+  Config config = small_config();
+  config.student.objective = "likelihood";
+  config.student.cnf_steps = 3;
+  config.student.cnf_trace = "hutchinson";
+  // 3 steps of 4 evaluations, each with a trace; computed twice and differentiated in training.
+  EXPECT_EQ(by_stage(config)["student/nf-0"].flops.float32, student * 3 * 4 * 2 * (4 * 160 + 2 * 2 * 10));
+}
+
 TEST(Estimate, CountsDisk) {
   const DiskEstimate disk = estimate(small_config()).disk;
   EXPECT_NEAR(disk.dataset, 120 * (16 + 4 + 2 * 8) * 1.02, 1e-6);
