@@ -6,6 +6,8 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/fitting_rows.h"
 #include "pipeline/tensor/row_chunks.h"
+#include "stages/data/run_source.h"
+#include "stages/evaluate/point_pictures.h"
 #include "stages/trained/models.h"
 
 #include <ATen/ATen.h>
@@ -95,19 +97,31 @@ void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& requ
   keep(evaluation, request, sums, rows, details);
 }
 
+void measure_known_likelihood(Evaluation& evaluation, const ScoreRequest& request) {
+  const PointDensity density = point_density(evaluation.context.config.prepare).value();
+  const std::int64_t rows = rows_of(evaluation);
+  const at::Tensor sums =
+      evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {
+        const Images read = read_images(evaluation.test, rows, first, count);
+        return figures_of(-density.log_density(read.image.flatten(1).to(at::kDouble)), 0);
+      });
+  keep(evaluation, request, sums, rows, {{"entropy", density.entropy}});
+}
+
 void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& request) {
   const StageContext& context = evaluation.context;
   const EvaluateConfig& config = evaluation.config();
-  if (evaluation.shape.codec->levels() == 0)
-    return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
-                           {{"why", "the data set's codec stores no levels, so that there are no bits of them"}});
+  const bool has_levels = evaluation.shape.codec->levels() > 0;
   const StudentFlow flow(evaluation.student_model(request.key.ema), {}, "float32");
   const std::int64_t rows = rows_of(evaluation);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums =
       evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {
         const Images read = read_images(evaluation.test, rows, first, count);
-        const at::Tensor x = dequantised(read.image, *evaluation.shape.codec, seed, read.numbers).to(context.device);
+        const Codec& codec = *evaluation.shape.codec;
+        const at::Tensor x =
+            (has_levels ? dequantised(read.image, codec, seed, read.numbers) : codec.encode(read.image))
+                .to(context.device);
         const at::Tensor labels = read.label.to(context.device);
         at::Tensor probes;
         if (config.likelihood_probes > 0)
@@ -119,11 +133,13 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
           const FlowLikelihood found =
               flow_likelihood(field_of, x.narrow(0, from, n), {config.atol, config.rtol},
                               probes.defined() ? probes.narrow(1, from, n) : probes, flow.prior_scale());
-          return figures_of(student_bits(found.nats, x.numel() / count, *evaluation.shape.codec), found.nfe);
+          return figures_of(has_levels ? student_bits(found.nats, x.numel() / count, codec) : -found.nats, found.nfe);
         });
       });
+  if (has_points(context.config.prepare))
+    publish_density(evaluation, context.run.pictures() / (evaluation.model_name() + "-density.json"), flow);
   keep(evaluation, request, sums, rows,
-       {{"image_noise", "uniform"},
+       {{"image_noise", has_levels ? "uniform" : "none"},
         {"trace",
          config.likelihood_probes > 0 ? fmt::format("Hutchinson, {} probes", config.likelihood_probes) : "exact"}});
 }
