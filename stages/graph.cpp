@@ -92,9 +92,11 @@ void GraphBuilder::add_key(StageNode& node, const std::string& key, const std::s
 }
 
 void GraphBuilder::add_keys(StageNode& node, const std::string& section) const {
-  for (const Option& option : options())
-    if (option.kind == OptionKind::result && option.section() == section)
-      add_key(node, option.key, value_text(config_, option.key));
+  for (const Option& option : options()) {
+    if (option.kind != OptionKind::result || option.section() != section) continue;
+    const std::string value = value_text(config_, option.key);
+    if (!option.came_later || value != option.default_text) add_key(node, option.key, value);
+  }
 }
 
 /// What draws random numbers and computes with models. Rounding that was not asked for is no key.

@@ -3,6 +3,7 @@
 #include "method/couplings/coupling.h"
 #include "method/data/codec.h"
 #include "method/data/image_source.h"
+#include "method/data/toys.h"
 #include "method/features/open_network.h"
 #include "method/models/field.h"
 #include "method/objectives/objective.h"
@@ -217,6 +218,7 @@ Estimate estimate_run(const Config& config, const DatasetSize& dataset, const St
 void offer_members() {
   offer_choices("prepare.format", choices(source_kinds()));
   offer_choices("prepare.codec", choices(codec_kinds()));
+  offer_choices("prepare.toy", choices(toys()));
   offer_choices("student.coupling", choices(coupling_kinds()));
   offer_choices("student.network", choices(field_kinds()));
   offer_choices("student.path", choices(path_kinds()));

@@ -64,6 +64,11 @@ std::vector<std::int64_t> drawn_order(const SourceImages& images, std::int64_t r
   return order;
 }
 
+const char* meaning_of(const Codec& codec, std::int64_t channels) {
+  if (codec.stored_type() != ElementType::uint8) return "values";
+  return channels == 1 ? "grey values 0-255" : "red, green and blue values 0-255";
+}
+
 SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t rows, std::int64_t classes,
                      const PrepareConfig& config, const std::filesystem::path& directory, Communicator& communicator) {
   const ImageSetShape& shape = images.shape();
@@ -77,7 +82,7 @@ SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t
                   .columns = {{"image",
                                codec->stored_type(),
                                {shape.channels, shape.height, shape.width},
-                               shape.channels == 1 ? "grey values 0-255" : "red, green and blue values 0-255"},
+                               meaning_of(*codec, shape.channels)},
                               {"label", ElementType::int32, {}, "class, from 0"}},
                   .provenance = {{"dataset", dataset_name(config)},
                                  {"split", name},
@@ -109,7 +114,7 @@ std::vector<std::int64_t> label_counts(const SplitTask& split) {
   return counts;
 }
 
-/// Images of rows, uint8 [count, C, H, W]. The source is read forwards, neighbours at once: packed files cannot be
+/// Images of rows, [count, C, H, W]. The source is read forwards, neighbours at once: packed files cannot be
 /// entered anywhere.
 at::Tensor read_images(const SplitTask& split, std::int64_t first, std::int64_t count) {
   if (split.source_rows.empty()) return split.images.read(first, count);

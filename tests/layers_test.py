@@ -49,7 +49,7 @@ MAY_INCLUDE = {
     "method/couplings": ["tables", "transport", "statistics", "data", "solvers"],
     "method/sampling": ["objectives", "paths", "solvers", "models", "data"],
     "method/features": ["models", "data"],
-    "method/metrics": [],
+    "method/metrics": ["transport"],
     "method/scoring": ["features", "metrics", "models", "data"],
     "stages": ["data", "trained", "couple", "evaluate", "results", "report", "cost"],
     "stages/data": [],

@@ -33,8 +33,8 @@ public:
   const std::string& name() const { return name_; }
   /// "images.npz: 5000 images of 3x64x64"
   std::string description() const;
-  /// Images [first, first + count): uint8 [count, C, H, W] on the CPU. Those in order are cheap; going back may read a
-  /// packed file from its start.
+  /// Images [first, first + count): [count, C, H, W] on the CPU, uint8 unless a source says otherwise. Those in order
+  /// are cheap; going back may read a packed file from its start.
   virtual at::Tensor read(std::int64_t first, std::int64_t count) = 0;
 
 protected:

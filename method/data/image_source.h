@@ -3,9 +3,11 @@
 #pragma once
 
 #include "method/data/image_set.h"
+#include "storage/formats/element_type.h"
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +17,8 @@ namespace couplet {
 /// One split of a data set: its images, in an order that does not depend on the file system, and the class of each.
 class SourceImages : public ImageSet {
 public:
+  /// Of the values that `read` gives: what prepare.codec has to store.
+  virtual ElementType type() const { return ElementType::uint8; }
   /// The class, from 0 and below the number of the source's classes; 0 where it has no classes.
   virtual std::int64_t label(std::int64_t image) const = 0;
   /// What messages call an image: "image 17 of train-images.gz".
@@ -27,6 +31,13 @@ protected:
   using ImageSet::ImageSet;
 };
 
+/// What is known of the distribution of a source of points.
+struct PointDensity {
+  double entropy = 0;  ///< in nats
+  /// log p, float64 [n], at points, float64 [n, 2]; -∞ where there are none.
+  std::function<at::Tensor(const at::Tensor& points)> log_density = {};
+};
+
 struct ImageSource {
   std::int64_t classes = 0;  ///< 0: images have no labels
   std::unique_ptr<SourceImages> train, test;
@@ -36,6 +47,8 @@ struct ImageSource {
 struct SourceOptions {
   std::filesystem::path folder;                                      ///< prepare.source
   std::string train_images, train_labels, test_images, test_labels;  ///< files in it; "": there is none
+  std::string toy;                                                   ///< prepare.toy
+  std::int64_t train_rows = 0, test_rows = 0;  ///< how many a source makes that has no end; 0: its own number
 };
 
 struct SourceFile {
@@ -51,6 +64,9 @@ struct SourceKind {
   ImageSource (*open)(const SourceOptions& options) = nullptr;
   /// The files whose bytes the data set is; they need not exist. None for a source that makes its images.
   std::vector<SourceFile> (*files)(const SourceOptions& options) = nullptr;
+  /// Of a source of points, whose images are [2, 1, 1], float32, and have no labels: their density. Samples are then
+  /// compared and drawn as points. None: its images are images.
+  PointDensity (*density)(const SourceOptions& options) = nullptr;
 };
 
 /// All kinds: those that members.list names. Member `idx` is defined by `SourceKind idx_source()`.

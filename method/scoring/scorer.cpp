@@ -55,6 +55,7 @@ at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, 
     right = (*classifier_)->logits(described).argmax(1).cpu().eq(labels.cpu()).to(at::kFloat);
   }
   if (basis_.network) described = joined(basis_.network->describe(pixels), basis_.widths);
+  if (basis_.points) described = images.flatten(1).nan_to_num(0, 0, 0);
   const at::Tensor made = at::full_like(right, static_cast<double>(nfe));
   return at::cat({described.to(at::kFloat).cpu(), at::stack({right, is_finite, made}, 1)}, 1);
 }
@@ -62,13 +63,15 @@ at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, 
 std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples,
                                        const SliceJournal& journal) {
   const at::NoGradGuard no_grad;
-  const std::int64_t described = basis_.widths.all(), width = described + extras;
+  const std::int64_t described = basis_.points ? basis_.points->points.size(1) : basis_.widths.all();
+  const std::int64_t width = described + extras;
   const std::int64_t pictured = std::min({pictures_, slice_rows_, samples});
   std::vector<DescribedImages> images;
   for (std::size_t variant = 0; variant < variants && basis_.reference; ++variant)
     images.emplace_back(fmt::format("samples, described by {}", basis_.network ? basis_.network->name() : "classifier"),
                         basis_.widths, samples, drawn_rows(samples, basis_.compared_images));
   std::vector<SampleScore> scores(variants);
+  std::vector<std::vector<at::Tensor>> points(variants);
   // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape.
   const auto make = [&](std::int64_t first) {
     const Generated made = generate(first, slice_rows_);
@@ -90,6 +93,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
               part.narrow(1, 0, basis_.widths.features).narrow(0, 0, pictured).to(at::kFloat, false, true);
         images[variant].add(part.narrow(1, 0, described));
       }
+      if (basis_.points) points[variant].push_back(part.narrow(1, 0, described).to(at::kFloat));
       add_extras(scores[variant], part.narrow(1, described, extras));
     }
   };
@@ -105,6 +109,10 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
   if (communicator_.is_root() && !scores.front().pictures.defined()) make(0);
   for (SampleScore& score : scores) finish(score);
   for (std::size_t variant = 0; variant < images.size(); ++variant) compare(scores[variant], images[variant]);
+  for (std::size_t variant = 0; variant < variants && basis_.points; ++variant) {
+    scores[variant].points = at::cat(points[variant]);
+    compare_as_points(scores[variant]);
+  }
   return scores;
 }
 
@@ -117,6 +125,10 @@ void Scorer::finish(SampleScore& score) const {
 void Scorer::compare(SampleScore& score, const DescribedImages& images) {
   score.comparison = compare_features(images, *basis_.reference, communicator_);
   score.frechet_distance = score.comparison.front().value;
+}
+
+void Scorer::compare_as_points(SampleScore& score) {
+  score.comparison = compare_points(score.points, *basis_.points, communicator_);
 }
 
 }  // namespace couplet

@@ -5,6 +5,7 @@
 #include "method/features/feature_network.h"
 #include "method/models/classifier.h"
 #include "method/scoring/feature_comparison.h"
+#include "method/scoring/point_comparison.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/distributed/slices.h"
 
@@ -29,8 +30,11 @@ struct Generated {
 using Generator = std::function<Generated(std::int64_t first, std::int64_t count)>;
 
 struct SampleScore {
-  double frechet_distance = 0;           ///< 0 where nothing is compared
-  std::vector<FeatureScore> comparison;  ///< that distance and the other metrics (compare_features); empty: no network
+  double frechet_distance = 0;  ///< 0 where nothing is compared by features
+  /// That distance and the other metrics (compare_features), or those of points (compare_points); empty: nothing is
+  /// compared.
+  std::vector<FeatureScore> comparison;
+  at::Tensor points;                     ///< float32 [samples, values]: the samples, where they are points
   at::Tensor features;                   ///< float32 [pictures, dimension]: of the first samples; none: no network
   std::optional<double> class_accuracy;  ///< share of samples that the classifier gives the label they were asked for
   std::int64_t samples = 0;
@@ -47,6 +51,7 @@ struct ScorerReference {
   FeatureWidths widths = {};                       ///< what is taken of it
   std::int64_t compared_images = 0;                ///< samples of a score whose features are kept
   std::optional<FeatureReference> reference = {};  ///< none: samples are not compared with real images
+  std::optional<PointReference> points = {};       ///< samples are points, compared with these; no network
 };
 
 class Scorer {
@@ -67,6 +72,7 @@ private:
   void finish(SampleScore& score) const;
   /// Compares the images with the reference.
   void compare(SampleScore& score, const DescribedImages& images);
+  void compare_as_points(SampleScore& score);
 
   std::optional<Classifier> classifier_;
   std::shared_ptr<const Codec> codec_;

@@ -339,7 +339,8 @@ std::string dataset_name(const PrepareConfig& config) {
   if (config.format == standard.format && config.source == standard.source) return "Fashion-MNIST";
   const auto folder = (std::filesystem::path(config.source) / "").parent_path().filename();
   const bool is_named = config.source != standard.source && !folder.empty();
-  return is_named ? utf8_text(folder.string()) : config.format;
+  if (is_named) return utf8_text(folder.string());
+  return config.format == "toy" ? config.toy : config.format;
 }
 
 std::string value_text(const Config& config, const std::string& key) {

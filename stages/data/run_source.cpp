@@ -1,7 +1,11 @@
 #include "stages/data/run_source.h"
 
+#include "method/data/codec.h"
 #include "storage/error.h"
 #include "storage/filesystem.h"
+
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <string>
@@ -9,7 +13,8 @@
 namespace couplet {
 
 SourceOptions source_options(const PrepareConfig& config) {
-  return {config.source, config.train_images, config.train_labels, config.test_images, config.test_labels};
+  return {config.source,      config.train_images, config.train_labels, config.test_images,
+          config.test_labels, config.toy,          config.train_rows,   config.test_rows};
 }
 
 ImageSource open_source(const PrepareConfig& config) {
@@ -21,14 +26,38 @@ std::vector<SourceFile> source_files(const PrepareConfig& config) {
   return kind.files == nullptr ? std::vector<SourceFile>{} : kind.files(source_options(config));
 }
 
+std::optional<PointDensity> point_density(const PrepareConfig& config) {
+  const SourceKind& kind = find_source(config.format);
+  return kind.density == nullptr ? std::nullopt : std::optional(kind.density(source_options(config)));
+}
+
+bool has_points(const PrepareConfig& config) {
+  return find_source(config.format).density != nullptr;
+}
+
 std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const char* limit_key) {
   const std::int64_t there = images.shape().images;
   if (limit > there) refuse("{} = {}, but {} holds {} images", limit_key, limit, images.name(), there);
   return limit > 0 ? limit : there;
 }
 
+namespace {
+
+/// Refuses a codec that stores values of another type than the source gives.
+void require_codec(const SourceImages& images, const PrepareConfig& config) {
+  if (find_codec(config.codec).make(nlohmann::json::object())->stored_type() == images.type()) return;
+  std::vector<std::string> fitting;
+  for (const CodecKind& kind : codec_kinds())
+    if (kind.make(nlohmann::json::object())->stored_type() == images.type()) fitting.push_back(kind.name);
+  refuse("prepare.format = {} gives {} values, which prepare.codec = {} does not store; codecs that do: {}",
+         config.format, element_name(images.type()), config.codec, fmt::join(fitting, ", "));
+}
+
+}  // namespace
+
 void require_images(const ImageSource& source, const PrepareConfig& config) {
   const SourceImages &train = *source.train, &test = *source.test;
+  require_codec(train, config);
   used_rows(train, config.train_rows, "prepare.train-rows");
   used_rows(test, config.test_rows, "prepare.test-rows");
   const std::string trained = train.shape().image_text(), held_out = test.shape().image_text();

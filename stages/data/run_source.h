@@ -5,6 +5,7 @@
 #include "pipeline/config/config.h"
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace couplet {
@@ -14,11 +15,15 @@ SourceOptions source_options(const PrepareConfig& config);
 ImageSource open_source(const PrepareConfig& config);
 /// The files whose bytes the data set is, whether they exist or not. None of a source that makes its images.
 std::vector<SourceFile> source_files(const PrepareConfig& config);
+/// What is known of the points of a source of points; nothing of images.
+std::optional<PointDensity> point_density(const PrepareConfig& config);
+/// True of a source of points.
+bool has_points(const PrepareConfig& config);
 /// The rows that are used of a split: the first `limit`, the value of the option `limit_key`; 0: all. A limit above
 /// what there is is refused.
 std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const char* limit_key);
-/// Refuses images that no run can use: of other sizes for training than for tests, or not square; and more rows than
-/// there are.
+/// Refuses images that no run can use: of other sizes for training than for tests, not square, or of values that
+/// prepare.codec does not store; and more rows than there are.
 void require_images(const ImageSource& source, const PrepareConfig& config);
 /// Refuses, before any work, a source of which a file is not there or which has images that no run can use. What `open`
 /// of the source finds wrong is refused, too.

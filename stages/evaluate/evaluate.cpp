@@ -12,8 +12,10 @@
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/likelihood_scores.h"
 #include "stages/evaluate/pictures.h"
+#include "stages/evaluate/point_pictures.h"
 #include "stages/evaluate/score_requests.h"
 #include "stages/results/field_setting.h"
+#include "stages/results/metric_names.h"
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 
@@ -35,12 +37,27 @@ void show_nearest(Evaluation& evaluation, const SampleScore& score) {
                             *real, evaluation.train, evaluation.context.communicator);
 }
 
-/// "Fréchet distance 12.3456, class accuracy 0.912": what there is of them.
+/// "Fréchet distance 12.3456, class accuracy 0.912": the first metric, and what else there is.
 std::string figures_text(const SampleScore& score) {
-  std::string text = score.comparison.empty() ? "no network to score by"
-                                              : fmt::format("Fréchet distance {:.4f}", score.frechet_distance);
+  std::string text = score.comparison.empty()
+                         ? "no network to score by"
+                         : fmt::format("{} {:.4f}", metric_name(score.comparison.front().metric).title,
+                                       score.comparison.front().value);
   if (score.class_accuracy) text += fmt::format(", class accuracy {:.3f}", *score.class_accuracy);
   return text;
+}
+
+/// ", built-in classifier": what images were described by; "" where they were not.
+std::string by_network(Evaluation& evaluation) {
+  const std::string& name = evaluation.network().name;
+  return name.empty() ? "" : ", " + name;
+}
+
+/// The picture of a score's samples: a sheet of images, or points of the plane.
+void show_samples(const Evaluation& evaluation, const fs::path& path, const SampleScore& score) {
+  if (score.points.defined())
+    return publish_points(evaluation, fs::path(path).replace_extension(".json"), score.points);
+  publish_sheet(path, score.pictures);
 }
 
 /// Held-out images scored like samples: how far two real sets of this size are apart.
@@ -55,7 +72,10 @@ void score_real(Evaluation& evaluation, const ScoreRequest& request) {
       },
       1, test.rows(), evaluation.journal(request))[0];
   evaluation.keep_samples(request.key, request.with, score);
-  say("held-out images: {} to the training images ({})", figures_text(score), evaluation.network().name);
+  if (score.points.defined() && evaluation.context.communicator.is_root())
+    publish_data_panels(evaluation, evaluation.context.run.pictures() / "data.json");
+  say("held-out images: {} to the training images ({} samples{})", figures_text(score), score.samples,
+      by_network(evaluation));
 }
 
 /// The teacher's samples of fresh noise, as they come (with the noise it was trained on) and denoised.
@@ -82,13 +102,13 @@ void score_teacher(Evaluation& evaluation, const ScoreRequest& request) {
     ScoreKey key = request.key;
     key.denoised = variant == 1;
     if (context.communicator.is_root() && is_pictured)
-      publish_sheet(context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
-                    scores[variant].pictures);
+      show_samples(evaluation, context.run.pictures() / (key.denoised ? "teacher-denoised.png" : "teacher.png"),
+                   scores[variant]);
     if (is_pictured && variant + 1 == scores.size()) show_nearest(evaluation, scores[variant]);
     if (!evaluation.records.has(key, request.last_metric, request.with))
       evaluation.keep_samples(key, request.with, scores[variant]);
-    say("teacher{}: {} ({} samples, {})", key.denoised ? ", denoised" : "", figures_text(scores[variant]),
-        scores[variant].samples, evaluation.network().name);
+    say("teacher{}: {} ({} samples{})", key.denoised ? ", denoised" : "", figures_text(scores[variant]),
+        scores[variant].samples, by_network(evaluation));
   }
   if (is_pictured) say("pictures: {}", (context.run.pictures() / "teacher.png").string());
 }
@@ -126,9 +146,10 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
   const SampleScore score = sample_student(evaluation, request);
   const bool is_pictured = !sampling.table.empty() || sampling.seed == evaluation.config().sampling_seeds[0];
   if (context.communicator.is_root() && is_pictured)
-    publish_sheet(context.run.pictures() / sheet_name(evaluation.model_name(), request.key.noise, sampling.integration,
-                                                      sampling.field, evaluation.student()),
-                  score.pictures);
+    show_samples(evaluation,
+                 context.run.pictures() / sheet_name(evaluation.model_name(), request.key.noise, sampling.integration,
+                                                     sampling.field, evaluation.student()),
+                 score);
   if (shows_nearest) show_nearest(evaluation, score);
   ScoreKey key = request.key;
   if (key.is_adaptive()) {
@@ -189,6 +210,7 @@ void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::
       return measure_teacher_distance(evaluation, request);
     case Measurement::likelihood:
       if (request.key.model == "student") return measure_student_likelihood(evaluation, request);
+      if (request.key.model == "real") return measure_known_likelihood(evaluation, request);
       return measure_teacher_likelihood(evaluation, request);
   }
 }

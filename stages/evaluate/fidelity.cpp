@@ -9,13 +9,16 @@
 #include "method/solvers/trajectory.h"
 #include "method/tables/coupling_table.h"
 #include "pipeline/loader/table_rows.h"
+#include "stages/data/run_source.h"
 #include "stages/evaluate/pictures.h"
+#include "stages/evaluate/point_pictures.h"
 #include "stages/trained/models.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -61,13 +64,22 @@ at::Tensor figures_of_pairs(const PairingInput& input, const Codec& codec) {
       1);
 }
 
-/// The first samples on their way from noise to image: at t = 1, 7/8 ... 0.
-std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const StudentFlow& flow, std::uint64_t seed) {
-  constexpr std::int64_t rows = 6, parts = 8;
+/// The first `rows` samples on their way from noise to image: at t = 1, 1 - 1/parts ... 0.
+std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const StudentFlow& flow, std::uint64_t seed,
+                                           std::int64_t rows, std::int64_t parts) {
   const c10::Device device = evaluation.context.device;
   const InitialNoise initial = fresh_noise(evaluation.shape, seed, 0, rows).to(device);
   return trajectory(flow.velocity(initial.condition), flow.start(initial.z), evaluation.config().curvature_steps,
                     parts);
+}
+
+void show_paths(const Evaluation& evaluation, const StudentFlow& flow, std::uint64_t seed) {
+  const std::filesystem::path stem = evaluation.context.run.pictures() / evaluation.model_name();
+  if (!has_points(evaluation.context.config.prepare))
+    return publish_trajectory(stem.string() + "-trajectory.png", first_trajectories(evaluation, flow, seed, 6, 8),
+                              *evaluation.shape.codec);
+  publish_paths(evaluation, stem.string() + "-trajectory.json", first_trajectories(evaluation, flow, seed, 100, 16));
+  publish_field(evaluation, stem.string() + "-field.json", flow);
 }
 
 }  // namespace
@@ -88,9 +100,7 @@ void measure_paths(Evaluation& evaluation, const ScoreRequest& request) {
       });
   const at::Tensor along = means.narrow(0, 3, figures - 3).contiguous();
   const std::vector<double> deviation(along.data_ptr<double>(), along.data_ptr<double>() + along.numel());
-  if (context.communicator.is_root())
-    publish_trajectory(context.run.pictures() / (evaluation.model_name() + "-trajectory.png"),
-                       first_trajectories(evaluation, flow, seed), *evaluation.shape.codec);
+  if (context.communicator.is_root()) show_paths(evaluation, flow, seed);
   const auto keep = [&](const char* metric, std::int64_t figure, const nlohmann::json& details) {
     evaluation.keep(request.key, request.with, metric, means[figure].item<double>(), config.curvature_samples, details);
   };

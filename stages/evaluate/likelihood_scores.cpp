@@ -6,6 +6,8 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/fitting_rows.h"
 #include "pipeline/tensor/row_chunks.h"
+#include "stages/data/run_source.h"
+#include "stages/evaluate/point_pictures.h"
 #include "stages/trained/models.h"
 
 #include <ATen/ATen.h>
@@ -58,7 +60,8 @@ Images narrowed(const Images& images, std::int64_t first, std::int64_t count) {
           images.label.narrow(0, first, count)};
 }
 
-/// The figures of images that are solved together: of log (1/K) Σ p(x + u), K draws of the noise u.
+/// The figures of images that are solved together: of log (1/K) Σ p(x + u), K draws of the noise u; of log p(x) where
+/// the codec stores no levels.
 at::Tensor student_figures(const Evaluation& evaluation, const StudentFlow& flow, const Images& images) {
   const EvaluateConfig& config = evaluation.config();
   const c10::Device device = evaluation.context.device;
@@ -73,8 +76,11 @@ at::Tensor student_figures(const Evaluation& evaluation, const StudentFlow& flow
     probes = rademacher_probes(config.likelihood_probes, images.image.sizes().slice(1).vec(), seed, images.numbers);
   std::vector<at::Tensor> nats;
   double nfe = 0;
-  for (std::int64_t draw = 0; draw < config.likelihood_samples; ++draw) {
-    const at::Tensor x = dequantised(images.image, codec, seed, images.numbers, draw).to(device);
+  const bool has_levels = codec.levels() > 0;
+  for (std::int64_t draw = 0; draw < (has_levels ? config.likelihood_samples : 1); ++draw) {
+    const at::Tensor x =
+        (has_levels ? dequantised(images.image, codec, seed, images.numbers, draw) : codec.encode(images.image))
+            .to(device);
     const FlowLikelihood found = flow_likelihood(field_of, x, {config.atol, config.rtol}, probes, flow.prior_scale());
     nats.push_back(found.nats);
     nfe += static_cast<double>(found.nfe);
@@ -82,7 +88,7 @@ at::Tensor student_figures(const Evaluation& evaluation, const StudentFlow& flow
   const auto draws = static_cast<double>(nats.size());
   const std::int64_t values = images.image.numel() / images.image.size(0);
   const at::Tensor mean = nats.size() == 1 ? nats.front() : at::logsumexp(at::stack(nats), {0}) - std::log(draws);
-  return figures_of(student_bits(mean, values, codec), nfe / draws);
+  return figures_of(has_levels ? student_bits(mean, values, codec) : -mean, nfe / draws);
 }
 
 /// "exact", "exact, 5 dequantisations", "Hutchinson, 1 probes"
@@ -137,12 +143,21 @@ void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& requ
   keep(evaluation, request, sums, rows, details);
 }
 
+void measure_known_likelihood(Evaluation& evaluation, const ScoreRequest& request) {
+  const PointDensity density = point_density(evaluation.context.config.prepare).value();
+  const std::int64_t rows = rows_of(evaluation);
+  const at::Tensor sums =
+      evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {
+        const Images read = read_images(evaluation.test, rows, first, count);
+        return figures_of(-density.log_density(read.image.flatten(1).to(at::kDouble)), 0);
+      });
+  keep(evaluation, request, sums, rows, {{"entropy", density.entropy}});
+}
+
 void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& request) {
   const StageContext& context = evaluation.context;
   const EvaluateConfig& config = evaluation.config();
-  if (evaluation.shape.codec->levels() == 0)
-    return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
-                           {{"why", "the data set's codec stores no levels, so that there are no bits of them"}});
+  const bool has_levels = evaluation.shape.codec->levels() > 0;
   const StudentFlow flow(evaluation.student_model(request.key.ema), {}, "float32");
   if (flow.prior_scale() == 0)
     return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
@@ -155,10 +170,12 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
           return student_figures(evaluation, flow, narrowed(read, from, n));
         });
       });
+  if (has_points(context.config.prepare))
+    publish_density(evaluation, context.run.pictures() / (evaluation.model_name() + "-density.json"), flow);
   const std::int64_t slice = std::min(config.slice_rows, rows);
   keep(evaluation, request, sums, rows,
-       {{"image_noise", "uniform"},
-        {"dequantisations", config.likelihood_samples},
+       {{"image_noise", has_levels ? "uniform" : "none"},
+        {"dequantisations", has_levels ? config.likelihood_samples : 0},
         {"slice_rows", context.device.is_cpu() ? std::min(slice, usual_chunk_rows) : slice},
         {"trace", trace_text(config)}});
 }

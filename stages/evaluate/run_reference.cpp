@@ -7,10 +7,13 @@
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
+#include "stages/data/run_source.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
+
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <utility>
@@ -97,6 +100,13 @@ std::shared_ptr<FeatureNetwork> network_of(StageContext& context, const DatasetS
       network_name(context.config), context.device);
 }
 
+/// The first training points, as many as there are samples.
+PointReference point_reference(const StageContext& context, const RowTable& train) {
+  const std::int64_t points = std::min(context.config.evaluate.samples, train.rows());
+  return {read_rows(train, "image", 0, points).flatten(1).to(at::kFloat),
+          point_density(context.config.prepare)->log_density};
+}
+
 }  // namespace
 
 void require_samples(const Config& config, std::int64_t dimension, std::int64_t training, std::int64_t held_out) {
@@ -112,6 +122,7 @@ void require_samples(const Config& config, std::int64_t dimension, std::int64_t 
 }
 
 ScorerReference run_reference(StageContext& context, const RowTable& train, const RowTable& test) {
+  if (has_points(context.config.prepare)) return {.points = point_reference(context, train)};
   const std::int64_t pairwise_images = context.config.evaluate.pairwise_images;
   const DatasetShape shape = dataset_shape(train);
   std::shared_ptr<FeatureNetwork> network = network_of(context, shape);

@@ -1,7 +1,9 @@
 #include "stages/evaluate/score_requests.h"
 
 #include "method/couplings/coupling.h"
+#include "method/data/codec.h"
 #include "pipeline/config/options.h"
+#include "stages/data/run_source.h"
 #include "stages/data/run_tables.h"
 #include "stages/trained/models.h"
 
@@ -42,6 +44,15 @@ public:
 private:
   bool has_classifier() const { return look_for_node(view_.graph, "features") != nullptr; }
   bool has_network() const { return has_classifier() || !config_.network.empty(); }
+  bool has_points() const { return couplet::has_points(view_.config.prepare); }
+  /// The first metric of samples.
+  std::string distance() const {
+    return has_points() ? "wasserstein_distance" : has_network() ? "frechet_distance" : "finite_share";
+  }
+  /// Without levels there are no bits of them.
+  bool has_levels() const {
+    return find_codec(view_.config.prepare.codec).make(nlohmann::json::object())->levels() > 0;
+  }
   MadeWith with(const Names& names) const;
   void add(Measurement measurement, const ScoreKey& key, const Names& names, const std::string& last_metric);
   void add_samples(Measurement measurement, const ScoreKey& key, const Names& names);
@@ -73,11 +84,13 @@ void Requests::add(Measurement measurement, const ScoreKey& key, const Names& na
 
 void Requests::add_samples(Measurement measurement, const ScoreKey& key, const Names& names) {
   const Names classifier = has_classifier() ? Names{"features"} : Names{};
-  add(measurement, key, of_samples + classifier + names, has_network() ? "frechet_distance" : "finite_share");
+  add(measurement, key, of_samples + classifier + names, distance());
 }
 
 std::vector<ScoreRequest> Requests::of_real() {
-  if (has_network()) add_samples(Measurement::real_images, {.model = "real", .split = "test"}, {});
+  if (has_network() || has_points()) add_samples(Measurement::real_images, {.model = "real", .split = "test"}, {});
+  if (has_points() && config_.likelihood_rows > 0)
+    add(Measurement::likelihood, {.model = "real", .split = "test"}, of_likelihood, "nats");
   return std::move(all_);
 }
 
@@ -164,7 +177,8 @@ std::vector<ScoreRequest> Requests::of_student() {
     likelihood.split = "test";
     // At 1, as ever: scores from before there were several stay what they are.
     const Names draws = config_.likelihood_samples > 1 ? Names{"evaluate.likelihood-samples"} : Names{};
-    add(Measurement::likelihood, likelihood, of_likelihood + of_student_likelihood + draws, "bits_per_dim");
+    add(Measurement::likelihood, likelihood, of_likelihood + of_student_likelihood + draws,
+        has_levels() ? "bits_per_dim" : "nats");
   }
   return std::move(all_);
 }

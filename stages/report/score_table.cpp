@@ -3,6 +3,7 @@
 #include "stages/report/html/template.h"
 #include "stages/report/sections/findings.h"
 #include "stages/results/comparison.h"
+#include "stages/results/metric_names.h"
 
 #include <fmt/format.h>
 
@@ -107,6 +108,7 @@ std::string score_table(const Scores& scores) {
       scores.curves.empty() ? std::vector<std::string>{} : layout(table_rows(scores, comparisons), scores.columns);
   return render(report_templates(), "score_table",
                 {{"networks", scores.networks},
+                 {"distance", metric_name(scores.distance).title},
                  {"has_levels_alone", lines.empty() && any},
                  {"lines", lines},
                  {"spread", spread_json(scores)},

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 namespace couplet {
 
 namespace {
+
+constexpr const char* likelihood_metrics[] = {"bits_per_dim", "noised_bits_per_dim", "nats"};
 
 /// True if both are of one model: they differ in seeds at most.
 bool same_model(const ScoreRecord& a, const ScoreRecord& b) {
@@ -18,11 +21,11 @@ bool same_model(const ScoreRecord& a, const ScoreRecord& b) {
 std::vector<ScoreRecord> models(const Scores& scores) {
   std::vector<ScoreRecord> found;
   for (const ScoreRecord& record : scores.records) {
-    if (record.metric != "bits_per_dim" && record.metric != "noised_bits_per_dim") continue;
+    if (std::ranges::find(likelihood_metrics, record.metric) == std::end(likelihood_metrics)) continue;
     if (std::ranges::none_of(found, [&](const ScoreRecord& other) { return same_model(record, other); }))
       found.push_back(record);
   }
-  std::ranges::stable_partition(found, [](const ScoreRecord& record) { return record.model == "teacher"; });
+  std::ranges::stable_partition(found, [](const ScoreRecord& record) { return record.model != "student"; });
   return found;
 }
 
@@ -43,7 +46,9 @@ std::vector<Likelihood> likelihoods(const Scores& scores) {
   std::vector<Likelihood> all;
   for (const ScoreRecord& model : found) {
     const auto score = scores.summary([&](const ScoreRecord& record) { return same_model(record, model); });
-    std::string name = model.model == "student" ? model.student : model.model;
+    std::string name = model.model == "student" ? model.student
+                       : model.model == "real"  ? "the data's own density"
+                                                : model.model;
     if (model.model == "student" && rates.size() > 1) name += ema_text(model.ema);
     if (!model.run.empty()) name = model.run + ": " + name;
     all.push_back({name, model.metric, model.trace, *score});

@@ -9,8 +9,8 @@
 namespace couplet {
 
 struct Likelihood {
-  std::string model;   ///< "teacher", "nf"; with the run's name where there are several
-  std::string metric;  ///< "bits_per_dim", or "noised_bits_per_dim" of a teacher trained with Gaussian noise
+  std::string model;   ///< "teacher", "nf", "the data's own density"; with the run's name where there are several
+  std::string metric;  ///< "bits_per_dim", "noised_bits_per_dim" of a teacher trained with Gaussian noise, or "nats"
   std::string trace;   ///< of a student: "exact", "Hutchinson, 4 probes"
   ScoreSummary score;
 
@@ -18,7 +18,7 @@ struct Likelihood {
   std::string text() const;
 };
 
-/// Teachers, then students in the order of their records.
+/// Teachers and known densities, then students in the order of their records.
 std::vector<Likelihood> likelihoods(const Scores& scores);
 
 }  // namespace couplet

@@ -14,6 +14,8 @@ const std::vector<MetricName>& sample_metrics() {
                                            {"density", "density", higher},
                                            {"coverage", "coverage", higher},
                                            {"class_accuracy", "class accuracy", higher},
+                                           {"energy_distance", "energy distance", lower},
+                                           {"log_density", "log-density", higher},
                                            {"nearest_training_ratio", "nearest training image", neither}};
   return all;
 }
@@ -21,12 +23,14 @@ const std::vector<MetricName>& sample_metrics() {
 const std::vector<MetricName>& model_metrics() {
   using enum Better;
   static const std::vector<MetricName> all{{"frechet_distance", "Fréchet distance", lower},
+                                           {"wasserstein_distance", "Wasserstein distance", lower},
                                            {"curvature", "curvature κ", lower},
                                            {"straightness", "straightness", higher},
                                            {"transport_cost", "transport cost", lower},
                                            {"prior_mismatch", "prior mismatch", lower},
                                            {"bits_per_dim", "bits/dim", lower},
                                            {"noised_bits_per_dim", "bits/dim of noised images", neither},
+                                           {"nats", "negative log-likelihood in nats", lower},
                                            {"pairing_distance_ratio", "pairing distance", lower},
                                            {"pairing_nearest_rate", "pairing rate", higher},
                                            {"psnr", "PSNR", higher},

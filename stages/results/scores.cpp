@@ -19,6 +19,14 @@ void add_once(std::vector<std::string>& list, const std::string& value) {
   if (!value.empty() && std::find(list.begin(), list.end(), value) == list.end()) list.push_back(value);
 }
 
+/// What samples were compared by.
+std::string distance_of(const std::vector<ScoreRecord>& records) {
+  const auto is_of_points = [](const ScoreRecord& record) { return record.metric == "wasserstein_distance"; };
+  const auto is_of_images = [](const ScoreRecord& record) { return record.metric == "frechet_distance"; };
+  const bool points = std::ranges::any_of(records, is_of_points) && std::ranges::none_of(records, is_of_images);
+  return points ? "wasserstein_distance" : "frechet_distance";
+}
+
 using Seeds = std::pair<std::int64_t, std::int64_t>;  // of training, of sampling
 using BySeeds = std::map<Seeds, const ScoreRecord*>;
 
@@ -84,10 +92,10 @@ bool better(const ScoreSummary& score, const ScoreSummary& than) {
 }
 
 /// The best setting at each NFE.
-ScoreCurve best_curve(const std::vector<ScoreRecord>& records, ScoreCurve curve) {
+ScoreCurve best_curve(const Scores& scores, ScoreCurve curve) {
   std::map<std::pair<std::int64_t, SettingKey>, BySeeds> settings;
-  for (const ScoreRecord& record : records) {
-    if (record.metric != "frechet_distance" || !curve.is_of(record) || record.noise != curve.noise) continue;
+  for (const ScoreRecord& record : scores.records) {
+    if (record.metric != scores.distance || !curve.is_of(record) || record.noise != curve.noise) continue;
     // Each seed of an adaptive solver has an NFE of its own.
     settings[{record.adaptive() ? 0 : record.nfe, setting_of(record)}][{record.seed, record.sampling_seed}] = &record;
   }
@@ -100,10 +108,10 @@ ScoreCurve best_curve(const std::vector<ScoreRecord>& records, ScoreCurve curve)
 }
 
 /// The run's students with each of their weights and guidance scales, in the order of the curves; without scores.
-std::vector<ScoreCurve> empty_curves(const std::vector<ScoreRecord>& records, const std::string& run) {
+std::vector<ScoreCurve> empty_curves(const Scores& scores, const std::string& run) {
   std::vector<ScoreCurve> curves;
-  for (const ScoreRecord& record : records) {
-    if (record.model != "student" || record.metric != "frechet_distance" || record.run != run) continue;
+  for (const ScoreRecord& record : scores.records) {
+    if (record.model != "student" || record.metric != scores.distance || record.run != run) continue;
     if (std::ranges::any_of(curves, [&](const ScoreCurve& curve) { return curve.is_of(record); })) continue;
     ScoreCurve curve;
     curve.run = run;
@@ -123,16 +131,16 @@ std::vector<ScoreCurve> empty_curves(const std::vector<ScoreRecord>& records, co
 }
 
 void add_run(Scores& scores, const std::string& run) {
-  for (ScoreCurve& curve : empty_curves(scores.records, run)) {
+  for (ScoreCurve& curve : empty_curves(scores, run)) {
     for (const char* noise : {"fresh", "table"}) {
       curve.noise = noise;
-      ScoreCurve found = best_curve(scores.records, curve);
+      ScoreCurve found = best_curve(scores, curve);
       if (!found.scores.empty()) scores.curves.push_back(std::move(found));
     }
   }
   const auto level = [&](const char* model, bool denoised) {
     return scores.summary([&](const ScoreRecord& record) {
-      return record.metric == "frechet_distance" && record.model == model && record.denoised == denoised &&
+      return record.metric == scores.distance && record.model == model && record.denoised == denoised &&
              record.run == run;
     });
   };
@@ -227,12 +235,14 @@ Scores read_all_scores(const std::vector<RunResults>& runs) {
         ++scores.not_finite;
         continue;
       }
-      if (record.metric == "frechet_distance") {
-        add_once(scores.networks, record.network);
-        scores.bad_samples += record.bad_samples;
-      }
       scores.records.push_back(std::move(record));
     }
+  }
+  scores.distance = distance_of(scores.records);
+  for (const ScoreRecord& record : scores.records) {
+    if (record.metric != scores.distance) continue;
+    add_once(scores.networks, record.network);
+    scores.bad_samples += record.bad_samples;
   }
   for (const RunResults& run : runs) add_run(scores, run.run);
   tell_apart(scores.curves);

@@ -54,7 +54,7 @@ struct ScoreCurve {
   bool is_like(const ScoreCurve& other) const { return guidance == other.guidance && ema == other.ema; }
 };
 
-/// What a run's students are measured against: Fréchet distances that do not depend on NFE.
+/// What a run's students are measured against: distances that do not depend on NFE.
 struct ScoreLevels {
   std::string run;
   std::optional<ScoreSummary> teacher, teacher_denoised, real;
@@ -65,9 +65,10 @@ struct ScoreLevels {
 
 /// All that was measured, of however much of a run is finished.
 struct Scores {
+  std::string distance;              ///< the metric of curves and levels: the Fréchet distance, or that of points
   std::vector<ScoreRecord> records;  ///< those with a finite value
   std::int64_t not_finite = 0;       ///< records without one: reported, never shown as a score
-  std::int64_t bad_samples = 0;      ///< samples with NaN or infinite values behind the Fréchet distances
+  std::int64_t bad_samples = 0;      ///< samples with NaN or infinite values behind these distances
   std::vector<std::string> networks;
   std::vector<ScoreCurve> curves;     ///< run by run; students of independent pairs first, then in order of appearance;
                                       ///< a student's table-z curve follows its own

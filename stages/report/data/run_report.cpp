@@ -102,7 +102,8 @@ nlohmann::json rate_of(const StageNode& node, const RunView& view, const nlohman
   if (node.kind != "evaluate") return {};
   double samples = 0;
   for (const ScoreRecord& record : read_records(read_json(run.stage(node.name) / "records.json")))
-    if (record.metric == "frechet_distance" && record.model != "real") samples += static_cast<double>(record.samples);
+    if ((record.metric == "frechet_distance" || record.metric == "wasserstein_distance") && record.model != "real")
+      samples += static_cast<double>(record.samples);
   return seconds > 0 && samples > 0 ? with_unit(samples / seconds, "samples/s") : nlohmann::json();
 }
 
@@ -150,6 +151,7 @@ RunReport read_run_report(const RunView& view) {
   report.results = current_results(view);
   read_stages(report, view);
   report.pictures = find_pictures(run, view.config);
+  report.points = read_point_panels(run, view.config);
   report.image_height = height_of_images(run);
   for (const StageNode& node : view.graph)
     for (const char* split : {"train", "test"}) {

@@ -5,6 +5,7 @@
 #include "stages/report/data/coupling_facts.h"
 #include "stages/report/data/judged_couplings.h"
 #include "stages/report/data/loss_curve.h"
+#include "stages/report/data/point_panels.h"
 #include "stages/report/data/provenance.h"
 
 #include <cstdint>
@@ -43,6 +44,7 @@ struct RunReport {
                                        ///< ranks, attempts ...; "rate" and "waiting" besides, each a `value` and `unit`
   std::vector<LossCurve> curves;
   std::vector<SamplePicture> pictures;
+  std::vector<PointPanels> points;
   std::int64_t image_height = 0;  ///< of an image of the data set, in pixels; 0: not known
   std::vector<CouplingFacts> tables;
   std::vector<JudgedCoupling> couplings;

@@ -35,7 +35,7 @@ Json prior_mismatch(const Scores& scores, const ScoreCurve& fresh) {
   Json pairs = Json::array();
   if (const ScoreCurve* table = scores.from_noise("table", fresh)) {
     for (const auto& [nfe, other] : table->scores) {
-      const auto same = scores.in_setting(fresh, nfe, other, "frechet_distance");
+      const auto same = scores.in_setting(fresh, nfe, other, scores.distance);
       if (!same) continue;
       pairs.push_back({{"nfe", nfe},
                        {"fresh", figure(same->mean, number_text(same->mean))},
@@ -193,7 +193,7 @@ Json facts_json(const Scores& scores) {
     const auto distance = scores.of_curve(curve, "teacher_distance");
     if (distance) facts.add({{"kind", "teacher_distance"}, {"model", curve.label()}, {"score", figure(*distance)}});
   }
-  for (const char* metric : {"bits_per_dim", "noised_bits_per_dim"})
+  for (const char* metric : {"bits_per_dim", "noised_bits_per_dim", "nats"})
     facts.add(likelihood_fact(scores, metric), "models");
   for (const ScoreLevels& levels : scores.levels) facts.add(class_accuracy(scores, levels.run), "models");
   if (scores.bad_samples > 0) facts.add({{"kind", "bad_samples"}, {"count", scores.bad_samples}});

@@ -1,6 +1,7 @@
 #include "stages/report/sections/page.h"
 
 #include "stages/report/sections/sections.h"
+#include "stages/results/metric_names.h"
 
 #include <fmt/format.h>
 
@@ -63,10 +64,18 @@ Json report_page(const ReportData& data) {
   const Page page(data);
   Json runs = Json::array();
   for (const RunReport& run : data.runs) runs.push_back(run.name);
-  Json report{{"format", "couplet-report"},       {"format_version", format_version}, {"title", data.title},
-              {"program", data.program},          {"runs", std::move(runs)},          {"several_runs", page.several()},
-              {"networks", page.scores.networks}, {"verdict", verdict_section(page)}, {"has_sections", false}};
+  Json report{{"format", "couplet-report"},
+              {"format_version", format_version},
+              {"title", data.title},
+              {"program", data.program},
+              {"runs", std::move(runs)},
+              {"several_runs", page.several()},
+              {"networks", page.scores.networks},
+              {"distance", metric_name(page.scores.distance).title},
+              {"verdict", verdict_section(page)},
+              {"has_sections", false}};
   for (auto& [name, section] : {std::pair{"scores", score_section(page)},
+                                {"points", point_section(page)},
                                 {"samples", sample_section(page)},
                                 {"paths", path_section(page)},
                                 {"other_metrics", other_metrics_section(page)},

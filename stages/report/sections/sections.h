@@ -52,6 +52,8 @@ Json verdict_section(const Page& page);
 Json score_section(const Page& page);
 /// The other metrics of the same samples.
 Json other_metrics_section(const Page& page);
+/// Of points of the plane: densities, samples, paths and learnt fields, each drawn, by model.
+Json point_section(const Page& page);
 /// Sheets of samples from the same noise, by student and NFE.
 Json sample_section(const Page& page);
 /// From noise to image, and how straight the way is.
