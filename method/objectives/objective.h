@@ -45,6 +45,9 @@ public:
   virtual FieldInput input(const at::Tensor& x_t, const at::Tensor& t) const { return {x_t, t}; }
   /// dx/dt in our time of a network that puts out `output` at (x_t, t).
   virtual at::Tensor velocity(const at::Tensor& output, const at::Tensor& x_t, const at::Tensor& t) const = 0;
+  /// True if the velocity that is learnt is the path's mean one at a state, E[dx_t/dt | x_t]: it then says what image
+  /// and noise are expected there, and so the score.
+  virtual bool has_score() const { return true; }
   /// The times between which target, weight and velocity are finite: those of training, and the nearest that a network
   /// is asked for in place of others. The path's unless an objective needs narrower ones.
   virtual double first_time() const { return path_->first_time(); }
