@@ -113,8 +113,8 @@ SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) 
         const InitialNoise initial = (from_table ? table_noise(*held_out, sigma_f, first, count)
                                                  : fresh_noise(evaluation.shape, seed, first, count))
                                          .to(device);
-        const Integrated made =
-            integrate(flow.velocity(initial.condition), flow.start(initial.z), sampling.integration);
+        const Integrated made = integrate(flow.velocity(initial.condition), flow.start(initial.z), sampling.integration,
+                                          flow.along(solver_noise(initial.z, seed, first)));
         return Generated{{made.x}, initial.condition.labels, made.nfe};
       },
       1, from_table ? std::min(samples, held_out->rows()) : samples, evaluation.journal(request))[0];
