@@ -196,7 +196,7 @@ TEST(Stochastic, KeepsNoiseAsTheAncestralPosteriorDoes) {
 }
 
 TEST(Stochastic, ReproducesGaussianData) {
-  constexpr std::int64_t rows = 2000, steps = 120;
+  constexpr std::int64_t rows = 2000, steps = 200;
   const at::Tensor z = first_noise(rows);
   const at::Tensor covariance = data_covariance(), variance = covariance.diagonal();
   const at::Tensor mean_error = (variance / rows).sqrt();
