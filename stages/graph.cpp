@@ -1,6 +1,7 @@
 #include "stages/graph.h"
 
 #include "method/couplings/coupling.h"
+#include "method/registry.h"
 #include "pipeline/config/options.h"
 #include "stages/couple/table_makers.h"
 #include "stages/data/run_tables.h"
