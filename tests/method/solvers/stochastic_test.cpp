@@ -196,7 +196,7 @@ TEST(Stochastic, KeepsNoiseAsTheAncestralPosteriorDoes) {
 }
 
 TEST(Stochastic, ReproducesGaussianData) {
-  constexpr std::int64_t rows = 2000, steps = 200;
+  constexpr std::int64_t rows = 4000, steps = 200;
   const at::Tensor z = first_noise(rows);
   const at::Tensor covariance = data_covariance(), variance = covariance.diagonal();
   const at::Tensor mean_error = (variance / rows).sqrt();
@@ -205,7 +205,10 @@ TEST(Stochastic, ReproducesGaussianData) {
     for (const StochasticSolver solver : all_solvers) {
       const Integration integration =
           stochastic_integration(solver, Grid::uniform, stochastic_evaluations(solver, steps));
-      const at::Tensor x = integrate(gaussian_field(path), z * path->prior_scale(), integration, noisy(path, z)).x;
+      torch::manual_seed(11);
+      const NoisyPath along{path, path->first_time(), path->last_time(),
+                            [&](std::int64_t) { return torch::randn_like(z); }};
+      const at::Tensor x = integrate(gaussian_field(path), z * path->prior_scale(), integration, along).x;
       const at::Tensor off = (x.mean(0) - data_mean()) / mean_error;
       const at::Tensor spread = (at::cov(x.t()) - covariance) / covariance_error;
       EXPECT_LT(off.abs().max().item<double>(), 3) << name << ' ' << integration.text() << '\n' << off;
