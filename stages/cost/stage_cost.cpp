@@ -9,6 +9,7 @@
 #include "stages/couple/table_makers.h"
 #include "stages/data/run_tables.h"
 #include "stages/evaluate/sampling_settings.h"
+#include "stages/evaluate/solver_errors.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
 #include "storage/tables/row_shard_layout.h"
@@ -137,6 +138,10 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const double compared = coupling.has_table_of_teacher() ? pairs : 0;  // with the teacher's samples of the same noise
   evaluations +=
       (2 * tables * pairs + compared) * number(evaluate.pairing_nfe) * (evaluate.guidance.front() == 1 ? 1 : 2);
+  const double references = number(reference_integration().nfe());
+  evaluations += number(evaluate.tolerance_samples) *
+                 (references + usual_adaptive_evaluations * number(std::ssize(evaluate.tolerances))) *
+                 (evaluate.guidance.front() == 1 ? 1 : 2);
   const double traces = passes_a_gradient_of_the_image * number(evaluate.likelihood_probes);
   const double likelihood = number(evaluate.likelihood_rows) * usual_adaptive_evaluations * (1 + traces);
   const double forward = velocity(student, model);

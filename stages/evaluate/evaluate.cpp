@@ -13,6 +13,7 @@
 #include "stages/evaluate/likelihood_scores.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/score_requests.h"
+#include "stages/evaluate/solver_errors.h"
 #include "stages/results/field_setting.h"
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
@@ -22,6 +23,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 
@@ -174,6 +176,16 @@ const ScoreRequest* finest(const std::vector<ScoreRequest>& requests) {
   return found == requests.end() || !found->sampling ? nullptr : &*found;
 }
 
+/// All at once, since they share what they are compared with.
+std::vector<ScoreRequest> missing_solver_errors(const Evaluation& evaluation,
+                                                const std::vector<ScoreRequest>& requests) {
+  std::vector<ScoreRequest> missing;
+  std::ranges::copy_if(requests, std::back_inserter(missing), [&](const ScoreRequest& request) {
+    return request.measurement == Measurement::solver_error && !request.is_in(evaluation.records);
+  });
+  return missing;
+}
+
 void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::vector<ScoreRequest>& requests) {
   switch (request.measurement) {
     case Measurement::real_images:
@@ -187,6 +199,8 @@ void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::
       return measure_pairing(evaluation, request);
     case Measurement::teacher_distance:
       return measure_teacher_distance(evaluation, request);
+    case Measurement::solver_error:
+      return measure_solver_errors(evaluation, missing_solver_errors(evaluation, requests));
     case Measurement::likelihood:
       if (request.key.model == "student") return measure_student_likelihood(evaluation, request);
       return measure_teacher_likelihood(evaluation, request);
