@@ -21,8 +21,8 @@ namespace couplet {
 enum class StochasticSolver {
   ancestral,  ///< "ancestral": draws from q(x_s | x_t, E[x | x_t]) (DDPM, arXiv 2006.11239 eq. 7), NFE = n
   sde,        ///< "sde": Euler-Maruyama steps of the reverse SDE (arXiv 2011.13456 eq. 6), NFE = n
-  corrector   ///< "corrector": before every step of "sde" one of Langevin dynamics at its time (arXiv 2011.13456,
-              ///< algorithm 1), NFE = 2n
+  corrector   ///< "corrector": before every step of "sde" one of Langevin dynamics at its time (arXiv 2011.13456 §4.2
+              ///< and appendix G), NFE = 2n
 };
 
 std::string_view stochastic_name(StochasticSolver solver);
@@ -53,7 +53,7 @@ struct Expectation {
 Expectation expected(const Path& path, const at::Tensor& x_t, const at::Tensor& velocity, double t);
 
 /// w(t) of the SDEs dx = (v - ½ w score) dt + √w dW̄ back in time, each of which has the path's marginals
-/// (arXiv 2401.08740 eq. 7). On paths that keep something of the image at their last time (VP, VE) it is the g² of the
+/// (arXiv 2401.08740 §2). On paths that keep something of the image at their last time (VP, VE) it is the g² of the
 /// diffusion that makes them, 2 (σσ' - σ² α'/α). Where α comes to 0 that is infinite, and w = α g² = 2σ (ασ' - α'σ) in
 /// its place: on the straight path 2σ, SiT's choice.
 double diffusion_coefficient(const Path& path, double last_time, double t);
