@@ -43,7 +43,7 @@ MAY_INCLUDE = {
     "method/paths": [],
     "method/objectives": ["paths", "models", "solvers", "data"],
     "method/statistics": ["data"],
-    "method/solvers": [],
+    "method/solvers": ["paths"],
     "method/tables": ["statistics", "data"],
     "method/transport": ["data"],
     "method/couplings": ["tables", "transport", "statistics", "data", "solvers"],

@@ -43,7 +43,9 @@ CommandSyntax sample_syntax() {
                 {"count", "N", "samples (100)"},
                 {"labels", "LIST", "classes, used in turn; data: as often as in the data, as scored (every class)"},
                 {"seed", "N", "seed of the noise; equal seeds give equal noise for all models (0)"},
-                {"solver", "NAME", "of a student: euler, midpoint, heun, heun-full, rk4 or dopri5 (euler)"},
+                {"solver", "NAME",
+                 "of a student: euler, midpoint, heun, heun-full, rk4, dopri5; with noise: ancestral, sde, corrector "
+                 "(euler)"},
                 {"nfe", "N", "evaluations of a student's network a sample (4)"},
                 {"grid", "NAME", "times of its steps: uniform or squared (uniform)"},
                 {"times", "LIST", "instead of --nfe and --grid: the times, ascending from 0 (data) to 1 (noise)"},
@@ -123,14 +125,18 @@ LabelChoice parse_labels(const CommandLine& line) {
   return labels;
 }
 
-/// Of a fixed solver: along times of the user's own, or at an NFE on a grid.
+/// Of a solver of fixed steps: along times of the user's own, or at an NFE on a grid.
 Integration parse_fixed(const CommandLine& line, const std::string& solver, const std::vector<double>& times) {
   exclude(line, {"atol", "rtol"}, fmt::format("{} takes no tolerance; --solver dopri5 does", solver));
+  const auto stochastic = find_stochastic_solver(solver);
   if (line.has("times")) {
     exclude(line, {"nfe", "grid"}, "--times already says which steps to take");
-    return timed_integration(parse_solver(solver), times);
+    return stochastic ? timed_integration(*stochastic, times) : timed_integration(parse_solver(solver), times);
   }
-  return fixed_integration(parse_solver(solver), parse_grid(line.get("grid", "uniform")), line.integer("nfe", 4, 1));
+  const Grid grid = parse_grid(line.get("grid", "uniform"));
+  const std::int64_t nfe = line.integer("nfe", 4, 1);
+  return stochastic ? stochastic_integration(*stochastic, grid, nfe)
+                    : fixed_integration(parse_solver(solver), grid, nfe);
 }
 
 void parse_student(const CommandLine& line, SampleRequest& request) {

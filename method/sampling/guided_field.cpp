@@ -41,6 +41,12 @@ VelocityField StudentFlow::velocity(const Condition& condition) const {
   };
 }
 
+NoisyPath StudentFlow::along(SolverNoise noise) const {
+  const std::shared_ptr<const Objective>& objective = student_.objective;
+  if (!objective->has_score()) return {};
+  return {{objective, &objective->path()}, objective->first_time(), objective->last_time(), std::move(noise)};
+}
+
 at::Tensor StudentFlow::start(const at::Tensor& z) const {
   return prior_scale() == 1 ? z : z * prior_scale();
 }

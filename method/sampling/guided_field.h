@@ -5,6 +5,7 @@
 #include "method/data/condition.h"
 #include "method/models/field.h"
 #include "method/objectives/objective.h"
+#include "method/solvers/stochastic.h"
 #include "method/solvers/velocity_field.h"
 
 #include <memory>
@@ -43,6 +44,9 @@ public:
   at::Tensor start(const at::Tensor& z) const;
   /// Their standard deviation.
   double prior_scale() const { return student_.objective->path().prior_scale(); }
+  /// What stochastic solvers need of it, with the noise that they add. Its path is null where the objective has no
+  /// score.
+  NoisyPath along(SolverNoise noise) const;
 
 private:
   StudentModel student_;

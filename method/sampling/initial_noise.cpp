@@ -2,6 +2,7 @@
 
 #include "method/data/noise.h"
 #include "pipeline/loader/table_rows.h"
+#include "storage/error.h"
 
 #include <ATen/ATen.h>
 
@@ -35,6 +36,16 @@ InitialNoise fresh_noise(const DatasetShape& shape, std::uint64_t seed, std::int
   }
   return {normal_rows({shape.channels, shape.size, shape.size}, seed, Purpose::evaluation_noise, indices),
           {at::tensor(labels, at::kLong), {}}};
+}
+
+SolverNoise solver_noise(const at::Tensor& z, std::uint64_t seed, std::int64_t first) {
+  return [sizes = z.sizes().vec(), options = z.options(), seed, first](std::int64_t draw) {
+    if (draw >= most_draws) fail("a stochastic solver asks for draw {} of at most {}", draw, most_draws);
+    std::vector<std::int64_t> indices;
+    for (std::int64_t sample = first; sample < first + sizes.front(); ++sample)
+      indices.push_back(sample * most_draws + draw);
+    return normal_rows({sizes.begin() + 1, sizes.end()}, seed, Purpose::solver_noise, indices).to(options);
+  };
 }
 
 InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count) {

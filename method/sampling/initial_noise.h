@@ -3,6 +3,7 @@
 
 #include "method/data/condition.h"
 #include "method/data/dataset.h"
+#include "method/solvers/stochastic.h"
 #include "storage/tables/row_table.h"
 
 #include <ATen/core/Tensor.h>
@@ -23,6 +24,9 @@ struct InitialNoise {
 /// share it. Labels follow the training set's class frequencies: sample i takes the class at the quantile
 /// frac(i · 0.618…), so that every run of consecutive samples is spread over the classes.
 InitialNoise fresh_noise(const DatasetShape& shape, std::uint64_t seed, std::int64_t first, std::int64_t count);
+/// What stochastic solvers add on the way of samples from `first` on that start in `z`, in its shape and on its device:
+/// a draw is a function of (seed, sample, number of the draw).
+SolverNoise solver_noise(const at::Tensor& z, std::uint64_t seed, std::int64_t first);
 /// The noise and label of rows [first, first + count) of a coupling table, noise divided by `sigma_f`, on the CPU. Rows
 /// beyond the table's end repeat its last.
 InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count);

@@ -176,6 +176,8 @@ struct EvaluateConfig {
   std::vector<double> times;  ///< a time grid of the user's own, from 0 to 1; empty: none
   bool dopri5 = false;
   double atol = 0, rtol = 0;     ///< of dopri5
+  std::vector<double> tolerances;          ///< of dopri5, whose evaluations and errors are measured
+  std::int64_t tolerance_samples = 0;      ///< that they are measured on; 0: not measured
   std::vector<double> ema;       ///< rates whose averages are scored; 0: the raw weights; empty: a student's first rate
   std::vector<double> guidance;  ///< scales; 1: none
   double guidance_from = 0, guidance_to = 1;  ///< times at which students are guided

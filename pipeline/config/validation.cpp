@@ -90,11 +90,12 @@ void check_likelihood(const EvaluateConfig& evaluate) {
 
 void check_evaluate(const EvaluateConfig& evaluate) {
   const bool samples = !evaluate.euler_nfe.empty() || !evaluate.heun_nfe.empty() || !evaluate.midpoint_nfe.empty() ||
-                       !evaluate.rk4_nfe.empty() || !evaluate.times.empty() || evaluate.dopri5;
+                       !evaluate.rk4_nfe.empty() || !evaluate.ancestral_nfe.empty() || !evaluate.sde_nfe.empty() ||
+                       !evaluate.corrector_nfe.empty() || !evaluate.times.empty() || evaluate.dopri5;
   if (!samples)
     refuse(
-        "no sampling is asked for: give evaluate.euler-nfe, heun-nfe, midpoint-nfe, rk4-nfe or times, or set "
-        "evaluate.dopri5");
+        "no sampling is asked for: give evaluate.euler-nfe, heun-nfe, midpoint-nfe, rk4-nfe, ancestral-nfe, sde-nfe, "
+        "corrector-nfe or times, or set evaluate.dopri5");
   if (evaluate.pairwise_images > 0 && evaluate.pairwise_images < fewest_compared)
     refuse("evaluate.pairwise-images = {}: give 0, for none, or at least {}", evaluate.pairwise_images,
            fewest_compared);
@@ -107,6 +108,10 @@ void check_evaluate(const EvaluateConfig& evaluate) {
              nfe - 1, nfe + 1);
   check_evaluations("evaluate.midpoint-nfe", evaluate.midpoint_nfe, 2);
   check_evaluations("evaluate.rk4-nfe", evaluate.rk4_nfe, 4);
+  check_evaluations("evaluate.ancestral-nfe", evaluate.ancestral_nfe, 1);
+  check_evaluations("evaluate.sde-nfe", evaluate.sde_nfe, 1);
+  check_evaluations("evaluate.corrector-nfe", evaluate.corrector_nfe, 2);
+  if (evaluate.tolerance_samples > 0) require_distinct("evaluate.tolerances", evaluate.tolerances);
   check_times(evaluate.times);
   check_guidance(evaluate);
   check_likelihood(evaluate);

@@ -9,6 +9,7 @@
 #include "stages/couple/table_makers.h"
 #include "stages/data/run_tables.h"
 #include "stages/evaluate/sampling_settings.h"
+#include "stages/evaluate/solver_errors.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
 #include "storage/tables/row_shard_layout.h"
@@ -147,6 +148,10 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const double compared = coupling.has_table_of_teacher() ? pairs : 0;  // with the teacher's samples of the same noise
   evaluations +=
       (2 * tables * pairs + compared) * number(evaluate.pairing_nfe) * (evaluate.guidance.front() == 1 ? 1 : 2);
+  const double references = number(reference_integration().nfe());
+  evaluations += number(evaluate.tolerance_samples) *
+                 (references + usual_adaptive_evaluations * number(std::ssize(evaluate.tolerances))) *
+                 (evaluate.guidance.front() == 1 ? 1 : 2);
   const double traces = number(evaluate.likelihood_probes > 0 ? evaluate.likelihood_probes : values_of(model));
   const double likelihood = number(evaluate.likelihood_rows * evaluate.likelihood_samples) *
                             usual_adaptive_evaluations * (1 + passes_a_trace * traces);

@@ -14,6 +14,7 @@
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/point_pictures.h"
 #include "stages/evaluate/score_requests.h"
+#include "stages/evaluate/solver_errors.h"
 #include "stages/results/field_setting.h"
 #include "stages/results/metric_names.h"
 #include "stages/trained/models.h"
@@ -24,6 +25,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 
@@ -133,8 +135,8 @@ SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) 
         const InitialNoise initial = (from_table ? table_noise(*held_out, sigma_f, first, count)
                                                  : fresh_noise(evaluation.shape, seed, first, count))
                                          .to(device);
-        const Integrated made =
-            integrate(flow.velocity(initial.condition), flow.start(initial.z), sampling.integration);
+        const Integrated made = integrate(flow.velocity(initial.condition), flow.start(initial.z), sampling.integration,
+                                          flow.along(solver_noise(initial.z, seed, first)));
         return Generated{{made.x}, initial.condition.labels, made.nfe};
       },
       1, from_table ? std::min(samples, held_out->rows()) : samples, evaluation.journal(request))[0];
@@ -195,6 +197,16 @@ const ScoreRequest* finest(const std::vector<ScoreRequest>& requests) {
   return found == requests.end() || !found->sampling ? nullptr : &*found;
 }
 
+/// All at once, since they share what they are compared with.
+std::vector<ScoreRequest> missing_solver_errors(const Evaluation& evaluation,
+                                                const std::vector<ScoreRequest>& requests) {
+  std::vector<ScoreRequest> missing;
+  std::ranges::copy_if(requests, std::back_inserter(missing), [&](const ScoreRequest& request) {
+    return request.measurement == Measurement::solver_error && !request.is_in(evaluation.records);
+  });
+  return missing;
+}
+
 void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::vector<ScoreRequest>& requests) {
   switch (request.measurement) {
     case Measurement::real_images:
@@ -208,6 +220,8 @@ void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::
       return measure_pairing(evaluation, request);
     case Measurement::teacher_distance:
       return measure_teacher_distance(evaluation, request);
+    case Measurement::solver_error:
+      return measure_solver_errors(evaluation, missing_solver_errors(evaluation, requests));
     case Measurement::likelihood:
       if (request.key.model == "student") return measure_student_likelihood(evaluation, request);
       if (request.key.model == "real") return measure_known_likelihood(evaluation, request);

@@ -1,12 +1,16 @@
 #include "stages/evaluate/sampling_settings.h"
 
+#include "stages/trained/models.h"
+
 #include <cstddef>
+#include <utility>
 
 namespace couplet {
 
 namespace {
 
-std::vector<Integration> integrations(const EvaluateConfig& config) {
+/// `has_score`: of the student, whom stochastic solvers can sample then.
+std::vector<Integration> integrations(const EvaluateConfig& config, bool has_score) {
   std::vector<Integration> all;
   for (std::size_t i = 0; i < config.grids.size(); ++i) {
     const Grid grid = parse_grid(config.grids[i]);
@@ -17,6 +21,12 @@ std::vector<Integration> integrations(const EvaluateConfig& config) {
       if (nfe > 1) add(Solver::heun, nfe);
     for (const std::int64_t nfe : config.midpoint_nfe) add(Solver::midpoint, nfe);
     for (const std::int64_t nfe : config.rk4_nfe) add(Solver::rk4, nfe);
+    for (const auto& [solver, counts] : {std::pair{StochasticSolver::ancestral, &config.ancestral_nfe},
+                                         {StochasticSolver::sde, &config.sde_nfe},
+                                         {StochasticSolver::corrector, &config.corrector_nfe}})
+      for (const std::int64_t nfe : *counts)
+        if (has_score && (i == 0 || stochastic_steps(solver, nfe) > 1))
+          all.push_back(stochastic_integration(solver, grid, nfe));
   }
   if (!config.times.empty())
     for (const Solver solver : {Solver::euler, Solver::heun}) all.push_back(timed_integration(solver, config.times));
@@ -29,10 +39,11 @@ std::vector<Integration> integrations(const EvaluateConfig& config) {
 std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, const StudentConfig& student,
                                                const std::string& table) {
   const std::vector<FieldSetting> fields = field_settings(config, student);
+  const std::vector<Integration> asked = integrations(config, student_objective(student)->has_score());
   std::vector<SamplingSetting> all;
   for (const FieldSetting& field : fields)
     for (const std::int64_t seed : config.sampling_seeds)
-      for (const Integration& integration : integrations(config)) all.push_back({field, integration, seed, ""});
+      for (const Integration& integration : asked) all.push_back({field, integration, seed, ""});
   if (table.empty()) return all;
   for (const FieldSetting& field : fields)
     for (const std::int64_t nfe : config.euler_nfe)

@@ -24,6 +24,7 @@ const Names of_guidance{"evaluate.guidance-from", "evaluate.guidance-to"};
 const Names of_paths{"evaluate.curvature-samples", "evaluate.curvature-steps", "evaluate.slice-rows",
                      "evaluate.precision"};
 const Names of_pairing{"evaluate.pairing-rows", "evaluate.pairing-nfe", "evaluate.slice-rows", "evaluate.precision"};
+const Names of_solver_error{"evaluate.tolerance-samples", "evaluate.slice-rows", "evaluate.precision"};
 const Names of_likelihood{"pipeline.seed", "evaluate.likelihood-rows", "evaluate.slice-rows"};
 const Names of_student_likelihood{"evaluate.likelihood-probes", "evaluate.atol", "evaluate.rtol"};
 
@@ -169,6 +170,15 @@ std::vector<ScoreRequest> Requests::of_student() {
   if (config_.pairing_rows > 0) add_pairing(key);
   if (config_.pairing_rows > 0 && coupling.has_table_of_teacher())
     add(Measurement::teacher_distance, key, of_pairing + Names{"teacher"}, "teacher_distance");
+  for (const double tolerance : config_.tolerances) {
+    if (config_.tolerance_samples < 1) break;
+    ScoreKey error = field_key;
+    error.solver = "dopri5";
+    error.atol = error.rtol = tolerance;
+    error.noise = "fresh";
+    error.sampling_seed = config_.sampling_seeds.front();
+    add(Measurement::solver_error, error, of_solver_error, "solver_error");
+  }
   if (config_.likelihood_rows > 0) {
     ScoreKey likelihood = student_key({field_key.ema, {}});
     likelihood.solver = "dopri5";

@@ -18,6 +18,7 @@ enum class Measurement {
   paths,        ///< curvature, straightness and transport cost
   pairing,      ///< of a student with the rows of a table
   teacher_distance,
+  solver_error,  ///< of dopri5 at a tolerance
   likelihood
 };
 

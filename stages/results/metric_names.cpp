@@ -27,6 +27,7 @@ const std::vector<MetricName>& model_metrics() {
                                            {"curvature", "curvature κ", lower},
                                            {"straightness", "straightness", higher},
                                            {"transport_cost", "transport cost", lower},
+                                           {"solver_error", "solver error", lower},
                                            {"prior_mismatch", "prior mismatch", lower},
                                            {"bits_per_dim", "bits/dim", lower},
                                            {"noised_bits_per_dim", "bits/dim of noised images", neither},

@@ -42,7 +42,7 @@ Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
   const at::NoGradGuard no_grad;
   InitialNoise initial = fresh_noise(shape_, request_.seed, first, count);
   initial.condition.labels = labels(first, count);
-  return maker_(initial.to(device_));
+  return maker_(first, initial.to(device_));
 }
 
 std::filesystem::path Sampler::weights(const RunView& view, const StageNode& node,
@@ -53,10 +53,16 @@ std::filesystem::path Sampler::weights(const RunView& view, const StageNode& nod
 Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node, Communicator& communicator) const {
   check(request_.guidance);
   const StudentConfig config = student_config(view.config, node.student);
+  if (request_.integration.stochastic && !student_objective(config)->has_score())
+    refuse(
+        "{} learns by student.objective = {}, which gives no score: {} cannot sample it; take one that adds no noise",
+        request_.model, config.objective, request_.integration.name());
   const StudentFlow flow(load_student(weights(view, node, config.training), config, shape_, device_, communicator),
                          request_.guidance, view.config.evaluate.precision);
-  return [flow, integration = request_.integration](const InitialNoise& initial) {
-    return integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
+  return [flow, integration = request_.integration, seed = request_.seed](std::int64_t first,
+                                                                          const InitialNoise& initial) {
+    return integrate(flow.velocity(initial.condition), flow.start(initial.z), integration,
+                     flow.along(solver_noise(initial.z, seed, first)));
   };
 }
 
@@ -68,7 +74,7 @@ Sampler::Maker Sampler::teacher_maker(const RunView& view, const StageNode& node
   const TeacherSampling sampling{request_.teacher, request_.denoise ? teacher_noise(config) : ImageNoise{},
                                  view.config.evaluate.precision};
   TarFlow model = load_teacher(weights(view, node, config.training), config, shape_, device_, communicator);
-  return [sampling, teacher = std::move(model)](const InitialNoise& initial) mutable {
+  return [sampling, teacher = std::move(model)](std::int64_t, const InitialNoise& initial) mutable {
     return Integrated{sample_teacher(teacher, initial.z, initial.condition, sampling).images()};
   };
 }

@@ -41,7 +41,8 @@ struct SampleRequest {
 class Sampler {
 public:
   /// A model that is not trained yet, or unknown, is refused with those there are; so is a label that the data set
-  /// lacks, and `denoise` switched off where the teacher has no such step. Collective, unlike `make`.
+  /// lacks, a stochastic solver of a student without a score, and `denoise` switched off where the teacher has no such
+  /// step. Collective, unlike `make`.
   Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator);
 
   const DatasetShape& shape() const { return shape_; }
@@ -52,8 +53,8 @@ public:
   Integrated make(std::int64_t first, std::int64_t count) const;
 
 private:
-  /// Of noise and condition on the device.
-  using Maker = std::function<Integrated(const InitialNoise& initial)>;
+  /// Of noise and condition on the device, of samples from `first` on.
+  using Maker = std::function<Integrated(std::int64_t first, const InitialNoise& initial)>;
 
   std::filesystem::path weights(const RunView& view, const StageNode& node, const TrainingConfig& training) const;
   Maker student_maker(const RunView& view, const StageNode& node, Communicator& communicator) const;

@@ -27,6 +27,7 @@ KEYS = {
     "student.compare": "nf", "features.images": "4800", "teacher.images": "2400", "student.images": "2400",
     "prepare.train-rows": "1000", "prepare.test-rows": "500", "evaluate.samples": "300", "evaluate.sampling-seeds": "0 5", "evaluate.slice-rows": "10",
     "evaluate.euler-nfe": "2", "evaluate.heun-nfe": "3", "evaluate.midpoint-nfe": "4", "evaluate.rk4-nfe": "8",
+    "evaluate.ancestral-nfe": "2", "evaluate.corrector-nfe": "4", "evaluate.tolerances": "0.1 0.001", "evaluate.tolerance-samples": "20",
     "evaluate.times": "0 0.1 0.4 1", "evaluate.dopri5": "true", "evaluate.atol": "1e-3", "evaluate.rtol": "1e-3",
     "evaluate.guidance": "1.5", "evaluate.guidance-from": "0.2", "evaluate.guidance-to": "0.9",
     "evaluate.likelihood-rows": "20", "pipeline.timeout": "120",
@@ -88,7 +89,7 @@ def check_records(run):
     """What the keys asked for is there."""
     records = json.loads((run / "evaluate" / "results.json").read_text())["records"]
     solvers = {record["solver"] for record in records if record["metric"] == "frechet_distance"}
-    if not {"euler", "heun", "midpoint", "rk4", "dopri5", "autoregressive"} <= solvers:
+    if not {"euler", "heun", "midpoint", "rk4", "dopri5", "ancestral", "corrector", "autoregressive"} <= solvers:
         fail(f"solvers {solvers}")
     of = lambda metric: [record for record in records if record["metric"] == metric and record["model"] == "student"]
     adaptive = next(record for record in of("frechet_distance") if record["solver"] == "dopri5")
@@ -98,6 +99,9 @@ def check_records(run):
         fail("times of the user's own: three steps are 3 evaluations of Euler, 5 of Heun")
     if any(record["guidance_interval"] != [0.2, 0.9] for record in of("frechet_distance")):
         fail("guidance_interval")
+    errors = {record["rtol"]: record for record in of("solver_error")}
+    if set(errors) != {0.1, 0.001} or not errors[0.1]["value"] > errors[0.001]["value"] > 0 or not 8 <= errors[0.1]["nfe"] <= errors[0.001]["nfe"]:
+        fail(f"errors of dopri5: {errors}")
     (bits,) = of("bits_per_dim")
     if not (0 < bits["standard_error"] < 5 and math.isfinite(bits["value"]) and bits["samples"] == 20):
         fail(f"likelihood: {bits}")

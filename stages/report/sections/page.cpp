@@ -76,6 +76,7 @@ Json report_page(const ReportData& data) {
               {"has_sections", false}};
   for (auto& [name, section] : {std::pair{"scores", score_section(page)},
                                 {"points", point_section(page)},
+                                {"efficiency", efficiency_section(page)},
                                 {"samples", sample_section(page)},
                                 {"paths", path_section(page)},
                                 {"other_metrics", other_metrics_section(page)},

@@ -59,6 +59,9 @@ Json sample_section(const Page& page);
 /// From noise to image, and how straight the way is.
 Json path_section(const Page& page);
 Json likelihood_section(const Page& page);
+/// Likelihood, distance and evaluations by the adaptive solver; distance against NFE of fixed steps and of samplers that
+/// add noise; the error of the adaptive solver against its tolerance.
+Json efficiency_section(const Page& page);
 /// Couplings beside each other, and each coupling table.
 Json coupling_section(const Page& page);
 Json training_section(const Page& page);

@@ -25,7 +25,8 @@ TINY = {"prepare.train-rows": 300, "prepare.test-rows": 60, "prepare.shard-rows"
         "features.images": 240, "features.batch": 24, "features.dimension": 8, "teacher.images": 240, "teacher.batch": 24,
         "couple.shard-rows": 150, "couple.block-rows": 50, "couple.slice-rows": 50, "student.images": 240, "student.batch": 24,
         "student.learning-rate": 1e-2, "student.window-blocks": 4, "evaluate.samples": 2 * SLICE, "evaluate.slice-rows": SLICE,
-        "evaluate.euler-nfe": "1 2", "evaluate.heun-nfe": 3, "evaluate.midpoint-nfe": 2, "evaluate.rk4-nfe": 4, "evaluate.times": "0 0.2 1",
+        "evaluate.euler-nfe": "1 2", "evaluate.heun-nfe": 3, "evaluate.midpoint-nfe": 2, "evaluate.rk4-nfe": 4, "evaluate.ancestral-nfe": 3,
+        "evaluate.sde-nfe": 2, "evaluate.corrector-nfe": 4, "evaluate.times": "0 0.2 1",
         "evaluate.dopri5": "true", "evaluate.atol": 1e-2, "evaluate.rtol": 1e-2, "evaluate.guidance": 1.5, "evaluate.guidance-from": 0.2,
         "evaluate.guidance-to": 0.9, "evaluate.teacher-guidance": 0.5, "evaluate.teacher-annealed": "true", "evaluate.teacher-temperature": 0.8,
         "evaluate.sampling-seeds": 3, "evaluate.curvature-samples": 0, "evaluate.pairing-rows": 0, "pipeline.device": "cpu", "pipeline.threads": 1}
@@ -35,7 +36,9 @@ GUIDED = ("--guidance", "1.5", "--guidance-from", "0.2", "--guidance-to", "0.9")
 STUDENT_WAYS = {"euler-uniform-nfe-01": ("--nfe", "1"), "euler-uniform-nfe-02": ("--nfe", "2"),
                 "euler-squared-nfe-02": ("--nfe", "2", "--grid", "squared"), "heun-uniform-nfe-03": ("--solver", "heun", "--nfe", "3"),
                 "midpoint-squared-nfe-02": ("--solver", "midpoint", "--nfe", "2", "--grid", "squared"),
-                "rk4-uniform-nfe-04": ("--solver", "rk4"), "euler-times-nfe-02": ("--times", "0 0.2 1"),
+                "rk4-uniform-nfe-04": ("--solver", "rk4"), "ancestral-squared-nfe-03": ("--solver", "ancestral", "--nfe", "3", "--grid", "squared"),
+                "sde-uniform-nfe-02": ("--solver", "sde", "--nfe", "2"), "corrector-uniform-nfe-04": ("--solver", "corrector"),
+                "euler-times-nfe-02": ("--times", "0 0.2 1"),
                 "heun-times-nfe-03": ("--times", "0,0.2,1", "--solver", "heun"), "dopri5": ("--solver", "dopri5", "--atol", "0.01", "--rtol", "0.01")}
 TEACHER = ("--model", "teacher", "--guidance", "0.5", "--annealed", "--temperature", "0.8")
 
@@ -137,6 +140,10 @@ def check_ranks(program):
             ours, theirs = program.work / output, program.work / f"{ranks}-{output}"
             pairs = zip(sorted(ours.iterdir()), sorted(theirs.iterdir()), strict=True) if ours.is_dir() else [(ours, theirs)]
             check(all(a.read_bytes() == b.read_bytes() for a, b in pairs), f"{output} differs on {ranks} ranks")
+    noisy = ("--count", "47", "--batch", "10", "--solver", "corrector", "--nfe", "4")
+    program.make("noisy.npz", *noisy)
+    program.make("3-noisy.npz", *noisy, ranks=3)
+    check((program.work / "noisy.npz").read_bytes() == (program.work / "3-noisy.npz").read_bytes(), "added noise differs on 3 ranks")
     refused = program.words("ranks.npz", *words)
     done = program.call(*refused, ranks=2)
     check(done.returncode == 2 and done.stderr.count("exists and is not overwritten") == 1, f"an output that exists, on two ranks: {done}")
@@ -152,6 +159,8 @@ def check_options(program):
             (["atol", "1e-14"], ("--solver", "dopri5", "--atol", "0")),
             (["heun cannot make exactly 4", "3 or 5"], ("--solver", "heun")),
             (["rk4 cannot make exactly 6", "4 or 8"], ("--solver", "rk4", "--nfe", "6")),
+            (["corrector cannot make exactly 3", "2 or 4"], ("--solver", "corrector", "--nfe", "3")),
+            (["--rtol", "sde takes no tolerance"], ("--solver", "sde", "--rtol", "0.1")),
             (["no solver 'ode'", "midpoint"], ("--solver", "ode")),
             (["no time grid 'cosine'"], ("--grid", "cosine")),
             (["--grid", "--times already says"], ("--times", "0 1", "--grid", "uniform")),

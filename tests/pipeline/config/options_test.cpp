@@ -127,6 +127,7 @@ TEST(Options, ADataSetIsCalledAsItsSource) {
 TEST(Options, OneWayOfSamplingIsEnough) {
   const Setting no_euler{"evaluate.euler-nfe", "", ""}, no_heun{"evaluate.heun-nfe", "", ""};
   EXPECT_TRUE(resolve_config("", {no_euler, no_heun, {"evaluate.dopri5", "true", ""}}).evaluate.dopri5);
+  EXPECT_NO_THROW(resolve_config("", {no_euler, no_heun, {"evaluate.ancestral-nfe", "50", ""}}));
   EXPECT_EQ(resolve_config("", {no_euler}).evaluate.euler_nfe.size(), 0U);
   EXPECT_SAYS(refused_keys({no_euler, no_heun}), "no sampling is asked for");
 }
@@ -199,6 +200,9 @@ TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
   EXPECT_SAYS(refused_keys({{"evaluate.heun-nfe", "3 4", ""}}), "3 or 5");
   EXPECT_SAYS(refused_keys({{"evaluate.midpoint-nfe", "5", ""}}), "4 or 6");
   EXPECT_SAYS(refused_keys({{"evaluate.rk4-nfe", "4 10", ""}}), "8 or 12");
+  EXPECT_SAYS(refused_keys({{"evaluate.corrector-nfe", "5", ""}}), "4 or 6");
+  EXPECT_SAYS(refused_keys({{"evaluate.sde-nfe", "5 5", ""}}), "twice");
+  EXPECT_SAYS(refused_keys({{"evaluate.tolerances", "", ""}, {"evaluate.tolerance-samples", "8", ""}}), "tolerances is empty");
   for (const char* times : {"0.5", "0 0.5", "0.1 1", "0 0.5 0.5 1", "1 0"})
     EXPECT_SAYS(refused_keys({{"evaluate.times", times, ""}}), "from 0 to 1");
   EXPECT_SAYS(refused_keys({{"evaluate.guidance-from", "0.2", ""}}), "evaluate.guidance = 1, which is none");

@@ -1,0 +1,41 @@
+// Which ways of sampling an evaluation is asked for.
+#include "stages/evaluate/sampling_settings.h"
+
+#include "pipeline/config/options.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace couplet {
+namespace {
+
+std::vector<std::string> ways(std::vector<Setting> settings) {
+  settings.push_back({"evaluate.euler-nfe", "", ""});
+  settings.push_back({"evaluate.heun-nfe", "", ""});
+  const Config config = resolve_config("", settings);
+  std::vector<std::string> found;
+  for (const SamplingSetting& setting : sampling_settings(config.evaluate, student_config(config, "nf"), ""))
+    found.push_back(setting.integration.text());
+  return found;
+}
+
+TEST(SamplingSettings, TakeStochasticSolversOnEveryGridAndOneStepOnce) {
+  const std::vector<std::string> found = ways(
+      {{"evaluate.ancestral-nfe", "1 4", ""}, {"evaluate.sde-nfe", "3", ""}, {"evaluate.corrector-nfe", "2 6", ""}});
+  const std::vector<std::string> expected{
+      "ancestral uniform NFE 1", "ancestral uniform NFE 4", "sde uniform NFE 3", "corrector uniform NFE 2",
+      "corrector uniform NFE 6", "ancestral squared NFE 4", "sde squared NFE 3", "corrector squared NFE 6"};
+  EXPECT_EQ(found, expected);
+}
+
+TEST(SamplingSettings, HaveASheetOfTheirOwn) {
+  const Integration ancestral = stochastic_integration(StochasticSolver::ancestral, Grid::uniform, 25);
+  const Config config = default_config();
+  EXPECT_EQ(sheet_name("ddpm-0", "fresh", ancestral, {config.student.training.ema.front(), {}}, config.student),
+            "ddpm-0-fresh-ancestral-uniform-nfe-25.png");
+}
+
+}  // namespace
+}  // namespace couplet
