@@ -52,8 +52,7 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   const RunDirectory& run = task.context.run;
   const Config& config = task.context.config;
   CouplingSources sources;
-  sources.pairing =
-      pairing_options(config, task.config, section_of_student(config, task.context.node.student));
+  sources.pairing = pairing_options(config, task.config, section_of_student(config, task.context.node.student));
   sources.train_images = run.train_images();
   sources.test_images = run.test_images();
   if (const auto table = table_of_student(config, task.context.node.student)) {
@@ -203,7 +202,7 @@ void publish_student(const StudentTask& task, const Field& field, const Coupling
   for (const auto& ema : result.emas) publish_tensors(directory / ema.file, ema.tensors, sizes);
   publish_file(directory / "summary.json", nlohmann::json{{"student", task.context.node.student},
                                                           {"coupling", config.coupling},
-                                                          {"field", config.field},
+                                                          {"network", config.field},
                                                           {"path", config.path},
                                                           {"objective", config.objective},
                                                           {"seed", task.context.node.seed},

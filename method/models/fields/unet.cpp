@@ -105,7 +105,11 @@ at::Tensor UNetImpl::embedding(const at::Tensor& t, const at::Tensor& labels) {
 at::Tensor UNetImpl::through(const Entry& entry, at::Tensor x, const at::Tensor& embedding,
                              const at::Tensor& positions) {
   for (const auto& part : entry) {
-    const auto work = [part](const std::vector<at::Tensor>& in) { return part->forward(in[0], in[1], in[2]); };
+    // The gradient of what a part makes of its input is added up at the alias, before those of the input's other users
+    // come to it: the same sum to the last bit where the part is computed again.
+    const auto work = [part](const std::vector<at::Tensor>& in) {
+      return part->forward(at::alias(in[0]), in[1], in[2]);
+    };
     x = options_.recompute ? recomputed(work, {x, embedding, positions}, part->parameters())
                            : work({x, embedding, positions});
   }

@@ -61,7 +61,7 @@ UNetOptions options_of(const nlohmann::json& c) {
   o.blocks = c.at("res");
   o.attention = c.at("attn_ds").get<std::vector<std::int64_t>>();
   o.heads = c.at("heads");
-  o.head_channels = std::max<std::int64_t>(c.at("head_channels"), 0);
+  o.head_channels = std::max(c.at("head_channels").get<std::int64_t>(), std::int64_t{0});
   o.scale_shift = c.at("film");
   o.residual_resampling = c.at("updown");
   o.conv_resample = c.at("conv_resample");
@@ -80,7 +80,8 @@ std::vector<Instance> instances(const ReferenceFile& file) {
     one.facts = nlohmann::json::parse(text);
     one.config = one.facts.at("config");
     one.options = options_of(one.config);
-    for (const auto& [weight, shape] : nlohmann::json::parse(file.metadata.at(name + ".names")).items())
+    const auto shapes = nlohmann::json::parse(file.metadata.at(name + ".names"));
+    for (const auto& [weight, shape] : shapes.items())
       one.weights[weight] = weight_of(weight, seed, shape.get<std::vector<std::int64_t>>());
     const std::int64_t rows = one.config.at("batch"), side = one.config.at("image"), channels = one.config.at("ch_in");
     one.x = 2 * formula(name + ".x", seed, {rows, channels, side, side});
