@@ -41,6 +41,14 @@ def sit(peers):
     return models
 
 
+def guided_diffusion(peers):
+    """openai/guided-diffusion: its module unet."""
+    sys.path.insert(0, str(Path(peers) / "guided-diffusion"))
+    from guided_diffusion import unet
+
+    return unet
+
+
 class PatchEmbed(nn.Module):
     """As timm's: one convolution, tokens in reading order."""
 
