@@ -83,7 +83,11 @@ void require_peer_student(const StudentConfig& student) {
       refuse("{} = {}: willisma/SiT runs {} = {} only, and a file for it would sample something else", key, found, key,
              expected);
   };
-  require("student.network", student.field, "sit");
+  if (student.field != "sit")
+    refuse(
+        "student.network = {}: no other program is known to have it; sit is written for willisma/SiT, unet for "
+        "openai/guided-diffusion",
+        student.field);
   require("student.path", student.path, "linear");
   require("student.objective", student.objective, "velocity");
 }

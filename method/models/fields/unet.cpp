@@ -77,7 +77,8 @@ UNetImpl::UNetImpl(const UNetOptions& o, std::uint64_t seed) : options_(o) {
   for (std::size_t i = 0; i < layout.output.size(); ++i)
     output_.push_back(add_entry(add_scope(output, std::to_string(i)), layout.output[i], seed));
   auto& out = add_scope(*this, "out");
-  out_norm_ = out.register_module("0", torch::nn::GroupNorm(torch::nn::GroupNormOptions(32, layout.channels)));
+  out_norm_ =
+      out.register_module("0", torch::nn::GroupNorm(torch::nn::GroupNormOptions(unet_norm_groups, layout.channels)));
   out_conv_ = out.register_module("2", Conv2d(Conv2dOptions(layout.channels, o.out_channels, 3).padding(1)));
   const at::NoGradGuard no_grad;
   torch::nn::init::zeros_(out_conv_->weight);
