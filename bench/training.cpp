@@ -1,7 +1,7 @@
-// teacher_train, student_train: images a second of the default preset's training (configs/fashion.ini), through
-// `train`, against an ordinary PyTorch program around the unmodified reference (bench/training_peer.py: fused AdamW,
-// set_to_none, SDPA), at the same threads. Each side in the better one of float32 and bfloat16 for it, tried first.
-// Both train from rows in memory, whole rounds in turn.
+// teacher_train, student_train, unet_train: images a second of the default preset's training (configs/fashion.ini, and
+// its student with a U-Net), through `train`, against an ordinary PyTorch program around the unmodified reference
+// (bench/training_peer.py: fused AdamW, set_to_none, SDPA), at the same threads. Each side in the better one of float32
+// and bfloat16 for it, tried first. Both train from rows in memory, whole rounds in turn.
 #include "bench/peer.h"
 #include "bench/training_round.h"
 
@@ -15,7 +15,18 @@ namespace {
 
 constexpr const char* precisions[] = {"float32", "bfloat16"};
 
-std::string peer_sizes(const std::string& stage, const Config& config) {
+/// A training that is compared.
+struct Task {
+  std::string name, stage;
+  std::vector<Setting> settings = {};  ///< beside the preset's
+};
+
+const std::vector<Setting> unet_settings{{"student.network", "unet", "bench"},      {"student.channels", "32", "bench"},
+                                         {"student.multipliers", "1 2 2", "bench"}, {"student.blocks", "2", "bench"},
+                                         {"student.attention", "2", "bench"},       {"student.heads", "2", "bench"}};
+
+std::string peer_sizes(const Task& task, const Config& config) {
+  const std::string& stage = task.stage;
   const TrainingConfig& training = training_of(stage, config);
   nlohmann::json all{{"batch", training.batch}, {"weight_decay", training.weight_decay}, {"clip", training.clip}};
   if (stage == "teacher") {
@@ -24,6 +35,19 @@ std::string peer_sizes(const std::string& stage, const Config& config) {
     all["label_drop"] = t.label_drop;
     all["model"] = {{"in_channels", 1},       {"img_size", 28},         {"patch_size", t.patch},
                     {"channels", t.channels}, {"num_blocks", t.blocks}, {"layers_per_block", t.layers}};
+  } else if (task.name == "unet") {
+    const StudentConfig& s = config.student;
+    all["label_drop"] = s.label_drop;
+    all["model"] = {{"image_size", 28},
+                    {"in_channels", 1},
+                    {"out_channels", 1},
+                    {"model_channels", s.channels},
+                    {"num_res_blocks", s.blocks},
+                    {"channel_mult", s.multipliers},
+                    {"attention_resolutions", s.attention},
+                    {"num_heads", s.heads},
+                    {"use_scale_shift_norm", s.scale_shift},
+                    {"resblock_updown", s.residual_resampling}};
   } else {
     const StudentConfig& s = config.student;
     all["label_drop"] = s.label_drop;
@@ -58,15 +82,18 @@ Choice better_precision(const std::string& side, const Side& rate_of, double bat
   return best;
 }
 
-void compare(const std::string& stage) {
+void compare(const Task& task) {
+  const std::string& stage = task.stage;
   const auto peers = peers_folder();
   const BenchDirectory folder;
   const auto communicator = make_single_communicator();
   const SyntheticRows rows = synthetic_rows(bench_rows);
-  const Config preset = bench_config(stage, 1, {});
+  const Config preset = bench_config(stage, 1, task.settings);
   const auto batch = static_cast<double>(training_of(stage, preset).batch);
   const Side ours = [&](const std::string& precision, std::int64_t steps) {
-    const Config config = bench_config(stage, steps, {{stage + ".precision", precision, "bench"}});
+    std::vector<Setting> settings = task.settings;
+    settings.push_back({stage + ".precision", precision, "bench"});
+    const Config config = bench_config(stage, steps, settings);
     return training_rate(stage, config, rows, folder.path(), *communicator);
   };
   const Choice our_choice = better_precision("ours", ours, batch);
@@ -74,12 +101,12 @@ void compare(const std::string& stage) {
     return static_cast<std::int64_t>(std::ceil(1.1 * bench_seconds() * choice.rate / batch));
   };
   if (!peers) {
-    fmt::print("bench {}_train ours={:.4g} theirs=skipped ratio=skipped (images/s, COUPLET_PEERS is unset)\n", stage,
-               ours(our_choice.precision, steps_of(our_choice)));
+    fmt::print("bench {}_train ours={:.4g} theirs=skipped ratio=skipped (images/s, COUPLET_PEERS is unset)\n",
+               task.name, ours(our_choice.precision, steps_of(our_choice)));
     return;
   }
   PeerProcess peer("training_peer.py",
-                   {*peers, stage, peer_sizes(stage, preset), std::to_string(at::get_num_threads())});
+                   {*peers, task.name, peer_sizes(task, preset), std::to_string(at::get_num_threads())});
   const Side theirs = [&](const std::string& precision, std::int64_t steps) {
     return static_cast<double>(steps) * batch / peer.ask(fmt::format("{} {}", precision, steps));
   };
@@ -91,7 +118,7 @@ void compare(const std::string& stage) {
     fmt::print("  round {}: ours {:.4g}, theirs {:.4g} images/s\n", round + 1, rates.ours.back(), rates.theirs.back());
     std::fflush(stdout);
   }
-  rates.print(stage + "_train", "images/s");
+  rates.print(task.name + "_train", "images/s");
 }
 
 }  // namespace
@@ -99,6 +126,8 @@ void compare(const std::string& stage) {
 
 int main(int count, char** words) {
   couplet::open_log({}, "bench", /*rank=*/1);  // says nothing
-  if (count == 1 || std::string(words[1]) == "teacher") couplet::compare("teacher");
-  if (count == 1 || std::string(words[1]) == "student") couplet::compare("student");
+  const auto is_asked_for = [&](const std::string& name) { return count == 1 || words[1] == name; };
+  for (const couplet::Task& task :
+       {couplet::Task{"teacher", "teacher"}, {"student", "student"}, {"unet", "student", couplet::unet_settings}})
+    if (is_asked_for(task.name)) couplet::compare(task);
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The PyTorch side of teacher_train and student_train: the unmodified reference (apple/ml-tarflow, willisma/SiT) in an ordinary training loop.
+"""The PyTorch side of teacher_train, student_train and unet_train: the unmodified reference (apple/ml-tarflow, willisma/SiT,
+openai/guided-diffusion) in an ordinary training loop.
 
-training_peer.py PEERS teacher|student SIZES THREADS. Reads lines `float32|bfloat16 STEPS`, trains so many steps and answers with the seconds they took.
+training_peer.py PEERS teacher|student|unet SIZES THREADS. Reads lines `float32|bfloat16 STEPS`, trains so many steps and answers with the seconds they took.
 SIZES is JSON: batch, the settings of the optimizer, and the reference's own arguments. Rows lie in memory.
 """
 
@@ -39,17 +40,35 @@ class Student:
     """Flow matching on pairs of image and noise; the model drops labels itself."""
 
     def __init__(self, peers, sizes):
-        self.model = references.sit(peers).SiT(num_classes=CLASSES, learn_sigma=False,
-                                               class_dropout_prob=sizes["label_drop"], **sizes["model"])
-        self.images = smooth_images(sizes["model"]["input_size"])
+        self.model = self.network(peers, sizes)
+        self.images = smooth_images(28)
         self.noise = torch.randn_like(self.images)
         self.labels = torch.arange(ROWS) % CLASSES
+
+    def network(self, peers, sizes):
+        return references.sit(peers).SiT(num_classes=CLASSES, learn_sigma=False, class_dropout_prob=sizes["label_drop"],
+                                         **sizes["model"])
+
+    def velocity(self, x, t, labels):
+        return self.model(x, t, labels)
 
     def loss(self, rows):
         x, z = self.images[rows], self.noise[rows]
         t = torch.sigmoid(torch.randn(len(x)) - 0.2)
-        velocity = self.model(torch.lerp(x, z, t.view(-1, 1, 1, 1)), t, self.labels[rows])
+        velocity = self.velocity(torch.lerp(x, z, t.view(-1, 1, 1, 1)), t, self.labels[rows])
         return torch.nn.functional.mse_loss(velocity, z - x)
+
+
+class UNetStudent(Student):
+    """The same with a U-Net, one row of whose labels means none."""
+
+    def network(self, peers, sizes):
+        self.drop = sizes["label_drop"]
+        return references.guided_diffusion(peers).UNetModel(num_classes=CLASSES + 1, **sizes["model"])
+
+    def velocity(self, x, t, labels):
+        none = torch.rand(len(labels)) < self.drop
+        return self.model(x, 1000 * t, torch.where(none, CLASSES, labels))
 
 
 def smooth_images(size):
@@ -90,7 +109,7 @@ def main():
     torch.set_num_threads(int(threads))
     torch.manual_seed(0)
     sizes = json.loads(sizes)
-    training = Training({"teacher": Teacher, "student": Student}[stage](peers, sizes), sizes)
+    training = Training({"teacher": Teacher, "student": Student, "unet": UNetStudent}[stage](peers, sizes), sizes)
     for line in sys.stdin:
         precision, steps = line.split()
         print(training.run(precision, int(steps)), flush=True)

@@ -185,7 +185,8 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
   node.student = name;
   node.seed = seed;
   for (const Option& option : options()) {
-    if (option.kind != OptionKind::result || option.section() != "student" || !depends_on(student, option.key)) continue;
+    if (option.kind != OptionKind::result || option.section() != "student" || !depends_on(student, option.key))
+      continue;
     const std::string value = value_text(student, option.key);
     if (option.came_later && value == option.default_text) continue;
     if (option.record_name.empty())

@@ -225,7 +225,7 @@ void publish_student(const StudentTask& task, const Field& field, const Coupling
   for (const auto& ema : result.emas) publish_tensors(directory / ema.file, ema.tensors, sizes);
   publish_file(directory / "summary.json", nlohmann::json{{"student", task.context.node.student},
                                                           {"coupling", config.coupling},
-                                                          {"field", config.field},
+                                                          {"network", config.field},
                                                           {"path", config.path},
                                                           {"objective", config.objective},
                                                           {"seed", task.context.node.seed},

@@ -59,7 +59,7 @@ const std::vector<Command>& commands() {
       {"repair", "drop the damaged shards of a table, so that a rerun makes just those", repair_command},
       {"clean", "free what the complete stages of a run no longer need", clean_command},
       {"import", "make a coupling table of pairs that were made elsewhere", import_command},
-      {"export", "write a trained model's weights for apple/ml-tarflow or willisma/SiT", export_command},
+      {"export", "write a trained model's weights for the program that published its architecture", export_command},
       {"reference", "make statistics of a data set's images for Fréchet distances", reference_command},
       {"compare", "put several runs in one report", compare_command},
       {"sample", "draw samples from a trained model", sample_command},

@@ -3,6 +3,7 @@
 
 #include "method/data/dataset.h"
 #include "method/models/fields/sit.h"
+#include "method/models/fields/unet.h"
 #include "pipeline/config/options.h"
 #include "pipeline/run/stage_record.h"
 #include "pipeline/tensor/torch_file.h"
@@ -24,15 +25,17 @@ CommandSyntax export_syntax() {
   return {
       .name = "export",
       .arguments = "",
-      .summary = "write a trained model's weights for apple/ml-tarflow or willisma/SiT",
+      .summary = "write a trained model's weights for the program that published its architecture",
       .flags = {{"run-dir", "DIR", "the run directory"},
                 {"model", "NAME", "teacher, or a student: nf-0, independent-0"},
                 {"ema", "RATE", "the weights averaged at that rate; 0: the raw ones (the first rate of its training)"},
                 {"output", "FILE", "file to write, .safetensors or .pt; it must not exist"}},
       .takes_keys = false,
       .notes =
-          "A teacher is written for ml-tarflow's transformer_flow.Model, a student for SiT's models.SiT, which\n"
-          "then runs from noise at t = 0 to data at t = 1: time and sign are folded into the weights.\n"
+          "A teacher is written for ml-tarflow's transformer_flow.Model; a student whose network is sit for\n"
+          "SiT's models.SiT, which then runs from noise at t = 0 to data at t = 1: time and sign are folded into\n"
+          "the weights; one whose network is unet for guided-diffusion's unet.UNetModel (SuperResModel where it\n"
+          "has a condition), weights as they are. Others are refused: nobody else's program has them.\n"
           "torch.load reads a .pt file with weights_only = True; load_state_dict takes either strictly. The\n"
           "arguments that construct the model are printed; they also stand in a .safetensors file's metadata,\n"
           "and beside a .pt file in FILE.json.\n"};
@@ -80,13 +83,54 @@ void require_peer_student(const StudentConfig& student) {
       refuse("{} = {}: willisma/SiT runs {} = {} only, and a file for it would sample something else", key, found, key,
              expected);
   };
-  require("student.network", student.field, "sit");
+  if (student.field != "sit")
+    refuse(
+        "student.network = {}: no other program is known to have it; sit is written for willisma/SiT, unet for "
+        "openai/guided-diffusion",
+        student.field);
   require("student.path", student.path, "linear");
   require("student.objective", student.objective, "velocity");
 }
 
+std::string python(bool value) {
+  return value ? "True" : "False";
+}
+
+/// The network alone, which has a row of labels more than there are classes. guided-diffusion's own samplers know
+/// another path than ours, in steps: what the network takes and puts out is said beside the weights.
+PeerModel unet_for_peer(const StudentConfig& config, const DatasetShape& shape, const std::filesystem::path& weights) {
+  const UNetOptions o = unet_options(student_options(config, shape));
+  const bool conditional = o.condition_channels > 0;
+  if (conditional && o.condition_channels != o.in_channels)
+    refuse("guided-diffusion's SuperResModel sees conditions of the images' own {} channels, and this network {}",
+           o.in_channels, o.condition_channels);
+  return {
+      "openai/guided-diffusion",
+      conditional ? "unet.SuperResModel" : "unet.UNetModel",
+      {{"image_size", text(o.image_size)},
+       {"in_channels", text(o.in_channels)},
+       {"model_channels", text(o.channels)},
+       {"out_channels", text(o.out_channels)},
+       {"num_res_blocks", text(o.blocks)},
+       {"attention_resolutions", fmt::format("[{}]", fmt::join(o.attention, ", "))},
+       {"dropout", fmt::format("{}", o.dropout)},
+       {"channel_mult", fmt::format("({},)", fmt::join(o.multipliers, ", "))},
+       {"num_classes", text(o.num_classes + 1)},
+       {"num_heads", text(o.heads)},
+       {"num_head_channels", text(o.head_channels > 0 ? o.head_channels : -1)},
+       {"use_scale_shift_norm", python(o.scale_shift)},
+       {"resblock_updown", python(o.residual_resampling)},
+       {"use_new_attention_order", python(o.new_attention_order)}},
+      read_tensors(weights),
+      {{"time", fmt::format("timesteps = {} t; t = 0 is data, t = 1 noise", o.time_scale)},
+       {"label", fmt::format("{} means none", o.num_classes)},
+       {"output", fmt::format("student.path {}, student.objective {}: no sampler of guided-diffusion's integrates it",
+                              config.path, config.objective)}}};
+}
+
 PeerModel student_for_peer(const StudentConfig& config, const DatasetShape& shape,
                            const std::filesystem::path& weights) {
+  if (config.field == "unet") return unet_for_peer(config, shape, weights);
   require_peer_student(config);
   const SiTOptions o = sit_options(student_options(config, shape));
   return {"willisma/SiT",

@@ -152,18 +152,20 @@ void add_student(std::vector<Option>& table) {
         "width of the network. sit: a multiple of student.heads and of 4; unet: of 32 with each of "
         "student.multipliers; mlp: units of a layer",
         4, 65536},
-       {"student.depth", result, FIELD(student.depth), "4", "", "networks sit and mlp: transformer blocks, hidden layers",
-        1, 256},
+       {"student.depth", result, FIELD(student.depth), "4", "",
+        "networks sit and mlp: transformer blocks, hidden layers", 1, 256},
        {"student.heads", result, FIELD(student.heads), "3", "", "networks sit and unet: attention heads", 1, 1024},
        later({"student.multipliers", result, FIELD(student.multipliers), "1 2 2", "",
               "network unet: channels of each level, in units of student.channels; each level has half the side of the "
               "one before",
               1, 1024}),
-       later({"student.blocks", result, FIELD(student.blocks), "2", "", "network unet: residual blocks a level", 1, 64}),
-       later({"student.attention", result, FIELD(student.attention), "2", "",
-              "network unet: downsampling factors of the levels with attention, 1 being the images' own size; the middle "
-              "has it always; empty: nowhere else",
-              1, 1024}),
+       later(
+           {"student.blocks", result, FIELD(student.blocks), "2", "", "network unet: residual blocks a level", 1, 64}),
+       later(
+           {"student.attention", result, FIELD(student.attention), "2", "",
+            "network unet: downsampling factors of the levels with attention, 1 being the images' own size; the middle "
+            "has it always; empty: nowhere else",
+            1, 1024}),
        later({"student.head-channels", result, FIELD(student.head_channels), "0", "",
               "network unet: channels of an attention head; 0: those of the level / student.heads", 0, 65536}),
        later({"student.scale-shift", result, FIELD(student.scale_shift), "true", "",
@@ -171,12 +173,14 @@ void add_student(std::vector<Option>& table) {
        later({"student.residual-resampling", result, FIELD(student.residual_resampling), "true", "",
               "network unet: levels change in residual blocks; false: in single convolutions"}),
        later({"student.new-attention-order", result, FIELD(student.new_attention_order), "false", "",
-              "network unet: layout of queries, keys and values that weights were trained with; false: guided-diffusion's "
+              "network unet: layout of queries, keys and values that weights were trained with; false: "
+              "guided-diffusion's "
               "legacy one. Another one loads silently and computes something else"}),
        later({"student.dropout", result, FIELD(student.dropout), "0", "",
               "network unet: probability that a residual block drops a value while it is trained", 0, 0.99}),
        later({"student.time-scale", result, FIELD(student.time_scale), "1000", "",
-              "network unet: factor of the times, in [0, 1], that its sinusoids see: 1000 as in guided-diffusion, 1 as in "
+              "network unet: factor of the times, in [0, 1], that its sinusoids see: 1000 as in guided-diffusion, 1 as "
+              "in "
               "the published flow-matching codes",
               0.001, 1e6}),
        later({"student.channels-last", result, FIELD(student.channels_last), "false", "",

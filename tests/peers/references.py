@@ -41,6 +41,16 @@ def sit(peers):
     return models
 
 
+def guided_diffusion(peers):
+    """openai/guided-diffusion: its module unet, which computes attention once: its own checkpoint, always on there, would do it twice a step
+    (and needs sympy). The values are the same, and it is faster for it."""
+    sys.path.insert(0, str(Path(peers) / "guided-diffusion"))
+    from guided_diffusion import unet
+
+    unet.checkpoint = lambda function, inputs, _parameters, _flag: function(*inputs)
+    return unet
+
+
 class PatchEmbed(nn.Module):
     """As timm's: one convolution, tokens in reading order."""
 

@@ -1,6 +1,7 @@
 #include "stages/graph.h"
 
 #include "method/couplings/coupling.h"
+#include "method/models/field.h"
 #include "method/objectives/objective.h"
 #include "method/paths/path.h"
 #include "pipeline/config/options.h"
@@ -272,6 +273,49 @@ TEST(Graph, AnObjectiveRefusesAPathAndTimesThatItCannotHave) {
       {{"student.objective", "scoreflow", ""}, {"student.path", "vp", ""}, {"student.time-law", "importance", ""}}));
 }
 
+TEST(Graph, KeysOfANetworkAreThoseOfItsStudentsOnly) {
+  const std::vector<Setting> students{{"student.compare", "plain net points", ""},
+                                      {"student.coupling", "independent", ""},
+                                      {"student.net.network", "unet", ""},
+                                      {"student.points.network", "mlp", ""}};
+  const auto with = [&](Setting setting) {
+    std::vector<Setting> all = students;
+    all.push_back(std::move(setting));
+    return changed(graph_of(students), graph_of(all));
+  };
+  const Names of_the_net{"student/net-0", "evaluate/net-0"};
+  for (const auto& [key, value] : std::vector<std::pair<std::string, std::string>>{{"multipliers", "1 1 2"},
+                                                                                   {"blocks", "1"},
+                                                                                   {"attention", "4"},
+                                                                                   {"head-channels", "32"},
+                                                                                   {"scale-shift", "false"},
+                                                                                   {"residual-resampling", "false"},
+                                                                                   {"new-attention-order", "true"},
+                                                                                   {"dropout", "0.1"},
+                                                                                   {"time-scale", "1"},
+                                                                                   {"channels-last", "true"}})
+    EXPECT_EQ(with({"student." + key, value, ""}), of_the_net) << key;
+  EXPECT_EQ(with({"student.patch", "2", ""}), (Names{"student/plain-0", "evaluate/plain-0"}));
+  EXPECT_EQ(with({"student.depth", "2", ""}),
+            (Names{"student/plain-0", "evaluate/plain-0", "student/points-0", "evaluate/points-0"}));
+  EXPECT_EQ(with({"student.heads", "1", ""}),
+            (Names{"student/plain-0", "evaluate/plain-0", "student/net-0", "evaluate/net-0"}));
+  for (const FieldKind& kind : field_kinds())
+    for (const std::string& key : kind.keys) EXPECT_EQ(find_option(key).section(), "student") << kind.name;
+}
+
+// Runs that were made when the key was called student.field stay finished.
+TEST(Graph, ANetworkIsRecordedByTheNameThatItsKeyHad) {
+  const StageNode node = find_node(graph_of({}), "student/nf-0");
+  EXPECT_EQ(node.keys.at("student.field"), "sit");
+  EXPECT_FALSE(node.keys.contains("student.network"));
+  std::string keys;
+  for (const auto& [key, value] : node.keys) keys += key.substr(key.find('.') + 1) + " ";
+  EXPECT_EQ(keys,
+            "seed batch channels clip coupling depth ema field final-learning-rate heads images init label-drop "
+            "learning-rate objective patch path precision seed time-mean time-std warmup weight-decay window-blocks ");
+}
+
 TEST(Graph, AFieldRefusesSizesThatDoNotFit) {
   const auto refusal = [](const std::vector<Setting>& settings) -> std::string {
     try {
@@ -288,6 +332,10 @@ TEST(Graph, AFieldRefusesSizesThatDoNotFit) {
   expect({{"student.channels", "100", ""}}, "student.heads");
   expect({{"student.channels", "90", ""}, {"student.heads", "3", ""}}, "88 or 92");
   expect({{"student.nf.channels", "100", ""}}, "student.nf.channels = 100");
+  expect({{"student.network", "unet", ""}, {"student.channels", "40", ""}}, "student.channels = 40");
+  expect({{"student.field", "sit", ""}}, "student.field is called student.network now");
+  expect({{"student.nf.field", "sit", ""}}, "student.nf.field is called student.network now");
+  expect({{"student.network", "unnet", ""}}, "unet");
 }
 
 TEST(Graph, ACouplingThatExchangesNoiseRefusesBatchesOfOne) {
@@ -322,7 +370,7 @@ TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
     }
     if (option.came_later) continue;  // a key where it is not at its default
     EXPECT_TRUE(std::ranges::any_of(graph, [&](const StageNode& node) {
-      return node.keys.contains(option.key) || node.settings.contains(option.key);
+      return node.keys.contains(option.recorded_key()) || node.settings.contains(option.key);
     })) << option.key;
     ++seen;
   }

@@ -13,7 +13,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS / "launch"))
 from program import Program, check  # noqa: E402
 
-MEMBERS = {"coupling": "antithetic", "path": "cosine", "objective": "image", "field": "mlp"}
+MEMBERS = {"coupling": "antithetic", "path": "cosine", "objective": "image", "network": "linear_map"}
 TINY = {"prepare.format": "discs", "prepare.name": "Discs", "prepare.train-rows": 600, "prepare.test-rows": 100, "prepare.shard-rows": 300, "prepare.block-rows": 50,
         "features.images": 480, "features.batch": 24, "features.dimension": 8, "student.images": 4800, "student.batch": 48,
         "student.learning-rate": 0.01, "couple.block-rows": 50, "evaluate.samples": 50, "evaluate.slice-rows": 25, "evaluate.euler-nfe": "1 4",
@@ -50,7 +50,7 @@ def check_training(program, config, run):
     summary = json.loads((student / "summary.json").read_text())
     for kind, name in MEMBERS.items():
         check(summary[kind] == name, f"summary.json: {kind} is {summary[kind]}, not {name}")
-    check("hidden_0.weight" in weights_of(student / "ema.safetensors"), "the weights are not the perceptron's")
+    check("hidden_0.weight" in weights_of(student / "ema.safetensors"), "the weights are not the linear maps'")
     seen = losses(student / "metrics.jsonl")
     check(len(seen) > 2 and seen[-1] < 0.7 * seen[0], f"nothing was learnt: held-out losses {seen}")
     scores = [record for record in json.loads((run / "evaluate" / "results.json").read_text())["records"]
@@ -74,7 +74,7 @@ def main():
     check_help(extended)
     check_training(extended, args.config, run)
     extended.works("sample", "--run-dir", run, "--model", "mine-0", "--nfe", 2, "--count", 10, "--output", args.work / "samples.png")
-    extended.refuses(2, ["student.", "field = mlp", "willisma/SiT"], "export", "--run-dir", run, "--model", "mine-0", "--output", args.work / "mine.pt")
+    extended.refuses(2, ["student.", "network = linear_map", "willisma/SiT"], "export", "--run-dir", run, "--model", "mine-0", "--output", args.work / "mine.pt")
     extended.refuses(2, ["cosine"], "run", "--config", args.config, "--run-dir", args.work / "none", "--student.path", "cosin")
     plain.refuses(2, ["cosine", "linear"], "run", "--config", args.config, "--run-dir", args.work / "none", "--student.path", "cosine")
     print("all as it should be")

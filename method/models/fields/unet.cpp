@@ -77,7 +77,8 @@ UNetImpl::UNetImpl(const UNetOptions& o, std::uint64_t seed) : options_(o) {
   for (std::size_t i = 0; i < layout.output.size(); ++i)
     output_.push_back(add_entry(add_scope(output, std::to_string(i)), layout.output[i], seed));
   auto& out = add_scope(*this, "out");
-  out_norm_ = out.register_module("0", torch::nn::GroupNorm(torch::nn::GroupNormOptions(32, layout.channels)));
+  out_norm_ =
+      out.register_module("0", torch::nn::GroupNorm(torch::nn::GroupNormOptions(unet_norm_groups, layout.channels)));
   out_conv_ = out.register_module("2", Conv2d(Conv2dOptions(layout.channels, o.out_channels, 3).padding(1)));
   const at::NoGradGuard no_grad;
   torch::nn::init::zeros_(out_conv_->weight);
@@ -105,7 +106,11 @@ at::Tensor UNetImpl::embedding(const at::Tensor& t, const at::Tensor& labels) {
 at::Tensor UNetImpl::through(const Entry& entry, at::Tensor x, const at::Tensor& embedding,
                              const at::Tensor& positions) {
   for (const auto& part : entry) {
-    const auto work = [part](const std::vector<at::Tensor>& in) { return part->forward(in[0], in[1], in[2]); };
+    // The gradient of what a part makes of its input is added up at the alias, before those of the input's other users
+    // come to it: the same sum to the last bit where the part is computed again.
+    const auto work = [part](const std::vector<at::Tensor>& in) {
+      return part->forward(at::alias(in[0]), in[1], in[2]);
+    };
     x = options_.recompute ? recomputed(work, {x, embedding, positions}, part->parameters())
                            : work({x, embedding, positions});
   }

@@ -17,13 +17,12 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t norm_groups = 32;
 constexpr double group_norm_eps = 1e-5;
 constexpr std::int64_t most_blocks = 1024;  ///< that a position's dropout is divided among
 
 torch::nn::GroupNorm group_norm(torch::nn::Module& parent, const std::string& name, std::int64_t channels) {
   return parent.register_module(
-      name, torch::nn::GroupNorm(torch::nn::GroupNormOptions(norm_groups, channels).eps(group_norm_eps)));
+      name, torch::nn::GroupNorm(torch::nn::GroupNormOptions(unet_norm_groups, channels).eps(group_norm_eps)));
 }
 
 torch::nn::Conv2d convolution(torch::nn::Module& parent, const std::string& name, std::int64_t in, std::int64_t out,
@@ -52,7 +51,7 @@ at::Tensor resampled(const at::Tensor& x, Resampling resampling) {
 
 at::Tensor normed_groups(const at::Tensor& x, const torch::nn::GroupNorm& norm) {
   const at::Tensor exact = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-  return at::group_norm(exact, norm_groups, norm->weight, norm->bias, group_norm_eps).to(x.scalar_type());
+  return at::group_norm(exact, unet_norm_groups, norm->weight, norm->bias, group_norm_eps).to(x.scalar_type());
 }
 
 at::Tensor DropoutDraws::mask(const at::Tensor& values, const at::Tensor& positions) const {

@@ -13,7 +13,6 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t norm_group_count = 32;
 constexpr std::int64_t pixels_of_a_kernel = 9;  // 3 x 3
 
 using Kind = UNetPart::Kind;
@@ -193,13 +192,13 @@ void check(const UNetOptions& o, const std::string& section) {
     refuse("{}.multipliers is empty: it has a number for each level of the U-Net, such as 1 2 2", section);
   for (const std::int64_t multiplier : o.multipliers) {
     if (multiplier < 1) refuse("{}.multipliers = {}: each must be at least 1", section, fmt::join(o.multipliers, " "));
-    if (o.channels * multiplier % norm_group_count != 0)
+    if (o.channels * multiplier % unet_norm_groups != 0)
       refuse(
           "{0}.channels = {1} times {2} of {0}.multipliers is {3}, no multiple of the {4} groups of a U-Net's norms; "
           "the "
           "nearest valid: {5} channels",
-          section, o.channels, multiplier, o.channels * multiplier, norm_group_count,
-          nearest_multiples(o.channels, norm_group_count));
+          section, o.channels, multiplier, o.channels * multiplier, unet_norm_groups,
+          nearest_multiples(o.channels, unet_norm_groups));
     const std::int64_t width = o.channels * multiplier;
     const auto& [key, heads] = o.head_channels > 0 ? std::pair{"head-channels", o.head_channels}
                                                    : std::pair{"heads", std::max<std::int64_t>(o.heads, 1)};

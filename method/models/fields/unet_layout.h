@@ -8,6 +8,9 @@
 
 namespace couplet {
 
+/// Groups of every norm, which channels are multiples of.
+inline constexpr std::int64_t unet_norm_groups = 32;
+
 /// Flags of guided-diffusion's UNetModel, by our names.
 struct UNetOptions {
   std::int64_t in_channels = 1;

@@ -19,7 +19,10 @@ from program import Program, check  # noqa: E402
 TINY = {"prepare.train-rows": 200, "prepare.test-rows": 60, "prepare.shard-rows": 100, "prepare.block-rows": 50,
         "teacher.images": 240, "teacher.batch": 24, "couple.shard-rows": 150, "couple.block-rows": 50,
         "couple.slice-rows": 50, "student.images": 240, "student.batch": 24, "student.learning-rate": 1e-2,
-        "student.window-blocks": 4, "pipeline.device": "cpu"}
+        "student.window-blocks": 4, "pipeline.device": "cpu", "student.compare": "nf independent net points",
+        "student.net.coupling": "independent", "student.net.network": "unet", "student.net.channels": 32,
+        "student.net.multipliers": "1 2", "student.net.blocks": 1, "student.net.heads": 2, "student.net.time-scale": 1,
+        "student.points.coupling": "independent", "student.points.network": "mlp", "student.points.depth": 2}
 
 TORCH_LOAD = """
 import sys, numpy, torch
@@ -64,10 +67,24 @@ def check_student(found, own):
         check(np.abs(there - here).max() < 1e-5, f"the embedding of t = {t}: {np.abs(there - here).max()}")
 
 
+def check_unet(found, own):
+    """As they are, by guided-diffusion's names."""
+    check(sorted(found) == sorted(own), "names of the U-Net's tensors")
+    for name in own:
+        check(np.array_equal(found[name], own[name]), f"{name} of the U-Net")
+    check(found["label_emb.weight"].shape == (11, 128), "ten classes and none")
+    check(found["input_blocks.3.0.emb_layers.1.weight"].shape == (128, 128), "scale and shift of the second level")
+    check(np.abs(own["out.2.weight"]).max() > 1e-3, "the U-Net is trained")
+
+
 CHECKS = {"teacher": (check_teacher, "transformer_flow.Model(in_channels=1, img_size=28, patch_size=4, channels=64, "
                                      "num_blocks=2, layers_per_block=1, nvp=True, num_classes=10)"),
           "nf-0": (check_student, "models.SiT(input_size=28, patch_size=4, in_channels=1, hidden_size=48, depth=2, "
-                                  "num_heads=3, num_classes=10, learn_sigma=False)")}
+                                  "num_heads=3, num_classes=10, learn_sigma=False)"),
+          "net-0": (check_unet, "unet.UNetModel(image_size=28, in_channels=1, model_channels=32, out_channels=1, "
+                                "num_res_blocks=1, attention_resolutions=[2], dropout=0, channel_mult=(1, 2,), "
+                                "num_classes=11, num_heads=2, num_head_channels=-1, use_scale_shift_norm=True, "
+                                "resblock_updown=True, use_new_attention_order=False)")}
 
 
 def check_model(program, run, model, torch_load):
@@ -82,6 +99,7 @@ def check_model(program, run, model, torch_load):
         check_tensors(found, own)
         check(construct in output, f"{construct} in {output}")
         check(metadata["construct"] == construct, f"metadata {metadata}")
+        check(model != "net-0" or metadata["time"].startswith("timesteps = 1 t"), f"metadata {metadata}")
         check(metadata["weights"].startswith("raw" if raw else "EMA of rate 0.9"), f"metadata {metadata}")
         pickle = run / f"{model}-{raw}.pt"
         program.works(*words, pickle)
@@ -102,6 +120,8 @@ def check_refusals(program, run):
     program.refuses(2, ["half.pt.json exists"], *export, "teacher", "--output", run / "half.pt")
     program.refuses(2, [".safetensors or .pt"], *export, "teacher", "--output", run / "teacher.bin")
     program.refuses(2, ["no trained model 'nf-7'", "there are teacher, nf-0"], *export, "nf-7", "--output", run / "x.pt")
+    program.refuses(2, ["student.network = mlp", "willisma/SiT", "openai/guided-diffusion"], *export, "points-0",
+                    "--output", run / "x.pt")
     program.refuses(2, ["student/independent-0 is not complete", "there are teacher, nf-0"], *export, "independent-0",
                     "--output", run / "x.pt")
     program.refuses(2, ["no config.ini"], "export", "--run-dir", run / "teacher", "--model", "teacher", "--output", run / "x.pt")
@@ -136,7 +156,7 @@ def main():
         return np.load(arrays)
 
     keys = [str(word) for key, value in TINY.items() for word in (f"--{key}", value)]
-    for stage in ("prepare", "teacher", "couple", "student/nf-0"):
+    for stage in ("prepare", "teacher", "couple", "student/nf-0", "student/net-0", "student/points-0"):
         program.works("stage", stage, "--run-dir", run, "--config", arguments.config, *keys)
     for model in CHECKS:
         check_model(program, run, model, torch_load)

@@ -265,6 +265,7 @@ TEST(Students, WrongSectionsAreRefused) {
   EXPECT_SAYS(refused_keys({{"student.compare", "nf-2", ""}}), "nf-2");
   // The name of the key before there were names of students.
   EXPECT_SAYS(refused_keys({{"student.couplings", "nf", ""}}), "student.compare");
+  EXPECT_SAYS(refused_keys({{"student.field", "sit", ""}}), "student.network");
   EXPECT_SAYS(refused_file("[student]\ncouplings = nf\n"), "student.compare");
 }
 
