@@ -23,7 +23,8 @@ const Names of_paths{"evaluate.curvature-samples", "evaluate.curvature-steps", "
                      "evaluate.precision"};
 const Names of_pairing{"evaluate.pairing-rows", "evaluate.pairing-nfe", "evaluate.slice-rows", "evaluate.precision"};
 const Names of_likelihood{"pipeline.seed", "evaluate.likelihood-rows", "evaluate.slice-rows"};
-const Names of_student_likelihood{"evaluate.likelihood-probes", "evaluate.atol", "evaluate.rtol"};
+const Names of_student_likelihood{"evaluate.likelihood-probes", "evaluate.likelihood-samples", "evaluate.atol",
+                                  "evaluate.rtol"};
 
 Names operator+(Names names, const Names& others) {
   names.insert(names.end(), others.begin(), others.end());
@@ -162,9 +163,7 @@ std::vector<ScoreRequest> Requests::of_student() {
     likelihood.atol = config_.atol;
     likelihood.rtol = config_.rtol;
     likelihood.split = "test";
-    // At 1, as ever: scores from before there were several stay what they are.
-    const Names draws = config_.likelihood_samples > 1 ? Names{"evaluate.likelihood-samples"} : Names{};
-    add(Measurement::likelihood, likelihood, of_likelihood + of_student_likelihood + draws, "bits_per_dim");
+    add(Measurement::likelihood, likelihood, of_likelihood + of_student_likelihood, "bits_per_dim");
   }
   return std::move(all_);
 }
