@@ -33,7 +33,8 @@ struct AdaptiveSolution {
 /// next one's first; step sizes as torchdiffeq 0.2.5's `dopri5` chooses them (first step of Hairer, Nørsett and Wanner;
 /// safety 0.9, factors 0.2 to 10), but for the last step, which ends at `to` where torchdiffeq's goes beyond and is
 /// interpolated: no evaluation lies outside, where a path's coefficients need not be finite and a network has learnt
-/// nothing. That step is accepted wherever the longer one would be, or one step earlier.
+/// nothing. So the counts are the same but where torchdiffeq rejects a step for what lies beyond (on 20 networks at four
+/// tolerances: 2746 evaluations against 2752), and ours are then fewer.
 /// All rows of a batch share their steps, so the digits of a row depend on the others; a row that is not finite no
 /// longer has a say in them. Arithmetic in start's type, no gradients. A field that takes 100 000 evaluations is an
 /// error that says where it stands.

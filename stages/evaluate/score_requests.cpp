@@ -26,7 +26,8 @@ const Names of_paths{"evaluate.curvature-samples", "evaluate.curvature-steps", "
 const Names of_pairing{"evaluate.pairing-rows", "evaluate.pairing-nfe", "evaluate.slice-rows", "evaluate.precision"};
 const Names of_solver_error{"evaluate.tolerance-samples", "evaluate.slice-rows", "evaluate.precision"};
 const Names of_likelihood{"pipeline.seed", "evaluate.likelihood-rows", "evaluate.slice-rows"};
-const Names of_student_likelihood{"evaluate.likelihood-probes", "evaluate.atol", "evaluate.rtol"};
+const Names of_student_likelihood{"evaluate.likelihood-probes", "evaluate.likelihood-samples", "evaluate.atol",
+                                  "evaluate.rtol"};
 
 Names operator+(Names names, const Names& others) {
   names.insert(names.end(), others.begin(), others.end());
@@ -185,9 +186,7 @@ std::vector<ScoreRequest> Requests::of_student() {
     likelihood.atol = config_.atol;
     likelihood.rtol = config_.rtol;
     likelihood.split = "test";
-    // At 1, as ever: scores from before there were several stay what they are.
-    const Names draws = config_.likelihood_samples > 1 ? Names{"evaluate.likelihood-samples"} : Names{};
-    add(Measurement::likelihood, likelihood, of_likelihood + of_student_likelihood + draws,
+    add(Measurement::likelihood, likelihood, of_likelihood + of_student_likelihood,
         has_levels() ? "bits_per_dim" : "nats");
   }
   return std::move(all_);

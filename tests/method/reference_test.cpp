@@ -14,6 +14,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -70,8 +71,8 @@ TEST(EvaluateReference, TheAdaptiveSolver) {
   };
   const AdaptiveSolution solution = solve_adaptively(field, ode["noise"], 1, 0, {1e-6, 1e-6});
   EXPECT_LE(difference(solution.x, ode["dopri5_1e6"]), 1e-5);
-  const auto theirs = static_cast<double>(ode["dopri5_1e6_nfe"].item<std::int64_t>());
-  EXPECT_NEAR(static_cast<double>(solution.nfe), theirs, 0.15 * theirs);
+  const auto theirs = ode["dopri5_1e6_nfe"].item<std::int64_t>();
+  EXPECT_LE(std::abs(solution.nfe - theirs), 6) << "one step";
   // Many steps of the fixed solvers meet it.
   EXPECT_LE(difference(solve(field, ode["noise"], Solver::heun_full, Grid::uniform, 256), ode["dopri5_1e6"]), 1e-3);
   EXPECT_LE(difference(solve(field, ode["noise"], Solver::rk4, Grid::uniform, 128), ode["dopri5_1e6"]), 1e-4);

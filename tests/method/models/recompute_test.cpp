@@ -67,7 +67,8 @@ TEST(RecomputedLayers, HaveGradientsOfGradients) {
   const auto expected = kept.gradients(), found = again.gradients();
   for (std::size_t i = 0; i < expected.size(); ++i) {
     ASSERT_EQ(found[i].defined(), expected[i].defined()) << i;
-    if (expected[i].defined()) EXPECT_TRUE(found[i].allclose(expected[i], 1e-4, 1e-5)) << i;
+    if (!expected[i].defined()) continue;
+    EXPECT_TRUE(found[i].allclose(expected[i], 1e-4, 1e-5)) << i;
   }
 }
 

