@@ -43,7 +43,8 @@ def check_scores(run):
     check(metrics >= {"wasserstein_distance", "energy_distance", "log_density", "nats", "curvature"}, f"metrics: {metrics}")
     check(not metrics & {"frechet_distance", "bits_per_dim", "finite_share"}, f"metrics of images: {metrics}")
     check(all(value is not None and math.isfinite(value) for value in found.values()), f"not finite: {found}")
-    check(found["wasserstein_distance", 4, "euler"] < found["wasserstein_distance", 1, "euler"], "more steps are no better")
+    # The points are at a distance of 2.83 from the middle of the noise, whose own points are at 1.25 in the mean.
+    check(found["wasserstein_distance", 4, "euler"] < 1.2, f"the student is no better than noise: {found}")
     real = values(run, model="real")
     check(abs(real["nats", 0, ""] - ENTROPY) < 0.5, f"nats of the data's own density: {real}")
     check(real["wasserstein_distance", 0, ""] < found["wasserstein_distance", 1, "euler"], "samples beat held-out points")

@@ -20,11 +20,11 @@ at::Tensor grid(double half, double side) {
 
 TEST(Toys, DensitiesSumToOneAndEntropiesAreTheirs) {
   for (const Toy& toy : toys()) {
-    const double side = toy.name == "spiral" ? 0.05 : 0.1;
-    const at::Tensor log_p = toy.log_density(grid(6, side)), p = log_p.exp();
+    const double side = toy.name == "spiral" ? 0.078125 : 0.125;  // no more than the noise's deviation
+    const at::Tensor log_p = toy.log_density(grid(5, side)), p = log_p.exp();
     EXPECT_NEAR(p.sum().item<double>() * side * side, 1, 1e-6) << toy.name;
     const at::Tensor terms = at::where(p > 0, -p * log_p, at::zeros_like(p));
-    EXPECT_NEAR(terms.sum().item<double>() * side * side, toy.entropy, 2e-6) << toy.name;
+    EXPECT_NEAR(terms.sum().item<double>() * side * side, toy.entropy, 1e-5) << toy.name;
   }
 }
 
