@@ -95,6 +95,10 @@ void require_student(const Nodes& nodes, const RunView& view) {
 void require_evaluation(const Nodes&, const RunView& view) {
   const EvaluateConfig& evaluate = view.config.evaluate;
   require_file("evaluate.reference", evaluate.reference);
+  if (has_points(view.config.prepare) && !evaluate.network.empty())
+    refuse(
+        "evaluate.network = {} describes images, but prepare.format = {} gives points, which are compared as they are",
+        evaluate.network, view.config.prepare.format);
   std::shared_ptr<FeatureNetwork> given;
   if (!evaluate.network.empty()) given = make_feature_network({evaluate.network, evaluate.network_args}, c10::kCPU);
   const auto dataset = known_dataset(view);

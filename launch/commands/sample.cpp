@@ -13,6 +13,7 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/arithmetic.h"
 #include "pipeline/tensor/fitting_rows.h"
+#include "stages/data/run_source.h"
 #include "stages/opened_run.h"
 #include "stages/trained/sampler.h"
 
@@ -253,6 +254,11 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   const SampleOutput output(line.required("output"), request.count, line.has("overwrite"));
   require_run_directory(run);
   const Config config = resolve_config(run.config(), sample_settings(line));
+  if (has_points(config.prepare))
+    refuse(
+        "{}: samples are points of the plane (prepare.format = {}), and what this command writes is pixels; the report "
+        "draws points, and RUN/evaluate/pictures/*.json holds them",
+        line.required("run-dir"), config.prepare.format);
   const std::string device = resolve_device(config.pipeline.device);
   if (device == "cuda") choose_gpu_arithmetic({config.pipeline.tf32, config.pipeline.reproducible});
   // Samples come together on the CPU.

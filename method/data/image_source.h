@@ -47,7 +47,7 @@ struct ImageSource {
 struct SourceOptions {
   std::filesystem::path folder;                                      ///< prepare.source
   std::string train_images, train_labels, test_images, test_labels;  ///< files in it; "": there is none
-  std::string toy;                                                   ///< prepare.toy
+  std::string toy = {};                                              ///< prepare.toy
   std::int64_t train_rows = 0, test_rows = 0;  ///< how many a source makes that has no end; 0: its own number
 };
 

@@ -5,6 +5,7 @@
 #include "pipeline/config/options.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/weights.h"
+#include "stages/data/run_source.h"
 #include "stages/data/run_tables.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/run_reference.h"
@@ -52,7 +53,7 @@ void Evaluation::open_network() {
   }
   scorer_.emplace(std::move(classifier), shape.codec, std::move(basis), config().slice_rows,
                   sheet_images(config().grid_rows), scoring_stopped, context.communicator, context.device);
-  const std::string warning = sample_size_warning(config().samples);
+  const std::string warning = has_points(context.config.prepare) ? "" : sample_size_warning(config().samples);
   if (!warning.empty() && context.communicator.is_root()) warn_line("evaluate.samples: " + warning);
   context.communicator.barrier();
 }

@@ -126,6 +126,33 @@ TEST_F(PrepareTest, ShuffledRowsAreTheSourcesAndSayWhich) {
   for (const std::int64_t count : dataset_shape(train).class_counts) EXPECT_NEAR(static_cast<double>(count), 22.5, 16);
 }
 
+TEST_F(PrepareTest, PointsAreStoredAsTheyAre) {
+  PrepareConfig config = small_shards();
+  config.format = "toy";
+  config.toy = "spiral";
+  config.codec = "float";
+  config.train_rows = 95;
+  config.test_rows = 40;
+  publish_dataset(open_source(config), config, run_, ranks());
+  ranks().barrier();
+  const RowTable train(run_.train_images(), "couplet-dataset");
+  EXPECT_TRUE(read_rows(train, "image", 0, 95).equal(open_source(config).train->read(0, 95)));
+  const DatasetShape shape = dataset_shape(train);
+  EXPECT_EQ(shape.channels, 2);
+  EXPECT_EQ(shape.size, 1);
+  EXPECT_EQ(shape.codec->name(), "float");
+  EXPECT_FALSE(shape.has_classes());
+  const Folder other;
+  const RunDirectory alone(other.path());
+  publish_dataset(open_source(config), config, alone, *make_single_communicator());
+  for (std::int64_t shard = 0; shard < 5; ++shard)
+    EXPECT_EQ(read_bytes(run_.train_images() / shard_name(shard, 5)),
+              read_bytes(alone.train_images() / shard_name(shard, 5)));
+  config.codec = "uint8";
+  expect_error([&] { publish_dataset(open_source(config), config, run_, ranks()); },
+               {"prepare.format = toy", "float32", "prepare.codec = uint8", "float"});
+}
+
 TEST_F(PrepareTest, TheDrawnOrderIsTheSameOnAnyNumberOfRanks) {
   PrepareConfig config = small_shards();
   config.shuffle = true;

@@ -63,6 +63,29 @@ TEST(Codec, PixelsAreSeenFromMinusOneToOne) {
   EXPECT_TRUE(codec->decode(odd).flatten().equal(torch::tensor({0, 255, 0, 255, 0, 128}).to(torch::kUInt8)));
 }
 
+TEST(Codec, FloatsAreSeenAsTheyAre) {
+  const auto codec = codec_of({{"codec", "float"}});
+  EXPECT_EQ(codec->stored_type(), ElementType::float32);
+  EXPECT_EQ(codec->levels(), 0);
+  const at::Tensor stored = torch::randn({5, 4, 3, 3}) * 3, kept = stored.clone();
+  at::Tensor seen = codec->encode(stored);
+  EXPECT_TRUE(seen.equal(stored));
+  seen.zero_();
+  EXPECT_TRUE(stored.equal(kept)) << "what is encoded is the caller's own";
+  EXPECT_EQ(codec->pixel_shape({3, 8, 8}), (std::vector<std::int64_t>{3, 8, 8}));
+  EXPECT_TRUE(codec->decode(torch::full({2, 1, 2, 2}, 1.0f)).equal(torch::full({2, 1, 2, 2}, 255, torch::kUInt8)));
+}
+
+TEST(Codec, ChannelsOfFloatsThatAreNoColoursStandSideBySide) {
+  const auto codec = codec_of({{"codec", "float"}});
+  EXPECT_EQ(codec->pixel_shape({2, 1, 1}), (std::vector<std::int64_t>{1, 1, 2}));
+  const at::Tensor seen = torch::linspace(-1, 1, 2 * 4 * 3 * 3).view({2, 4, 3, 3});
+  const at::Tensor pixels = codec->decode(seen);
+  ASSERT_EQ(pixels.sizes(), (at::IntArrayRef{2, 1, 3, 12}));
+  for (std::int64_t channel = 0; channel < 4; ++channel)
+    EXPECT_TRUE(pixels.select(1, 0).narrow(2, 3 * channel, 3).equal(pixel_codec()->decode(seen).select(1, channel)));
+}
+
 TEST(Codec, WhatIsEncodedIsTheCallersOwn) {
   const at::Tensor between = torch::full({1, 1, 2, 2}, 127.5f);
   EXPECT_TRUE(pixel_codec()->encode(between).equal(torch::zeros({1, 1, 2, 2})));
