@@ -61,13 +61,21 @@ at::Tensor figures_of_pairs(const PairingInput& input, const Codec& codec) {
       1);
 }
 
-/// The first samples on their way from noise to image: at t = 1, 7/8 ... 0.
-std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const StudentFlow& flow, std::uint64_t seed) {
+/// The first samples on their way from noise to image: at t = 1, 7/8 ... 0. Where a path's noise is wider than images,
+/// its states are brought to their width.
+std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const StudentFlow& flow, const Path& path,
+                                           std::uint64_t seed) {
   constexpr std::int64_t rows = 6, parts = 8;
   const c10::Device device = evaluation.context.device;
   const InitialNoise initial = fresh_noise(evaluation.shape, seed, 0, rows).to(device);
-  return trajectory(flow.velocity(initial.condition), flow.start(initial.z), evaluation.config().curvature_steps,
-                    parts);
+  std::vector<at::Tensor> states =
+      trajectory(flow.velocity(initial.condition), flow.start(initial.z), evaluation.config().curvature_steps, parts);
+  for (std::int64_t i = 0; i <= parts; ++i) {
+    const double t = 1 - static_cast<double>(i) / parts;
+    const double sigma = path.sigma(at::full({1}, t, at::kDouble)).item<double>();
+    if (sigma > 1) states[static_cast<std::size_t>(i)] = states[static_cast<std::size_t>(i)] / sigma;
+  }
+  return states;
 }
 
 }  // namespace
@@ -89,8 +97,10 @@ void measure_paths(Evaluation& evaluation, const ScoreRequest& request) {
   const at::Tensor along = means.narrow(0, 3, figures - 3).contiguous();
   const std::vector<double> deviation(along.data_ptr<double>(), along.data_ptr<double>() + along.numel());
   if (context.communicator.is_root())
-    publish_trajectory(context.run.pictures() / (evaluation.model_name() + "-trajectory.png"),
-                       first_trajectories(evaluation, flow, seed), *evaluation.shape.codec);
+    publish_trajectory(
+        context.run.pictures() / (evaluation.model_name() + "-trajectory.png"),
+        first_trajectories(evaluation, flow, evaluation.student_model(request.key.ema).objective->path(), seed),
+        *evaluation.shape.codec);
   const auto keep = [&](const char* metric, std::int64_t figure, const nlohmann::json& details) {
     evaluation.keep(request.key, request.with, metric, means[figure].item<double>(), config.curvature_samples, details);
   };
