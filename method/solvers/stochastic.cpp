@@ -89,7 +89,7 @@ void Walk::ancestral_step(double from, double to) {
 
 void Walk::sde_step(double from, double to) {
   const double t = known(from), step = t - known(to);
-  const double w = diffusion_coefficient(*along_.path, along_.last_time, t);
+  const double w = diffusion_coefficient(*along_.path, t);
   const Expectation found = ask(from);
   const at::Tensor drift = v_ + found.noise * (0.5 * w / coefficients(*along_.path, t).sigma);
   x_ = x_ - drift * step + noise() * std::sqrt(w * step);
@@ -140,10 +140,10 @@ Expectation expected(const Path& path, const at::Tensor& x_t, const at::Tensor& 
           (velocity * c.alpha - x_t * c.alpha_slope) / determinant};
 }
 
-double diffusion_coefficient(const Path& path, double last_time, double t) {
+double diffusion_coefficient(const Path& path, double t) {
   const Coefficients c = coefficients(path, t);
   const double regular = 2 * c.sigma * c.determinant();
-  return coefficients(path, last_time).alpha > forgotten ? regular / c.alpha : regular;
+  return coefficients(path, path.last_time()).alpha > forgotten ? regular / c.alpha : regular;
 }
 
 at::Tensor solve_stochastically(const VelocityField& field, const at::Tensor& start, StochasticSolver solver,

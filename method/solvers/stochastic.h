@@ -56,7 +56,7 @@ Expectation expected(const Path& path, const at::Tensor& x_t, const at::Tensor& 
 /// (arXiv 2401.08740 §2). On paths that keep something of the image at their last time (VP, VE) it is the g² of the
 /// diffusion that makes them, 2 (σσ' - σ² α'/α). Where α comes to 0 that is infinite, and w = α g² = 2σ (ασ' - α'σ) in
 /// its place: on the straight path 2σ, SiT's choice.
-double diffusion_coefficient(const Path& path, double last_time, double t);
+double diffusion_coefficient(const Path& path, double t);
 
 /// The image at the end of the path that starts in `start` at t = 1, along times as `require_times` has them.
 /// Arithmetic in start's type, no gradients.

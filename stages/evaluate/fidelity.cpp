@@ -73,10 +73,22 @@ std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const S
                     parts);
 }
 
-void show_paths(const Evaluation& evaluation, const StudentFlow& flow, std::uint64_t seed) {
+/// States of a trajectory as pictures show them: where a path's noise is wider than images, in their width.
+std::vector<at::Tensor> in_width_of_images(std::vector<at::Tensor> states, const Path& path) {
+  const auto parts = static_cast<double>(states.size() - 1);
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    const at::Tensor t = at::full({1}, 1 - static_cast<double>(i) / parts, at::kDouble);
+    const double sigma = path.sigma(t).item<double>();
+    if (sigma > 1) states[i] = states[i] / sigma;
+  }
+  return states;
+}
+
+void show_paths(const Evaluation& evaluation, const StudentFlow& flow, const Path& path, std::uint64_t seed) {
   const std::filesystem::path stem = evaluation.context.run.pictures() / evaluation.model_name();
   if (!has_points(evaluation.context.config.prepare))
-    return publish_trajectory(stem.string() + "-trajectory.png", first_trajectories(evaluation, flow, seed, 6, 8),
+    return publish_trajectory(stem.string() + "-trajectory.png",
+                              in_width_of_images(first_trajectories(evaluation, flow, seed, 6, 8), path),
                               *evaluation.shape.codec);
   publish_paths(evaluation, stem.string() + "-trajectory.json", first_trajectories(evaluation, flow, seed, 100, 16));
   publish_field(evaluation, stem.string() + "-field.json", flow);
@@ -100,7 +112,8 @@ void measure_paths(Evaluation& evaluation, const ScoreRequest& request) {
       });
   const at::Tensor along = means.narrow(0, 3, figures - 3).contiguous();
   const std::vector<double> deviation(along.data_ptr<double>(), along.data_ptr<double>() + along.numel());
-  if (context.communicator.is_root()) show_paths(evaluation, flow, seed);
+  if (context.communicator.is_root())
+    show_paths(evaluation, flow, evaluation.student_model(request.key.ema).objective->path(), seed);
   const auto keep = [&](const char* metric, std::int64_t figure, const nlohmann::json& details) {
     evaluation.keep(request.key, request.with, metric, means[figure].item<double>(), config.curvature_samples, details);
   };

@@ -134,10 +134,10 @@ TEST(Stochastic, AVelocitySaysWhichImageAndNoise) {
 TEST(Stochastic, DiffusesAsThePathDoesWhereThatIsFinite) {
   for (const double t : {0.1, 0.5, 0.9}) {
     const at::Tensor time = torch::full({1}, t, torch::kDouble);
-    EXPECT_NEAR(diffusion_coefficient(*find_path("linear").make({}), 1, t), 2 * t, 1e-12);
-    EXPECT_NEAR(diffusion_coefficient(VariancePreserving(), 1, t), VariancePreserving::rate(time).item<double>(), 1e-9);
+    EXPECT_NEAR(diffusion_coefficient(*find_path("linear").make({}), t), 2 * t, 1e-12);
+    EXPECT_NEAR(diffusion_coefficient(VariancePreserving(), t), VariancePreserving::rate(time).item<double>(), 1e-9);
     const double sigma = VarianceExploding().sigma(time).item<double>();
-    EXPECT_NEAR(diffusion_coefficient(VarianceExploding(), 1, t) / (2 * sigma * sigma * VarianceExploding::growth()), 1,
+    EXPECT_NEAR(diffusion_coefficient(VarianceExploding(), t) / (2 * sigma * sigma * VarianceExploding::growth()), 1,
                 1e-12);
   }
 }
