@@ -1,6 +1,7 @@
 #include "stages/graph.h"
 
 #include "method/couplings/coupling.h"
+#include "method/registry.h"
 #include "pipeline/config/options.h"
 #include "stages/couple/table_makers.h"
 #include "stages/data/run_tables.h"
@@ -29,6 +30,11 @@ std::string table_node(const std::string& table) {
 
 std::string student_node(const std::string& name, std::int64_t seed) {
   return "student/" + model_name(name, seed);
+}
+
+/// An option that came later enters no fingerprint at its default.
+bool enters(const Option& option, const std::string& value) {
+  return !option.came_later || value != option.default_text;
 }
 
 class GraphBuilder {
@@ -90,7 +96,8 @@ void GraphBuilder::add_key(StageNode& node, const std::string& key, const std::s
 
 void GraphBuilder::add_keys(StageNode& node, const std::string& section) const {
   for (const Option& option : options())
-    if (option.kind == OptionKind::result && option.section() == section)
+    if (option.kind == OptionKind::result && option.section() == section &&
+        enters(option, value_text(config_, option.key)))
       add_key(node, option.key, value_text(config_, option.key));
 }
 
@@ -181,7 +188,7 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
   for (const Option& option : options()) {
     if (option.kind != OptionKind::result || option.section() != "student" || !uses_key(student, option.key)) continue;
     const std::string value = value_text(student, option.key);
-    if (!option.came_later || value != option.default_text) add_key(node, option.key, value);
+    if (enters(option, value)) add_key(node, option.key, value);
   }
   node.keys["student.seed"] = fmt::format("{}", seed);
   add_training_keys(node);

@@ -52,8 +52,7 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   const RunDirectory& run = task.context.run;
   const Config& config = task.context.config;
   CouplingSources sources;
-  sources.pairing =
-      pairing_options(config, task.config, section_of_student(config, task.context.node.student));
+  sources.pairing = pairing_options(config, task.config, section_of_student(config, task.context.node.student));
   sources.train_images = run.train_images();
   sources.test_images = run.test_images();
   if (const auto table = table_of_student(config, task.context.node.student)) {
@@ -103,7 +102,7 @@ StudentModel new_student(const StudentTask& task) {
   say("{} {}, seed {}: depth {}, width {}, {} heads, {:.2f} M parameters; {} along the {} path, coupling {}", kind.name,
       node.student, node.seed, options.depth, options.channels, options.heads,
       static_cast<double>(parameter_count(*field)) / 1e6, config.objective, config.path, config.coupling);
-  return {field, student_objective(config)};
+  return student_model(field, config);
 }
 
 /// The time of a row, drawn from (seed, purpose, index).
@@ -115,7 +114,8 @@ float draw_time(const StudentTask& task, const Objective& objective, std::uint64
 }
 
 /// {image [n, C, H, W] as models see it, z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the
-/// run. Times and label drops depend on (seed, position) only, whatever the coupling.
+/// run, and the image of their condition where there is one. Times and label drops depend on (seed, position) only,
+/// whatever the coupling; the image of a condition stays where the label is dropped.
 Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentModel& student, const BatchRange& range) {
   const Pairs pairs = coupling.draw(range);
   const at::Tensor times = at::empty({range.rows}, at::kFloat);
@@ -127,7 +127,14 @@ Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentMo
     Draws drop(task.seed, Purpose::label_drop, static_cast<std::uint64_t>(position));
     if (drop.uniform() < task.config.label_drop) label[i] = student.field->no_label();
   }
-  return {pairs.image, pairs.noise, times, pairs.label};
+  Batch batch{pairs.image, pairs.noise, times, pairs.label};
+  if (const Condition condition = task.shape.condition(pairs.image, pairs.label); condition.image.defined())
+    batch.push_back(condition.image);
+  return batch;
+}
+
+Condition condition_of(const Batch& batch) {
+  return {batch[3], batch.size() > 4 ? batch[4] : at::Tensor()};
 }
 
 /// The objective's error on held-out pairs, at fixed times. Collective.
@@ -140,17 +147,19 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
     std::vector<float> times;
     for (const std::int64_t row : rows)
       times.push_back(draw_time(task, *student.objective, seed, Purpose::validation_time, row));
+    const at::Tensor labels = student.labelled ? pairs.label : at::full_like(pairs.label, student.field->no_label());
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
     return student.objective
         ->errors(*student.field, there(pairs.image), there(pairs.noise), there(at::tensor(times)),
-                 {there(pairs.label), {}})
+                 task.shape.condition(pairs.image, labels).to(context.device))
         .unsqueeze(1);
   })[0];
 }
 
 /// Samples by a few Euler steps.
 at::Tensor sample(const StudentFlow& flow, const InitialNoise& initial) {
-  return solve(flow.velocity(initial.condition), flow.start(initial.z), Solver::euler, Grid::uniform, preview_nfe);
+  return solve(flow.velocity(initial.condition), flow.start(initial.z, initial.condition), Solver::euler, Grid::uniform,
+               preview_nfe);
 }
 
 /// What the trainer is given; the previews are the caller's. Refers to `task` and `coupling`.
@@ -170,7 +179,7 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
   };
   training.batch_state = state_of(coupling);
   training.loss = [=](const Batch& batch) {
-    return student.objective->loss(*student.field, batch[0], batch[1], batch[2], {batch[3], {}});
+    return student.objective->loss(*student.field, batch[0], batch[1], batch[2], condition_of(batch));
   };
   training.validate = [=, &task, &coupling] {
     return nlohmann::json{{"test_loss", validate(task, coupling, student)}};

@@ -34,10 +34,10 @@ struct FieldOptions {
   bool residual_resampling = true;                    ///< levels change in residual blocks, or in convolutions
   bool new_attention_order = false;
   double dropout = 0;
-  double time_scale = 1000;         ///< factor of the times that are embedded
+  double time_scale = 1000;             ///< factor of the times that are embedded
   std::int64_t condition_channels = 0;  ///< channels of Condition::image, which follow those of x
-  bool recompute = false;           ///< layers are computed again in the backward pass instead of kept
-  std::string section = "student";  ///< what messages call the keys by
+  bool recompute = false;               ///< layers are computed again in the backward pass instead of kept
+  std::string section = "student";      ///< what messages call the keys by
 };
 
 class Field : public torch::nn::Module {
@@ -60,10 +60,16 @@ public:
 at::Tensor guided_output(Field& field, const at::Tensor& x, const at::Tensor& t, const Condition& condition,
                          double scale);
 
+/// x with the image of its condition behind it along the channels, where a field takes `condition_channels` of them.
+/// Fails, saying what was found, where the condition has no such image of x's height and width, or has one that the
+/// field does not take.
+at::Tensor with_condition_image(const at::Tensor& x, const Condition& condition, std::int64_t condition_channels);
+
 /// A member of the registry of fields (method/models/fields/members.list).
 struct FieldKind {
   std::string name;
-  std::string help;  ///< one line
+  std::string help;           ///< one line
+  bool takes_images = false;  ///< of conditions: it knows condition_channels
   /// Keys of [student] that only the fields that name them use: students of other fields do not depend on them.
   std::vector<std::string> keys = {};
   /// Refuses sizes that do not fit together, naming the configuration keys: when the configuration is read, and again

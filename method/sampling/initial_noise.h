@@ -23,6 +23,11 @@ struct InitialNoise {
 /// share it. Labels follow the training set's class frequencies: sample i takes the class at the quantile
 /// frac(i · 0.618…), so that every run of consecutive samples is spread over the classes.
 InitialNoise fresh_noise(const DatasetShape& shape, std::uint64_t seed, std::int64_t first, std::int64_t count);
+/// The initial noise of a run's students: `fresh_noise`; where students are given a low resolution, the same noise with
+/// the labels and low resolutions of held-out images [first, first + count), one sample an image, beyond the table's
+/// end of its last.
+InitialNoise student_noise(const DatasetShape& shape, const RowTable& held_out, std::uint64_t seed, std::int64_t first,
+                           std::int64_t count);
 /// The noise and label of rows [first, first + count) of a coupling table, noise divided by `sigma_f`, on the CPU. Rows
 /// beyond the table's end repeat its last.
 InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count);

@@ -60,15 +60,16 @@ at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, 
 }
 
 std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples,
-                                       const SliceJournal& journal) {
+                                       const SliceJournal& journal, std::int64_t figures) {
   const at::NoGradGuard no_grad;
-  const std::int64_t described = basis_.widths.all(), width = described + extras;
+  const std::int64_t described = basis_.widths.all(), width = described + extras + figures;
   const std::int64_t pictured = std::min({pictures_, slice_rows_, samples});
   std::vector<DescribedImages> images;
   for (std::size_t variant = 0; variant < variants && basis_.reference; ++variant)
     images.emplace_back(fmt::format("samples, described by {}", basis_.network ? basis_.network->name() : "classifier"),
                         basis_.widths, samples, drawn_rows(samples, basis_.compared_images));
   std::vector<SampleScore> scores(variants);
+  for (SampleScore& score : scores) score.figures = at::zeros({figures}, at::kDouble);
   // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape.
   const auto make = [&](std::int64_t first) {
     const Generated made = generate(first, slice_rows_);
@@ -76,6 +77,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
     for (std::size_t variant = 0; variant < variants; ++variant) {
       const at::Tensor& those = made.variants.at(variant);
       parts.push_back(describe(those, made.labels, made.nfe));
+      if (figures > 0) parts.push_back(made.figures.to(at::kFloat).cpu());
       if (first > 0) continue;  // the first slice is the root's
       scores[variant].pictures = codec_->decode(those.narrow(0, 0, pictured)).cpu();
     }
@@ -91,6 +93,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
         images[variant].add(part.narrow(1, 0, described));
       }
       add_extras(scores[variant], part.narrow(1, described, extras));
+      scores[variant].figures += part.narrow(1, described + extras, figures).to(at::kDouble).sum(0);
     }
   };
   for_each_slice(communicator_,
@@ -112,6 +115,7 @@ void Scorer::finish(SampleScore& score) const {
   const auto count = static_cast<double>(score.samples);
   score.class_accuracy = classifier_ ? std::optional(*score.class_accuracy / count) : std::nullopt;
   score.nfe_mean /= count;
+  score.figures /= count;
 }
 
 void Scorer::compare(SampleScore& score, const DescribedImages& images) {

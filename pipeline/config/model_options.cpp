@@ -202,7 +202,11 @@ void add_student(std::vector<Option>& table) {
        later({"student.times", result, FIELD(student.times), "", "",
               "times that training draws from, all equally likely, such as 1 to learn one step alone (distillation); "
               "empty: logit-normal times",
-              0, 1})});
+              0, 1}),
+       later({"student.source-noise", result, FIELD(student.source_noise), "0.25", "images on [-1, 1]",
+              "coupling low-resolution: standard deviation of the noise on the enlarged low resolution that sampling "
+              "starts from",
+              0, 10})});
   add_training(table, "student", [](Config& config) -> TrainingConfig& { return config.student.training; },
                {.images = 160000,
                 .batch = 32,

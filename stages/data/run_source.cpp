@@ -1,5 +1,6 @@
 #include "stages/data/run_source.h"
 
+#include "method/data/codec.h"
 #include "storage/error.h"
 #include "storage/filesystem.h"
 
@@ -10,6 +11,11 @@ namespace couplet {
 
 SourceOptions source_options(const PrepareConfig& config) {
   return {config.source, config.train_images, config.train_labels, config.test_images, config.test_labels};
+}
+
+LowResolution low_resolution(const PrepareConfig& config) {
+  if (config.condition == "none") return {};
+  return {config.factor, config.degradation};
 }
 
 ImageSource open_source(const PrepareConfig& config) {
@@ -27,6 +33,18 @@ std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const cha
   return limit > 0 ? limit : there;
 }
 
+namespace {
+
+/// A model is given the low resolution beside what it sees: in the same pixels.
+void require_low_resolution(const LowResolution& low, const std::string& codec, const ImageSetShape& images) {
+  const std::vector<std::int64_t> seen{images.channels, images.height, images.width};
+  if (find_codec(codec).make(nlohmann::json::object())->pixel_shape(seen) != seen)
+    refuse("prepare.condition = low-resolution with prepare.codec = {}, whose rows are no pixels: use uint8", codec);
+  check(low, seen);
+}
+
+}  // namespace
+
 void require_images(const ImageSource& source, const PrepareConfig& config) {
   const SourceImages &train = *source.train, &test = *source.test;
   used_rows(train, config.train_rows, "prepare.train-rows");
@@ -36,6 +54,8 @@ void require_images(const ImageSource& source, const PrepareConfig& config) {
     refuse("training images are {} ({}) but test images {} ({})", trained, train.name(), held_out, test.name());
   if (train.shape().height != train.shape().width)
     refuse("{}: images of {} (channels, height, width); the models take square ones", train.name(), trained);
+  if (const LowResolution low = low_resolution(config); low.is_given())
+    require_low_resolution(low, config.codec, train.shape());
 }
 
 void require_source(const PrepareConfig& config) {

@@ -102,19 +102,23 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
     return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
                            {{"why", "the data set's codec stores no levels, so that there are no bits of them"}});
   const StudentFlow flow(evaluation.student_model(request.key.ema), {}, "float32");
+  if (!flow.starts_from_noise())
+    return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
+                           {{"why", "the student's source is not N(0, I) but made of each image's condition"}});
   const std::int64_t rows = rows_of(evaluation);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   const at::Tensor sums =
       evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {
         const Images read = read_images(evaluation.test, rows, first, count);
         const at::Tensor x = dequantised(read.image, *evaluation.shape.codec, seed, read.numbers).to(context.device);
-        const at::Tensor labels = read.label.to(context.device);
+        const Condition condition =
+            evaluation.shape.condition(evaluation.shape.codec->encode(read.image), read.label).to(context.device);
         at::Tensor probes;
         if (config.likelihood_probes > 0)
           probes = rademacher_probes(config.likelihood_probes, x.sizes().slice(1).vec(), seed, read.numbers);
         return by_row_chunks(count, context.device, [&](std::int64_t from, std::int64_t n) {
           const FieldOfRows field_of = [&](std::int64_t row, std::int64_t rows_at_once) {
-            return flow.velocity({labels.narrow(0, from + row, rows_at_once), {}});
+            return flow.velocity(condition.narrow(from + row, rows_at_once));
           };
           const FlowLikelihood found =
               flow_likelihood(field_of, x.narrow(0, from, n), {config.atol, config.rtol},

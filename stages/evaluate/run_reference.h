@@ -17,6 +17,9 @@ void require_samples(const Config& config, std::int64_t dimension, std::int64_t 
 /// all (named by network and data set, so that another network's are never taken for them). Refuses a
 /// reference of another network, and as `require_samples` does.
 ///
+/// Where students are given a low resolution, statistics of the held-out images are made and published likewise:
+/// samples are restored held-out images, and are compared with these too.
+///
 /// Unless `evaluate.pairwise-images` is 0, features of as many training images and held-out ones, at even distances,
 /// are held in memory; the first evaluation publishes them in RUN/evaluate too. Collective.
 ScorerReference run_reference(StageContext& context, const RowTable& train, const RowTable& test);

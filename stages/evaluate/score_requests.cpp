@@ -41,6 +41,8 @@ public:
 
 private:
   bool has_classifier() const { return look_for_node(view_.graph, "features") != nullptr; }
+  /// Samples are held-out images, restored from their low resolution.
+  bool restores() const { return view_.config.prepare.condition != "none"; }
   bool has_network() const { return has_classifier() || !config_.network.empty(); }
   MadeWith with(const Names& names) const;
   void add(Measurement measurement, const ScoreKey& key, const Names& names, const std::string& last_metric);
@@ -76,7 +78,8 @@ void Requests::add_samples(Measurement measurement, const ScoreKey& key, const N
 }
 
 std::vector<ScoreRequest> Requests::of_real() {
-  if (has_network()) add_samples(Measurement::real_images, {.model = "real", .split = "test"}, {});
+  if (has_network() || restores()) add_samples(Measurement::real_images, {.model = "real", .split = "test"}, {});
+  if (restores()) add_samples(Measurement::upsampling, {.model = "upsampling", .split = "test"}, {});
   return std::move(all_);
 }
 
@@ -153,7 +156,8 @@ std::vector<ScoreRequest> Requests::of_student() {
   if (config_.curvature_samples > 0) add(Measurement::paths, key, of_paths, "transport_cost");
   key.nfe = config_.pairing_nfe;
   if (config_.pairing_rows > 0) add_pairing(key);
-  if (config_.pairing_rows > 0 && coupling.has_table_of_teacher())
+  // The teacher is given no low resolution, and makes other images of the same noise.
+  if (config_.pairing_rows > 0 && coupling.has_table_of_teacher() && !restores())
     add(Measurement::teacher_distance, key, of_pairing + Names{"teacher"}, "teacher_distance");
   if (config_.likelihood_rows > 0) {
     ScoreKey likelihood = student_key({field_key.ema, {}});

@@ -67,6 +67,7 @@ Json report_page(const ReportData& data) {
               {"program", data.program},          {"runs", std::move(runs)},          {"several_runs", page.several()},
               {"networks", page.scores.networks}, {"verdict", verdict_section(page)}, {"has_sections", false}};
   for (auto& [name, section] : {std::pair{"scores", score_section(page)},
+                                {"restoration", restoration_section(page)},
                                 {"samples", sample_section(page)},
                                 {"paths", path_section(page)},
                                 {"other_metrics", other_metrics_section(page)},

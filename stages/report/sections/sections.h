@@ -57,6 +57,8 @@ Json sample_section(const Page& page);
 /// From noise to image, and how straight the way is.
 Json path_section(const Page& page);
 Json likelihood_section(const Page& page);
+/// Super-resolution: reference, enlarged low resolution and students beside each other.
+Json restoration_section(const Page& page);
 /// Couplings beside each other, and each coupling table.
 Json coupling_section(const Page& page);
 Json training_section(const Page& page);
