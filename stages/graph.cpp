@@ -160,7 +160,7 @@ StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std
 }
 
 /// False of a key that only members of a registry use which the student does not have.
-bool uses_key(const StudentConfig& student, const std::string& key) {
+bool depends_on(const StudentConfig& student, const std::string& key) {
   return uses_key(coupling_kinds(), student.coupling, key) && uses_key(field_kinds(), student.field, key) &&
          uses_key(path_kinds(), student.path, key) && uses_key(objective_kinds(), student.objective, key);
 }
@@ -186,7 +186,7 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
   node.student = name;
   node.seed = seed;
   for (const Option& option : options()) {
-    if (option.kind != OptionKind::result || option.section() != "student" || !uses_key(student, option.key)) continue;
+    if (option.kind != OptionKind::result || option.section() != "student" || !depends_on(student, option.key)) continue;
     const std::string value = value_text(student, option.key);
     if (enters(option, value)) add_key(node, option.key, value);
   }
