@@ -39,10 +39,11 @@ Previewer::Previewer(const StageContext& context, const DatasetShape& shape, con
                      SampleMaker sample)
     : context_(context),
       shape_(shape),
-      held_out_(context.run.test_images(), dataset_format),
       config_(config),
       sample_(std::move(sample)),
-      seed_(static_cast<std::uint64_t>(context.config.evaluate.sampling_seeds.front())) {}
+      seed_(static_cast<std::uint64_t>(context.config.evaluate.sampling_seeds.front())) {
+  if (shape.low_resolution.is_given()) held_out_.emplace(context.run.test_images(), dataset_format);
+}
 
 void Previewer::give_to(TrainingTask& task) {
   task.preview = [this] { return make(); };
@@ -97,13 +98,13 @@ Preview Previewer::make() {
 }
 
 InitialNoise Previewer::initial_noise(std::int64_t first, std::int64_t count) const {
-  return student_noise(shape_, held_out_, seed_, first, count);
+  return held_out_ ? student_noise(shape_, *held_out_, seed_, first, count) : fresh_noise(shape_, seed_, first, count);
 }
 
 Picture Previewer::picture(const at::Tensor& made) const {
-  if (!shape_.low_resolution.is_given()) return picture_of(made, picture_columns);
-  const std::int64_t count = std::min(made.size(0), held_out_.rows());
-  const at::Tensor images = shape_.codec->pixels(read_rows(held_out_, "image", 0, count));
+  if (!held_out_) return picture_of(made, picture_columns);
+  const std::int64_t count = std::min(made.size(0), held_out_->rows());
+  const at::Tensor images = shape_.codec->pixels(read_rows(*held_out_, "image", 0, count));
   return picture_of(restoration_panels(made.narrow(0, 0, count), images, shape_.low_resolution), restoration_columns);
 }
 

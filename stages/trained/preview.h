@@ -47,7 +47,7 @@ private:
 
   const StageContext& context_;
   DatasetShape shape_;
-  RowTable held_out_;
+  std::optional<RowTable> held_out_;  ///< images whose low resolution is restored; none: students are given none
   PreviewConfig config_;
   SampleMaker sample_;
   std::uint64_t seed_;
