@@ -19,7 +19,8 @@ from table_images import images_of  # noqa: E402
 
 CONFIG = TINY | {"prepare.condition": "low-resolution", "prepare.factor": 4, "student.compare": "fm low", "student.label-drop": 1,
                  "student.coupling": "independent", "student.low.coupling": "low-resolution", "student.preview-every": 5, "student.preview-samples": 0,
-                 "student.channels": 24, "student.depth": 1, "student.heads": 2, "student.ema": 0.98, "couple.flips": "false"}
+                 "student.channels": 24, "student.depth": 1, "student.heads": 2, "student.ema": 0.5, "student.warmup": 1,
+                 "student.learning-rate": 0.01, "couple.flips": "false"}
 FACTOR = 4
 
 
@@ -102,6 +103,13 @@ def check_samples(program, arguments, run, records, images):
         for metric, expected in (("restoration_psnr", (10 * np.log10(255**2 / error)).mean()), ("consistency", (lost**2).mean())):
             found = value(records, metric, **setting)
             check(abs(found - expected) < 1e-3 * abs(expected), f"{metric} of {student} is {found}, numpy's of its samples {expected}")
+    # From the same noise, another image is made of another low resolution.
+    other = arguments.work / "other.npz"
+    program.works("sample", "--run-dir", run, "--model", "fm-0", "--nfe", 2, "--low-resolution",
+                  write_folder(arguments.work / "reversed", low_resolution(images)[:40][::-1]), "--output", other, "--batch", 20)
+    with np.load(made[0]) as ours, np.load(other) as theirs:
+        changed = (ours["arr_0"] != theirs["arr_0"]).reshape(40, -1).mean(1)
+        check((changed > 0.1).mean() > 0.8, f"a low resolution changes hardly anything: {changed}")
     # Images are used in turn, each time with other noise.
     path = arguments.work / "more.npz"
     program.works("sample", "--run-dir", run, "--model", "fm-0", "--nfe", 2, "--low-resolution", folder, "--count", 50, "--output", path, "--batch", 20)
