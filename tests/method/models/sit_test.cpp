@@ -235,7 +235,7 @@ TEST(SiT, AnImageAsConditionFollowsXAlongTheChannels) {
   const Condition y{in.y.labels, at::randn({4, 3, 6, 6})};
   // Without weights of its own, the image changes nothing; with some, it does.
   EXPECT_TRUE(at::allclose(given(in.x, in.t, y), without(in.x, in.t, in.y), 1e-5, 1e-5));
-  named_tensors(*given).at("x_embedder.proj.weight").narrow(1, 2, 3).fill_(0.1);
+  named_tensors(*given).at("x_embedder.proj.weight").narrow(1, 2, 3).normal_(0, 0.15);
   EXPECT_GT((given(in.x, in.t, y) - without(in.x, in.t, in.y)).abs().max().item<double>(), 1e-3);
   EXPECT_TRUE(at::allclose(guided_output(*given, in.x, in.t, y, 1), given(in.x, in.t, y)));
   EXPECT_EQ(parameter_count(conditional()), parameter_count(*given));
