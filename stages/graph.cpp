@@ -34,6 +34,11 @@ std::string student_node(const std::string& name, std::int64_t seed) {
   return "student/" + model_name(name, seed);
 }
 
+/// An option that came later enters no fingerprint at its default.
+bool enters(const Option& option, const std::string& value) {
+  return !option.came_later || value != option.default_text;
+}
+
 class GraphBuilder {
 public:
   GraphBuilder(const Config& config, const ExternalInputs& inputs) : config_(config), inputs_(inputs) {}
@@ -92,11 +97,10 @@ void GraphBuilder::add_key(StageNode& node, const std::string& key, const std::s
 }
 
 void GraphBuilder::add_keys(StageNode& node, const std::string& section) const {
-  for (const Option& option : options()) {
-    if (option.kind != OptionKind::result || option.section() != section) continue;
-    const std::string value = value_text(config_, option.key);
-    if (!option.came_later || value != option.default_text) add_key(node, option.key, value);
-  }
+  for (const Option& option : options())
+    if (option.kind == OptionKind::result && option.section() == section &&
+        enters(option, value_text(config_, option.key)))
+      add_key(node, option.key, value_text(config_, option.key));
 }
 
 /// What draws random numbers and computes with models. Rounding that was not asked for is no key.
@@ -188,7 +192,7 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
     if (option.kind != OptionKind::result || option.section() != "student" || !depends_on(student, option.key))
       continue;
     const std::string value = value_text(student, option.key);
-    if (option.came_later && value == option.default_text) continue;
+    if (!enters(option, value)) continue;
     if (option.record_name.empty())
       add_key(node, option.key, value);
     else

@@ -103,6 +103,12 @@ void require_evaluation(const Nodes&, const RunView& view) {
   if (!evaluate.network.empty()) given = make_feature_network({evaluate.network, evaluate.network_args}, c10::kCPU);
   const auto dataset = known_dataset(view);
   if (!dataset) return;
+  if (dataset->shape.low_resolution.is_given() && evaluate.samples > dataset->test_rows)
+    refuse(
+        "evaluate.samples = {}: samples are held-out images restored from their low resolution, one an image, and "
+        "there "
+        "are {} (prepare.condition, prepare.test-rows)",
+        evaluate.samples, dataset->test_rows);
   if (given) {
     std::vector<std::int64_t> sizes = dataset->shape.pixel_shape();
     sizes.insert(sizes.begin(), 1);

@@ -90,6 +90,8 @@ SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t
                                  {"codec", codec->name()},
                                  {"content", content_hash(images, communicator)}},
                   .source_rows = {}};
+  if (const LowResolution low = low_resolution(config); low.is_given())
+    split.provenance["low_resolution"] = {{"factor", low.factor}, {"degradation", low.degradation}};
   if (config.shuffle) {
     split.source_rows = drawn_order(images, rows, name == "test");
     split.columns.push_back({"source_row", ElementType::int64, {}, "row of the source's split, from 0"});

@@ -109,7 +109,7 @@ StudentModel new_student(const StudentTask& task) {
   say("{} {}, seed {}: width {}, {:.2f} M parameters; {} along the {} path, coupling {}", kind.name, node.student,
       node.seed, options.channels, static_cast<double>(parameter_count(*field)) / 1e6, config.objective, config.path,
       config.coupling);
-  return {field, student_objective(config)};
+  return student_model(field, config);
 }
 
 /// The time of a row, drawn from (seed, purpose, index).
@@ -136,8 +136,9 @@ void prepare_for(const Objective& objective, const StudentTask& task, const Draw
 }
 
 /// {image [n, C, H, W] as models see it, z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the
-/// run, and, for a network with dropout, the positions themselves, int64 [n]. Times and label drops depend on (seed,
-/// position) only, whatever the coupling.
+/// run; then the image of their condition, where there is one, and for a network with dropout the positions themselves,
+/// int64 [n]. Times and label drops depend on (seed, position) only, whatever the coupling; the image of a condition
+/// stays where the label is dropped.
 Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentModel& student, const BatchRange& range) {
   Pairs pairs = coupling.draw(range);
   prepare_for(*student.objective, task,
@@ -152,12 +153,16 @@ Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentMo
     if (drop.uniform() < task.config.label_drop) label[i] = student.field->no_label();
   }
   Batch batch{pairs.image, pairs.noise, times, pairs.label};
+  if (const Condition condition = task.shape.condition(pairs.image, pairs.label); condition.image.defined())
+    batch.push_back(condition.image);
   if (task.config.dropout > 0) batch.push_back(at::arange(range.first, range.first + range.rows, at::kLong));
   return batch;
 }
 
 Condition condition_of(const Batch& batch) {
-  return {batch[3], {}, batch.size() > 4 ? batch[4] : at::Tensor()};
+  Condition condition{batch[3], {}};
+  for (std::size_t i = 4; i < batch.size(); ++i) (batch[i].dim() == 1 ? condition.positions : condition.image) = batch[i];
+  return condition;
 }
 
 /// The objective's error on held-out pairs, at fixed times. Collective.
@@ -171,17 +176,19 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
     std::vector<float> times;
     for (const std::int64_t row : rows)
       times.push_back(draw_time(task, *student.objective, seed, Purpose::validation_time, row));
+    const at::Tensor labels = student.labelled ? pairs.label : at::full_like(pairs.label, student.field->no_label());
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
     return student.objective
         ->errors(*student.field, there(pairs.image), there(pairs.noise), there(at::tensor(times)),
-                 {there(pairs.label), {}})
+                 task.shape.condition(pairs.image, labels).to(context.device))
         .unsqueeze(1);
   })[0];
 }
 
 /// Samples by a few Euler steps.
 at::Tensor sample(const StudentFlow& flow, const InitialNoise& initial) {
-  return solve(flow.velocity(initial.condition), flow.start(initial.z), Solver::euler, Grid::uniform, preview_nfe);
+  return solve(flow.velocity(initial.condition), flow.start(initial.z, initial.condition), Solver::euler, Grid::uniform,
+               preview_nfe);
 }
 
 /// What the trainer is given; the previews are the caller's. Refers to `task` and `coupling`.

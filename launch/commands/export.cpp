@@ -132,6 +132,10 @@ PeerModel student_for_peer(const StudentConfig& config, const DatasetShape& shap
                            const std::filesystem::path& weights) {
   if (config.field == "unet") return unet_for_peer(config, shape, weights);
   require_peer_student(config);
+  if (shape.low_resolution.is_given())
+    refuse(
+        "prepare.condition = low-resolution: willisma/SiT is given no low resolution of an image, and a file for it "
+        "could not be loaded");
   const SiTOptions o = sit_options(student_options(config, shape));
   return {"willisma/SiT",
           "models.SiT",

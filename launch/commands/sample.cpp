@@ -3,6 +3,7 @@
 #include "launch/commands/rank_end.h"
 #include "launch/local/ranks.h"
 
+#include "method/data/image_set.h"
 #include "method/sampling/sample_output.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/agreement.h"
@@ -41,7 +42,8 @@ CommandSyntax sample_syntax() {
                 {"overwrite", "", "replace an output that exists"},
                 {"model", "NAME", "teacher, or a student: nf-0, independent-0 (nf-0)"},
                 {"ema", "RATE", "its weights averaged at that rate; 0: the raw ones (the first rate of its training)"},
-                {"count", "N", "samples (100)"},
+                {"count", "N", "samples (100; of --low-resolution, one an image)"},
+                {"low-resolution", "PATH", "small images that a super-resolution student restores, used in turn"},
                 {"labels", "LIST", "classes, used in turn; data: as often as in the data, as scored (every class)"},
                 {"seed", "N", "seed of the noise; equal seeds give equal noise for all models (0)"},
                 {"solver", "NAME",
@@ -66,6 +68,8 @@ CommandSyntax sample_syntax() {
       .notes =
           "FILE.npz holds arr_0, uint8 [N, H, W, C], and arr_1, the classes, as ADM's samplers write them; a folder\n"
           "holds 000000-class-3.png and so on. Both are written as samples are made: memory does not grow with N.\n"
+          "--low-resolution takes a folder of PNG files or an .npz file, of the sizes of the data divided by\n"
+          "prepare.factor; without --labels they are restored as images of no class.\n"
           "Ranks share the samples, with the same bytes: mpirun -n N couplet sample ...\n"
           "Samples that are not finite are written with those values black or white, counted and reported; the exit\n"
           "status is then 1. docs/commands.md says more.\n"};
@@ -179,6 +183,10 @@ SampleRequest parse_sample_request(const CommandLine& line) {
   SampleRequest request;
   request.model = line.get("model", request.model);
   request.ema = number_of(line, "ema", "evaluate.ema", &EvaluateConfig::ema);
+  if (line.has("low-resolution")) {
+    request.low_resolution = line.required("low-resolution");
+    request.count = open_image_set(request.low_resolution)->shape().images;
+  }
   request.count = line.integer("count", request.count, 1);
   request.labels = parse_labels(line);
   request.seed = static_cast<std::uint64_t>(line.integer("seed", 0, 0));

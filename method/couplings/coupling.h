@@ -2,6 +2,8 @@
 #pragma once
 
 #include "method/data/codec.h"
+#include "method/data/condition.h"
+#include "method/data/dataset.h"
 #include "method/tables/coupling_table.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/loader/batch_range.h"
@@ -22,7 +24,7 @@ namespace couplet {
 /// Pairs lie on the CPU, a row each on axis 0.
 struct Pairs {
   at::Tensor image;  ///< float32 [n, C, H, W] as models see it
-  at::Tensor noise;  ///< float32 [n, C, H, W], of unit variance
+  at::Tensor noise;  ///< float32 [n, C, H, W], of unit variance unless the coupling has a `source`
   at::Tensor label;  ///< int64 [n], the caller's own
 };
 
@@ -77,6 +79,7 @@ struct PairingOptions {
   std::int64_t replicates = 1;
   bool ot_within_class = false;  ///< student.ot-within
   std::int64_t ot_steps = 1;     ///< student.ot-steps
+  double source_noise = 0;       ///< student.source-noise
   LoomOptions loom = {};
 };
 
@@ -109,6 +112,10 @@ struct CouplingKind {
   /// stay what they are when one of these changes.
   std::vector<std::string> keys = {};
   std::int64_t least_batch = 1;  ///< rows of a global batch that it needs
+  /// Of a coupling whose images come from another source than N(0, I): the state at t = 1 that sampling starts from,
+  /// made of noise z of unit variance and the condition, as its pairs' noise is. `noise`: student.source-noise. Such a
+  /// student has no likelihood, and samplers that take N(0, I) for granted are not for it. Absent: z itself.
+  at::Tensor (*source)(const at::Tensor& z, const Condition& condition, double noise) = nullptr;
   /// Refuses what no student could be trained with on a data set of so many training samples; asked before any work,
   /// when `shape` may have no class_counts yet, and again when the coupling is made. May be absent.
   void (*check)(const PairingOptions& options, const DatasetShape& shape, std::int64_t samples) = nullptr;

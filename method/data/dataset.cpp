@@ -5,7 +5,18 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include <string>
+
 namespace couplet {
+namespace {
+
+LowResolution low_resolution_of(const nlohmann::json& provenance) {
+  const auto found = provenance.find("low_resolution");
+  if (found == provenance.end()) return {};
+  return {found->at("factor").get<std::int64_t>(), found->at("degradation").get<std::string>()};
+}
+
+}  // namespace
 
 DatasetShape dataset_shape(const RowTable& table) {
   const std::vector<std::int64_t>& image = table.columns().at(table.column("image")).shape;
@@ -15,8 +26,21 @@ DatasetShape dataset_shape(const RowTable& table) {
   }
   const auto counts = table.summary().at("class_counts").get<std::vector<std::int64_t>>();
   // Tables that do not say how many classes they have were made of labelled images.
-  return {image[0], image[1], table.provenance().value("classes", std::ssize(counts)), counts,
-          codec_of(table.provenance())};
+  return {image[0],
+          image[1],
+          table.provenance().value("classes", std::ssize(counts)),
+          counts,
+          codec_of(table.provenance()),
+          low_resolution_of(table.provenance())};
+}
+
+Condition DatasetShape::condition(const at::Tensor& images, const at::Tensor& labels) const {
+  if (!low_resolution.is_given()) return {labels, {}};
+  return condition_of_low(downsampled(codec->decode(images).cpu(), low_resolution), labels);
+}
+
+Condition DatasetShape::condition_of_low(const at::Tensor& low_pixels, const at::Tensor& labels) const {
+  return {labels, upsampled(low_pixels, low_resolution.factor)};
 }
 
 }  // namespace couplet

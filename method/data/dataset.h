@@ -2,6 +2,8 @@
 #pragma once
 
 #include "method/data/codec.h"
+#include "method/data/condition.h"
+#include "method/data/low_resolution.h"
 #include "storage/tables/row_table.h"
 
 #include <algorithm>
@@ -20,6 +22,7 @@ struct DatasetShape {
   std::int64_t classes = 0;                ///< 0: they have no labels (stored as label 0)
   std::vector<std::int64_t> class_counts;  ///< rows of each label: one entry where there are no classes
   std::shared_ptr<const Codec> codec = pixel_codec();
+  LowResolution low_resolution = {};  ///< what students are given of an image besides its label
 
   /// There is something to tell apart: classes are learnt, asked for and scored.
   bool has_classes() const { return classes >= 2; }
@@ -27,6 +30,11 @@ struct DatasetShape {
   std::int64_t labels() const { return std::max<std::int64_t>(classes, 1); }
   /// [C, H, W] of its pixels.
   std::vector<std::int64_t> pixel_shape() const { return codec->pixel_shape({channels, size, size}); }
+  /// What a student is asked for images, float32 [n, C, H, W] as models see them, of these labels: with their low
+  /// resolution, where students are given one. On the CPU.
+  Condition condition(const at::Tensor& images, const at::Tensor& labels) const;
+  /// The same of the low resolution itself, uint8 [n, C, H / factor, W / factor].
+  Condition condition_of_low(const at::Tensor& low_pixels, const at::Tensor& labels) const;
 };
 /// Refuses images that are not square.
 DatasetShape dataset_shape(const RowTable& table);

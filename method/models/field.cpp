@@ -23,14 +23,22 @@ at::Tensor condition_image(const at::Tensor& x, const Condition& condition, std:
   const at::Tensor& image = condition.image;
   const std::vector<std::int64_t> expected{x.size(0), channels, x.size(2), x.size(3)};
   if (!image.defined())
-    fail("the network sees a condition of {} channels beside each image, and is given none", channels);
+    fail("the network sees a condition [{}] beside each batch of images, and is given none",
+         fmt::join(expected, ", "));
   if (image.sizes() != expected)
     fail(
         "the network sees conditions [{}] beside images [{}], and is given [{}]: a smaller one has to be enlarged to "
-        "the "
-        "images' size before",
+        "the images' size before",
         fmt::join(expected, ", "), fmt::join(x.sizes(), ", "), fmt::join(image.sizes(), ", "));
   return image.to(x.scalar_type());
+}
+
+at::Tensor with_condition_image(const at::Tensor& x, const Condition& condition, std::int64_t channels) {
+  if (channels > 0) return at::cat({x, condition_image(x, condition, channels)}, 1);
+  if (condition.image.defined())
+    fail("the network sees no condition beside images, and is given one [{}]",
+         fmt::join(condition.image.sizes(), ", "));
+  return x;
 }
 
 }  // namespace couplet

@@ -64,11 +64,15 @@ at::Tensor guided_output(Field& field, const at::Tensor& x, const at::Tensor& t,
 /// The image of a condition beside x, which a network of so many condition channels sees. Another number of channels,
 /// another size than x's and none at all are errors.
 at::Tensor condition_image(const at::Tensor& x, const Condition& condition, std::int64_t channels);
+/// x with that image behind it along the channels; x alone where the network sees none, and then a condition with an
+/// image is an error.
+at::Tensor with_condition_image(const at::Tensor& x, const Condition& condition, std::int64_t channels);
 
 /// A member of the registry of fields (method/models/fields/members.list).
 struct FieldKind {
   std::string name;
-  std::string help;  ///< one line
+  std::string help;           ///< one line
+  bool takes_images = false;  ///< of conditions: it knows condition_channels
   /// Keys of [student] that only the fields that name them use: students of other fields do not depend on them.
   std::vector<std::string> keys = {};
   /// Refuses sizes that do not fit together, naming the configuration keys: when the configuration is read, and again

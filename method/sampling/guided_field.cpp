@@ -25,9 +25,12 @@ void check(const Guidance& guidance) {
 StudentFlow::StudentFlow(StudentModel student, const Guidance& guidance, std::string precision)
     : student_(std::move(student)), guidance_(guidance), precision_(std::move(precision)) {}
 
-VelocityField StudentFlow::velocity(const Condition& condition) const {
-  return [flow = *this, condition](const at::Tensor& x, double t) {
-    const auto& [field, objective] = flow.student_;
+VelocityField StudentFlow::velocity(const Condition& asked_for) const {
+  Condition known = asked_for;
+  if (!student_.labelled) known.labels = at::full_like(known.labels, student_.field->no_label());
+  return [flow = *this, condition = std::move(known)](const at::Tensor& x, double t) {
+    const std::shared_ptr<Field>& field = flow.student_.field;
+    const Objective* objective = flow.student_.objective.get();
     const Autocast autocast(flow.precision_, x.device());
     const double time = std::clamp(t, objective->first_time(), objective->last_time());
     return by_fitting_rows(x.size(0), x.device(), [&](std::int64_t first, std::int64_t count) {
@@ -47,8 +50,9 @@ NoisyPath StudentFlow::along(SolverNoise noise) const {
   return {{objective, &objective->path()}, objective->first_time(), objective->last_time(), std::move(noise)};
 }
 
-at::Tensor StudentFlow::start(const at::Tensor& z) const {
-  return prior_scale() == 1 ? z : z * prior_scale();
+at::Tensor StudentFlow::start(const at::Tensor& z, const Condition& condition) const {
+  const at::Tensor noise = student_.source ? student_.source(z, condition) : z;
+  return prior_scale() == 1 ? noise : noise * prior_scale();
 }
 
 }  // namespace couplet

@@ -8,6 +8,7 @@
 #include "method/solvers/stochastic.h"
 #include "method/solvers/velocity_field.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -28,6 +29,9 @@ void check(const Guidance& guidance);
 struct StudentModel {
   std::shared_ptr<Field> field;
   std::shared_ptr<const Objective> objective;
+  bool labelled = true;  ///< false: it has seen no labels, and is asked without whatever a condition says
+  /// What it was trained from at t = 1 in place of noise z of unit variance (CouplingKind::source); empty: z.
+  std::function<at::Tensor(const at::Tensor& z, const Condition& condition)> source = {};
 };
 
 /// A student's flow from noise at t = 1 to images at t = 0.
@@ -40,13 +44,15 @@ public:
   /// are computed in chunks. Gradients are recorded where the caller's mode says so. Outside the objective's first and
   /// last time it is that of the nearest.
   VelocityField velocity(const Condition& condition) const;
-  /// The states at t = 1 of noise z of unit variance.
-  at::Tensor start(const at::Tensor& z) const;
-  /// Their standard deviation.
+  /// The states at t = 1 of noise z of unit variance, for rows of this condition.
+  at::Tensor start(const at::Tensor& z, const Condition& condition) const;
+  /// Their standard deviation, where they are Gaussian.
   double prior_scale() const { return student_.objective->path().prior_scale(); }
   /// What stochastic solvers need of it, with the noise that they add. Its path is null where the objective has no
   /// score.
   NoisyPath along(SolverNoise noise) const;
+  /// They are noise, of no source of the student's own: there are densities.
+  bool starts_from_noise() const { return !student_.source; }
 
 private:
   StudentModel student_;

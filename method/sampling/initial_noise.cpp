@@ -48,6 +48,17 @@ SolverNoise solver_noise(const at::Tensor& z, std::uint64_t seed, std::int64_t f
   };
 }
 
+InitialNoise student_noise(const DatasetShape& shape, const RowTable& held_out, std::uint64_t seed, std::int64_t first,
+                           std::int64_t count) {
+  InitialNoise initial = fresh_noise(shape, seed, first, count);
+  if (!shape.low_resolution.is_given()) return initial;
+  std::vector<std::int64_t> numbers;
+  for (std::int64_t row = first; row < first + count; ++row) numbers.push_back(std::min(row, held_out.rows() - 1));
+  const at::Tensor images = shape.codec->encode(read_numbered_rows(held_out, "image", numbers));
+  initial.condition = shape.condition(images, read_numbered_rows(held_out, "label", numbers).to(at::kLong));
+  return initial;
+}
+
 InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count) {
   std::vector<std::int64_t> numbers;
   for (std::int64_t row = first; row < first + count; ++row) numbers.push_back(std::min(row, table.rows() - 1));

@@ -27,6 +27,11 @@ InitialNoise fresh_noise(const DatasetShape& shape, std::uint64_t seed, std::int
 /// What stochastic solvers add on the way of samples from `first` on that start in `z`, in its shape and on its device:
 /// a draw is a function of (seed, sample, number of the draw).
 SolverNoise solver_noise(const at::Tensor& z, std::uint64_t seed, std::int64_t first);
+/// The initial noise of a run's students: `fresh_noise`; where students are given a low resolution, the same noise with
+/// the labels and low resolutions of held-out images [first, first + count), one sample an image, beyond the table's
+/// end of its last.
+InitialNoise student_noise(const DatasetShape& shape, const RowTable& held_out, std::uint64_t seed, std::int64_t first,
+                           std::int64_t count);
 /// The noise and label of rows [first, first + count) of a coupling table, noise divided by `sigma_f`, on the CPU. Rows
 /// beyond the table's end repeat its last.
 InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count);

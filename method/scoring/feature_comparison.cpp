@@ -103,6 +103,8 @@ at::Tensor RealFeatures::nearest(const at::Tensor& generated, Communicator& comm
 std::vector<FeatureScore> compare_features(const DescribedImages& generated, const FeatureReference& reference,
                                            Communicator& communicator) {
   std::vector<FeatureScore> scores{frechet_score("frechet_distance", generated.moments(), reference.moments)};
+  if (reference.held_out)
+    scores.push_back(frechet_score("held_out_frechet_distance", generated.moments(), *reference.held_out));
   const std::int64_t samples = generated.moments().count;
   if (generated.spatial() && reference.spatial)
     scores.push_back(spatial_score(*generated.spatial(), *reference.spatial));

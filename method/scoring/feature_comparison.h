@@ -58,12 +58,14 @@ private:
 struct FeatureReference {
   Moments moments;
   std::optional<Moments> spatial = {};            ///< of spatial features (sFID)
+  std::optional<Moments> held_out = {};           ///< of held-out images, compared with besides
   std::shared_ptr<const RealFeatures> real = {};  ///< none: statistics alone are compared
 };
 
-/// "frechet_distance" first, then the others: "spatial_frechet_distance" and "inception_score" where the network
-/// gives what they need, and those of RealFeatures, of the images whose features are kept. Collective; the same digits
-/// on any number of ranks. Refuses fewer images than features + 1, and sets of different networks.
+/// "frechet_distance" first, then the others: "held_out_frechet_distance" where there are such moments,
+/// "spatial_frechet_distance" and "inception_score" where the network gives what they need, and those of RealFeatures,
+/// of the images whose features are kept. Collective; the same digits on any number of ranks. Refuses fewer images than
+/// features + 1, and sets of different networks.
 std::vector<FeatureScore> compare_features(const DescribedImages& generated, const FeatureReference& reference,
                                            Communicator& communicator);
 

@@ -61,10 +61,10 @@ at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, 
 }
 
 std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t variants, std::int64_t samples,
-                                       const SliceJournal& journal) {
+                                       const SliceJournal& journal, std::int64_t figures) {
   const at::NoGradGuard no_grad;
   const std::int64_t described = basis_.points ? basis_.points->points.size(1) : basis_.widths.all();
-  const std::int64_t width = described + extras;
+  const std::int64_t width = described + extras + figures;
   const std::int64_t pictured = std::min({pictures_, slice_rows_, samples});
   std::vector<DescribedImages> images;
   for (std::size_t variant = 0; variant < variants && basis_.reference; ++variant)
@@ -72,6 +72,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
                         basis_.widths, samples, drawn_rows(samples, basis_.compared_images));
   std::vector<SampleScore> scores(variants);
   std::vector<std::vector<at::Tensor>> points(variants);
+  for (SampleScore& score : scores) score.figures = at::zeros({figures}, at::kDouble);
   // Every slice has slice_rows_ samples, so that each is computed in a batch of the same shape.
   const auto make = [&](std::int64_t first) {
     const Generated made = generate(first, slice_rows_);
@@ -79,6 +80,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
     for (std::size_t variant = 0; variant < variants; ++variant) {
       const at::Tensor& those = made.variants.at(variant);
       parts.push_back(describe(those, made.labels, made.nfe));
+      if (figures > 0) parts.push_back(made.figures.to(at::kFloat).cpu());
       if (first > 0) continue;  // the first slice is the root's
       scores[variant].pictures = codec_->decode(those.narrow(0, 0, pictured)).cpu();
     }
@@ -95,6 +97,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
       }
       if (basis_.points) points[variant].push_back(part.narrow(1, 0, described).to(at::kFloat));
       add_extras(scores[variant], part.narrow(1, described, extras));
+      scores[variant].figures += part.narrow(1, described + extras, figures).to(at::kDouble).sum(0);
     }
   };
   for_each_slice(communicator_,
@@ -120,6 +123,7 @@ void Scorer::finish(SampleScore& score) const {
   const auto count = static_cast<double>(score.samples);
   score.class_accuracy = classifier_ ? std::optional(*score.class_accuracy / count) : std::nullopt;
   score.nfe_mean /= count;
+  score.figures /= count;
 }
 
 void Scorer::compare(SampleScore& score, const DescribedImages& images) {

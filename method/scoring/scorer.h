@@ -26,6 +26,7 @@ struct Generated {
   std::vector<at::Tensor> variants;  ///< each float [count, C, H, W]
   at::Tensor labels;                 ///< int64 [count]
   std::int64_t nfe = 0;              ///< evaluations of the field that the batch took
+  at::Tensor figures = {};           ///< float [count, n]: further figures of each sample, of one variant alone
 };
 using Generator = std::function<Generated(std::int64_t first, std::int64_t count)>;
 
@@ -42,6 +43,7 @@ struct SampleScore {
       0;                ///< samples with NaN or infinite values: scored with those values at 0, never drawn again
   double nfe_mean = 0;  ///< evaluations of the field, a sample
   std::int64_t nfe_least = 0, nfe_most = 0;  ///< of any batch
+  at::Tensor figures;                        ///< float64 [n]: means of the generator's own
   at::Tensor pictures;                       ///< uint8 [n, C, H, W]: the first samples; on rank 0
 };
 
@@ -63,9 +65,10 @@ public:
          std::int64_t slice_rows, std::int64_t pictures, std::string stopped, Communicator& communicator,
          c10::Device device);
   /// Scores `samples` samples, one score a variant; the figures on every rank. Collective. Images are decoded to 8-bit
-  /// pixels first. Goes on with the samples that the journal holds.
+  /// pixels first. Goes on with the samples that the journal holds. `figures`: how many the generator
+  /// gives of each sample.
   std::vector<SampleScore> score(const Generator& generate, std::size_t variants, std::int64_t samples,
-                                 const SliceJournal& journal = {});
+                                 const SliceJournal& journal = {}, std::int64_t figures = 0);
 
 private:
   at::Tensor describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe);

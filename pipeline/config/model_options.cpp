@@ -273,7 +273,11 @@ void add_student(std::vector<Option>& table) {
               "at every evaluation; hutchinson: an estimate with one probe an image",
               0,
               0,
-              {"exact", "hutchinson"}})});
+              {"exact", "hutchinson"}}),
+       later({"student.source-noise", result, FIELD(student.source_noise), "0.25", "images on [-1, 1]",
+              "coupling low-resolution: standard deviation of the noise on the enlarged low resolution that sampling "
+              "starts from",
+              0, 10})});
   add_training(table, "student", [](Config& config) -> TrainingConfig& { return config.student.training; },
                {.images = 160000,
                 .batch = 32,

@@ -110,7 +110,28 @@ void add_prepare(std::vector<Option>& table) {
        {"prepare.block-rows", result, FIELD(prepare.block_rows), "250", "rows",
         "rows that one checksum covers, the unit of reading", 1, 1e6},
        {"prepare.window-blocks", result, FIELD(prepare.window_blocks), "16", "blocks",
-        "blocks within which rows are shuffled when training reads images", 1, 1e6}});
+        "blocks within which rows are shuffled when training reads images", 1, 1e6},
+       later({"prepare.condition",
+              result,
+              FIELD(prepare.condition),
+              "none",
+              "",
+              "what students are given of an image besides its label; low-resolution: super-resolution, for which "
+              "prepare.factor and prepare.degradation say how it was lost",
+              0,
+              0,
+              {"none", "low-resolution"}}),
+       later({"prepare.factor", result, FIELD(prepare.factor), "4", "",
+              "low resolution: sides of an image are that many times those of it; 2, 4 or 8", 2, 8}),
+       later({"prepare.degradation",
+              result,
+              FIELD(prepare.degradation),
+              "area",
+              "",
+              "low resolution: area, means of blocks of pixels, or bicubic, with anti-aliasing; rounded to 8 bits",
+              0,
+              0,
+              {"area", "bicubic"}})});
 }
 
 }  // namespace option_sections

@@ -134,6 +134,12 @@ void check_student(const Config& config, const std::string& name) {
   if (!student.init_from.empty() && !student.init.empty())
     refuse("{0}.init-from = {1} and {0}.init = {2}: weights start from one of them", section, student.init_from,
            student.init);
+  const bool guides = std::ranges::any_of(config.evaluate.guidance, [](double scale) { return scale != 1; });
+  if (student.label_drop == 1 && guides)
+    refuse(
+        "evaluate.guidance = {} with {}.label-drop = 1: guidance leads away from what a student makes without a "
+        "label, and it has seen none",
+        fmt::join(config.evaluate.guidance, " "), section);
   for (const double time : student.times)
     if (time == 0) refuse("{}.times lists 0, where there is nothing to learn: t = 0 is the image", section);
   for (const double rate : config.evaluate.ema)

@@ -31,7 +31,8 @@ DatasetSize source_size(const Config& config) {
            shape.height,
            source.classes,
            {},
-           find_codec(config.prepare.codec).make(nlohmann::json::object())}};
+           find_codec(config.prepare.codec).make(nlohmann::json::object()),
+           low_resolution(config.prepare)}};
 }
 
 DatasetSize dataset_size(const Config& config, const RunDirectory& run) {

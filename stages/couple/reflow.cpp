@@ -81,7 +81,7 @@ FlowEnd FlowSampler::end_of(const at::Tensor& z, const at::Tensor& labels) const
   const at::Tensor made =
       by_row_chunks(z.size(0), device_, [&](std::int64_t first, std::int64_t count) {
         const Condition condition{labels.narrow(0, first, count), {}};
-        const at::Tensor start = flow_.start(z.narrow(0, first, count));
+        const at::Tensor start = flow_.start(z.narrow(0, first, count), condition);
         const Integrated end = integrate(flow_.velocity(condition), start, integration);
         const at::Tensor evaluations = at::full({count, 1}, static_cast<double>(end.nfe), end.x.options());
         return at::cat({end.x.flatten(1), evaluations}, 1);

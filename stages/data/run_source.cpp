@@ -17,6 +17,11 @@ SourceOptions source_options(const PrepareConfig& config) {
           config.test_labels, config.toy,          config.train_rows,   config.test_rows};
 }
 
+LowResolution low_resolution(const PrepareConfig& config) {
+  if (config.condition == "none") return {};
+  return {config.factor, config.degradation};
+}
+
 ImageSource open_source(const PrepareConfig& config) {
   return find_source(config.format).open(source_options(config));
 }
@@ -53,6 +58,14 @@ void require_codec(const SourceImages& images, const PrepareConfig& config) {
          config.format, element_name(images.type()), config.codec, fmt::join(fitting, ", "));
 }
 
+/// A model is given the low resolution beside what it sees: in the same pixels.
+void require_low_resolution(const LowResolution& low, const std::string& codec, const ImageSetShape& images) {
+  const std::vector<std::int64_t> seen{images.channels, images.height, images.width};
+  if (find_codec(codec).make(nlohmann::json::object())->pixel_shape(seen) != seen)
+    refuse("prepare.condition = low-resolution with prepare.codec = {}, whose rows are no pixels: use uint8", codec);
+  check(low, seen);
+}
+
 }  // namespace
 
 void require_images(const ImageSource& source, const PrepareConfig& config) {
@@ -65,6 +78,8 @@ void require_images(const ImageSource& source, const PrepareConfig& config) {
     refuse("training images are {} ({}) but test images {} ({})", trained, train.name(), held_out, test.name());
   if (train.shape().height != train.shape().width)
     refuse("{}: images of {} (channels, height, width); the models take square ones", train.name(), trained);
+  if (const LowResolution low = low_resolution(config); low.is_given())
+    require_low_resolution(low, config.codec, train.shape());
 }
 
 void require_source(const PrepareConfig& config) {

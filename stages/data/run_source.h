@@ -2,6 +2,7 @@
 #pragma once
 
 #include "method/data/image_source.h"
+#include "method/data/low_resolution.h"
 #include "pipeline/config/config.h"
 
 #include <cstdint>
@@ -11,6 +12,8 @@
 namespace couplet {
 
 SourceOptions source_options(const PrepareConfig& config);
+/// What students are given of an image besides its label: prepare.condition.
+LowResolution low_resolution(const PrepareConfig& config);
 /// Opens the source of prepare.format.
 ImageSource open_source(const PrepareConfig& config);
 /// The files whose bytes the data set is, whether they exist or not. None of a source that makes its images.
@@ -22,8 +25,8 @@ bool has_points(const PrepareConfig& config);
 /// The rows that are used of a split: the first `limit`, the value of the option `limit_key`; 0: all. A limit above
 /// what there is is refused.
 std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const char* limit_key);
-/// Refuses images that no run can use: of other sizes for training than for tests, not square, or of values that
-/// prepare.codec does not store; and more rows than there are.
+/// Refuses images that no run can use: of other sizes for training than for tests, not square, of values that
+/// prepare.codec does not store, or without the low resolution that is asked for; and more rows than there are.
 void require_images(const ImageSource& source, const PrepareConfig& config);
 /// Refuses, before any work, a source of which a file is not there or which has images that no run can use. What `open`
 /// of the source finds wrong is refused, too.

@@ -39,6 +39,16 @@ void show_nearest(Evaluation& evaluation, const SampleScore& score) {
                             *real, evaluation.train, evaluation.context.communicator);
 }
 
+/// The picture NAME-restored.png: low resolution, what a score's samples made of it, and image.
+void show_restorations(const Evaluation& evaluation, const SampleScore& score) {
+  const LowResolution& low = evaluation.shape.low_resolution;
+  if (!low.is_given() || !evaluation.context.communicator.is_root()) return;
+  const std::int64_t count = std::min(score.pictures.size(0), evaluation.test.rows());
+  const at::Tensor images = evaluation.shape.codec->pixels(read_rows(evaluation.test, "image", 0, count));
+  publish_restorations(evaluation.context.run.pictures() / (evaluation.model_name() + "-restored.png"),
+                       score.pictures.narrow(0, 0, count), images, low);
+}
+
 /// "Fréchet distance 12.3456, class accuracy 0.912": the first metric, and what else there is.
 std::string figures_text(const SampleScore& score) {
   std::string text = score.comparison.empty()
@@ -65,19 +75,28 @@ void show_samples(const Evaluation& evaluation, const fs::path& path, const Samp
 /// Held-out images scored like samples: how far two real sets of this size are apart.
 void score_real(Evaluation& evaluation, const ScoreRequest& request) {
   const RowTable& test = evaluation.test;
-  const SampleScore score = evaluation.scorer().score(
-      [&](std::int64_t first, std::int64_t count) {
-        const std::int64_t there = std::min(count, test.rows() - first);
-        const at::Tensor rows = at::arange(count).clamp_max(there - 1);
-        return Generated{{evaluation.shape.codec->encode(read_rows(test, "image", first, there)).index_select(0, rows)},
-                         read_rows(test, "label", first, there).to(at::kLong).index_select(0, rows)};
-      },
-      1, test.rows(), evaluation.journal(request))[0];
+  const SampleScore score = evaluation.score(request, test.rows(), [&](std::int64_t first, std::int64_t count) {
+    const std::int64_t there = std::min(count, test.rows() - first);
+    const at::Tensor rows = at::arange(count).clamp_max(there - 1);
+    const at::Tensor labels = read_rows(test, "label", first, there).to(at::kLong).index_select(0, rows);
+    return evaluation.with_figures({{evaluation.table_images(test, first, count)}, labels}, test, first);
+  });
   evaluation.keep_samples(request.key, request.with, score);
   if (score.points.defined() && evaluation.context.communicator.is_root())
     publish_data_panels(evaluation, evaluation.context.run.pictures() / "data.json");
   say("held-out images: {} to the training images ({} samples{})", figures_text(score), score.samples,
       by_network(evaluation));
+}
+
+/// The enlarged low resolution of the held-out images, scored like samples: what restoring has to add to.
+void score_upsampling(Evaluation& evaluation, const ScoreRequest& request) {
+  const RowTable& test = evaluation.test;
+  const SampleScore score = evaluation.score(request, test.rows(), [&](std::int64_t first, std::int64_t count) {
+    const Condition given = evaluation.student_noise(0, first, count).condition;
+    return evaluation.with_figures({{given.image}, given.labels}, test, first);
+  });
+  evaluation.keep_samples(request.key, request.with, score);
+  say("enlarged low resolution of held-out images: {}", figures_text(score));
 }
 
 /// The teacher's samples of fresh noise, as they come (with the noise it was trained on) and denoised.
@@ -130,19 +149,19 @@ SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) 
   const double sigma_f = from_table ? evaluation.sigma_f(sampling.table) : 1;
   const auto seed = static_cast<std::uint64_t>(sampling.seed);
   const std::int64_t samples = evaluation.config().samples;
-  return evaluation.scorer().score(
-      [&](std::int64_t first, std::int64_t count) {
-        const InitialNoise initial = (from_table ? table_noise(*held_out, sigma_f, first, count)
-                                                 : fresh_noise(evaluation.shape, seed, first, count))
+  return evaluation.score(
+      request, from_table ? std::min(samples, held_out->rows()) : samples, [&](std::int64_t first, std::int64_t count) {
+        const InitialNoise initial = (from_table ? evaluation.table_noise(*held_out, sigma_f, first, count)
+                                                 : evaluation.student_noise(seed, first, count))
                                          .to(device);
-        const Integrated made = integrate(flow.velocity(initial.condition), flow.start(initial.z), sampling.integration,
-                                          flow.along(solver_noise(initial.z, seed, first)));
-        return Generated{{made.x}, initial.condition.labels, made.nfe};
-      },
-      1, from_table ? std::min(samples, held_out->rows()) : samples, evaluation.journal(request))[0];
+        const Integrated made = integrate(flow.velocity(initial.condition), flow.start(initial.z, initial.condition),
+                                          sampling.integration, flow.along(solver_noise(initial.z, seed, first)));
+        return evaluation.with_figures({{made.x}, initial.condition.labels, made.nfe},
+                                       from_table ? *held_out : evaluation.test, first);
+      });
 }
 
-void score_student(Evaluation& evaluation, const ScoreRequest& request, bool shows_nearest) {
+void score_student(Evaluation& evaluation, const ScoreRequest& request, bool shows_best) {
   const StageContext& context = evaluation.context;
   const SamplingSetting& sampling = *request.sampling;
   const SampleScore score = sample_student(evaluation, request);
@@ -152,7 +171,10 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
                  context.run.pictures() / sheet_name(evaluation.model_name(), request.key.noise, sampling.integration,
                                                      sampling.field, evaluation.student()),
                  score);
-  if (shows_nearest) show_nearest(evaluation, score);
+  if (shows_best) {
+    show_nearest(evaluation, score);
+    show_restorations(evaluation, score);
+  }
   ScoreKey key = request.key;
   if (key.is_adaptive()) {
     key.nfe = std::llround(score.nfe_mean);
@@ -211,6 +233,8 @@ void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::
   switch (request.measurement) {
     case Measurement::real_images:
       return score_real(evaluation, request);
+    case Measurement::upsampling:
+      return score_upsampling(evaluation, request);
     case Measurement::samples:
       if (request.sampling) return score_student(evaluation, request, &request == finest(requests));
       return score_teacher(evaluation, request);

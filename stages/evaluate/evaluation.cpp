@@ -1,8 +1,10 @@
 #include "stages/evaluate/evaluation.h"
 
 #include "method/data/dataset.h"
+#include "method/scoring/restoration.h"
 #include "method/tables/coupling_table.h"
 #include "pipeline/config/options.h"
+#include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/weights.h"
 #include "stages/data/run_source.h"
@@ -34,7 +36,7 @@ Evaluation::Evaluation(StageContext& stage)
       train(stage.run.train_images(), dataset_format),
       test(stage.run.test_images(), dataset_format),
       shape(dataset_shape(train)),
-      records(stage.directory()) {
+      records(stage.directory(), shape.low_resolution.facts()) {
   if (!stage.node.student.empty()) student_ = student_config(stage.config, stage.node.student);
 }
 
@@ -95,6 +97,23 @@ double Evaluation::sigma_f(const std::string& name) const {
   return table(name, "train").summary().at("sigma_f").get<double>();
 }
 
+InitialNoise Evaluation::student_noise(std::uint64_t seed, std::int64_t first, std::int64_t count) const {
+  return couplet::student_noise(shape, test, seed, first, count);
+}
+
+InitialNoise Evaluation::table_noise(const RowTable& from, double sigma, std::int64_t first, std::int64_t count) const {
+  InitialNoise initial = couplet::table_noise(from, sigma, first, count);
+  if (shape.low_resolution.is_given())
+    initial.condition = shape.condition(table_images(from, first, count), initial.condition.labels);
+  return initial;
+}
+
+at::Tensor Evaluation::table_images(const RowTable& from, std::int64_t first, std::int64_t count) const {
+  std::vector<std::int64_t> numbers;
+  for (std::int64_t row = first; row < first + count; ++row) numbers.push_back(std::min(row, from.rows() - 1));
+  return seen_images(read_numbered_rows(from, "image", numbers), *shape.codec);
+}
+
 SliceJournal Evaluation::journal(const ScoreRequest& request) const {
   return {score_journal(context),
           fmt::format("couplet {}, {} {}: {}", COUPLET_VERSION, context.node.name, context.node.fingerprint,
@@ -115,6 +134,19 @@ at::Tensor Evaluation::sums_over_rows(
   return sum;
 }
 
+Generated Evaluation::with_figures(Generated made, const RowTable& images, std::int64_t first) const {
+  if (!shape.low_resolution.is_given()) return made;
+  const at::Tensor& restored = made.variants.front();
+  const at::Tensor pixels = shape.codec->decode(table_images(images, first, restored.size(0)));
+  made.figures = restoration_figures(shape.codec->decode(restored).cpu(), pixels, shape.low_resolution);
+  return made;
+}
+
+SampleScore Evaluation::score(const ScoreRequest& request, std::int64_t samples, const Generator& generate) {
+  const std::int64_t figures = shape.low_resolution.is_given() ? restoration_width(shape.channels) : 0;
+  return scorer().score(generate, 1, samples, journal(request), figures)[0];
+}
+
 void Evaluation::keep_samples(const ScoreKey& key, const MadeWith& with, const SampleScore& score,
                               const nlohmann::json& details) {
   for (const FeatureScore& one : score.comparison) {
@@ -122,6 +154,12 @@ void Evaluation::keep_samples(const ScoreKey& key, const MadeWith& with, const S
     fields.update(one.details);
     records.add(key, one.metric, with, one.value, one.samples, network_, score.nonfinite, fields);
   }
+  if (score.figures.defined() && score.figures.size(0) > 0)
+    for (const FeatureScore& one : restoration_scores(score.figures, score.samples)) {
+      nlohmann::json fields = details;
+      fields.update(one.details);
+      records.add(key, one.metric, with, one.value, one.samples, {}, score.nonfinite, fields);
+    }
   if (score.comparison.empty()) {
     const double finite = 1 - static_cast<double>(score.nonfinite) / static_cast<double>(score.samples);
     records.add(key, "finite_share", with, finite, score.samples, {}, score.nonfinite, details);

@@ -3,6 +3,7 @@
 
 #include "method/data/dataset.h"
 #include "method/sampling/guided_field.h"
+#include "method/sampling/initial_noise.h"
 #include "method/scoring/scorer.h"
 #include "pipeline/distributed/slices.h"
 #include "pipeline/run/stage_context.h"
@@ -53,6 +54,19 @@ public:
   /// A coupling table of the run: its split, and σ_f.
   RowTable table(const std::string& name, const std::string& split) const;
   double sigma_f(const std::string& table) const;
+
+  /// What samples of students start from, on the CPU (method/sampling/initial_noise.h): also from noise of held-out
+  /// rows of a table, whose images then give the conditions.
+  InitialNoise student_noise(std::uint64_t seed, std::int64_t first, std::int64_t count) const;
+  InitialNoise table_noise(const RowTable& table, double sigma_f, std::int64_t first, std::int64_t count) const;
+
+  /// Images [first, first + count) of a table as models see them, beyond its end its last.
+  at::Tensor table_images(const RowTable& table, std::int64_t first, std::int64_t count) const;
+  /// With the figures of restoring images [first, ...) of the table, where samples are restored images.
+  Generated with_figures(Generated made, const RowTable& images, std::int64_t first) const;
+  /// A score by the run's network, its classifier and, where samples are restored images, the figures of that.
+  /// Collective.
+  SampleScore score(const ScoreRequest& request, std::int64_t samples, const Generator& generate);
 
   /// The samples of this score that were counted so far.
   SliceJournal journal(const ScoreRequest& request) const;

@@ -68,9 +68,9 @@ at::Tensor figures_of_pairs(const PairingInput& input, const Codec& codec) {
 std::vector<at::Tensor> first_trajectories(const Evaluation& evaluation, const StudentFlow& flow, std::uint64_t seed,
                                            std::int64_t rows, std::int64_t parts) {
   const c10::Device device = evaluation.context.device;
-  const InitialNoise initial = fresh_noise(evaluation.shape, seed, 0, rows).to(device);
-  return trajectory(flow.velocity(initial.condition), flow.start(initial.z), evaluation.config().curvature_steps,
-                    parts);
+  const InitialNoise initial = evaluation.student_noise(seed, 0, rows).to(device);
+  return trajectory(flow.velocity(initial.condition), flow.start(initial.z, initial.condition),
+                    evaluation.config().curvature_steps, parts);
 }
 
 /// States of a trajectory as pictures show them: where a path's noise is wider than images, in their width.
@@ -105,9 +105,9 @@ void measure_paths(Evaluation& evaluation, const ScoreRequest& request) {
   const auto figures = 3 + static_cast<std::int64_t>(times.size());
   const at::Tensor means = mean_over_rows(
       evaluation, request, config.curvature_samples, figures, [&](std::int64_t first, std::int64_t count) {
-        const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count).to(context.device);
-        const PathShape shape =
-            path_shape(flow.velocity(initial.condition), flow.start(initial.z), config.curvature_steps);
+        const InitialNoise initial = evaluation.student_noise(seed, first, count).to(context.device);
+        const PathShape shape = path_shape(flow.velocity(initial.condition), flow.start(initial.z, initial.condition),
+                                           config.curvature_steps);
         return at::cat({at::stack({shape.curvature, shape.straightness, shape.transport}, 1), shape.deviation}, 1);
       });
   const at::Tensor along = means.narrow(0, 3, figures - 3).contiguous();
@@ -140,13 +140,14 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
     std::vector<std::int64_t> numbers;
     for (std::int64_t i = first; i < first + count; ++i) numbers.push_back(std::min(i, rows - 1) * candidates / rows);
     const InitialNoise initial = table_noise(table, sigma_f, numbers);
-    const at::Tensor& label = initial.condition.labels;
-    const at::Tensor made = solve(flow.velocity({label.to(device), {}}), flow.start(initial.z.to(device)),
-                                  Solver::euler, Grid::uniform, config.pairing_nfe)
-                                .cpu();
     const at::Tensor x = seen_images(read_numbered_rows(table, "image", numbers), codec);
-    return figures_of_pairs({made, x, label, pool_images, pool_labels, read_numbered_rows(table, "sample", numbers)},
-                            codec);
+    const Condition condition = evaluation.shape.condition(x, initial.condition.labels);
+    const Condition there = condition.to(device);
+    const at::Tensor made = solve(flow.velocity(there), flow.start(initial.z.to(device), there), Solver::euler,
+                                  Grid::uniform, config.pairing_nfe)
+                                .cpu();
+    return figures_of_pairs(
+        {made, x, condition.labels, pool_images, pool_labels, read_numbered_rows(table, "sample", numbers)}, codec);
   };
   const at::Tensor means = mean_over_rows(evaluation, request, rows, pairing_figures, measure);
   const auto mean = [&](PairingFigure figure) { return means[figure].item<double>(); };
@@ -175,8 +176,8 @@ void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& reques
   const at::Tensor mean = mean_over_rows(evaluation, request, rows, 1, [&](std::int64_t first, std::int64_t count) {
     const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count).to(device);
     const at::Tensor theirs = sample_teacher(teacher, initial.z, initial.condition, sampling).images();
-    const at::Tensor ours = solve(flow.velocity(initial.condition), flow.start(initial.z), Solver::euler, Grid::uniform,
-                                  config.evaluate.pairing_nfe);
+    const at::Tensor ours = solve(flow.velocity(initial.condition), flow.start(initial.z, initial.condition),
+                                  Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
     return (ours - theirs).flatten(1).to(at::kDouble).norm(2, 1).cpu().unsqueeze(1);
   });
   evaluation.keep(request.key, request.with, "teacher_distance", mean.item<double>(), rows);

@@ -67,9 +67,9 @@ at::Tensor student_figures(const Evaluation& evaluation, const StudentFlow& flow
   const c10::Device device = evaluation.context.device;
   const Codec& codec = *evaluation.shape.codec;
   const auto seed = static_cast<std::uint64_t>(evaluation.context.config.pipeline.seed);
-  const at::Tensor labels = images.label.to(device);
+  const Condition condition = evaluation.shape.condition(codec.encode(images.image), images.label).to(device);
   const FieldOfRows field_of = [&](std::int64_t first, std::int64_t count) {
-    return flow.velocity({labels.narrow(0, first, count), {}});
+    return flow.velocity(condition.narrow(first, count));
   };
   at::Tensor probes;
   if (config.likelihood_probes > 0)
@@ -162,6 +162,9 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
   if (flow.prior_scale() == 0)
     return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
                            {{"why", "noise has no part in the student's samples, so that they have no density"}});
+  if (!flow.starts_from_noise())
+    return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
+                           {{"why", "the student's source is not N(0, I) but made of each image's condition"}});
   const std::int64_t rows = rows_of(evaluation);
   const at::Tensor sums =
       evaluation.sums_over_rows(request, rows, figures, [&](std::int64_t first, std::int64_t count) {

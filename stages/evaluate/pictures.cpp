@@ -13,6 +13,7 @@ namespace couplet {
 namespace {
 
 constexpr std::int64_t sheet_columns = 10, nearest_rows = 4;
+constexpr std::int64_t restorations_a_row = 3, most_restorations = 12;
 
 /// [n, C, H, W] and as many under them, as rows of `width` images in turn.
 at::Tensor interleaved(const at::Tensor& above, const at::Tensor& below, std::int64_t width) {
@@ -40,6 +41,13 @@ void publish_sheet(const std::filesystem::path& path, const at::Tensor& images) 
 
 void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states, const Codec& codec) {
   publish_pictures(path, codec.decode(at::stack(states, 1).flatten(0, 1)).cpu(), std::ssize(states));
+}
+
+void publish_restorations(const std::filesystem::path& path, const at::Tensor& made, const at::Tensor& images,
+                          const LowResolution& low) {
+  const std::int64_t count = std::min(made.size(0), most_restorations);
+  publish_pictures(path, restoration_panels(made.narrow(0, 0, count), images.narrow(0, 0, count), low),
+                   3 * std::min(count, restorations_a_row));
 }
 
 void publish_nearest_picture(const std::filesystem::path& path, const SampleScore& score, const RealFeatures& real,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "method/data/codec.h"
+#include "method/data/low_resolution.h"
 #include "method/scoring/feature_comparison.h"
 #include "method/scoring/scorer.h"
 #include "pipeline/distributed/communicator.h"
@@ -22,6 +23,11 @@ void publish_sheet(const std::filesystem::path& path, const at::Tensor& images);
 /// Publishes images, as models see them, at each of several times (float [n, C, H, W] each): a row an image, its states
 /// from left to right.
 void publish_trajectory(const std::filesystem::path& path, const std::vector<at::Tensor>& states, const Codec& codec);
+
+/// Publishes restorations, three a row: of each the low resolution of the image, what was made of that, and the image.
+/// `made`, `images`: uint8 [n, C, H, W].
+void publish_restorations(const std::filesystem::path& path, const at::Tensor& made, const at::Tensor& images,
+                          const LowResolution& low);
 
 /// What has been learnt by heart is seen at a glance: publishes the first samples of a score, up to ten a row and four
 /// rows, under each row the training images whose features are nearest to theirs. `real`: features of rows of `train`

@@ -29,13 +29,14 @@ bool was_left(const fs::path& path, Communicator& communicator) {
   return communicator.maximum(communicator.is_root() && fs::exists(path) ? 1 : 0) > 0;
 }
 
-/// The statistics of the training images, made unless an earlier evaluation of the run left them.
-FeatureReference training_statistics(StageContext& context, FeatureNetwork& network, const RowTable& train) {
-  const fs::path path = context.run.network_statistics(hash_text(network.hash() + train.content_hash()));
+/// The statistics of the images of a split, made unless an earlier evaluation of the run left them.
+ReferenceStatistics split_statistics(StageContext& context, FeatureNetwork& network, const RowTable& images,
+                                     const std::string& split) {
+  const fs::path path = context.run.network_statistics(hash_text(network.hash() + images.content_hash()));
   Communicator& communicator = context.communicator;
   if (!was_left(path, communicator)) {
-    say("statistics of {} training images by {} are made", train.rows(), network.name());
-    const ReferenceStatistics made = make_reference(network, train, "train", reference_stopped, communicator);
+    say("statistics of {} images ({}) by {} are made", images.rows(), split, network.name());
+    const ReferenceStatistics made = make_reference(network, images, split, reference_stopped, communicator);
     if (communicator.is_root()) {
       const WorkingAlone alone("publishing the reference statistics");
       fs::create_directories(path.parent_path());
@@ -43,7 +44,11 @@ FeatureReference training_statistics(StageContext& context, FeatureNetwork& netw
     }
     communicator.barrier();
   }
-  ReferenceStatistics statistics = load_reference(path);
+  return load_reference(path);
+}
+
+FeatureReference training_statistics(StageContext& context, FeatureNetwork& network, const RowTable& train) {
+  ReferenceStatistics statistics = split_statistics(context, network, train, "train");
   return {std::move(statistics.moments), std::move(statistics.spatial)};
 }
 
@@ -130,6 +135,7 @@ ScorerReference run_reference(StageContext& context, const RowTable& train, cons
   FeatureWidths widths = widths_of(network->describe(shape.codec->pixels(read_rows(train, "image", 0, 1))));
   require_samples(context.config, widths.features, train.rows(), test.rows());
   FeatureReference reference = statistics_of(context, *network, widths.features, train);
+  if (shape.low_resolution.is_given()) reference.held_out = split_statistics(context, *network, test, "test").moments;
   if (pairwise_images > 0) reference.real = real_features(context, *network, train, test);
   if (pairwise_images == 0 || !reference.spatial) widths.spatial = 0;
   if (pairwise_images == 0) widths.classes = 0;

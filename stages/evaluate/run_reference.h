@@ -18,6 +18,8 @@ void require_samples(const Config& config, std::int64_t dimension, std::int64_t 
 /// reference of another network, and as `require_samples` does.
 ///
 /// Of a data set of points: its training points, and no network.
+/// Where students are given a low resolution, statistics of the held-out images are made and published likewise:
+/// samples are restored held-out images, and are compared with these too.
 ///
 /// Unless `evaluate.pairwise-images` is 0, features of as many training images and held-out ones, at even distances,
 /// are held in memory; the first evaluation publishes them in RUN/evaluate too. Collective.

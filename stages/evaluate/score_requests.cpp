@@ -45,6 +45,8 @@ public:
 
 private:
   bool has_classifier() const { return look_for_node(view_.graph, "features") != nullptr; }
+  /// Samples are held-out images, restored from their low resolution.
+  bool restores() const { return view_.config.prepare.condition != "none"; }
   bool has_network() const { return has_classifier() || !config_.network.empty(); }
   bool has_points() const { return couplet::has_points(view_.config.prepare); }
   /// The first metric of samples.
@@ -90,9 +92,11 @@ void Requests::add_samples(Measurement measurement, const ScoreKey& key, const N
 }
 
 std::vector<ScoreRequest> Requests::of_real() {
-  if (has_network() || has_points()) add_samples(Measurement::real_images, {.model = "real", .split = "test"}, {});
+  if (has_network() || has_points() || restores())
+    add_samples(Measurement::real_images, {.model = "real", .split = "test"}, {});
   if (has_points() && config_.likelihood_rows > 0)
     add(Measurement::likelihood, {.model = "real", .split = "test"}, of_likelihood, "nats");
+  if (restores()) add_samples(Measurement::upsampling, {.model = "upsampling", .split = "test"}, {});
   return std::move(all_);
 }
 
@@ -169,7 +173,8 @@ std::vector<ScoreRequest> Requests::of_student() {
   if (config_.curvature_samples > 0) add(Measurement::paths, key, of_paths, "transport_cost");
   key.nfe = config_.pairing_nfe;
   if (config_.pairing_rows > 0) add_pairing(key);
-  if (config_.pairing_rows > 0 && coupling.has_table_of_teacher())
+  // The teacher is given no low resolution, and makes other images of the same noise.
+  if (config_.pairing_rows > 0 && coupling.has_table_of_teacher() && !restores())
     add(Measurement::teacher_distance, key, of_pairing + Names{"teacher"}, "teacher_distance");
   for (const double tolerance : config_.tolerances) {
     if (config_.tolerance_samples < 1) break;

@@ -14,6 +14,7 @@ namespace couplet {
 /// How a score is made.
 enum class Measurement {
   real_images,  ///< held-out images, scored like samples
+  upsampling,   ///< the enlarged low resolution of held-out images, scored likewise
   samples,      ///< of a student or of the teacher
   paths,        ///< curvature, straightness and transport cost
   pairing,      ///< of a student with the rows of a table

@@ -24,9 +24,9 @@ void measure_solver_errors(Evaluation& evaluation, const std::vector<ScoreReques
   const std::int64_t samples = evaluation.config().tolerance_samples;
   // Two figures a request: the squared error of a sample, and the evaluations that its batch took.
   const auto measure = [&](std::int64_t first, std::int64_t count) {
-    const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count).to(evaluation.context.device);
+    const InitialNoise initial = evaluation.student_noise(seed, first, count).to(evaluation.context.device);
     const auto sample = [&](const Integration& integration) {
-      return integrate(flow.velocity(initial.condition), flow.start(initial.z), integration);
+      return integrate(flow.velocity(initial.condition), flow.start(initial.z, initial.condition), integration);
     };
     const at::Tensor reference = sample(reference_integration()).x.to(at::kDouble);
     std::vector<at::Tensor> figures;

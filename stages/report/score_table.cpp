@@ -4,6 +4,7 @@
 #include "stages/report/sections/findings.h"
 #include "stages/results/comparison.h"
 #include "stages/results/metric_names.h"
+#include "stages/results/restorations.h"
 
 #include <fmt/format.h>
 
@@ -79,6 +80,27 @@ std::vector<std::string> layout(const std::vector<Row>& rows, const std::vector<
   return lines;
 }
 
+/// Whole lines: a model and its setting each, a metric a column.
+std::vector<std::string> restoration_lines(const Scores& scores) {
+  const Restorations table = restorations(scores);
+  if (table.rows.empty()) return {};
+  std::vector<std::vector<std::string>> cells{{"", ""}};
+  for (const RestorationColumn& column : table.columns) cells.front().push_back(column.title);
+  for (const Restoration& row : table.rows) {
+    cells.push_back({row.model, row.setting});
+    for (const auto& figure : row.figures) cells.back().push_back(figure ? restoration_text(*figure) : "-");
+  }
+  std::vector<std::string> lines(cells.size());
+  for (std::size_t column = 0; column < cells.front().size(); ++column) {
+    std::size_t widest = 0;
+    for (const auto& row : cells) widest = std::max(widest, width(row[column]));
+    const bool is_text = column < 2;
+    for (std::size_t i = 0; i < cells.size(); ++i)
+      lines[i] += (column == 0 ? "" : "  ") + padded(cells[i][column], widest, is_text);
+  }
+  return lines;
+}
+
 /// Counts the samples behind the score that has the most of them.
 std::int64_t samples_behind(const Scores& scores) {
   std::int64_t samples = 0;
@@ -111,6 +133,7 @@ std::string score_table(const Scores& scores) {
                  {"distance", metric_name(scores.distance).title},
                  {"has_levels_alone", lines.empty() && any},
                  {"lines", lines},
+                 {"restorations", restoration_lines(scores)},
                  {"spread", spread_json(scores)},
                  {"samples", samples > 0 ? Json(samples) : Json()},
                  {"comparisons", said},

@@ -40,8 +40,19 @@ const std::vector<MetricName>& model_metrics() {
   return all;
 }
 
+const std::vector<MetricName>& restoration_metrics() {
+  using enum Better;
+  static const std::vector<MetricName> all{{"held_out_frechet_distance", "Fréchet distance to held-out images", lower},
+                                           {"restoration_psnr", "PSNR of restored images", higher},
+                                           {"restoration_ssim", "SSIM of restored images", higher},
+                                           {"restoration_psnr_luminance", "PSNR of their luminance", higher},
+                                           {"restoration_ssim_luminance", "SSIM of their luminance", higher},
+                                           {"consistency", "consistency with the low resolution", lower}};
+  return all;
+}
+
 MetricName metric_name(const std::string& metric) {
-  for (const auto* list : {&sample_metrics(), &model_metrics()}) {
+  for (const auto* list : {&sample_metrics(), &model_metrics(), &restoration_metrics()}) {
     const auto found = std::ranges::find(*list, metric, &MetricName::metric);
     if (found != list->end()) return *found;
   }

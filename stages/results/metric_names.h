@@ -18,7 +18,9 @@ struct MetricName {
 const std::vector<MetricName>& sample_metrics();
 /// Metrics of models along their paths and pairs, scored once a model.
 const std::vector<MetricName>& model_metrics();
-/// One of either kind; a metric unknown here is called by its own name.
+/// Metrics of restored images (super-resolution), which stand in a table of their own.
+const std::vector<MetricName>& restoration_metrics();
+/// One of any kind; a metric unknown here is called by its own name.
 MetricName metric_name(const std::string& metric);
 
 }  // namespace couplet

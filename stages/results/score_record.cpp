@@ -120,7 +120,8 @@ ScoreRecord parsed_record(const Fields& fields) {
 
 }  // namespace
 
-Records::Records(const std::filesystem::path& directory) : path_(directory / "records.json") {
+Records::Records(const std::filesystem::path& directory, nlohmann::json facts)
+    : path_(directory / "records.json"), facts_(std::move(facts)) {
   if (fs::exists(path_)) records_ = read_record_list(path_);
 }
 
@@ -150,6 +151,7 @@ void Records::add(const ScoreKey& key, const std::string& metric, const MadeWith
   record["resize"] = network.resize;
   record["nonfinite_samples"] = nonfinite;
   record["made_with"] = with;
+  record.update(facts_);
   record.update(details);
   records_.push_back(record);
 }

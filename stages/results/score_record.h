@@ -53,8 +53,9 @@ struct ScoreNetwork {
 /// for: an NFE that was taken off the list.
 class Records {
 public:
-  /// Reads what an earlier attempt left in `directory`/records.json.
-  explicit Records(const std::filesystem::path& directory);
+  /// Reads what an earlier attempt left in `directory`/records.json. `facts`: further fields of every record that is
+  /// added.
+  explicit Records(const std::filesystem::path& directory, nlohmann::json facts = nlohmann::json::object());
   /// The record of that score, made with just that. The NFE of dopri5 is no part of what is asked for.
   std::optional<nlohmann::json> find(const ScoreKey& key, const std::string& metric, const MadeWith& with) const;
   bool has(const ScoreKey& key, const std::string& metric, const MadeWith& with) const {
@@ -71,6 +72,7 @@ public:
 
 private:
   std::filesystem::path path_;
+  nlohmann::json facts_;
   nlohmann::json records_ = nlohmann::json::array();
 };
 

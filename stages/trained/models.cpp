@@ -118,7 +118,12 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
   options.time_scale = config.time_scale;
   options.channels_last = config.channels_last;
   options.recompute = config.training.checkpoint_activations;
-  find_field(config.field).check(options);
+  options.condition_channels = shape.low_resolution.is_given() ? shape.channels : 0;
+  const FieldKind& field = find_field(config.field);
+  field.check(options);
+  if (options.condition_channels > 0 && !field.takes_images)
+    refuse("{}.field = {} takes no image as condition, which prepare.condition = low-resolution gives to students",
+           section, field.name);
   return options;
 }
 
@@ -129,6 +134,7 @@ PairingOptions pairing_options(const Config& config, const StudentConfig& studen
           .replicates = config.couple.replicates,
           .ot_within_class = student.ot_within == "class",
           .ot_steps = student.ot_steps,
+          .source_noise = student.source_noise,
           .loom = {.slots = student.loom_slots,
                    .resample_every = student.loom_resample_every,
                    .train_after = student.loom_train_after,
@@ -147,6 +153,10 @@ void check_student_options(const StudentConfig& config, const std::string& secti
   if (config.training.batch < coupling.least_batch)
     refuse("{}.batch = {}: the coupling {} pairs the rows of a batch with each other's noise, and needs {} at least",
            section, config.training.batch, coupling.name, coupling.least_batch);
+  if (coupling.source && (config.mix > 0 || config.fresh_share > 0))
+    refuse(
+        "{}.mix and {}.fresh-share mix N(0, I) into pairs, and the coupling {} does not start from it: set both to 0",
+        section, section, coupling.name);
 }
 
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section) {
@@ -165,6 +175,15 @@ std::shared_ptr<const Objective> student_objective(const StudentConfig& config, 
   return make_objective(config.objective, find_path(config.path).make(path), options);
 }
 
+StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& config) {
+  StudentModel student{std::move(field), student_objective(config), config.label_drop < 1, {}};
+  if (const auto source = find_coupling(config.coupling).source)
+    student.source = [source, noise = config.source_noise](const at::Tensor& z, const Condition& condition) {
+      return source(z, condition, noise);
+    };
+  return student;
+}
+
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
   return static_cast<std::uint64_t>(run_seed) + (static_cast<std::uint64_t>(student_seed + 1) << 32);
 }
@@ -172,7 +191,7 @@ std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
 StudentModel load_student(const std::filesystem::path& weights, const StudentConfig& config, const DatasetShape& shape,
                           c10::Device device, Communicator& communicator) {
   std::shared_ptr<Field> field = find_field(config.field).make(student_options(config, shape), 0);
-  return {with_weights(std::move(field), weights, device, communicator), student_objective(config)};
+  return student_model(with_weights(std::move(field), weights, device, communicator), config);
 }
 
 }  // namespace couplet

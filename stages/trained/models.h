@@ -59,6 +59,8 @@ PairingOptions pairing_options(const Config& config, const StudentConfig& studen
 void check_student_options(const StudentConfig& config, const std::string& section);
 /// The objective of a student, along its path. Refuses what does not fit together; messages call its keys by `section`.
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section = "student");
+/// A student of this field: with its objective, its labels and its source.
+StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& config);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
 /// A published student with these weights, in evaluation mode on `device`. Collective.

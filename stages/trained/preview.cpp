@@ -2,6 +2,7 @@
 
 #include "method/data/images.h"
 #include "pipeline/distributed/slices.h"
+#include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
 #include "pipeline/run/stage_record.h"
 #include "stages/trained/models.h"
@@ -16,7 +17,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t picture_columns = 10;
+constexpr std::int64_t picture_columns = 10, restoration_columns = 9;
 constexpr std::int64_t scored_slice_rows = 125, pictured_slice_rows = 20;
 constexpr std::int64_t rows_a_thread = 16;  // by_row_chunks
 constexpr char never_stopped[] = "";
@@ -40,14 +41,16 @@ Previewer::Previewer(const StageContext& context, const DatasetShape& shape, con
       shape_(shape),
       config_(config),
       sample_(std::move(sample)),
-      seed_(static_cast<std::uint64_t>(context.config.evaluate.sampling_seeds.front())) {}
+      seed_(static_cast<std::uint64_t>(context.config.evaluate.sampling_seeds.front())) {
+  if (shape.low_resolution.is_given()) held_out_.emplace(context.run.test_images(), dataset_format);
+}
 
 void Previewer::give_to(TrainingTask& task) {
   task.preview = [this] { return make(); };
   task.preview_every = config_.every;
   task.rows_at_once = context_.config.evaluate.rows_at_once;
   const std::int64_t slice = config_.samples > 0 ? scored_slice_rows : pictured_slice_rows;
-  task.sample_rows = {[this](std::int64_t rows) { sample_(fresh_noise(shape_, seed_, 0, rows)); },
+  task.sample_rows = {[this](std::int64_t rows) { sample_(initial_noise(0, rows)); },
                       std::min(slice, rows_a_thread * at::get_num_threads())};
 }
 
@@ -79,7 +82,7 @@ Preview Previewer::make() {
   if (scorer_) {
     const SampleScore score = scorer_->score(
         [&](std::int64_t first, std::int64_t count) {
-          const InitialNoise initial = fresh_noise(shape_, seed_, first, count);
+          const InitialNoise initial = initial_noise(first, count);
           return Generated{{sample_(initial)}, initial.condition.labels};
         },
         1, config_.samples)[0];
@@ -90,8 +93,19 @@ Preview Previewer::make() {
   } else {
     made = pictures();
   }
-  if (context_.communicator.is_root()) preview.picture = picture_of(made, picture_columns);
+  if (context_.communicator.is_root()) preview.picture = picture(made);
   return preview;
+}
+
+InitialNoise Previewer::initial_noise(std::int64_t first, std::int64_t count) const {
+  return held_out_ ? student_noise(shape_, *held_out_, seed_, first, count) : fresh_noise(shape_, seed_, first, count);
+}
+
+Picture Previewer::picture(const at::Tensor& made) const {
+  if (!held_out_) return picture_of(made, picture_columns);
+  const std::int64_t count = std::min(made.size(0), held_out_->rows());
+  const at::Tensor images = shape_.codec->pixels(read_rows(*held_out_, "image", 0, count));
+  return picture_of(restoration_panels(made.narrow(0, 0, count), images, shape_.low_resolution), restoration_columns);
 }
 
 /// Pixels, uint8 [previewed_samples, C, H, W].
@@ -105,7 +119,7 @@ at::Tensor Previewer::pictures() {
        .columns = pixels[0] * pixels[1] * pixels[2],
        .stopped = never_stopped},
       [&](std::int64_t first) {
-        return shape_.codec->decode(sample_(fresh_noise(shape_, seed_, first, pictured_slice_rows))).flatten(1).cpu();
+        return shape_.codec->decode(sample_(initial_noise(first, pictured_slice_rows))).flatten(1).cpu();
       },
       [&](const at::Tensor& values) { parts.push_back(values.to(at::kByte)); });
   return at::cat(parts).view({-1, pixels[0], pixels[1], pixels[2]});

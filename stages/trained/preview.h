@@ -6,6 +6,8 @@
 #include "method/scoring/scorer.h"
 #include "pipeline/run/stage_context.h"
 #include "pipeline/training/task.h"
+#include "storage/formats/picture.h"
+#include "storage/tables/row_table.h"
 
 #include <cstdint>
 #include <functional>
@@ -26,7 +28,8 @@ using SampleMaker = std::function<at::Tensor(const InitialNoise& initial)>;
 /// share the work; the figures are the same on any number of ranks.
 class Previewer {
 public:
-  /// `sample` makes the images of the model as it stands.
+  /// `sample` makes the images of the model as it stands. Where students are given a low resolution, it is that of
+  /// held-out images, and stands beside each sample and its image.
   Previewer(const StageContext& context, const DatasetShape& shape, const PreviewConfig& config, SampleMaker sample);
   /// Gives a task its previews. They hold a reference to this object.
   void give_to(TrainingTask& task);
@@ -39,9 +42,12 @@ private:
   void prepare_scores();
   void say_once(const std::string& why);
   at::Tensor pictures();
+  InitialNoise initial_noise(std::int64_t first, std::int64_t count) const;
+  Picture picture(const at::Tensor& made) const;
 
   const StageContext& context_;
   DatasetShape shape_;
+  std::optional<RowTable> held_out_;  ///< images whose low resolution is restored; none: students are given none
   PreviewConfig config_;
   SampleMaker sample_;
   std::uint64_t seed_;

@@ -1,6 +1,7 @@
 #include "stages/trained/sampler.h"
 
 #include "method/data/dataset.h"
+#include "method/data/image_set.h"
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
 #include "stages/trained/models.h"
@@ -8,6 +9,10 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
 
 namespace couplet {
 namespace {
@@ -27,12 +32,15 @@ Sampler::Sampler(const RunView& view, const SampleRequest& request, c10::Device 
   const StageNode node = trained_model(view, request.model);
   shape_ = dataset_shape(RowTable(view.run.train_images(), dataset_format));
   require_labels(request.labels, shape_);
+  open_low_resolution(node);
   maker_ = node.kind == "teacher" ? teacher_maker(view, node, communicator) : student_maker(view, node, communicator);
 }
 
 at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
+  if (!labelled_) return at::full({count}, no_label_, at::kLong);
   if (request_.labels.as_data) return fresh_noise(shape_, request_.seed, first, count).condition.labels;
   const at::Tensor samples = at::arange(first, first + count, at::kLong);
+  if (request_.labels.classes.empty() && low_pixels_.defined()) return at::full_like(samples, no_label_);
   if (request_.labels.classes.empty()) return samples.remainder(shape_.labels());
   const at::Tensor classes = at::tensor(request_.labels.classes, at::kLong);
   return classes.index_select(0, samples.remainder(classes.size(0)));
@@ -42,7 +50,36 @@ Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
   const at::NoGradGuard no_grad;
   InitialNoise initial = fresh_noise(shape_, request_.seed, first, count);
   initial.condition.labels = labels(first, count);
+  if (low_pixels_.defined()) {
+    const at::Tensor rows = at::arange(first, first + count, at::kLong).remainder(low_pixels_.size(0));
+    initial.condition = shape_.condition_of_low(low_pixels_.index_select(0, rows), initial.condition.labels);
+  }
   return maker_(first, initial.to(device_));
+}
+
+void Sampler::open_low_resolution(const StageNode& node) {
+  const LowResolution& low = shape_.low_resolution;
+  const bool restores = low.is_given() && node.kind == "student";
+  const std::string path = request_.low_resolution.string();
+  if (!restores && !path.empty())
+    refuse("--low-resolution {}: {} restores no images: {}", path, request_.model,
+           low.is_given() ? "the teacher is given no low resolution" : "the run has prepare.condition = none");
+  if (!restores) return;
+  const std::int64_t side = shape_.size / low.factor;
+  const std::string wanted = fmt::format("{} x {} x {}", shape_.channels, side, side);
+  if (path.empty())
+    refuse(
+        "{} restores images from their low resolution: give images of {} (channels, height, width) by "
+        "--low-resolution",
+        request_.model, wanted);
+  const std::unique_ptr<ImageSet> images = open_image_set(request_.low_resolution);
+  const ImageSetShape& found = images->shape();
+  if (found.image_text() != wanted)
+    refuse(
+        "--low-resolution {}: images of {}, expected {} (channels, height, width), those of the data set divided by "
+        "prepare.factor = {}",
+        path, found.image_text(), wanted, low.factor);
+  low_pixels_ = images->read(0, std::min(found.images, request_.count));
 }
 
 std::filesystem::path Sampler::weights(const RunView& view, const StageNode& node,
@@ -50,18 +87,22 @@ std::filesystem::path Sampler::weights(const RunView& view, const StageNode& nod
   return weights_file(view.run.stage(node.name), training.ema, request_.ema.value_or(training.ema.front()));
 }
 
-Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node, Communicator& communicator) const {
+Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node, Communicator& communicator) {
   check(request_.guidance);
   const StudentConfig config = student_config(view.config, node.student);
   if (request_.integration.stochastic && !student_objective(config)->has_score())
     refuse(
         "{} learns by student.objective = {}, which gives no score: {} cannot sample it; take one that adds no noise",
         request_.model, config.objective, request_.integration.name());
-  const StudentFlow flow(load_student(weights(view, node, config.training), config, shape_, device_, communicator),
-                         request_.guidance, view.config.evaluate.precision);
+  const StudentModel model = load_student(weights(view, node, config.training), config, shape_, device_, communicator);
+  labelled_ = model.labelled;
+  no_label_ = model.field->no_label();
+  if (!labelled_ && !request_.labels.classes.empty())
+    refuse("--labels: {} knows none, for it was trained with student.label-drop = 1", request_.model);
+  const StudentFlow flow(model, request_.guidance, view.config.evaluate.precision);
   return [flow, integration = request_.integration, seed = request_.seed](std::int64_t first,
                                                                           const InitialNoise& initial) {
-    return integrate(flow.velocity(initial.condition), flow.start(initial.z), integration,
+    return integrate(flow.velocity(initial.condition), flow.start(initial.z, initial.condition), integration,
                      flow.along(solver_noise(initial.z, seed, first)));
   };
 }

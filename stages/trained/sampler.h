@@ -8,9 +8,11 @@
 #include "method/solvers/integration.h"
 #include "pipeline/run/stage_context.h"
 
+#include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -29,6 +31,8 @@ struct SampleRequest {
   std::optional<double> ema;   ///< rate of the averaged weights; 0: the raw ones; none: the first of the training's
   std::int64_t count = 100;
   LabelChoice labels;
+  /// Images that a student is to restore, used in turn; empty: the student is given none.
+  std::filesystem::path low_resolution;
   std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
   Integration integration = fixed_integration(Solver::euler, Grid::uniform, 4);  ///< of a student
   Guidance guidance;                                                             ///< of a student
@@ -42,11 +46,12 @@ class Sampler {
 public:
   /// A model that is not trained yet, or unknown, is refused with those there are; so is a label that the data set
   /// lacks, a stochastic solver of a student without a score, and `denoise` switched off where the teacher has no such
-  /// step. Collective, unlike `make`.
+  /// step; and low-resolution images that are missing, of another shape than the data set's, or given to a model that
+  /// takes none. Collective, unlike `make`.
   Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator);
 
   const DatasetShape& shape() const { return shape_; }
-  /// The classes asked for, int64 [count].
+  /// The classes asked for, int64 [count]; of restored images of which nobody said one, that of no label.
   at::Tensor labels(std::int64_t first, std::int64_t count) const;
   /// Images, as models see them, of samples [first, first + count), and the evaluations made for a student's (a
   /// teacher's: 0).
@@ -57,12 +62,16 @@ private:
   using Maker = std::function<Integrated(std::int64_t first, const InitialNoise& initial)>;
 
   std::filesystem::path weights(const RunView& view, const StageNode& node, const TrainingConfig& training) const;
-  Maker student_maker(const RunView& view, const StageNode& node, Communicator& communicator) const;
+  void open_low_resolution(const StageNode& node);
+  Maker student_maker(const RunView& view, const StageNode& node, Communicator& communicator);
   Maker teacher_maker(const RunView& view, const StageNode& node, Communicator& communicator) const;
 
   SampleRequest request_;
   c10::Device device_;
   DatasetShape shape_;
+  at::Tensor low_pixels_;  ///< uint8 [n, C, h, w]; undefined: none
+  bool labelled_ = true;
+  std::int64_t no_label_ = 0;  ///< of a student
   Maker maker_;
 };
 

@@ -32,7 +32,7 @@ at::Tensor sample(const RunView& view, const std::string& name, const DatasetSha
   }
   const StudentConfig config = student_config(view.config, node.student);
   const StudentFlow flow(load_student(weights(config.training), config, shape, at::kCPU, *alone), {}, "float32");
-  return solve(flow.velocity({labels, {}}), flow.start(z), Solver::euler, Grid::uniform, nfe);
+  return solve(flow.velocity({labels, {}}), flow.start(z, {}), Solver::euler, Grid::uniform, nfe);
 }
 
 }  // namespace

@@ -104,6 +104,7 @@ FieldKind mlp_field() {
   return {.name = "mlp",
           .help = "a perceptron of student.depth hidden layers over all values at once, for points of the plane",
           .keys = {"student.depth"},
+          .takes_images = true,
           .check = check_mlp,
           .make = [](const FieldOptions& options, std::uint64_t seed) -> std::shared_ptr<Field> {
             torch::manual_seed(seed);

@@ -58,12 +58,13 @@ SiTOptions sit_options(const FieldOptions& o) {
           .depth = o.depth,
           .heads = o.heads,
           .num_classes = o.num_classes,
-          .recompute = o.recompute};
+          .recompute = o.recompute,
+          .condition_channels = o.condition_channels};
 }
 
 double forward_flops(const SiTOptions& o) {
   const auto side = o.image_size / o.patch, tokens = side * side, pixels = o.patch * o.patch * o.in_channels;
-  const double in = product_flops(tokens, pixels, o.channels);
+  const double in = product_flops(tokens, o.patch * o.patch * o.embedded_channels(), o.channels);
   const double time = product_flops(1, 2 * frequency_count, o.channels) + product_flops(1, o.channels, o.channels);
   const double block =
       transformer_layer_flops(tokens, o.channels, mlp_channels(o)) + product_flops(1, o.channels, 6 * o.channels);
@@ -75,8 +76,8 @@ double forward_flops(const SiTOptions& o) {
 std::int64_t parameter_count(const SiTOptions& o) {
   const auto c = o.channels, pixels = o.in_channels * o.patch * o.patch, hidden = mlp_channels(o);
   const auto product = [](std::int64_t in, std::int64_t out) { return in * out + out; };
-  const auto embeddings =
-      product(pixels, c) + product(2 * frequency_count, c) + product(c, c) + (o.num_classes + 1) * c;
+  const auto embeddings = product(o.embedded_channels() * o.patch * o.patch, c) + product(2 * frequency_count, c) +
+                          product(c, c) + (o.num_classes + 1) * c;
   const auto block = product(c, 3 * c) + product(c, c) + product(c, hidden) + product(hidden, c) + product(c, 6 * c);
   return embeddings + o.depth * block + product(c, 2 * c) + product(c, o.learn_sigma ? 2 * pixels : pixels);
 }
@@ -88,7 +89,7 @@ std::int64_t activation_values(const SiTOptions& o) {
   // gate.
   const auto block = tokens * (7 * o.channels + 4 * o.channels + 2 * mlp_channels(o));
   const auto stream = (o.depth + 1) * tokens * o.channels;  // what enters each block, and the final layer
-  const auto ends = tokens * (o.patch * o.patch * o.in_channels + 2 * o.channels);
+  const auto ends = tokens * (o.patch * o.patch * o.embedded_channels() + 2 * o.channels);
   return stream + ends + (o.recompute ? 1 : o.depth) * block;
 }
 
@@ -119,8 +120,9 @@ at::Tensor SiTBlockImpl::forward(const at::Tensor& x, const at::Tensor& conditio
 
 SiTImpl::SiTImpl(const SiTOptions& o) : options_(o) {
   using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::Embedding, torch::nn::Linear;
-  x_embedder_ = add_scope(*this, "x_embedder")
-                    .register_module("proj", Conv2d(Conv2dOptions(o.in_channels, o.channels, o.patch).stride(o.patch)));
+  x_embedder_ =
+      add_scope(*this, "x_embedder")
+          .register_module("proj", Conv2d(Conv2dOptions(o.embedded_channels(), o.channels, o.patch).stride(o.patch)));
   auto& time = add_scope(add_scope(*this, "t_embedder"), "mlp");
   time_in_ = time.register_module("0", Linear(2 * frequency_count, o.channels));
   time_out_ = time.register_module("2", Linear(o.channels, o.channels));
@@ -171,8 +173,10 @@ at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const Cond
   const auto rows = x.size(0), side = options_.image_size / options_.patch, patch = options_.patch;
   const auto c = embedding(t, condition.labels);
   // A convolution whose stride is its kernel is a linear layer on patches.
+  const auto input = with_condition_image(x, condition, options_.condition_channels);
   auto tokens =
-      at::linear(patchify(x, patch), x_embedder_->weight.view({options_.channels, -1}), x_embedder_->bias) + pos_embed_;
+      at::linear(patchify(input, patch), x_embedder_->weight.view({options_.channels, -1}), x_embedder_->bias) +
+      pos_embed_;
   for (auto& block : blocks_) tokens = layer_output(options_.recompute, block, tokens, c);
   const auto m = linear(c, final_modulation_).chunk(2, 1);
   const auto output = linear(modulated(tokens, m[0], m[1]), final_linear_).to(x.scalar_type());
@@ -184,13 +188,15 @@ at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const Cond
 
 std::map<std::string, std::string> SiTImpl::sizes() const {
   const auto text = [](std::int64_t size) { return std::to_string(size); };
-  return {{"in_channels", text(options_.in_channels)},
-          {"input_size", text(options_.image_size)},
-          {"patch_size", text(options_.patch)},
-          {"hidden_size", text(options_.channels)},
-          {"depth", text(options_.depth)},
-          {"num_heads", text(options_.heads)},
-          {"num_classes", text(options_.num_classes)}};
+  std::map<std::string, std::string> sizes{{"in_channels", text(options_.in_channels)},
+                                           {"input_size", text(options_.image_size)},
+                                           {"patch_size", text(options_.patch)},
+                                           {"hidden_size", text(options_.channels)},
+                                           {"depth", text(options_.depth)},
+                                           {"num_heads", text(options_.heads)},
+                                           {"num_classes", text(options_.num_classes)}};
+  if (options_.condition_channels > 0) sizes["condition_channels"] = text(options_.condition_channels);
+  return sizes;
 }
 
 SiT make_sit(const SiTOptions& options, std::uint64_t seed) {
@@ -284,6 +290,7 @@ FieldKind sit_field() {
   return {.name = "sit",
           .help = "SiT, a transformer over patches with adaLN-Zero conditioning (arXiv 2401.08740)",
           .keys = {"student.patch", "student.depth", "student.heads"},
+          .takes_images = true,
           .check = check_sit,
           .make = [](const FieldOptions& o, std::uint64_t seed) -> std::shared_ptr<Field> {
             return make_sit(sit_options(o), seed).ptr();

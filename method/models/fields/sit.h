@@ -30,8 +30,11 @@ struct SiTOptions {
   std::int64_t heads = 4;
   std::int64_t num_classes = 10;  ///< the label table has one more row, for "no label"
   double mlp_ratio = 4;
-  bool learn_sigma = false;  ///< the network has 2C outputs, of which the first C are the velocity
-  bool recompute = false;    ///< blocks are computed again in the backward pass instead of kept
+  bool learn_sigma = false;             ///< the network has 2C outputs, of which the first C are the velocity
+  bool recompute = false;               ///< blocks are computed again in the backward pass instead of kept
+  std::int64_t condition_channels = 0;  ///< of Condition::image, which follow those of x in the patches
+
+  std::int64_t embedded_channels() const { return in_channels + condition_channels; }
 };
 
 SiTOptions sit_options(const FieldOptions& options);

@@ -121,8 +121,7 @@ at::Tensor UNetImpl::forward(const at::Tensor& x, const at::Tensor& t, const Con
   const at::Tensor e = embedding(t, condition.labels);
   const at::Tensor positions =
       condition.positions.defined() ? condition.positions : at::empty({0}, condition.labels.options());
-  const std::int64_t beside = options_.condition_channels;
-  const at::Tensor in = beside == 0 ? x : at::cat({x, condition_image(x, condition, beside)}, 1);
+  const at::Tensor in = with_condition_image(x, condition, options_.condition_channels);
   at::Tensor h = in_conv_(laid_out(in, options_.channels_last));
   std::vector<at::Tensor> kept{h};
   for (const Entry& entry : input_) kept.push_back(h = through(entry, h, e, positions));
@@ -190,6 +189,7 @@ FieldKind unet_field() {
           .keys = {"student.multipliers", "student.blocks", "student.attention", "student.heads",
                    "student.head-channels", "student.scale-shift", "student.residual-resampling",
                    "student.new-attention-order", "student.dropout", "student.time-scale", "student.channels-last"},
+          .takes_images = true,
           .check = [](const FieldOptions& o) { check(unet_options(o), o.section); },
           .make = [](const FieldOptions& o, std::uint64_t seed) -> std::shared_ptr<Field> {
             return make_unet(unet_options(o), seed).ptr();

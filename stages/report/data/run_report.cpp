@@ -67,6 +67,7 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
     }
     add({PictureKind::trajectory, student, directory / (model + "-trajectory.png")});
     add({PictureKind::nearest, student, directory / (model + "-nearest.png")});
+    add({PictureKind::restored, student, directory / (model + "-restored.png")});
   }
   return all;
 }

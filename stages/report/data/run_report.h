@@ -20,7 +20,8 @@ enum class PictureKind {
   grid,        ///< samples of a student from the noise that all students share
   teacher,     ///< samples of the teacher
   trajectory,  ///< a student's states from noise to image
-  nearest      ///< samples, and below each its nearest training image
+  nearest,     ///< samples, and below each its nearest training image
+  restored     ///< low resolution, what a student made of it, and the image
 };
 
 /// A picture of the evaluate stage.

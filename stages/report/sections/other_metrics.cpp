@@ -24,7 +24,8 @@ std::vector<MetricName> metrics_of(const Scores& scores) {
   }
   const auto known = [&](const std::string& metric) {
     const auto is = [&](const MetricName& name) { return name.metric == metric; };
-    return std::ranges::any_of(found, is) || std::ranges::any_of(model_metrics(), is);
+    return std::ranges::any_of(found, is) || std::ranges::any_of(model_metrics(), is) ||
+           std::ranges::any_of(restoration_metrics(), is);
   };
   for (const ScoreRecord& record : scores.records) {
     if (!known(record.metric)) found.push_back(metric_name(record.metric));

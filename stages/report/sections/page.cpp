@@ -77,6 +77,7 @@ Json report_page(const ReportData& data) {
   for (auto& [name, section] : {std::pair{"scores", score_section(page)},
                                 {"points", point_section(page)},
                                 {"efficiency", efficiency_section(page)},
+                                {"restoration", restoration_section(page)},
                                 {"samples", sample_section(page)},
                                 {"paths", path_section(page)},
                                 {"other_metrics", other_metrics_section(page)},

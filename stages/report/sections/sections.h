@@ -62,6 +62,8 @@ Json likelihood_section(const Page& page);
 /// Likelihood, distance and evaluations by the adaptive solver; distance against NFE of fixed steps and of samplers that
 /// add noise; the error of the adaptive solver against its tolerance.
 Json efficiency_section(const Page& page);
+/// Super-resolution: reference, enlarged low resolution and students beside each other.
+Json restoration_section(const Page& page);
 /// Couplings beside each other, and each coupling table.
 Json coupling_section(const Page& page);
 Json training_section(const Page& page);

@@ -1,11 +1,13 @@
 #include "method/models/fields/sit.h"
 
+#include "storage/error.h"
 #include "tests/method/reference.h"
 #include "tests/pipeline/training/memory_peak.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
 
 namespace couplet::testing {
 namespace {
@@ -207,6 +209,56 @@ TEST(SiT, RefusesSizesThatDoNotFit) {
   EXPECT_NE(message([](FieldOptions& o) { o.channels = 18; }).find("student.channels = 18"), std::string::npos);
   EXPECT_NE(message([](FieldOptions& o) { o.patch = 4; }).find("student.patch = 4"), std::string::npos);
   EXPECT_NE(message([](FieldOptions& o) { o.depth = 0; }).find("student.depth = 0"), std::string::npos);
+}
+
+/// With an image of 3 channels as condition.
+SiTOptions conditional() {
+  SiTOptions options = small;
+  options.condition_channels = 3;
+  return options;
+}
+
+TEST(SiT, AnImageAsConditionFollowsXAlongTheChannels) {
+  const Inputs in;
+  auto given = trained(conditional()), without = trained(small);
+  const at::NoGradGuard no_grad;
+  const NamedTensors tensors = named_tensors(*without);
+  for (auto& [name, tensor] : named_tensors(*given)) {
+    if (name != "x_embedder.proj.weight") {
+      tensor.copy_(tensors.at(name));
+      continue;
+    }
+    ASSERT_EQ(tensor.size(1), 5);
+    tensor.narrow(1, 0, 2).copy_(tensors.at(name));
+    tensor.narrow(1, 2, 3).zero_();
+  }
+  const Condition y{in.y.labels, at::randn({4, 3, 6, 6})};
+  // Without weights of its own, the image changes nothing; with some, it does.
+  EXPECT_TRUE(at::allclose(given(in.x, in.t, y), without(in.x, in.t, in.y), 1e-5, 1e-5));
+  named_tensors(*given).at("x_embedder.proj.weight").narrow(1, 2, 3).normal_(0, 0.15);
+  EXPECT_GT((given(in.x, in.t, y) - without(in.x, in.t, in.y)).abs().max().item<double>(), 1e-3);
+  EXPECT_TRUE(at::allclose(guided_output(*given, in.x, in.t, y, 1), given(in.x, in.t, y)));
+  EXPECT_EQ(parameter_count(conditional()), parameter_count(*given));
+  EXPECT_EQ(given->sizes().at("condition_channels"), "3");
+  EXPECT_FALSE(without->sizes().contains("condition_channels"));
+}
+
+TEST(SiT, RefusesAConditionThatItDoesNotTake) {
+  const Inputs in;
+  auto given = trained(conditional()), without = trained(small);
+  const auto message = [&](SiT& model, const at::Tensor& image) -> std::string {
+    try {
+      model(in.x, in.t, Condition{in.y.labels, image});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(message(given, {}),
+            "the network sees a condition [4, 3, 6, 6] beside each batch of images, and is given none");
+  EXPECT_NE(message(given, at::zeros({4, 3, 3, 3})).find("and is given [4, 3, 3, 3]"), std::string::npos);
+  EXPECT_EQ(message(without, at::zeros({4, 3, 6, 6})),
+            "the network sees no condition beside images, and is given one [4, 3, 6, 6]");
 }
 
 }  // namespace

@@ -214,7 +214,7 @@ TEST(GaussianPaths, EverySolverEndsInTheImageOfARegression) {
         fixed_integration(Solver::midpoint, Grid::uniform, 2), fixed_integration(Solver::heun, Grid::uniform, 3),
         fixed_integration(Solver::heun_full, Grid::uniform, 2), fixed_integration(Solver::rk4, Grid::uniform, 4),
         adaptive_integration({1e-5, 1e-5})})
-    EXPECT_TRUE(integrate(flow.velocity({labels, {}}), flow.start(z), integration).x.allclose(images, 1e-6, 1e-6))
+    EXPECT_TRUE(integrate(flow.velocity({labels, {}}), flow.start(z, {}), integration).x.allclose(images, 1e-6, 1e-6))
         << integration.text();
 }
 

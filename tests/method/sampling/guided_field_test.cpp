@@ -84,8 +84,8 @@ TEST(StudentField, IsTheVelocityThatTheOutputMeansAtASafeTime) {
     const at::Tensor z = (x - (1 - safe) * image) / (3 * safe);
     EXPECT_TRUE(field(x, t).allclose(3 * z - image, 1e-4, 1e-5)) << t;
   }
-  EXPECT_TRUE(flow.start(x).equal(3 * x)) << "noise of unit variance is scaled to the path's end";
-  EXPECT_TRUE(StudentFlow(testing::velocity_student(model), {}, "float32").start(x).equal(x));
+  EXPECT_TRUE(flow.start(x, {}).equal(3 * x)) << "noise of unit variance is scaled to the path's end";
+  EXPECT_TRUE(StudentFlow(testing::velocity_student(model), {}, "float32").start(x, {}).equal(x));
 }
 
 TEST(StudentField, RefusesGuidanceThatCannotBeMeant) {
@@ -94,6 +94,33 @@ TEST(StudentField, RefusesGuidanceThatCannotBeMeant) {
   EXPECT_NE(refusal({.scale = 2, .from = 0.9, .to = 0.1}).find("below its end"), std::string::npos);
   EXPECT_NE(refusal({.scale = 2, .from = 0, .to = 1.5}), "");
   EXPECT_NE(refusal({.scale = 1, .from = 0.2, .to = 1}).find("no guidance"), std::string::npos);
+}
+
+TEST(StudentField, StartsFromItsSource) {
+  const torch::NoGradGuard no_grad;
+  const auto path = std::make_shared<WidePath>();
+  StudentModel model{small_field(), std::make_shared<ImageObjective>(path, ObjectiveOptions{})};
+  const torch::Tensor z = torch::randn({2, 1, 4, 4});
+  const Condition condition{torch::zeros({2}, torch::kLong), torch::randn({2, 1, 4, 4})};
+  const StudentFlow noise(model, {}, "float32");
+  EXPECT_TRUE(noise.starts_from_noise());
+  EXPECT_TRUE(noise.start(z, condition).equal(z * 3));
+  model.source = [](const at::Tensor& drawn, const Condition& given) { return given.image + 0.5 * drawn; };
+  const StudentFlow flow(model, {}, "float32");
+  EXPECT_FALSE(flow.starts_from_noise());
+  EXPECT_TRUE(flow.start(z, condition).equal((condition.image + 0.5 * z) * 3));
+}
+
+TEST(StudentField, OfOneThatHasSeenNoLabelsIsAskedWithoutThem) {
+  const torch::NoGradGuard no_grad;
+  StudentModel model = testing::velocity_student(small_field());
+  const torch::Tensor x = torch::randn({3, 1, 4, 4});
+  const Condition labelled{torch::tensor({0, 1, 2}), {}};
+  const Condition unlabelled{torch::full({3}, model.field->no_label(), torch::kLong), {}};
+  const torch::Tensor expected = StudentFlow(model, {}, "float32").velocity(unlabelled)(x, 0.5);
+  EXPECT_FALSE(StudentFlow(model, {}, "float32").velocity(labelled)(x, 0.5).equal(expected));
+  model.labelled = false;
+  EXPECT_TRUE(StudentFlow(model, {}, "float32").velocity(labelled)(x, 0.5).equal(expected));
 }
 
 }  // namespace
