@@ -23,8 +23,7 @@ at::Tensor condition_image(const at::Tensor& x, const Condition& condition, std:
   const at::Tensor& image = condition.image;
   const std::vector<std::int64_t> expected{x.size(0), channels, x.size(2), x.size(3)};
   if (!image.defined())
-    fail("the network sees a condition [{}] beside each batch of images, and is given none",
-         fmt::join(expected, ", "));
+    fail("the network sees a condition of {} channels beside each image, and is given none", channels);
   if (image.sizes() != expected)
     fail(
         "the network sees conditions [{}] beside images [{}], and is given [{}]: a smaller one has to be enlarged to "
