@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Students that are U-Nets, with dropout, and perceptrons: the same bytes on 1, 2 and 3 ranks with pipeline.reproducible, and after being
+"""Students that are U-Nets, with dropout, and perceptrons: the same bytes on 1, 2 and 4 ranks with pipeline.reproducible, and after being
 stopped on the way; then a sample of each. One thread a rank. Standard library only.
 """
 
@@ -13,12 +13,12 @@ from program import Program, check  # noqa: E402
 
 STOPPED = 75
 KEYS = """
---prepare.train-rows 120 --prepare.test-rows 24 --prepare.shard-rows 60 --prepare.block-rows 12 --couple.block-rows 12
+--prepare.train-rows 120 --prepare.test-rows 24 --prepare.shard-rows 60 --prepare.block-rows 12 --couple.block-rows 12 --couple.shard-rows 60 --couple.slice-rows 12
 --student.compare net,points --student.coupling independent --student.images 60 --student.batch 12 --student.warmup 2
 --student.validate-rows 12 --student.preview-every 0 --student.depth 2 --student.channels 32
 --student.net.network unet --student.net.multipliers 1,1 --student.net.blocks 1 --student.net.heads 2 --student.net.dropout 0.2
 --student.points.network mlp
---pipeline.reproducible true --pipeline.slices 6 --pipeline.threads 1 --pipeline.device cpu
+--pipeline.reproducible true --pipeline.slices 4 --pipeline.threads 1 --pipeline.device cpu
 """.split()
 
 
@@ -42,7 +42,7 @@ def main():
 
     base = arguments.work / "base"
     alone.works(*words("prepare", base))
-    runs = {"2 ranks": 2, "3 ranks": 3, "a stop": 1}
+    runs = {"2 ranks": 2, "4 ranks": 4, "a stop": 1}
     for name in runs:
         shutil.copytree(base, arguments.work / name)
     for student in ("net-0", "points-0"):
@@ -61,11 +61,12 @@ def main():
             check(weights(run, student) == expected, f"{student} is another one after {name}")
             print(f"{student}: the same bytes after {name}", flush=True)
         alone.works("sample", "--run-dir", base, "--model", student, "--nfe", 2, "--count", 4, "--output", base / f"{student}.png")
-    refused = ("run", "--run-dir", arguments.work / "none", "--config", arguments.config, *KEYS)
-    alone.refuses(2, ["student.net.multipliers = 1 1 1 1", "28 x 28", "pad them to 32 or use 3 levels"], *refused,
-                  "--student.net.multipliers", "1,1,1,1")
-    alone.refuses(2, ["student.net.field is called student.network now"], *refused, "--student.net.field", "unet")
-    check(not (arguments.work / "none" / "prepare").exists(), "refused before any work")
+    none = arguments.work / "none"
+    refused = ("run", "--run-dir", none, "--config", arguments.config, "--student.compare", "independent")
+    alone.refuses(2, ["student.multipliers = 1 1 1 1", "28 x 28", "pad them to 32 or use 3 levels"], *refused,
+                  "--student.network", "unet", "--student.channels", 32, "--student.heads", 1, "--student.multipliers", "1,1,1,1")
+    alone.refuses(2, ["student.field is called student.network now"], *refused, "--student.field", "unet")
+    check(not (none / "prepare").exists(), "refused before any work")
     print("passed")
 
 
