@@ -65,7 +65,7 @@ def main():
     refused = ("run", "--run-dir", none, "--config", arguments.config, "--student.compare", "independent")
     alone.refuses(2, ["student.multipliers = 1 1 1 1", "28 x 28", "pad them to 32 or use 3 levels"], *refused,
                   "--student.network", "unet", "--student.channels", 32, "--student.heads", 1, "--student.multipliers", "1,1,1,1")
-    alone.refuses(2, ["student.field is called student.network now"], *refused, "--student.field", "unet")
+    alone.refuses(2, ["student.field is called", "student.network now"], *refused, "--student.field", "unet")
     check(not (none / "prepare").exists(), "refused before any work")
     print("passed")
 
