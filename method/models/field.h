@@ -71,10 +71,10 @@ at::Tensor with_condition_image(const at::Tensor& x, const Condition& condition,
 /// A member of the registry of fields (method/models/fields/members.list).
 struct FieldKind {
   std::string name;
-  std::string help;           ///< one line
-  bool takes_images = false;  ///< of conditions: it knows condition_channels
+  std::string help;  ///< one line
   /// Keys of [student] that only the fields that name them use: students of other fields do not depend on them.
   std::vector<std::string> keys = {};
+  bool takes_images = false;  ///< of conditions: it knows condition_channels
   /// Refuses sizes that do not fit together, naming the configuration keys: when the configuration is read, and again
   /// when the size of the images is known.
   void (*check)(const FieldOptions& options) = nullptr;

@@ -46,7 +46,7 @@ VelocityField StudentFlow::velocity(const Condition& asked_for) const {
 
 NoisyPath StudentFlow::along(SolverNoise noise) const {
   const std::shared_ptr<const Objective>& objective = student_.objective;
-  if (!objective->has_score()) return {};
+  if (!objective->has_score() || !starts_from_noise()) return {};
   return {{objective, &objective->path()}, objective->first_time(), objective->last_time(), std::move(noise)};
 }
 

@@ -39,7 +39,7 @@ std::vector<Integration> integrations(const EvaluateConfig& config, bool has_sco
 std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, const StudentConfig& student,
                                                const std::string& table) {
   const std::vector<FieldSetting> fields = field_settings(config, student);
-  const std::vector<Integration> asked = integrations(config, student_objective(student)->has_score());
+  const std::vector<Integration> asked = integrations(config, has_score(student));
   std::vector<SamplingSetting> all;
   for (const FieldSetting& field : fields)
     for (const std::int64_t seed : config.sampling_seeds)

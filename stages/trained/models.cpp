@@ -184,6 +184,10 @@ StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& co
   return student;
 }
 
+bool has_score(const StudentConfig& config) {
+  return find_coupling(config.coupling).source == nullptr && student_objective(config)->has_score();
+}
+
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {
   return static_cast<std::uint64_t>(run_seed) + (static_cast<std::uint64_t>(student_seed + 1) << 32);
 }

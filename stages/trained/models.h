@@ -61,6 +61,9 @@ void check_student_options(const StudentConfig& config, const std::string& secti
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section = "student");
 /// A student of this field: with its objective, its labels and its source.
 StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& config);
+/// Whether its velocity says the score, which samplers that add noise need: not where the objective has none, nor where
+/// the coupling starts from another source than N(0, I).
+bool has_score(const StudentConfig& config);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
 /// A published student with these weights, in evaluation mode on `device`. Collective.

@@ -90,10 +90,11 @@ std::filesystem::path Sampler::weights(const RunView& view, const StageNode& nod
 Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node, Communicator& communicator) {
   check(request_.guidance);
   const StudentConfig config = student_config(view.config, node.student);
-  if (request_.integration.stochastic && !student_objective(config)->has_score())
+  if (request_.integration.stochastic && !has_score(config))
     refuse(
-        "{} learns by student.objective = {}, which gives no score: {} cannot sample it; take one that adds no noise",
-        request_.model, config.objective, request_.integration.name());
+        "{} has student.objective = {} and student.coupling = {}, which give no score: {} cannot sample it; take a "
+        "solver that adds no noise",
+        request_.model, config.objective, config.coupling, request_.integration.name());
   const StudentModel model = load_student(weights(view, node, config.training), config, shape_, device_, communicator);
   labelled_ = model.labelled;
   no_label_ = model.field->no_label();

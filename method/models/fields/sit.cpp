@@ -280,8 +280,6 @@ void check_sit(const FieldOptions& o) {
            o.section, o.channels, nearest_multiples(o.channels, 4));
   if (o.image_size % o.patch != 0)
     refuse("{0}.patch = {1} does not cut images of {2} x {2} into whole patches", o.section, o.patch, o.image_size);
-  if (o.condition_channels > 0)
-    refuse("{}.network = sit sees no image besides its own: unet and mlp take the condition's, too", o.section);
 }
 
 }  // namespace
