@@ -64,20 +64,18 @@ private:
   at::Tensor stepped(Field& field, const at::Tensor& state, std::int64_t step, const at::Tensor& signs,
                      const Condition& condition) const {
     const double dt = 1.0 / static_cast<double>(steps_), from = static_cast<double>(step) * dt;
-    const auto work = [this, &field, dt, from, shape = signs.sizes().vec()](const std::vector<at::Tensor>& inputs) {
+    const at::Tensor probes = exact_ ? at::Tensor() : signs.unsqueeze(0);
+    const auto work = [&field, dt, from, probes, condition,
+                       shape = signs.sizes().vec()](const std::vector<at::Tensor>& inputs) {
       const at::Tensor& y = inputs[0];
-      const at::Tensor probes = exact_ ? at::Tensor() : inputs[1].unsqueeze(0);
-      const Condition asked{inputs[2], inputs.size() > 3 ? inputs[3] : at::Tensor()};
       const auto slope = [&](const at::Tensor& at_state, double t) {
-        return slope_of(field, at_state, t, shape, probes, asked);
+        return slope_of(field, at_state, t, shape, probes, condition);
       };
       const at::Tensor k1 = slope(y, from), k2 = slope(y + k1 * (dt / 2), from + dt / 2),
                        k3 = slope(y + k2 * (dt / 2), from + dt / 2), k4 = slope(y + k3 * dt, from + dt);
       return y + (k1 + 2 * (k2 + k3) + k4) * (dt / 6);
     };
-    std::vector<at::Tensor> inputs{state, signs, condition.labels};
-    if (condition.image.defined()) inputs.push_back(condition.image);
-    return recomputed(work, inputs, field.parameters());
+    return recomputed(work, {state}, field.parameters());
   }
 
   /// d/dt of a state. Recorded where the caller's mode says so; what the divergence needs is in any case.
