@@ -141,6 +141,7 @@ void prepare_for(const Objective& objective, const StudentTask& task, const Draw
 /// stays where the label is dropped.
 Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentModel& student, const BatchRange& range) {
   Pairs pairs = coupling.draw(range);
+  const Condition condition = task.shape.condition(pairs.image, pairs.label);
   prepare_for(*student.objective, task,
               {task.seed, Purpose::flow_dequantisation, Purpose::flow_probe, range.positions()}, pairs);
   const at::Tensor times = at::empty({range.rows}, at::kFloat);
@@ -153,8 +154,7 @@ Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentMo
     if (drop.uniform() < task.config.label_drop) label[i] = student.field->no_label();
   }
   Batch batch{pairs.image, pairs.noise, times, pairs.label};
-  if (const Condition condition = task.shape.condition(pairs.image, pairs.label); condition.image.defined())
-    batch.push_back(condition.image);
+  if (condition.image.defined()) batch.push_back(condition.image);
   if (task.config.dropout > 0) batch.push_back(at::arange(range.first, range.first + range.rows, at::kLong));
   return batch;
 }
@@ -172,15 +172,16 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
   return held_out.mean(1, context.communicator, [&](const std::vector<std::int64_t>& rows) {
     Pairs pairs = coupling.held_out(rows);
+    const at::Tensor labels = student.labelled ? pairs.label : at::full_like(pairs.label, student.field->no_label());
+    const Condition condition = task.shape.condition(pairs.image, labels);
     prepare_for(*student.objective, task, {seed, Purpose::likelihood_noise, Purpose::likelihood_probe, rows}, pairs);
     std::vector<float> times;
     for (const std::int64_t row : rows)
       times.push_back(draw_time(task, *student.objective, seed, Purpose::validation_time, row));
-    const at::Tensor labels = student.labelled ? pairs.label : at::full_like(pairs.label, student.field->no_label());
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
     return student.objective
         ->errors(*student.field, there(pairs.image), there(pairs.noise), there(at::tensor(times)),
-                 task.shape.condition(pairs.image, labels).to(context.device))
+                 condition.to(context.device))
         .unsqueeze(1);
   })[0];
 }
