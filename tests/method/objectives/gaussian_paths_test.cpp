@@ -157,7 +157,7 @@ TEST(GaussianPaths, FlowsEndInTheExactDistribution) {
   const std::vector<Integration> integrations{adaptive_integration({1e-8, 1e-8}),
                                               fixed_integration(Solver::rk4, Grid::uniform, 200)};
   for (const PerfectStudent& student : perfect_students(gaussian)) {
-    const at::Tensor start = student.flow().start(as_images(z));
+    const at::Tensor start = student.flow().start(as_images(z), {});
     const Coefficients end(*student.path, student.path->first_time());
     const at::Tensor covariance = gaussian.covariance(end.alpha, end.sigma);
     const at::Tensor exact = carried(gaussian, *student.path, start.flatten(1), 1, student.path->first_time());
