@@ -117,6 +117,7 @@ std::vector<ScoreCurve> empty_curves(const Scores& scores, const std::string& ru
     curve.run = run;
     curve.student = record.student;
     curve.coupling = record.coupling;
+    curve.distance = scores.distance;
     curve.guidance = record.guidance;
     curve.ema = record.ema;
     curves.push_back(curve);

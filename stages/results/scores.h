@@ -38,6 +38,7 @@ struct ScoreCurve {
   std::string run;
   std::string student;   ///< its name
   std::string coupling;  ///< the kind of coupling it was trained from
+  std::string distance;  ///< the metric of its scores, as that of all
   std::string noise;
   double guidance = 1;
   double ema = -1;                              ///< as ScoreRecord's

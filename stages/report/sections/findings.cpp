@@ -1,6 +1,7 @@
 #include "stages/report/sections/findings.h"
 
 #include "stages/results/likelihoods.h"
+#include "stages/results/metric_names.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
@@ -156,6 +157,7 @@ Json comparison_json(const Comparison& comparison) {
   const double ours = curve.scores.at(best).mean, theirs = baseline.scores.at(best).mean;
   return {{"student", curve.model()},
           {"baseline", baseline.model()},
+          {"distance", metric_name(curve.distance).title},
           {"ratios", ratios},
           {"first_nfe", comparison.ratio.begin()->first},
           {"last_nfe", comparison.ratio.rbegin()->first},
