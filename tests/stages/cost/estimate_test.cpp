@@ -67,6 +67,7 @@ Config small_config() {
   config.student.field = "sit";
   config.student.path = "linear";
   config.student.objective = "velocity";
+  config.student.time_law = "logit-normal";
   config.student.patch = 2;
   config.student.channels = 8;
   config.student.depth = 1;
