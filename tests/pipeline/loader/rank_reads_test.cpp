@@ -80,10 +80,11 @@ TEST(RankReads, ARankReadsItsShareOfTheTable) {
     RowStream stream(table, {"noise", "image", "label"}, window_blocks, 3);
     RowOrder order(plan.rows, block_rows, window_blocks, 3);
     read_pass(stream, order, batch, 0);
-    // From here on the stream is as far ahead at the end of a pass as at its beginning.
+    // The stream may be a step further ahead at the end than at the beginning, or less: of several passes that is little.
+    constexpr std::int64_t passes = 4;
     const double before = bytes_read();
-    read_pass(stream, order, batch, 1);
-    const double read = bytes_read() - before;
+    for (std::int64_t pass = 1; pass <= passes; ++pass) read_pass(stream, order, batch, pass);
+    const double read = (bytes_read() - before) / passes;
     EXPECT_LE(read, 1.2 * share) << "batch " << batch;
     EXPECT_GE(read, 0.8 * share) << "batch " << batch;  // something was counted
     if (ranks().is_root()) fmt::print("{} ranks, batch {}: {:.3f} of a share\n", ranks().size(), batch, read / share);
