@@ -16,6 +16,7 @@
 #include "stages/data/run_source.h"
 #include "stages/evaluate/evaluate.h"
 #include "stages/evaluate/run_reference.h"
+#include "stages/evaluate/sampling_settings.h"
 #include "stages/evaluate/score_requests.h"
 #include "stages/features.h"
 #include "stages/prepare.h"
@@ -34,6 +35,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -71,7 +73,50 @@ void require_features(const Nodes&, const RunView& view) {
 
 void require_teacher(const Nodes&, const RunView& view) {
   require_file("teacher.init", view.config.teacher.init);
-  if (const auto dataset = known_dataset(view)) teacher_options(view.config.teacher, dataset->shape);
+  const auto dataset = known_dataset(view);
+  if (!dataset) return;
+  teacher_options(view.config.teacher, dataset->shape);
+  if (teacher_noise(view.config.teacher).uniform && dataset->shape.codec->levels() == 0)
+    refuse("teacher.noise = uniform is as wide as a level, and the data set's codec {} stores none: set gaussian",
+           dataset->shape.codec->name());
+}
+
+/// A student starts from another's weights, which have to mean the same in it.
+void require_same_network(const Config& config, const std::string& section, const StudentConfig& student,
+                          const DatasetShape& shape) {
+  const StudentConfig other = student_config(config, student.init_from);
+  const auto refuse_other = [&](const std::string& what, const auto& ours, const auto& theirs) {
+    refuse(
+        "{0}.init-from = {1}: {0}.{2} = {3}, and {4} of {1}: weights go from a student to one that is built and "
+        "trained alike",
+        section, student.init_from, what, ours, theirs);
+  };
+  if (student.field != other.field) refuse_other("network", student.field, other.field);
+  // A velocity and a flow of maximum likelihood are the same network; other outputs mean other things.
+  const auto means = [](const std::string& objective) {
+    return objective == "likelihood" ? std::string("velocity") : objective;
+  };
+  if (means(student.objective) != means(other.objective)) refuse_other("objective", student.objective, other.objective);
+  const FieldKind& kind = find_field(student.field);
+  const std::int64_t parameters = kind.parameter_count(student_options(student, shape));
+  const std::int64_t theirs = kind.parameter_count(student_options(other, shape));
+  if (parameters != theirs)
+    refuse("{0}.init-from = {1}: the network has {2} parameters, and that of {1} has {3}: set the same sizes for both",
+           section, student.init_from, parameters, theirs);
+  const auto uses = [&](const char* key) { return std::ranges::find(kind.keys, key) != kind.keys.end(); };
+  if (uses("student.time-scale") && student.time_scale != other.time_scale)
+    refuse_other("time-scale", student.time_scale, other.time_scale);
+  if (uses("student.new-attention-order") && student.new_attention_order != other.new_attention_order)
+    refuse_other("new-attention-order", student.new_attention_order, other.new_attention_order);
+  if (uses("student.heads") && student.heads != other.heads) refuse_other("heads", student.heads, other.heads);
+}
+
+/// A table of reflow is made by another student's flow.
+void require_flow(const Config& config, const std::string& section, const StudentConfig& student) {
+  const StudentConfig other = student_config(config, student.reflow_of);
+  if (student_objective(other)->path().prior_scale() == 0)
+    refuse("{}.reflow-of = {}: it learns by student.objective = {}, and makes one image of all noise", section,
+           student.reflow_of, other.objective);
 }
 
 void require_student(const Nodes& nodes, const RunView& view) {
@@ -85,6 +130,13 @@ void require_student(const Nodes& nodes, const RunView& view) {
     if (student.dequantise && dataset->shape.codec->levels() == 0)
       refuse("{}.dequantise = true: the data set's codec {} stores no levels for images to be spread over", section,
              dataset->shape.codec->name());
+    if (!student.init_from.empty()) require_same_network(view.config, section, student, dataset->shape);
+    if (find_coupling(student.coupling).made_by == "reflow") require_flow(view.config, section, student);
+    if (sampling_settings(view.config.evaluate, student, "").empty())
+      refuse(
+          "{}.objective = {} has no score, which all solvers that [evaluate] lists need: list one that adds no noise, "
+          "such as evaluate.euler-nfe",
+          section, student.objective);
     if (const auto check = find_coupling(student.coupling).check)
       check(pairing_options(view.config, student, section), dataset->shape, dataset->train_rows);
   }
@@ -103,12 +155,14 @@ void require_evaluation(const Nodes&, const RunView& view) {
   if (!evaluate.network.empty()) given = make_feature_network({evaluate.network, evaluate.network_args}, c10::kCPU);
   const auto dataset = known_dataset(view);
   if (!dataset) return;
-  if (dataset->shape.low_resolution.is_given() && evaluate.samples > dataset->test_rows)
-    refuse(
-        "evaluate.samples = {}: samples are held-out images restored from their low resolution, one an image, and "
-        "there "
-        "are {} (prepare.condition, prepare.test-rows)",
-        evaluate.samples, dataset->test_rows);
+  for (const auto& [key, samples] : {std::pair{"samples", evaluate.samples},
+                                     {"curvature-samples", evaluate.curvature_samples},
+                                     {"tolerance-samples", evaluate.tolerance_samples}})
+    if (dataset->shape.low_resolution.is_given() && samples > dataset->test_rows)
+      refuse(
+          "evaluate.{} = {}: samples are held-out images restored from their low resolution, one an image, and there "
+          "are {} (prepare.condition, prepare.test-rows)",
+          key, samples, dataset->test_rows);
   if (given) {
     std::vector<std::int64_t> sizes = dataset->shape.pixel_shape();
     sizes.insert(sizes.begin(), 1);

@@ -17,6 +17,7 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <numeric>

@@ -1,4 +1,5 @@
 #include "stages/student.h"
+#include "stages/data/run_source.h"
 
 #include "method/couplings/mixed_noise.h"
 #include "method/data/codec.h"
@@ -23,7 +24,10 @@
 #include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
 
+#include <map>
+#include <memory>
 #include <numeric>
 #include <utility>
 
@@ -161,7 +165,8 @@ Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentMo
 
 Condition condition_of(const Batch& batch) {
   Condition condition{batch[3], {}};
-  for (std::size_t i = 4; i < batch.size(); ++i) (batch[i].dim() == 1 ? condition.positions : condition.image) = batch[i];
+  for (std::size_t i = 4; i < batch.size(); ++i)
+    (batch[i].dim() == 1 ? condition.positions : condition.image) = batch[i];
   return condition;
 }
 
@@ -282,7 +287,8 @@ void student(StageContext& context) {
   const StudentFlow flow(student, {}, task.config.training.precision);
   Previewer previewer(context, task.shape, task.config.preview,
                       [&](const InitialNoise& initial) { return sample(flow, initial.to(context.device)); });
-  previewer.give_to(training);
+  // Points are no pictures; the report draws them.
+  if (!has_points(task.context.config.prepare)) previewer.give_to(training);
 
   const TrainingResult result = train(training, *student.field, config.pipeline, context.communicator, context.device);
   if (context.communicator.is_root()) publish_student(task, *student.field, *coupling, result);

@@ -126,7 +126,9 @@ void teacher(StageContext& context) {
   task.validate_every = config.teacher.training.validate_every;
   task.best_of = "test_nats_per_value";
   const TeacherSampling sampling{{}, teacher_noise(config.teacher), config.teacher.training.precision};
-  Previewer previewer(context, shape, config.teacher.preview, [&](const InitialNoise& initial) {
+  DatasetShape without_condition = shape;
+  without_condition.low_resolution = {};
+  Previewer previewer(context, without_condition, config.teacher.preview, [&](const InitialNoise& initial) {
     return sample_teacher(model, initial.z, initial.condition, sampling).images();
   });
   previewer.give_to(task);

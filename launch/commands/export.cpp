@@ -9,11 +9,14 @@
 #include "pipeline/tensor/torch_file.h"
 #include "stages/opened_run.h"
 #include "stages/trained/models.h"
+#include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/row_table.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -101,6 +104,7 @@ std::string python(bool value) {
 PeerModel unet_for_peer(const StudentConfig& config, const DatasetShape& shape, const std::filesystem::path& weights) {
   const UNetOptions o = unet_options(student_options(config, shape));
   const bool conditional = o.condition_channels > 0;
+  const bool scaled = student_objective(config)->path().state_scale(at::ones({1})).defined();
   if (conditional && o.condition_channels != o.in_channels)
     refuse("guided-diffusion's SuperResModel sees conditions of the images' own {} channels, and this network {}",
            o.in_channels, o.condition_channels);
@@ -124,6 +128,8 @@ PeerModel unet_for_peer(const StudentConfig& config, const DatasetShape& shape, 
       read_tensors(weights),
       {{"time", fmt::format("timesteps = {} t; t = 0 is data, t = 1 noise", o.time_scale)},
        {"label", fmt::format("{} means none", o.num_classes)},
+       {"input", scaled ? "the state x_t divided by sqrt(sigma(t)^2 + 1/2); a velocity put out is in units of dsigma/dt"
+                        : "the state x_t; zeros at t = 1 where the objective is regression"},
        {"output", fmt::format("student.path {}, student.objective {}: no sampler of guided-diffusion's integrates it",
                               config.path, config.objective)}}};
 }

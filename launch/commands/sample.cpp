@@ -17,6 +17,7 @@
 #include "stages/data/run_source.h"
 #include "stages/opened_run.h"
 #include "stages/trained/sampler.h"
+#include "storage/error.h"
 
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
@@ -25,6 +26,7 @@
 #include <array>
 #include <charconv>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
 #include <utility>
 

@@ -17,6 +17,7 @@ const std::vector<ObjectiveKind>& objective_kinds() {
 #define MEMBER(name) name##_objective(),
   static const std::vector<ObjectiveKind> kinds{
 #include "method/objectives/members.list"
+#include "storage/error.h"
   };
 #undef MEMBER
   return kinds;

@@ -1,6 +1,8 @@
 // Denoising score matching: σ² ‖f(x_t, t) + z/σ‖² (arXiv 1907.05600; arXiv 2011.13456 §3.3 with λ = σ²).
 #include "method/objectives/score_network.h"
 
+#include <memory>
+
 namespace couplet {
 namespace {
 

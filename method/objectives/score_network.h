@@ -4,6 +4,7 @@
 #include "method/objectives/objective.h"
 #include "method/objectives/safe_times.h"
 
+#include <memory>
 #include <utility>
 
 namespace couplet {

@@ -3,6 +3,8 @@
 // same mean but for that integral, a constant that is left out (score_flow's likelihood weighting).
 #include "method/objectives/score_network.h"
 
+#include <memory>
+
 namespace couplet {
 namespace {
 

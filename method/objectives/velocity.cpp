@@ -2,6 +2,7 @@
 // where velocities do not stay near 1, in the path's unit of them, so that no times outweigh the others.
 #include "method/objectives/objective.h"
 
+#include <memory>
 #include <utility>
 
 namespace couplet {

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <memory>
 #include <numbers>
 
 namespace couplet {

@@ -145,7 +145,9 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   }
   const double pairs = number(evaluate.pairing_rows);
   const double tables = number(std::ranges::count_if(run_tables(model.config), &RunTable::is_of_images));
-  const double compared = coupling.has_table_of_teacher() ? pairs : 0;  // with the teacher's samples of the same noise
+  const DatasetShape& shape = model.dataset.shape;
+  // With the teacher's samples of the same noise; it is given no condition.
+  const double compared = coupling.has_table_of_teacher() && !shape.low_resolution.is_given() ? pairs : 0;
   evaluations +=
       (2 * tables * pairs + compared) * number(evaluate.pairing_nfe) * (evaluate.guidance.front() == 1 ? 1 : 2);
   const double references = number(reference_integration().nfe());
@@ -153,8 +155,11 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
                  (references + usual_adaptive_evaluations * number(std::ssize(evaluate.tolerances))) *
                  (evaluate.guidance.front() == 1 ? 1 : 2);
   const double traces = number(evaluate.likelihood_probes > 0 ? evaluate.likelihood_probes : values_of(model));
-  const double likelihood = number(evaluate.likelihood_rows * evaluate.likelihood_samples) *
-                            usual_adaptive_evaluations * (1 + passes_a_trace * traces);
+  const bool has_density = !coupling.source && student_objective(student)->path().prior_scale() > 0;
+  const std::int64_t draws = shape.codec && shape.codec->levels() == 0 ? 1 : evaluate.likelihood_samples;
+  const double likelihood = has_density ? number(evaluate.likelihood_rows * draws) * usual_adaptive_evaluations *
+                                              (1 + passes_a_trace * traces)
+                                        : 0;
   const double forward = velocity(student, model);
   return in_precision(evaluate.precision, forward * evaluations) +
          Flops{0, forward * likelihood + scored_or_nothing(model) * scores +

@@ -20,6 +20,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 namespace couplet {

@@ -18,9 +18,11 @@
 #include "stages/results/field_setting.h"
 #include "stages/results/metric_names.h"
 #include "stages/trained/models.h"
+#include "storage/error.h"
 #include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>

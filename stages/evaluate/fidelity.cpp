@@ -15,10 +15,12 @@
 #include "stages/trained/models.h"
 
 #include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <utility>
 #include <vector>
 

@@ -12,6 +12,7 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -92,9 +93,9 @@ at::Tensor student_figures(const Evaluation& evaluation, const StudentFlow& flow
 }
 
 /// "exact", "exact, 5 dequantisations", "Hutchinson, 1 probes"
-std::string trace_text(const EvaluateConfig& config) {
+std::string trace_text(const EvaluateConfig& config, bool has_levels) {
   if (config.likelihood_probes > 0) return fmt::format("Hutchinson, {} probes", config.likelihood_probes);
-  if (config.likelihood_samples == 1) return "exact";
+  if (config.likelihood_samples == 1 || !has_levels) return "exact";
   return fmt::format("exact, {} dequantisations", config.likelihood_samples);
 }
 
@@ -180,7 +181,7 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
        {{"image_noise", has_levels ? "uniform" : "none"},
         {"dequantisations", has_levels ? config.likelihood_samples : 0},
         {"slice_rows", context.device.is_cpu() ? std::min(slice, usual_chunk_rows) : slice},
-        {"trace", trace_text(config)}});
+        {"trace", trace_text(config, has_levels)}});
 }
 
 }  // namespace couplet

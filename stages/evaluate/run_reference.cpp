@@ -16,6 +16,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 

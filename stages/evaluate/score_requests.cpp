@@ -9,6 +9,8 @@
 
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 namespace couplet {
 
 namespace {
@@ -112,7 +114,7 @@ std::vector<ScoreRequest> Requests::of_teacher() {
                  .guidance = config_.teacher_guidance,
                  .denoised = denoising_std(view_.config.teacher) > 0},
                 of_teacher_samples);
-  if (config_.likelihood_rows > 0)
+  if (config_.likelihood_rows > 0 && has_levels())
     add(Measurement::likelihood, {.model = "teacher", .seed = view_.config.pipeline.seed, .split = "test"},
         of_likelihood, teacher_noise(view_.config.teacher).uniform ? "bits_per_dim" : "noised_bits_per_dim");
   return std::move(all_);

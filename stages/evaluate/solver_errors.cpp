@@ -5,6 +5,7 @@
 #include "stages/results/score_record.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <cstddef>
@@ -37,8 +38,12 @@ void measure_solver_errors(Evaluation& evaluation, const std::vector<ScoreReques
     }
     return at::stack(figures, 1);
   };
-  const at::Tensor means = evaluation.sums_over_rows(requests.front(), samples, 2 * std::ssize(requests), measure) /
-                           static_cast<double>(samples);
+  // What is kept of a stopped measurement has a column a tolerance.
+  ScoreRequest together = requests.front();
+  for (const ScoreRequest& request : requests)
+    together.with[fmt::format("tolerance {}", request.key.rtol)] = "measured";
+  const at::Tensor means =
+      evaluation.sums_over_rows(together, samples, 2 * std::ssize(requests), measure) / static_cast<double>(samples);
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const auto figure = 2 * static_cast<std::int64_t>(i);
     const double evaluations = means[figure + 1].item<double>();

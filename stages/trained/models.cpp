@@ -122,7 +122,7 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
   const FieldKind& field = find_field(config.field);
   field.check(options);
   if (options.condition_channels > 0 && !field.takes_images)
-    refuse("{}.field = {} takes no image as condition, which prepare.condition = low-resolution gives to students",
+    refuse("{}.network = {} takes no image as condition, which prepare.condition = low-resolution gives to students",
            section, field.name);
   return options;
 }
@@ -153,6 +153,12 @@ void check_student_options(const StudentConfig& config, const std::string& secti
   if (config.training.batch < coupling.least_batch)
     refuse("{}.batch = {}: the coupling {} pairs the rows of a batch with each other's noise, and needs {} at least",
            section, config.training.batch, coupling.name, coupling.least_batch);
+  if (objective->is_of_density() && coupling.name != "independent")
+    refuse("{0}.objective = {1} takes no noise, and {0}.coupling = {2} would have no say: set it to independent",
+           section, config.objective, coupling.name);
+  if (coupling.source && objective->path().prior_scale() == 0)
+    refuse("{0}.objective = {1} starts from nothing, and {0}.coupling = {2} from a source of its own: set another",
+           section, config.objective, coupling.name);
   if (coupling.source && (config.mix > 0 || config.fresh_share > 0))
     refuse(
         "{}.mix and {}.fresh-share mix N(0, I) into pairs, and the coupling {} does not start from it: set both to 0",

@@ -29,13 +29,24 @@ KEYS = """
 --student.depth 1 --student.channels 12 --student.heads 1 --pipeline.checkpoint-every 1
 --pipeline.reproducible true --pipeline.slices 4 --pipeline.threads 1 --pipeline.device cpu
 """.split() + ["--student.compare", ",".join(STUDENTS)]
+# Of students plain and other, which are trained on independent pairs.
 REFUSED = {
     "--student.objective regression --student.path vp": ["student.objective = regression", "set student.path = linear"],
     "--student.objective likelihood --student.path ve": ["student.objective = likelihood", "student.path"],
+    "--student.plain.objective likelihood --student.plain.coupling ot": ["student.plain.objective = likelihood", "student.plain.coupling = ot"],
     "--student.objective scoreflow": ["student.time-law = logit-normal", "student.objective = scoreflow"],
     "--student.time-law importance": ["student.time-law = importance", "student.objective = velocity"],
     "--student.path vp --student.vp-beta-min 30": ["student.vp-beta-min = 30", "student.vp-beta-max = 20"],
     "--evaluate.likelihood-rows 8 --evaluate.likelihood-samples 4": ["evaluate.likelihood-samples = 4", "evaluate.likelihood-probes"],
+    "--student.plain.init-from other --student.other.channels 24": ["student.plain.init-from = other", "parameters"],
+    "--student.plain.init-from other --student.other.objective noise": ["student.plain.objective = velocity", "noise of other"],
+    "--student.plain.coupling reflow --student.plain.reflow-of other --student.other.objective regression":
+        ["student.plain.reflow-of = other", "one image of all noise"],
+    "--student.plain.objective regression --evaluate.euler-nfe NONE --evaluate.heun-nfe NONE --evaluate.sde-nfe 4":
+        ["student.plain.objective = regression has no score", "evaluate.euler-nfe"],
+    "--evaluate.tolerance-samples 4 --evaluate.tolerances NONE": ["evaluate.tolerance-samples = 4", "evaluate.tolerances"],
+    "--prepare.condition low-resolution --prepare.factor 4 --evaluate.samples 500 --evaluate.curvature-samples 2000":
+        ["evaluate.curvature-samples = 2000", "1000"],
 }
 
 
@@ -87,7 +98,9 @@ def main():
 
     none = arguments.work / "none"
     for keys, parts in REFUSED.items():
-        program.refuses(2, parts, "run", "--run-dir", none, "--config", arguments.config, "--student.compare", "independent", *keys.split())
+        asked = ["" if word == "NONE" else word for word in keys.split()]
+        program.refuses(2, parts, "run", "--run-dir", none, "--config", arguments.config, "--student.compare", "plain,other",
+                        "--student.coupling", "independent", *asked)
     check(not none.exists(), "refused after some work")
     print("passed")
 

@@ -3,6 +3,9 @@
 #include "method/data/images.h"
 
 #include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include <memory>
 
 namespace couplet {
 namespace {

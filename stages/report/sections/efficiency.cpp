@@ -28,7 +28,7 @@ bool adds_noise(const std::string& solver) {
 }
 
 bool is_distance(const ScoreRecord& record, const ScoreCurve& curve) {
-  return record.metric == "frechet_distance" && record.noise == "fresh" && curve.is_of(record);
+  return record.metric == curve.distance && record.noise == "fresh" && curve.is_of(record);
 }
 
 /// A model by the adaptive solver at its tightest tolerance, and its likelihood: a row of the table of arXiv
@@ -196,8 +196,8 @@ Json errors_json(const Page& page) {
 }  // namespace
 
 Json efficiency_section(const Page& page) {
-  const bool has_noise = std::ranges::any_of(page.scores.records, [](const ScoreRecord& record) {
-    return record.metric == "frechet_distance" && adds_noise(record.solver);
+  const bool has_noise = std::ranges::any_of(page.scores.records, [&](const ScoreRecord& record) {
+    return record.metric == page.scores.distance && adds_noise(record.solver);
   });
   Json models = models_json(page), errors = errors_json(page);
   if (models.empty() && errors.is_null() && !has_noise) return nullptr;
