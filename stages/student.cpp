@@ -1,5 +1,4 @@
 #include "stages/student.h"
-#include "stages/data/run_source.h"
 
 #include "method/couplings/mixed_noise.h"
 #include "method/data/codec.h"
@@ -16,6 +15,7 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/random.h"
 #include "pipeline/training/trainer.h"
+#include "stages/data/run_source.h"
 #include "stages/data/run_tables.h"
 #include "stages/drawn_pairs.h"
 #include "stages/trained/models.h"
