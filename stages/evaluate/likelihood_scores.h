@@ -21,8 +21,8 @@ void measure_teacher_likelihood(Evaluation& evaluation, const ScoreRequest& requ
 /// stands beside it.
 void measure_known_likelihood(Evaluation& evaluation, const ScoreRequest& request);
 /// "bits_per_dim" of a student without guidance, given the images' labels: its probability-flow ODE on images with
-/// uniform noise of one grey level (`dequantised`), averaged over evaluate.likelihood-samples draws of it. Of a codec that stores
-/// no levels: "nats", the negative log-density of an image as the student sees it.
+/// uniform noise of one grey level (`dequantised`), averaged over evaluate.likelihood-samples draws of it. Of a codec
+/// that stores no levels: "nats", the negative log-density of an image as the student sees it.
 void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& request);
 
 }  // namespace couplet

@@ -59,8 +59,8 @@ Json sample_section(const Page& page);
 /// From noise to image, and how straight the way is.
 Json path_section(const Page& page);
 Json likelihood_section(const Page& page);
-/// Likelihood, distance and evaluations by the adaptive solver; distance against NFE of fixed steps and of samplers that
-/// add noise; the error of the adaptive solver against its tolerance.
+/// Likelihood, distance and evaluations by the adaptive solver; distance against NFE of fixed steps and of samplers
+/// that add noise; the error of the adaptive solver against its tolerance.
 Json efficiency_section(const Page& page);
 /// Super-resolution: reference, enlarged low resolution and students beside each other.
 Json restoration_section(const Page& page);

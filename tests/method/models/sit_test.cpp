@@ -254,8 +254,7 @@ TEST(SiT, RefusesAConditionThatItDoesNotTake) {
     }
     return "";
   };
-  EXPECT_EQ(message(given, {}),
-            "the network sees a condition of 3 channels beside each image, and is given none");
+  EXPECT_EQ(message(given, {}), "the network sees a condition of 3 channels beside each image, and is given none");
   EXPECT_NE(message(given, at::zeros({4, 3, 3, 3})).find("and is given [4, 3, 3, 3]"), std::string::npos);
   EXPECT_EQ(message(without, at::zeros({4, 3, 6, 6})),
             "the network sees no condition beside images, and is given one [4, 3, 6, 6]");

@@ -162,8 +162,9 @@ void expect_order(const Toy& toy) {
 
   const double of_chance = learnt_cost(chance, toy), of_few = learnt_cost(minibatch(toy, 8), toy),
                of_many = learnt_cost(minibatch(toy, 256), toy), of_best = learnt_cost(best, toy);
-  SCOPED_TRACE(::testing::Message() << "learnt costs: independent " << of_chance << ", of 8 rows " << of_few << ", of 256 "
-                                    << of_many << ", semidiscrete " << of_best << "; optimum " << toy.optimum);
+  SCOPED_TRACE(::testing::Message() << "learnt costs: independent " << of_chance << ", of 8 rows " << of_few
+                                    << ", of 256 " << of_many << ", semidiscrete " << of_best << "; optimum "
+                                    << toy.optimum);
   EXPECT_GT(of_chance, of_few);
   EXPECT_GT(of_few, of_best);
   EXPECT_NEAR(of_many / toy.optimum, 1, 0.05);

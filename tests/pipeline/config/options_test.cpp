@@ -202,7 +202,8 @@ TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
   EXPECT_SAYS(refused_keys({{"evaluate.rk4-nfe", "4 10", ""}}), "8 or 12");
   EXPECT_SAYS(refused_keys({{"evaluate.corrector-nfe", "5", ""}}), "4 or 6");
   EXPECT_SAYS(refused_keys({{"evaluate.sde-nfe", "5 5", ""}}), "twice");
-  EXPECT_SAYS(refused_keys({{"evaluate.tolerances", "", ""}, {"evaluate.tolerance-samples", "8", ""}}), "tolerances is empty");
+  EXPECT_SAYS(refused_keys({{"evaluate.tolerances", "", ""}, {"evaluate.tolerance-samples", "8", ""}}),
+              "tolerances is empty");
   for (const char* times : {"0.5", "0 0.5", "0.1 1", "0 0.5 0.5 1", "1 0"})
     EXPECT_SAYS(refused_keys({{"evaluate.times", times, ""}}), "from 0 to 1");
   EXPECT_SAYS(refused_keys({{"evaluate.guidance-from", "0.2", ""}}), "evaluate.guidance = 1, which is none");

@@ -80,7 +80,8 @@ TEST(RankReads, ARankReadsItsShareOfTheTable) {
     RowStream stream(table, {"noise", "image", "label"}, window_blocks, 3);
     RowOrder order(plan.rows, block_rows, window_blocks, 3);
     read_pass(stream, order, batch, 0);
-    // The stream may be a step further ahead at the end than at the beginning, or less: of several passes that is little.
+    // The stream may be a step further ahead at the end than at the beginning, or less: of several passes that is
+    // little.
     constexpr std::int64_t passes = 4;
     const double before = bytes_read();
     for (std::int64_t pass = 1; pass <= passes; ++pass) read_pass(stream, order, batch, pass);
