@@ -13,7 +13,7 @@ sys.path.insert(0, str(TESTS / "launch"))
 from program import Program, check  # noqa: E402
 
 TINY = {"prepare.train-rows": 1200, "prepare.test-rows": 400, "prepare.shard-rows": 500, "prepare.block-rows": 100, "student.images": 6400,
-        "student.batch": 64, "student.channels": 32, "student.depth": 1, "student.ema": 0.9, "student.warmup": 5, "student.validate-rows": 100,
+        "student.batch": 64, "student.network": "sit", "student.patch": 1, "student.heads": 2, "student.learning-rate": 2e-3, "student.channels": 32, "student.depth": 1, "student.ema": 0.9, "student.warmup": 5, "student.validate-rows": 100,
         "evaluate.samples": 200, "evaluate.slice-rows": 50, "evaluate.euler-nfe": "1 4", "evaluate.heun-nfe": 3, "evaluate.dopri5": "false",
         "evaluate.curvature-samples": 50, "evaluate.curvature-steps": 16, "evaluate.likelihood-rows": 60, "evaluate.atol": 1e-3,
         "evaluate.rtol": 1e-3, "pipeline.device": "cpu", "pipeline.threads": 1, "pipeline.ranks": 1}
@@ -77,7 +77,7 @@ def refusals(program, config, work):
     program.refuses(2, ["prepare.codec = uint8", "float32", "float"], *start, "--prepare.codec", "uint8")
     program.refuses(2, ["prepare.format = idx", "uint8", "prepare.codec = float"], *start, "--prepare.format", "idx")
     program.refuses(2, ["prepare.train-rows", "-1"], *start, "--prepare.train-rows=-1")
-    program.refuses(2, ["student.patch", "1"], *start, "--student.patch", 2)
+    program.refuses(2, ["student.patch", "1"], *start, "--student.network", "sit", "--student.patch", 2)
     program.refuses(2, ["evaluate.network", "prepare.format = toy"], *start, "--evaluate.network", __file__)
     check(not (work / "refused" / "prepare").exists(), "work was done before the refusal")
 
@@ -106,9 +106,12 @@ def main():
         other = values(runs[2], "independent")[key]
         check(abs(other - value) < 0.02 * (1 + abs(value)), f"{key}: {value} on one rank, {other} on two")
     before = records(runs[1])
-    program.works("run", "--run-dir", runs[1], "--student.compare", "independent", "ot")
+    program.works("run", "--run-dir", runs[1], "--student.compare", "independent", "ot", "likelihood",
+                  "--student.likelihood.images", 256, "--student.likelihood.batch", 64, "--student.likelihood.learning-rate", 1e-4)
     check([record for record in records(runs[1]) if record in before] == before, "scores were made again")
-    check_report(runs[1], ["independent", "ot"])
+    check_report(runs[1], ["independent", "ot", "likelihood"])
+    trained = values(runs[1], "likelihood")["nats", *next(key[1:] for key in values(runs[1], "likelihood") if key[0] == "nats")]
+    check(ENTROPY - 0.5 < trained < 6, f"negative log-likelihood of a flow that is trained by it: {trained}")
     for command in ("inspect", "verify"):
         shown = program.works(command, runs[1] / "prepare" / "train")
         check(command == "verify" or "float32" in shown, shown)
