@@ -116,7 +116,14 @@ std::string setting_letters(const ScoreSummary& score) {
     const auto found = known.find(name);
     return found == known.end() ? name : found->second;
   };
-  return letter(score.solver, {{"euler", "E"}, {"heun", "H"}, {"heun-full", "F"}}) +
+  return letter(score.solver, {{"euler", "E"},
+                               {"heun", "H"},
+                               {"heun-full", "F"},
+                               {"midpoint", "M"},
+                               {"rk4", "R"},
+                               {"ancestral", "A"},
+                               {"sde", "S"},
+                               {"corrector", "C"}}) +
          letter(score.grid, {{"uniform", "u"}, {"squared", "s"}});
 }
 
