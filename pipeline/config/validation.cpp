@@ -111,14 +111,7 @@ void check_evaluate(const EvaluateConfig& evaluate) {
   check_evaluations("evaluate.ancestral-nfe", evaluate.ancestral_nfe, 1);
   check_evaluations("evaluate.sde-nfe", evaluate.sde_nfe, 1);
   check_evaluations("evaluate.corrector-nfe", evaluate.corrector_nfe, 2);
-  if (evaluate.tolerance_samples > 0) {
-    require_distinct("evaluate.tolerances", evaluate.tolerances);
-    if (evaluate.tolerances.empty())
-      refuse(
-          "evaluate.tolerance-samples = {} with no evaluate.tolerances: list tolerances whose errors are measured, or "
-          "set it to 0",
-          evaluate.tolerance_samples);
-  }
+  if (evaluate.tolerance_samples > 0) require_distinct("evaluate.tolerances", evaluate.tolerances);
   check_times(evaluate.times);
   check_guidance(evaluate);
   check_likelihood(evaluate);

@@ -44,7 +44,7 @@ REFUSED = {
         ["student.plain.reflow-of = other", "one image of all noise"],
     "--student.plain.objective regression --evaluate.euler-nfe NONE --evaluate.heun-nfe NONE --evaluate.sde-nfe 4":
         ["student.plain.objective = regression has no score", "evaluate.euler-nfe"],
-    "--evaluate.tolerance-samples 4 --evaluate.tolerances NONE": ["evaluate.tolerance-samples = 4", "evaluate.tolerances"],
+    "--evaluate.tolerance-samples 4 --evaluate.tolerances NONE": ["evaluate.tolerances is empty"],
     "--prepare.condition low-resolution --prepare.factor 4 --evaluate.samples 500 --evaluate.curvature-samples 2000":
         ["evaluate.curvature-samples = 2000", "1000"],
 }
