@@ -77,7 +77,7 @@ def refusals(program, config, work):
     program.refuses(2, ["prepare.codec = uint8", "float32", "float"], *start, "--prepare.codec", "uint8")
     program.refuses(2, ["prepare.format = idx", "uint8", "prepare.codec = float"], *start, "--prepare.format", "idx")
     program.refuses(2, ["prepare.train-rows", "-1"], *start, "--prepare.train-rows=-1")
-    program.refuses(2, ["student.patch", "1"], *start, "--student.network", "sit", "--student.patch", 2)
+    program.refuses(2, ["student.patch", "1"], *start, "--student.network", "sit", "--student.heads", 2, "--student.patch", 2)
     program.refuses(2, ["evaluate.network", "prepare.format = toy"], *start, "--evaluate.network", __file__)
     check(not (work / "refused" / "prepare").exists(), "work was done before the refusal")
 
