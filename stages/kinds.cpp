@@ -14,6 +14,7 @@
 #include "stages/cost/dataset_size.h"
 #include "stages/couple/couple.h"
 #include "stages/data/run_source.h"
+#include "stages/data/run_tables.h"
 #include "stages/evaluate/evaluate.h"
 #include "stages/evaluate/run_reference.h"
 #include "stages/evaluate/sampling_settings.h"
@@ -112,8 +113,15 @@ void require_same_network(const Config& config, const std::string& section, cons
 }
 
 /// A table of reflow is made by another student's flow.
-void require_flow(const Config& config, const std::string& section, const StudentConfig& student) {
+void require_flow(const Config& config, const std::string& section, const StudentConfig& student,
+                  const std::string& table) {
   const StudentConfig other = student_config(config, student.reflow_of);
+  const double guidance = couple_config(config, table).guidance;
+  if (guidance != 1 && other.label_drop == 1)
+    refuse(
+        "{}.reflow-of = {} with couple.guidance = {}: guidance leads away from what a student makes without a label, "
+        "and that one has seen none (label-drop = 1)",
+        section, student.reflow_of, guidance);
   if (student_objective(other)->path().prior_scale() == 0)
     refuse("{}.reflow-of = {}: it learns by student.objective = {}, and makes one image of all noise", section,
            student.reflow_of, other.objective);
@@ -131,7 +139,8 @@ void require_student(const Nodes& nodes, const RunView& view) {
       refuse("{}.dequantise = true: the data set's codec {} stores no levels for images to be spread over", section,
              dataset->shape.codec->name());
     if (!student.init_from.empty()) require_same_network(view.config, section, student, dataset->shape);
-    if (find_coupling(student.coupling).made_by == "reflow") require_flow(view.config, section, student);
+    if (find_coupling(student.coupling).made_by == "reflow")
+      require_flow(view.config, section, student, table_of_student(view.config, node.student)->name);
     if (sampling_settings(view.config.evaluate, student, "").empty())
       refuse(
           "{}.objective = {} has no score, which all solvers that [evaluate] lists need: list one that adds no noise, "

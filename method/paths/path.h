@@ -53,9 +53,7 @@ public:
   /// g² = 2 (σ σ' - σ² α'/α) of the diffusion dx = (α'/α) x dt + g dw whose states are distributed as the path's
   /// (arXiv 2011.13456): the velocity is (α'/α) x_t - ½ g² score, the score -E[z | x_t] / σ.
   at::Tensor diffusion(const at::Tensor& t) const;
-
-private:
-  /// α σ' - α' σ
+  /// α σ' - α' σ, of the two equations; α g² = 2σ times it, where α = 0 too.
   at::Tensor determinant(const at::Tensor& t) const;
 };
 

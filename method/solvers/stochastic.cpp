@@ -25,18 +25,18 @@ constexpr double forgotten = 1e-3;
 /// Length of a step of Langevin dynamics against its noise (arXiv 2011.13456, appendix G).
 constexpr double signal_to_noise = 0.16;
 
+/// One time, in double: coefficients of it, too, are.
+at::Tensor double_time(double t, const at::Device& device = at::kCPU) {
+  return at::full({1}, t, at::dtype(at::kDouble).device(device));
+}
+
 /// A path's coefficients at one time.
 struct Coefficients {
-  double alpha, sigma, alpha_slope, sigma_slope;
-
-  /// ασ' - α'σ, of the two equations that expectations solve.
-  double determinant() const { return alpha * sigma_slope - alpha_slope * sigma; }
+  double alpha, sigma;
 };
 
 Coefficients coefficients(const Path& path, double t) {
-  const at::Tensor time = at::full({1}, t, at::kDouble);
-  return {path.alpha(time).item<double>(), path.sigma(time).item<double>(), path.alpha_slope(time).item<double>(),
-          path.sigma_slope(time).item<double>()};
+  return {path.alpha(double_time(t)).item<double>(), path.sigma(double_time(t)).item<double>()};
 }
 
 /// One path from noise to image under way.
@@ -134,16 +134,16 @@ std::int64_t stochastic_steps(StochasticSolver solver, std::int64_t nfe) {
 }
 
 Expectation expected(const Path& path, const at::Tensor& x_t, const at::Tensor& velocity, double t) {
-  const Coefficients c = coefficients(path, t);
-  const double determinant = c.determinant();
-  return {(x_t * c.sigma_slope - velocity * c.sigma) / determinant,
-          (velocity * c.alpha - x_t * c.alpha_slope) / determinant};
+  const at::Tensor time = double_time(t, x_t.device());
+  const auto type = x_t.scalar_type();
+  return {path.image_of(velocity, x_t, time).to(type), path.noise_of(velocity, x_t, time).to(type)};
 }
 
 double diffusion_coefficient(const Path& path, double t) {
-  const Coefficients c = coefficients(path, t);
-  const double regular = 2 * c.sigma * c.determinant();
-  return coefficients(path, path.last_time()).alpha > forgotten ? regular / c.alpha : regular;
+  // α g² stays finite where α is 0.
+  const at::Tensor time = double_time(t);
+  const bool remembers = coefficients(path, path.last_time()).alpha > forgotten;
+  return (remembers ? path.diffusion(time) : 2 * path.sigma(time) * path.determinant(time)).item<double>();
 }
 
 at::Tensor solve_stochastically(const VelocityField& field, const at::Tensor& start, StochasticSolver solver,

@@ -173,8 +173,9 @@ StageCost prepare_cost(const StageNode& node, const CostModel& model) {
   const DatasetShape& shape = model.dataset.shape;
   StageCost cost{node.name, node.kind, fmt::format("{} images", rows), {}, {}};
   // Each column has checksums of its rows; the rows of the source are a column where rows are shuffled.
+  const auto value_bytes = static_cast<std::int64_t>(shape.codec ? element_size(shape.codec->stored_type()) : 1);
   const std::int64_t bytes_of_a_row =
-      shape.channels * shape.size * shape.size + 4 + 2 * 8 + (model.config.prepare.shuffle ? 8 + 8 : 0);
+      shape.channels * shape.size * shape.size * value_bytes + 4 + 2 * 8 + (model.config.prepare.shuffle ? 8 + 8 : 0);
   cost.disk.dataset = shard_overhead * number(rows) * number(bytes_of_a_row);
   return cost;
 }

@@ -14,9 +14,11 @@ std::vector<Integration> integrations(const EvaluateConfig& config, bool has_sco
   std::vector<Integration> all;
   for (std::size_t i = 0; i < config.grids.size(); ++i) {
     const Grid grid = parse_grid(config.grids[i]);
-    const auto add = [&](Solver solver, std::int64_t nfe) { all.push_back(fixed_integration(solver, grid, nfe)); };
-    for (const std::int64_t nfe : config.euler_nfe)
-      if (nfe > 1 || i == 0) add(Solver::euler, nfe);
+    // All grids are the same for one step.
+    const auto add = [&](Solver solver, std::int64_t nfe) {
+      if (i == 0 || solver_steps(solver, nfe) > 1) all.push_back(fixed_integration(solver, grid, nfe));
+    };
+    for (const std::int64_t nfe : config.euler_nfe) add(Solver::euler, nfe);
     for (const std::int64_t nfe : config.heun_nfe)
       if (nfe > 1) add(Solver::heun, nfe);
     for (const std::int64_t nfe : config.midpoint_nfe) add(Solver::midpoint, nfe);

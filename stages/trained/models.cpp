@@ -156,6 +156,9 @@ void check_student_options(const StudentConfig& config, const std::string& secti
   if (objective->is_of_density() && coupling.name != "independent")
     refuse("{0}.objective = {1} takes no noise, and {0}.coupling = {2} would have no say: set it to independent",
            section, config.objective, coupling.name);
+  if (objective->is_of_density() && !config.times.empty())
+    refuse("{0}.times = {1}: {0}.objective = {2} is learnt at no time of its own: leave the list empty", section,
+           fmt::join(config.times, " "), config.objective);
   if (coupling.source && objective->path().prior_scale() == 0)
     refuse("{0}.objective = {1} starts from nothing, and {0}.coupling = {2} from a source of its own: set another",
            section, config.objective, coupling.name);

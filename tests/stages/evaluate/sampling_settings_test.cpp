@@ -30,6 +30,13 @@ TEST(SamplingSettings, TakeStochasticSolversOnEveryGridAndOneStepOnce) {
   EXPECT_EQ(found, expected);
 }
 
+TEST(SamplingSettings, TakeOneStepOnTheFirstGridAlone) {
+  const std::vector<std::string> found = ways({{"evaluate.midpoint-nfe", "2 4", ""}, {"evaluate.rk4-nfe", "4 8", ""}});
+  const std::vector<std::string> expected{"midpoint uniform NFE 2", "midpoint uniform NFE 4", "rk4 uniform NFE 4",
+                                          "rk4 uniform NFE 8",      "midpoint squared NFE 4", "rk4 squared NFE 8"};
+  EXPECT_EQ(found, expected);
+}
+
 TEST(SamplingSettings, HaveASheetOfTheirOwn) {
   const Integration ancestral = stochastic_integration(StochasticSolver::ancestral, Grid::uniform, 25);
   const Config config = default_config();

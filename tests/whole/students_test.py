@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Students of every network, of every objective and along every path that it goes with: with pipeline.reproducible the same bytes on 1 and 4
+ranks, on 2 ranks of which one is killed while it publishes a checkpoint, and after a stop; then samples. A student that starts from another
+one's weights has them as they are. What does not go together is refused in one line before any work. One thread a rank. Standard library only.
+"""
+
+import argparse
+import os
+import shutil
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "launch"))
+from program import Program, check  # noqa: E402
+
+STOPPED = 75  # the exit status of a stage that a time limit has stopped
+STUDENTS = {
+    "straight": "--path linear --objective velocity --sigma-min 0.01 --time-law uniform",
+    "cosine": "--path vp-cosine --objective velocity",
+    "ddpm": "--path vp --objective noise --time-law uniform",
+    "exploding": "--path ve --objective score --time-law uniform",
+    "weighted": "--path vp --objective scoreflow --time-law importance",
+    "regressed": "--objective regression",
+    "likely": "--objective likelihood --cnf-steps 2",
+    "restored": "--coupling low-resolution --network unet --channels 32 --multipliers 1,1 --blocks 1 --heads 2 --dropout 0.2",
+    "perceptron": "--network mlp --depth 2",
+}
+STARTED = "--student.again.init-from straight --student.again.sigma-min 0.01 --student.again.learning-rate 0 --student.again.final-learning-rate 0"
+KEYS = f"""
+--prepare.train-rows 120 --prepare.test-rows 24 --prepare.shard-rows 60 --prepare.block-rows 12 --couple.block-rows 12 --couple.shard-rows 60
+--couple.slice-rows 12 --prepare.condition low-resolution --prepare.factor 4
+--student.compare {",".join(STUDENTS)},again --student.coupling independent --student.images 36 --student.batch 12 --student.warmup 1
+--student.validate-rows 12 --student.preview-every 0 --student.depth 1 --student.channels 12 --student.heads 1 --pipeline.checkpoint-every 1
+--pipeline.reproducible true --pipeline.slices 4 --pipeline.threads 1 --pipeline.device cpu {STARTED}
+""".split()
+# Of students plain and other, which are trained on independent pairs.
+REFUSED = {
+    "--student.objective regression --student.path vp": ["student.objective = regression", "set student.path = linear"],
+    "--student.objective likelihood --student.path ve": ["student.objective = likelihood", "student.path"],
+    "--student.objective likelihood --student.times 1": ["student.times = 1", "student.objective = likelihood"],
+    "--student.plain.objective likelihood --student.plain.coupling ot": ["student.plain.objective = likelihood", "student.plain.coupling = ot"],
+    "--student.objective scoreflow": ["student.time-law = logit-normal", "student.objective = scoreflow"],
+    "--student.time-law importance": ["student.time-law = importance", "student.objective = velocity"],
+    "--student.path vp --student.vp-beta-min 30": ["student.vp-beta-min = 30", "student.vp-beta-max = 20"],
+    "--evaluate.likelihood-rows 8 --evaluate.likelihood-samples 4": ["evaluate.likelihood-samples = 4", "evaluate.likelihood-probes"],
+    "--student.plain.init-from other --student.other.channels 24": ["student.plain.init-from = other", "parameters"],
+    "--student.plain.init-from other --student.other.objective noise": ["student.plain.objective = velocity", "noise of other"],
+    "--student.plain.coupling reflow --student.plain.reflow-of other --student.other.objective regression":
+        ["student.plain.reflow-of = other", "one image of all noise"],
+    "--student.plain.coupling reflow --student.plain.reflow-of other --student.other.label-drop 1 --couple.guidance 2":
+        ["student.plain.reflow-of = other", "couple.guidance = 2"],
+    "--student.plain.objective regression --evaluate.euler-nfe NONE --evaluate.heun-nfe NONE --evaluate.sde-nfe 4":
+        ["student.plain.objective = regression has no score", "evaluate.euler-nfe"],
+    "--evaluate.tolerance-samples 4 --evaluate.tolerances NONE": ["evaluate.tolerances is empty"],
+    "--prepare.condition low-resolution --prepare.factor 4 --evaluate.samples 500 --evaluate.curvature-samples 2000":
+        ["evaluate.curvature-samples = 2000", "1000"],
+    "--student.network unet --student.channels 32 --student.heads 1 --student.multipliers 1,1,1,1":
+        ["student.multipliers = 1 1 1 1", "28 x 28", "pad them to 32 or use 3 levels"],
+    "--student.field unet": ["student.field is called", "student.network now"],
+}
+
+
+def of(student):
+    """Its own keys: --student.NAME.key value."""
+    return [word.replace("--", f"--student.{student}.") for word in STUDENTS[student].split()]
+
+
+def weights(run, student):
+    return {path.name: path.read_bytes() for path in sorted((run / "student" / f"{student}-0").glob("*.safetensors"))}
+
+
+def values(path):
+    """The bytes of a safetensors file's tensors."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    return data[8 + length:]
+
+
+def write_png(path, side):
+    """A grey square, brighter from row to row."""
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    lines = b"".join(bytes([0] + [30 * row] * side) for row in range(side))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
+
+
+def check_refusals(program, config, folder):
+    for keys, parts in REFUSED.items():
+        asked = ["" if word == "NONE" else word for word in keys.split()]
+        program.refuses(2, parts, "run", "--run-dir", folder, "--config", config, "--student.compare", "plain,other",
+                        "--student.coupling", "independent", *asked)
+    check(not folder.exists(), "refused after some work")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--couplet", required=True)
+    parser.add_argument("--mpiexec", required=True)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--work", type=Path, required=True, help="directory for the runs; emptied first")
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.work, ignore_errors=True)
+    arguments.work.mkdir(parents=True)
+    program = Program(arguments.couplet, arguments.mpiexec)
+    own = [word for student in STUDENTS for word in of(student)]
+
+    def words(stage, run, *keys):
+        return ("stage", stage, "--run-dir", run, "--config", arguments.config, *KEYS, *own, *keys)
+
+    base, ranks, kill, stop = (arguments.work / name for name in ("1 rank", "4 ranks", "a kill", "a stop"))
+    program.works(*words("prepare", base))
+    for run in (ranks, kill, stop):
+        shutil.copytree(base, run)
+    for student in STUDENTS:
+        stage = f"student/{student}-0"
+        program.works(*words(stage, base))
+        expected = weights(base, student)
+        check(len(expected) == 2, f"files of {student}: {sorted(expected)}")
+        program.works(*words(stage, ranks), ranks=4)
+        os.environ["COUPLET_TEST_KILL_IN_PUBLISH"] = "step-:renamed"
+        killed = program.call(*words(stage, kill), ranks=2)
+        del os.environ["COUPLET_TEST_KILL_IN_PUBLISH"]
+        check(killed.returncode != 0, f"{student} was to be killed: {killed.stdout}")
+        check(not weights(kill, student), f"{student} was killed and has published weights")
+        program.works(*words(stage, kill), ranks=2)
+        stopped = program.call(*words(stage, stop, "--pipeline.time-limit", 0.01))
+        check(stopped.returncode == STOPPED, f"{student} was to stop: {stopped.returncode} {stopped.stderr}")
+        program.works(*words(stage, stop))
+        for run in (ranks, kill, stop):
+            check(weights(run, student) == expected, f"{student} is another one after {run.name}")
+        print(f"{student}: the same bytes on 1 and 4 ranks, after a kill and after a stop", flush=True)
+    check(len({weights(base, student)["weights.safetensors"] for student in STUDENTS}) == len(STUDENTS), "two students are the same")
+    small = arguments.work / "small"
+    small.mkdir()
+    write_png(small / "square.png", 7)
+    for student in ("restored", "perceptron", "likely"):
+        image = arguments.work / f"{student}.png"
+        program.works("sample", "--run-dir", base, "--model", f"{student}-0", "--nfe", 2, "--low-resolution", small, "--output", image)
+        check(image.exists(), f"no sample of {student}")
+    program.works(*words("student/again-0", base))
+    taken = values(base / "student/again-0/weights.safetensors")
+    check(taken == values(base / "student/straight-0/ema.safetensors"), "weights that init-from takes are others")
+    check_refusals(program, arguments.config, arguments.work / "none")
+    print("passed")
+
+
+if __name__ == "__main__":
+    main()
