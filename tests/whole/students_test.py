@@ -9,10 +9,10 @@ import os
 import shutil
 import struct
 import sys
-import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "launch"))
+from png_writer import write_png  # noqa: E402
 from program import Program, check  # noqa: E402
 
 STOPPED = 75  # the exit status of a stage that a time limit has stopped
@@ -78,14 +78,6 @@ def values(path):
     return data[8 + length:]
 
 
-def write_png(path, side):
-    """A grey square, brighter from row to row."""
-    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    lines = b"".join(bytes([0] + [30 * row] * side) for row in range(side))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
-
-
 def check_refusals(program, config, folder):
     for keys, parts in REFUSED.items():
         asked = ["" if word == "NONE" else word for word in keys.split()]
@@ -134,7 +126,7 @@ def main():
     check(len({weights(base, student)["weights.safetensors"] for student in STUDENTS}) == len(STUDENTS), "two students are the same")
     small = arguments.work / "small"
     small.mkdir()
-    write_png(small / "square.png", 7)
+    write_png(small / "square.png", [bytes([30 * row] * 7) for row in range(7)])
     for student in ("restored", "perceptron", "likely"):
         image = arguments.work / f"{student}.png"
         program.works("sample", "--run-dir", base, "--model", f"{student}-0", "--nfe", 2, "--low-resolution", small, "--output", image)

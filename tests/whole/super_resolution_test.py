@@ -4,9 +4,7 @@
 import argparse
 import json
 import shutil
-import struct
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy as np
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "launch"), str(TESTS / "whole")]
 from lifecycle_test import TINY, Run, keys  # noqa: E402
+from png_writer import write_png  # noqa: E402
 from program import Program, check  # noqa: E402
 from table_images import images_of  # noqa: E402
 
@@ -31,20 +30,10 @@ def low_resolution(images):
     return np.floor(means + 0.5).astype(np.uint8)
 
 
-def write_png(path, image):
-    """8-bit grey, every line unfiltered."""
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    lines = b"".join(b"\0" + row.tobytes() for row in image)
-    header = struct.pack(">IIBBBBB", image.shape[1], image.shape[0], 8, 0, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
-
-
 def write_folder(folder, images):
     folder.mkdir()
     for i, image in enumerate(images):
-        write_png(folder / f"{i:04d}.png", image[0])
+        write_png(folder / f"{i:04d}.png", [row.tobytes() for row in image[0]])
     return folder
 
 
