@@ -25,7 +25,7 @@ TINY = {"prepare.train-rows": 300, "prepare.test-rows": 60, "prepare.shard-rows"
         "features.images": 240, "features.batch": 24, "features.dimension": 8, "teacher.images": 240, "teacher.batch": 24,
         "couple.shard-rows": 150, "couple.block-rows": 50, "couple.slice-rows": 50, "student.images": 240, "student.batch": 24,
         "student.learning-rate": 1e-2, "student.window-blocks": 4, "evaluate.samples": 2 * SLICE, "evaluate.slice-rows": SLICE,
-        "evaluate.euler-nfe": "1 2", "evaluate.heun-nfe": 3, "evaluate.midpoint-nfe": 2, "evaluate.rk4-nfe": 4, "evaluate.ancestral-nfe": 3,
+        "evaluate.euler-nfe": "1 2", "evaluate.heun-nfe": 3, "evaluate.midpoint-nfe": 4, "evaluate.rk4-nfe": 4, "evaluate.ancestral-nfe": 3,
         "evaluate.sde-nfe": 2, "evaluate.corrector-nfe": 4, "evaluate.times": "0 0.2 1",
         "evaluate.dopri5": "true", "evaluate.atol": 1e-2, "evaluate.rtol": 1e-2, "evaluate.guidance": 1.5, "evaluate.guidance-from": 0.2,
         "evaluate.guidance-to": 0.9, "evaluate.teacher-guidance": 0.5, "evaluate.teacher-annealed": "true", "evaluate.teacher-temperature": 0.8,
@@ -35,7 +35,7 @@ GUIDED = ("--guidance", "1.5", "--guidance-from", "0.2", "--guidance-to", "0.9")
 # By the names of the evaluate stage's pictures.
 STUDENT_WAYS = {"euler-uniform-nfe-01": ("--nfe", "1"), "euler-uniform-nfe-02": ("--nfe", "2"),
                 "euler-squared-nfe-02": ("--nfe", "2", "--grid", "squared"), "heun-uniform-nfe-03": ("--solver", "heun", "--nfe", "3"),
-                "midpoint-squared-nfe-02": ("--solver", "midpoint", "--nfe", "2", "--grid", "squared"),
+                "midpoint-squared-nfe-04": ("--solver", "midpoint", "--nfe", "4", "--grid", "squared"),
                 "rk4-uniform-nfe-04": ("--solver", "rk4"), "ancestral-squared-nfe-03": ("--solver", "ancestral", "--nfe", "3", "--grid", "squared"),
                 "sde-uniform-nfe-02": ("--solver", "sde", "--nfe", "2"), "corrector-uniform-nfe-04": ("--solver", "corrector"),
                 "euler-times-nfe-02": ("--times", "0 0.2 1"),
