@@ -2,7 +2,7 @@
 #include "method/data/array_images.h"
 #include "method/data/image_source.h"
 #include "method/data/selected_images.h"
-#include "storage/error.h"
+#include "storage/filesystem.h"
 #include "storage/formats/array_folder.h"
 
 #include <fmt/format.h>
@@ -52,7 +52,7 @@ ImageSource open_array_source(const SourceOptions& options) {
 std::vector<SourceFile> array_source_files(const SourceOptions& options) {
   std::vector<SourceFile> files;
   for (const std::filesystem::path& path : array_files(options.folder)) files.push_back({path, "prepare.source"});
-  if (files.empty()) files.push_back({options.folder, "prepare.source"});
+  if (files.empty() && !is_there(options.folder)) files.push_back({options.folder, "prepare.source"});
   return files;
 }
 

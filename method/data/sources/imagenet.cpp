@@ -27,6 +27,10 @@ fs::path validation_batch(const fs::path& folder) {
   return folder / "val_data.npz";
 }
 
+bool has_batches(const fs::path& folder) {
+  return std::ranges::all_of(training_batches(folder), is_there) && is_there(validation_batch(folder));
+}
+
 void require_batches(const std::vector<fs::path>& files) {
   for (const fs::path& path : files) {
     if (is_there(path)) continue;
@@ -106,6 +110,8 @@ ImageSource open_imagenet(const SourceOptions& options) {
 
 std::vector<SourceFile> imagenet_files(const SourceOptions& options) {
   std::vector<SourceFile> files;
+  // Opening says best what a folder lacks.
+  if (is_there(options.folder) && !has_batches(options.folder)) return files;
   for (fs::path& path : training_batches(options.folder)) files.push_back({std::move(path), "prepare.source"});
   files.push_back({validation_batch(options.folder), "prepare.source"});
   return files;
