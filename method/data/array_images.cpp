@@ -22,7 +22,7 @@ bool is_channels(std::int64_t extent) {
 }
 
 /// The axes of an array with one image a row, where the option does not say them: "NHW", "NHWC" or "NCHW".
-std::string layout_of(const ArrayRows& array) {
+std::string shape_layout(const ArrayRows& array) {
   const std::vector<std::int64_t>& shape = array.shape();
   if (shape.size() == 3) {
     if (is_channels(shape[2]) && shape[1] != shape[2])
@@ -64,9 +64,9 @@ std::string range_text(ArrayRows& array) {
     lowest = first == 0 ? low : std::min(lowest, low);
     highest = first == 0 ? high : std::max(highest, high);
   });
-  return fmt::format("{} in its first {} rows",
-                     are_finite ? fmt::format("values from {:.6g} to {:.6g}", lowest, highest) : "NaN or infinite values",
-                     rows);
+  return fmt::format(
+      "{} in its first {} rows",
+      are_finite ? fmt::format("values from {:.6g} to {:.6g}", lowest, highest) : "NaN or infinite values", rows);
 }
 
 /// Sets what the numbers of the array mean.
@@ -84,9 +84,10 @@ void set_range(ArrayPixels& pixels, ArrayRows& array, const std::string& range) 
     refuse("{} is {}; images are uint8, or floats with {}: save them as uint8", array.what(), array.description(),
            range_key);
   if (range == "bytes")
-    refuse("{} is {}, with {}: set {} = unit if its values are on [0, 1], signed-unit if on [-1, 1]; save others as "
-           "uint8",
-           array.what(), array.description(), range_text(array), range_key);
+    refuse(
+        "{} is {}, with {}: set {} = unit if its values are on [0, 1], signed-unit if on [-1, 1]; save others as "
+        "uint8",
+        array.what(), array.description(), range_text(array), range_key);
   pixels.lowest = range == "unit" ? 0 : -1;
 }
 
@@ -155,7 +156,7 @@ std::string ArrayPixels::text() const {
 }
 
 ArrayPixels array_pixels(ArrayRows& array, const ArrayOptions& options) {
-  const std::string layout = options.layout == "auto" ? layout_of(array) : options.layout;
+  const std::string layout = options.layout == "auto" ? shape_layout(array) : options.layout;
   if (layout != "NHW" && layout != "NHWC" && layout != "NCHW")
     refuse("{} = {}: expected auto, NHW, NHWC or NCHW", layout_key, layout);
   const std::vector<std::int64_t>& shape = array.shape();
@@ -169,8 +170,9 @@ ArrayPixels array_pixels(ArrayRows& array, const ArrayOptions& options) {
   if (!is_channels(pixels.channels))
     refuse("{} is {}: {} channels with {} = {}; expected 1 or 3", array.what(), array.description(), pixels.channels,
            layout_key, layout);
-  if (array.row_bytes() == 0 || array.rows() == 0)
-    refuse("{} is {}: no images", array.what(), array.description());
+  if (array.row_bytes() == 0 || array.rows() == 0) refuse("{} is {}: no images", array.what(), array.description());
+  if (std::max(pixels.height, pixels.width) > largest_image_side)
+    refuse("{} is {}; a side has at most {} pixels", array.what(), array.description(), largest_image_side);
   set_range(pixels, array, options.range);
   return pixels;
 }
@@ -180,8 +182,8 @@ std::vector<std::int32_t> array_labels(ArrayRows& array, const ArrayRows& images
   const std::vector<std::int64_t>& shape = array.shape();
   const NumberType type = array.type();
   if (shape.size() == 2 && shape[1] > 1)
-    refuse("{} is {}: several numbers an image; labels are one, [N]: save one-hot vectors by their argmax", array.what(),
-           array.description());
+    refuse("{} is {}: several numbers an image; labels are one, [N]: save one-hot vectors by their argmax",
+           array.what(), array.description());
   if (shape.empty() || shape.size() > 2 || array.row_bytes() != type.bytes)
     refuse("{} is {}; labels are [N]", array.what(), array.description());
   if (type.kind == 'f') refuse("{} is {}; labels are integers", array.what(), array.description());
@@ -205,8 +207,7 @@ std::vector<std::int32_t> array_labels(ArrayRows& array, const ArrayRows& images
   }
 }
 
-ArrayImages::ArrayImages(ImageArrays arrays)
-    : SourceImages(arrays.name, shape_of(arrays)), arrays_(std::move(arrays)) {
+ArrayImages::ArrayImages(ImageArrays arrays) : SourceImages(arrays.name, shape_of(arrays)), arrays_(std::move(arrays)) {
   for (const auto& array : arrays_.arrays) ends_.push_back((ends_.empty() ? 0 : ends_.back()) + array->rows());
 }
 

@@ -62,12 +62,11 @@ private:
 };
 
 /// The class of each image; none where there are no classes.
-std::vector<std::int32_t> labels_of(const SourceImages& images, std::int64_t classes) {
+std::vector<std::int32_t> known_labels(const SourceImages& images, std::int64_t classes) {
   std::vector<std::int32_t> labels;
   if (classes == 0) return labels;
   labels.reserve(static_cast<std::size_t>(images.shape().images));
-  for (std::int64_t i = 0; i < images.shape().images; ++i)
-    labels.push_back(static_cast<std::int32_t>(images.label(i)));
+  for (std::int64_t i = 0; i < images.shape().images; ++i) labels.push_back(static_cast<std::int32_t>(images.label(i)));
   return labels;
 }
 
@@ -75,11 +74,10 @@ std::vector<std::int32_t> labels_of(const SourceImages& images, std::int64_t cla
 
 ImageSource held_out_source(std::unique_ptr<SourceImages> all, std::int64_t classes, const HeldOutOptions& options,
                             std::vector<std::string> class_names) {
-  HeldOutSplit split = hold_out(all->name(), all->shape().images, labels_of(*all, classes), options);
+  HeldOutSplit split = hold_out(all->name(), all->shape().images, known_labels(*all, classes), options);
   const auto shared = std::make_shared<SharedImages>(std::move(all));
   return {.classes = classes,
-          .train = std::make_unique<SelectedImages>(shared, std::move(split.train),
-                                                    "all but " + options.text()),
+          .train = std::make_unique<SelectedImages>(shared, std::move(split.train), "all but " + options.text()),
           .test = std::make_unique<SelectedImages>(shared, std::move(split.test), options.text()),
           .class_names = std::move(class_names)};
 }

@@ -31,7 +31,7 @@ bool has_extension(const fs::path& path, std::initializer_list<const char*> exte
   return std::ranges::find(extensions, extension) != extensions.end();
 }
 
-std::unique_ptr<ForeignFile> open_array_file(const fs::path& path) {
+std::unique_ptr<ForeignFile> open_one_file(const fs::path& path) {
   if (is_archive(path)) return open_npz(path);
   if (is_hdf5(path)) return open_hdf5_tree(path);
   if (has_extension(path, {".npy"})) return std::make_unique<NpyFile>(path);
@@ -59,7 +59,7 @@ public:
 
 private:
   void add(const fs::path& path) {
-    files_.emplace_back(path, open_array_file(path));
+    files_.emplace_back(path, open_one_file(path));
     const std::string stem = path.stem().string();
     for (const std::string& inner : files_.back().second->names()) {
       const std::string name = has_extension(path, {".npy"}) ? stem : stem + "/" + inner;
@@ -96,7 +96,7 @@ std::vector<std::filesystem::path> array_files(const std::filesystem::path& path
 std::unique_ptr<ForeignFile> open_arrays(const std::filesystem::path& path) {
   if (!is_there(path)) refuse("{} does not exist", path.string());
   if (fs::is_directory(path)) return std::make_unique<ArrayFolder>(path);
-  return open_array_file(path);
+  return open_one_file(path);
 }
 
 }  // namespace couplet

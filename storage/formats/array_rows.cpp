@@ -15,7 +15,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::size_t piece_bytes = std::size_t{8} << 20;
+constexpr std::size_t array_piece_bytes = std::size_t{8} << 20;
 
 /// A new file that has no name any more.
 FileHandle nameless_file(const std::filesystem::path& folder) {
@@ -41,7 +41,7 @@ ArrayRows::ArrayRows(std::shared_ptr<ArrayFile> file, std::string name)
 }
 
 std::int64_t ArrayRows::piece_rows() const {
-  return static_cast<std::int64_t>(piece_bytes / std::max<std::size_t>(row_bytes_, 1) + 1);
+  return static_cast<std::int64_t>(array_piece_bytes / std::max<std::size_t>(row_bytes_, 1) + 1);
 }
 
 void ArrayRows::read(std::int64_t first, std::int64_t count, std::span<std::byte> out) {

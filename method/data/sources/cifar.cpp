@@ -66,9 +66,10 @@ struct CifarFolder {
 /// Finds out by the names of its files which of the two a folder, or what the archive unpacked in it, is.
 CifarFolder find_cifar(const fs::path& folder) {
   if (is_there(folder) && !fs::is_directory(folder))
-    refuse("{}: is a file; expected the folder that CIFAR's binary version unpacks to (cifar-10-batches-bin, "
-           "cifar-100-binary)",
-           folder.string());
+    refuse(
+        "{}: is a file; expected the folder that CIFAR's binary version unpacks to (cifar-10-batches-bin, "
+        "cifar-100-binary)",
+        folder.string());
   std::vector<CifarFolder> found;
   for (const CifarKind& kind : cifar_kinds())
     for (const fs::path& place : {folder, folder / kind.folder}) {
@@ -81,12 +82,14 @@ CifarFolder find_cifar(const fs::path& folder) {
            found[0].kind.name, found[0].path.string(), found[1].kind.name, found[1].path.string());
   for (const CifarKind& kind : cifar_kinds())
     if (is_there(folder / kind.pickled))
-      refuse("{}: holds the Python version of {}, which is read by running what is in it; fetch the binary version ({} "
-             "and others)",
-             folder.string(), kind.name, kind.train.front());
-  refuse("{}: holds no file of CIFAR's binary version: data_batch_1.bin … data_batch_5.bin and test_batch.bin "
-         "(CIFAR-10), or train.bin and test.bin (CIFAR-100)",
-         folder.string());
+      refuse(
+          "{}: holds the Python version of {}, which is read by running what is in it; fetch the binary version ({} "
+          "and others)",
+          folder.string(), kind.name, kind.train.front());
+  refuse(
+      "{}: holds no file of CIFAR's binary version: data_batch_1.bin … data_batch_5.bin and test_batch.bin "
+      "(CIFAR-10), or train.bin and test.bin (CIFAR-100)",
+      folder.string());
 }
 
 /// One file of records.

@@ -38,9 +38,10 @@ void require_batches(const std::vector<fs::path>& files) {
     if (is_there(pickled.replace_extension()))
       refuse("{}: is ImageNet's pickled version, which is read by running what is in it; fetch the .npz version, {}",
              pickled.string(), path.filename().string());
-    refuse("{} is missing: ImageNet's batches are train_data_batch_1.npz to train_data_batch_{}.npz and val_data.npz (of "
-           "64 pixels, training is in two archives: Imagenet64_train_part1_npz.zip and part2)",
-           path.string(), train_batches);
+    refuse(
+        "{} is missing: ImageNet's batches are train_data_batch_1.npz to train_data_batch_{}.npz and val_data.npz (of "
+        "64 pixels, training is in two archives: Imagenet64_train_part1_npz.zip and part2)",
+        path.string(), train_batches);
   }
 }
 
@@ -64,8 +65,8 @@ std::shared_ptr<ArrayRows> batch_array(const std::shared_ptr<ArrayFile>& file, c
 }
 
 /// Batches, one after the other, as one split. `classes`: of each number of the development kit, its class.
-std::unique_ptr<ArrayImages> batches(const std::string& name, std::vector<fs::path> files,
-                                     const std::vector<std::int32_t>& classes, const SourceOptions& options) {
+std::unique_ptr<ArrayImages> open_batches(const std::string& name, std::vector<fs::path> files,
+                                          const std::vector<std::int32_t>& classes, const SourceOptions& options) {
   ImageArrays split;
   split.name = name;
   for (const fs::path& path : files) {
@@ -76,8 +77,7 @@ std::unique_ptr<ArrayImages> batches(const std::string& name, std::vector<fs::pa
       refuse("{}: its images are of {} pixels, those of {} of {}: the batches of a data set are of one size",
              images->what(), pixels.width, split.arrays.front()->what(), split.pixels.width);
     split.pixels = pixels;
-    for (const std::int32_t number :
-         array_labels(*batch_array(file, "labels"), *images, 1, imagenet_class_count))
+    for (const std::int32_t number : array_labels(*batch_array(file, "labels"), *images, 1, imagenet_class_count))
       split.labels.push_back(classes[static_cast<std::size_t>(number)]);
     split.arrays.push_back(images);
   }
@@ -88,9 +88,10 @@ std::unique_ptr<ArrayImages> batches(const std::string& name, std::vector<fs::pa
 
 ImageSource open_imagenet(const SourceOptions& options) {
   if (options.label_order != "devkit" && options.label_order != "wnid")
-    refuse("prepare.label-order = {}: expected devkit (as the batches number the classes) or wnid (as folders of "
-           "ImageNet sort them)",
-           options.label_order);
+    refuse(
+        "prepare.label-order = {}: expected devkit (as the batches number the classes) or wnid (as folders of "
+        "ImageNet sort them)",
+        options.label_order);
   std::vector<fs::path> train = training_batches(options.folder), test{validation_batch(options.folder)};
   require_batches(train);
   require_batches(test);
@@ -103,8 +104,8 @@ ImageSource open_imagenet(const SourceOptions& options) {
   }
   const std::string folder = options.folder.string();
   return {.classes = imagenet_class_count,
-          .train = batches(folder + ", training", std::move(train), classes, options),
-          .test = batches(folder + ", validation", std::move(test), classes, options),
+          .train = open_batches(folder + ", training", std::move(train), classes, options),
+          .test = open_batches(folder + ", validation", std::move(test), classes, options),
           .class_names = std::move(names)};
 }
 

@@ -26,15 +26,16 @@ struct TablePlaces {
   std::optional<fs::path> test;
 };
 
-bool is_table(const fs::path& folder) {
+bool is_table_folder(const fs::path& folder) {
   return is_there(folder / manifest_name);
 }
 
 /// A table itself, a folder with the tables train and test, or a run with prepare/train and prepare/test.
 std::optional<TablePlaces> find_tables(const fs::path& folder) {
-  if (is_table(folder)) return TablePlaces{folder, std::nullopt};
+  if (is_table_folder(folder)) return TablePlaces{folder, std::nullopt};
   for (const fs::path& parent : {folder, folder / "prepare"})
-    if (is_table(parent / "train") && is_table(parent / "test")) return TablePlaces{parent / "train", parent / "test"};
+    if (is_table_folder(parent / "train") && is_table_folder(parent / "test"))
+      return TablePlaces{parent / "train", parent / "test"};
   return std::nullopt;
 }
 
@@ -44,9 +45,10 @@ ImageSetShape stored_shape(const RowTable& table) {
   const auto codec = codec_of(table.provenance());
   if (column.shape.size() != 3 || (codec->name() != "uint8" && codec->name() != "float") ||
       column.type != codec->stored_type())
-    refuse("{}: its images are {} of {} axes, stored by the codec {}; a data set is taken over from tables of pixels "
-           "(uint8) or numbers (float)",
-           table.path().string(), element_name(column.type), column.shape.size(), codec->name());
+    refuse(
+        "{}: its images are {} of {} axes, stored by the codec {}; a data set is taken over from tables of pixels "
+        "(uint8) or numbers (float)",
+        table.path().string(), element_name(column.type), column.shape.size(), codec->name());
   return {table.rows(), column.shape[0], column.shape[1], column.shape[2]};
 }
 
@@ -97,9 +99,10 @@ std::unique_ptr<RowTable> open_table(const fs::path& folder) {
 ImageSource open_table_source(const SourceOptions& options) {
   const std::optional<TablePlaces> places = find_tables(options.folder);
   if (!places)
-    refuse("{}: holds no data set of this program: expected the {} of a table, or folders train and test that have one "
-           "(RUN/prepare, or RUN)",
-           options.folder.string(), manifest_name);
+    refuse(
+        "{}: holds no data set of this program: expected the {} of a table, or folders train and test that have one "
+        "(RUN/prepare, or RUN)",
+        options.folder.string(), manifest_name);
   auto train = open_table(places->train);
   const std::int64_t classes = classes_of_table(*train);
   if (!places->test)
