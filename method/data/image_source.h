@@ -2,6 +2,8 @@
 // shards. A new kind of source is one file in method/data/sources and one line in its members.list.
 #pragma once
 
+#include "method/data/array_names.h"
+#include "method/data/held_out_split.h"
 #include "method/data/image_set.h"
 #include "storage/formats/element_type.h"
 
@@ -41,6 +43,7 @@ struct PointDensity {
 struct ImageSource {
   std::int64_t classes = 0;  ///< 0: images have no labels
   std::unique_ptr<SourceImages> train, test;
+  std::vector<std::string> class_names = {};  ///< of each class; empty: the source knows none
 };
 
 /// Where a source finds its files: the keys of [prepare].
@@ -49,6 +52,10 @@ struct SourceOptions {
   std::string train_images, train_labels, test_images, test_labels;  ///< files in it; "": there is none
   std::string toy = {};                                              ///< prepare.toy
   std::int64_t train_rows = 0, test_rows = 0;  ///< how many a source makes that has no end; 0: its own number
+
+  HeldOutOptions held_out = {};        ///< where the data come as one split
+  ArrayOptions arrays = {};            ///< of files of arrays
+  std::string label_order = "devkit";  ///< prepare.label-order, of ImageNet's batches: devkit or wnid
 };
 
 struct SourceFile {
