@@ -12,8 +12,10 @@ namespace {
 constexpr std::int64_t all_rows = 500, row_values = 13;
 
 /// Files in which value j of row i of array x is (7 i + 3 j) mod 251, of array y one more.
-void write_arrays(const Folder& folder) {
-  run_python(folder, R"(
+const Folder& arrays() {
+  static const Folder folder;
+  if (fs::is_empty(folder.path()))
+    run_python(folder, R"(
 import numpy as np, h5py
 i, j = np.mgrid[0:500, 0:13]
 x = ((7 * i + 3 * j) % 251).astype('uint8')
@@ -28,6 +30,7 @@ with h5py.File('packed.h5', 'w') as f:
 with h5py.File('rows.h5', 'w') as f:
     f.create_dataset('x', data=x, chunks=(1, 13), compression='gzip')
 )");
+  return folder;
 }
 
 std::shared_ptr<ArrayFile> open_file(const fs::path& path, const fs::path& scratch = {}) {
@@ -50,10 +53,8 @@ void expect_rows(ArrayRows& array, std::int64_t first, std::int64_t count, int m
 const std::vector<std::string> all_files{"stored.npz", "packed.npz", "x.npy", "plain.h5", "packed.h5", "rows.h5"};
 
 TEST(ArrayRows, RowsComeInAnyOrder) {
-  const Folder folder;
-  write_arrays(folder);
   for (const std::string& name : all_files) {
-    ArrayRows array(open_file(folder / name), "x");
+    ArrayRows array(open_file(arrays() / name), "x");
     EXPECT_EQ(array.rows(), all_rows) << name;
     EXPECT_EQ(array.description(), "uint8 [500, 13]");
     EXPECT_EQ(array.what(), name + ": array 'x'");
@@ -70,10 +71,9 @@ TEST(ArrayRows, RowsComeInAnyOrder) {
 
 TEST(ArrayRows, OnlyPackedArraysAreUnpackedAndOnlyToGoBack) {
   const Folder folder;
-  write_arrays(folder);
   for (const std::string& name : all_files) {
     // A file cannot be made in a folder that is not there.
-    ArrayRows array(open_file(folder / name, folder / "nowhere"), "x");
+    ArrayRows array(open_file(arrays() / name, folder / "nowhere"), "x");
     expect_rows(array, 0, 10);
     expect_rows(array, 10, 10);
     expect_rows(array, 300, 10);
@@ -87,19 +87,16 @@ TEST(ArrayRows, OnlyPackedArraysAreUnpackedAndOnlyToGoBack) {
 
 TEST(ArrayRows, WhatIsUnpackedLeavesNoName) {
   const Folder folder;
-  write_arrays(folder);
   fs::create_directory(folder / "scratch");
-  ArrayRows array(open_file(folder / "packed.npz", folder / "scratch"), "x");
+  ArrayRows array(open_file(arrays() / "packed.npz", folder / "scratch"), "x");
   expect_rows(array, 400, 1);
   expect_rows(array, 5, 1);
   EXPECT_TRUE(fs::is_empty(folder / "scratch"));
 }
 
 TEST(ArrayRows, SeveralThreadsReadTheArraysOfAFile) {
-  const Folder folder;
-  write_arrays(folder);
   for (const char* name : {"stored.npz", "packed.npz"}) {
-    const auto file = open_file(folder / name);
+    const auto file = open_file(arrays() / name);
     ArrayRows x(file, "x"), y(file, "y");
     std::vector<std::thread> threads;
     for (std::int64_t t = 0; t < 4; ++t)
@@ -113,9 +110,8 @@ TEST(ArrayRows, SeveralThreadsReadTheArraysOfAFile) {
 
 TEST(ArrayRows, DamageIsFoundWhereAllIsRead) {
   const Folder folder;
-  write_arrays(folder);
   for (const char* name : {"stored.npz", "packed.npz"}) {
-    std::string bytes = read_bytes(folder / name);
+    std::string bytes = read_bytes(arrays() / name);
     bytes[bytes.find("NUMPY") == std::string::npos ? 900 : bytes.find("NUMPY") + 500] ^= 1;
     write_bytes(folder / "damaged.npz", bytes);
     expect_error(
@@ -129,11 +125,10 @@ TEST(ArrayRows, DamageIsFoundWhereAllIsRead) {
 
 TEST(ArrayFolder, HoldsTheArraysOfItsFiles) {
   const Folder folder;
-  write_arrays(folder);
   fs::create_directory(folder / "set");
-  fs::copy(folder / "x.npy", folder / "set" / "images.npy");
-  fs::copy(folder / "packed.npz", folder / "set" / "train.npz");
-  fs::copy(folder / "plain.h5", folder / "set" / "test.h5");
+  fs::copy(arrays() / "x.npy", folder / "set" / "images.npy");
+  fs::copy(arrays() / "packed.npz", folder / "set" / "train.npz");
+  fs::copy(arrays() / "plain.h5", folder / "set" / "test.h5");
   write_bytes(folder / "set" / "README.txt", "notes");
   EXPECT_EQ(open_arrays(folder / "set")->names(),
             (std::vector<std::string>{"images", "test/group/x", "test/x", "train/x", "train/y"}));
@@ -148,17 +143,16 @@ TEST(ArrayFolder, HoldsTheArraysOfItsFiles) {
 
 TEST(ArrayFolder, WhatHoldsNoArraysIsRefused) {
   const Folder folder;
-  write_arrays(folder);
   fs::create_directory(folder / "empty");
   expect_error([&] { open_arrays(folder / "empty"); }, {"empty", "holds no arrays", ".npz"});
   expect_error([&] { open_arrays(folder / "none"); }, {"none", "does not exist"});
   write_bytes(folder / "a.npz", "no archive");
   expect_error([&] { open_arrays(folder / "a.npz"); }, {"a.npz", "no file of arrays", "signature"});
-  write_bytes(folder / "a.npy", read_bytes(folder / "x.npy").substr(0, 300));
+  write_bytes(folder / "a.npy", read_bytes(arrays() / "x.npy").substr(0, 300));
   expect_error([&] { open_arrays(folder / "a.npy"); }, {"a.npy", "bytes of values"});
   fs::create_directory(folder / "twice");
-  fs::copy(folder / "stored.npz", folder / "twice" / "train.npz");
-  fs::copy(folder / "plain.h5", folder / "twice" / "train.h5");
+  fs::copy(arrays() / "stored.npz", folder / "twice" / "train.npz");
+  fs::copy(arrays() / "plain.h5", folder / "twice" / "train.h5");
   expect_error([&] { open_arrays(folder / "twice"); }, {"train.h5", "train.npz", "both have an array 'train/x'"});
 }
 
