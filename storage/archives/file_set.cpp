@@ -3,6 +3,7 @@
 #include "storage/archives/tar_header.h"
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
+#include "storage/files/hash.h"
 #include "storage/filesystem.h"
 #include "storage/text.h"
 
@@ -48,7 +49,7 @@ FileSetKind kind_of(std::string_view begin) {
 
 /// Tells whether a folder's first file is an archive: then all of them are.
 bool has_archives(const FileSet& folder) {
-  if (folder.count() == 0 || folder.name(0).find('/') != std::string::npos) return false;
+  if (folder.count() == 0) return false;
   const FileSetKind first = file_set_kind(folder.path() / folder.name(0));
   return first == FileSetKind::zip || first == FileSetKind::tar;
 }
@@ -128,6 +129,14 @@ std::unique_ptr<FileSet> open_file_set(const fs::path& path) {
       break;
   }
   refuse("{}: is neither a folder nor a zip or tar archive", shown);
+}
+
+std::string archive_stamp(const fs::path& path) {
+  std::error_code error;
+  const auto changed = fs::last_write_time(path, error).time_since_epoch().count();
+  const std::uint64_t bytes = error ? 0 : fs::file_size(path, error);
+  if (error) fail("{}: cannot be looked at: {}", utf8_text(path.string()), error.message());
+  return hash_text(fmt::format("{} {}", bytes, changed));
 }
 
 bool is_hidden(std::string_view component) {

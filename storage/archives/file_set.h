@@ -36,6 +36,9 @@ public:
   /// most_file_bytes, or in an archive claims far more than its packed bytes are likely to hold.
   std::vector<std::byte> read(std::int64_t file) const;
 
+  /// A hash that tells whether the files changed, without reading them: of their names, sizes and times of change.
+  virtual std::string stamp() const = 0;
+
   /// What messages call a file: "faces.zip: a/1.png".
   virtual std::string shown(std::int64_t file) const;
   /// The first file whose name is not less than this, in the order of the files; `count()` if there is none.
@@ -65,7 +68,7 @@ enum class FileSetKind { none, folder, zip, tar, compressed };
 FileSetKind file_set_kind(const std::filesystem::path& path);
 
 /// Opens a folder, a zip archive, a tar archive, or a folder of such archives alone, whose files are then named by
-/// archive: "shard-000017/0001.jpg" of shard-000017.tar. Refuses, by name, what is none of these, a compressed tar
+/// archive: "train/shard-17/0001.jpg" of train/shard-17.tar. Refuses, by name, what is none of these, a compressed tar
 /// archive, in which files cannot be found without unpacking it from its start, two files of one name, and what the
 /// functions below refuse.
 std::unique_ptr<FileSet> open_file_set(const std::filesystem::path& path);
@@ -81,12 +84,14 @@ std::unique_ptr<FileSet> open_zip(const std::filesystem::path& path);
 /// headers finds where each file lies. Refuses links, sparse files, devices, names that lead out of it, and an archive
 /// that is damaged or cut short.
 std::unique_ptr<FileSet> open_tar(const std::filesystem::path& path);
-/// The files of the archives that lie in a folder and are all that lies there.
+/// The files of the archives that lie in a folder, or in folders in it, and are all that lies there.
 std::unique_ptr<FileSet> open_folder_of_archives(const std::filesystem::path& path);
 
 /// The name of an archive's member as the name of a file: without "./" before it and '/' behind. Nothing of a hidden
 /// one. `archive` names the archive in refusals of names that are absolute, lead out of it or are none.
 std::optional<std::string> member_name(std::string_view stored, const std::filesystem::path& archive);
+/// The stamp of an archive: of its size and time of change.
+std::string archive_stamp(const std::filesystem::path& path);
 /// Tells whether a component of a path says that it is hidden.
 bool is_hidden(std::string_view component);
 /// Refuses two files of one name. The names are sorted.

@@ -2,12 +2,15 @@
 #include "storage/archives/file_set.h"
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
+#include "storage/files/hash.h"
 #include "storage/filesystem.h"
 #include "storage/text.h"
 
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <map>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -30,6 +33,17 @@ public:
     const std::uint64_t bytes = fs::file_size(place_of(file), error);
     if (error) fail("{}: cannot be looked at: {}", shown(file), error.message());
     return bytes;
+  }
+  std::string stamp() const override {
+    ContentHash all;
+    for (std::int64_t i = 0; i < count(); ++i) {
+      struct stat status {};
+      if (::stat(place_of(i).c_str(), &status) != 0) fail("{}: cannot be looked at: {}", shown(i), errno_text(errno));
+      const std::string line =
+          fmt::format("{}\n{} {} {}\n", names_[i], status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+      all.add(std::as_bytes(std::span(line)));
+    }
+    return all.text();
   }
   std::string shown(std::int64_t file) const override { return shown_path(place_of(file)); }
 

@@ -1,6 +1,7 @@
 // Archives that lie in a folder, as WebDataset's shards or ImageNet's classes do.
 #include "storage/archives/file_set.h"
 #include "storage/error.h"
+#include "storage/files/hash.h"
 #include "storage/filesystem.h"
 #include "storage/text.h"
 
@@ -42,6 +43,11 @@ public:
     const Place place = place_of(file);
     return place.archive.files->size(place.file);
   }
+  std::string stamp() const override {
+    std::string stamps;
+    for (const Archive& archive : archives_) stamps += archive.name + "\n" + archive.files->stamp() + "\n";
+    return hash_text(stamps);
+  }
   std::string shown(std::int64_t file) const override {
     const Place place = place_of(file);
     return place.archive.files->shown(place.file);
@@ -74,7 +80,8 @@ private:
     if (kind != FileSetKind::zip && kind != FileSetKind::tar)
       refuse("{}: lies among zip and tar archives but is none that can be read; a folder holds archives alone, or none",
              shown_name(place.string()));
-    archives_.push_back({name.substr(0, std::min(name.size(), name.rfind('.'))),
+    const std::size_t dot = name.rfind('.'), last = name.rfind('/') + 1;  // npos + 1 is 0
+    archives_.push_back({name.substr(0, dot == std::string::npos || dot <= last ? name.size() : dot),
                          kind == FileSetKind::zip ? open_zip(place) : open_tar(place)});
   }
 

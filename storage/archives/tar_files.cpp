@@ -44,6 +44,16 @@ private:
     return text;
   }
 
+  /// A block of the archive, good until the next call. Headers of small files stand close together.
+  std::string_view block_at(std::uint64_t offset) {
+    constexpr std::uint64_t at_once = 32 * tar_block;
+    if (offset < held_at_ || offset + tar_block > held_at_ + held_.size()) {
+      held_ = read_text(offset, std::min(at_once, bytes_ - offset));
+      held_at_ = offset;
+    }
+    return std::string_view(held_).substr(offset - held_at_, tar_block);
+  }
+
   /// The header at `next_`, with what records before it say; nothing where the archive ends.
   std::optional<TarHeader> next_header() {
     std::string records, long_name;
@@ -51,7 +61,7 @@ private:
       if (next_ + tar_block > bytes_)
         fail("{}: is cut short: it ends at byte {} without the blocks of zeros that end a tar archive; fetch it again",
              shown_, bytes_);
-      const std::string block = read_text(next_, tar_block);
+      const std::string_view block = block_at(next_);
       if (std::ranges::all_of(block, [](char byte) { return byte == '\0'; })) {
         if (!records.empty() || !long_name.empty()) fail("{}: ends behind records about a file", shown_);
         return std::nullopt;
@@ -143,6 +153,8 @@ private:
   std::string shown_;
   const FileHandle& file_;
   std::uint64_t bytes_ = 0, next_ = 0;
+  std::string held_;  ///< the bytes from `held_at_` on
+  std::uint64_t held_at_ = 0;
 };
 
 class TarFiles : public FileSet {
@@ -161,6 +173,7 @@ public:
   std::int64_t count() const override { return names_.count(); }
   std::string name(std::int64_t file) const override { return std::string(names_[file]); }
   std::uint64_t size(std::int64_t file) const override { return members_[static_cast<std::size_t>(file)].size; }
+  std::string stamp() const override { return archive_stamp(path()); }
 
 private:
   std::vector<std::byte> read_bytes(std::int64_t file) const override {

@@ -2,10 +2,10 @@
 // are found by the directory here, and read at their place by any thread.
 #include "storage/archives/file_set.h"
 #include "storage/archives/zip_directory.h"
+#include "storage/deflate.h"
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
 #include "storage/filesystem.h"
-#include "storage/formats/deflate.h"
 #include "storage/text.h"
 
 #include <sys/stat.h>
@@ -63,6 +63,7 @@ public:
   std::int64_t count() const override { return names_.count(); }
   std::string name(std::int64_t file) const override { return std::string(names_[file]); }
   std::uint64_t size(std::int64_t file) const override { return members_[static_cast<std::size_t>(file)].size; }
+  std::string stamp() const override { return archive_stamp(path()); }
 
 private:
   void take(const ZipEntry& entry, std::vector<ZipMember>& members, std::vector<std::string>& folders) {
