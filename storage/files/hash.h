@@ -1,6 +1,7 @@
 // Content hashes: XXH3, written as lower-case hexadecimal.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -15,6 +16,12 @@ namespace couplet {
 
 /// The 64-bit XXH3 of the bytes, by which blocks of rows are checked and batches told apart.
 std::uint64_t hash64(std::span<const std::byte> bytes, std::uint64_t seed = 0);
+/// A 128-bit XXH3, by which rows of equal bytes are found.
+struct Hash128 {
+  std::uint64_t high = 0, low = 0;
+  auto operator<=>(const Hash128&) const = default;
+};
+Hash128 hash128(std::span<const std::byte> bytes);
 /// The 128-bit XXH3 as 32 hexadecimal digits, for fingerprints and contents.
 std::string hash_text(std::string_view text);
 std::string hash_file(const std::filesystem::path& path);

@@ -51,6 +51,12 @@ void ForeignArray::read_next(std::int64_t count, std::span<std::byte> out) {
   next_ += count;
 }
 
+void ForeignArray::go_to(std::int64_t row) {
+  if (!is_direct() || row < 0 || row > rows())
+    fail("{} is {}: cannot go to row {}{}", what_, description(), row, is_direct() ? "" : ", as it is packed");
+  next_ = row;
+}
+
 std::string contents_text(const ForeignFile& file) {
   constexpr std::size_t most = 20;
   std::vector<std::string> all = file.names();

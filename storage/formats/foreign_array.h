@@ -1,4 +1,5 @@
-// Arrays of files that were made elsewhere (.npz, HDF5). They are read from their first row on and not held in memory.
+// Arrays of files that were made elsewhere (.npz, HDF5). They are read from their first row on and not held in memory;
+// array_rows.h reads them in any order.
 #pragma once
 
 #include <cstddef>
@@ -39,6 +40,10 @@ public:
   /// Reads the next `count` rows, little-endian, into `out`, which has exactly their size. With the last row, a
   /// checksum that the file has for the array is compared. More rows than are left are an error.
   void read_next(std::int64_t count, std::span<std::byte> out);
+  /// True where reading can go on at any row at once: the values lie unpacked in the file, or packed row by row.
+  virtual bool is_direct() const { return false; }
+  /// Makes `row` the next one of an array that is direct. A checksum is then compared by chance only.
+  void go_to(std::int64_t row);
 
 protected:
   /// `what` names file and array in messages. Extents too large for a file are an error.
@@ -46,7 +51,8 @@ protected:
   const std::string& what() const { return what_; }
 
 private:
-  /// Reads rows [first, first + count), at least one and of at least one byte, which follow those read before.
+  /// Reads rows [first, first + count), at least one and of at least one byte, which follow those read before; any of
+  /// an array that is direct.
   virtual void read_rows(std::int64_t first, std::int64_t count, std::span<std::byte> out) = 0;
 
   std::string what_;

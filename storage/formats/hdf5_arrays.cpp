@@ -91,6 +91,16 @@ std::vector<std::uint64_t> shape_of(const std::string& what, const H5::DataSet& 
   return {extents.begin(), extents.end()};
 }
 
+/// True where a row can be read without its neighbours: values that lie together unpacked, and chunks of one row.
+bool packs_no_rows_together(const H5::DataSet& set) {
+  const H5::DSetCreatPropList made = set.getCreatePlist();
+  if (made.getLayout() == H5D_CONTIGUOUS || made.getLayout() == H5D_COMPACT) return true;
+  if (made.getLayout() != H5D_CHUNKED) return false;
+  std::vector<hsize_t> chunk(static_cast<std::size_t>(set.getSpace().getSimpleExtentNdims()));
+  made.getChunk(static_cast<int>(chunk.size()), chunk.data());
+  return !chunk.empty() && chunk.front() == 1;
+}
+
 class Hdf5Array : public ForeignArray {
 public:
   /// Called under the lock, which its destructor takes: whoever makes one may not throw afterwards.
@@ -99,11 +109,13 @@ public:
       : ForeignArray(what, type, shape_of(what, set)),
         path_(std::move(path)),
         name_(std::move(name)),
-        set_(std::make_unique<H5::DataSet>(set)) {}
+        set_(std::make_unique<H5::DataSet>(set)),
+        is_direct_(packs_no_rows_together(set)) {}
   ~Hdf5Array() override {
     const Hdf5Lock lock;
     set_.reset();
   }
+  bool is_direct() const override { return is_direct_; }
 
 private:
   void read_rows(std::int64_t first, std::int64_t count, std::span<std::byte> out) override {
@@ -122,6 +134,7 @@ private:
   std::filesystem::path path_;
   std::string name_;
   std::unique_ptr<H5::DataSet> set_;
+  bool is_direct_ = false;
 };
 
 /// What a link that leads nowhere says.

@@ -63,8 +63,14 @@ public:
       fail("{}: {} bytes of values, expected {} for {}", bytes_->what(), bytes_->left(), expected, description());
   }
 
+  bool is_direct() const override { return bytes_->is_direct(); }
+
 private:
-  void read_rows(std::int64_t, std::int64_t, std::span<std::byte> out) override { bytes_->read(out); }
+  void read_rows(std::int64_t first, std::int64_t, std::span<std::byte> out) override {
+    const std::uint64_t left = static_cast<std::uint64_t>(rows() - first) * row_bytes();
+    if (left != bytes_->left()) bytes_->go_to(left);
+    bytes_->read(out);
+  }
 
   std::unique_ptr<NpyBytes> bytes_;
 };
@@ -78,6 +84,8 @@ public:
     file_.read_at(out, next_);
     next_ += out.size();
   }
+  bool is_direct() const override { return true; }
+  void go_to(std::uint64_t left) override { next_ = size_ - left; }
 
 private:
   FileHandle file_;

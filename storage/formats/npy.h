@@ -2,6 +2,7 @@
 // files of their own, and the entries of .npz archives.
 #pragma once
 
+#include "storage/error.h"
 #include "storage/formats/foreign_array.h"
 
 #include <cstddef>
@@ -26,6 +27,12 @@ public:
   virtual std::uint64_t left() const = 0;
   /// Reads the next bytes; fewer than `out` has are an error.
   virtual void read(std::span<std::byte> out) = 0;
+  /// True if `go_to` works: the bytes are not packed.
+  virtual bool is_direct() const { return false; }
+  /// Has reading go on where `left` bytes are left.
+  virtual void go_to(std::uint64_t left) {
+    fail("{}: is packed: it cannot be entered where {} bytes are left", what_, left);
+  }
 
 protected:
   explicit NpyBytes(std::string what) : what_(std::move(what)) {}

@@ -2,7 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
-#include "storage/formats/deflate.h"
+#include "storage/deflate.h"
 #include "storage/formats/npy.h"
 #include "storage/json_text.h"
 #include "storage/text.h"
@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstdio>
 #include <cstring>
 #include <exception>
 #include <map>
@@ -52,7 +53,9 @@ public:
     zip_stat_init(&stat);
     if (zip_stat_index(archive_.get(), number, 0, &stat) != 0 || !(stat.valid & ZIP_STAT_SIZE))
       fail("{}: cannot be found: {}", what, zip_strerror(archive_.get()));
-    left_ = stat.size;
+    left_ = size_ = stat.size;
+    is_stored_ = (stat.valid & ZIP_STAT_COMP_METHOD) && stat.comp_method == ZIP_CM_STORE &&
+                 (stat.valid & ZIP_STAT_ENCRYPTION_METHOD) && stat.encryption_method == ZIP_EM_NONE;
     file_.reset(zip_fopen_index(archive_.get(), number, 0));
     if (!file_) fail("{}: cannot be read: {}", what, zip_strerror(archive_.get()));
   }
@@ -71,6 +74,13 @@ public:
     if (left_ == 0 && zip_fread(file_.get(), &beyond, 1) != 0)
       fail("{}: is damaged: {}", what(), zip_file_strerror(file_.get()));
   }
+  bool is_direct() const override { return is_stored_; }
+  void go_to(std::uint64_t left) override {
+    if (!is_stored_) return NpyBytes::go_to(left);
+    if (zip_fseek(file_.get(), static_cast<zip_int64_t>(size_ - left), SEEK_SET) != 0)
+      fail("{}: is damaged: {}", what(), zip_file_strerror(file_.get()));
+    left_ = left;
+  }
 
 private:
   struct Close {
@@ -78,7 +88,8 @@ private:
   };
 
   OpenArchive archive_;
-  std::uint64_t left_ = 0;
+  std::uint64_t left_ = 0, size_ = 0;
+  bool is_stored_ = false;
   std::unique_ptr<zip_file_t, Close> file_;
 };
 
