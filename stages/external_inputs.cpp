@@ -53,14 +53,14 @@ std::vector<NamedPath> paths_of(const Config& config) {
   return paths;
 }
 
-std::string source_hash(const PrepareConfig& config, FileHashes& hashes) {
+std::string source_hash(const PrepareConfig& config, const RunDirectory& run, FileHashes& hashes) {
   std::vector<fs::path> files;
   for (const SourceFile& file : source_files(config)) {
     require_file(file.key, file.path);
     files.push_back(file.path);
   }
   if (!files.empty()) return hashes.of(files);
-  const ImageSource made = open_source(config);
+  const ImageSource made = open_source(config, run);
   return hash_text(made.train->content_hash() + "\n" + made.test->content_hash());
 }
 
@@ -88,7 +88,7 @@ std::string table_hash(const std::string& source, FileHashes& hashes) {
 /// By the source, from which a run may be about to be made anew; by what was prepared of it where it is gone.
 bool has_classes(const Config& config, const RunDirectory& run) {
   try {
-    return open_source(config.prepare).classes >= 2;
+    return open_source(config.prepare, run).classes >= 2;
   } catch (const Error&) {
     try {
       return dataset_size(config, run).shape.classes >= 2;
@@ -103,7 +103,7 @@ bool has_classes(const Config& config, const RunDirectory& run) {
 ExternalInputs look_at_inputs(const Config& config, const RunDirectory& run) {
   FileHashes files(run.file_hashes());
   ExternalInputs inputs;
-  inputs.source = source_hash(config.prepare, files);
+  inputs.source = source_hash(config.prepare, run, files);
   for (const auto& [key, path] : paths_of(config)) {
     if (path.empty()) continue;
     require_file(key, path);

@@ -51,7 +51,7 @@ void require_file(const char* key, const std::filesystem::path& path) {
 }
 
 void require_prepare(const Nodes&, const RunView& view) {
-  require_source(view.config.prepare);
+  require_source(view.config.prepare, view.run);
 }
 
 /// The data set: by its source, from which a run may be about to be made anew; by what was prepared of it where that is
@@ -64,7 +64,7 @@ std::optional<DatasetSize> known_dataset(const RunView& view) {
       return std::nullopt;
     }
   };
-  const auto source = size([&] { return source_size(view.config); });
+  const auto source = size([&] { return source_size(view.config, view.run); });
   return source ? source : size([&] { return dataset_size(view.config, view.run); });
 }
 
@@ -289,7 +289,12 @@ Estimate estimate_run(const Config& config, const DatasetSize& dataset, const St
 }
 
 void offer_members() {
-  offer_choices("prepare.format", choices(source_kinds()));
+  std::vector<Choice> formats = choices(source_kinds());
+  formats.push_back({"auto", "found out by looking at prepare.source"});
+  offer_choices("prepare.format", std::move(formats));
+  offer_choices("prepare.labels", choices(label_rules()));
+  offer_choices("prepare.crop", choices(crop_kinds()));
+  offer_choices("prepare.filter", choices(resample_filters()));
   offer_choices("prepare.codec", choices(codec_kinds()));
   offer_choices("prepare.toy", choices(toys()));
   offer_choices("student.coupling", choices(coupling_kinds()));

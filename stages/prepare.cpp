@@ -15,17 +15,16 @@
 #include "storage/tables/row_shard_writer.h"
 #include "storage/tables/row_table.h"
 
-#include <ATen/ops/cat.h>
-#include <ATen/ops/tensor.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <numeric>
+#include <fstream>
 #include <span>
 
 namespace couplet {
 namespace {
 
+constexpr char file_list_name[] = "files.tsv";
 constexpr std::int64_t bytes_at_once = std::int64_t{16} << 20;  ///< of images in memory
 
 /// A split of the source, and the table that it becomes.
@@ -38,6 +37,7 @@ struct SplitTask {
   ShardPlan plan;
   std::vector<Column> columns;
   nlohmann::json provenance;
+  std::vector<std::string> class_names;   ///< empty: classes are numbers
   std::vector<std::int64_t> source_rows;  ///< the image of each row; empty: rows stand in the source's order
 
   std::int64_t image_of(std::int64_t row) const {
@@ -70,15 +70,18 @@ const char* meaning_of(const Codec& codec, std::int64_t channels) {
   return channels == 1 ? "grey values 0-255" : "red, green and blue values 0-255";
 }
 
-SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t rows, std::int64_t classes,
-                     const PrepareConfig& config, const std::filesystem::path& directory, Communicator& communicator) {
+SplitTask split_task(const ImageSource& source, bool held_out, const PrepareConfig& config, const RunDirectory& run,
+                     Communicator& communicator) {
+  SourceImages& images = held_out ? *source.test : *source.train;
+  const std::int64_t rows = held_out ? used_rows(images, config.test_rows, "prepare.test-rows")
+                                     : used_rows(images, config.train_rows, "prepare.train-rows");
   const ImageSetShape& shape = images.shape();
   const auto codec = find_codec(config.codec).make(nlohmann::json::object());
   SplitTask split{.images = images,
-                  .name = name,
+                  .name = held_out ? "test" : "train",
                   .rows = rows,
-                  .classes = classes,
-                  .directory = directory,
+                  .classes = source.classes,
+                  .directory = held_out ? run.test_images() : run.train_images(),
                   .plan = {rows, config.shard_rows},
                   .columns = {{"image",
                                codec->stored_type(),
@@ -86,15 +89,17 @@ SplitTask split_task(SourceImages& images, const std::string& name, std::int64_t
                                meaning_of(*codec, shape.channels)},
                               {"label", ElementType::int32, {}, "class, from 0"}},
                   .provenance = {{"dataset", dataset_name(config)},
-                                 {"split", name},
-                                 {"classes", classes},
+                                 {"split", held_out ? "test" : "train"},
+                                 {"classes", source.classes},
                                  {"codec", codec->name()},
                                  {"content", content_hash(images, communicator)}},
+                  .class_names = source.class_names,
                   .source_rows = {}};
+  if (!source.provenance.is_null()) split.provenance["source"] = source.provenance;
   if (const LowResolution low = low_resolution(config); low.is_given())
     split.provenance["low_resolution"] = {{"factor", low.factor}, {"degradation", low.degradation}};
   if (config.shuffle) {
-    split.source_rows = drawn_order(images, rows, name == "test");
+    split.source_rows = drawn_order(images, rows, held_out);
     split.columns.push_back({"source_row", ElementType::int64, {}, "row of the source's split, from 0"});
   }
   return split;
@@ -117,24 +122,11 @@ std::vector<std::int64_t> label_counts(const SplitTask& split) {
   return counts;
 }
 
-/// Images of rows, [count, C, H, W]. The source is read forwards, neighbours at once: packed files cannot be
-/// entered anywhere.
+/// Images of rows, [count, C, H, W].
 at::Tensor read_images(const SplitTask& split, std::int64_t first, std::int64_t count) {
   if (split.source_rows.empty()) return split.images.read(first, count);
-  std::vector<std::int64_t> ascending(static_cast<std::size_t>(count));
-  std::iota(ascending.begin(), ascending.end(), first);
-  std::ranges::sort(ascending, {}, [&](std::int64_t row) { return split.image_of(row); });
-  std::vector<at::Tensor> parts;
-  std::vector<std::int64_t> place(ascending.size());  // of each row among the ascending ones
-  for (std::size_t i = 0, end = 0; i < ascending.size(); i = end) {
-    const std::int64_t image = split.image_of(ascending[i]);
-    while (end < ascending.size() && split.image_of(ascending[end]) == image + static_cast<std::int64_t>(end - i)) {
-      place[static_cast<std::size_t>(ascending[end] - first)] = static_cast<std::int64_t>(end);
-      ++end;
-    }
-    parts.push_back(split.images.read(image, static_cast<std::int64_t>(end - i)));
-  }
-  return at::cat(parts).index_select(0, at::tensor(place));
+  const auto begin = split.source_rows.begin() + first;
+  return split.images.read_images({begin, begin + count});
 }
 
 void write_shard(const SplitTask& split, const ShardHeader& header, const std::filesystem::path& path) {
@@ -159,6 +151,19 @@ void write_shard(const SplitTask& split, const ShardHeader& header, const std::f
   pending.commit();
 }
 
+/// files.tsv beside the shards: which file each row is from.
+void publish_file_list(const SplitTask& split) {
+  if (split.images.file_line(0).empty()) return;
+  Pending pending(split.directory / file_list_name);
+  std::ofstream list(pending.path(), std::ios::binary);
+  list << "row\tfile\twidth\theight\tencoded\tconverted\n";
+  for (std::int64_t row = 0; row < split.rows; ++row)
+    list << row << '\t' << split.images.file_line(split.image_of(row)) << '\n';
+  list.close();
+  if (!list) fail("{}: cannot be written; is the file system full?", pending.path().string());
+  pending.commit();
+}
+
 void publish_split(const SplitTask& split, std::int64_t block_rows, Communicator& communicator) {
   fs::create_directories(split.directory);
   if (communicator.is_root()) remove_leftovers(split.directory);
@@ -173,7 +178,10 @@ void publish_split(const SplitTask& split, std::int64_t block_rows, Communicator
   communicator.barrier();
   if (!communicator.is_root()) return;
   const WorkingAlone alone("hashing the data set");
-  publish_manifest(split.directory, split.plan, dataset_format, {{"class_counts", label_counts(split)}});
+  publish_file_list(split);
+  nlohmann::json summary{{"class_counts", label_counts(split)}};
+  if (!split.class_names.empty()) summary["class_names"] = split.class_names;
+  publish_manifest(split.directory, split.plan, dataset_format, summary);
   say("{}: {} images of {}, {} classes, {} shards in {}", split.name, split.rows, split.images.shape().image_text(),
       split.classes, split.plan.shards(), split.directory.string());
 }
@@ -189,18 +197,17 @@ void warn_of_class_gaps(const SplitTask& train, const SplitTask& test) {
 void publish_dataset(const ImageSource& source, const PrepareConfig& config, const RunDirectory& run,
                      Communicator& communicator) {
   require_images(source, config);
-  const std::int64_t train_rows = used_rows(*source.train, config.train_rows, "prepare.train-rows");
-  const std::int64_t test_rows = used_rows(*source.test, config.test_rows, "prepare.test-rows");
-  const SplitTask train =
-      split_task(*source.train, "train", train_rows, source.classes, config, run.train_images(), communicator);
-  const SplitTask test =
-      split_task(*source.test, "test", test_rows, source.classes, config, run.test_images(), communicator);
+  if (communicator.is_root())
+    for (const std::string& note : source.notes) say("{}", note);
+  const SplitTask train = split_task(source, /*held_out=*/false, config, run, communicator);
+  const SplitTask test = split_task(source, /*held_out=*/true, config, run, communicator);
   if (communicator.is_root()) warn_of_class_gaps(train, test);
   for (const SplitTask* split : {&train, &test}) publish_split(*split, config.block_rows, communicator);
 }
 
 void prepare(StageContext& context) {
-  publish_dataset(open_source(context.config.prepare), context.config.prepare, context.run, context.communicator);
+  publish_dataset(open_source(context.config.prepare, context.run, context.communicator), context.config.prepare,
+                  context.run, context.communicator);
 }
 
 }  // namespace couplet

@@ -11,8 +11,8 @@ namespace couplet {
 /// order, or with prepare.shuffle in one that is drawn: always the same for as many images, whatever the seed of the
 /// run, and recorded in a third column, source_row (int64). Only then do the first rows and any window of rows hold all
 /// classes of a source that is sorted by class. Ranks take shards in turn and read the rows of these alone; whole
-/// shards are kept on a rerun. Truncated or mismatched files are errors that name them. Classes without training images
-/// are warned of.
+/// shards are kept on a rerun. A source of files has files.tsv beside the shards, which names the file of each row.
+/// Truncated or mismatched files are errors that name them. Classes without training images are warned of.
 void prepare(StageContext& context);
 /// The same from a source that is open. Collective.
 void publish_dataset(const ImageSource& source, const PrepareConfig& config, const RunDirectory& run,

@@ -52,6 +52,20 @@ struct PrepareConfig {
   std::int64_t factor = 0;  ///< of the sides of an image and of its low resolution
   std::string degradation;  ///< "area" or "bicubic"
   bool shuffle = false;     ///< rows are stored in an order that is drawn, not in the source's
+  // Of sources whose data come as one split.
+  double held_out = 0;  ///< share of each class
+  std::int64_t held_out_seed = 0;
+  // Of image files.
+  std::string labels;  ///< what their classes are taken from (label_rules)
+  std::string train_folder, test_folder;
+  std::int64_t channels = 0;  ///< that all files must have; 0: what they have
+  std::int64_t size = 0;      ///< of a side, in pixels; 0: that of the files
+  std::string crop, filter;
+  bool skip_broken = false;
+  // Of files of arrays.
+  std::string array_train_images, array_train_labels, array_test_images, array_test_labels;
+  std::string array_layout, array_range;
+  std::string label_order;  ///< of ImageNet's batches: "devkit" or "wnid"
 };
 
 /// What every trained model has: the names are the same in each section.

@@ -32,6 +32,8 @@ public:
   std::filesystem::path lock() const { return root_ / "lock"; }
   /// The content hashes of the files that the configuration names, by size and time of change.
   std::filesystem::path file_hashes() const { return root_ / "file-hashes.json"; }
+  /// What a first pass over image files found in them.
+  std::filesystem::path source_files() const { return root_ / "source-files"; }
   std::filesystem::path log() const { return root_ / "log"; }
   std::filesystem::path stage_lock(const std::string& name) const { return stage(name) / "lock"; }
   /// Shared among jobs that make parts of one stage, exclusive for one that makes all of it.

@@ -21,8 +21,8 @@ bool is_prepared(const RunDirectory& run) {
 
 }  // namespace
 
-DatasetSize source_size(const Config& config) {
-  const ImageSource source = open_source(config.prepare);
+DatasetSize source_size(const Config& config, const RunDirectory& run) {
+  const ImageSource source = open_source(config.prepare, run);
   const ImageSetShape& shape = source.train->shape();
   require_images(source, config.prepare);
   return {used_rows(*source.train, config.prepare.train_rows, "prepare.train-rows"),
@@ -40,7 +40,7 @@ DatasetSize dataset_size(const Config& config, const RunDirectory& run) {
     const RowTable train(run.train_images(), dataset_format), test(run.test_images(), dataset_format);
     return {train.rows(), test.rows(), dataset_shape(train)};
   }
-  return source_size(config);
+  return source_size(config, run);
 }
 
 }  // namespace couplet

@@ -16,7 +16,7 @@ struct DatasetSize {
 
 /// From the source files, of which only headers and labels are read. An error names the file that is missing or wrong;
 /// images that no run can use are refused.
-DatasetSize source_size(const Config& config);
+DatasetSize source_size(const Config& config, const RunDirectory& run);
 /// From the run's prepared tables, or else from the source files.
 DatasetSize dataset_size(const Config& config, const RunDirectory& run);
 

@@ -1,6 +1,8 @@
 #include "stages/data/run_source.h"
 
 #include "method/data/codec.h"
+#include "method/data/files/divided_pass.h"
+#include "method/data/source_detection.h"
 #include "storage/error.h"
 #include "storage/filesystem.h"
 
@@ -8,36 +10,87 @@
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <string>
+#include <utility>
 
 namespace couplet {
 
-SourceOptions source_options(const PrepareConfig& config) {
-  return {config.source,      config.train_images, config.train_labels, config.test_images,
-          config.test_labels, config.toy,          config.train_rows,   config.test_rows};
+namespace {
+
+constexpr char found_out[] = "auto";  ///< a value of prepare.format
+
+/// What stands in prepare.format, or what lies there.
+const SourceKind& source_kind(const PrepareConfig& config) {
+  return find_source(config.format == found_out ? detect_source(config.source).format : config.format);
 }
+
+/// The pass, made once by this process. What is found is small: some bytes a file.
+DividedPass remembered(DividedPass pass) {
+  return [pass = std::move(pass)](const std::string& stamp, std::int64_t count, const PassPart& part) {
+    static std::mutex mutex;
+    static std::map<std::string, std::vector<std::string>> found;
+    const std::lock_guard lock(mutex);
+    const auto known = found.find(stamp);
+    return known != found.end() ? known->second : found[stamp] = pass(stamp, count, part);
+  };
+}
+
+SourceOptions source_options(const PrepareConfig& c, DividedPass pass) {
+  return {.folder = c.source,
+          .train_images = c.train_images,
+          .train_labels = c.train_labels,
+          .test_images = c.test_images,
+          .test_labels = c.test_labels,
+          .toy = c.toy,
+          .train_rows = c.train_rows,
+          .test_rows = c.test_rows,
+          .held_out = {c.held_out, static_cast<std::uint64_t>(c.held_out_seed)},
+          .arrays = {.train_images = c.array_train_images,
+                     .train_labels = c.array_train_labels,
+                     .test_images = c.array_test_images,
+                     .test_labels = c.array_test_labels,
+                     .layout = c.array_layout,
+                     .range = c.array_range},
+          .label_order = c.label_order,
+          .files = {.labels = c.labels,
+                    .folders = {c.train_folder, c.test_folder},
+                    .channels = c.channels,
+                    .size = c.size,
+                    .crop = c.crop,
+                    .filter = c.filter,
+                    .skip_broken = c.skip_broken,
+                    .pass = std::move(pass)}};
+}
+
+}  // namespace
 
 LowResolution low_resolution(const PrepareConfig& config) {
   if (config.condition == "none") return {};
   return {config.factor, config.degradation};
 }
 
-ImageSource open_source(const PrepareConfig& config) {
-  return find_source(config.format).open(source_options(config));
+ImageSource open_source(const PrepareConfig& config, const RunDirectory& run) {
+  return source_kind(config).open(source_options(config, remembered(kept_pass(run.source_files()))));
+}
+
+ImageSource open_source(const PrepareConfig& config, const RunDirectory& run, Communicator& communicator) {
+  return source_kind(config).open(source_options(config, pass_of_ranks(communicator, run.source_files())));
 }
 
 std::vector<SourceFile> source_files(const PrepareConfig& config) {
-  const SourceKind& kind = find_source(config.format);
-  return kind.files == nullptr ? std::vector<SourceFile>{} : kind.files(source_options(config));
+  const SourceKind& kind = source_kind(config);
+  return kind.files == nullptr ? std::vector<SourceFile>{} : kind.files(source_options(config, undivided_pass()));
 }
 
 std::optional<PointDensity> point_density(const PrepareConfig& config) {
-  const SourceKind& kind = find_source(config.format);
-  return kind.density == nullptr ? std::nullopt : std::optional(kind.density(source_options(config)));
+  if (!has_points(config)) return std::nullopt;
+  return find_source(config.format).density(source_options(config, undivided_pass()));
 }
 
 bool has_points(const PrepareConfig& config) {
-  return find_source(config.format).density != nullptr;
+  return config.format != found_out && find_source(config.format).density != nullptr;
 }
 
 std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const char* limit_key) {
@@ -82,11 +135,13 @@ void require_images(const ImageSource& source, const PrepareConfig& config) {
     require_low_resolution(low, config.codec, train.shape());
 }
 
-void require_source(const PrepareConfig& config) {
+void require_source(const PrepareConfig& config, const RunDirectory& run) {
+  if (config.format == found_out && !is_there(config.source))
+    refuse("prepare.source: there is nothing at {}", config.source);
   for (const SourceFile& file : source_files(config))
     if (!is_there(file.path)) refuse("{}: there is no file {}", file.key, file.path.string());
   try {
-    require_images(open_source(config), config);
+    require_images(open_source(config, run), config);
   } catch (const Error& error) {
     refuse("{}", error.what());
   }

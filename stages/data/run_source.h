@@ -4,6 +4,8 @@
 #include "method/data/image_source.h"
 #include "method/data/low_resolution.h"
 #include "pipeline/config/config.h"
+#include "pipeline/distributed/communicator.h"
+#include "pipeline/run/run_directory.h"
 
 #include <cstdint>
 #include <optional>
@@ -11,11 +13,13 @@
 
 namespace couplet {
 
-SourceOptions source_options(const PrepareConfig& config);
 /// What students are given of an image besides its label: prepare.condition.
 LowResolution low_resolution(const PrepareConfig& config);
-/// Opens the source of prepare.format.
-ImageSource open_source(const PrepareConfig& config);
+/// Opens the source of prepare.format. Image files are all looked at first, by all threads: once, as what was found is
+/// kept in the run's directory, if there is one, until the files change.
+ImageSource open_source(const PrepareConfig& config, const RunDirectory& run);
+/// The same on all ranks, which share that work. Collective.
+ImageSource open_source(const PrepareConfig& config, const RunDirectory& run, Communicator& communicator);
 /// The files whose bytes the data set is, whether they exist or not. None of a source that makes its images.
 std::vector<SourceFile> source_files(const PrepareConfig& config);
 /// What is known of the points of a source of points; nothing of images.
@@ -30,6 +34,6 @@ std::int64_t used_rows(const SourceImages& images, std::int64_t limit, const cha
 void require_images(const ImageSource& source, const PrepareConfig& config);
 /// Refuses, before any work, a source of which a file is not there or which has images that no run can use. What `open`
 /// of the source finds wrong is refused, too.
-void require_source(const PrepareConfig& config);
+void require_source(const PrepareConfig& config, const RunDirectory& run);
 
 }  // namespace couplet
