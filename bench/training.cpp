@@ -24,7 +24,7 @@ std::string peer_sizes(const TrainingBench& task, const Config& config) {
     all["noise_std"] = t.noise_std;
     all["label_drop"] = t.label_drop;
     all["model"] = {{"in_channels", 1},       {"img_size", 28},         {"patch_size", t.patch},
-                    {"channels", t.channels}, {"num_blocks", t.blocks}, {"layers_per_block", t.layers}};
+                    {"channels", t.channels}, {"num_blocks", t.blocks}, {"layers_per_block", t.layers.front()}};
   } else if (task.name == "unet") {
     const StudentConfig& s = config.student;
     all["label_drop"] = s.label_drop;

@@ -63,6 +63,9 @@ PeerModel teacher_for_peer(const Config& config, const DatasetShape& shape, cons
     refuse(
         "teacher.head-size = {}: ml-tarflow's Model has attention heads of {} channels and would compute another map",
         o.head_size, peer_head_size);
+  if (std::ranges::min(o.layers) != o.most_layers())
+    refuse("teacher.layers = {}: ml-tarflow's Model has the same number of layers in every block",
+           fmt::join(o.layers, " "));
   const ImageNoise noise = teacher_noise(config.teacher);
   return {"apple/ml-tarflow",
           "transformer_flow.Model",
@@ -71,7 +74,7 @@ PeerModel teacher_for_peer(const Config& config, const DatasetShape& shape, cons
            {"patch_size", text(o.patch)},
            {"channels", text(o.channels)},
            {"num_blocks", text(o.blocks)},
-           {"layers_per_block", text(o.layers)},
+           {"layers_per_block", text(o.most_layers())},
            {"nvp", o.nvp ? "True" : "False"},
            {"num_classes", text(o.num_classes)}},
           export_tarflow(read_tensors(weights), o),

@@ -30,13 +30,15 @@ constexpr double prior_rate = 0.1;
 }  // namespace
 
 void check(const TarFlowOptions& o) {
-  for (const auto& [name, value] : {std::pair{"patch", o.patch},
-                                    {"channels", o.channels},
-                                    {"blocks", o.blocks},
-                                    {"layers", o.layers},
-                                    {"head-size", o.head_size}}) {
+  for (const auto& [name, value] :
+       {std::pair{"patch", o.patch}, {"channels", o.channels}, {"blocks", o.blocks}, {"head-size", o.head_size}}) {
     if (value < 1) refuse("teacher.{} = {}: must be at least 1", name, value);
   }
+  if (o.layers.empty() || std::ranges::min(o.layers) < 1)
+    refuse("teacher.layers = {}: every block has at least 1", fmt::join(o.layers, " "));
+  if (o.layers.size() != 1 && std::ssize(o.layers) != o.blocks)
+    refuse("teacher.layers = {}: layers of {} blocks, but teacher.blocks = {}; give one number for all, or one each",
+           fmt::join(o.layers, " "), o.layers.size(), o.blocks);
   if (o.channels % o.head_size != 0) {
     const auto above = (o.channels / o.head_size + 1) * o.head_size;
     refuse("teacher.channels = {} is not a multiple of teacher.head-size = {}: the next one is {}", o.channels,
@@ -48,13 +50,19 @@ void check(const TarFlowOptions& o) {
   }
 }
 
+std::int64_t TarFlowOptions::all_layers() const {
+  std::int64_t all = 0;
+  for (std::int64_t block = 0; block < blocks; ++block) all += layers_of(block);
+  return all;
+}
+
 double forward_flops(const TarFlowOptions& o) {
   const auto context = o.tokens() - 1;  // the last token does not enter the transformer
   const double in = product_flops(context, o.token_size(), o.channels);
   const double layers =
-      static_cast<double>(o.layers) * transformer_layer_flops(context, o.channels, mlp_expansion * o.channels);
+      static_cast<double>(o.all_layers()) * transformer_layer_flops(context, o.channels, mlp_expansion * o.channels);
   const double out = product_flops(context, o.channels, o.token_size() * (o.nvp ? 2 : 1));
-  return static_cast<double>(o.blocks) * (in + layers + out);
+  return static_cast<double>(o.blocks) * (in + out) + layers;
 }
 
 std::int64_t parameter_count(const TarFlowOptions& o) {
@@ -62,7 +70,7 @@ std::int64_t parameter_count(const TarFlowOptions& o) {
   // Two norms, query, key and value, output, the MLP's two layers; weights and biases.
   const auto layer = 4 * c + (4 + 2 * mlp_expansion) * c * c + (5 + mlp_expansion) * c;
   const auto embeddings = (o.tokens() + o.num_classes) * c;
-  return o.blocks * (o.token_size() * c + c + embeddings + o.layers * layer + c * outputs + outputs);
+  return o.blocks * (o.token_size() * c + c + embeddings + c * outputs + outputs) + o.all_layers() * layer;
 }
 
 TarFlowLayerImpl::TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size) : heads(channels / head_size) {
@@ -87,7 +95,7 @@ at::Tensor TarFlowLayerImpl::forward(const at::Tensor& x) {
   return attended + linear(at::gelu(linear(mlp_norm(attended), mlp_in)), mlp_out);
 }
 
-TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, bool reads_backwards)
+TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, std::int64_t own_layers, bool reads_backwards)
     : nvp(o.nvp), recompute(o.recompute), backwards(reads_backwards) {
   using torch::nn::Linear;
   proj_in = register_module("proj_in", Linear(o.token_size(), o.channels));
@@ -96,7 +104,7 @@ TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, bool reads_backwards
     class_embed = register_parameter("class_embed", at::randn({o.num_classes, 1, o.channels}) * tarflow_embedding_std);
   }
   auto& list = add_scope(*this, "attn_blocks");
-  for (std::int64_t i = 0; i < o.layers; ++i) {
+  for (std::int64_t i = 0; i < own_layers; ++i) {
     layers.push_back(list.register_module(std::to_string(i), TarFlowLayer(o.channels, o.head_size)));
   }
   proj_out = register_module("proj_out", Linear(o.channels, o.token_size() * (o.nvp ? 2 : 1)));
@@ -143,7 +151,7 @@ TarFlowImpl::TarFlowImpl(const TarFlowOptions& options) : options_(options) {
   check(options);
   auto& list = add_scope(*this, "blocks");
   for (std::int64_t i = 0; i < options.blocks; ++i) {
-    blocks_.push_back(list.register_module(std::to_string(i), TarFlowBlock(options, i % 2 == 1)));
+    blocks_.push_back(list.register_module(std::to_string(i), TarFlowBlock(options, options.layers_of(i), i % 2 == 1)));
   }
   var_ = register_buffer("var", at::ones({options.tokens(), options.token_size()}));
 }

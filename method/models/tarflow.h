@@ -10,6 +10,7 @@
 #include <torch/nn/modules/normalization.h>
 #include <torch/nn/pimpl.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct TarFlowOptions {
   std::int64_t patch = 4;
   std::int64_t channels = 128;
   std::int64_t blocks = 4;
-  std::int64_t layers = 2;  ///< attention layers a block
+  std::vector<std::int64_t> layers = {2};  ///< attention layers of each block; one number: of every block
   std::int64_t head_size = 64;
   std::int64_t num_classes = 0;  ///< 0: unconditional
   bool nvp = true;         ///< false: the volume-preserving variant, without scale and with a learnt prior variance
@@ -29,6 +30,12 @@ struct TarFlowOptions {
 
   std::int64_t tokens() const { return (image_size / patch) * (image_size / patch); }
   std::int64_t token_size() const { return in_channels * patch * patch; }
+  std::int64_t layers_of(std::int64_t block) const {
+    return layers.size() == 1 ? layers.front() : layers[static_cast<std::size_t>(block)];
+  }
+  /// Of all blocks together, and of the one that has most.
+  std::int64_t all_layers() const;
+  std::int64_t most_layers() const { return *std::ranges::max_element(layers); }
 };
 
 /// Refuses sizes that do not fit together, naming the configuration keys.
@@ -66,7 +73,7 @@ TORCH_MODULE(TarFlowLayer);
 class TarFlowBlockImpl : public torch::nn::Module {
 public:
   /// `backwards`: the sequence is read from its last token to its first.
-  TarFlowBlockImpl(const TarFlowOptions& options, bool backwards);
+  TarFlowBlockImpl(const TarFlowOptions& options, std::int64_t layers, bool backwards);
   /// Does what TarFlow::forward does, from and to tokens [N, T, D].
   TarFlowOutput forward(const at::Tensor& tokens, const at::Tensor& y);
   /// Class embedding of each row [N, channels]; of a row without label (y < 0, or y undefined: [1, channels]) the mean

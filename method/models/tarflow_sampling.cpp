@@ -56,7 +56,7 @@ struct Cache {
   std::vector<at::Tensor> keys, values;  ///< one a layer: [rows, heads, T - 1, head size]
 
   Cache(const TarFlowOptions& o, std::int64_t rows, const at::TensorOptions& options) {
-    for (std::int64_t layer = 0; layer < o.layers; ++layer) {
+    for (std::int64_t layer = 0; layer < o.most_layers(); ++layer) {
       for (auto* part : {&keys, &values}) {
         part->push_back(at::empty({rows, o.channels / o.head_size, o.tokens() - 1, o.head_size}, options));
       }
@@ -157,7 +157,7 @@ at::ScalarType product_type(const at::Tensor& z) {
 std::int64_t rows_at_once(const TarFlowOptions& o, at::ScalarType type) {
   constexpr std::int64_t cache_bytes = 12 << 20, fewest = 16, most = 32;
   const auto element = static_cast<std::int64_t>(at::elementSize(type));
-  return std::clamp(cache_bytes / (2 * o.layers * o.channels * (o.tokens() - 1) * element), fewest, most);
+  return std::clamp(cache_bytes / (2 * o.most_layers() * o.channels * (o.tokens() - 1) * element), fewest, most);
 }
 
 }  // namespace

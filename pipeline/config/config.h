@@ -77,6 +77,7 @@ struct TrainingConfig {
   std::int64_t warmup = 0;  ///< steps
   double weight_decay = 0;
   double clip = 0;               ///< largest norm of the global gradient; 0: no clipping
+  std::vector<double> betas = {0.9, 0.95};  ///< of AdamW: of the mean of gradients, and of their squares
   std::vector<double> ema;       ///< EMA rates a step; the first is the one used downstream
   std::string precision;         ///< "float32" or "bfloat16" (autocast)
   std::int64_t micro_batch = 0;  ///< rows a rank computes at once; 0: all it has
@@ -99,7 +100,8 @@ struct FeaturesConfig {
 
 struct TeacherConfig {
   TrainingConfig training;
-  std::int64_t patch = 0, channels = 0, blocks = 0, layers = 0, head_size = 0;
+  std::int64_t patch = 0, channels = 0, blocks = 0, head_size = 0;
+  std::vector<std::int64_t> layers;  ///< of each block; one number: of every block
   std::string variant;   ///< "nvp" or "vp"
   std::string noise;     ///< "gaussian" or "uniform"
   double noise_std = 0;  ///< η, in units of images on [-1, 1]

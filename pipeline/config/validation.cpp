@@ -46,6 +46,9 @@ void check_training(const std::string& section, const TrainingConfig& training, 
   if (training.final_learning_rate > training.learning_rate)
     refuse("{0}.final-learning-rate = {1} is above {0}.learning-rate = {2}", section, training.final_learning_rate,
            training.learning_rate);
+  if (training.betas.size() != 2 || std::ranges::max(training.betas) >= 1)
+    refuse("{}.betas = {}: expected two rates from 0 up to below 1, such as 0.9 0.95", section,
+           fmt::join(training.betas, " "));
 }
 
 void check_times(const std::vector<double>& times) {
@@ -203,6 +206,8 @@ void validate(const Config& config) {
   require_slices(config.pipeline, 1);
   check_training("features", config.features.training, config.pipeline);
   check_training("teacher", config.teacher.training, config.pipeline);
+  if (config.teacher.training.images == 0 && config.teacher.init.empty())
+    refuse("teacher.images = 0 without teacher.init: weights that nothing was learnt by would be the teacher");
 
   require_multiple("teacher.channels", config.teacher.channels, "teacher.head-size", config.teacher.head_size);
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);

@@ -188,7 +188,10 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
 
   FlatParameters parameters(model, {bucket_bytes(pipeline.bucket_size, device.is_cuda()), split.groups});
   GradientReduction reduction(parameters, {share, pipeline.overlap, split.reproducible}, communicator);
-  AdamW optimizer(parameters, {.weight_decay = task.training.weight_decay}, share);
+  const auto& training = task.training;
+  AdamW optimizer(parameters,
+                  {.beta1 = training.betas[0], .beta2 = training.betas[1], .weight_decay = training.weight_decay},
+                  share);
   std::vector<Ema> emas = averages_of(parameters, task);
   TrainedState state(model, parameters, optimizer, emas, communicator);
 
@@ -261,7 +264,7 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
           task.name, at.step, plan.steps));
     }
   }
-  if (at.skipped == plan.steps)
+  if (plan.steps > 0 && at.skipped == plan.steps)
     fail("{}: all {} steps were skipped, as their losses or gradients were not finite: nothing has been learnt",
          task.name, plan.steps);
   writer.finish();

@@ -42,7 +42,7 @@ nlohmann::json settings(const std::string& stage, const Config& config, const Tr
   if (stage == "teacher") {
     const TeacherConfig& t = config.teacher;
     all["sizes"] = {
-        {"patch_size", t.patch}, {"channels", t.channels}, {"num_blocks", t.blocks}, {"layers_per_block", t.layers}};
+        {"patch_size", t.patch}, {"channels", t.channels}, {"num_blocks", t.blocks}, {"layers_per_block", t.layers.front()}};
   } else {
     const StudentConfig& s = config.student;
     all["sizes"] = {{"patch_size", s.patch}, {"hidden_size", s.channels}, {"depth", s.depth}, {"num_heads", s.heads}};

@@ -21,7 +21,7 @@ protected:
     options.patch = weights.size("patch_size");
     options.channels = weights.size("channels");
     options.blocks = weights.size("num_blocks");
-    options.layers = weights.size("layers_per_block");
+    options.layers = {weights.size("layers_per_block")};
     options.head_size = weights.size("head_dim", 64);
     options.num_classes = weights.size("num_classes", 0);
     options.nvp = weights["blocks.0.proj_out.weight"].size(0) == 2 * options.token_size();

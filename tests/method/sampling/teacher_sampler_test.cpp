@@ -16,7 +16,7 @@ TarFlow small_teacher() {
   options.patch = 2;
   options.channels = 8;
   options.blocks = 2;
-  options.layers = 1;
+  options.layers = {1};
   options.head_size = 8;
   options.num_classes = 2;
   return make_tarflow(options, 3);

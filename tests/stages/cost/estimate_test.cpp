@@ -49,7 +49,7 @@ Config small_config() {
   config.teacher.patch = 2;
   config.teacher.channels = 8;
   config.teacher.blocks = 2;
-  config.teacher.layers = 1;
+  config.teacher.layers = {1};
   config.teacher.head_size = 8;
   config.teacher.variant = "nvp";
   config.teacher.noise = "gaussian";
