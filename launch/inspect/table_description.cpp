@@ -1,5 +1,6 @@
 #include "launch/inspect/table_description.h"
 
+#include "launch/inspect/dataset_description.h"
 #include "launch/inspect/pair_sample.h"
 #include "method/statistics/column_statistics.h"
 #include "method/statistics/coupling_statistics.h"
@@ -38,9 +39,10 @@ Json describe_header(const RowSource& source) {
 }
 
 /// Hands the rows of all columns to the columns' statistics and, where there are couplings, to theirs and to the sample
-/// by which they are judged.
+/// by which they are judged; those of a data set to its description.
 void read_rows(const RowSource& source, std::vector<ColumnStatistics>& statistics,
-               std::optional<CouplingStatistics>& couplings, std::optional<PairSample>& pairs) {
+               std::optional<CouplingStatistics>& couplings, std::optional<PairSample>& pairs,
+               std::optional<DatasetDescription>& dataset) {
   const std::vector<Column>& columns = source.columns();
   std::vector<std::vector<std::byte>> bytes(columns.size());
   const std::int64_t rows_at_once = source.rows_at_once();
@@ -53,6 +55,7 @@ void read_rows(const RowSource& source, std::vector<ColumnStatistics>& statistic
     }
     if (couplings) couplings->add(bytes[*source.find("noise")], bytes[*source.find("image")]);
     if (pairs) pairs->add(bytes[*source.find("noise")], bytes[*source.find("image")], bytes[*source.find("label")]);
+    if (dataset) dataset->add(bytes[*source.find("image")], bytes[*source.find("label")]);
   }
 }
 
@@ -170,11 +173,14 @@ Json describe_rows(const RowSource& source, bool judged) {
     couplings.emplace(source.columns(), source.rows());
   std::optional<PairSample> pairs;
   if (judged && PairSample::apply_to(source)) pairs.emplace(source);
-  read_rows(source, statistics, couplings, pairs);
+  std::optional<DatasetDescription> dataset;
+  if (DatasetDescription::applies_to(source)) dataset.emplace(source);
+  read_rows(source, statistics, couplings, pairs, dataset);
   Json json = describe_header(source);
   json["columns"] = Json::array();
   for (std::size_t i = 0; i < statistics.size(); ++i)
     json["columns"].push_back(describe_column(source.columns()[i], source.rows(), statistics[i]));
+  if (dataset) json["dataset"] = dataset->to_json();
   if (couplings) json["couplings"] = describe_couplings(source, *couplings);
   if (pairs) json["quality"] = pairs->judge(manifest_sigma(source).value_or(couplings->sigma_f()));
   return json;
@@ -182,10 +188,14 @@ Json describe_rows(const RowSource& source, bool judged) {
 
 void print_description(const Json& description) {
   for (const auto& [key, value] : description.items())
-    if (key != "columns" && key != "couplings" && key != "quality")
+    if (key != "columns" && key != "dataset" && key != "couplings" && key != "quality")
       fmt::print("{:<15} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
   fmt::print("columns\n");
   for (const auto& column : description.at("columns")) print_column(column);
+  if (description.contains("dataset")) {
+    fmt::print("images\n");
+    print_dataset(description["dataset"]);
+  }
   if (!description.contains("couplings")) return;
   fmt::print("couplings\n");
   print_noise(description["couplings"]);
