@@ -2,6 +2,8 @@
 
 #include "method/couplings/coupling.h"
 #include "method/data/codec.h"
+#include "method/data/crop.h"
+#include "method/data/files/labels.h"
 #include "method/data/image_source.h"
 #include "method/data/toys.h"
 #include "method/features/open_network.h"
