@@ -346,7 +346,8 @@ def tar_of(files, format):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()[:-8192]  # enough zeros to end it
+    written = buffer.getvalue().rstrip(b"\0")
+    return written + bytes(-len(written) % 512 + 1024)  # without the padding to 20 blocks
 
 
 def zip_of(files, method):
