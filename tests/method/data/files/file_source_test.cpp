@@ -6,7 +6,7 @@
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 
-#include <map>
+#include <algorithm>
 
 namespace couplet {
 
@@ -156,7 +156,7 @@ TEST(FileSource, BrokenImagesAreAllNamedOrLeftOut) {
   const ImageSource source = open(options);
   EXPECT_EQ(source.train->shape().images + source.test->shape().images, 20);
   EXPECT_TRUE(has_note(source, "2 broken images are left out"));
-  EXPECT_TRUE(has_note(source, "1 files that are no images are left aside"));
+  EXPECT_TRUE(has_note(source, "left aside: 1 files that are no images"));
   EXPECT_EQ(source.provenance.at("broken"), 2);
   write(folder / "dog/1.png", "");
   expect_error([&] { open(options); }, {"the folder dog of a class holds no image"});
