@@ -21,7 +21,8 @@ BELOW = ["storage", "method"]
 MAY_INCLUDE = {
     "storage": [],
     "storage/files": [],
-    "storage/formats": ["files"],
+    "storage/images": [],
+    "storage/formats": ["images", "files"],
     "storage/tables": ["formats", "files"],
     "pipeline/tensor": [],
     "pipeline/process": [],
