@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 tools, folder, images, size = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-sys.path.append(tools)
+sys.path.insert(0, tools)
 
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402

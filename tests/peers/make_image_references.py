@@ -10,7 +10,7 @@ import images_test
 
 
 def main():
-    sys.path.append(sys.argv[1])
+    sys.path.insert(0, sys.argv[1])
     import numpy as np
     from PIL import Image
 
