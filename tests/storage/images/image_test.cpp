@@ -135,7 +135,7 @@ TEST(Images, AJpegWhosePixelsAreDamagedIsAnError) {
   damaged[middle + 1] = std::byte{0xd9};
   expect_refused(damaged, {"damaged JPEG"});
   // Some bytes before the last marker, as cameras leave them, change nothing.
-  encoded.insert(encoded.end() - 2, 3, std::byte{0});
+  encoded.insert(encoded.end() - 2, 30, std::byte{0});
   const DecodedImage image = decode_image(encoded);
   EXPECT_TRUE(image.header.conversions.has(Conversion::surplus));
   EXPECT_EQ(image.picture.pixels,
