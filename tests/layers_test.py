@@ -22,6 +22,7 @@ MAY_INCLUDE = {
     "storage": [],
     "storage/files": [],
     "storage/formats": ["files"],
+    "storage/parquet": ["formats", "files"],
     "storage/tables": ["formats", "files"],
     "pipeline/tensor": [],
     "pipeline/process": [],

@@ -14,6 +14,7 @@ namespace couplet {
 namespace {
 
 constexpr std::uint64_t most_page_bytes = std::uint64_t{1} << 30;
+constexpr std::int64_t most_page_values = std::int64_t{1} << 24;  // runs hold any number of them in a few bytes
 enum PageEncoding : std::int64_t { plain = 0, plain_dictionary = 2, run_lengths = 3, dictionary_runs = 8 };
 
 [[noreturn]] void damaged_page(const std::string& what, const char* found) {
@@ -44,19 +45,15 @@ std::uint64_t most_unpacked(ParquetPacking packing, std::uint64_t packed) {
 
 std::vector<std::byte> unpack(const std::string& what, ParquetPacking packing, std::vector<std::byte> packed,
                               std::uint64_t size) {
+  if (packing != ParquetPacking::none && packing != ParquetPacking::snappy && packing != ParquetPacking::gzip)
+    refuse("{}: is packed by method {}, which is not read; write it with snappy, gzip or none", what,
+           static_cast<std::int64_t>(packing));
   if (size > most_page_bytes || size > most_unpacked(packing, packed.size()))
     fail("{}: is damaged: a page claims {} bytes, which its {} cannot hold", what, size, packed.size());
-  switch (packing) {
-    case ParquetPacking::none:
-      if (packed.size() != size) damaged_page(what, "a page of two sizes");
-      return packed;
-    case ParquetPacking::snappy:
-      return unpack_snappy(what, packed, size);
-    case ParquetPacking::gzip:
-      return unpack_gzip(what, packed, size);
-  }
-  fail("{}: is packed by method {}, which is not read; write it with snappy, gzip or none", what,
-       static_cast<std::int64_t>(packing));
+  if (packing == ParquetPacking::snappy) return unpack_snappy(what, packed, size);
+  if (packing == ParquetPacking::gzip) return unpack_gzip(what, packed, size);
+  if (packed.size() != size) damaged_page(what, "a page of two sizes");
+  return packed;
 }
 
 /// Small numbers of `width` bits in runs: of one number repeated, or of groups of eight packed numbers.
@@ -122,7 +119,7 @@ public:
       places = dictionary_places(rest, present);
       values.bytes_ = dictionary_->bytes_;
     } else {
-      fail(
+      refuse(
           "{}: has values of encoding {}, which is not read; write plain values or dictionaries (of pyarrow, "
           "version = \"1.0\")",
           what_, page_.encoding);
@@ -183,7 +180,9 @@ private:
 ParquetValues read_parquet_values(const std::string& what, const FileHandle& file, const ParquetColumn& column,
                                   ParquetPacking packing, const ParquetPage& page, std::uint64_t offset,
                                   const ParquetValues* dictionary) {
-  if (page.packed_bytes > most_page_bytes) fail("{}: has a page of {} bytes", what, page.packed_bytes);
+  if (page.packed_bytes > most_page_bytes || page.values > most_page_values)
+    fail("{}: has a page of {} values in {} bytes; pages of at most {} values in {} bytes are read", what, page.values,
+         page.packed_bytes, most_page_values, most_page_bytes);
   std::vector<std::byte> stored(static_cast<std::size_t>(page.packed_bytes));
   file.read_at(stored, offset + page.header_bytes);
   const bool is_data = page.kind != ParquetPage::Kind::dictionary;
