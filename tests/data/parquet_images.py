@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 FOLDER = pathlib.Path(__file__).parent / "parquet"
 ROWS = 60
+# Several pages of each column; of "snappy", dictionaries that are given up.
+PAGES = {"data_page_size": 600, "write_batch_size": 4}
 
 
 def image(i):
@@ -31,10 +33,10 @@ def write(name, data, **options):
 
 
 FOLDER.mkdir(exist_ok=True)
-write("snappy", table(), row_group_size=25, data_page_size=600)
-write("plain", table(), compression="none", use_dictionary=False, data_page_size=600)
-write("gzip_v2", table(), compression="gzip", data_page_version="2.0", row_group_size=25, data_page_size=600)
-write("snappy_v2", table(label_type=pa.int32()), data_page_version="2.0", use_dictionary=False, data_page_size=600)
+write("snappy", table(), row_group_size=25, dictionary_pagesize_limit=1000, **PAGES)
+write("plain", table(), compression="none", use_dictionary=False, **PAGES)
+write("gzip_v2", table(), compression="gzip", data_page_version="2.0", row_group_size=25, **PAGES)
+write("snappy_v2", table(label_type=pa.int32()), data_page_version="2.0", use_dictionary=False, **PAGES)
 repeated = [{"bytes": image(i % 4), "path": None} for i in range(ROWS)]
 write("dictionary", table(images=repeated))
 write("zstd", table(), compression="zstd")
