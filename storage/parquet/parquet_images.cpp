@@ -14,7 +14,7 @@
 namespace couplet {
 namespace {
 
-bool is_one_of(const std::string& name, std::initializer_list<const char*> names) {
+bool has_name(const std::string& name, std::initializer_list<const char*> names) {
   return std::ranges::find(names, name) != names.end();
 }
 
@@ -38,7 +38,7 @@ std::string feature_of_type(const nlohmann::json& features, const char* type) {
   return found;
 }
 
-std::vector<std::string> names_in(const nlohmann::json& features, const std::string& column) {
+std::vector<std::string> class_names_in(const nlohmann::json& features, const std::string& column) {
   std::vector<std::string> names;
   if (!features.contains(column) || !features[column].is_object()) return names;
   for (const nlohmann::json& name : features[column].value("names", nlohmann::json::array()))
@@ -84,9 +84,9 @@ void ParquetImages::find_columns(const ParquetNames& names) {
   for (std::size_t i = 0; i < metadata_.columns.size(); ++i) {
     const ParquetColumn& column = metadata_.columns[i];
     if (column.type == ParquetType::byte_array && !column.is_repeated &&
-        (column.path.ends_with(".bytes") || is_one_of(column.path, {"image", "img", "jpg", "png", "webp"})))
+        (column.path.ends_with(".bytes") || has_name(column.path, {"image", "img", "jpg", "png", "webp"})))
       found.push_back(i);
-    if (labels.empty() && is_one_of(column.path, {"label", "labels", "fine_label", "class", "cls"}))
+    if (labels.empty() && has_name(column.path, {"label", "labels", "fine_label", "class", "cls"}))
       labels = column.path;
   }
   if (!images.empty()) found = {column_of_name("images", images)};
@@ -96,7 +96,7 @@ void ParquetImages::find_columns(const ParquetNames& names) {
   images_ = found.front();
   if (!labels.empty() && labels != "none") {
     labels_ = column_of_name("labels", labels);
-    class_names_ = names_in(features, labels);
+    class_names_ = class_names_in(features, labels);
   }
   const ParquetColumn& image = metadata_.columns[images_];
   if (image.type != ParquetType::byte_array || image.is_repeated)

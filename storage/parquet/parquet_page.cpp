@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint64_t most_page_bytes = std::uint64_t{1} << 30;
 constexpr std::int64_t most_page_values = std::int64_t{1} << 24;  // runs hold any number of them in a few bytes
-enum PageEncoding : std::int64_t { plain = 0, plain_dictionary = 2, run_lengths = 3, dictionary_runs = 8 };
+enum PageEncoding : std::int64_t { plain_values = 0, plain_dictionary = 2, dictionary_runs = 8 };
 
 [[noreturn]] void damaged_page(const std::string& what, const char* found) {
   fail("{}: is damaged: {}", what, found);
@@ -43,8 +43,8 @@ std::uint64_t most_unpacked(ParquetPacking packing, std::uint64_t packed) {
   return 22 * packed;  // Snappy copies up to 64 bytes by 3
 }
 
-std::vector<std::byte> unpack(const std::string& what, ParquetPacking packing, std::vector<std::byte> packed,
-                              std::uint64_t size) {
+std::vector<std::byte> unpack_page(const std::string& what, ParquetPacking packing, std::vector<std::byte> packed,
+                                   std::uint64_t size) {
   if (packing != ParquetPacking::none && packing != ParquetPacking::snappy && packing != ParquetPacking::gzip)
     refuse("{}: is packed by method {}, which is not read; write it with snappy, gzip or none", what,
            static_cast<std::int64_t>(packing));
@@ -113,7 +113,7 @@ public:
             : static_cast<std::size_t>(std::ranges::count(levels, static_cast<std::uint32_t>(column_.optional_levels)));
     const std::span<const std::byte> rest = std::span<const std::byte>(*values.bytes_).subspan(values_at);
     std::vector<std::pair<std::size_t, std::size_t>> places;
-    if (page_.encoding == plain) {
+    if (page_.encoding == plain_values) {
       places = plain_places(rest, values_at, present);
     } else if (page_.encoding == dictionary_runs || page_.encoding == plain_dictionary) {
       places = dictionary_places(rest, present);
@@ -201,10 +201,10 @@ ParquetValues read_parquet_values(const std::string& what, const FileHandle& fil
                          std::span<const std::byte>(stored).subspan(static_cast<std::size_t>(page.repetition_bytes),
                                                                     static_cast<std::size_t>(page.definition_bytes)),
                          width, rows);
-    bytes = unpack(what, page.is_packed ? packing : ParquetPacking::none,
-                   {stored.begin() + static_cast<std::ptrdiff_t>(before), stored.end()}, page.bytes - before);
+    bytes = unpack_page(what, page.is_packed ? packing : ParquetPacking::none,
+                        {stored.begin() + static_cast<std::ptrdiff_t>(before), stored.end()}, page.bytes - before);
   } else {
-    bytes = unpack(what, packing, std::move(stored), page.bytes);
+    bytes = unpack_page(what, packing, std::move(stored), page.bytes);
     if (is_data && width > 0) {
       std::uint32_t length = 0;
       if (bytes.size() < sizeof length) damaged_page(what, "levels that are cut short");
@@ -215,7 +215,7 @@ ParquetValues read_parquet_values(const std::string& what, const FileHandle& fil
     }
   }
   ParquetPage meaning = page;
-  if (!is_data) meaning.encoding = plain;  // whatever older writers call it
+  if (!is_data) meaning.encoding = plain_values;  // whatever older writers call it
   return PageDecoder(what, column, meaning, is_data ? dictionary : nullptr)
       .decode(std::move(bytes), values_at, std::move(levels));
 }

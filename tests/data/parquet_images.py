@@ -5,6 +5,7 @@ Row i of 60: byte j of 10 + 37 i mod 200 of its image is (7 i + 3 j) mod 256, an
 """
 import json
 import pathlib
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,3 +48,9 @@ write("negative", table(labels=[-1 if i == 9 else i % 3 for i in range(ROWS)]))
 unnamed = table().rename_columns(["picture", "kind"]).replace_schema_metadata({})
 write("unnamed", unnamed)
 pq.write_table(pa.table({"a": [1.5], "b": [[1, 2]], "image": ["x"], "img": ["y"]}), FOLDER / "unclear.parquet")
+
+# What the fuzz target of these files starts from.
+CORPUS = pathlib.Path(__file__).parent.parent / "fuzz" / "corpus" / "parquet"
+CORPUS.mkdir(exist_ok=True)
+for name in ("dictionary", "gzip_v2", "missing", "snappy_v2"):
+    shutil.copyfile(FOLDER / f"{name}.parquet", CORPUS / name)
