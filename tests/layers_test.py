@@ -24,6 +24,7 @@ MAY_INCLUDE = {
     "storage/archives": ["files"],
     "storage/images": [],
     "storage/formats": ["images", "files"],
+    "storage/parquet": ["formats", "files"],
     "storage/tables": ["formats", "files"],
     "pipeline/tensor": [],
     "pipeline/process": [],
