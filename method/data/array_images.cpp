@@ -1,5 +1,6 @@
 #include "method/data/array_images.h"
 
+#include "pipeline/liveness/activity.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "storage/error.h"
 #include "storage/files/hash.h"
@@ -225,6 +226,7 @@ at::Tensor ArrayImages::read(std::int64_t first, std::int64_t count) {
     const std::int64_t rows = std::min(array.rows() - place.row, first + count - image);
     const std::size_t part = static_cast<std::size_t>(rows) * array.row_bytes();
     array.read(place.row, rows, left.first(part));
+    note_progress();
     left = left.subspan(part);
     image += rows;
   }
@@ -246,6 +248,7 @@ std::string ArrayImages::content_hash() const {
     ArrayRows& array = *arrays_.arrays[i];
     const std::int64_t before = i == 0 ? 0 : ends_[i - 1];
     array.for_each_piece(array.rows(), [&](std::int64_t first, std::span<const std::byte> piece) {
+      note_progress();
       if (arrays_.pixels.are_bytes) return;
       static_cast<void>(to_pixels(arrays_.pixels, array.type(),
                                   static_cast<std::int64_t>(piece.size() / array.row_bytes()), piece,

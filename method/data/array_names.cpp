@@ -102,7 +102,7 @@ std::string named_test_images(const NameSearch& search, const std::string& optio
 
 /// The labels of a split that one of these words names; without a word, or where no labels have it, those that are
 /// named plainly.
-std::string named_labels(const NameSearch& search, const std::string& option, const char* key, const Words& splits,
+std::string labels_by_name(const NameSearch& search, const std::string& option, const char* key, const Words& splits,
                          bool may_be_plain) {
   if (option == "none") return "";
   if (!option.empty()) return search.given(option, key);
@@ -136,9 +136,9 @@ ArrayNames find_array_names(const ForeignFile& file, const std::string& what, co
   if (found.test.images == found.train.images)
     refuse("{}: the array '{}' cannot be both the images of training and those that are held out; set {}", what,
            found.train.images, options.train_images.empty() ? train_images_key : test_images_key);
-  found.train.labels = named_labels(search, options.train_labels, train_labels_key, {"train"}, true);
+  found.train.labels = labels_by_name(search, options.train_labels, train_labels_key, {"train"}, true);
   if (!found.test.images.empty())
-    found.test.labels = named_labels(search, options.test_labels, test_labels_key, held_out_words, false);
+    found.test.labels = labels_by_name(search, options.test_labels, test_labels_key, held_out_words, false);
   if (found.train.labels.empty() && options.train_labels.empty()) require_known(search, found);
   if (!found.test.images.empty() && found.train.labels.empty() != found.test.labels.empty())
     refuse(

@@ -21,7 +21,7 @@ struct ImageEncoding {
   bool operator==(const ImageEncoding&) const = default;
 };
 
-enum class FileState : std::uint8_t {
+enum class FileState : std::uint16_t {
   image,
   broken,  ///< meant as an image, by its first bytes or its name, or unreadable
   other    ///< anything else: a list of labels, a licence

@@ -249,7 +249,7 @@ void tell(const ImageFiles& all, const std::vector<std::int64_t>& images, const 
   source.notes = {fmt::format("{}: {} images ({})", all.what(), images.size(), counted(encoded)), labels.text(),
                   fmt::format("crop {}", all.meaning())};
   if (!changed.empty()) source.notes.push_back("converted: " + counted(changed));
-  if (others > 0) source.notes.push_back(fmt::format("{} files that are no images are left aside", others));
+  if (others > 0) source.notes.push_back(fmt::format("left aside: {} files that are no images", others));
   if (broken > 0)
     source.notes.push_back(fmt::format("{} broken images are left out:\n{}", broken,
                                        broken_text(*all.files, all.survey, most_broken_told)));
@@ -280,6 +280,7 @@ ImageSource open_files(const SourceOptions& options) {
   const SplitFolders folders = find_split_folders(*all->files, images, options.files.folders);
   std::vector<LabelledFiles> splits{{folders.train, images_inside(*all->files, images, folders.train)}};
   if (folders.are_named()) splits.push_back({folders.test, images_inside(*all->files, images, folders.test)});
+  const std::size_t sound = images.size();
   images = splits.front().files;
   if (folders.are_named()) images.insert(images.end(), splits.back().files.begin(), splits.back().files.end());
   all->channels = channels_of(*all, images, options.files.channels);
@@ -291,6 +292,8 @@ ImageSource open_files(const SourceOptions& options) {
   source.classes = labels.classes;
   source.class_names = labels.class_names;
   tell(*all, images, labels, source);
+  if (images.size() < sound)
+    source.notes.push_back(fmt::format("left aside: {} images in neither of the two folders", sound - images.size()));
   if (folders.are_named()) {
     source.notes.push_back(fmt::format("splits: {} and {}", shown_name(folders.train), shown_name(folders.test)));
     source.train =

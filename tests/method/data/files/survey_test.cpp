@@ -100,7 +100,9 @@ TEST(Survey, PartsMakeTheWhole) {
     for (std::int64_t i = 0; i < 8; ++i) {
       EXPECT_EQ(joined[i].hash, whole[i].hash);
       EXPECT_EQ(joined[i].state, whole[i].state);
-      if (whole[i].state == FileState::image) EXPECT_EQ(joined.encoding(i), whole.encoding(i));
+      if (whole[i].state == FileState::image) {
+        EXPECT_EQ(joined.encoding(i), whole.encoding(i));
+      }
     }
     EXPECT_EQ(joined.packed(), whole.packed());
   }
