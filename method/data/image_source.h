@@ -3,6 +3,7 @@
 #pragma once
 
 #include "method/data/array_names.h"
+#include "method/data/files/file_options.h"
 #include "method/data/held_out_split.h"
 #include "method/data/image_set.h"
 #include "storage/formats/element_type.h"
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -25,6 +27,11 @@ public:
   virtual std::int64_t label(std::int64_t image) const = 0;
   /// What messages call an image: "image 17 of train-images.gz".
   virtual std::string image_name(std::int64_t image) const;
+  /// The images of these numbers, in this order, as `read` gives them.
+  virtual at::Tensor read_images(const std::vector<std::int64_t>& images);
+  /// What files.tsv says of an image: the file's name, its width and height, how it is encoded, and what decoding
+  /// changed, with tabs between them. "": it comes from no file of its own.
+  virtual std::string file_line(std::int64_t) const { return ""; }
   /// A hash of all that decides the images and their labels, such as the bytes of the files (`files_hash`): equal
   /// wherever the files lie. Files that are not whole are errors, whichever images are used.
   virtual std::string content_hash() const = 0;
@@ -44,6 +51,8 @@ struct ImageSource {
   std::int64_t classes = 0;  ///< 0: images have no labels
   std::unique_ptr<SourceImages> train, test;
   std::vector<std::string> class_names = {};  ///< of each class; empty: the source knows none
+  std::vector<std::string> notes = {};        ///< what was found and decided, a line each, for people
+  nlohmann::json provenance = {};             ///< the same for what is made of the images; null: nothing
 };
 
 /// Where a source finds its files: the keys of [prepare].
@@ -56,6 +65,7 @@ struct SourceOptions {
   HeldOutOptions held_out = {};        ///< where the data come as one split
   ArrayOptions arrays = {};            ///< of files of arrays
   std::string label_order = "devkit";  ///< prepare.label-order, of ImageNet's batches: devkit or wnid
+  FileOptions files = {};              ///< of image files
 };
 
 struct SourceFile {

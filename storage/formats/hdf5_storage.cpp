@@ -1,6 +1,6 @@
 #include "storage/formats/hdf5_storage.h"
 
-#include "storage/formats/deflate.h"
+#include "storage/deflate.h"
 #include "storage/formats/hdf5_access.h"
 
 #include <fmt/ranges.h>

@@ -2,7 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
-#include "storage/formats/deflate.h"
+#include "storage/deflate.h"
 
 #include <fmt/ranges.h>
 #include <zlib.h>

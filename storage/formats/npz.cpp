@@ -2,7 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
-#include "storage/formats/deflate.h"
+#include "storage/deflate.h"
 #include "storage/formats/npy.h"
 #include "storage/json_text.h"
 #include "storage/text.h"

@@ -1,6 +1,8 @@
 // 8-bit pictures, which are grids of images, and PNG files of them.
 #pragma once
 
+#include "storage/images/image.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -8,20 +10,12 @@
 
 namespace couplet {
 
-/// Interleaved 8-bit pixels [height, width, channels], 1 (grey) or 3 (RGB) channels.
-struct Picture {
-  std::int64_t height = 0, width = 0, channels = 1;
-  std::vector<std::uint8_t> pixels;
-};
-
 /// Returns a picture's bytes as PNG. They hold no times: equal pixels give equal bytes.
 std::string encode_png(const Picture& picture);
 /// Publishes a PNG file.
 void write_png(const std::filesystem::path& path, const Picture& picture);
-/// The pixels that a PNG file may have to be read. Its few first bytes can claim 2^62, for which memory would be taken.
-constexpr std::int64_t most_picture_pixels = std::int64_t{1} << 28;
-/// Reads a PNG file as 8-bit grey or RGB. An error names the file: one that cannot be read, is damaged, or has no
-/// pixels, more than most_picture_pixels, or more than its bytes can hold.
+/// Reads a PNG file as 8-bit grey or RGB (storage/images/image.h). An error names the file: one that cannot be read, is
+/// no PNG file, is damaged, or has no pixels, more than are decoded, or more than its bytes can hold.
 Picture read_png(const std::filesystem::path& path);
 /// Returns height, width and channels of what read_png returns for a PNG file, from the file's first bytes alone. Its
 /// errors are those that these bytes tell.

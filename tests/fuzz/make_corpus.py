@@ -12,6 +12,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 import zlib
@@ -333,7 +334,66 @@ def make_ini():
     write("ini", "long-path", "[teacher]\ninit = " + "a" * 300 + "\n")
 
 
+# archives and their labels ---------------------------------------------------------------------------------------------
+
+def tar_of(files, format):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=format) as tar:
+        folder = tarfile.TarInfo("empty")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    written = buffer.getvalue().rstrip(b"\0")
+    return written + bytes(-len(written) % 512 + 1024)  # without the padding to 20 blocks
+
+
+def zip_of(files, method):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("empty/", b"")
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return buffer.getvalue()
+
+
+def make_archives():
+    files = {"b/2.png": b"two", "a/1.png": b"one" * 100, "a/.hidden": b"", "\u6587 x.png": b"three"}
+    write("archive", "stored.zip", zip_of(files, zipfile.ZIP_STORED))
+    write("archive", "deflated.zip", zip_of(files, zipfile.ZIP_DEFLATED))
+    write("archive", "bomb.zip", zip_of({"a": bytes(3 << 20)}, zipfile.ZIP_DEFLATED))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, archive.open("a", "w", force_zip64=True) as file:
+        file.write(b"alpha")
+    write("archive", "zip64.zip", buffer.getvalue())
+    body = b"PK\3\4" + struct.pack("<5H3I2H", 45, 0, 0, 0, 0, 0x8587d865, 5, 5, 1, 0) + b"b" + b"abcde"
+    field = struct.pack("<2H3Q", 1, 24, 5, 5, 0)
+    entry = (b"PK\1\2" + struct.pack("<6H3I5H2I", 45, 45, 0, 0, 0, 0, 0x8587d865, 0xffffffff, 0xffffffff, 1, len(field),
+                                    0, 0, 0, 0, 0xffffffff) + b"b" + field)
+    write("archive", "all-zip64.zip", body + entry + b"PK\6\6" +
+          struct.pack("<Q2H2I4Q", 44, 45, 45, 0, 0, 1, 1, len(entry), len(body)) + b"PK\6\7" +
+          struct.pack("<IQI", 0, len(body) + len(entry), 1) + b"PK\5\6" +
+          struct.pack("<4H2IH", 0, 0, 0xffff, 0xffff, 0xffffffff, 0xffffffff, 3) + b"...")
+    for name, format in [("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)]:
+        long = {} if name == "ustar" else {"long" * 40 + "/1.png": b"four"}
+        write("archive", name + ".tar", tar_of({**files, **long}, format))
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.SYMTYPE, "a"
+    write("archive", "link.tar", link.tobuf() + bytes(1024))
+    big = tarfile.TarInfo("big")
+    big.size = 1 << 40
+    write("archive", "claims.tar", big.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    write("dataset_json", "labels", '{"labels": [["a/1.png", 6], ["b", 0]], "more": [[{}]]}')
+    write("dataset_json", "none", '{"labels": null}')
+    write("dataset_json", "vector", '{"labels": [["a", [0.5, 1]]]}')
+    write("dataset_json", "large", '{"labels": [["a", 2147483648], ["\\u6587", -1], [1, "a"], ["b", 1e400]]}')
+    write("dataset_json", "twice", '{"labels": [], "labels": [["a", 1]]}')
+
+
 def main():
+    make_archives()
     make_safetensors()
     make_npz()
     make_idx()

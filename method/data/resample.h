@@ -1,0 +1,28 @@
+// Resampling of 8-bit pictures with the bits of Pillow 12 (Image.resize), on which the crops of published data sets
+// stand: two passes of integer arithmetic, so that every processor gives the same values.
+#pragma once
+
+#include "storage/images/image.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace couplet {
+
+struct ResampleFilter {
+  std::string name, help;
+  double support = 0;               ///< the weight is 0 further away, in pixels of the coarser of both grids
+  double (*weight)(double x) = {};  ///< not normalised
+};
+
+/// box, bilinear, bicubic, lanczos.
+const std::vector<ResampleFilter>& resample_filters();
+/// An unknown name is refused with the nearest.
+const ResampleFilter& find_resample_filter(const std::string& name);
+
+/// The picture at another size, its sides scaled independently. First the columns change, then the rows; values between
+/// are rounded to 8 bits. Where a side keeps its length, nothing is done along it.
+Picture resample(const Picture& picture, std::int64_t height, std::int64_t width, const ResampleFilter& filter);
+
+}  // namespace couplet
