@@ -21,7 +21,7 @@ BELOW = ["storage", "method"]
 MAY_INCLUDE = {
     "storage": [],
     "storage/files": [],
-    "storage/archives": ["files"],
+    "storage/archives": ["parquet", "formats", "files"],
     "storage/formats": ["files"],
     "storage/parquet": ["formats", "files"],
     "storage/tables": ["formats", "files"],
