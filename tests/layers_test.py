@@ -21,9 +21,10 @@ BELOW = ["storage", "method"]
 MAY_INCLUDE = {
     "storage": [],
     "storage/files": [],
-    "storage/archives": ["parquet", "formats", "files"],
-    "storage/formats": ["files"],
-    "storage/parquet": ["formats", "files"],
+    "storage/archives": ["parquet", "files"],
+    "storage/images": [],
+    "storage/formats": ["images", "files"],
+    "storage/parquet": ["files"],
     "storage/tables": ["formats", "files"],
     "pipeline/tensor": [],
     "pipeline/process": [],

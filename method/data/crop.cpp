@@ -58,8 +58,8 @@ Picture edm_crop(const Picture& picture, std::int64_t size, const ResampleFilter
 /// Resize(size), then CenterCrop(size), of torchvision's transforms.
 Picture torchvision_crop(const Picture& picture, std::int64_t size, const ResampleFilter&) {
   const std::int64_t side = std::min(picture.height, picture.width);
-  const Picture scaled =
-      resample(picture, size * picture.height / side, size * picture.width / side, find_resample_filter("bilinear"));
+  const Picture scaled = scaled_picture(picture, size * picture.height / side, size * picture.width / side,
+                                        find_resample_filter("bilinear"));
   const auto offset = [size](std::int64_t length) { return rounded(static_cast<double>(length - size) / 2); };
   return window(scaled, offset(scaled.height), offset(scaled.width), size);
 }

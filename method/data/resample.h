@@ -2,24 +2,12 @@
 // stand: two passes of integer arithmetic, so that every processor gives the same values.
 #pragma once
 
+#include "method/data/resample_filter.h"
 #include "storage/images/image.h"
 
 #include <cstdint>
-#include <string>
-#include <vector>
 
 namespace couplet {
-
-struct ResampleFilter {
-  std::string name, help;
-  double support = 0;               ///< the weight is 0 further away, in pixels of the coarser of both grids
-  double (*weight)(double x) = {};  ///< not normalised
-};
-
-/// box, bilinear, bicubic, lanczos.
-const std::vector<ResampleFilter>& resample_filters();
-/// An unknown name is refused with the nearest.
-const ResampleFilter& find_resample_filter(const std::string& name);
 
 /// The picture at another size, its sides scaled independently. First the columns change, then the rows; values between
 /// are rounded to 8 bits. Where a side keeps its length, nothing is done along it.

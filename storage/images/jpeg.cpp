@@ -149,7 +149,8 @@ bool may_hold_blocks(const jpeg_decompress_struct& info, std::uint64_t size) {
 ImageHeader jpeg_header(const jpeg_decompress_struct& info, std::uint64_t size) {
   ImageHeader header{.format = ImageFormat::jpeg, .height = info.image_height, .width = info.image_width};
   check_claimed_size(header.height, header.width);
-  if (info.num_components == 2) fail("a JPEG of 2 channels; 1, 3 and 4 are read");
+  if (info.num_components != 1 && info.num_components != 3 && info.num_components != 4)
+    fail("a JPEG of {} channels; 1, 3 and 4 are read", info.num_components);
   if (info.arith_code) fail("a JPEG of arithmetic coding; those of Huffman codes are read");
   if (!may_hold_blocks(info, size)) refuse_claimed_size(header.height, header.width, size);
   header.channels = info.num_components == 1 ? 1 : 3;

@@ -21,7 +21,7 @@ constexpr std::size_t first_chunk_bytes = 13;
 constexpr std::size_t chunk_frame_bytes = 12;  ///< a chunk's length, name and checksum
 constexpr std::size_t most_palette_bytes = 256 * 3;
 
-std::string_view png_text(std::span<const std::byte> bytes) {
+std::string_view chunk_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
@@ -47,7 +47,7 @@ std::optional<PngChunk> chunk_at(std::span<const std::byte> start) {
   if (start.size() < chunk_frame_bytes) return {};
   const std::size_t length = big_endian_number(start);
   if (length > start.size() - chunk_frame_bytes) return {};
-  return PngChunk{png_text(start.subspan(4, 4)), start.subspan(8, length), start.subspan(4, 4 + length),
+  return PngChunk{chunk_text(start.subspan(4, 4)), start.subspan(8, length), start.subspan(4, 4 + length),
                   big_endian_number(start.subspan(8 + length))};
 }
 
@@ -140,7 +140,7 @@ std::uint64_t PngLayout::row_bytes() const {
 }
 
 bool begins_as_png(std::span<const std::byte> start) {
-  return png_text(start).starts_with(png_signature);
+  return chunk_text(start).starts_with(png_signature);
 }
 
 PngLayout png_layout(std::span<const std::byte> start, std::uint64_t size) {
@@ -151,7 +151,7 @@ PngLayout png_layout(std::span<const std::byte> start, std::uint64_t size) {
     return layout;
   }
   std::span<const std::byte> rest = start.subspan(png_signature.size());
-  if (png_text(rest.subspan(4, 4)) != "IHDR" || big_endian_number(rest) != first_chunk_bytes)
+  if (chunk_text(rest.subspan(4, 4)) != "IHDR" || big_endian_number(rest) != first_chunk_bytes)
     fail("damaged PNG: its first chunk is no IHDR of {} bytes", first_chunk_bytes);
   read_first_chunk(rest.subspan(8, first_chunk_bytes), size, layout);
   bool sound = true, is_first = true, ended = false, follows_pixels = false;
@@ -166,7 +166,7 @@ PngLayout png_layout(std::span<const std::byte> start, std::uint64_t size) {
     ended = chunk->name == "IEND";
   }
   // A chunk of pixels that is not all there has its name there.
-  layout.reaches_pixels |= rest.size() >= 8 && png_text(rest.subspan(4, 4)) == "IDAT";
+  layout.reaches_pixels |= rest.size() >= 8 && chunk_text(rest.subspan(4, 4)) == "IDAT";
   layout.whole = sound && ended;
   layout.header.mode = mode_of(layout);
   return layout;

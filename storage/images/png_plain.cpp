@@ -5,6 +5,7 @@
 
 #include <libdeflate.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <cstring>
@@ -39,24 +40,44 @@ struct FilteredRow {
   std::size_t bytes;
 };
 
-std::uint8_t nearest_neighbour(int left, int above, int corner) {
-  const int by_left = std::abs(above - corner), by_above = std::abs(left - corner);
-  const int by_corner = std::abs(left + above - 2 * corner);
-  const int otherwise = by_above <= by_corner ? above : corner;
-  return static_cast<std::uint8_t>(by_left <= by_above && by_left <= by_corner ? left : otherwise);
+/// The samples of a pixel beside each other, as vector instructions take them. A pixel follows from the one before it:
+/// its samples are all that can be computed at once.
+using Samples [[gnu::vector_size(16)]] = std::int16_t;
+using SampleBytes [[gnu::vector_size(8)]] = std::uint8_t;
+
+/// Bytes that are read beyond the last pixel of a row: four are one load, three are not.
+constexpr std::size_t over_read = 1;
+
+template <std::size_t samples>
+Samples samples_at(const std::uint8_t* bytes) {
+  SampleBytes narrow{};
+  std::memcpy(&narrow, bytes, samples == 3 ? 3 + over_read : samples);
+  return __builtin_convertvector(narrow, Samples);
 }
 
-/// Adds what the filter predicts of each sample from those to the left, above, and above to the left.
+Samples distance(Samples difference) {
+  return difference > -difference ? difference : -difference;
+}
+
+/// Of the neighbours the one nearest to left + above - corner.
+Samples nearest_neighbour(Samples left, Samples above, Samples corner) {
+  const Samples to_left = above - corner, to_above = left - corner;
+  const Samples far_left = distance(to_left), far_above = distance(to_above), far_corner = distance(to_left + to_above);
+  const Samples nearest = far_above <= far_corner ? above : corner;
+  return ((far_left <= far_above) & (far_left <= far_corner)) ? left : nearest;
+}
+
+/// Adds what the filter predicts of each pixel from those to the left, above, and above to the left.
 template <std::size_t samples, class Predict>
 void add_prediction(const FilteredRow& row, Predict predict) {
-  std::array<std::uint8_t, samples> left{}, corner{};
-  for (std::size_t x = 0; x < row.bytes; x += samples)
-    for (std::size_t c = 0; c < samples; ++c) {
-      const std::uint8_t above = row.above[x + c];
-      left[c] = static_cast<std::uint8_t>(row.in[x + c] + predict(left[c], above, corner[c]));
-      corner[c] = above;
-      row.out[x + c] = left[c];
-    }
+  Samples left{}, corner{};
+  for (std::size_t x = 0; x < row.bytes; x += samples) {
+    const Samples above = samples_at<samples>(row.above + x);
+    left = (samples_at<samples>(row.in + x) + predict(left, above, corner)) & 0xff;
+    corner = above;
+    const SampleBytes bytes = __builtin_convertvector(left, SampleBytes);
+    std::memcpy(row.out + x, &bytes, samples);
+  }
 }
 
 /// False if there is no such filter.
@@ -67,13 +88,13 @@ bool undo_filter(std::uint8_t filter, const FilteredRow& row) {
       if (row.out != row.in) std::memcpy(row.out, row.in, row.bytes);
       return true;
     case 1:
-      add_prediction<samples>(row, [](int left, int, int) { return left; });
+      add_prediction<samples>(row, [](Samples left, Samples, Samples) { return left; });
       return true;
     case 2:
       for (std::size_t i = 0; i < row.bytes; ++i) row.out[i] = static_cast<std::uint8_t>(row.in[i] + row.above[i]);
       return true;
     case 3:
-      add_prediction<samples>(row, [](int left, int above, int) { return (left + above) / 2; });
+      add_prediction<samples>(row, [](Samples left, Samples above, Samples) { return (left + above) >> 1; });
       return true;
     case 4:
       add_prediction<samples>(row, nearest_neighbour);
@@ -96,7 +117,7 @@ bool take_rows(std::uint8_t* rows, Picture& picture, Convert convert) {
   const auto width = static_cast<std::size_t>(picture.width);
   const std::size_t row_bytes = width * samples, out_bytes = width * static_cast<std::size_t>(picture.channels);
   constexpr bool in_place = !std::is_null_pointer_v<Convert>;
-  const std::vector<std::uint8_t> zeros(row_bytes);
+  const std::vector<std::uint8_t> zeros(row_bytes + over_read);
   const std::uint8_t* above = zeros.data();
   std::uint8_t* out = picture.pixels.data();
   for (std::int64_t y = 0; y < picture.height; ++y, rows += row_bytes + 1, out += out_bytes) {
@@ -138,7 +159,7 @@ bool decode_plain_png(const PngLayout& layout, Picture& picture) {
   std::vector<std::byte> storage;
   const std::span<const std::byte> stream = whole_stream(layout, storage);
   const std::size_t unpacked = static_cast<std::size_t>(header.height) * (layout.row_bytes() + 1);
-  const RawBytes rows(new std::uint8_t[unpacked]);
+  const RawBytes rows(new std::uint8_t[unpacked + over_read]);
   const std::unique_ptr<libdeflate_decompressor, FreeDecompressor> inflate(libdeflate_alloc_decompressor());
   if (!inflate) throw std::bad_alloc();
   if (libdeflate_zlib_decompress(inflate.get(), stream.data(), stream.size(), rows.get(), unpacked, nullptr) !=

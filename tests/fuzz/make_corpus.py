@@ -202,6 +202,18 @@ def make_png():
     write("png", "profile", png(4, 4, 8, 0, indices, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1000)))))
 
 
+# Images in memory -------------------------------------------------------------------------------------------------------
+
+def make_image():
+    with numpy.load(CORPUS.parent.parent / "data/reference/images.npz") as images:
+        for name in images.files:
+            if name.endswith(".encoded") and (not name.startswith("png") or "true" in name or "palette" in name):
+                write("image", name.removesuffix(".encoded"), images[name].tobytes())
+    animation = b"VP8X\x0a\0\0\0\2\0\0\0\7\0\0\7\0\0ANIM" + b"\6\0\0\0\0\0\0\0\0\0"
+    write("image", "webp-animation", b"RIFF" + struct.pack("<I", 4 + len(animation)) + b"WEBP" + animation)
+    write("image", "gif", b"GIF89a\1\0\1\0")
+
+
 # HDF5 ------------------------------------------------------------------------------------------------------------------
 
 def hdf5(fill, **options):
@@ -398,6 +410,7 @@ def main():
     make_npz()
     make_idx()
     make_png()
+    make_image()
     make_hdf5()
     make_tables(sys.argv[1])
     make_records()

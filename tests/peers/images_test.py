@@ -251,7 +251,7 @@ def main():
     parser.add_argument("--seed", type=int, default=21)
     arguments = parser.parse_args()
     global np, Image
-    sys.path.append(str(arguments.tools))
+    sys.path.insert(0, str(arguments.tools))
     try:
         import numpy as np
         import PIL
