@@ -21,10 +21,10 @@ BELOW = ["storage", "method"]
 MAY_INCLUDE = {
     "storage": [],
     "storage/files": [],
-    "storage/archives": ["files"],
+    "storage/archives": ["parquet", "files"],
     "storage/images": [],
     "storage/formats": ["images", "files"],
-    "storage/parquet": ["formats", "files"],
+    "storage/parquet": ["files"],
     "storage/tables": ["formats", "files"],
     "pipeline/tensor": [],
     "pipeline/process": [],

@@ -5,6 +5,7 @@
 
 #include <ATen/ops/cat.h>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <cstddef>
 #include <mutex>
@@ -79,7 +80,9 @@ ImageSource held_out_source(std::unique_ptr<SourceImages> all, std::int64_t clas
   return {.classes = classes,
           .train = std::make_unique<SelectedImages>(shared, std::move(split.train), "all but " + options.text()),
           .test = std::make_unique<SelectedImages>(shared, std::move(split.test), options.text()),
-          .class_names = std::move(class_names)};
+          .class_names = std::move(class_names),
+          .notes = {"held out: " + options.text()},
+          .provenance = {{"held_out", options.text()}}};
 }
 
 }  // namespace couplet

@@ -93,7 +93,7 @@ DetectedSource detect_file(const fs::path& path, const std::string& shown) {
     case Content::tar:
       return {"files", fmt::format("{} is a tar archive", shown)};
     case Content::parquet:
-      return {"parquet", fmt::format("{} is a Parquet file", shown)};
+      return {"files", fmt::format("{} is a Parquet file", shown)};
     case Content::idx:
       refuse("{}: is one IDX file of a data set; name the folder in which its images and labels lie", shown);
     case Content::image:
@@ -178,7 +178,7 @@ DetectedSource detect_folder(const fs::path& folder, const std::string& shown) {
     return fmt::format("{} holds {}, first {}", shown, what, shown_name(first.at(content)));
   };
   if (found(Content::idx)) return {"idx", holds("IDX files", Content::idx)};
-  if (found(Content::parquet)) return {"parquet", holds("Parquet files", Content::parquet)};
+  if (found(Content::parquet)) return {"files", holds("Parquet files", Content::parquet)};
   if (found(Content::array)) return {"arrays", holds("files of arrays", Content::array)};
   if (found(Content::zip)) {
     // Arrays of a data set are read from one folder.

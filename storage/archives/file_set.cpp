@@ -43,6 +43,7 @@ std::string first_bytes(const fs::path& path) {
 FileSetKind kind_of(std::string_view begin) {
   // A zip archive begins with a file, or with its end if it has none.
   if (begin.starts_with("PK\3\4") || begin.starts_with("PK\5\6")) return FileSetKind::zip;
+  if (begin.starts_with("PAR1")) return FileSetKind::parquet;
   if (is_tar_header(begin)) return FileSetKind::tar;
   return compression_of(begin) ? FileSetKind::compressed : FileSetKind::none;
 }
@@ -108,16 +109,19 @@ FileSetKind file_set_kind(const fs::path& path) {
 
 std::unique_ptr<FileSet> open_file_set(const fs::path& path) {
   const std::string shown = utf8_text(path.string());
-  if (!is_there(path)) refuse("{}: does not exist; expected a folder, or a zip or tar archive", shown);
+  if (!is_there(path)) refuse("{}: does not exist; expected a folder, a zip or tar archive, or a Parquet file", shown);
   switch (file_set_kind(path)) {
     case FileSetKind::folder: {
       auto folder = open_folder(path);
+      if (has_parquet(*folder)) return open_parquet(path);
       return has_archives(*folder) ? open_folder_of_archives(path) : std::move(folder);
     }
     case FileSetKind::zip:
       return open_zip(path);
     case FileSetKind::tar:
       return open_tar(path);
+    case FileSetKind::parquet:
+      return open_parquet(path);
     case FileSetKind::compressed: {
       const Compression& how = *compression_of(first_bytes(path));
       refuse(
@@ -128,7 +132,7 @@ std::unique_ptr<FileSet> open_file_set(const fs::path& path) {
     case FileSetKind::none:
       break;
   }
-  refuse("{}: is neither a folder nor a zip or tar archive", shown);
+  refuse("{}: is neither a folder, nor a zip or tar archive, nor a Parquet file", shown);
 }
 
 std::string archive_stamp(const fs::path& path) {

@@ -63,14 +63,14 @@ private:
 };
 
 /// What something on the disk is, by its first bytes.
-enum class FileSetKind { none, folder, zip, tar, compressed };
+enum class FileSetKind { none, folder, zip, tar, parquet, compressed };
 /// Tells what lies there; `none`: neither folder nor archive. What cannot be read is an error.
 FileSetKind file_set_kind(const std::filesystem::path& path);
 
-/// Opens a folder, a zip archive, a tar archive, or a folder of such archives alone, whose files are then named by
-/// archive: "train/shard-17/0001.jpg" of train/shard-17.tar. Refuses, by name, what is none of these, a compressed tar
-/// archive, in which files cannot be found without unpacking it from its start, two files of one name, and what the
-/// functions below refuse.
+/// Opens a folder, a zip archive, a tar archive, a Parquet file or a folder of some, or a folder of such archives
+/// alone, whose files are then named by archive: "train/shard-17/0001.jpg" of train/shard-17.tar. Refuses, by name,
+/// what is none of these, a compressed tar archive, in which files cannot be found without unpacking it from its start,
+/// two files of one name, and what the functions below refuse.
 std::unique_ptr<FileSet> open_file_set(const std::filesystem::path& path);
 
 /// The files of a folder and of the folders in it. Symbolic links are followed. These are refused by name: pipes,
@@ -86,6 +86,15 @@ std::unique_ptr<FileSet> open_zip(const std::filesystem::path& path);
 std::unique_ptr<FileSet> open_tar(const std::filesystem::path& path);
 /// The files of the archives that lie in a folder, or in folders in it, and are all that lies there.
 std::unique_ptr<FileSet> open_folder_of_archives(const std::filesystem::path& path);
+
+/// The rows of a Parquet file, or of those that lie in a folder and the folders in it, whose other files are left
+/// aside. The image of row 17 of train-00000-of-00040.parquet is the file "train/00000-of-00040-000000017.image", and
+/// its label, where there are labels, "train/00000-of-00040-000000017.cls" beside it: as WebDataset has it. Folders
+/// that all files share are left out. Which columns are meant, and what is refused, storage/parquet/parquet_images.h
+/// says.
+std::unique_ptr<FileSet> open_parquet(const std::filesystem::path& path);
+/// Tells whether there are Parquet files among the first files of a folder.
+bool has_parquet(const FileSet& folder);
 
 /// The name of an archive's member as the name of a file: without "./" before it and '/' behind. Nothing of a hidden
 /// one. `archive` names the archive in refusals of names that are absolute, lead out of it or are none.

@@ -38,15 +38,29 @@ std::int64_t classes_in(const SourceImages& images, const SplitNames& names) {
   return classes;
 }
 
+/// "training: array 'x_train', labels 'y_train'"
+std::string split_note(const char* split, const SplitNames& names) {
+  return fmt::format("{}: array '{}', {}", split, names.images,
+                     names.labels.empty() ? "no labels" : fmt::format("labels '{}'", names.labels));
+}
+
 ImageSource open_array_source(const SourceOptions& options) {
   const std::shared_ptr<ArrayFile> file = open_array_file(options.folder, options.arrays.scratch);
   const ArrayNames names = find_array_names(*file->file, options.folder.string(), options.arrays);
   auto train = array_split(file, names.train, options);
   const std::int64_t train_classes = classes_in(*train, names.train);
-  if (names.test.images.empty()) return held_out_source(std::move(train), train_classes, options.held_out);
+  ImageSource source;
+  if (names.test.images.empty()) {
+    source = held_out_source(std::move(train), train_classes, options.held_out);
+    source.notes.insert(source.notes.begin(), split_note("images", names.train));
+    return source;
+  }
   auto test = array_split(file, names.test, options);
-  const std::int64_t classes = std::max(train_classes, classes_in(*test, names.test));
-  return {.classes = classes, .train = std::move(train), .test = std::move(test)};
+  source.classes = std::max(train_classes, classes_in(*test, names.test));
+  source.train = std::move(train);
+  source.test = std::move(test);
+  source.notes = {split_note("training", names.train), split_note("held out", names.test)};
+  return source;
 }
 
 std::vector<SourceFile> array_source_files(const SourceOptions& options) {

@@ -322,7 +322,8 @@ std::vector<SourceFile> file_source_files(const SourceOptions& options) {
 }  // namespace
 
 SourceKind files_source() {
-  return {"files", "PNG, JPEG and WebP files in a folder, a zip or a tar archive", open_files, file_source_files};
+  return {"files", "PNG, JPEG and WebP images in a folder, a zip or tar archive, or Parquet files", open_files,
+          file_source_files};
 }
 
 }  // namespace couplet

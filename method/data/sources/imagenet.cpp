@@ -7,6 +7,7 @@
 #include "storage/filesystem.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -106,7 +107,9 @@ ImageSource open_imagenet(const SourceOptions& options) {
   return {.classes = imagenet_class_count,
           .train = open_batches(folder + ", training", std::move(train), classes, options),
           .test = open_batches(folder + ", validation", std::move(test), classes, options),
-          .class_names = std::move(names)};
+          .class_names = std::move(names),
+          .notes = {fmt::format("classes in the order {}", options.label_order)},
+          .provenance = {{"label_order", options.label_order}}};
 }
 
 std::vector<SourceFile> imagenet_files(const SourceOptions& options) {

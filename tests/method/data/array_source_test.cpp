@@ -115,6 +115,9 @@ TEST(ArraySource, OneSplitIsDivided) {
   SourceOptions options = of_file("planar.npz");
   options.held_out = {.share = 0.25, .seed = 2};
   const ImageSource source = open_set(options);
+  EXPECT_EQ(source.notes, (std::vector<std::string>{"images: array 'images', labels 'labels'",
+                                                    "held out: 0.25 of each class, seed 2"}));
+  EXPECT_EQ(source.provenance.at("held_out"), "0.25 of each class, seed 2");
   // Of 14, 13 and 13 rows.
   EXPECT_EQ(source.train->shape().images, 30);
   EXPECT_EQ(source.test->shape().images, 10);
@@ -265,6 +268,7 @@ TEST(ImagenetSource, LabelsComeInEitherOrder) {
   for (std::int64_t i = 0; i < 4; ++i)
     EXPECT_EQ(devkit.train->label(i), (std::array{0, 448, 489, 99}[static_cast<std::size_t>(i)]));
   // Kit fox, tench, sea snake.
+  EXPECT_EQ(sorted.provenance.at("label_order"), "wnid");
   EXPECT_EQ(sorted.train->label(0), 278);
   EXPECT_EQ(sorted.train->label(1), 0);
   EXPECT_EQ(sorted.train->label(2), 65);

@@ -57,8 +57,8 @@ for name in ["images.tar", "shards/0.tar"]:
   expect("arrays.bin", "arrays");
   expect("one", "arrays");
   expect("two", "arrays");
-  expect("parquet", "parquet");
-  expect("parquet/0000.parquet", "parquet");
+  expect("parquet", "files");
+  expect("parquet/0000.parquet", "files");
 }
 
 TEST(SourceDetection, WhatIsNothingKnownIsRefusedWithWhatToDo) {

@@ -211,7 +211,7 @@ bz2.open("a.tar.bz2", "w").write(data)
 open("a.zst", "wb").write(b"\x28\xb5\x2f\xfd....")
 )");
   expect_error([&] { open(folder / "none"); }, {"none: does not exist"});
-  expect_error([&] { open(folder / "script.py"); }, {"script.py: is neither a folder nor a zip or tar archive"});
+  expect_error([&] { open(folder / "script.py"); }, {"script.py: is neither a folder, nor a zip or tar archive"});
   expect_error([&] { open(folder / "a.tar.gz"); }, {"compressed as a whole (gzip)", "gunzip -k"});
   expect_error([&] { open(folder / "a.tar.xz"); }, {"xz", "unxz"});
   expect_error([&] { open(folder / "a.tar.bz2"); }, {"bzip2"});
@@ -327,7 +327,7 @@ data = bytearray(deflated); data[40] ^= 255; data[41] ^= 255; save("bits", data)
   expect("directory", {"its directory should have"});
   expect("entry", {"entry 1 of its directory is none"});
   expect("part", {"is one of the parts of an archive"});
-  expect("none", {"is neither a folder nor a zip or tar archive"});
+  expect("none", {"is neither a folder, nor a zip or tar archive"});
   expect_unread("header", {"header: a.png: is damaged: its header at byte 0 is none"});
   expect_unread("flipped", {"flipped: a.png: is damaged: its checksum is"});
   expect_unread("bits", {"bits: a: is damaged"});
