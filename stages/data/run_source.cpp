@@ -20,6 +20,7 @@ namespace couplet {
 namespace {
 
 constexpr char found_out[] = "auto";  ///< a value of prepare.format
+constexpr std::int64_t most_classes = std::int64_t{1} << 20;
 
 /// What stands in prepare.format, or what lies there.
 const SourceKind& source_kind(const PrepareConfig& config) {
@@ -124,6 +125,10 @@ void require_low_resolution(const LowResolution& low, const std::string& codec, 
 void require_images(const ImageSource& source, const PrepareConfig& config) {
   const SourceImages &train = *source.train, &test = *source.test;
   require_codec(train, config);
+  // A data set counts the rows of every number below its largest label.
+  if (source.classes > most_classes)
+    refuse("{}: its largest label is {}; of at most {} classes, numbered from 0 without gaps, a data set is made",
+           train.name(), source.classes - 1, most_classes);
   used_rows(train, config.train_rows, "prepare.train-rows");
   used_rows(test, config.test_rows, "prepare.test-rows");
   const std::string trained = train.shape().image_text(), held_out = test.shape().image_text();
