@@ -11,6 +11,7 @@
 #include "stages/data/run_source.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/memory.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
 #include "storage/tables/row_table.h"
@@ -206,6 +207,7 @@ void publish_dataset(const ImageSource& source, const PrepareConfig& config, con
 }
 
 void prepare(StageContext& context) {
+  keep_freed_memory();  // pictures come and go
   publish_dataset(open_source(context.config.prepare, context.run, context.communicator), context.config.prepare,
                   context.run, context.communicator);
 }

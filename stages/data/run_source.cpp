@@ -143,9 +143,9 @@ void require_images(const ImageSource& source, const PrepareConfig& config) {
 void require_source(const PrepareConfig& config, const RunDirectory& run) {
   if (config.format == found_out && !is_there(config.source))
     refuse("prepare.source: there is nothing at {}", config.source);
-  for (const SourceFile& file : source_files(config))
-    if (!is_there(file.path)) refuse("{}: there is no file {}", file.key, file.path.string());
   try {
+    for (const SourceFile& file : source_files(config))
+      if (!is_there(file.path)) refuse("{}: there is no file {}", file.key, file.path.string());
     require_images(open_source(config, run), config);
   } catch (const Error& error) {
     refuse("{}", error.what());
