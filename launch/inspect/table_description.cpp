@@ -100,7 +100,8 @@ void print_column(const Json& column) {
     fmt::print("  {:<12} mean {:.6g}, variance {:.6g}, range {:.6g} … {:.6g}, not finite {}\n", "",
                column["mean"].get<double>(), column["variance"].get<double>(), column["minimum"].get<double>(),
                column["maximum"].get<double>(), column["nonfinite"].get<std::int64_t>());
-  if (!column.contains("histogram")) return;
+  constexpr std::size_t most_values_printed = 100;  // the numbers of rows are no classes
+  if (!column.contains("histogram") || column["histogram"].size() > most_values_printed) return;
   std::vector<std::string> counts;
   for (const auto& [value, count] : column["histogram"].items())
     counts.push_back(fmt::format("{}: {}", value, count.get<std::int64_t>()));
