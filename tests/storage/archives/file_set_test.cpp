@@ -437,7 +437,7 @@ TEST(FileSet, ManyNamesTakeLittleMemory) {
 TEST(FileSet, NamesAreShownOnOneLine) {
   EXPECT_EQ(shown_name("a\nb\x7f"), "a\\x0Ab\\x7F");
   EXPECT_EQ(shown_name("\xff"), "\\xFF");
-  EXPECT_EQ(shown_name(std::string(300, 'a')), std::string(200, 'a') + "...");
+  EXPECT_EQ(shown_name(std::string(300, 'a')), fmt::format("{}...", std::string(200, 'a')));
 }
 
 }  // namespace
