@@ -15,17 +15,7 @@ namespace {
 
 constexpr const char* precisions[] = {"float32", "bfloat16"};
 
-/// A training that is compared.
-struct Task {
-  std::string name, stage;
-  std::vector<Setting> settings = {};  ///< beside the preset's
-};
-
-const std::vector<Setting> unet_settings{{"student.network", "unet", "bench"},      {"student.channels", "32", "bench"},
-                                         {"student.multipliers", "1 2 2", "bench"}, {"student.blocks", "2", "bench"},
-                                         {"student.attention", "2", "bench"},       {"student.heads", "2", "bench"}};
-
-std::string peer_sizes(const Task& task, const Config& config) {
+std::string peer_sizes(const TrainingBench& task, const Config& config) {
   const std::string& stage = task.stage;
   const TrainingConfig& training = training_of(stage, config);
   nlohmann::json all{{"batch", training.batch}, {"weight_decay", training.weight_decay}, {"clip", training.clip}};
@@ -82,7 +72,7 @@ Choice better_precision(const std::string& side, const Side& rate_of, double bat
   return best;
 }
 
-void compare(const Task& task) {
+void compare(const TrainingBench& task) {
   const std::string& stage = task.stage;
   const auto peers = peers_folder();
   const BenchDirectory folder;
@@ -127,7 +117,6 @@ void compare(const Task& task) {
 int main(int count, char** words) {
   couplet::open_log({}, "bench", /*rank=*/1);  // says nothing
   const auto is_asked_for = [&](const std::string& name) { return count == 1 || words[1] == name; };
-  for (const couplet::Task& task :
-       {couplet::Task{"teacher", "teacher"}, {"student", "student"}, {"unet", "student", couplet::unet_settings}})
+  for (const couplet::TrainingBench& task : couplet::training_benches())
     if (is_asked_for(task.name)) couplet::compare(task);
 }

@@ -1,4 +1,4 @@
-// training_profile [teacher|student]: where a training step's time goes, by LibTorch operator: the time in which each
+// training_profile [teacher|student|unet]: where a training step's time goes, by LibTorch operator: the time in which each
 // ran itself, without those that it called; main thread (the CPU's backward pass runs on it too).
 #include "bench/training_round.h"
 
@@ -46,24 +46,25 @@ void leave(const at::RecordFunction&, at::ObserverContext*) {
   if (!frames.empty()) frames.back().in_callees += whole.count();
 }
 
-void profile(const std::string& stage) {
+void profile(const TrainingBench& bench) {
   constexpr double least_share = 0.01;
+  const std::string& stage = bench.stage;
   const BenchDirectory folder;
   const auto communicator = make_single_communicator();
   const SyntheticRows rows = synthetic_rows(bench_rows);
-  const auto batch = static_cast<double>(training_of(stage, bench_config(stage, 1, {})).batch);
-  const double rate = training_rate(stage, bench_config(stage, 20, {}), rows, folder.path(), *communicator);
+  const auto batch = static_cast<double>(training_of(stage, bench_config(stage, 1, bench.settings)).batch);
+  const double rate = training_rate(stage, bench_config(stage, 20, bench.settings), rows, folder.path(), *communicator);
   const auto steps = static_cast<std::int64_t>(bench_seconds() * rate / batch) + 1;
   times.clear();
   profiled = std::this_thread::get_id();
   const auto handle =
       at::addGlobalCallback(at::RecordFunctionCallback(enter, leave).scopes({at::RecordScope::FUNCTION}));
   const double seconds = static_cast<double>(steps) * batch /
-                         training_rate(stage, bench_config(stage, steps, {}), rows, folder.path(), *communicator);
+                         training_rate(stage, bench_config(stage, steps, bench.settings), rows, folder.path(), *communicator);
   at::removeCallback(handle);
   std::vector<std::pair<std::string, OperatorTime>> sorted(times.begin(), times.end());
   std::ranges::sort(sorted, std::greater(), [](const auto& each) { return each.second.seconds; });
-  fmt::print("{}: {} steps of {} images, {:.1f} ms a step, {} threads\n", stage, steps, batch,
+  fmt::print("{}: {} steps of {} images, {:.1f} ms a step, {} threads\n", bench.name, steps, batch,
              1e3 * seconds / static_cast<double>(steps), at::get_num_threads());
   double rest = seconds;
   for (const auto& [name, time] : sorted) {
@@ -81,6 +82,6 @@ void profile(const std::string& stage) {
 
 int main(int count, char** words) {
   couplet::open_log({}, "bench", /*rank=*/1);  // says nothing
-  for (const std::string stage : {"teacher", "student"})
-    if (count == 1 || stage == words[1]) couplet::profile(stage);
+  for (const couplet::TrainingBench& bench : couplet::training_benches())
+    if (count == 1 || bench.name == words[1]) couplet::profile(bench);
 }

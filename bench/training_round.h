@@ -22,6 +22,26 @@ namespace couplet {
 inline const std::string bench_preset = COUPLET_SOURCE_DIR "/configs/fashion.ini";
 inline constexpr std::int64_t bench_rows = 4096;
 
+/// A training that is measured.
+struct TrainingBench {
+  std::string name, stage;
+  std::vector<Setting> settings = {};  ///< beside the preset's
+};
+
+/// The preset's teacher and student, and its student with a U-Net.
+inline std::vector<TrainingBench> training_benches() {
+  return {{"teacher", "teacher"},
+          {"student", "student"},
+          {"unet",
+           "student",
+           {{"student.network", "unet", "bench"},
+            {"student.channels", "32", "bench"},
+            {"student.multipliers", "1 2 2", "bench"},
+            {"student.blocks", "2", "bench"},
+            {"student.attention", "2", "bench"},
+            {"student.heads", "2", "bench"}}}};
+}
+
 /// The preset, trained for so many steps with no checkpoint on the way.
 inline Config bench_config(const std::string& stage, std::int64_t steps, std::vector<Setting> settings) {
   settings.push_back({"pipeline.checkpoint-every", "1000000000", "bench"});

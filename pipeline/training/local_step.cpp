@@ -1,8 +1,8 @@
 #include "pipeline/training/local_step.h"
 
 #include "pipeline/process/interruption.h"
-#include "pipeline/tensor/autocast.h"
 #include "pipeline/training/digest.h"
+#include "pipeline/training/thread_parts.h"
 #include "storage/clock.h"
 #include "storage/error.h"
 
@@ -21,17 +21,6 @@ using Clock = std::chrono::steady_clock;
 Batch on_device(Batch batch, c10::Device device) {
   for (auto& tensor : batch) tensor = tensor.to(device, /*non_blocking=*/true);
   return batch;
-}
-
-/// The gradient of `weight` times the loss over these rows is added to the parameters' .grad; returns the loss.
-at::Tensor forward_backward(const TrainingTask& task, const Batch& rows, double weight, c10::Device device) {
-  at::Tensor loss;
-  {
-    const Autocast autocast(task.training.precision, device);
-    loss = task.loss(rows);
-  }
-  loss.backward(weight == 1 ? at::Tensor() : at::full_like(loss, weight));
-  return loss.detach();
 }
 
 }  // namespace
@@ -95,7 +84,7 @@ void StepComputation::run_group(LocalStep& mine, std::int64_t group) {
     done += count;
     mine.rows += count;
     if (group + 1 == split_.own_groups && done == split_.group_rows) reduction_.follow_backward();
-    losses.emplace_back(forward_backward(task_, rows, weight, device_), weight);
+    losses.emplace_back(forward_backward(task_, rows, weight, split_.parts, parameters_, device_), weight);
     if (task_.batch_mean) {
       const at::Tensor part = task_.batch_mean->of_rows().detach().to(at::kDouble) * weight;
       mean = mean.defined() ? mean + part : part;

@@ -21,7 +21,7 @@ struct TrainingSizes {
   std::int64_t averages = 1;         ///< number of EMA rates
   std::int64_t optimizer_parts = 1;  ///< number of ranks that share the optimizer's state
   std::int64_t micro_rows = 0;       ///< rows that a rank computes at once
-  std::int64_t gradient_copies = 0;  ///< sums of gradient groups that are kept at once (BatchSplit::gradient_copies)
+  std::int64_t gradient_copies = 0;  ///< that are kept at once besides the sum (BatchSplit::gradient_copies)
 };
 
 /// The memory in bytes of the rank that needs most, and the memory of the rank that has least. Equal on all ranks.

@@ -37,10 +37,14 @@ struct BatchSplit {
   std::int64_t own_groups = 1;
   std::int64_t group_rows = 0;
   std::int64_t micro_rows = 0;
+  std::int64_t parts = 1;  ///< of the rows computed at once, one a thread (thread_parts)
   bool reproducible = false;
 
-  /// How many sums of groups wait for their neighbours at the same time (GradientTree): one for each level of the tree.
-  std::int64_t gradient_copies() const { return std::bit_width(static_cast<std::uint64_t>(own_groups)) - 1; }
+  /// Sums of groups that wait for their neighbours at the same time (GradientTree), one for each level of the tree, and
+  /// the parts' own gradients.
+  std::int64_t gradient_copies() const {
+    return std::bit_width(static_cast<std::uint64_t>(own_groups)) - 1 + (parts > 1 ? parts : 0);
+  }
 };
 
 /// Refuses a number of gradient groups that the ranks cannot share equally.

@@ -69,7 +69,8 @@ struct TrainingTask {
   std::function<Batch(const BatchRange&)> batch;
   std::optional<BatchState> batch_state;
   /// Returns the mean loss over the rows that it is called with: this rank's rows of the step, or a part of them
-  /// (micro-batches, gradient groups). They are on the model's device, under autocast if so configured.
+  /// (micro-batches, gradient groups). They are on the model's device, under autocast if so configured. On a CPU it is
+  /// called by several threads at once, each with a part of the rows, unless there is a batch mean.
   std::function<at::Tensor(const Batch&)> loss;
   std::optional<BatchMean> batch_mean;
   /// Optional. Is called after the optimizer step with this rank's rows, unless the step is skipped. Collective.

@@ -20,6 +20,7 @@
 #include "pipeline/training/memory_plan.h"
 #include "pipeline/training/observation.h"
 #include "pipeline/training/plan.h"
+#include "pipeline/training/thread_parts.h"
 #include "pipeline/training/training_record.h"
 #include "storage/clock.h"
 #include "storage/error.h"
@@ -169,11 +170,12 @@ TrainingResult result_of(const torch::nn::Module& model, const TrainedState& sta
 TrainingResult train(TrainingTask& task, torch::nn::Module& model, const PipelineConfig& pipeline,
                      Communicator& communicator, c10::Device device) {
   const TrainingPlan plan = plan_training(task, communicator);
-  const BatchSplit split = split_batch(task, plan, pipeline, communicator);
+  BatchSplit split = split_batch(task, plan, pipeline, communicator);
   const Share share = pipeline.shard_optimizer ? Share{communicator.rank(), communicator.size()} : Share{};
   model.to(device);
   model.train();
   broadcast_weights(model, communicator);  // however a rank made its own
+  split.parts = thread_parts(task, model, split.micro_rows, device);
   const std::shared_ptr<DeviceMemory> device_memory =
       task.memory ? task.memory : std::shared_ptr<DeviceMemory>(measured_memory(device, communicator));
   const MemoryPlan memory = plan_memory(

@@ -6,11 +6,14 @@
 #include "method/sampling/guided_field.h"
 #include "method/solvers/likelihood.h"
 #include "pipeline/tensor/row_chunks.h"
+#include "pipeline/training/thread_parts.h"
 #include "tests/method/velocity_student.h"
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+#include <torch/nn/functional/loss.h>
 #include <torch/nn/module.h>
+#include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
@@ -21,6 +24,8 @@
 #include <set>
 #include <stdexcept>
 #include <thread>
+#include <utility>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -93,6 +98,79 @@ TEST_F(Threads, Features) {
   const auto network = make_feature_network(make_classifier({}, 1), "classifier", at::kCPU);
   const at::Tensor images = (torch::rand({rows, 1, 28, 28}) * 255).to(torch::kUInt8);
   expect_equal([&] { return network->describe(images).features; });
+}
+
+/// The gradients of a loss, one flat tensor a bucket, where rows are divided into so many parts.
+std::vector<at::Tensor> gradients(torch::nn::Module& model, const TrainingTask& task, const Batch& batch,
+                                  std::int64_t parts) {
+  FlatParameters parameters(model, {});
+  parameters.zero_gradients();
+  at::Tensor loss = forward_backward(task, batch, 0.5, parts, parameters, at::kCPU);
+  std::vector<at::Tensor> all{loss.to(at::kFloat).view({1})};
+  for (const Bucket& bucket : parameters.buckets()) all.push_back(bucket.gradients.clone());
+  return all;
+}
+
+/// Parts of the rows, each on a thread, have the gradients of all rows, and the same bits on any number of threads.
+void expect_same_gradients(torch::nn::Module& model, TrainingTask task, Batch batch) {
+  for (at::Tensor& tensor : batch) tensor = tensor.narrow(0, 0, 9);  // not as many in each part
+  perturb(model);
+  model.train();
+  for (const auto& [precision, tolerance] : {std::pair{"float32", 2e-5}, {"bfloat16", 3e-2}}) {
+    task.training.precision = precision;
+    const int before = at::get_num_threads();
+    at::set_num_threads(1);
+    const auto whole = gradients(model, task, batch, 1), first = gradients(model, task, batch, 4);
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      EXPECT_LE((first[i] - whole[i]).abs().max().item<double>(), tolerance * whole[i].abs().max().item<double>())
+          << precision << ", tensor " << i;
+      EXPECT_GT(whole[i].abs().max().item<double>(), 0);
+    }
+    for (const int threads : {2, 3, 5}) {
+      at::set_num_threads(threads);
+      const auto others = gradients(model, task, batch, 4);
+      for (std::size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(others[i].equal(first[i])) << precision;
+    }
+    at::set_num_threads(before);
+  }
+}
+
+TEST_F(Threads, GradientsOfStudents) {
+  const at::Tensor z = torch::randn_like(x), t = torch::rand({rows});
+  for (const char* network : {"sit", "unet"})
+    for (const bool recompute : {false, true}) {
+      const StudentModel student = testing::velocity_student(find_field(network).make(
+          {.channels = 32, .depth = 2, .blocks = 1, .dropout = 0.2, .recompute = recompute}, 1));
+      TrainingTask task;
+      task.loss = [&](const Batch& batch) {
+        return student.objective->loss(*student.field, batch[0], batch[1], batch[2], {batch[3], {}, batch[4]});
+      };
+      expect_same_gradients(*student.field, task, {x, z, t, y, torch::arange(rows)});
+    }
+}
+
+TEST_F(Threads, GradientsOfTeachersAndClassifiers) {
+  TarFlow teacher = make_tarflow({.image_size = 28, .channels = 64, .blocks = 2, .num_classes = 10}, 1);
+  Classifier classifier = make_classifier({}, 1);
+  TrainingTask task;
+  task.loss = [&](const Batch& batch) { return teacher->loss(teacher->forward(batch[0], batch[1])); };
+  expect_same_gradients(*teacher, task, {x, y});
+  task.loss = [&](const Batch& batch) {
+    return torch::nn::functional::cross_entropy(classifier->forward(batch[0]), batch[1]);
+  };
+  expect_same_gradients(*classifier, task, {x, y});
+}
+
+TEST_F(Threads, PartsAreOneAThreadWhereTheirGradientsFit) {
+  at::set_num_threads(3);
+  torch::nn::Linear small(10, 10), large(8192, 8192);  // of 256 MiB
+  TrainingTask task;
+  EXPECT_EQ(thread_parts(task, *small, 8, at::kCPU), 3);
+  EXPECT_EQ(thread_parts(task, *small, 2, at::kCPU), 2) << "rows";
+  EXPECT_EQ(thread_parts(task, *large, 8, at::kCPU), 1) << "memory";
+  EXPECT_EQ(thread_parts(task, *small, 8, at::kCUDA), 1);
+  task.batch_mean.emplace();
+  EXPECT_EQ(thread_parts(task, *small, 8, at::kCPU), 1) << "there is one mean at a time";
 }
 
 TEST_F(Threads, EachCallIsOnOneThreadWithTheCallersModes) {

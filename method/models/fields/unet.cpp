@@ -130,7 +130,7 @@ at::Tensor UNetImpl::forward(const at::Tensor& x, const at::Tensor& t, const Con
     h = through(entry, at::cat({h, kept.back()}, 1), e, positions);
     kept.pop_back();
   }
-  return out_conv_(at::silu(normed_groups(h, out_norm_))).to(x.scalar_type()).contiguous();
+  return out_conv_(normed_silu(h, out_norm_)).to(x.scalar_type()).contiguous();
 }
 
 std::map<std::string, std::string> UNetImpl::sizes() const {

@@ -1,5 +1,6 @@
 #include "method/models/fields/unet_blocks.h"
 
+#include "pipeline/tensor/group_norm.h"
 #include "pipeline/tensor/random.h"
 #include "pipeline/tensor/transformer_ops.h"
 #include "pipeline/tensor/weights.h"
@@ -49,9 +50,9 @@ at::Tensor resampled(const at::Tensor& x, Resampling resampling) {
 
 }  // namespace
 
-at::Tensor normed_groups(const at::Tensor& x, const torch::nn::GroupNorm& norm) {
-  const at::Tensor exact = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-  return at::group_norm(exact, unet_norm_groups, norm->weight, norm->bias, group_norm_eps).to(x.scalar_type());
+at::Tensor normed_silu(const at::Tensor& x, const torch::nn::GroupNorm& norm, const at::Tensor& scale,
+                       const at::Tensor& shift) {
+  return group_norm(x, norm->weight, norm->bias, {unet_norm_groups, group_norm_eps, /*silu=*/true}, scale, shift);
 }
 
 at::Tensor DropoutDraws::mask(const at::Tensor& values, const at::Tensor& positions) const {
@@ -87,15 +88,14 @@ UNetResidual::UNetResidual(const UNetOptions& o, const UNetPart& part, const Dro
 }
 
 at::Tensor UNetResidual::forward(const at::Tensor& x, const at::Tensor& embedding, const at::Tensor& positions) {
-  at::Tensor h = in_conv_(resampled(at::silu(normed_groups(x, in_norm_)), part_.resampling));
-  const at::Tensor e = linear(embedding, embedding_).to(h.scalar_type()).unsqueeze(2).unsqueeze(3);
+  at::Tensor h = in_conv_(resampled(normed_silu(x, in_norm_), part_.resampling));
+  const at::Tensor e = linear(embedding, embedding_);
   if (scale_shift_) {
     const auto parts = e.chunk(2, 1);  // scale, then shift
-    h = at::addcmul(parts[1], normed_groups(h, out_norm_), 1 + parts[0]);
+    h = normed_silu(h, out_norm_, parts[0], parts[1]);
   } else {
-    h = normed_groups(h + e, out_norm_);
+    h = normed_silu(h + e.to(h.scalar_type()).unsqueeze(2).unsqueeze(3), out_norm_);
   }
-  h = at::silu(h);
   if (dropout_.probability > 0 && positions.numel() > 0) h = h * dropout_.mask(h, positions);
   const at::Tensor straight = resampled(x, part_.resampling);
   return (skip_ ? skip_(straight) : straight) + out_conv_(h);
@@ -111,7 +111,8 @@ UNetAttention::UNetAttention(const UNetOptions& o, const UNetPart& part)
 
 at::Tensor UNetAttention::forward(const at::Tensor& x, const at::Tensor&, const at::Tensor&) {
   const auto rows = x.size(0), channels = x.size(1), tokens = x.size(2) * x.size(3);
-  const at::Tensor sequence = normed_groups(x, norm_).flatten(2).transpose(1, 2).contiguous();  // [N, T, C]
+  const at::Tensor normed = group_norm(x, norm_->weight, norm_->bias, {unet_norm_groups, group_norm_eps});
+  const at::Tensor sequence = normed.flatten(2).transpose(1, 2).contiguous();  // [N, T, C]
   // A convolution with a kernel of one is a linear layer on tokens.
   const at::Tensor qkv = linear(sequence, qkv_->weight.squeeze(2), qkv_->bias);
   const auto parts = new_order_ ? qkv.view({rows, tokens, 3, heads_, -1}).permute({2, 0, 3, 1, 4}).unbind(0)

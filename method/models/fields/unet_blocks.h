@@ -14,8 +14,10 @@
 
 namespace couplet {
 
-/// GroupNorm32 of unet.py, 32 groups with an eps of 1e-5: computed in float32 at least, given back in x's type.
-at::Tensor normed_groups(const at::Tensor& x, const torch::nn::GroupNorm& norm);
+/// GroupNorm32 of unet.py, 32 groups with an eps of 1e-5, and SiLU of it: computed in float32 at least, given back in
+/// x's type. Between the two come scale and shift, [N, C], where they are given: n (1 + scale) + shift.
+at::Tensor normed_silu(const at::Tensor& x, const torch::nn::GroupNorm& norm, const at::Tensor& scale = {},
+                       const at::Tensor& shift = {});
 
 /// A part of the network. `embedding` is that of time and label, behind SiLU: [N, E]. `positions`, int64 [N], number
 /// the rows whose dropout is drawn; without elements, nothing is dropped.
