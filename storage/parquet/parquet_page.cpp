@@ -1,7 +1,7 @@
 #include "storage/parquet/parquet_page.h"
 
 #include "storage/error.h"
-#include "storage/formats/deflate.h"
+#include "storage/deflate.h"
 
 #include <zlib.h>
 
