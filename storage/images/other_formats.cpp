@@ -28,7 +28,7 @@ constexpr std::array signatures{
     Signature{4, "ftypavif"sv, "an AVIF file"},
     Signature{4, "ftypheic"sv, "a HEIC file"},
     Signature{4, "ftypmif1"sv, "a HEIF file"},
-    Signature{4, "ftyp"sv, "a video file"},
+    Signature{4, "ftyp"sv, "a HEIF, AVIF or video file"},
     Signature{0, "8BPS"sv, "a Photoshop file"},
     Signature{0, "\0\0\1\0"sv, "an icon (ICO)"},
     Signature{0, "%PDF"sv, "a PDF file"},

@@ -10,7 +10,7 @@
 
 namespace couplet {
 
-/// The colour types of PNG. Those of more than a byte a sample, or less, are `bits` of PngLayout.
+/// PNG's colour types: what the samples of a pixel are.
 enum class PngColour { grey = 0, rgb = 2, palette = 3, grey_alpha = 4, rgba = 6 };
 
 struct PngLayout {
@@ -21,8 +21,9 @@ struct PngLayout {
   std::vector<std::span<const std::byte>> packed;  ///< the parts of the zlib stream
   bool reaches_pixels = false;                     ///< the chunks up to the first of `packed` were seen
   bool whole = false;                              ///< all chunks were seen, as they must be, with right checksums
-  std::int64_t samples() const;                    ///< of a pixel in the file
-  std::uint64_t row_bytes() const;                 ///< unpacked, without the filter's byte
+
+  std::int64_t samples() const;     ///< of a pixel in the file
+  std::uint64_t row_bytes() const;  ///< unpacked, without the filter's byte
 };
 
 bool begins_as_png(std::span<const std::byte> start);
