@@ -21,7 +21,7 @@ BELOW = ["storage", "method"]
 MAY_INCLUDE = {
     "storage": [],
     "storage/files": [],
-    "storage/archives": ["files"],
+    "storage/archives": ["images", "files"],
     "storage/images": [],
     "storage/formats": ["images", "files"],
     "storage/parquet": ["formats", "files"],
