@@ -68,7 +68,7 @@ enum class FileSetKind { none, folder, zip, tar, compressed };
 FileSetKind file_set_kind(const std::filesystem::path& path);
 
 /// Opens a folder, a zip archive, a tar archive, or a folder of such archives alone, whose files are then named by
-/// archive: "train/shard-17/0001.jpg" of train/shard-17.tar. Where an image lies before them, archives are files as
+/// archive: "train/shard-17/0001.jpg" of train/shard-17.tar. Where images lie beside them, archives are files as
 /// any. Refuses, by name, what is none of these, a compressed tar archive, in which files cannot be found without
 /// unpacking it from its start, two files of one name, and what the functions below refuse.
 std::unique_ptr<FileSet> open_file_set(const std::filesystem::path& path);
