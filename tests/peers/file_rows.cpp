@@ -11,6 +11,7 @@
 #include <fstream>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace couplet {
 namespace {
