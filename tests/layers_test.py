@@ -21,7 +21,7 @@ BELOW = ["storage", "method"]
 MAY_INCLUDE = {
     "storage": [],
     "storage/files": [],
-    "storage/archives": ["parquet", "files"],
+    "storage/archives": ["images", "parquet", "files"],
     "storage/images": [],
     "storage/formats": ["images", "files"],
     "storage/parquet": ["files"],

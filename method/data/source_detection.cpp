@@ -6,6 +6,7 @@
 #include "storage/filesystem.h"
 #include "storage/formats/foreign_array.h"
 #include "storage/formats/idx.h"
+#include "storage/images/image.h"
 #include "storage/tables/filenames.h"
 #include "storage/text.h"
 
@@ -26,11 +27,6 @@ constexpr const char* pickle_advice =
     "a Python pickle, which could only be read by running what is in it; fetch the data set's binary or .npz version, "
     "or write its arrays with numpy.savez";
 
-bool has_images_magic(std::string_view begin) {
-  return begin.starts_with("\x89PNG") || begin.starts_with("\xff\xd8\xff") ||
-         (begin.starts_with("RIFF") && begin.substr(0, 12).ends_with("WEBP"));
-}
-
 /// Tells whether a file, packed by gzip or not, begins as one of IDX format does.
 bool is_idx(const fs::path& path) {
   try {
@@ -45,7 +41,7 @@ Content content_of(const fs::path& path) {
   std::array<char, 16> bytes{};
   const FileHandle file = FileHandle::open_to_read(path);
   const std::string_view begin(bytes.data(), file.read_some(std::as_writable_bytes(std::span(bytes)), 0));
-  if (has_images_magic(begin)) return Content::image;
+  if (begins_as_image(std::as_bytes(std::span(begin)))) return Content::image;
   if (begin.starts_with("\x93NUMPY") || is_hdf5(path)) return Content::array;
   if (begin.starts_with("PAR1")) return Content::parquet;
   if (begin.starts_with(std::string_view("\0\0\x08", 3))) return is_idx(path) ? Content::idx : Content::unknown;

@@ -5,6 +5,7 @@
 #include "storage/files/file_handle.h"
 #include "storage/files/hash.h"
 #include "storage/filesystem.h"
+#include "storage/images/image.h"
 #include "storage/text.h"
 
 #include <algorithm>
@@ -48,11 +49,17 @@ FileSetKind kind_of(std::string_view begin) {
   return compression_of(begin) ? FileSetKind::compressed : FileSetKind::none;
 }
 
-/// Tells whether a folder's first file is an archive: then all of them are.
+/// Tells whether a folder is one of archives: there are some among its first files, and no image.
 bool has_archives(const FileSet& folder) {
-  if (folder.count() == 0) return false;
-  const FileSetKind first = file_set_kind(folder.path() / folder.name(0));
-  return first == FileSetKind::zip || first == FileSetKind::tar;
+  constexpr std::int64_t most_looked_at = 100;
+  bool found = false;
+  for (std::int64_t i = 0; i < std::min(folder.count(), most_looked_at); ++i) {
+    const std::string begin = first_bytes(folder.path() / fs::path(folder.name(i)));
+    if (begins_as_image(std::as_bytes(std::span(begin)))) return false;
+    const FileSetKind kind = kind_of(begin);
+    found = found || kind == FileSetKind::zip || kind == FileSetKind::tar;
+  }
+  return found;
 }
 
 }  // namespace

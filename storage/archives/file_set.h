@@ -68,9 +68,10 @@ enum class FileSetKind { none, folder, zip, tar, parquet, compressed };
 FileSetKind file_set_kind(const std::filesystem::path& path);
 
 /// Opens a folder, a zip archive, a tar archive, a Parquet file or a folder of some, or a folder of such archives
-/// alone, whose files are then named by archive: "train/shard-17/0001.jpg" of train/shard-17.tar. Refuses, by name,
-/// what is none of these, a compressed tar archive, in which files cannot be found without unpacking it from its start,
-/// two files of one name, and what the functions below refuse.
+/// alone, whose files are then named by archive: "train/shard-17/0001.jpg" of train/shard-17.tar. Where images lie
+/// beside them, archives are files as any. Refuses, by name, what is none of these, a compressed tar archive, in which
+/// files cannot be found without unpacking it from its start, two files of one name, and what the functions below
+/// refuse.
 std::unique_ptr<FileSet> open_file_set(const std::filesystem::path& path);
 
 /// The files of a folder and of the folders in it. Symbolic links are followed. These are refused by name: pipes,

@@ -4,6 +4,7 @@
 #include "storage/images/decoders.h"
 #include "storage/images/other_formats.h"
 
+#include <algorithm>
 #include <array>
 
 namespace couplet {
@@ -24,6 +25,10 @@ const ImageDecoder& decoder_of(std::span<const std::byte> start) {
 }
 
 }  // namespace
+
+bool begins_as_image(std::span<const std::byte> start) {
+  return std::ranges::any_of(image_decoders(), [&](const ImageDecoder& decoder) { return decoder.begins(start); });
+}
 
 std::string_view format_name(ImageFormat format) {
   switch (format) {

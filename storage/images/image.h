@@ -55,6 +55,9 @@ private:
   std::uint32_t bits_ = 0;
 };
 
+/// True if the bytes begin as one of these formats does, whatever follows.
+bool begins_as_image(std::span<const std::byte> start);
+
 struct ImageHeader {
   ImageFormat format = ImageFormat::png;
   std::int64_t height = 0, width = 0;

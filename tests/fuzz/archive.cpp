@@ -1,5 +1,5 @@
-// Archives of images, zip and tar. The input is read as it is; as a tar archive, also with right checksums in its blocks,
-// which are hard to find.
+// Archives of images, zip and tar. The input is read as it is; as a tar archive, also with right checksums in its
+// blocks, which are hard to find.
 #include "storage/archives/file_set.h"
 #include "storage/archives/tar_header.h"
 #include "tests/fuzz/fuzzed_file.h"

@@ -28,12 +28,6 @@ bool is_named_as_image(std::string name) {
   return std::ranges::any_of(image_suffixes, [&](std::string_view suffix) { return name.ends_with(suffix); });
 }
 
-bool begins_as_image(std::span<const std::byte> bytes) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), std::min<std::size_t>(bytes.size(), 12));
-  return text.starts_with("\x89PNG\r\n\x1a\n") || text.starts_with("\xff\xd8\xff") ||
-         (text.starts_with("RIFF") && text.ends_with("WEBP"));
-}
-
 ImageHeader header_of(std::span<const std::byte> bytes, Scrutiny scrutiny) {
   if (scrutiny == Scrutiny::pixels) return decode_image(bytes).header;
   if (auto header = read_image_header(bytes, bytes.size())) return *std::move(header);

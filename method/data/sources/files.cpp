@@ -203,7 +203,7 @@ std::int64_t channels_of(const ImageFiles& all, const std::vector<std::int64_t>&
   return required;
 }
 
-std::string size_text(const SurveyedFile& file) {
+std::string sides_text(const SurveyedFile& file) {
   return fmt::format("{} x {}", file.width, file.height);
 }
 
@@ -221,12 +221,12 @@ std::int64_t side_of(const ImageFiles& all, const std::vector<std::int64_t>& ima
     refuse(
         "prepare.crop = none and prepare.size = {}, but {} of {} images are of another size, as {} of {}; choose a "
         "crop",
-        side, others, images.size(), shown_name(all.files->name(other)), size_text(all.survey[other]));
+        side, others, images.size(), shown_name(all.files->name(other)), sides_text(all.survey[other]));
   refuse(
       "{}: images are not of one size and square ({} is {}, {} is {}, width x height); say with prepare.size how many "
       "pixels a side gets, and with prepare.crop how",
-      all.what(), shown_name(all.files->name(images.front())), size_text(all.survey[images.front()]),
-      shown_name(all.files->name(other)), size_text(all.survey[other]));
+      all.what(), shown_name(all.files->name(images.front())), sides_text(all.survey[images.front()]),
+      shown_name(all.files->name(other)), sides_text(all.survey[other]));
 }
 
 /// What was found and decided.

@@ -168,6 +168,11 @@ pack_zip("shards/s-0.zip", zipfile.ZIP_STORED, {"1.jpg": b"a", "9.jpg": b"b"})
   fs::rename(folder / "shards" / "t.txt", folder / "shards" / ".t");
   fs::copy_file(folder / "shards" / "s-1.tar", folder / "shards" / "s-0.tar");
   expect_error([&] { open(folder / "shards"); }, {"two archives of the name 's-0'"});
+  write_bytes(folder / "shards" / "about", "them");
+  expect_error([&] { open(folder / "shards"); }, {"about: lies among zip and tar archives"});
+  write_bytes(folder / "shards" / "r.dat", "\x89PNG\r\n\x1a\n");
+  EXPECT_EQ(names_of(*open_file_set(folder / "shards")),
+            (std::vector<std::string>{"about", "r.dat", "s-0.tar", "s-0.zip", "s-1.tar"}));
 }
 
 TEST(FileSet, LinksAreFollowedAndCirclesRefused) {
@@ -348,7 +353,8 @@ data = bytearray(open("small.zip", "rb").read())
 central = data.index(b"PK\1\2")
 data[central + 24:central + 28] = struct.pack("<I", 1000)
 open("less.zip", "wb").write(bytes(data))
-open("huge.png", "wb").truncate(3 << 30)
+os.mkdir("f")
+open("f/huge.png", "wb").truncate(3 << 30)
 )");
   const auto expect_unread = [&](const char* name, const std::vector<std::string>& parts) {
     const auto files = open_file_set(folder / name);
@@ -358,8 +364,8 @@ open("huge.png", "wb").truncate(3 << 30)
   expect_unread("large.zip", {"large.zip: a.png: has 3.0 GiB", "at most 512 MiB"});
   expect_unread("less.zip", {"less.zip: a.png: is damaged: its packed bytes are not 1000 bytes"});
   EXPECT_EQ(open_file_set(folder / "small.zip")->read(0).size(), std::size_t{1} << 20);
-  const auto files = open_file_set(folder.path());
-  expect_error([&] { files->read(*files->find("huge.png")); }, {"huge.png: has 3.0 GiB"});
+  const auto files = open_file_set(folder / "f");
+  expect_error([&] { files->read(0); }, {"huge.png: has 3.0 GiB"});
 }
 
 TEST(FileSet, EveryTruncationAndFlippedByteIsReadOrRefused) {
