@@ -133,10 +133,10 @@ TEST_F(PrepareTest, PointsAreStoredAsTheyAre) {
   config.codec = "float";
   config.train_rows = 95;
   config.test_rows = 40;
-  publish_dataset(open_source(config), config, run_, ranks());
+  publish_dataset(open_source(config, run_), config, run_, ranks());
   ranks().barrier();
   const RowTable train(run_.train_images(), "couplet-dataset");
-  EXPECT_TRUE(read_rows(train, "image", 0, 95).equal(open_source(config).train->read(0, 95)));
+  EXPECT_TRUE(read_rows(train, "image", 0, 95).equal(open_source(config, run_).train->read(0, 95)));
   const DatasetShape shape = dataset_shape(train);
   EXPECT_EQ(shape.channels, 2);
   EXPECT_EQ(shape.size, 1);
@@ -144,12 +144,12 @@ TEST_F(PrepareTest, PointsAreStoredAsTheyAre) {
   EXPECT_FALSE(shape.has_classes());
   const Folder other;
   const RunDirectory alone(other.path());
-  publish_dataset(open_source(config), config, alone, *make_single_communicator());
+  publish_dataset(open_source(config, run_), config, alone, *make_single_communicator());
   for (std::int64_t shard = 0; shard < 5; ++shard)
     EXPECT_EQ(read_bytes(run_.train_images() / shard_name(shard, 5)),
               read_bytes(alone.train_images() / shard_name(shard, 5)));
   config.codec = "uint8";
-  expect_error([&] { publish_dataset(open_source(config), config, run_, ranks()); },
+  expect_error([&] { publish_dataset(open_source(config, run_), config, run_, ranks()); },
                {"prepare.format = toy", "float32", "prepare.codec = uint8", "float"});
 }
 
@@ -266,18 +266,18 @@ TEST_F(PrepareTest, ImagesThatNoModelTakesAreRefused) {
   config.train_images = "a";
   config.test_images = "b";
   const std::vector<std::string> parts{(folder_ / "a").string(), "1 x 5 x 6", "square"};
-  expect_error([&] { require_source(config); }, parts);
-  expect_error([&] { publish_dataset(open_source(config), config, run_, ranks()); }, parts);
+  expect_error([&] { require_source(config, run_); }, parts);
+  expect_error([&] { publish_dataset(open_source(config, run_), config, run_, ranks()); }, parts);
   write_text(folder_ / "a", idx_pixels(40, 6, 6));
-  expect_error([&] { require_source(config); }, {"1 x 6 x 6", "1 x 5 x 6"});
+  expect_error([&] { require_source(config, run_); }, {"1 x 6 x 6", "1 x 5 x 6"});
   write_text(folder_ / "b", idx_pixels(20, 6, 6));
-  EXPECT_NO_THROW(require_source(config));
+  EXPECT_NO_THROW(require_source(config, run_));
   config.test_rows = 21;
-  expect_error([&] { require_source(config); }, {"prepare.test-rows = 21", "holds 20 images"});
+  expect_error([&] { require_source(config, run_); }, {"prepare.test-rows = 21", "holds 20 images"});
   write_text(folder_ / "b", idx_pixels(0, 6, 6));
-  expect_error([&] { require_source(config); }, {(folder_ / "b").string(), "holds no images"});
+  expect_error([&] { require_source(config, run_); }, {(folder_ / "b").string(), "holds no images"});
   fs::remove(folder_ / "b");
-  expect_error([&] { require_source(config); }, {"prepare.test-images: there is no file"});
+  expect_error([&] { require_source(config, run_); }, {"prepare.test-images: there is no file"});
 }
 
 TEST_F(PrepareTest, WhatDoesNotFitIsAnErrorThatNamesIt) {
