@@ -60,8 +60,11 @@ std::string source_hash(const PrepareConfig& config, const RunDirectory& run, Fi
     files.push_back(file.path);
   }
   if (!files.empty()) return hashes.of(files);
-  const ImageSource made = open_source(config, run);
-  return hash_text(made.train->content_hash() + "\n" + made.test->content_hash());
+  const ImageSource source = open_source(config, run);
+  const std::string hash = hash_text(source.train->content_hash() + "\n" + source.test->content_hash());
+  if (!lies_somewhere(config)) return hash;
+  hashes.note(config.source, hash);
+  return hash_text(hash + "\n");  // as `of` says of it when it is gone
 }
 
 /// The directories of tables that were made elsewhere.

@@ -81,8 +81,13 @@ ImageSource open_source(const PrepareConfig& config, const RunDirectory& run, Co
 }
 
 std::vector<SourceFile> source_files(const PrepareConfig& config) {
+  if (config.format == found_out && !is_there(config.source)) return {{config.source, "prepare.source"}};
   const SourceKind& kind = source_kind(config);
   return kind.files == nullptr ? std::vector<SourceFile>{} : kind.files(source_options(config, undivided_pass()));
+}
+
+bool lies_somewhere(const PrepareConfig& config) {
+  return source_kind(config).files != nullptr;
 }
 
 std::optional<PointDensity> point_density(const PrepareConfig& config) {

@@ -22,6 +22,8 @@ ImageSource open_source(const PrepareConfig& config, const RunDirectory& run);
 ImageSource open_source(const PrepareConfig& config, const RunDirectory& run, Communicator& communicator);
 /// The files whose bytes the data set is, whether they exist or not. None of a source that makes its images.
 std::vector<SourceFile> source_files(const PrepareConfig& config);
+/// True of a source that is read; false of one that makes its images.
+bool lies_somewhere(const PrepareConfig& config);
 /// What is known of the points of a source of points; nothing of images.
 std::optional<PointDensity> point_density(const PrepareConfig& config);
 /// True of a source of points.

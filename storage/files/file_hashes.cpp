@@ -53,6 +53,13 @@ std::string FileHashes::of(const std::vector<std::filesystem::path>& files) {
   return hash_text(hashes);
 }
 
+void FileHashes::note(const std::filesystem::path& path, const std::string& hash) {
+  const std::string name = utf8_text(std::filesystem::absolute(path).lexically_normal().string());
+  const auto found = known_.find(name);
+  if (found != known_.end() && found->second.hash == hash) return;
+  known_[name] = learnt_[name] = {0, 0, hash};
+}
+
 void FileHashes::keep() const {
   if (learnt_.empty()) return;
   Hashes all = learnt_;

@@ -21,6 +21,8 @@ public:
   std::string of(const std::filesystem::path& file);
   /// The hash of several files of one thing, in this order; "" where one of them never was there.
   std::string of(const std::vector<std::filesystem::path>& files);
+  /// What `of` shall return for something that is no file, such as a folder, when it is gone.
+  void note(const std::filesystem::path& path, const std::string& hash);
 
   /// Publishes what was learnt since, if anything was, beside what other processes have kept meanwhile; a folder that
   /// cannot be written is no error.
