@@ -76,7 +76,7 @@ double flops_of_part(const UNetOptions& o, const UNetPart& part) {
 }
 
 /// What a part keeps besides its input.
-std::int64_t kept_by(const UNetOptions& o, const UNetPart& part) {
+std::int64_t kept_by(const UNetPart& part) {
   const std::int64_t before = part.in * part.side * part.side, after = part.out * part.side_out() * part.side_out();
   switch (part.kind) {
     case Kind::convolution:
@@ -88,9 +88,10 @@ std::int64_t kept_by(const UNetOptions& o, const UNetPart& part) {
     case Kind::residual:
       break;
   }
-  // Normed, behind SiLU, resampled; then the sum, normed, shifted, behind SiLU. Convolutions keep their inputs.
+  // Behind norm and SiLU, resampled; then behind the convolution, and behind norm and SiLU. Convolutions keep their
+  // inputs, and so do norms.
   const std::int64_t resampled = part.resampling == Resampling::none ? 0 : part.in * part.side_out() * part.side_out();
-  return 2 * before + resampled + (o.scale_shift ? 4 : 3) * after;
+  return before + resampled + 2 * after;
 }
 
 bool is_power_of_two(std::int64_t number) {
@@ -179,10 +180,10 @@ std::int64_t activation_values(const UNetOptions& o) {
   std::int64_t inputs = 0, kept = 0, most = 0;
   for (const UNetPart& part : layout.parts()) {
     inputs += part.in * part.side * part.side;
-    kept += kept_by(o, part);
-    most = std::max(most, kept_by(o, part));
+    kept += kept_by(part);
+    most = std::max(most, kept_by(part));
   }
-  const std::int64_t out = 3 * layout.channels * o.image_size * o.image_size;  // the last input, normed, behind SiLU
+  const std::int64_t out = 2 * layout.channels * o.image_size * o.image_size;  // the last input; behind norm and SiLU
   return inputs + (o.recompute ? most : kept) + out;
 }
 
