@@ -49,6 +49,8 @@ struct PngReader {
 bool begin_png(PngReader& reader, PngInput& input) {
   if (setjmp(png_jmpbuf(reader.png))) return false;
   png_set_read_fn(reader.png, &input, read_png_input);
+  // All chunks but those that pixels depend on: libpng takes the memory that some claim before it reads them.
+  png_set_keep_unknown_chunks(reader.png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
   png_read_info(reader.png, reader.info);
   png_set_expand(reader.png);
   png_set_strip_16(reader.png);
