@@ -50,7 +50,9 @@ bool begin_png(PngReader& reader, PngInput& input) {
   if (setjmp(png_jmpbuf(reader.png))) return false;
   png_set_read_fn(reader.png, &input, read_png_input);
   // All chunks but those that pixels depend on: libpng takes the memory that some claim before it reads them.
+  // Its own list of such chunks lacks eXIf.
   png_set_keep_unknown_chunks(reader.png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+  png_set_keep_unknown_chunks(reader.png, PNG_HANDLE_CHUNK_NEVER, reinterpret_cast<png_const_bytep>("eXIf"), 1);
   png_read_info(reader.png, reader.info);
   png_set_expand(reader.png);
   png_set_strip_16(reader.png);
