@@ -189,6 +189,7 @@ def make_png():
     write("png", "palette-missing", png(4, 4, 8, 3, indices))
     write("png", "palette-beyond", png(4, 4, 8, 3, indices, chunk(b"PLTE", bytes(3))))
     write("png", "gamma", png(4, 4, 8, 0, indices, chunk(b"gAMA", struct.pack(">I", 45455)) + chunk(b"sRGB", b"\0")))
+    write("png", "exif-of-a-gigabyte", png(4, 4, 8, 0, indices)[:33] + struct.pack(">I", 0x3F00000D) + b"eXIf" + bytes(40))
     passes = b"\0\1" + b"\0\1" + b"\0\1\2" + b"\0\1\2" * 2 + b"\0\1\2\3\4" * 2
     write("png", "interlaced", png(4, 4, 8, 0, passes, interlaced=1))
     write("png", "no-pixels", png(0, 8, 8, 0, b""))
