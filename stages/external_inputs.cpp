@@ -53,18 +53,29 @@ std::vector<NamedPath> paths_of(const Config& config) {
   return paths;
 }
 
+/// Of what lies at prepare.source; where that is gone, of what it held when it was last looked at.
 std::string source_hash(const PrepareConfig& config, const RunDirectory& run, FileHashes& hashes) {
+  const fs::path key = fs::path(config.source) / "";  // no file's own
+  const std::string known = is_there(config.source) ? "" : hashes.noted(key);
+  if (!known.empty()) return known;
   std::vector<fs::path> files;
   for (const SourceFile& file : source_files(config)) {
     require_file(file.key, file.path);
     files.push_back(file.path);
   }
-  if (!files.empty()) return hashes.of(files);
-  const ImageSource source = open_source(config, run);
-  const std::string hash = hash_text(source.train->content_hash() + "\n" + source.test->content_hash());
-  if (!lies_somewhere(config)) return hash;
-  hashes.note(config.source, hash);
-  return hash_text(hash + "\n");  // as `of` says of it when it is gone
+  if (files.empty() && !lies_somewhere(config)) {
+    const ImageSource made = open_source(config, run);
+    return hash_text(made.train->content_hash() + "\n" + made.test->content_hash());
+  }
+  std::string hash;
+  if (files.empty()) {
+    const ImageSource source = open_source(config, run);
+    hash = hash_text(source.train->content_hash() + "\n" + source.test->content_hash());
+  } else {
+    hash = hashes.of(files);
+  }
+  if (!hash.empty()) hashes.note(key, hash);
+  return hash;
 }
 
 /// The directories of tables that were made elsewhere.

@@ -261,6 +261,7 @@ void submit(const Plan& plan, bool replace) {
   for (const auto& path : {plan.files().directory(), plan.run.log()})
     if (std::filesystem::create_directories(path, error); error)
       fail("cannot make {}: {}", path.string(), error.message());
+  look_at_inputs(plan.config, plan.run);  // what was found out of files is kept, now that there is a place
   const FileLock lock(plan.files().lock(), LockMode::exclusive, "the job list of " + plan.run.root().string());
   make_room(plan, replace, scheduler);
   publish_run(plan);

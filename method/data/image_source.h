@@ -76,10 +76,11 @@ struct SourceFile {
 /// A kind of source: a value of prepare.format.
 struct SourceKind {
   std::string name, help;
-  /// Opens a data set: reads headers and labels, not the images. An error names the file, what was found and what was
-  /// expected.
+  /// Opens a data set. Images are read later, but for what cannot be known otherwise (a pass over files, `files.pass`).
+  /// An error names the file, what was found and what was expected.
   ImageSource (*open)(const SourceOptions& options) = nullptr;
-  /// The files whose bytes the data set is; they need not exist. None for a source that makes its images.
+  /// The files whose bytes the data set is; they need not exist. Empty: `content_hash` says what is there. A source that
+  /// makes its images has no such function.
   std::vector<SourceFile> (*files)(const SourceOptions& options) = nullptr;
   /// Of a source of points, whose images are [2, 1, 1], float32, and have no labels: their density. Samples are then
   /// compared and drawn as points. None: its images are images.

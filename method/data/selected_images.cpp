@@ -45,6 +45,12 @@ public:
     }
     return runs.size() == 1 ? runs.front() : at::cat(runs);
   }
+  at::Tensor read_images(const std::vector<std::int64_t>& images) override {
+    std::vector<std::int64_t> rows;
+    for (const std::int64_t image : images) rows.push_back(row(image));
+    return all_->images->read_images(rows);
+  }
+  std::string file_line(std::int64_t image) const override { return all_->images->file_line(row(image)); }
   std::int64_t label(std::int64_t image) const override { return all_->images->label(row(image)); }
   std::string image_name(std::int64_t image) const override { return all_->images->image_name(row(image)); }
   std::string content_hash() const override { return hash_text(all_->content_hash() + "\n" + part_); }

@@ -33,7 +33,7 @@ void add_pipeline(std::vector<Option>& table) {
        {"pipeline.max-skipped", execution, FIELD(pipeline.max_skipped), "10", "steps",
         "steps whose loss or gradient is not finite that are skipped before training stops", 0, no_limit},
        {"pipeline.overlap", execution, FIELD(pipeline.overlap), "true", "",
-        "add up the ranks' gradients while the backward pass still runs"},
+        "add up the ranks' gradients while the backward pass still runs; not on a CPU with several threads a rank"},
        {"pipeline.bucket-size", execution, FIELD(pipeline.bucket_size), "0", "MiB",
         "gradients that are added up together; 0: 4 on a CPU, 25 on a GPU", 0, 1e6},
        {"pipeline.shard-optimizer", execution, FIELD(pipeline.shard_optimizer), "false", "",

@@ -1,4 +1,5 @@
-// The sum of the ranks' gradients. Buckets are reduced while the backward pass still computes those of earlier layers.
+// The sum of the ranks' gradients. Buckets are reduced while the backward pass still computes those of earlier layers,
+// where one pass computes all of a rank's rows.
 #pragma once
 
 #include "pipeline/distributed/communicator.h"

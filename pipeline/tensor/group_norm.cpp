@@ -1,6 +1,7 @@
 #include "pipeline/tensor/group_norm.h"
 
 #include "pipeline/tensor/image_norm.h"
+#include "storage/error.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -138,10 +139,11 @@ public:
 private:
   static variable_list backward_with_graph(const variable_list& saved, const at::Tensor& gradient,
                                            const GroupNormOptions& o) {
-    const at::Tensor y = by_operations(saved[0], saved[1], saved[2], o, saved[3], saved[4]);
-    variable_list inputs, all(6);
-    for (std::size_t i = 0; i < 5; ++i)
-      if (saved[i].defined() && saved[i].requires_grad()) inputs.push_back(saved[i]);
+    // Of aliases: what makes one input of another, such as scale of x, is not this operation's.
+    variable_list in(saved.begin(), saved.begin() + 5), inputs, all(6);
+    for (at::Tensor& input : in)
+      if (input.defined() && input.requires_grad()) inputs.push_back(input = at::alias(input));
+    const at::Tensor y = by_operations(in[0], in[1], in[2], o, in[3], in[4]);
     const variable_list found =
         torch::autograd::grad({y}, inputs, {gradient}, true, /*create_graph=*/true, /*allow_unused=*/true);
     for (std::size_t i = 0, next = 0; i < 5; ++i)
@@ -211,6 +213,10 @@ private:
 
 at::Tensor group_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                       const GroupNormOptions& options, const at::Tensor& scale, const at::Tensor& shift) {
+  if (x.size(1) % options.groups != 0)
+    fail("group norm: {} channels do not divide into {} groups", x.size(1), options.groups);
+  if (scale.defined() != shift.defined() || (scale.defined() && scale.size(0) != x.size(0)))
+    fail("group norm: scale and shift are given together, a row for each of {} rows", x.size(0));
   if (!by_own_passes(x, weight)) return by_operations(x, weight, bias, options, scale, shift);
   const auto maybe = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
   return GroupNorm::apply(x, weight, bias, maybe(scale), maybe(shift), options);

@@ -1,5 +1,5 @@
 // Group normalisation together with what U-Nets do right after it, as one operation: each of its passes reads an image
-// once, and nothing but x is kept for the backward pass.
+// once, and of values of x's size x alone is kept for the backward pass.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -179,6 +179,7 @@ MemoryPlan plan_memory(const TrainingTask& task, torch::nn::Module& model, const
     memory.host = checkpoint + result;  // rank 0 writes both, and keeps the memory of checkpoints
     memory.host_available = least(communicator.is_root() ? available_host_memory() : std::nullopt, communicator);
   }
+  if (plan.steps == 0) return memory;  // nothing is trained: weights are taken as they are
   const Measured measured = measure_on_all(task, model, plan, communicator, device, device_memory);
   memory.fixed = measured.pass.fixed;
   memory.row = measured.pass.row;

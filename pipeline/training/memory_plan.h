@@ -53,7 +53,7 @@ struct MemoryPlan {
 
 /// Measures forward and backward passes of one and two rows of the first batch, and samples, which leave no trace in
 /// the model; its parameters have no gradients yet. Refuses a plan that exceeds what is available, naming a micro-batch
-/// that fits. `memory`: of the device that the model is on. Collective.
+/// that fits. Without steps nothing is measured or refused. `memory`: of the device that the model is on. Collective.
 MemoryPlan plan_memory(const TrainingTask& task, torch::nn::Module& model, const TrainingPlan& plan,
                        const TrainingSizes& sizes, Communicator& communicator, c10::Device device,
                        DeviceMemory& memory);

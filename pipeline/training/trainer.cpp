@@ -178,16 +178,17 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   split.parts = thread_parts(task, model, split.micro_rows, device);
   const std::shared_ptr<DeviceMemory> device_memory =
       task.memory ? task.memory : std::shared_ptr<DeviceMemory>(measured_memory(device, communicator));
-  const MemoryPlan memory = plan_memory(
-      task, model, plan,
-      {static_cast<std::int64_t>(task.training.ema.size()), share.count, split.micro_rows, split.gradient_copies()},
-      communicator, device, *device_memory);
+  const MemoryPlan memory = plan_memory(task, model, plan,
+                                        {static_cast<std::int64_t>(task.training.ema.size()), share.count,
+                                         split.micro_rows, communicator.maximum(split.gradient_copies())},
+                                        communicator, device, *device_memory);
   TrainingFlops flops{task.flops_per_image};
   if (flops.per_image > 0) flops.matmul_peak = measure_matmul_peak(task.training.precision, device, communicator);
   say_plan(task, plan, split.micro_rows, parameter_count(model), flops, memory, communicator);
 
   FlatParameters parameters(model, {bucket_bytes(pipeline.bucket_size, device.is_cuda()), split.groups});
-  GradientReduction reduction(parameters, {share, pipeline.overlap, split.reproducible}, communicator);
+  GradientReduction reduction(parameters, {share, pipeline.overlap && split.parts == 1, split.reproducible},
+                              communicator);
   const auto& training = task.training;
   AdamW optimizer(parameters,
                   {.beta1 = training.betas[0], .beta2 = training.betas[1], .weight_decay = training.weight_decay},

@@ -3,6 +3,7 @@
 #include "method/data/codec.h"
 #include "method/data/files/divided_pass.h"
 #include "method/data/source_detection.h"
+#include "pipeline/distributed/agreement.h"
 #include "storage/error.h"
 #include "storage/filesystem.h"
 
@@ -22,20 +23,18 @@ namespace {
 constexpr char found_out[] = "auto";  ///< a value of prepare.format
 constexpr std::int64_t most_classes = std::int64_t{1} << 20;
 
-/// What stands in prepare.format, or what lies there.
-const SourceKind& source_kind(const PrepareConfig& config) {
-  return find_source(config.format == found_out ? detect_source(config.source).format : config.format);
+/// What lies at a path, found out once by this process.
+const DetectedSource& detected(const std::string& source) {
+  static std::mutex mutex;
+  static std::map<std::string, DetectedSource> known;
+  const std::lock_guard lock(mutex);
+  const auto found = known.find(source);
+  return found != known.end() ? found->second : known[source] = detect_source(source);
 }
 
-/// The pass, made once by this process. What is found is small: some bytes a file.
-DividedPass remembered(DividedPass pass) {
-  return [pass = std::move(pass)](const std::string& stamp, std::int64_t count, const PassPart& part) {
-    static std::mutex mutex;
-    static std::map<std::string, std::vector<std::string>> found;
-    const std::lock_guard lock(mutex);
-    const auto known = found.find(stamp);
-    return known != found.end() ? known->second : found[stamp] = pass(stamp, count, part);
-  };
+/// What stands in prepare.format, or what lies there.
+const SourceKind& source_kind(const PrepareConfig& config) {
+  return find_source(config.format == found_out ? detected(config.source).format : config.format);
 }
 
 SourceOptions source_options(const PrepareConfig& c, DividedPass pass) {
@@ -65,6 +64,15 @@ SourceOptions source_options(const PrepareConfig& c, DividedPass pass) {
                     .pass = std::move(pass)}};
 }
 
+/// `says`: whether the source is to say what was found out.
+ImageSource opened(const PrepareConfig& config, const SourceKind& kind, DividedPass pass, bool says) {
+  ImageSource source = kind.open(source_options(config, std::move(pass)));
+  if (says && config.format == found_out)
+    source.notes.insert(source.notes.begin(),
+                        fmt::format("taken as {}: {}", kind.name, detected(config.source).reason));
+  return source;
+}
+
 }  // namespace
 
 LowResolution low_resolution(const PrepareConfig& config) {
@@ -73,11 +81,16 @@ LowResolution low_resolution(const PrepareConfig& config) {
 }
 
 ImageSource open_source(const PrepareConfig& config, const RunDirectory& run) {
-  return source_kind(config).open(source_options(config, remembered(kept_pass(run.source_files()))));
+  return opened(config, source_kind(config), kept_pass(run.source_files()), true);
 }
 
 ImageSource open_source(const PrepareConfig& config, const RunDirectory& run, Communicator& communicator) {
-  return source_kind(config).open(source_options(config, pass_of_ranks(communicator, run.source_files())));
+  std::string format;
+  run_on_all(communicator, [&] {
+    if (communicator.is_root()) format = source_kind(config).name;
+  });
+  return opened(config, find_source(communicator.broadcast_text(format, 0)),
+                pass_of_ranks(communicator, run.source_files()), communicator.is_root());
 }
 
 std::vector<SourceFile> source_files(const PrepareConfig& config) {
@@ -87,7 +100,7 @@ std::vector<SourceFile> source_files(const PrepareConfig& config) {
 }
 
 bool lies_somewhere(const PrepareConfig& config) {
-  return source_kind(config).files != nullptr;
+  return config.format == found_out || source_kind(config).files != nullptr;
 }
 
 std::optional<PointDensity> point_density(const PrepareConfig& config) {

@@ -8,8 +8,12 @@
 #include "storage/images/image.h"
 #include "storage/text.h"
 
+#include <sys/resource.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <span>
 #include <utility>
 
@@ -142,12 +146,26 @@ std::unique_ptr<FileSet> open_file_set(const fs::path& path) {
   refuse("{}: is neither a folder, nor a zip or tar archive, nor a Parquet file", shown);
 }
 
+std::string change_text(const fs::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0)
+    fail("{}: cannot be looked at: {}", utf8_text(path.string()), errno_text(errno));
+  return fmt::format("{} {} {}.{} {}.{}", status.st_size, status.st_ino, status.st_mtim.tv_sec, status.st_mtim.tv_nsec,
+                     status.st_ctim.tv_sec, status.st_ctim.tv_nsec);
+}
+
 std::string archive_stamp(const fs::path& path) {
-  std::error_code error;
-  const auto changed = fs::last_write_time(path, error).time_since_epoch().count();
-  const std::uint64_t bytes = error ? 0 : fs::file_size(path, error);
-  if (error) fail("{}: cannot be looked at: {}", utf8_text(path.string()), error.message());
-  return hash_text(fmt::format("{} {}", bytes, changed));
+  return hash_text(change_text(path));
+}
+
+void require_few_open(const fs::path& folder, std::int64_t archives) {
+  rlimit limit{};
+  const bool known = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  if (known && static_cast<rlim_t>(archives) > limit.rlim_cur / 2)
+    refuse(
+        "{}: holds {} archives, which stay open, but a process may have {} files open; raise the limit (ulimit -n) or "
+        "unpack them",
+        utf8_text(folder.string()), archives, limit.rlim_cur);
 }
 
 bool is_hidden(std::string_view component) {

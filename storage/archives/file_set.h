@@ -64,6 +64,8 @@ private:
 
 /// What something on the disk is, by its first bytes.
 enum class FileSetKind { none, folder, zip, tar, parquet, compressed };
+/// Refuses a folder of so many archives, which all stay open, where a process may not have that many files open.
+void require_few_open(const std::filesystem::path& folder, std::int64_t archives);
 /// Tells what lies there; `none`: neither folder nor archive. What cannot be read is an error.
 FileSetKind file_set_kind(const std::filesystem::path& path);
 
@@ -100,7 +102,9 @@ bool has_parquet(const FileSet& folder);
 /// The name of an archive's member as the name of a file: without "./" before it and '/' behind. Nothing of a hidden
 /// one. `archive` names the archive in refusals of names that are absolute, lead out of it or are none.
 std::optional<std::string> member_name(std::string_view stored, const std::filesystem::path& archive);
-/// The stamp of an archive: of its size and time of change.
+/// Size, number and times of change of a file: another text where its bytes may be others.
+std::string change_text(const std::filesystem::path& path);
+/// The stamp of an archive: of these.
 std::string archive_stamp(const std::filesystem::path& path);
 /// Tells whether a component of a path says that it is hidden.
 bool is_hidden(std::string_view component);

@@ -6,8 +6,6 @@
 #include "storage/filesystem.h"
 #include "storage/text.h"
 
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <map>
 #include <span>
@@ -37,10 +35,7 @@ public:
   std::string stamp() const override {
     ContentHash all;
     for (std::int64_t i = 0; i < count(); ++i) {
-      struct stat status {};
-      if (::stat(place_of(i).c_str(), &status) != 0) fail("{}: cannot be looked at: {}", shown(i), errno_text(errno));
-      const std::string line =
-          fmt::format("{}\n{} {} {}\n", names_[i], status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+      const std::string line = fmt::format("{}\n{}\n", names_[i], change_text(place_of(i)));
       all.add(std::as_bytes(std::span(line)));
     }
     return all.text();

@@ -5,8 +5,6 @@
 #include "storage/filesystem.h"
 #include "storage/text.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -17,7 +15,7 @@ class ArchivesOfFolder : public FileSet {
 public:
   explicit ArchivesOfFolder(const fs::path& path) : FileSet(path) {
     const auto folder = open_folder(path);
-    require_few(folder->count());
+    require_few_open(path(), folder->count());
     for (std::int64_t i = 0; i < folder->count(); ++i) add(folder->name(i));
     std::ranges::sort(archives_, path_less, &Archive::name);
     std::vector<std::string> empty;
@@ -62,17 +60,6 @@ private:
     const Archive& archive;
     std::int64_t file;  ///< of the archive
   };
-
-  /// Each archive stays open.
-  void require_few(std::int64_t archives) const {
-    rlimit limit{};
-    const bool known = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-    if (known && static_cast<rlim_t>(archives) > limit.rlim_cur / 2)
-      refuse(
-          "{}: holds {} archives, which stay open, but a process may have {} files open; raise the limit (ulimit -n) "
-          "or unpack them",
-          utf8_text(path().string()), archives, limit.rlim_cur);
-  }
 
   void add(const std::string& name) {
     const fs::path place = path() / fs::path(name);

@@ -62,6 +62,7 @@ public:
     std::vector<fs::path> places{path};
     std::vector<std::string> prefixes{""};
     if (fs::is_directory(path)) find_shards(places, prefixes);
+    require_few_open(path, std::ssize(places));
     for (std::size_t i = 0; i < places.size(); ++i) add(places[i], std::move(prefixes[i]));
     std::ranges::sort(shards_, path_less, &Shard::prefix);
     for (std::size_t i = 0; i < shards_.size(); ++i) {

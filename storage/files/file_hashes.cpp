@@ -11,6 +11,17 @@
 
 namespace couplet {
 
+namespace {
+
+std::filesystem::path whole_path(const std::filesystem::path& path) {
+  return std::filesystem::absolute(path).lexically_normal();
+}
+std::string key_of(const std::filesystem::path& path) {
+  return utf8_text(whole_path(path).string());
+}
+
+}  // namespace
+
 FileHashes::FileHashes(std::filesystem::path cache) : cache_(std::move(cache)), known_(read(cache_)) {}
 
 FileHashes::Hashes FileHashes::read(const std::filesystem::path& cache) {
@@ -28,8 +39,8 @@ FileHashes::Hashes FileHashes::read(const std::filesystem::path& cache) {
 }
 
 std::string FileHashes::of(const std::filesystem::path& file) {
-  const std::filesystem::path path = std::filesystem::absolute(file).lexically_normal();
-  const std::string name = utf8_text(path.string());
+  const std::filesystem::path path = whole_path(file);
+  const std::string name = key_of(path);
   const auto found = known_.find(name);
   std::error_code error;
   const auto changed = std::filesystem::last_write_time(path, error);
@@ -53,11 +64,13 @@ std::string FileHashes::of(const std::vector<std::filesystem::path>& files) {
   return hash_text(hashes);
 }
 
+std::string FileHashes::noted(const std::filesystem::path& path) const {
+  const auto found = known_.find(key_of(path));
+  return found == known_.end() ? "" : found->second.hash;
+}
+
 void FileHashes::note(const std::filesystem::path& path, const std::string& hash) {
-  const std::string name = utf8_text(std::filesystem::absolute(path).lexically_normal().string());
-  const auto found = known_.find(name);
-  if (found != known_.end() && found->second.hash == hash) return;
-  known_[name] = learnt_[name] = {0, 0, hash};
+  if (noted(path) != hash) known_[key_of(path)] = learnt_[key_of(path)] = {0, 0, hash};
 }
 
 void FileHashes::keep() const {

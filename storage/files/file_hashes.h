@@ -21,7 +21,9 @@ public:
   std::string of(const std::filesystem::path& file);
   /// The hash of several files of one thing, in this order; "" where one of them never was there.
   std::string of(const std::vector<std::filesystem::path>& files);
-  /// What `of` shall return for something that is no file, such as a folder, when it is gone.
+  /// The hash that was noted last for something that is no file, such as a folder, whether it is there or not; "" if
+  /// none was.
+  std::string noted(const std::filesystem::path& path) const;
   void note(const std::filesystem::path& path, const std::string& hash);
 
   /// Publishes what was learnt since, if anything was, beside what other processes have kept meanwhile; a folder that

@@ -159,7 +159,7 @@ def main():
 
     def refused(*parts, words, status=2):
         done = run(*words)
-        check(done.returncode == status and len(done.stderr.strip().splitlines()) == 1 or "usage:" in done.stderr, f"{words}: {done.returncode}: {done.stderr}")
+        check(done.returncode == status and (len(done.stderr.strip().splitlines()) == 1 or "usage:" in done.stderr), f"{words}: {done.returncode}: {done.stderr}")
         check(all(part in done.stderr for part in parts), f"{words}: {done.stderr}")
         check(not (work / "none").exists(), f"{words} made a folder")
 

@@ -49,6 +49,17 @@ def finish(couplet, work, name, source, **more):
     return run, pictures
 
 
+def goes_on_without(run, source):
+    """What is there of the run is added to when its source is gone, and nothing but scores is made."""
+    before = run.attempts()
+    shutil.rmtree(source) if source.is_dir() else source.unlink()
+    run.works("run", "--evaluate.euler-nfe", "1", "2", "4")
+    after = run.attempts()
+    again = [stage for stage in before if after[stage][0] != before[stage][0] and not stage.startswith(("evaluate", "report"))]
+    check(not again, f"{run.directory}: stages that were made again: {again}")
+    check(any('"nfe": 4' in name for name in run.scores()), f"{run.directory}: the score of four evaluations")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--couplet", type=Path, required=True, help="the program")
@@ -69,20 +80,15 @@ def main():
     sheet = Image.open(next(path for path in pictures if "euler" in path.name))
     check(sheet.mode == "RGB", f"a picture of mode {sheet.mode}")
 
-    # What is there of the run goes on without the images.
-    before = run.attempts()
-    shutil.rmtree(folder)
-    run.works("run", "--evaluate.euler-nfe", "1", "2", "4")
-    after = run.attempts()
-    again = [stage for stage in before if after[stage][0] != before[stage][0] and not stage.startswith(("evaluate", "report"))]
-    check(not again, f"stages that were made again: {again}")
-    check(any('"nfe": 4' in name for name in run.scores()), "the score of four evaluations")
+    goes_on_without(run, folder)
 
     images = np.concatenate([images_of(120, label) for label in range(CLASSES)])
     np.savez(work / "images.npz", x_train=images, y_train=np.repeat(np.arange(CLASSES), 120), x_test=images[::5], y_test=np.repeat(np.arange(CLASSES), 24))
-    finish(arguments.couplet, work, "of-npz", work / "images.npz", student__compare="independent")
+    run, _ = finish(arguments.couplet, work, "of-npz", work / "images.npz", student__compare="independent")
+    goes_on_without(run, work / "images.npz")
     write_cifar(work / "cifar", 300)
-    finish(arguments.couplet, work, "of-cifar", work / "cifar", student__compare="independent")
+    run, _ = finish(arguments.couplet, work, "of-cifar", work / "cifar", student__compare="independent")
+    goes_on_without(run, work / "cifar")
     print("passed")
 
 

@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <map>
+#include <mutex>
 #include <numeric>
 #include <string_view>
 #include <utility>
@@ -66,24 +68,36 @@ void keep(const std::filesystem::path& file, const std::string& stamp, const std
 }  // namespace
 
 DividedPass undivided_pass() {
-  return [](const std::string&, std::int64_t count, const PassPart& part) { return std::vector{part(0, count)}; };
+  return [](const PassStamp&, std::int64_t count, const PassPart& part) { return std::vector{part(0, count)}; };
+}
+
+DividedPass remembered_pass() {
+  return [](const PassStamp& stamp, std::int64_t count, const PassPart& part) {
+    static std::mutex mutex;
+    static std::map<std::string, std::vector<std::string>> found;
+    const std::string now = stamp();
+    const std::lock_guard lock(mutex);
+    const auto known = found.find(now);
+    return known != found.end() ? known->second : found[now] = {part(0, count)};
+  };
 }
 
 DividedPass kept_pass(std::filesystem::path file) {
-  return [file = std::move(file)](const std::string& stamp, std::int64_t count, const PassPart& part) {
-    std::vector<std::string> parts = kept_parts(stamp, read_kept(file));
+  return [file = std::move(file)](const PassStamp& stamp, std::int64_t count, const PassPart& part) {
+    const std::string now = stamp();
+    std::vector<std::string> parts = kept_parts(now, read_kept(file));
     if (!parts.empty()) return parts;
-    parts = {part(0, count)};
-    keep(file, stamp, parts);
+    parts = remembered_pass()([&] { return now; }, count, part);
+    keep(file, now, parts);
     return parts;
   };
 }
 
 DividedPass pass_of_ranks(Communicator& communicator, std::filesystem::path file) {
-  return [&communicator, file = std::move(file)](const std::string& stamp, std::int64_t count, const PassPart& part) {
+  return [&communicator, file = std::move(file)](const PassStamp& stamp, std::int64_t count, const PassPart& part) {
     const std::string kept = communicator.broadcast_text(communicator.is_root() ? read_kept(file) : "", 0);
-    // All ranks see rank 0's stamp: a file system may tell them other times.
-    const std::string agreed = communicator.broadcast_text(stamp, 0);
+    // One rank asks the file system, which may tell others other times.
+    const std::string agreed = communicator.broadcast_text(communicator.is_root() ? stamp() : "", 0);
     std::vector<std::string> parts = kept_parts(agreed, kept);
     if (!parts.empty()) return parts;
     const std::int64_t ranks = communicator.size(), first = count * communicator.rank() / ranks,

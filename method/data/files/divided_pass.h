@@ -15,18 +15,23 @@ namespace couplet {
 /// What is made of things [first, first + count).
 using PassPart = std::function<std::string(std::int64_t first, std::int64_t count)>;
 
+/// Tells, at some cost, whether the things are those of an earlier pass: equal stamps promise equal results.
+using PassStamp = std::function<std::string()>;
+
 /// Has the things [0, count) looked at in parts, and returns what was made of the parts in their order, which together
-/// are all. Equal stamps promise equal results.
+/// are all.
 using DividedPass =
-    std::function<std::vector<std::string>(const std::string& stamp, std::int64_t count, const PassPart& part)>;
+    std::function<std::vector<std::string>(const PassStamp& stamp, std::int64_t count, const PassPart& part)>;
 
 /// This process looks at all.
 DividedPass undivided_pass();
+/// The same, once: later passes of this process with the same stamp have what the first one found.
+DividedPass remembered_pass();
 /// The same, but results are kept in a file, and found there by their stamp. Where the file is damaged, or the folder
-/// cannot be written, the pass is made.
+/// cannot be written, they are those of a remembered pass.
 DividedPass kept_pass(std::filesystem::path file);
 /// Every rank looks at a part of about the same number, and each has all results. Rank 0 keeps them in the file, which
-/// serves kept_pass, too; "": nowhere. All ranks make the pass at the same time.
+/// serves kept_pass, too, and asks for the stamp; "": nowhere. All ranks make the pass at the same time.
 DividedPass pass_of_ranks(Communicator& communicator, std::filesystem::path file);
 
 }  // namespace couplet

@@ -38,8 +38,7 @@ const std::vector<LabelRule>& label_rules();
 ///  - webdataset: beside image "a/17.jpg" a file "a/17.cls" that holds a number, or "a/17.json" with the number under
 ///    the key `cls` or `label`. What stands before a name's first dot is shared.
 ///  - directory: the folder of the split in which the image lies, at whatever depth. Classes are the folders in the
-///  order
-///    of their bytes, as torchvision's ImageFolder has it.
+///    order of their bytes, as torchvision's ImageFolder has it.
 ///  - prefix: the file's name up to the first '_', in the order of their bytes, as guided-diffusion has it.
 ///  - none.
 ///  - auto: the first of dataset.json and webdataset that is there; else directory where all images lie in two or more

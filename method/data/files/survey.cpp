@@ -28,13 +28,7 @@ bool is_named_as_image(std::string name) {
   return std::ranges::any_of(image_suffixes, [&](std::string_view suffix) { return name.ends_with(suffix); });
 }
 
-ImageHeader header_of(std::span<const std::byte> bytes, Scrutiny scrutiny) {
-  if (scrutiny == Scrutiny::pixels) return decode_image(bytes).header;
-  if (auto header = read_image_header(bytes, bytes.size())) return *std::move(header);
-  fail("truncated");
-}
-
-void survey_file(const FileSet& files, std::int64_t file, Scrutiny scrutiny, Survey& survey) {
+void survey_file(const FileSet& files, std::int64_t file, Survey& survey) {
   const std::string name = files.name(file);
   std::vector<std::byte> bytes;
   try {
@@ -48,7 +42,7 @@ void survey_file(const FileSet& files, std::int64_t file, Scrutiny scrutiny, Sur
   }
   const std::uint64_t hash = hash64(bytes);
   try {
-    const ImageHeader header = header_of(bytes, scrutiny);
+    const ImageHeader header = decode_image(bytes).header;
     survey.add_image(
         hash, header.height, header.width,
         {std::string(format_name(header.format)), header.mode, header.conversions.text(), header.channels});
@@ -138,9 +132,9 @@ Survey Survey::unpacked(std::string_view packed, const std::string& what) {
   return survey;
 }
 
-Survey survey_files(const FileSet& files, std::int64_t first, std::int64_t count, Scrutiny scrutiny) {
+Survey survey_files(const FileSet& files, std::int64_t first, std::int64_t count) {
   Survey survey(first);
-  for (std::int64_t file = first; file < first + count; ++file) survey_file(files, file, scrutiny, survey);
+  for (std::int64_t file = first; file < first + count; ++file) survey_file(files, file, survey);
   return survey;
 }
 

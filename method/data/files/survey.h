@@ -69,15 +69,9 @@ private:
   std::map<std::int64_t, std::string> broken_;
 };
 
-/// How closely files are looked at.
-enum class Scrutiny {
-  headers,  ///< what their first bytes say: damage behind those is met when they are used
-  pixels    ///< everything is decoded
-};
-
-/// Looks at files [first, first + count) one after the other. Every byte is read, whatever the scrutiny. What is wrong
-/// with a file never is an error here.
-Survey survey_files(const FileSet& files, std::int64_t first, std::int64_t count, Scrutiny scrutiny);
+/// Looks at files [first, first + count) one after the other. Every byte is read, and every image decoded. What is
+/// wrong with a file never is an error here.
+Survey survey_files(const FileSet& files, std::int64_t first, std::int64_t count);
 
 /// The lines of broken files, "a/1.png: truncated", at most `most` of them and how many more there are.
 std::string broken_text(const FileSet& files, const Survey& survey, std::size_t most);

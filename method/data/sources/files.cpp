@@ -1,8 +1,9 @@
 // Image files, PNG, JPEG and WebP, in a folder or an archive.
 #include "method/data/crop.h"
 #include "method/data/files/labels.h"
-#include "method/data/held_out_split.h"
+#include "method/data/files/survey.h"
 #include "method/data/image_source.h"
+#include "method/data/selected_images.h"
 #include "method/registry.h"
 #include "storage/error.h"
 #include "storage/files/hash.h"
@@ -12,6 +13,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
@@ -33,6 +35,7 @@ struct ImageFiles {
   const CropKind& crop;
   const ResampleFilter& filter;
   std::int64_t channels = 0, size = 0;
+  std::vector<std::string> class_names = {};
 
   /// What decides the pixels besides the files' bytes.
   std::string meaning() const {
@@ -46,8 +49,7 @@ struct ImageFiles {
 /// The image as it is trained on.
 Picture ImageFiles::picture(std::int64_t file) const {
   const std::vector<std::byte> bytes = files->read(file);
-  if (hash64(bytes) != survey[file].hash)
-    fail("{}: changed since it was looked at first; begin again", files->shown(file));
+  if (hash64(bytes) != survey[file].hash) fail("{}: changed while it was in use; begin again", files->shown(file));
   Picture picture;
   try {
     picture = crop.apply(decode_image(bytes).picture, size, filter);
@@ -74,7 +76,7 @@ public:
   /// The images of these files, and their classes if they have any.
   FileImages(std::shared_ptr<const ImageFiles> all, const std::string& part, std::vector<std::int64_t> files,
              std::vector<std::int32_t> labels)
-      : SourceImages(fmt::format("{} ({})", all->what(), part),
+      : SourceImages(part.empty() ? all->what() : fmt::format("{} ({})", all->what(), part),
                      {std::ssize(files), all->channels, all->size, all->size}),
         all_(std::move(all)),
         files_(std::move(files)),
@@ -90,10 +92,11 @@ public:
     return labels_.empty() ? 0 : labels_[static_cast<std::size_t>(image)];
   }
   std::string image_name(std::int64_t image) const override { return all_->files->shown(file_of(image)); }
-  /// Of the files' bytes in order, their classes and the crop; it is the same for a folder and its archive.
+  /// Of the files' bytes in order, their classes with their names, and the crop; it is the same for a folder and its
+  /// archive.
   std::string content_hash() const override {
     ContentHash hash;
-    const std::string meaning = all_->meaning();
+    const std::string meaning = fmt::format("{}\n{}\n", all_->meaning(), fmt::join(all_->class_names, "\n"));
     hash.add(std::as_bytes(std::span(meaning)));
     for (std::int64_t i = 0; i < shape().images; ++i) {
       const std::uint64_t of_image[] = {all_->survey[file_of(i)].hash, static_cast<std::uint64_t>(label(i))};
@@ -144,7 +147,7 @@ void check_options(const FileOptions& options) {
 }
 
 /// The part of the first pass that this process makes, on all threads.
-std::string surveyed_part(const FileSet& files, std::int64_t first, std::int64_t count, Scrutiny scrutiny) {
+std::string surveyed_part(const FileSet& files, std::int64_t first, std::int64_t count) {
   constexpr std::int64_t at_once = 64;  // files of a thread's piece
   std::map<std::int64_t, Survey> pieces;
   std::mutex mutex;
@@ -152,7 +155,7 @@ std::string surveyed_part(const FileSet& files, std::int64_t first, std::int64_t
   at::parallel_for(0, all, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t piece = begin; piece < end; ++piece) {
       const std::int64_t start = first + piece * at_once;
-      Survey survey = survey_files(files, start, std::min(at_once, first + count - start), scrutiny);
+      Survey survey = survey_files(files, start, std::min(at_once, first + count - start));
       const std::lock_guard lock(mutex);
       pieces.emplace(start, std::move(survey));
     }
@@ -163,11 +166,12 @@ std::string surveyed_part(const FileSet& files, std::int64_t first, std::int64_t
 }
 
 Survey survey_of(const FileSet& files, const FileOptions& options) {
-  const std::string stamp = hash_text(
-      fmt::format("{}\n{}\n{}\n{}", files.stamp(), files.count(), static_cast<int>(options.scrutiny), COUPLET_VERSION));
+  const auto stamp = [&] {
+    return hash_text(fmt::format("{}\n{}\n{}", files.stamp(), files.count(), COUPLET_VERSION));
+  };
   Survey whole;
   for (const std::string& part : options.pass(stamp, files.count(), [&](std::int64_t first, std::int64_t count) {
-         return surveyed_part(files, first, count, options.scrutiny);
+         return surveyed_part(files, first, count);
        }))
     whole.append(Survey::unpacked(part, "the pass over " + utf8_text(files.path().string())));
   if (whole.count() != files.count())
@@ -258,15 +262,6 @@ void tell(const ImageFiles& all, const std::vector<std::int64_t>& images, const 
   if (all.crop.takes_filter) source.provenance["filter"] = all.filter.name;
 }
 
-template <class Value>
-std::vector<Value> chosen(const std::vector<Value>& of, const std::vector<std::int64_t>& rows) {
-  std::vector<Value> some;
-  if (of.empty()) return some;
-  some.reserve(rows.size());
-  for (const std::int64_t row : rows) some.push_back(of[static_cast<std::size_t>(row)]);
-  return some;
-}
-
 ImageSource open_files(const SourceOptions& options) {
   check_options(options.files);
   auto files = open_file_set(options.folder);
@@ -287,6 +282,7 @@ ImageSource open_files(const SourceOptions& options) {
   all->size = side_of(*all, images, options.files);
   FileLabels labels = read_labels(*all->files, splits, options.files.labels);
   labels.splits.resize(splits.size());
+  all->class_names = labels.class_names;
 
   ImageSource source;
   source.classes = labels.classes;
@@ -303,13 +299,13 @@ ImageSource open_files(const SourceOptions& options) {
     return source;
   }
   if (images.size() == 1) refuse("{}: holds one image, of which none can be held out", all->what());
-  const HeldOutSplit rows = hold_out(all->what(), std::ssize(images), labels.splits[0], options.held_out);
-  const std::string part = options.held_out.text();
-  source.notes.push_back("held out: " + part);
-  source.provenance["held_out"] = part;
-  source.train = std::make_unique<FileImages>(all, "all but " + part, chosen(images, rows.train),
-                                              chosen(labels.splits[0], rows.train));
-  source.test = std::make_unique<FileImages>(all, part, chosen(images, rows.test), chosen(labels.splits[0], rows.test));
+  ImageSource parts =
+      held_out_source(std::make_unique<FileImages>(all, "", std::move(splits[0].files), std::move(labels.splits[0])),
+                      labels.classes, options.held_out);
+  source.train = std::move(parts.train);
+  source.test = std::move(parts.test);
+  source.notes.insert(source.notes.end(), parts.notes.begin(), parts.notes.end());
+  source.provenance.update(parts.provenance);
   return source;
 }
 

@@ -69,8 +69,9 @@ UNetLayout layout_of(const UNetOptions& options);
 std::int64_t parameter_count(const UNetOptions& options);
 /// Floating-point operations of the matrix products and convolutions in one image's forward pass.
 double forward_flops(const UNetOptions& options);
-/// Numbers that are kept for the backward pass of one image: the inputs of convolutions, norms and activations, and
-/// attention as a GPU computes it, without its scores. With `recompute`, each part's input and all of the largest part.
+/// Numbers that are kept for the backward pass of one image on a CPU: the inputs of convolutions, norms and
+/// activations, and attention as a GPU computes it, without its scores. With `recompute`, each part's input and all of
+/// the largest part.
 std::int64_t activation_values(const UNetOptions& options);
 
 /// Refuses sizes that do not fit together; messages call the keys by `section`. An image size of 0 is not known yet.

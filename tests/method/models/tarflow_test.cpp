@@ -18,7 +18,7 @@ const TarFlowOptions small{.in_channels = 2,
                            .patch = 2,
                            .channels = 24,
                            .blocks = 3,
-                           .layers = {2},
+                           .layers = {1, 2, 1},
                            .head_size = 8,
                            .num_classes = 4,
                            .nvp = true};
@@ -156,6 +156,8 @@ TEST(TarFlow, RefusesSizesThatDoNotFit) {
             "teacher.channels = 100 is not a multiple of teacher.head-size = 8: the next one is 104");
   EXPECT_NE(message([](TarFlowOptions& o) { o.patch = 4; }).find("teacher.patch = 4"), std::string::npos);
   EXPECT_NE(message([](TarFlowOptions& o) { o.layers = {0}; }).find("teacher.layers = 0"), std::string::npos);
+  const std::string two = message([](TarFlowOptions& o) { o.layers = {1, 2}; });
+  EXPECT_NE(two.find("teacher.layers = 1 2: layers of 2 blocks, but teacher.blocks = 3"), std::string::npos) << two;
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "pipeline/tensor/group_norm.h"
+#include "storage/error.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -91,7 +92,6 @@ void compare(const Case& c, at::ScalarType type, double tolerance) {
   const auto of_definition = torch::autograd::grad({expected}, exact, {slope.to(at::kDouble)});
   for (std::size_t i = 0; i < in.size(); ++i) {
     EXPECT_EQ(of_ours[i].scalar_type(), in[i].scalar_type()) << c.text() << ", input " << i;
-    // Of a group of one value, x has no gradient but rounding errors.
     EXPECT_LE(difference(of_ours[i], of_definition[i]), tolerance) << c.text() << ", input " << i;
   }
 }
@@ -118,6 +118,43 @@ TEST(GroupNorm, GradientsHaveGradients) {
     const auto of_ours = second(in, ours(in, c)), of_definition = second(exact, by_definition(exact, c));
     for (std::size_t i = 0; i < in.size(); ++i) EXPECT_LE(difference(of_ours[i], of_definition[i]), 1e-4) << i;
   }
+}
+
+/// What is made of x beside the norm is counted once.
+TEST(GroupNorm, GradientsHaveGradientsWhereScaleIsOfX) {
+  at::manual_seed(4);
+  const Case c{};
+  const auto second = [&](const at::Tensor& x, const std::vector<at::Tensor>& values, const auto& norm) {
+    const at::Tensor scale = x.mean({2, 3}), shift = x.square().mean({2, 3});
+    const at::Tensor y = norm({x, values[1], values[2], scale, shift}, c);
+    const at::Tensor first = torch::autograd::grad({y.square().sum()}, {x}, {}, true, /*create_graph=*/true)[0];
+    return torch::autograd::grad({first.square().sum()}, {x})[0];
+  };
+  const auto values = inputs(c, at::kFloat);
+  const at::Tensor of_ours = second(same_leaves(values)[0], values, ours);
+  const auto exact = leaves(values, at::kDouble);
+  EXPECT_LE(difference(of_ours, second(exact[0], exact, by_definition)), 1e-4);
+}
+
+TEST(GroupNorm, RefusesWhatDoesNotFit) {
+  const at::Tensor x = at::zeros({2, 6, 2, 2}), weight = at::ones({6}), bias = at::zeros({6});
+  EXPECT_THROW(group_norm(x, weight, bias, {.groups = 4}), Error);
+  EXPECT_THROW(group_norm(x, weight, bias, {.groups = 3}, at::zeros({1, 6}), at::zeros({1, 6})), Error);
+  EXPECT_THROW(group_norm(x, weight, bias, {.groups = 3}, at::zeros({2, 6})), Error);
+}
+
+/// Neither whole rows in memory nor one type are asked for, and no rows are rows.
+TEST(GroupNorm, TakesViewsOtherTypesAndNothing) {
+  at::manual_seed(5);
+  const Case c{};
+  auto values = inputs(c, at::kFloat);
+  const at::Tensor whole = at::randn({2, 64, 7, 14});
+  values[0] = whole.slice(3, 0, 14, 2);
+  values[3] = values[3].to(at::kBFloat16);
+  EXPECT_LE(difference(ours(values, c), by_definition(leaves(values, at::kDouble), c)), 1e-5);
+  std::vector<at::Tensor> none = values;
+  for (const std::size_t i : {0, 3, 4}) none[i] = values[i].narrow(0, 0, 0);
+  EXPECT_EQ(ours(none, {.rows = 0}).size(0), 0);
 }
 
 /// The variance of values far from 0 is that of their differences.

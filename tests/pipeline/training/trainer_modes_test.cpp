@@ -5,7 +5,10 @@
 #include "tests/pipeline/training/regression_task.h"
 #include "tests/pipeline/training/training_files.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -25,6 +28,12 @@ struct Mode {
 
 const std::vector<Mode> modes = {
     {"Plain", [](TrainingConfig&, PipelineConfig&) {}},
+    {"Threads", [](TrainingConfig&, PipelineConfig&) { at::set_num_threads(3); }},
+    {"ThreadsMicroBatches",
+     [](TrainingConfig& training, PipelineConfig&) {
+       at::set_num_threads(3);
+       training.micro_batch = 7;
+     }},
     {"NoOverlap", [](TrainingConfig&, PipelineConfig& pipeline) { pipeline.overlap = false; }},
     {"OneBucketAGroup", [](TrainingConfig&, PipelineConfig& pipeline) { pipeline.bucket_size = 1; }},
     {"MicroBatches", [](TrainingConfig& training, PipelineConfig&) { training.micro_batch = 7; }},
@@ -48,6 +57,8 @@ protected:
     if (GetParam().reproducible && 4 % ranks().size() != 0) GTEST_SKIP() << "4 slices do not divide by the ranks";
   }
 
+  void TearDown() override { at::set_num_threads(1); }
+
   TrainingTask task(const std::string& name, Regression& model) {
     TrainingTask made = regression_task(directory / name, model, steps, batch);
     made.training.ema = {0.9, 0.5};
@@ -67,7 +78,7 @@ protected:
 TEST_P(TrainerModes, FollowsTheFormulas) {
   Regression model(1);
   TrainingTask task = this->task("run", model);
-  std::int64_t rows = 0;
+  std::atomic<std::int64_t> rows = 0;  // several threads call it
   task.loss = [&, loss = task.loss](const Batch& part) {
     rows += part[0].size(0);
     return loss(part);

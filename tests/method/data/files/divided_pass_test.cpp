@@ -6,7 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <numeric>
+#include <string>
 
 namespace couplet::testing {
 namespace {
@@ -20,7 +22,7 @@ std::string bytes_of(std::int64_t first, std::int64_t count) {
 
 /// The results of a pass over `count` things, one behind the other.
 std::string whole(const DividedPass& pass, const std::string& stamp, std::int64_t count, const PassPart& part) {
-  const std::vector<std::string> parts = pass(stamp, count, part);
+  const std::vector<std::string> parts = pass([&] { return stamp; }, count, part);
   return std::accumulate(parts.begin(), parts.end(), std::string());
 }
 
@@ -51,16 +53,37 @@ TEST(DividedPass, RanksShareItAndHaveAllOfIt) {
   }
 }
 
-TEST(DividedPass, ResultsThatCannotBeKeptAreMadeAgain) {
+/// A run has no folder yet when its source is looked at first.
+TEST(DividedPass, ItIsMadeOnceAndKeptWhenThereIsAPlace) {
+  const SharedDirectory folder;
+  const std::filesystem::path run = folder / std::to_string(ranks().rank());  // each for itself
   int made = 0;
   const PassPart part = [&](std::int64_t first, std::int64_t count) {
     ++made;
     return bytes_of(first, count);
   };
-  const DividedPass pass = kept_pass("/proc/no/such/folder/pass");
-  EXPECT_EQ(whole(pass, "a", 9, part), bytes_of(0, 9));
-  EXPECT_EQ(whole(pass, "a", 9, part), bytes_of(0, 9));
+  for (int time = 0; time < 2; ++time)
+    EXPECT_EQ(whole(kept_pass("/proc/no/such/folder/pass"), "once", 9, part), bytes_of(0, 9));
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(whole(kept_pass(run / "pass"), "once", 9, part), bytes_of(0, 9));
+  EXPECT_TRUE(std::filesystem::exists(run / "pass"));
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(whole(kept_pass(run / "pass"), "other things", 9, part), bytes_of(0, 9));
   EXPECT_EQ(made, 2);
+  ranks().barrier();
+}
+
+/// One rank asks the file system, whatever the number of ranks.
+TEST(DividedPass, OneRankAsksForTheStamp) {
+  const SharedDirectory folder;
+  int asked = 0;
+  const auto stamp = [&] {
+    ++asked;
+    return std::string("of one");
+  };
+  pass_of_ranks(ranks(), folder / "pass")(stamp, 5, bytes_of);
+  EXPECT_EQ(asked, ranks().is_root() ? 1 : 0);
+  ranks().barrier();
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ TEST(Survey, FilesAreImagesBrokenOrOthersByTheirBytes) {
   const Folder folder;
   write_mixed(folder);
   const auto files = open_file_set(folder.path());
-  const Survey survey = survey_files(*files, 0, files->count(), Scrutiny::pixels);
+  const Survey survey = survey_files(*files, 0, files->count());
   ASSERT_EQ(survey.count(), 8);
   EXPECT_EQ(survey.files_in(FileState::image), (std::vector<std::int64_t>{0, 2, 7}));
   EXPECT_EQ(survey.files_in(FileState::broken), (std::vector<std::int64_t>{1, 3, 4, 5}));
@@ -54,14 +54,13 @@ TEST(Survey, FilesAreImagesBrokenOrOthersByTheirBytes) {
   EXPECT_EQ(broken_text(*files, survey, 4).find("more"), std::string::npos);
 }
 
-TEST(Survey, HeadersAloneDoNotShowDamageBehindThem) {
+TEST(Survey, DamageBehindTheHeaderIsSeen) {
   const Folder folder;
   std::string damaged = png(40, 40, 3);
   damaged[damaged.size() - 30] ^= '\x5a';
   write_bytes(folder / "1.png", damaged);
   const auto files = open_file_set(folder.path());
-  EXPECT_EQ(survey_files(*files, 0, 1, Scrutiny::headers)[0].state, FileState::image);
-  EXPECT_EQ(survey_files(*files, 0, 1, Scrutiny::pixels)[0].state, FileState::broken);
+  EXPECT_EQ(survey_files(*files, 0, 1)[0].state, FileState::broken);
 }
 
 TEST(Survey, FilesThatCannotBeReadAreBroken) {
@@ -76,11 +75,11 @@ open("f/film.mov", "wb").truncate(3 << 30)
 open("f/huge.jpg", "wb").truncate(3 << 30)
 )");
   const auto files = open_file_set(folder / "a.zip");
-  const Survey survey = survey_files(*files, 0, 2, Scrutiny::pixels);
+  const Survey survey = survey_files(*files, 0, 2);
   EXPECT_EQ(survey.broken().size(), 2u);
   EXPECT_TRUE(survey.broken().at(0).starts_with("would unpack to 4.0 MiB")) << survey.broken().at(0);
   const auto others = open_file_set(folder / "f");
-  const Survey large = survey_files(*others, 0, 2, Scrutiny::pixels);
+  const Survey large = survey_files(*others, 0, 2);
   EXPECT_EQ(large[0].state, FileState::other);
   EXPECT_EQ(large[1].state, FileState::broken);
   EXPECT_TRUE(large.broken().at(1).starts_with("has 3.0 GiB")) << large.broken().at(1);
@@ -90,11 +89,11 @@ TEST(Survey, PartsMakeTheWhole) {
   const Folder folder;
   write_mixed(folder);
   const auto files = open_file_set(folder.path());
-  const Survey whole = survey_files(*files, 0, 8, Scrutiny::pixels);
+  const Survey whole = survey_files(*files, 0, 8);
   for (const std::int64_t cut : {0, 1, 3, 7, 8}) {
     Survey joined;
     for (const auto& [first, count] : {std::pair(std::int64_t{0}, cut), std::pair(cut, 8 - cut)})
-      joined.append(Survey::unpacked(survey_files(*files, first, count, Scrutiny::pixels).packed(), "a part"));
+      joined.append(Survey::unpacked(survey_files(*files, first, count).packed(), "a part"));
     EXPECT_EQ(joined.broken(), whole.broken());
     ASSERT_EQ(joined.count(), 8);
     for (std::int64_t i = 0; i < 8; ++i) {
@@ -107,13 +106,13 @@ TEST(Survey, PartsMakeTheWhole) {
     EXPECT_EQ(joined.packed(), whole.packed());
   }
   Survey gap;
-  expect_error([&] { gap.append(survey_files(*files, 2, 2, Scrutiny::headers)); }, {"do not follow each other"});
+  expect_error([&] { gap.append(survey_files(*files, 2, 2)); }, {"do not follow each other"});
 }
 
 TEST(Survey, BytesThatAreNoResultAreRefused) {
   const Folder folder;
   write_mixed(folder);
-  const std::string packed = survey_files(*open_file_set(folder.path()), 0, 8, Scrutiny::headers).packed();
+  const std::string packed = survey_files(*open_file_set(folder.path()), 0, 8).packed();
   const auto expect_refused = [](const std::string& bytes) {
     expect_error([&] { Survey::unpacked(bytes, "kept"); }, {"kept"});
   };
