@@ -81,7 +81,7 @@ LowResolution low_resolution(const PrepareConfig& config) {
 }
 
 ImageSource open_source(const PrepareConfig& config, const RunDirectory& run) {
-  return opened(config, source_kind(config), kept_pass(run.source_files()), true);
+  return opened(config, source_kind(config), kept_pass(run.source_files(), remembered_pass()), true);
 }
 
 ImageSource open_source(const PrepareConfig& config, const RunDirectory& run, Communicator& communicator) {

@@ -15,7 +15,7 @@ class ArchivesOfFolder : public FileSet {
 public:
   explicit ArchivesOfFolder(const fs::path& path) : FileSet(path) {
     const auto folder = open_folder(path);
-    require_few_open(path(), folder->count());
+    require_few_open(path, folder->count());
     for (std::int64_t i = 0; i < folder->count(); ++i) add(folder->name(i));
     std::ranges::sort(archives_, path_less, &Archive::name);
     std::vector<std::string> empty;

@@ -82,12 +82,13 @@ DividedPass remembered_pass() {
   };
 }
 
-DividedPass kept_pass(std::filesystem::path file) {
-  return [file = std::move(file)](const PassStamp& stamp, std::int64_t count, const PassPart& part) {
+DividedPass kept_pass(std::filesystem::path file, DividedPass otherwise) {
+  return [file = std::move(file), otherwise = std::move(otherwise)](const PassStamp& stamp, std::int64_t count,
+                                                                    const PassPart& part) {
     const std::string now = stamp();
     std::vector<std::string> parts = kept_parts(now, read_kept(file));
     if (!parts.empty()) return parts;
-    parts = remembered_pass()([&] { return now; }, count, part);
+    parts = otherwise([&] { return now; }, count, part);
     keep(file, now, parts);
     return parts;
   };

@@ -28,8 +28,8 @@ DividedPass undivided_pass();
 /// The same, once: later passes of this process with the same stamp have what the first one found.
 DividedPass remembered_pass();
 /// The same, but results are kept in a file, and found there by their stamp. Where the file is damaged, or the folder
-/// cannot be written, they are those of a remembered pass.
-DividedPass kept_pass(std::filesystem::path file);
+/// cannot be written, the pass is made as `otherwise` makes it.
+DividedPass kept_pass(std::filesystem::path file, DividedPass otherwise = undivided_pass());
 /// Every rank looks at a part of about the same number, and each has all results. Rank 0 keeps them in the file, which
 /// serves kept_pass, too, and asks for the stamp; "": nowhere. All ranks make the pass at the same time.
 DividedPass pass_of_ranks(Communicator& communicator, std::filesystem::path file);

@@ -53,6 +53,18 @@ TEST(DividedPass, RanksShareItAndHaveAllOfIt) {
   }
 }
 
+TEST(DividedPass, ResultsThatCannotBeKeptAreMadeAgain) {
+  int made = 0;
+  const PassPart part = [&](std::int64_t first, std::int64_t count) {
+    ++made;
+    return bytes_of(first, count);
+  };
+  const DividedPass pass = kept_pass("/proc/no/such/folder/pass");
+  EXPECT_EQ(whole(pass, "a", 9, part), bytes_of(0, 9));
+  EXPECT_EQ(whole(pass, "a", 9, part), bytes_of(0, 9));
+  EXPECT_EQ(made, 2);
+}
+
 /// A run has no folder yet when its source is looked at first.
 TEST(DividedPass, ItIsMadeOnceAndKeptWhenThereIsAPlace) {
   const SharedDirectory folder;
@@ -63,12 +75,12 @@ TEST(DividedPass, ItIsMadeOnceAndKeptWhenThereIsAPlace) {
     return bytes_of(first, count);
   };
   for (int time = 0; time < 2; ++time)
-    EXPECT_EQ(whole(kept_pass("/proc/no/such/folder/pass"), "once", 9, part), bytes_of(0, 9));
+    EXPECT_EQ(whole(kept_pass("/proc/no/such/folder/pass", remembered_pass()), "once", 9, part), bytes_of(0, 9));
   EXPECT_EQ(made, 1);
-  EXPECT_EQ(whole(kept_pass(run / "pass"), "once", 9, part), bytes_of(0, 9));
+  EXPECT_EQ(whole(kept_pass(run / "pass", remembered_pass()), "once", 9, part), bytes_of(0, 9));
   EXPECT_TRUE(std::filesystem::exists(run / "pass"));
   EXPECT_EQ(made, 1);
-  EXPECT_EQ(whole(kept_pass(run / "pass"), "other things", 9, part), bytes_of(0, 9));
+  EXPECT_EQ(whole(kept_pass(run / "pass", remembered_pass()), "other things", 9, part), bytes_of(0, 9));
   EXPECT_EQ(made, 2);
   ranks().barrier();
 }

@@ -168,13 +168,13 @@ TEST(FileSource, TheFirstPassMayBeDividedAndKept) {
   SourceOptions options = options_for(folder.path());
   const std::string hash = open(options).train->content_hash();
   int parts = 0;
-  options.files.pass = [&](const std::string&, std::int64_t count, const PassPart& part) {
+  options.files.pass = [&](const PassStamp&, std::int64_t count, const PassPart& part) {
     ++parts;
     return std::vector{part(0, 7), part(7, 0), part(7, count - 7)};
   };
   EXPECT_EQ(open(options).train->content_hash(), hash);
   EXPECT_EQ(parts, 1);
-  options.files.pass = [&](const std::string&, std::int64_t, const PassPart& part) { return std::vector{part(0, 7)}; };
+  options.files.pass = [&](const PassStamp&, std::int64_t, const PassPart& part) { return std::vector{part(0, 7)}; };
   expect_error([&] { open(options); }, {"looked at 7 of 20"});
 
   options.files.pass = kept_pass(kept / "pass");
@@ -182,7 +182,7 @@ TEST(FileSource, TheFirstPassMayBeDividedAndKept) {
     const auto passes = options.files.pass;
     SourceOptions own = options;
     int made = 0;
-    own.files.pass = [&](const std::string& stamp, std::int64_t count, const PassPart& part) {
+    own.files.pass = [&](const PassStamp& stamp, std::int64_t count, const PassPart& part) {
       return passes(stamp, count, [&](std::int64_t first, std::int64_t some) {
         ++made;
         return part(first, some);
