@@ -48,6 +48,7 @@ void require_tables(const StageNode& node, const RunView& view) {
   std::vector<std::filesystem::path> tables;
   for (const std::string& input : node.inputs) {
     if (input == "prepare") tables.insert(tables.end(), {run.train_images(), run.test_images()});
+    if (input == "latents") tables.insert(tables.end(), {run.latents("train"), run.latents("test")});
     if (const StageNode& from = find_node(view.graph, input); !from.table.empty())
       for (const char* split : {"train", "test"})
         tables.push_back(table_directory(view.config, run, from.table, split));

@@ -6,6 +6,7 @@
 #include "pipeline/config/options.h"
 #include "stages/couple/table_makers.h"
 #include "stages/data/run_tables.h"
+#include "stages/data/seen_rows.h"
 #include "stages/results/score_record.h"
 #include "stages/trained/models.h"
 
@@ -57,6 +58,8 @@ private:
   void add_training_keys(StageNode& node) const;
   bool is_file(const std::string& key, const std::string& value) const;
   std::string fingerprint_text(const std::string& key, const std::string& value) const;
+  std::vector<std::string> with_data(std::vector<std::string> inputs) const;
+  void need_latents();
   void need_teacher();
   void need_table(const RunTable& table);
   void need_student(const std::string& name, std::int64_t seed);
@@ -116,9 +119,29 @@ void GraphBuilder::add_training_keys(StageNode& node) const {
   for (const std::string& key : reproducible_keys) node.keys[key] = value_text(config_, key);
 }
 
+/// Scores are of images: of the prepared ones, and of what models see of these.
+std::vector<std::string> GraphBuilder::with_data(std::vector<std::string> inputs) const {
+  if (has_latents(config_)) inputs.insert(inputs.begin(), "latents");
+  inputs.insert(inputs.begin(), "prepare");
+  return inputs;
+}
+
+void GraphBuilder::need_latents() {
+  std::vector<std::string> inputs{"prepare"};
+  if (config_.latents.codec == "autoencoder") {
+    StageNode& autoencoder = add("autoencoder", "autoencoder", inputs);
+    add_keys(autoencoder, "autoencoder");
+    add_training_keys(autoencoder);
+    inputs.emplace_back("autoencoder");
+  }
+  StageNode& latents = add("latents", "latents", inputs);
+  add_keys(latents, "latents");
+  add_computing_keys(latents);
+}
+
 void GraphBuilder::need_teacher() {
   if (has_teacher()) return;
-  StageNode& teacher = add("teacher", "teacher", {"prepare"});
+  StageNode& teacher = add("teacher", "teacher", {seen_rows_node(config_)});
   add_keys(teacher, "teacher");
   add_training_keys(teacher);
 }
@@ -128,7 +151,7 @@ void GraphBuilder::need_table(const RunTable& table) {
   const std::string name = table_node(table.name);
   if (look_for_node(graph_, name) != nullptr) return;
   const TableMaker& maker = maker_of_table(config_, table.name);
-  std::vector<std::string> inputs{"prepare"};
+  std::vector<std::string> inputs{seen_rows_node(config_)};
   if (maker.needs_teacher) {
     need_teacher();
     inputs.emplace_back("teacher");
@@ -177,7 +200,7 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
            model, needing_.back());
   needing_.push_back(model);
   const StudentConfig student = student_config(config_, name);
-  std::vector<std::string> inputs{"prepare"};
+  std::vector<std::string> inputs{seen_rows_node(config_)};
   const auto table = table_of_student(config_, name);
   if (table) {
     need_table(*table);
@@ -228,9 +251,10 @@ StageGraph GraphBuilder::build() {
     add_keys(features, "features");
     add_training_keys(features);
   }
-  add_evaluation("real", {"prepare"}, {});
+  if (has_latents(config_)) need_latents();
+  add_evaluation("real", with_data({}), {});
   for (const RunTable& table : run_tables(config_)) need_table(table);
-  if (has_teacher()) add_evaluation("teacher", {"prepare", "teacher"}, {});
+  if (has_teacher()) add_evaluation("teacher", with_data({"teacher"}), {});
   std::vector<std::int64_t> seeds;
   for (const std::string& name : config_.compare)
     for (const std::int64_t seed : student_config(config_, name).seeds)
@@ -242,7 +266,7 @@ StageGraph GraphBuilder::build() {
       if (std::ranges::find(own, seed) == own.end()) continue;
       need_student(name, seed);
       const std::string model = model_name(name, seed);
-      StageNode& evaluation = add_evaluation(model, {"prepare", "student/" + model}, compared_with(name));
+      StageNode& evaluation = add_evaluation(model, with_data({"student/" + model}), compared_with(name));
       evaluation.student = name;
       evaluation.seed = seed;
     }

@@ -17,11 +17,13 @@
 #include "stages/couple/couple.h"
 #include "stages/data/run_source.h"
 #include "stages/data/run_tables.h"
+#include "stages/data/seen_rows.h"
 #include "stages/evaluate/evaluate.h"
 #include "stages/evaluate/run_reference.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/evaluate/score_requests.h"
 #include "stages/features.h"
+#include "stages/latents.h"
 #include "stages/prepare.h"
 #include "stages/report/report.h"
 #include "stages/student.h"
@@ -56,18 +58,37 @@ void require_prepare(const Nodes&, const RunView& view) {
   require_source(view.config.prepare, view.run);
 }
 
-/// The data set: by its source, from which a run may be about to be made anew; by what was prepared of it where that is
-/// gone. Nothing where it cannot be read, which the prepare stage will say.
-std::optional<DatasetSize> known_dataset(const RunView& view) {
-  const auto size = [](auto find) -> std::optional<DatasetSize> {
+/// The first of these sizes that can be found.
+template <class... Find>
+std::optional<DatasetSize> first_of(const Find&... find) {
+  std::optional<DatasetSize> found;
+  const auto look = [&](const auto& one) {
     try {
-      return find();
+      if (!found) found = one();
     } catch (const Error&) {
-      return std::nullopt;
+      return;
     }
   };
-  const auto source = size([&] { return source_size(view.config, view.run); });
-  return source ? source : size([&] { return dataset_size(view.config, view.run); });
+  (look(find), ...);
+  return found;
+}
+
+/// The data set: by its source, from which a run may be about to be made anew; by what was prepared of it where that is
+/// gone. Nothing where it cannot be read, which the stage that makes it will say.
+std::optional<DatasetSize> known_dataset(const RunView& view) {
+  return first_of([&] { return source_size(view.config, view.run); }, [&] { return dataset_size(view.config, view.run); });
+}
+
+/// The same of the images, where models see latents of them.
+std::optional<DatasetSize> known_images(const RunView& view) {
+  return first_of([&] { return std::optional(source_images(view.config, view.run)); },
+                  [&] { return prepared_images(view.run); });
+}
+
+/// Tries the program on an image, where it is there already.
+void require_latents(const Nodes&, const RunView& view) {
+  require_file("latents.file", view.config.latents.file);
+  if (const auto images = known_images(view)) latent_shape(view.config, view.run, images->shape.pixel_shape());
 }
 
 void require_features(const Nodes&, const RunView& view) {
@@ -178,9 +199,9 @@ void require_evaluation(const Nodes&, const RunView& view) {
     std::vector<std::int64_t> sizes = dataset->shape.pixel_shape();
     sizes.insert(sizes.begin(), 1);
     const ImageFeatures black = given->describe(at::zeros(sizes, at::kByte));
-    require_samples(view.config, widths_of(black).features, dataset->train_rows, dataset->test_rows);
+    require_samples(view.config, widths_of(black).features, dataset->training_images, dataset->test_rows);
   } else if (look_for_node(view.graph, "features") != nullptr) {
-    require_samples(view.config, view.config.features.dimension, dataset->train_rows, dataset->test_rows);
+    require_samples(view.config, view.config.features.dimension, dataset->training_images, dataset->test_rows);
   }
 }
 
@@ -196,7 +217,8 @@ StageWork student_work(const StageNode& node, const RunView& view) {
   return training_work(view.run.stage(node.name), student_config(view.config, node.student).training);
 }
 
-StageWork prepare_work(const StageNode& node, const RunView& view) {
+/// Of a stage that turns the data set into shards.
+StageWork dataset_work(const StageNode& node, const RunView& view) {
   return shard_work(view.run.stage(node.name));
 }
 
@@ -224,9 +246,15 @@ const std::vector<StageKind>& stage_kinds() {
       {.name = "prepare",
        .what = "turn the data set's source into shards",
        .run = prepare,
-       .progress = prepare_work,
+       .progress = dataset_work,
        .cost = prepare_cost,
        .require = require_prepare},
+      {.name = "latents",
+       .what = "encode the images as latents",
+       .run = latents,
+       .progress = dataset_work,
+       .cost = latents_cost,
+       .require = require_latents},
       {.name = "features",
        .what = "train the classifier whose features scores compare",
        .run = features,
@@ -297,7 +325,9 @@ void offer_members() {
   offer_choices("prepare.labels", choices(label_rules()));
   offer_choices("prepare.crop", choices(crop_kinds()));
   offer_choices("prepare.filter", choices(resample_filters()));
-  offer_choices("prepare.codec", choices(codec_kinds()));
+  std::vector<CodecKind> codecs = codec_kinds();
+  std::erase_if(codecs, [](const CodecKind& codec) { return !codec.is_of_source; });
+  offer_choices("prepare.codec", choices(codecs));
   offer_choices("prepare.toy", choices(toys()));
   offer_choices("student.coupling", choices(coupling_kinds()));
   offer_choices("student.network", choices(field_kinds()));

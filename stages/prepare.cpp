@@ -77,7 +77,7 @@ SplitTask split_task(const ImageSource& source, bool held_out, const PrepareConf
   const std::int64_t rows = held_out ? used_rows(images, config.test_rows, "prepare.test-rows")
                                      : used_rows(images, config.train_rows, "prepare.train-rows");
   const ImageSetShape& shape = images.shape();
-  const auto codec = find_codec(config.codec).make(nlohmann::json::object());
+  const auto codec = find_codec(config.codec).make(nlohmann::json::object(), {});
   SplitTask split{.images = images,
                   .name = held_out ? "test" : "train",
                   .rows = rows,

@@ -17,6 +17,7 @@
 #include "pipeline/training/trainer.h"
 #include "stages/data/run_source.h"
 #include "stages/data/run_tables.h"
+#include "stages/data/seen_rows.h"
 #include "stages/drawn_pairs.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
@@ -62,8 +63,8 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   const Config& config = task.context.config;
   CouplingSources sources;
   sources.pairing = pairing_options(config, task.config, section_of_student(config, task.context.node.student));
-  sources.train_images = run.train_images();
-  sources.test_images = run.test_images();
+  sources.train_images = seen_rows(config, run, "train");
+  sources.test_images = seen_rows(config, run, "test");
   if (const auto table = table_of_student(config, task.context.node.student)) {
     sources.train_table = table_directory(config, run, table->name, "train");
     if (table->has_noise) sources.test_table = table_directory(config, run, table->name, "test");
@@ -279,7 +280,7 @@ void student(StageContext& context) {
   const Config& config = context.config;
   const StudentTask task{context, student_config(config, context.node.student),
                          student_seed(config.pipeline.seed, context.node.seed),
-                         dataset_shape(RowTable(context.run.train_images(), dataset_format))};
+                         dataset_shape(RowTable(seen_rows(config, context.run, "train"), dataset_format))};
   const std::unique_ptr<Coupling> coupling = open_coupling(task, find_coupling(task.config.coupling));
   const StudentModel student = new_student(task);
   TrainingTask training = training_task(task, *coupling, student);

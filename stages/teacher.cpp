@@ -9,6 +9,7 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
+#include "stages/data/seen_rows.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
 #include "storage/error.h"
@@ -92,8 +93,8 @@ void teacher(StageContext& context) {
   const Config& config = context.config;
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   const RowTable train_table =
-      open_for_training(context.run.train_images(), dataset_format, training_reads(config.storage));
-  const RowTable test_table(context.run.test_images(), dataset_format);
+      open_for_training(seen_rows(config, context.run, "train"), dataset_format, training_reads(config.storage));
+  const RowTable test_table(seen_rows(config, context.run, "test"), dataset_format);
   const DatasetShape shape = dataset_shape(train_table);
   TarFlow model = new_teacher(context, shape);
   const TarFlowOptions& options = model->options();

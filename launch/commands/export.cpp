@@ -7,6 +7,7 @@
 #include "pipeline/config/options.h"
 #include "pipeline/run/stage_record.h"
 #include "pipeline/tensor/torch_file.h"
+#include "stages/data/seen_rows.h"
 #include "stages/opened_run.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
@@ -193,7 +194,7 @@ int export_command(const std::vector<std::string>& words) {
   const OpenedRun opened = open_run(run.root());
   const Config& config = opened.config;
   const StageNode node = trained_model(opened.view(), name);
-  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), dataset_format));
+  const DatasetShape shape = dataset_shape(RowTable(seen_rows(config, run, "train"), dataset_format));
   const bool is_teacher = node.kind == "teacher";
   const StudentConfig student = is_teacher ? StudentConfig{} : student_config(config, node.student);
   const std::vector<double>& rates = is_teacher ? config.teacher.training.ema : student.training.ema;

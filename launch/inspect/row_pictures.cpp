@@ -11,10 +11,13 @@
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/arithmetic.h"
 #include "pipeline/tensor/tensor_bytes.h"
+#include "stages/data/seen_rows.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 #include "storage/files/hash.h"
+#include "storage/filesystem.h"
 #include "storage/formats/picture.h"
+#include "storage/tables/filenames.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -60,7 +63,7 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
   const auto communicator = make_single_communicator();
   at::set_num_threads(static_cast<int>(resolve_threads(config.pipeline, 1)));
   const c10::Device device = pick_device(config.pipeline.device, *communicator);
-  const DatasetShape shape = dataset_shape(RowTable(run.train_images(), dataset_format));
+  const DatasetShape shape = dataset_shape(RowTable(seen_rows(config, run, "train"), dataset_format));
   TarFlow teacher = load_teacher(run.teacher_ema(), config.teacher, shape, device, *communicator);
   // Gaussian noise stays on the images: these are what the noise was made of.
   const ImageNoise trained_on = teacher_noise(config.teacher);
@@ -74,6 +77,30 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
             .cpu());
   }
   return at::cat(made);
+}
+
+/// The codec of a data set's rows; of a table's images, that of the run that the table lies in.
+std::shared_ptr<const Codec> codec_of_rows(const RowSource& source, const std::optional<RunDirectory>& run) {
+  if (source.format() == dataset_format)
+    return codec_of(source.provenance(), source.is_table() ? source.path() : source.path().parent_path());
+  if (!run || !source.find("noise")) return pixel_codec();
+  const std::filesystem::path images = seen_rows(resolve_config(run->config(), {}), *run, "train");
+  return is_there(images / manifest_name) ? codec_of(RowTable(images, dataset_format)) : pixel_codec();
+}
+
+/// The pictures of rows, uint8 [N, 1 or 3, H, W].
+at::Tensor picture_rows(const RowSource& source, const at::Tensor& stored, const Codec& codec) {
+  const bool are_of_table = source.find("noise").has_value();
+  // Beside noise, images may be as models see them; numbers of other data sets are no pictures.
+  const bool is_known = stored.dim() == 4 && (stored.scalar_type() == at::kByte || codec.tables_hold_seen() ||
+                                              (stored.is_floating_point() && are_of_table));
+  const at::Tensor pixels = !is_known       ? at::Tensor()
+                            : are_of_table ? image_pixels(stored, codec)
+                                           : codec.pixels(stored);
+  if (pixels.defined() && (pixels.size(1) == 1 || pixels.size(1) == 3)) return pixels;
+  refuse("{}: images {} [{}] cannot be drawn; expected uint8 [1 or 3, height, width]", source.path().string(),
+         element_name(source.columns()[*source.find("image")].type),
+         fmt::join(source.columns()[*source.find("image")].shape, ", "));
 }
 
 double noise_scale(const RowSource& source, const at::Tensor& noise) {
@@ -95,17 +122,13 @@ std::string draw_rows(const RowSource& source, const RowSpan& rows, const std::o
                       const std::filesystem::path& path) {
   const at::NoGradGuard no_grad;
   const at::Tensor stored = read_tensor(source, "image", rows);
-  // Beside noise, images may be as models see them.
-  const bool is_known = stored.scalar_type() == at::kByte || (stored.is_floating_point() && source.find("noise"));
-  if (stored.dim() != 4 || !is_known || (stored.size(1) != 1 && stored.size(1) != 3))
-    refuse("{}: images {} [{}] cannot be drawn; expected uint8 [1 or 3, height, width]", source.path().string(),
-           element_name(source.columns()[*source.find("image")].type),
-           fmt::join(source.columns()[*source.find("image")].shape, ", "));
-  std::vector<at::Tensor> panels{image_pixels(stored, *pixel_codec())};
+  std::vector<at::Tensor> panels{picture_rows(source, stored, *codec_of_rows(source, run))};
   const std::string why = why_not_regenerated(source, run);
   if (source.find("noise")) {
     const at::Tensor noise = read_tensor(source, "noise", rows).to(at::kFloat);
-    panels.push_back(noise_picture(noise / noise_scale(source, noise)));
+    // That of latents is no picture.
+    if (noise.sizes() == panels.front().sizes())
+      panels.push_back(noise_picture(noise / noise_scale(source, noise)));
     if (why.empty())
       panels.push_back(regenerate(source, *run, noise, read_tensor(source, "label", rows).to(at::kLong)));
   }

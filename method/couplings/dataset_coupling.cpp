@@ -19,7 +19,7 @@ DatasetCoupling::DatasetCoupling(const CouplingSources& sources)
       window_blocks_(sources.window_blocks),
       seed_(sources.seed),
       held_out_seed_(sources.held_out_seed),
-      shape_(images_.columns().at(images_.column("image")).shape),
+      shape_(codec_->seen_shape(images_.columns().at(images_.column("image")).shape)),
       rows_(std::make_shared<DatasetRows>(images_, numbering_, block_rows_), {"image", "label"}, window_blocks_,
             seed_) {}
 

@@ -28,7 +28,7 @@ std::vector<std::int64_t> numbers_of(const at::Tensor& column) {
 at::Tensor mirrored_images(const RowTable& images, const std::vector<std::int64_t>& samples, const at::Tensor& flip) {
   const at::Tensor stored = read_numbered_rows(images, "image", samples);
   const at::Tensor turned = flip.to(at::kBool).view({-1, 1, 1, 1});
-  return codec_of(images.provenance())->encode(at::where(turned, stored.flip({3}), stored));
+  return codec_of(images)->encode(at::where(turned, stored.flip({3}), stored));
 }
 
 }  // namespace
@@ -36,13 +36,14 @@ at::Tensor mirrored_images(const RowTable& images, const std::vector<std::int64_
 Pairs sample_table_pairs(const std::filesystem::path& path, const RowTable& images) {
   const RowTable table(path, "");
   const std::string& format = table.shard(0)->header().format;
-  const std::vector<std::int64_t>& shape = images.columns().at(images.column("image")).shape;
+  const auto codec = codec_of(images);
+  const std::vector<std::int64_t> shape = codec->seen_shape(images.columns().at(images.column("image")).shape);
   std::int64_t values = 1;
   for (const std::int64_t size : shape) values *= size;
   const std::vector<std::int64_t> rows = spread_rows(table.rows(), values);
   const auto read = [&](const char* column) { return read_numbered_rows(table, column, rows); };
   if (format == coupling_format)
-    return {seen_images(read("image"), *codec_of(images.provenance())),
+    return {seen_images(read("image"), *codec),
             read("noise").to(at::kFloat) / table.summary().at("sigma_f").get<double>(), read("label").to(at::kLong)};
   if (format != seeds_format)
     fail("{} holds {}: a coupling is judged by rows of {} or {}", path.string(), format, coupling_format, seeds_format);

@@ -3,10 +3,12 @@
 #pragma once
 
 #include "storage/formats/element_type.h"
+#include "storage/tables/row_table.h"
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -31,12 +33,19 @@ public:
   /// What models are trained on, float32 [..., C, H, W], of stored rows [..., C, H, W], on their device. What it
   /// returns is the caller's own.
   virtual at::Tensor encode(const at::Tensor& stored) const = 0;
+  /// The same where what is seen of a row is drawn: by the draw of this number, which is `encode`'s for 0. Else
+  /// `encode`.
+  virtual at::Tensor drawn(const at::Tensor& stored, std::uint64_t /*number*/) const { return encode(stored); }
   /// Pixels, uint8 [N, ...], of what models make, float [N, C, H, W], on its device. NaN becomes black: count it
   /// before.
   virtual at::Tensor decode(const at::Tensor& seen) const = 0;
   /// Pixels of stored rows.
   virtual at::Tensor pixels(const at::Tensor& stored) const { return decode(encode(stored)); }
-  /// The shape [C, H, W] of the pixels of rows of this shape.
+  /// The shape [C, H, W] of what models see of stored rows of this shape.
+  virtual std::vector<std::int64_t> seen_shape(std::vector<std::int64_t> stored) const { return stored; }
+  /// Coupling tables hold images as models saw them, in the stored type: a draw of them is part of the pair.
+  virtual bool tables_hold_seen() const { return false; }
+  /// The shape [C, H, W] of the pixels of what models see in this shape.
   virtual std::vector<std::int64_t> pixel_shape(std::vector<std::int64_t> row) const { return row; }
 
   /// How many steps of a stored value are one unit of what models see: densities of what is stored in discrete levels
@@ -52,11 +61,13 @@ private:
   ElementType stored_type_;
 };
 
-/// A kind of codec: a value of prepare.codec.
+/// A kind of codec.
 struct CodecKind {
   std::string name, help;
-  /// The codec of a data set of this provenance.
-  std::shared_ptr<const Codec> (*make)(const nlohmann::json& provenance) = nullptr;
+  bool is_of_source = true;  ///< a value of prepare.codec; false: its rows are made of others' by a stage
+  /// The codec of a data set of this provenance, which lies in `table`: what a codec keeps in files of its own lies
+  /// beside that folder.
+  std::shared_ptr<const Codec> (*make)(const nlohmann::json& provenance, const std::filesystem::path& table) = nullptr;
 };
 
 /// All kinds: those that members.list names. Member `uint8` is defined by `CodecKind uint8_codec()`.
@@ -64,8 +75,9 @@ const std::vector<CodecKind>& codec_kinds();
 /// An unknown name is refused with the nearest.
 const CodecKind& find_codec(const std::string& name);
 
-/// The codec that a data set's provenance names as "codec"; uint8 where it names none.
-std::shared_ptr<const Codec> codec_of(const nlohmann::json& provenance);
+/// The codec that the provenance of a data set in this folder names as "codec"; uint8 where it names none.
+std::shared_ptr<const Codec> codec_of(const nlohmann::json& provenance, const std::filesystem::path& table);
+std::shared_ptr<const Codec> codec_of(const RowTable& table);
 /// The codec of 8-bit pixels.
 std::shared_ptr<const Codec> pixel_codec();
 

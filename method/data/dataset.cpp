@@ -26,11 +26,13 @@ DatasetShape dataset_shape(const RowTable& table) {
   }
   const auto counts = table.summary().at("class_counts").get<std::vector<std::int64_t>>();
   // Tables that do not say how many classes they have were made of labelled images.
-  return {image[0],
-          image[1],
+  const auto codec = codec_of(table);
+  const std::vector<std::int64_t> seen = codec->seen_shape(image);
+  return {seen[0],
+          seen[1],
           table.provenance().value("classes", std::ssize(counts)),
           counts,
-          codec_of(table.provenance()),
+          codec,
           low_resolution_of(table.provenance())};
 }
 

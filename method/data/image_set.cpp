@@ -93,11 +93,11 @@ std::unique_ptr<ImageSet> open_npz_images(const fs::path& path) {
 
 ImageSetShape shape_of(const RowTable& table, std::int64_t images) {
   const Column& column = table.columns().at(table.column("image"));
-  const auto codec = codec_of(table.provenance());
+  const auto codec = codec_of(table);
   if (column.type != codec->stored_type() || column.shape.size() != 3)
     refuse("{}: its images are {} of [{}]; expected {} [C, H, W]", table.path().string(), element_name(column.type),
            fmt::join(column.shape, ", "), element_name(codec->stored_type()));
-  const std::vector<std::int64_t> pixels = codec->pixel_shape(column.shape);
+  const std::vector<std::int64_t> pixels = codec->pixel_shape(codec->seen_shape(column.shape));
   return {images, pixels[0], pixels[1], pixels[2]};
 }
 
@@ -106,7 +106,7 @@ public:
   explicit TableImages(std::unique_ptr<RowTable> table)
       : ImageSet(table->path().string(), shape_of(*table, table->rows())),
         table_(std::move(table)),
-        codec_(codec_of(table_->provenance())) {}
+        codec_(codec_of(*table_)) {}
   at::Tensor read(std::int64_t first, std::int64_t count) override {
     return codec_->pixels(read_rows(*table_, "image", first, count));
   }
@@ -119,7 +119,7 @@ private:
 class SpreadImages : public ImageSet {
 public:
   SpreadImages(const RowTable& table, std::int64_t images)
-      : ImageSet(table.path().string(), shape_of(table, images)), table_(table), codec_(codec_of(table.provenance())) {}
+      : ImageSet(table.path().string(), shape_of(table, images)), table_(table), codec_(codec_of(table)) {}
   at::Tensor read(std::int64_t first, std::int64_t count) override {
     std::vector<at::Tensor> rows;
     for (std::int64_t i = first; i < first + count; ++i)

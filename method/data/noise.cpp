@@ -13,27 +13,29 @@ namespace couplet {
 
 at::Tensor noised(const at::Tensor& image, const Codec& codec, const ImageNoise& noise, std::uint64_t seed,
                   Purpose purpose, std::uint64_t index) {
-  at::Tensor draw = at::empty(image.sizes(), at::kFloat);
-  const std::span<float> values(draw.data_ptr<float>(), static_cast<std::size_t>(draw.numel()));
   if (noise.uniform) {
     if (codec.stored_type() != ElementType::uint8)
       refuse("teacher.noise = uniform is one level of 8-bit images wide; the data set's codec {} stores {}",
              codec.name(), element_name(codec.stored_type()));
-    fill_uniform(values, seed, purpose, index);
+    at::Tensor draw = at::empty(image.sizes(), at::kFloat);
+    fill_uniform({draw.data_ptr<float>(), static_cast<std::size_t>(draw.numel())}, seed, purpose, index);
     return draw.add_(image.to(at::kFloat)).div_(128.0).sub_(1.0);
   }
-  fill_normal(values, seed, purpose, index);
-  return draw.mul_(noise.standard_deviation).add_(codec.encode(image));
+  // Training sees another draw of an image at every visit, all else the one that couplings hold.
+  const at::Tensor seen = purpose == Purpose::teacher_noise ? codec.drawn(image, index + 1) : codec.encode(image);
+  at::Tensor draw = at::empty(seen.sizes(), at::kFloat);
+  fill_normal({draw.data_ptr<float>(), static_cast<std::size_t>(draw.numel())}, seed, purpose, index);
+  return draw.mul_(noise.standard_deviation).add_(seen);
 }
 
 at::Tensor noised_rows(const at::Tensor& images, const Codec& codec, const ImageNoise& noise, std::uint64_t seed,
                        Purpose purpose, const std::vector<std::int64_t>& indices) {
-  at::Tensor out = at::empty(images.sizes(), at::kFloat);
-  for (std::size_t i = 0; i < indices.size(); ++i) {
-    const auto row = static_cast<std::int64_t>(i);
-    out[row].copy_(noised(images[row], codec, noise, seed, purpose, static_cast<std::uint64_t>(indices[i])));
-  }
-  return out;
+  if (indices.empty()) return at::empty(images.sizes(), at::kFloat);
+  std::vector<at::Tensor> rows;
+  for (std::size_t i = 0; i < indices.size(); ++i)
+    rows.push_back(noised(images[static_cast<std::int64_t>(i)], codec, noise, seed, purpose,
+                          static_cast<std::uint64_t>(indices[i])));
+  return at::stack(rows);
 }
 
 at::Tensor without_uniform_noise(const at::Tensor& x) {

@@ -1,16 +1,15 @@
 #include "method/features/script_network.h"
 
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/torch_script.h"
 #include "storage/error.h"
 #include "storage/files/hash.h"
 #include "storage/text.h"
 
 #include <ATen/ATen.h>
-#include <c10/util/Exception.h>
 #include <fmt/ranges.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
-#include <torch/csrc/jit/serialization/import.h>
 
 #include <algorithm>
 #include <charconv>
@@ -23,18 +22,6 @@ namespace {
 constexpr std::int64_t script_batch_rows = 25;
 constexpr double probability_tolerance = 1e-3;   ///< of a row's sum, at half precision
 constexpr double independence_tolerance = 1e-3;  ///< relative: sizes of a batch may change the last digits
-
-/// The line of an exception's text that says what went wrong: TorchScript puts a trace before it.
-std::string reason_of(const std::string& text) {
-  const std::size_t found = text.rfind("Error: ");
-  const std::size_t begin = found == std::string::npos ? 0 : text.rfind('\n', found) + 1;
-  return text.substr(begin, text.find('\n', begin) - begin);
-}
-
-std::string reason_of(const std::exception& error) {
-  const auto* ours = dynamic_cast<const c10::Error*>(&error);
-  return reason_of(std::string(ours ? ours->what_without_backtrace() : error.what()));
-}
 
 template <class Number>
 std::optional<Number> parse_number(const std::string& text) {
@@ -87,20 +74,6 @@ Arguments parse_arguments(const NetworkFile& file, const c10::FunctionSchema& sc
     arguments.named.insert_or_assign(name, parse_value(text.substr(equals + 1), *parameter.type()));
   }
   return arguments;
-}
-
-torch::jit::Module load_program(const std::filesystem::path& path, c10::Device device) {
-  try {
-    torch::jit::Module program = torch::jit::load(path.string(), device);
-    if (!program.find_method("forward")) refuse("{}: its TorchScript module has no method forward", path.string());
-    program.eval();
-    return program;
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception& error) {
-    refuse("{}: is no TorchScript program that can be read (save one with torch.jit.save): {}", path.string(),
-           reason_of(error));
-  }
 }
 
 /// A dict's tensor of one of these names; undefined where it has none.
@@ -165,7 +138,7 @@ ImageFeatures checked(const std::string& who, ImageFeatures out, std::int64_t ro
 class ScriptNetwork : public FeatureNetwork {
 public:
   ScriptNetwork(const NetworkFile& file, c10::Device device)
-      : program_(load_program(file.path, device)),
+      : program_(load_script(file.path, {"forward"}, device)),
         arguments_(parse_arguments(file, program_.get_method("forward").function().getSchema())),
         name_(utf8_text(file.path.filename().string())),
         hash_(hash_file(file.path)),
@@ -206,7 +179,7 @@ private:
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      alone = row_as_rgb(pair, row, reason_of(error));
+      alone = row_as_rgb(pair, row, script_error(error));
     }
     const double change = (alone - row(twice)).norm().item<double>(), size = alone.norm().item<double>();
     if (change > independence_tolerance * size)
@@ -228,7 +201,7 @@ private:
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      refuse("{}: does not take images of {}, nor as RGB: {}", name_, shape, reason_of(error));
+      refuse("{}: does not take images of {}, nor as RGB: {}", name_, shape, script_error(error));
     }
   }
 

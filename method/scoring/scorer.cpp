@@ -43,10 +43,14 @@ Scorer::Scorer(std::optional<Classifier> classifier, std::shared_ptr<const Codec
       communicator_(communicator),
       device_(device) {}
 
+at::Tensor Scorer::pixels_of(const at::Tensor& images) const {
+  return images.scalar_type() == at::kByte ? images : codec_->decode(images);
+}
+
 /// [rows, widths + extras]: what the network says, then what `Extra` names.
 at::Tensor Scorer::describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe) {
   const at::Tensor is_finite = images.flatten(1).isfinite().all(1).to(at::kFloat).cpu();
-  const at::Tensor pixels = codec_->decode(images);
+  const at::Tensor pixels = pixels_of(images);
   at::Tensor described = at::empty({pixels.size(0), 0}), right = at::zeros_like(is_finite);
   if (classifier_) {
     described = fitting_rows(pixels.size(0), [&](std::int64_t first, std::int64_t count) {
@@ -82,7 +86,7 @@ std::vector<SampleScore> Scorer::score(const Generator& generate, std::size_t va
       parts.push_back(describe(those, made.labels, made.nfe));
       if (figures > 0) parts.push_back(made.figures.to(at::kFloat).cpu());
       if (first > 0) continue;  // the first slice is the root's
-      scores[variant].pictures = codec_->decode(those.narrow(0, 0, pictured)).cpu();
+      scores[variant].pictures = pixels_of(those.narrow(0, 0, pictured)).cpu();
     }
     return at::cat(parts, 1);
   };

@@ -20,10 +20,10 @@
 
 namespace couplet {
 
-/// Images, as models see them, made for samples [first, first + count), and the labels they were asked for. One call
+/// Images, as models see them or as pixels, made for samples [first, first + count), and the labels they were asked for. One call
 /// may give several variants of the same samples.
 struct Generated {
-  std::vector<at::Tensor> variants;  ///< each float [count, C, H, W]
+  std::vector<at::Tensor> variants;  ///< each [count, C, H, W]: float as models see it, or uint8 pixels
   at::Tensor labels;                 ///< int64 [count]
   std::int64_t nfe = 0;              ///< evaluations of the field that the batch took
   at::Tensor figures = {};           ///< float [count, n]: further figures of each sample, of one variant alone
@@ -71,6 +71,7 @@ public:
                                  const SliceJournal& journal = {}, std::int64_t figures = 0);
 
 private:
+  at::Tensor pixels_of(const at::Tensor& images) const;
   at::Tensor describe(const at::Tensor& images, const at::Tensor& labels, std::int64_t nfe);
   void finish(SampleScore& score) const;
   /// Compares the images with the reference.

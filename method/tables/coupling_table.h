@@ -34,9 +34,11 @@ struct CouplingRows {
   }
 };
 
-/// The images of a table as models see them, float32: `stored` are rows of its column `image`. Beside a codec that
-/// stores integers, images of a float type are as models see them already (of tables that were imported, or made by a
-/// student); all others are encoded. What it returns is the caller's own.
+/// What a table holds of a data set's rows: these rows, or what models see of them (Codec::tables_hold_seen).
+at::Tensor table_images(const at::Tensor& stored, const Codec& codec);
+/// The images of a table as models see them, float32: `stored` are rows of its column `image`. They are that already
+/// where the codec says so, and beside a codec that stores integers where they are of a float type (of tables that were
+/// imported, or made by a student); all others are encoded. What it returns is the caller's own.
 at::Tensor seen_images(const at::Tensor& stored, const Codec& codec);
 /// The same as pixels, uint8 [N, ...].
 at::Tensor image_pixels(const at::Tensor& stored, const Codec& codec);

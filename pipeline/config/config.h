@@ -92,6 +92,16 @@ struct PreviewConfig {
   std::int64_t samples = 0;  ///< for the quick score
 };
 
+/// What models see in place of pixels.
+struct LatentsConfig {
+  std::string codec;  ///< "none", "autoencoder" or "script"
+  std::string file;   ///< of the script
+  std::string range;  ///< of pixels: "signed" or "unit"
+  std::vector<double> scale, shift;
+  std::string draw;  ///< "sample" or "mean"
+  bool flips = true;
+};
+
 struct FeaturesConfig {
   TrainingConfig training;
   std::int64_t channels = 0;
@@ -216,6 +226,7 @@ struct Config {
   PipelineConfig pipeline;
   StorageConfig storage;
   PrepareConfig prepare;
+  LatentsConfig latents;
   FeaturesConfig features;
   TeacherConfig teacher;
   CoupleConfig couple;

@@ -75,6 +75,7 @@ std::vector<Option> make_table() {
   add_pipeline(table);
   add_storage(table);
   add_prepare(table);
+  add_latents(table);
   add_features(table);
   add_teacher(table);
   add_couple(table);

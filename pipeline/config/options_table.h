@@ -36,6 +36,7 @@ inline Option path(Option option) {
 void add_pipeline(std::vector<Option>& table);
 void add_storage(std::vector<Option>& table);
 void add_prepare(std::vector<Option>& table);
+void add_latents(std::vector<Option>& table);
 void add_features(std::vector<Option>& table);
 void add_teacher(std::vector<Option>& table);
 void add_couple(std::vector<Option>& table);

@@ -162,6 +162,26 @@ void check_table(const std::string& section, const CoupleConfig& couple) {
            couple.nfe, couple.nfe - 1, couple.nfe + 1);
 }
 
+void check_latents(const Config& config) {
+  const LatentsConfig& latents = config.latents;
+  if ((latents.codec == "script") == latents.file.empty())
+    refuse("latents.codec = {} with latents.file = {}: the file is the program of latents.codec = script", latents.codec,
+           latents.file.empty() ? "\"\"" : latents.file);
+  if (latents.codec == "none") return;
+  for (const auto& [key, flips] : {std::pair{"teacher.flips", config.teacher.flips}, {"couple.flips", config.couple.flips}})
+    if (flips)
+      refuse(
+          "{} = true with latents.codec = {}: a latent cannot be mirrored; set it to false, and latents.flips = {} "
+          "decides whether mirror images are encoded",
+          key, latents.codec, latents.flips);
+  if (config.prepare.condition != "none")
+    refuse("prepare.condition = {} with latents.codec = {}: the low resolution of an image is of pixels; set one to none",
+           config.prepare.condition, latents.codec);
+  if (config.prepare.codec != "uint8")
+    refuse("prepare.codec = {} with latents.codec = {}: latents are made of 8-bit images (prepare.codec = uint8)",
+           config.prepare.codec, latents.codec);
+}
+
 }  // namespace
 
 void offer_student_check(StudentCheck check) {
@@ -214,6 +234,7 @@ void validate(const Config& config) {
   check_table("couple", config.couple);
   for (const auto& [name, keys] : config.couple_sections) check_table("couple." + name, couple_config(config, name));
 
+  check_latents(config);
   if (config.couple.flips && !config.teacher.flips)
     refuse(
         "couple.flips = true with teacher.flips = false: half of the table would be of mirror images that the teacher "

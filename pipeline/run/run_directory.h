@@ -45,6 +45,9 @@ public:
   // What the stages publish:
   std::filesystem::path train_images() const { return root_ / "prepare" / "train"; }
   std::filesystem::path test_images() const { return root_ / "prepare" / "test"; }
+  /// The latents of the training images ("train"), or of the held-out ones ("test"), where models see these.
+  std::filesystem::path latents(const std::string& split) const { return root_ / "latents" / split; }
+  std::filesystem::path autoencoder() const { return root_ / "autoencoder" / "codec.pt"; }
   std::filesystem::path classifier() const { return root_ / "features" / "weights.safetensors"; }
   std::filesystem::path reference_statistics() const { return root_ / "features" / "statistics.safetensors"; }
   std::filesystem::path teacher_weights() const { return root_ / "teacher" / "weights.safetensors"; }

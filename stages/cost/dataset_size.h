@@ -6,18 +6,25 @@
 #include "pipeline/run/run_directory.h"
 
 #include <cstdint>
+#include <optional>
 
 namespace couplet {
 
+/// What models see of it.
 struct DatasetSize {
   std::int64_t train_rows = 0, test_rows = 0;
-  DatasetShape shape;  ///< without class_counts
+  DatasetShape shape;                ///< without class_counts
+  std::int64_t training_images = 0;  ///< as many as train_rows, but for latents of mirror images
 };
 
 /// From the source files, of which only headers and labels are read. An error names the file that is missing or wrong;
-/// images that no run can use are refused.
+/// images that no run can use are refused, and a program of latents that does not fit them.
 DatasetSize source_size(const Config& config, const RunDirectory& run);
-/// From the run's prepared tables, or else from the source files.
+/// Of the images themselves, whatever models see: from the source files.
+DatasetSize source_images(const Config& config, const RunDirectory& run);
+/// The same from the prepared tables; nothing where they are not there.
+std::optional<DatasetSize> prepared_images(const RunDirectory& run);
+/// From the run's tables, or else from the source files.
 DatasetSize dataset_size(const Config& config, const RunDirectory& run);
 
 }  // namespace couplet

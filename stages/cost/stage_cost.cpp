@@ -8,6 +8,7 @@
 #include "pipeline/tensor/flops.h"
 #include "stages/couple/table_makers.h"
 #include "stages/data/run_tables.h"
+#include "stages/data/seen_rows.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/evaluate/solver_errors.h"
 #include "stages/trained/models.h"
@@ -169,13 +170,26 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
 }  // namespace
 
 StageCost prepare_cost(const StageNode& node, const CostModel& model) {
-  const std::int64_t rows = model.dataset.train_rows + model.dataset.test_rows;
+  const std::int64_t rows = model.dataset.training_images + model.dataset.test_rows;
   const DatasetShape& shape = model.dataset.shape;
+  const bool are_seen = !has_latents(model.config);
+  const std::vector<std::int64_t> image =
+      are_seen ? std::vector{shape.channels, shape.size, shape.size} : shape.pixel_shape();
   StageCost cost{node.name, node.kind, fmt::format("{} images", rows), {}, {}};
   // Each column has checksums of its rows; the rows of the source are a column where rows are shuffled.
-  const auto value_bytes = static_cast<std::int64_t>(shape.codec ? element_size(shape.codec->stored_type()) : 1);
+  const auto value_bytes = static_cast<std::int64_t>(shape.codec && are_seen ? element_size(shape.codec->stored_type()) : 1);
   const std::int64_t bytes_of_a_row =
-      shape.channels * shape.size * shape.size * value_bytes + 4 + 2 * 8 + (model.config.prepare.shuffle ? 8 + 8 : 0);
+      image[0] * image[1] * image[2] * value_bytes + 4 + 2 * 8 + (model.config.prepare.shuffle ? 8 + 8 : 0);
+  cost.disk.dataset = shard_overhead * number(rows) * number(bytes_of_a_row);
+  return cost;
+}
+
+/// The program's own products are not known.
+StageCost latents_cost(const StageNode& node, const CostModel& model) {
+  const std::int64_t rows = model.dataset.train_rows + model.dataset.test_rows;
+  StageCost cost{node.name, node.kind, fmt::format("{} rows", rows), {}, {}};
+  // Mean and deviation in float16; label, prepared row, flip; checksums.
+  const std::int64_t bytes_of_a_row = 2 * 2 * values_of(model) + 4 + 8 + 1 + 4 * 8;
   cost.disk.dataset = shard_overhead * number(rows) * number(bytes_of_a_row);
   return cost;
 }
@@ -183,7 +197,7 @@ StageCost prepare_cost(const StageNode& node, const CostModel& model) {
 StageCost features_cost(const StageNode& node, const CostModel& model) {
   const ClassifierOptions options = classifier_options(model.config.features, model.dataset.shape);
   StageCost cost = training_cost(node, model.config.features.training, scored(model), parameter_count(options), model);
-  cost.flops.float32 += scored(model) * number(model.dataset.train_rows + model.dataset.test_rows);
+  cost.flops.float32 += scored(model) * number(model.dataset.training_images + model.dataset.test_rows);
   return cost;
 }
 

@@ -45,6 +45,7 @@ struct CostModel {
 // counted: work that is no product (prepare, report, statistics), and that evaluation and preview pad their last
 // slices.
 StageCost prepare_cost(const StageNode& node, const CostModel& model);
+StageCost latents_cost(const StageNode& node, const CostModel& model);
 StageCost features_cost(const StageNode& node, const CostModel& model);
 StageCost teacher_cost(const StageNode& node, const CostModel& model);
 StageCost couple_cost(const StageNode& node, const CostModel& model);

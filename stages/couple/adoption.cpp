@@ -7,6 +7,7 @@
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
 #include "stages/data/run_tables.h"
+#include "stages/data/seen_rows.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 
@@ -67,10 +68,9 @@ void look_at_table(const StageContext& context) {
   nlohmann::json found;
   for (const char* split : {"train", "test"}) {
     const auto directory = table_directory(context.config, context.run, name, split);
-    const bool training = std::string(split) == "train";
     if (directory.empty()) continue;
     found[split] = look_at_split(
-        directory, RowTable(training ? context.run.train_images() : context.run.test_images(), dataset_format));
+        directory, RowTable(seen_rows(context.config, context.run, split), dataset_format));
     say("{}: {} rows of {}", split, found[split]["rows"].get<std::int64_t>(), directory.string());
   }
   if (!found.contains("test"))

@@ -92,9 +92,9 @@ void require_finite(const ShardSums& sums, const std::filesystem::path& shard, c
 }
 
 /// The first `count` rows of each column that a slice fills.
-std::vector<std::pair<std::size_t, at::Tensor>> columns_of(const TableSlice& slice, const at::Tensor& stored,
-                                                           const at::Tensor& nll) {
-  const at::Tensor values[] = {stored, slice.image, slice.label, slice.sample, slice.flip, slice.replicate, nll};
+std::vector<std::pair<std::size_t, at::Tensor>> columns_of(const TableSlice& slice, const at::Tensor& image,
+                                                           const at::Tensor& stored, const at::Tensor& nll) {
+  const at::Tensor values[] = {stored, image, slice.label, slice.sample, slice.flip, slice.replicate, nll};
   std::vector<std::pair<std::size_t, at::Tensor>> rows;
   for (const at::Tensor& column : values) rows.emplace_back(rows.size(), column.narrow(0, 0, slice.count).contiguous());
   return rows;
@@ -136,7 +136,7 @@ bool Inverter::make(const TableSplit& table, std::int64_t shard) {
     const at::Tensor stored = noise.f.to(scalar_type(table.columns.front().type)).contiguous();
     add_sums(sums, slice, noise, stored);
     round_trip.add(done, count, stored, noise.x, slice.label);
-    output->write(done, columns_of(slice, stored, noise.nll));
+    output->write(done, columns_of(slice, table_images(slice.image, *table.codec), stored, noise.nll));
   }
   require_finite(sums, path, settings_.couple);
   output->write(0, {{table.columns.size() - 1, round_trip.finish()}});

@@ -13,6 +13,7 @@
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/row_chunks.h"
+#include "stages/data/seen_rows.h"
 #include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>
@@ -55,7 +56,7 @@ public:
         config_(couple_config(context.config, context.node.table)),
         communicator_(context.communicator),
         seed_(static_cast<std::uint64_t>(context.config.pipeline.seed)),
-        images_(context.run.train_images(), dataset_format),
+        images_(seen_rows(context.config, context.run, "train"), dataset_format),
         image_atoms_(images_, dataset_shape(images_), config_.flips, config_.sd_within == "class"),
         projection_(project_atoms(image_atoms_, config_.sd_dims, communicator_)),
         atoms_(

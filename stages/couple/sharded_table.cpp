@@ -5,6 +5,7 @@
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
+#include "stages/data/seen_rows.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/filenames.h"
 
@@ -32,8 +33,8 @@ struct OpenTable {
   OpenTable(const StageContext& context, const ShardedTable& made, const nlohmann::json& made_from)
       : kind(made),
         config(couple_config(context.config, context.node.table)),
-        train_images(context.run.train_images(), dataset_format),
-        test_images(context.run.test_images(), dataset_format),
+        train_images(seen_rows(context.config, context.run, "train"), dataset_format),
+        test_images(seen_rows(context.config, context.run, "test"), dataset_format),
         shape(dataset_shape(train_images)) {
     add(context, train_images, numbering(config, train_images.rows(), true), "train", made_from);
     add(context, test_images, numbering(config, test_images.rows(), false), "test", made_from);
@@ -235,7 +236,7 @@ std::vector<std::int64_t> absent_shards(const StageContext& context) {
   std::vector<std::int64_t> absent;
   std::int64_t counted = 0;
   for (const bool training : {true, false}) {
-    const auto images = training ? context.run.train_images() : context.run.test_images();
+    const auto images = seen_rows(context.config, context.run, training ? "train" : "test");
     const std::int64_t samples = manifest_plan(load_manifest(images, dataset_format)).rows;
     const ShardPlan plan{numbering(config, samples, training).rows(), config.shard_rows};
     std::set<std::string> names;

@@ -122,10 +122,10 @@ namespace {
 
 /// Refuses a codec that stores values of another type than the source gives.
 void require_codec(const SourceImages& images, const PrepareConfig& config) {
-  if (find_codec(config.codec).make(nlohmann::json::object())->stored_type() == images.type()) return;
+  if (find_codec(config.codec).make(nlohmann::json::object(), {})->stored_type() == images.type()) return;
   std::vector<std::string> fitting;
   for (const CodecKind& kind : codec_kinds())
-    if (kind.make(nlohmann::json::object())->stored_type() == images.type()) fitting.push_back(kind.name);
+    if (kind.make(nlohmann::json::object(), {})->stored_type() == images.type()) fitting.push_back(kind.name);
   refuse("prepare.format = {} gives {} values, which prepare.codec = {} does not store; codecs that do: {}",
          config.format, element_name(images.type()), config.codec, fmt::join(fitting, ", "));
 }
@@ -133,7 +133,7 @@ void require_codec(const SourceImages& images, const PrepareConfig& config) {
 /// A model is given the low resolution beside what it sees: in the same pixels.
 void require_low_resolution(const LowResolution& low, const std::string& codec, const ImageSetShape& images) {
   const std::vector<std::int64_t> seen{images.channels, images.height, images.width};
-  if (find_codec(codec).make(nlohmann::json::object())->pixel_shape(seen) != seen)
+  if (find_codec(codec).make(nlohmann::json::object(), {})->pixel_shape(seen) != seen)
     refuse("prepare.condition = low-resolution with prepare.codec = {}, whose rows are no pixels: use uint8", codec);
   check(low, seen);
 }

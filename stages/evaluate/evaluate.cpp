@@ -1,6 +1,7 @@
 #include "stages/evaluate/evaluate.h"
 
 #include "method/data/images.h"
+#include "method/metrics/image_similarity.h"
 #include "method/sampling/guided_field.h"
 #include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
@@ -38,7 +39,7 @@ namespace {
 void show_nearest(Evaluation& evaluation, const SampleScore& score) {
   if (const RealFeatures* real = evaluation.real(); real != nullptr)
     publish_nearest_picture(evaluation.context.run.pictures() / (evaluation.model_name() + "-nearest.png"), score,
-                            *real, evaluation.train, evaluation.context.communicator);
+                            *real, evaluation.train_images(), evaluation.context.communicator);
 }
 
 /// The picture NAME-restored.png: low resolution, what a score's samples made of it, and image.
@@ -81,6 +82,8 @@ void score_real(Evaluation& evaluation, const ScoreRequest& request) {
     const std::int64_t there = std::min(count, test.rows() - first);
     const at::Tensor rows = at::arange(count).clamp_max(there - 1);
     const at::Tensor labels = read_rows(test, "label", first, there).to(at::kLong).index_select(0, rows);
+    if (&evaluation.test_images() != &test)
+      return Generated{{read_rows(evaluation.test_images(), "image", first, there).index_select(0, rows)}, labels};
     return evaluation.with_figures({{evaluation.table_images(test, first, count)}, labels}, test, first);
   });
   evaluation.keep_samples(request.key, request.with, score);
@@ -88,6 +91,35 @@ void score_real(Evaluation& evaluation, const ScoreRequest& request) {
     publish_data_panels(evaluation, evaluation.context.run.pictures() / "data.json");
   say("held-out images: {} to the training images ({} samples{})", figures_text(score), score.samples,
       by_network(evaluation));
+}
+
+/// What is left of held-out images that become latents and images again, scored like samples: the best that a model of
+/// latents can make. Means of the latents are decoded, not draws.
+void score_reconstruction(Evaluation& evaluation, const ScoreRequest& request) {
+  constexpr double equal = 100;  // dB, for the mean over images: of equal ones the ratio is infinite
+  const RowTable &latents = evaluation.test, &images = evaluation.test_images();
+  const SampleScore score = evaluation.scorer().score(
+      [&](std::int64_t first, std::int64_t count) {
+        const std::int64_t there = std::min(count, latents.rows() - first);
+        const at::Tensor rows = at::arange(count).clamp_max(there - 1);
+        const auto read = [&](const RowTable& table, const char* column) {
+          return read_rows(table, column, first, there).index_select(0, rows);
+        };
+        const at::Tensor made = evaluation.shape.codec->pixels(read(latents, "image")), whole = read(images, "image");
+        Generated generated{{made}, read(latents, "label").to(at::kLong)};
+        generated.figures = at::stack({psnr(made, whole).clamp_max(equal), ssim(made, whole)}, 1);
+        return generated;
+      },
+      1, latents.rows(), evaluation.journal(request), 2)[0];
+  evaluation.records.add(request.key, "psnr", request.with, score.figures[0].item<double>(), score.samples, {});
+  evaluation.records.add(request.key, "ssim", request.with, score.figures[1].item<double>(), score.samples, {});
+  SampleScore others = score;
+  others.figures = {};  // those of a restoration
+  evaluation.keep_samples(request.key, request.with, others);
+  if (evaluation.context.communicator.is_root())
+    show_samples(evaluation, evaluation.context.run.pictures() / "reconstruction.png", score);
+  say("held-out images, decoded from their latents: {}, PSNR {:.2f} dB", figures_text(score),
+      score.figures[0].item<double>());
 }
 
 /// The enlarged low resolution of the held-out images, scored like samples: what restoring has to add to.
@@ -235,6 +267,8 @@ void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::
   switch (request.measurement) {
     case Measurement::real_images:
       return score_real(evaluation, request);
+    case Measurement::reconstruction:
+      return score_reconstruction(evaluation, request);
     case Measurement::upsampling:
       return score_upsampling(evaluation, request);
     case Measurement::samples:

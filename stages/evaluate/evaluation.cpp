@@ -9,6 +9,7 @@
 #include "pipeline/tensor/weights.h"
 #include "stages/data/run_source.h"
 #include "stages/data/run_tables.h"
+#include "stages/data/seen_rows.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/run_reference.h"
 #include "stages/trained/models.h"
@@ -33,10 +34,14 @@ std::filesystem::path score_journal(const StageContext& context) {
 
 Evaluation::Evaluation(StageContext& stage)
     : context(stage),
-      train(stage.run.train_images(), dataset_format),
-      test(stage.run.test_images(), dataset_format),
+      train(seen_rows(stage.config, stage.run, "train"), dataset_format),
+      test(seen_rows(stage.config, stage.run, "test"), dataset_format),
       shape(dataset_shape(train)),
       records(stage.directory(), shape.low_resolution.facts()) {
+  if (has_latents(stage.config)) {
+    train_images_.emplace(stage.run.train_images(), dataset_format);
+    test_images_.emplace(stage.run.test_images(), dataset_format);
+  }
   if (!stage.node.student.empty()) student_ = student_config(stage.config, stage.node.student);
 }
 
@@ -45,7 +50,7 @@ std::string Evaluation::model_name() const {
 }
 
 void Evaluation::open_network() {
-  ScorerReference basis = run_reference(context, train, test);
+  ScorerReference basis = run_reference(context, train_images(), test_images());
   if (basis.network) network_ = {basis.network->name(), basis.network->hash(), basis.network->resize()};
   if (basis.reference) real_ = basis.reference->real;
   std::optional<Classifier> classifier;

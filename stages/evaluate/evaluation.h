@@ -30,11 +30,14 @@ public:
   explicit Evaluation(StageContext& stage);
 
   StageContext& context;
-  RowTable train, test;  ///< the data set
+  RowTable train, test;  ///< the data set, as models see it
   DatasetShape shape;
   Records records;
 
   const EvaluateConfig& config() const { return context.config.evaluate; }
+  /// The images themselves: the same tables, or those that latents were made of.
+  const RowTable& train_images() const { return train_images_ ? *train_images_ : train; }
+  const RowTable& test_images() const { return test_images_ ? *test_images_ : test; }
   /// Of the student that is scored.
   const StudentConfig& student() const { return student_; }
   /// Names of pictures begin with it: "teacher", "nf-0".
@@ -86,6 +89,7 @@ public:
 private:
   void open_network();
 
+  std::optional<RowTable> train_images_, test_images_;  ///< where models see latents
   StudentConfig student_;
   std::optional<Scorer> scorer_;
   ScoreNetwork network_, classifier_;

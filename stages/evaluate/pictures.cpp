@@ -62,7 +62,7 @@ void publish_nearest_picture(const std::filesystem::path& path, const SampleScor
   std::vector<at::Tensor> nearest;
   for (std::int64_t i = 0; i < shown; ++i)
     nearest.push_back(read_rows(train, "image", rows[i].item<std::int64_t>() * train.rows() / real.rows(), 1));
-  const at::Tensor pixels = codec_of(train.provenance())->pixels(at::cat(nearest));
+  const at::Tensor pixels = codec_of(train)->pixels(at::cat(nearest));
   publish_pictures(path, interleaved(score.pictures.narrow(0, 0, shown), pixels, width), width);
 }
 

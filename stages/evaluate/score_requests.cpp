@@ -5,6 +5,7 @@
 #include "pipeline/config/options.h"
 #include "stages/data/run_source.h"
 #include "stages/data/run_tables.h"
+#include "stages/data/seen_rows.h"
 #include "stages/trained/models.h"
 
 #include <utility>
@@ -57,7 +58,7 @@ private:
   }
   /// Without levels there are no bits of them.
   bool has_levels() const {
-    return find_codec(view_.config.prepare.codec).make(nlohmann::json::object())->levels() > 0;
+    return !has_latents(view_.config) && find_codec(view_.config.prepare.codec).make(nlohmann::json::object(), {})->levels() > 0;
   }
   MadeWith with(const Names& names) const;
   void add(Measurement measurement, const ScoreKey& key, const Names& names, const std::string& last_metric);
@@ -96,6 +97,8 @@ void Requests::add_samples(Measurement measurement, const ScoreKey& key, const N
 std::vector<ScoreRequest> Requests::of_real() {
   if (has_network() || has_points() || restores())
     add_samples(Measurement::real_images, {.model = "real", .split = "test"}, {});
+  if (has_latents(view_.config))
+    add_samples(Measurement::reconstruction, {.model = "reconstruction", .split = "test"}, {});
   if (has_points() && config_.likelihood_rows > 0)
     add(Measurement::likelihood, {.model = "real", .split = "test"}, of_likelihood, "nats");
   if (restores()) add_samples(Measurement::upsampling, {.model = "upsampling", .split = "test"}, {});

@@ -14,6 +14,7 @@ namespace couplet {
 /// How a score is made.
 enum class Measurement {
   real_images,  ///< held-out images, scored like samples
+  reconstruction,  ///< what the autoencoder of latents makes of held-out images, scored likewise
   upsampling,   ///< the enlarged low resolution of held-out images, scored likewise
   samples,      ///< of a student or of the teacher
   paths,        ///< curvature, straightness and transport cost

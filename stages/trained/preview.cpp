@@ -5,6 +5,7 @@
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
 #include "pipeline/run/stage_record.h"
+#include "stages/data/seen_rows.h"
 #include "stages/trained/models.h"
 
 #include <ATen/ATen.h>
@@ -42,7 +43,7 @@ Previewer::Previewer(const StageContext& context, const DatasetShape& shape, con
       config_(config),
       sample_(std::move(sample)),
       seed_(static_cast<std::uint64_t>(context.config.evaluate.sampling_seeds.front())) {
-  if (shape.low_resolution.is_given()) held_out_.emplace(context.run.test_images(), dataset_format);
+  if (shape.low_resolution.is_given()) held_out_.emplace(seen_rows(context.config, context.run, "test"), dataset_format);
 }
 
 void Previewer::give_to(TrainingTask& task) {

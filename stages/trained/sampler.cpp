@@ -4,6 +4,7 @@
 #include "method/data/image_set.h"
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
+#include "stages/data/seen_rows.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 
@@ -30,7 +31,7 @@ void require_labels(const LabelChoice& labels, const DatasetShape& shape) {
 Sampler::Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator)
     : request_(request), device_(device) {
   const StageNode node = trained_model(view, request.model);
-  shape_ = dataset_shape(RowTable(view.run.train_images(), dataset_format));
+  shape_ = dataset_shape(RowTable(seen_rows(view.config, view.run, "train"), dataset_format));
   require_labels(request.labels, shape_);
   open_low_resolution(node);
   maker_ = node.kind == "teacher" ? teacher_maker(view, node, communicator) : student_maker(view, node, communicator);

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
+#include <filesystem>
 #include <memory>
 
 namespace couplet {
@@ -34,7 +35,7 @@ private:
 
 CodecKind float_codec() {
   return {"float", "numbers in single precision, which models see as they are",
-          [](const nlohmann::json&) -> std::shared_ptr<const Codec> { return std::make_shared<FloatCodec>(); }};
+          [](const nlohmann::json&, const std::filesystem::path&) -> std::shared_ptr<const Codec> { return std::make_shared<FloatCodec>(); }};
 }
 
 }  // namespace couplet

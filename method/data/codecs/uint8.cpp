@@ -2,6 +2,10 @@
 #include "method/data/codec.h"
 #include "method/data/images.h"
 
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
 namespace couplet {
 namespace {
 
@@ -18,7 +22,7 @@ public:
 
 CodecKind uint8_codec() {
   return {"uint8", "pixels of 8 bits, which models see on [-1, 1]",
-          [](const nlohmann::json&) -> std::shared_ptr<const Codec> { return std::make_shared<PixelCodec>(); }};
+          [](const nlohmann::json&, const std::filesystem::path&) -> std::shared_ptr<const Codec> { return std::make_shared<PixelCodec>(); }};
 }
 
 }  // namespace couplet

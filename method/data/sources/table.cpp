@@ -42,7 +42,7 @@ std::optional<TablePlaces> find_tables(const fs::path& folder) {
 /// Stored values of a column: [C, H, W] of pixels or of numbers that models see as they are.
 ImageSetShape stored_shape(const RowTable& table) {
   const Column& column = table.columns().at(table.column("image"));
-  const auto codec = codec_of(table.provenance());
+  const auto codec = codec_of(table);
   if (column.shape.size() != 3 || (codec->name() != "uint8" && codec->name() != "float") ||
       column.type != codec->stored_type())
     refuse(

@@ -5,6 +5,7 @@
 #include "method/statistics/coupling_quality.h"
 #include "pipeline/run/stage_record.h"
 #include "stages/data/run_tables.h"
+#include "stages/data/seen_rows.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/json_text.h"
@@ -67,7 +68,7 @@ std::optional<JudgedCoupling> judge_table(const StageNode& node, const RunView& 
     const std::string hash = couplet::content_hash(load_manifest(table, ""));
     judged.quality = known_quality(kept, hash);
     if (judged.quality.is_null()) {
-      const Pairs pairs = sample_table_pairs(table, RowTable(view.run.train_images(), dataset_format));
+      const Pairs pairs = sample_table_pairs(table, RowTable(seen_rows(view.config, view.run, "train"), dataset_format));
       judged.quality = judge_pairs(pairs.image, pairs.noise, pairs.label);
       keep_quality(kept, hash, judged.quality);
     }

@@ -2,6 +2,7 @@
 
 #include "pipeline/config/options.h"
 #include "stages/data/run_tables.h"
+#include "stages/data/seen_rows.h"
 #include "stages/results/score_record.h"
 #include "storage/files/hash.h"
 #include "storage/tables/table_manifest.h"
@@ -71,6 +72,10 @@ std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
   add("LibTorch of what wrote this page", TORCH_VERSION);
   add("training images, " + dataset_name(config.prepare), table_hash(run.train_images()));
   add("held-out images", table_hash(run.test_images()));
+  if (has_latents(config)) {
+    add("latents of the training images", table_hash(run.latents("train")));
+    add_file("program of the latents", run.stage("latents") / latent_script_name);
+  }
   const std::vector<ScoreRecord> records = read_records(results);
   add("feature network", list(networks(records)));
   add("samples are compared with", reference(records, config.evaluate.reference));

@@ -48,6 +48,7 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
   add({PictureKind::teacher, "", directory / "teacher.png"});
   add({.kind = PictureKind::teacher, .student = "", .path = directory / "teacher-denoised.png", .denoised = true});
   add({PictureKind::nearest, "", directory / "teacher-nearest.png"});
+  add({PictureKind::reconstructed, "", directory / "reconstruction.png"});
   const std::string& grid = config.evaluate.grids.front();
   for (const std::string& student : config.compare) {
     const StudentConfig settings = student_config(config, student);
@@ -73,6 +74,7 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
 }
 
 std::optional<TrainingConfig> training_of(const StageNode& node, const Config& config) {
+  if (node.kind == "autoencoder") return config.autoencoder.training;
   if (node.kind == "features") return config.features.training;
   if (node.kind == "teacher") return config.teacher.training;
   if (node.kind == "student") return student_config(config, node.student).training;
@@ -97,6 +99,7 @@ nlohmann::json rate_of(const StageNode& node, const RunView& view, const nlohman
   const double seconds = stage.value("seconds", 0.0);
   double rows = 0;
   if (node.kind == "prepare") rows = rows_of(run.train_images()) + rows_of(run.test_images());
+  if (node.kind == "latents") rows = rows_of(run.latents("train")) + rows_of(run.latents("test"));
   if (!node.table.empty())
     for (const char* split : {"train", "test"}) rows += rows_of(table_directory(view.config, run, node.table, split));
   if (seconds > 0 && rows > 0) return with_unit(rows / seconds, "rows/s");

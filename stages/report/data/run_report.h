@@ -21,7 +21,8 @@ enum class PictureKind {
   teacher,     ///< samples of the teacher
   trajectory,  ///< a student's states from noise to image
   nearest,     ///< samples, and below each its nearest training image
-  restored     ///< low resolution, what a student made of it, and the image
+  reconstructed,  ///< held-out images, as their latents keep them
+  restored        ///< low resolution, what a student made of it, and the image
 };
 
 /// A picture of the evaluate stage.

@@ -78,6 +78,7 @@ Json report_page(const ReportData& data) {
                                 {"points", point_section(page)},
                                 {"efficiency", efficiency_section(page)},
                                 {"restoration", restoration_section(page)},
+                                {"latents", latent_section(page)},
                                 {"samples", sample_section(page)},
                                 {"paths", path_section(page)},
                                 {"other_metrics", other_metrics_section(page)},

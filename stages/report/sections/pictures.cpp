@@ -19,6 +19,8 @@ const char* kind_name(PictureKind kind) {
       return "trajectory";
     case PictureKind::nearest:
       return "nearest";
+    case PictureKind::reconstructed:
+      return "reconstructed";
     case PictureKind::restored:
       return "restored";
   }

@@ -64,6 +64,8 @@ Json likelihood_section(const Page& page);
 Json efficiency_section(const Page& page);
 /// Super-resolution: reference, enlarged low resolution and students beside each other.
 Json restoration_section(const Page& page);
+/// Of runs on latents: what these keep of held-out images.
+Json latent_section(const Page& page);
 /// Couplings beside each other, and each coupling table.
 Json coupling_section(const Page& page);
 Json training_section(const Page& page);
