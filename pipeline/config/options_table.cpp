@@ -76,6 +76,7 @@ std::vector<Option> make_table() {
   add_storage(table);
   add_prepare(table);
   add_features(table);
+  add_autoencoder(table);
   add_teacher(table);
   add_couple(table);
   add_student(table);

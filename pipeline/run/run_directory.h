@@ -47,6 +47,8 @@ public:
   std::filesystem::path test_images() const { return root_ / "prepare" / "test"; }
   std::filesystem::path classifier() const { return root_ / "features" / "weights.safetensors"; }
   std::filesystem::path reference_statistics() const { return root_ / "features" / "statistics.safetensors"; }
+  /// The codec of the run's own autoencoder: a TorchScript program (docs/latents.md).
+  std::filesystem::path autoencoder_codec() const { return root_ / "autoencoder" / "codec.pt"; }
   std::filesystem::path teacher_weights() const { return root_ / "teacher" / "weights.safetensors"; }
   std::filesystem::path teacher_ema() const { return root_ / "teacher" / "ema.safetensors"; }
   std::filesystem::path tables() const { return root_ / "coupling"; }

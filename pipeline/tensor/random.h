@@ -42,7 +42,8 @@ enum class Purpose : std::uint32_t {
   flow_probe = 28,        ///< probes of the trace of a field that is trained by likelihood; index: position
   flow_dequantisation = 29,  ///< of images that a student is trained on; index: position
   source_noise = 30,         ///< noise added to a source that is made from the condition; index: position or row
-  dropout = 31               ///< what a network drops; index: position · 1024 + number of the block
+  dropout = 31,              ///< what a network drops; index: position · 1024 + number of the block
+  autoencoder_noise = 33     ///< ε of the latents that an autoencoder is trained on; index: position
 };
 
 /// Ten rounds of Philox4x32.
