@@ -13,6 +13,7 @@
 #include "method/scoring/described_images.h"
 #include "pipeline/config/options.h"
 #include "pipeline/config/validation.h"
+#include "stages/autoencoder.h"
 #include "stages/cost/dataset_size.h"
 #include "stages/couple/couple.h"
 #include "stages/data/run_source.h"
@@ -93,6 +94,10 @@ void require_latents(const Nodes&, const RunView& view) {
 
 void require_features(const Nodes&, const RunView& view) {
   if (const auto dataset = known_dataset(view)) check(classifier_options(view.config.features, dataset->shape));
+}
+
+void require_autoencoder(const Nodes&, const RunView& view) {
+  if (const auto dataset = known_dataset(view)) autoencoder_options(view.config.autoencoder, dataset->shape);
 }
 
 void require_teacher(const Nodes&, const RunView& view) {
@@ -209,6 +214,10 @@ StageWork features_work(const StageNode& node, const RunView& view) {
   return training_work(view.run.stage(node.name), view.config.features.training);
 }
 
+StageWork autoencoder_work(const StageNode& node, const RunView& view) {
+  return training_work(view.run.stage(node.name), view.config.autoencoder.training);
+}
+
 StageWork teacher_work(const StageNode& node, const RunView& view) {
   return training_work(view.run.stage(node.name), view.config.teacher.training);
 }
@@ -261,6 +270,12 @@ const std::vector<StageKind>& stage_kinds() {
        .progress = features_work,
        .cost = features_cost,
        .require = require_features},
+      {.name = "autoencoder",
+       .what = "train the autoencoder, between images and latents",
+       .run = autoencoder,
+       .progress = autoencoder_work,
+       .cost = autoencoder_cost,
+       .require = require_autoencoder},
       {.name = "teacher",
        .what = "train the teacher",
        .run = teacher,

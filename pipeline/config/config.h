@@ -108,6 +108,13 @@ struct FeaturesConfig {
   std::int64_t dimension = 0;
 };
 
+struct AutoencoderConfig {
+  TrainingConfig training;
+  std::int64_t factor = 0;  ///< of the sides of an image and of its latent
+  std::int64_t channels = 0, latent_channels = 0;
+  double kl = 0;  ///< weight of the latents' divergence from N(0, I); 0: latents have no deviation
+};
+
 struct TeacherConfig {
   TrainingConfig training;
   std::int64_t patch = 0, channels = 0, blocks = 0, head_size = 0;
@@ -228,6 +235,7 @@ struct Config {
   PrepareConfig prepare;
   LatentsConfig latents;
   FeaturesConfig features;
+  AutoencoderConfig autoencoder;
   TeacherConfig teacher;
   CoupleConfig couple;
   StudentConfig student;

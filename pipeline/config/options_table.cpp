@@ -77,6 +77,7 @@ std::vector<Option> make_table() {
   add_prepare(table);
   add_latents(table);
   add_features(table);
+  add_autoencoder(table);
   add_teacher(table);
   add_couple(table);
   add_student(table);

@@ -38,6 +38,7 @@ void add_storage(std::vector<Option>& table);
 void add_prepare(std::vector<Option>& table);
 void add_latents(std::vector<Option>& table);
 void add_features(std::vector<Option>& table);
+void add_autoencoder(std::vector<Option>& table);
 void add_teacher(std::vector<Option>& table);
 void add_couple(std::vector<Option>& table);
 void add_student(std::vector<Option>& table);

@@ -225,6 +225,7 @@ void require_sliceable(const PipelineConfig& pipeline, const std::string& sectio
 void validate(const Config& config) {
   require_slices(config.pipeline, 1);
   check_training("features", config.features.training, config.pipeline);
+  check_training("autoencoder", config.autoencoder.training, config.pipeline);
   check_training("teacher", config.teacher.training, config.pipeline);
   if (config.teacher.training.images == 0 && config.teacher.init.empty())
     refuse("teacher.images = 0 without teacher.init: weights that nothing was learnt by would be the teacher");
@@ -259,6 +260,7 @@ void validate_ranks(const Config& config, std::int64_t ranks, const std::string&
     require_divisible(section, training.batch, ranks);
   };
   if (kind == "features") check(kind, config.features.training);
+  if (kind == "autoencoder") check(kind, config.autoencoder.training);
   if (kind == "teacher") check(kind, config.teacher.training);
   if (kind == "student") check(section_of_student(config, student), student_config(config, student).training);
 }

@@ -47,9 +47,10 @@ public:
   std::filesystem::path test_images() const { return root_ / "prepare" / "test"; }
   /// The latents of the training images ("train"), or of the held-out ones ("test"), where models see these.
   std::filesystem::path latents(const std::string& split) const { return root_ / "latents" / split; }
-  std::filesystem::path autoencoder() const { return root_ / "autoencoder" / "codec.pt"; }
   std::filesystem::path classifier() const { return root_ / "features" / "weights.safetensors"; }
   std::filesystem::path reference_statistics() const { return root_ / "features" / "statistics.safetensors"; }
+  /// The codec of the run's own autoencoder: a TorchScript program (docs/latents.md).
+  std::filesystem::path autoencoder_codec() const { return root_ / "autoencoder" / "codec.pt"; }
   std::filesystem::path teacher_weights() const { return root_ / "teacher" / "weights.safetensors"; }
   std::filesystem::path teacher_ema() const { return root_ / "teacher" / "ema.safetensors"; }
   std::filesystem::path tables() const { return root_ / "coupling"; }

@@ -41,7 +41,7 @@ std::filesystem::path seen_rows(const Config& config, const RunDirectory& run, c
 }
 
 std::filesystem::path latent_script(const Config& config, const RunDirectory& run) {
-  return config.latents.codec == "autoencoder" ? run.autoencoder() : std::filesystem::path(config.latents.file);
+  return config.latents.codec == "autoencoder" ? run.autoencoder_codec() : std::filesystem::path(config.latents.file);
 }
 
 std::vector<std::int64_t> latent_shape(const Config& config, const RunDirectory&,

@@ -58,6 +58,20 @@ Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config
   return with_weights(make_classifier(classifier_options(config, shape), 0), run.classifier(), device, communicator);
 }
 
+AutoencoderOptions autoencoder_options(const AutoencoderConfig& config, const DatasetShape& shape) {
+  const std::vector<std::int64_t> pixels = shape.pixel_shape();
+  AutoencoderOptions options;
+  options.in_channels = pixels[0];
+  options.image_size = pixels[1];
+  options.channels = config.channels;
+  options.latent_channels = config.latent_channels;
+  options.factor = config.factor;
+  options.plain = config.kl == 0;
+  options.recompute = config.training.checkpoint_activations;
+  check(options);
+  return options;
+}
+
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape) {
   TarFlowOptions options;
   options.in_channels = shape.channels;

@@ -5,6 +5,7 @@
 #include "method/couplings/coupling.h"
 #include "method/data/dataset.h"
 #include "method/data/noise.h"
+#include "method/models/autoencoder.h"
 #include "method/models/classifier.h"
 #include "method/models/field.h"
 #include "method/models/tarflow.h"
@@ -36,6 +37,9 @@ std::string network_name(const Config& config);
 /// the file for all.
 Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
                            c10::Device device, Communicator& communicator);
+
+/// Of an autoencoder of the data set's pixels.
+AutoencoderOptions autoencoder_options(const AutoencoderConfig& config, const DatasetShape& shape);
 
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape);
 ImageNoise teacher_noise(const TeacherConfig& config);

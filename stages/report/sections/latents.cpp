@@ -33,11 +33,9 @@ Json latent_section(const Page& page) {
                       {"distance", figure_of(page, run, model, page.scores.distance)},
                       {"psnr", figure_of(page, run, model, "psnr")},
                       {"ssim", figure_of(page, run, model, "ssim")}});
-  Json pictures = pictures_json(page, PictureKind::reconstructed);
   return {{"distance", metric_name(page.scores.distance).title},
           {"rows", std::move(rows)},
-          {"has_pictures", !pictures.empty()},
-          {"pictures", std::move(pictures)}};
+          {"pictures", pictures_json(page, PictureKind::reconstructed)}};
 }
 
 }  // namespace couplet
