@@ -48,7 +48,7 @@ enum ReconstructionFigure : std::int64_t {
 struct Reconstruction {
   double mse = 0;                       ///< of values on [-1, 1]
   double psnr = 0;                      ///< dB: the mean over the images that do not come back equal
-  std::vector<double> mean, deviation;  ///< of each channel of latents as they are drawn
+  std::vector<double> mean = {}, deviation = {};  ///< of each channel of latents as they are drawn
   double drawn_deviation = 0;           ///< of a value that is drawn, about its mean
 };
 

@@ -32,7 +32,7 @@ inline constexpr double autoencoder_norm_eps = 1e-6;
 
 /// A 3x3 convolution and what comes before and after it.
 struct AutoencoderStep {
-  std::string name;              ///< of its weights: "encoder_0_first"
+  std::string name = {};         ///< of its weights: "encoder_0_first"
   std::int64_t in = 0, out = 0;  ///< channels
   std::int64_t side = 0;         ///< of the images that come out
   std::int64_t stride = 1;

@@ -34,8 +34,11 @@ private:
 }  // namespace
 
 CodecKind float_codec() {
-  return {"float", "numbers in single precision, which models see as they are",
-          [](const nlohmann::json&, const std::filesystem::path&) -> std::shared_ptr<const Codec> { return std::make_shared<FloatCodec>(); }};
+  return {.name = "float",
+          .help = "numbers in single precision, which models see as they are",
+          .make = [](const nlohmann::json&, const std::filesystem::path&) -> std::shared_ptr<const Codec> {
+            return std::make_shared<FloatCodec>();
+          }};
 }
 
 }  // namespace couplet

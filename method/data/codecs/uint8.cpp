@@ -21,8 +21,11 @@ public:
 }  // namespace
 
 CodecKind uint8_codec() {
-  return {"uint8", "pixels of 8 bits, which models see on [-1, 1]",
-          [](const nlohmann::json&, const std::filesystem::path&) -> std::shared_ptr<const Codec> { return std::make_shared<PixelCodec>(); }};
+  return {.name = "uint8",
+          .help = "pixels of 8 bits, which models see on [-1, 1]",
+          .make = [](const nlohmann::json&, const std::filesystem::path&) -> std::shared_ptr<const Codec> {
+            return std::make_shared<PixelCodec>();
+          }};
 }
 
 }  // namespace couplet
