@@ -18,6 +18,13 @@ LowResolution low_resolution_of(const nlohmann::json& provenance) {
 
 }  // namespace
 
+std::string crop_of(const RowTable& table) {
+  const auto source = table.provenance().find("source");
+  if (source == table.provenance().end() || !source->is_object()) return "";
+  const std::string crop = source->value("crop", ""), filter = source->value("filter", "");
+  return filter.empty() ? crop : crop + ", by " + filter;
+}
+
 DatasetShape dataset_shape(const RowTable& table) {
   const std::vector<std::int64_t>& image = table.columns().at(table.column("image")).shape;
   if (image.size() != 3 || image[1] != image[2]) {

@@ -1,5 +1,6 @@
 #include "method/scoring/reference_statistics.h"
 
+#include "method/data/dataset.h"
 #include "method/data/image_set.h"
 #include "method/scoring/described_images.h"
 #include "pipeline/tensor/tensor_bytes.h"
@@ -36,6 +37,7 @@ Metadata metadata_of(const ReferenceStatistics& statistics) {
           {"resize", statistics.resize},
           {"dataset", statistics.dataset},
           {"split", statistics.split},
+          {"crop", statistics.crop},
           {"channels", std::to_string(statistics.channels)},
           {"size", std::to_string(statistics.size)},
           {"program", fmt::format("couplet {}", COUPLET_VERSION)}};
@@ -58,6 +60,7 @@ void apply(const Metadata& metadata, const std::filesystem::path& path, Referenc
   statistics.resize = text("resize");
   statistics.dataset = text("dataset");
   statistics.split = text("split");
+  statistics.crop = text("crop");
   statistics.channels = number("channels");
   statistics.size = number("size");
 }
@@ -237,6 +240,7 @@ ReferenceStatistics make_reference(FeatureNetwork& network, const RowTable& imag
           .resize = network.resize(),
           .dataset = images.content_hash(),
           .split = split,
+          .crop = crop_of(images),
           .channels = set->shape().channels,
           .size = set->shape().height};
 }
@@ -260,7 +264,7 @@ ReferenceStatistics load_reference(const std::filesystem::path& path) {
 
 std::vector<std::string> check_reference(const std::filesystem::path& path, const ReferenceStatistics& statistics,
                                          const FeatureNetwork& network, std::int64_t dimension, std::int64_t channels,
-                                         std::int64_t size) {
+                                         std::int64_t size, const std::string& crop) {
   if (statistics.moments.dimension() != dimension)
     refuse(
         "{}: statistics of {} features ({}), compared with {} features of {}: make them with that network by couplet "
@@ -272,6 +276,9 @@ std::vector<std::string> check_reference(const std::filesystem::path& path, cons
         "{}: statistics of the network {} ({}), compared with features of {} ({}): make them with that network by "
         "couplet reference",
         path.string(), statistics.network, statistics.network_hash, network.name(), network.hash());
+  if (!statistics.crop.empty() && !crop.empty() && statistics.crop != crop)
+    refuse("{}: statistics of images of the crop {}, compared with images of the crop {}: make them of images that were "
+           "prepared alike (prepare.crop)", path.string(), statistics.crop, crop);
   std::vector<std::string> doubts;
   if (statistics.network_hash.empty())
     doubts.push_back(fmt::format("{}: does not say which network its statistics are of; taken to be {}", path.string(),

@@ -25,6 +25,7 @@ struct ReferenceStatistics {
   std::string network = {}, network_hash = {}, resize = {};  ///< as FeatureNetwork has them
   std::string dataset = {};                                  ///< content hash of the table of images
   std::string split = {};                                    ///< "train", "test"
+  std::string crop = {};                                     ///< crop_of the table
   std::int64_t channels = 0, size = 0;                       ///< of the images: [channels, size, size]
 };
 
@@ -41,10 +42,10 @@ void save_reference(const std::filesystem::path& path, const ReferenceStatistics
 /// is none beyond rounding: not symmetric, with negative eigenvalues, or of values that no features have.
 ReferenceStatistics load_reference(const std::filesystem::path& path);
 
-/// Refuses statistics of another dimension or network than `network`, whose features are of `dimension`, naming both
-/// sides. What is doubtful (images of another size, a file that does not say what made it) is returned, a line each.
+/// Refuses statistics of another dimension or network than `network`, whose features are of `dimension`, or of images of
+/// another crop ("": not known), naming both sides. What is doubtful (images of another size, a file that does not say what made it) is returned, a line each.
 std::vector<std::string> check_reference(const std::filesystem::path& path, const ReferenceStatistics& statistics,
                                          const FeatureNetwork& network, std::int64_t dimension, std::int64_t channels,
-                                         std::int64_t size);
+                                         std::int64_t size, const std::string& crop = "");
 
 }  // namespace couplet

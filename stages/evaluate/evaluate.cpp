@@ -114,7 +114,7 @@ void score_reconstruction(Evaluation& evaluation, const ScoreRequest& request) {
   evaluation.records.add(request.key, "psnr", request.with, score.figures[0].item<double>(), score.samples, {});
   evaluation.records.add(request.key, "ssim", request.with, score.figures[1].item<double>(), score.samples, {});
   SampleScore others = score;
-  others.figures = {};  // those of a restoration
+  others.figures = at::Tensor();  // those of a restoration
   evaluation.keep_samples(request.key, request.with, others);
   if (evaluation.context.communicator.is_root())
     show_samples(evaluation, evaluation.context.run.pictures() / "reconstruction.png", score);

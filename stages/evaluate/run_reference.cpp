@@ -54,11 +54,12 @@ FeatureReference training_statistics(StageContext& context, FeatureNetwork& netw
 }
 
 FeatureReference given_statistics(StageContext& context, const FeatureNetwork& network, std::int64_t dimension,
-                                  const DatasetShape& shape) {
+                                  const RowTable& train) {
   const std::string& path = context.config.evaluate.reference;
   ReferenceStatistics reference = load_reference(path);
-  const std::vector<std::int64_t> pixels = shape.pixel_shape();
-  for (const std::string& doubt : check_reference(path, reference, network, dimension, pixels[0], pixels[1]))
+  const std::vector<std::int64_t> pixels = dataset_shape(train).pixel_shape();
+  for (const std::string& doubt :
+       check_reference(path, reference, network, dimension, pixels[0], pixels[1], crop_of(train)))
     if (context.communicator.is_root()) warn_line(doubt);
   return {std::move(reference.moments), std::move(reference.spatial)};
 }
@@ -68,7 +69,7 @@ FeatureReference statistics_of(StageContext& context, FeatureNetwork& network, s
   const EvaluateConfig& config = context.config.evaluate;
   if (config.network.empty()) return {load_moments(context.run.reference_statistics())};
   if (config.reference.empty()) return training_statistics(context, network, train);
-  return given_statistics(context, network, dimension, dataset_shape(train));
+  return given_statistics(context, network, dimension, train);
 }
 
 /// Features of training and held-out images, made unless an earlier evaluation of the run left them.

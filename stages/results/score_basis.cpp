@@ -1,5 +1,6 @@
 #include "stages/results/score_basis.h"
 
+#include "method/data/dataset.h"
 #include "pipeline/tensor/weights.h"
 #include "stages/results/score_record.h"
 #include "storage/error.h"
@@ -33,6 +34,7 @@ ScoreBasis score_basis(const std::string& name, const RunDirectory& run, const C
   ScoreBasis basis;
   basis.run = name;
   basis.dataset = table_hash(run.train_images());
+  if (!basis.dataset.empty()) basis.crop = crop_of(RowTable(run.train_images(), dataset_format));
   for (const ScoreRecord& record : read_records(results)) {
     if (record.metric != "frechet_distance") continue;
     basis.network.insert(record.network_hash.empty() ? classifier_hash(run) : record.network_hash);
@@ -49,6 +51,7 @@ std::string difference(const ScoreBasis& a, const ScoreBasis& b) {
     return fmt::format("{} of {} is {}, of {} {}", what, a.run, of_a.empty() ? "not known" : of_a, b.run,
                        of_b.empty() ? "not known" : of_b);
   };
+  if (!a.crop.empty() && !b.crop.empty() && a.crop != b.crop) return differ("prepare.crop", a.crop, b.crop);
   if (a.dataset.empty() || a.dataset != b.dataset) return differ("the data set", a.dataset, b.dataset);
   // A run without scores has nothing that could be mixed.
   if (a.network.empty() || b.network.empty()) return "";

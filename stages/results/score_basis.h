@@ -18,6 +18,7 @@ struct ScoreBasis {
   std::set<std::string> resize;
   std::set<std::int64_t> samples;   ///< behind a score of a student's fresh noise
   std::set<std::string> reference;  ///< hashes of evaluate.reference's file; "training images" without one
+  std::string crop = {};            ///< how the images became square (crop_of)
 };
 
 /// Scores that do not say their network's hash are by the built-in classifier of the run, whose file is hashed instead.

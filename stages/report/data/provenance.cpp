@@ -1,5 +1,6 @@
 #include "stages/report/data/provenance.h"
 
+#include "method/data/dataset.h"
 #include "pipeline/config/options.h"
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
@@ -71,6 +72,7 @@ std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
   add("made by", version.empty() ? "" : "couplet " + list(version));
   add("LibTorch of what wrote this page", TORCH_VERSION);
   add("training images, " + dataset_name(config.prepare), table_hash(run.train_images()));
+  if (!table_hash(run.train_images()).empty()) add("crop", crop_of(RowTable(run.train_images(), dataset_format)));
   add("held-out images", table_hash(run.test_images()));
   if (has_latents(config)) {
     add("latents of the training images", table_hash(run.latents("train")));

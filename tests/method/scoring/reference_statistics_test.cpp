@@ -118,6 +118,13 @@ TEST_F(ReferenceFiles, MismatchesAreNamed) {
   const auto doubts = check_reference("ref.npz", made, NamedNetwork("abc"), 5, 1, 28);
   ASSERT_EQ(doubts.size(), 1U);
   EXPECT_SAYS(doubts[0], "3x32x32, compared with images of 1x28x28");
+  ReferenceStatistics of_edm = made;
+  of_edm.crop = "edm";
+  EXPECT_TRUE(check_reference("ref.npz", of_edm, NamedNetwork("abc"), 5, 3, 32, "edm").empty());
+  EXPECT_TRUE(check_reference("ref.npz", of_edm, NamedNetwork("abc"), 5, 3, 32).empty()) << "not known";
+  EXPECT_TRUE(check_reference("ref.npz", made, NamedNetwork("abc"), 5, 3, 32, "adm").empty()) << "not known";
+  EXPECT_SAYS(message_of([&] { check_reference("ref.npz", of_edm, NamedNetwork("abc"), 5, 3, 32, "adm"); }),
+              "ref.npz: statistics of images of the crop edm, compared with images of the crop adm");
 }
 
 TEST_F(ReferenceFiles, FilesThatHoldNoneAreRefused) {

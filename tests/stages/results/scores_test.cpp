@@ -350,6 +350,11 @@ TEST(Basis, NamesWhatDiffers) {
   EXPECT_EQ(difference(a, b), "evaluate.reference of a is training images, of b 0123");
   b.dataset = "more";
   EXPECT_EQ(difference(a, b), "the data set of a is data, of b more");
+  b.crop = "edm";
+  EXPECT_EQ(difference(a, b), "the data set of a is data, of b more") << "where one of them does not say";
+  ScoreBasis of_adm = a;
+  of_adm.crop = "adm";
+  EXPECT_EQ(difference(of_adm, b), "prepare.crop of a is adm, of b edm");
   // What nobody recorded cannot be known to be the same.
   ScoreBasis c = a, d = a;
   c.network = d.network = {""};
