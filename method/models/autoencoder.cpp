@@ -33,8 +33,7 @@ std::vector<std::int64_t> level_channels(const AutoencoderOptions& o) {
 
 void add_residual_block(std::vector<AutoencoderStep>& steps, const std::string& name, std::int64_t channels,
                         std::int64_t side) {
-  AutoencoderStep step{.in = channels, .out = channels, .side = side, .normed = true};
-  step.name = name + "_first";
+  AutoencoderStep step{.name = name + "_first", .in = channels, .out = channels, .side = side, .normed = true};
   step.begins_block = true;
   steps.push_back(step);
   step.name = name + "_second";
@@ -152,7 +151,7 @@ AutoencoderImpl::AutoencoderImpl(const AutoencoderOptions& o) : options_(o) {
 }
 
 std::vector<AutoencoderImpl::Layer> AutoencoderImpl::make_layers(const std::vector<AutoencoderStep>& steps) {
-  using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::GroupNorm, torch::nn::GroupNormOptions;
+  using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::GroupNorm;
   std::vector<Layer> layers;
   for (const AutoencoderStep& step : steps) {
     Layer layer{.step = step};

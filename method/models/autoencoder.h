@@ -27,7 +27,7 @@ struct AutoencoderOptions {
 };
 
 /// Groups of every norm, which channels are multiples of.
-inline constexpr std::int64_t autoencoder_norm_groups = 8;
+inline constexpr std::int64_t autoencoder_norm_groups = 4;
 inline constexpr double autoencoder_norm_eps = 1e-6;
 
 /// A 3x3 convolution and what comes before and after it.
