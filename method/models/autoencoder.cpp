@@ -14,6 +14,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -102,9 +106,10 @@ void check(const AutoencoderOptions& o) {
   if (o.factor < 2 || !std::has_single_bit(static_cast<std::uint64_t>(o.factor)))
     refuse("autoencoder.factor = {}: a latent's side is 2, 4, 8, … times smaller than an image's", o.factor);
   if (o.image_size < o.factor || o.image_size % o.factor != 0)
-    refuse("autoencoder.factor = {0}: images of {1}x{1} cannot be made so many times smaller; take a power of two that "
-           "divides {1}",
-           o.factor, o.image_size);
+    refuse(
+        "autoencoder.factor = {0}: images of {1}x{1} cannot be made so many times smaller; take a power of two that "
+        "divides {1}",
+        o.factor, o.image_size);
 }
 
 double forward_flops(const AutoencoderOptions& o) {
@@ -160,8 +165,7 @@ std::vector<AutoencoderImpl::Layer> AutoencoderImpl::make_layers(const std::vect
           step.name + "_norm",
           GroupNorm(torch::nn::GroupNormOptions(autoencoder_norm_groups, step.in).eps(autoencoder_norm_eps)));
     layer.convolution = register_module(
-        step.name,
-        Conv2d(Conv2dOptions(step.in, step.out, kernel_side).stride(step.stride).padding(kernel_side / 2)));
+        step.name, Conv2d(Conv2dOptions(step.in, step.out, kernel_side).stride(step.stride).padding(kernel_side / 2)));
     layers.push_back(std::move(layer));
   }
   return layers;

@@ -14,9 +14,12 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -49,12 +52,18 @@ struct Training {
   StageGraph graph{{.name = "autoencoder", .kind = "autoencoder", .fingerprint = "f"}};
 
   explicit Training(const std::vector<Setting>& more = {}) {
-    std::vector<Setting> settings{{"prepare.shard-rows", "40", ""},          {"prepare.block-rows", "20", ""},
-                                  {"autoencoder.channels", "8", ""},         {"autoencoder.latent-channels", "3", ""},
-                                  {"autoencoder.images", "72", ""},          {"autoencoder.batch", "12", ""},
-                                  {"autoencoder.learning-rate", "0.01", ""}, {"autoencoder.warmup", "0", ""},
-                                  {"autoencoder.ema", "0.5", ""},            {"autoencoder.validate-every", "3", ""},
-                                  {"pipeline.checkpoint-every", "2", ""},    {"pipeline.keep-checkpoints", "4", ""}};
+    std::vector<Setting> settings{{"prepare.shard-rows", "40", ""},
+                                  {"prepare.block-rows", "20", ""},
+                                  {"autoencoder.channels", "8", ""},
+                                  {"autoencoder.latent-channels", "3", ""},
+                                  {"autoencoder.images", "72", ""},
+                                  {"autoencoder.batch", "12", ""},
+                                  {"autoencoder.learning-rate", "0.01", ""},
+                                  {"autoencoder.warmup", "0", ""},
+                                  {"autoencoder.ema", "0.5", ""},
+                                  {"autoencoder.validate-every", "3", ""},
+                                  {"pipeline.checkpoint-every", "2", ""},
+                                  {"pipeline.keep-checkpoints", "4", ""}};
     settings.insert(settings.end(), more.begin(), more.end());
     config = resolve_config("", settings);
     const ImageSource source{1, std::make_unique<Halves>("train", train_rows),
@@ -75,9 +84,7 @@ struct Training {
     communicator.barrier();
   }
   void make() { make(run, ranks()); }
-  nlohmann::json summary() const {
-    return nlohmann::json::parse(read_file(run.stage("autoencoder") / "summary.json"));
-  }
+  nlohmann::json summary() const { return nlohmann::json::parse(read_file(run.stage("autoencoder") / "summary.json")); }
 };
 
 std::vector<double> losses(const std::vector<nlohmann::json>& lines) {
@@ -111,8 +118,8 @@ TEST(AutoencoderStage, PublishesACodecAndSaysHowWellItGivesImagesBack) {
   EXPECT_NEAR(summary.at("latent").at("deviation").get<double>(), deviation.mean().item<double>(), 1e-5);
   for (std::int64_t channel = 0; channel < 3; ++channel) {
     const at::Tensor means = mean.select(1, channel).to(at::kDouble);
-    const double drawn = means.var(/*unbiased=*/false).item<double>() +
-                         deviation.select(1, channel).square().mean().item<double>();
+    const double drawn =
+        means.var(/*unbiased=*/false).item<double>() + deviation.select(1, channel).square().mean().item<double>();
     const auto entry = static_cast<std::size_t>(channel);
     EXPECT_NEAR(summary.at("latent").at("mean")[entry].get<double>(), means.mean().item<double>(), 1e-4);
     EXPECT_NEAR(summary.at("latent").at("std")[entry].get<double>(), std::sqrt(drawn), 1e-4);
@@ -159,9 +166,8 @@ TEST(AutoencoderStage, GoesOnFromACheckpointToTheSameBits) {
   expect_bit_equal(read_tensors(directory / "weights.safetensors"), weights);
   EXPECT_TRUE(read_file(training.run.autoencoder_codec()) == codec);
   const auto events = json_lines(directory / "events.jsonl");
-  EXPECT_TRUE(std::ranges::any_of(events, [](const auto& event) {
-    return event.at("event") == "resume" && event.at("step") == 4;
-  }));
+  EXPECT_TRUE(std::ranges::any_of(
+      events, [](const auto& event) { return event.at("event") == "resume" && event.at("step") == 4; }));
 }
 
 TEST(AutoencoderStage, WithoutDivergenceLatentsHaveNoDeviation) {

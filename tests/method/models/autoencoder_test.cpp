@@ -14,6 +14,7 @@
 
 #include <cmath>
 #include <string>
+#include <vector>
 
 namespace couplet::testing {
 namespace {
@@ -99,7 +100,8 @@ TEST(Autoencoder, ItsLossIsSquaredErrorAndDivergence) {
   double expected = 0;
   const LatentMoments latents = model->encode(x);
   for (std::int64_t row = 0; row < 3; ++row) {
-    const at::Tensor mean = latents.mean[row].to(at::kDouble), variance = latents.log_variance[row].to(at::kDouble).exp();
+    const at::Tensor mean = latents.mean[row].to(at::kDouble),
+                     variance = latents.log_variance[row].to(at::kDouble).exp();
     const at::Tensor z = (mean + variance.sqrt() * noise[row].to(at::kDouble)).to(at::kFloat).unsqueeze(0);
     const double error = (model->decode(z)[0] - x[row]).to(at::kDouble).square().sum().item<double>();
     const double divergence = 0.5 * (variance + mean * mean - 1 - variance.log()).sum().item<double>();
@@ -154,9 +156,7 @@ TEST(Autoencoder, LearnsToGiveImagesBack) {
 }
 
 TEST(Autoencoder, SeedDecidesTheWeights) {
-  const auto hash = [](std::uint64_t seed) {
-    return tensors_hash(named_tensors(*make_autoencoder(small(), seed)));
-  };
+  const auto hash = [](std::uint64_t seed) { return tensors_hash(named_tensors(*make_autoencoder(small(), seed))); };
   EXPECT_EQ(hash(3), hash(3));
   EXPECT_NE(hash(3), hash(4));
 }

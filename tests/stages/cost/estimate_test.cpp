@@ -104,8 +104,8 @@ std::map<std::string, StageCost> by_stage(const Config& config) {
 constexpr double one_way = 16 * (36 + 288) + 4 * (288 + 1152 + 144), way_back = 4 * (72 + 1152) + 16 * (288 + 288 + 36);
 constexpr double autoencoder_forward = 2 * (one_way + way_back);
 // A kernel and a bias a convolution, two numbers a channel of a norm.
-constexpr double autoencoder_parameters = (40 + 2 * (148 + 8) + 296 + 2 * (584 + 16) + 146 + 16) +
-                                          (80 + 2 * (584 + 16) + 292 + 2 * (148 + 8) + 37 + 8);
+constexpr double autoencoder_parameters =
+    (40 + 2 * (148 + 8) + 296 + 2 * (584 + 16) + 146 + 16) + (80 + 2 * (584 + 16) + 292 + 2 * (148 + 8) + 37 + 8);
 
 // No graph has the stage yet: it is asked for by itself.
 TEST(Estimate, OfTheAutoencoder) {
