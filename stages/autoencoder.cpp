@@ -10,6 +10,7 @@
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/flops.h"
+#include "pipeline/tensor/random.h"
 #include "pipeline/tensor/row_chunks.h"
 #include "pipeline/training/trainer.h"
 #include "stages/trained/models.h"
@@ -18,7 +19,10 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -63,9 +67,8 @@ at::Tensor figures_of(const Autoencoder& model, const at::Tensor& pixels, at::De
     return values.flatten(1).mean(1, /*keepdim=*/true).to(at::kCPU, at::kDouble);
   };
   const auto of_channels = [](const at::Tensor& values) { return values.mean({2, 3}).to(at::kCPU, at::kDouble); };
-  return at::cat({of_image((back - images).square()),
-                  at::where(differs, ratio, at::zeros_like(ratio)).unsqueeze(1), differs.to(at::kDouble).unsqueeze(1),
-                  of_image(deviation), of_channels(latents.mean),
+  return at::cat({of_image((back - images).square()), at::where(differs, ratio, at::zeros_like(ratio)).unsqueeze(1),
+                  differs.to(at::kDouble).unsqueeze(1), of_image(deviation), of_channels(latents.mean),
                   of_channels(latents.mean.square() + deviation.square())},
                  1);
 }

@@ -14,6 +14,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -33,8 +37,7 @@ std::vector<std::int64_t> level_channels(const AutoencoderOptions& o) {
 
 void add_residual_block(std::vector<AutoencoderStep>& steps, const std::string& name, std::int64_t channels,
                         std::int64_t side) {
-  AutoencoderStep step{.in = channels, .out = channels, .side = side, .normed = true};
-  step.name = name + "_first";
+  AutoencoderStep step{.name = name + "_first", .in = channels, .out = channels, .side = side, .normed = true};
   step.begins_block = true;
   steps.push_back(step);
   step.name = name + "_second";
@@ -103,9 +106,10 @@ void check(const AutoencoderOptions& o) {
   if (o.factor < 2 || !std::has_single_bit(static_cast<std::uint64_t>(o.factor)))
     refuse("autoencoder.factor = {}: a latent's side is 2, 4, 8, … times smaller than an image's", o.factor);
   if (o.image_size < o.factor || o.image_size % o.factor != 0)
-    refuse("autoencoder.factor = {0}: images of {1}x{1} cannot be made so many times smaller; take a power of two that "
-           "divides {1}",
-           o.factor, o.image_size);
+    refuse(
+        "autoencoder.factor = {0}: images of {1}x{1} cannot be made so many times smaller; take a power of two that "
+        "divides {1}",
+        o.factor, o.image_size);
 }
 
 double forward_flops(const AutoencoderOptions& o) {
@@ -152,7 +156,7 @@ AutoencoderImpl::AutoencoderImpl(const AutoencoderOptions& o) : options_(o) {
 }
 
 std::vector<AutoencoderImpl::Layer> AutoencoderImpl::make_layers(const std::vector<AutoencoderStep>& steps) {
-  using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::GroupNorm, torch::nn::GroupNormOptions;
+  using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::GroupNorm;
   std::vector<Layer> layers;
   for (const AutoencoderStep& step : steps) {
     Layer layer{.step = step};
@@ -161,8 +165,7 @@ std::vector<AutoencoderImpl::Layer> AutoencoderImpl::make_layers(const std::vect
           step.name + "_norm",
           GroupNorm(torch::nn::GroupNormOptions(autoencoder_norm_groups, step.in).eps(autoencoder_norm_eps)));
     layer.convolution = register_module(
-        step.name,
-        Conv2d(Conv2dOptions(step.in, step.out, kernel_side).stride(step.stride).padding(kernel_side / 2)));
+        step.name, Conv2d(Conv2dOptions(step.in, step.out, kernel_side).stride(step.stride).padding(kernel_side / 2)));
     layers.push_back(std::move(layer));
   }
   return layers;

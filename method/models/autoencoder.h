@@ -27,7 +27,7 @@ struct AutoencoderOptions {
 };
 
 /// Groups of every norm, which channels are multiples of.
-inline constexpr std::int64_t autoencoder_norm_groups = 8;
+inline constexpr std::int64_t autoencoder_norm_groups = 4;
 inline constexpr double autoencoder_norm_eps = 1e-6;
 
 /// A 3x3 convolution and what comes before and after it.
@@ -76,8 +76,8 @@ public:
   at::Tensor decode(const at::Tensor& latents) const;
   /// The mean over rows of the squared error of decode(mean + deviation · noise), a pixel value, plus `kl_weight` times
   /// the divergence of the latents from N(0, I), in nats an image, divided by the number of pixel values: latent
-  /// diffusion's loss (arXiv 2112.10752) a value, with the squared error as its reconstruction. `noise`: standard normal
-  /// [N, latent_channels, h, w]; a plain autoencoder takes none.
+  /// diffusion's loss (arXiv 2112.10752) a value, with the squared error as its reconstruction. `noise`: standard
+  /// normal [N, latent_channels, h, w]; a plain autoencoder takes none.
   at::Tensor loss(const at::Tensor& images, const at::Tensor& noise, double kl_weight) const;
 
   const AutoencoderOptions& options() const { return options_; }

@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <sstream>
+#include <string>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -30,20 +32,23 @@ std::string program_of(const std::vector<AutoencoderStep>& steps) {
     if (step.normed)
       line(fmt::format("x = torch.silu(torch.group_norm(x, {0}, self.{1}_norm_weight, self.{1}_norm_bias, {2}))",
                        autoencoder_norm_groups, step.name, autoencoder_norm_eps));
-    line(fmt::format("x = torch.conv2d(x, self.{0}_weight, self.{0}_bias, [{1}, {1}], [1, 1])", step.name,
-                     step.stride));
+    line(
+        fmt::format("x = torch.conv2d(x, self.{0}_weight, self.{0}_bias, [{1}, {1}], [1, 1])", step.name, step.stride));
     if (step.ends_block) line("x = x + kept");
   }
   return text;
 }
 
+/// What encode returns of the encoder's `x`: means and deviations.
+std::string moments_of(const AutoencoderOptions& o) {
+  if (o.plain) return "torch.cat([x, torch.zeros_like(x)], 1)";
+  const std::string deviation = fmt::format("torch.exp(0.5 * torch.clamp(x.narrow(1, {0}, {0}), {1:.1f}, {2:.1f}))",
+                                            o.latent_channels, least_log_variance, largest_log_variance);
+  return fmt::format("torch.cat([x.narrow(1, 0, {}), {}], 1)", o.latent_channels, deviation);
+}
+
 std::string codec_program(const AutoencoderOptions& o) {
-  const std::string joined =
-      o.plain ? "torch.cat([x, torch.zeros_like(x)], 1)"
-              : fmt::format("torch.cat([x.narrow(1, 0, {0}), "
-                            "torch.exp(0.5 * torch.clamp(x.narrow(1, {0}, {0}), {1:.1f}, {2:.1f}))], 1)",
-                            o.latent_channels, least_log_variance, largest_log_variance);
-  return "def encode(self, x):\n" + program_of(encoder_steps(o)) + "    return " + joined + "\n\n" +
+  return "def encode(self, x):\n" + program_of(encoder_steps(o)) + "    return " + moments_of(o) + "\n\n" +
          "def decode(self, x):\n" + program_of(decoder_steps(o)) + "    return x\n";
 }
 

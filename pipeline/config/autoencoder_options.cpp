@@ -9,7 +9,7 @@ void add_autoencoder(std::vector<Option>& table) {
       {{"autoencoder.factor", result, FIELD(autoencoder.factor), "4", "",
         "how many times smaller the sides of a latent are than those of an image: a power of two", 2, 64},
        {"autoencoder.channels", result, FIELD(autoencoder.channels), "16", "",
-        "channels of the first level, a multiple of 8; each halving of the sides doubles them, up to four times", 8,
+        "channels of the first level, a multiple of 4; each halving of the sides doubles them, up to four times", 4,
         4096},
        {"autoencoder.latent-channels", result, FIELD(autoencoder.latent_channels), "4", "", "channels of a latent", 1,
         4096},

@@ -204,8 +204,7 @@ StageCost features_cost(const StageNode& node, const CostModel& model) {
 StageCost autoencoder_cost(const StageNode& node, const CostModel& model) {
   const AutoencoderOptions options = autoencoder_options(model.config.autoencoder, model.dataset.shape);
   const double forward = forward_flops(options);
-  StageCost cost =
-      training_cost(node, model.config.autoencoder.training, forward, parameter_count(options), model);
+  StageCost cost = training_cost(node, model.config.autoencoder.training, forward, parameter_count(options), model);
   cost.flops.float32 += forward * number(model.dataset.test_rows);
   return cost;
 }

@@ -1,5 +1,6 @@
 #include "pipeline/tensor/flops.h"
 
+#include "method/models/autoencoder.h"
 #include "method/models/classifier.h"
 #include "method/models/fields/sit.h"
 #include "method/models/fields/unet.h"
@@ -114,6 +115,19 @@ TEST(Flops, OfTheClassifier) {
   const double found = flops_of([&] { model->forward(x); });
   said = forward_flops(options);
   EXPECT_EQ(found, rows * said);
+}
+
+TEST(Flops, OfTheAutoencoder) {
+  for (const bool plain : {true, false}) {
+    const AutoencoderOptions options{.image_size = 16, .channels = 8, .factor = 8, .plain = plain};
+    Autoencoder model = make_autoencoder(options, 1);
+    model->to(torch::kFloat64);
+    const at::Tensor x = torch::randn({rows, 3, 16, 16}, torch::kFloat64);
+    expect_flops(forward_flops(options), [&] {
+      const LatentMoments latents = model->encode(x);
+      return model->decode(plain ? latents.mean : latents.mean + latents.deviation());
+    });
+  }
 }
 
 // Multiply-adds by hand. TarFlow of the default sizes: 48 tokens of 49 enter; each block 48·16·128 in, two layers of

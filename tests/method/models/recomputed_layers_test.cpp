@@ -1,4 +1,5 @@
 // The models with X.checkpoint-activations: the same gradients bit for bit, in less memory.
+#include "method/models/autoencoder.h"
 #include "method/models/classifier.h"
 #include "method/models/fields/sit.h"
 #include "method/models/fields/unet.h"
@@ -127,6 +128,17 @@ TEST(RecomputedLayers, UNet) {
         return model->forward(in.x, in.t, {in.y, {}, positions}).to(at::kFloat).square().mean();
       },
       0.6);
+}
+
+TEST(RecomputedLayers, Autoencoder) {
+  const AutoencoderOptions options{.in_channels = 1, .image_size = 16, .channels = 8, .latent_channels = 2};
+  expect_equal<Autoencoder, AutoencoderOptions>(
+      options, make_autoencoder,
+      [](Autoencoder& model, const Inputs& in) {
+        const at::Tensor noise = in.x.flatten(1).narrow(1, 0, 2 * 4 * 4).view({rows, 2, 4, 4});
+        return model->loss(in.x, noise, 1e-3);
+      },
+      std::nullopt);  // its layers keep little besides what goes into them
 }
 
 TEST(RecomputedLayers, Classifier) {

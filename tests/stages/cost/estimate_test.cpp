@@ -99,6 +99,27 @@ std::map<std::string, StageCost> by_stage(const Config& config) {
   return found;
 }
 
+// Autoencoder of two levels, of 4 channels and 8: 9·1·4, 2·9·4² at 16 pixels; 9·4·8, 2·9·8², 9·8·2 at 4, and from the
+// one latent channel 9·8, 2·9·8² there; 9·8·4, 2·9·4², 9·4 at 16.
+constexpr double one_way = 16 * (36 + 288) + 4 * (288 + 1152 + 144), way_back = 4 * (72 + 1152) + 16 * (288 + 288 + 36);
+constexpr double autoencoder_forward = 2 * (one_way + way_back);
+// A kernel and a bias a convolution, two numbers a channel of a norm.
+constexpr double autoencoder_parameters =
+    (40 + 2 * (148 + 8) + 296 + 2 * (584 + 16) + 146 + 16) + (80 + 2 * (584 + 16) + 292 + 2 * (148 + 8) + 37 + 8);
+
+// No graph has the stage yet: it is asked for by itself.
+TEST(Estimate, OfTheAutoencoder) {
+  Config config = small_config();
+  config.autoencoder = {training(96, 16, "bfloat16"), 2, 4, 1, 1e-6};
+  const StageGraph graph{{.name = "autoencoder", .kind = "autoencoder"}};
+  const StageCost cost = autoencoder_cost(graph[0], {config, graph, small_dataset});
+  EXPECT_EQ(cost.work, "6 steps of 16");
+  EXPECT_EQ(cost.flops.bfloat16, autoencoder_forward * 3 * 96);
+  // Validation after steps 3 and 6, and all 20 held-out images at the end.
+  EXPECT_EQ(cost.flops.float32, autoencoder_forward * (2 * 2 * 10 + 20));
+  EXPECT_EQ(cost.disk.weights, 4 * autoencoder_parameters * 2);
+}
+
 TEST(Estimate, CountsTheProductsOfEveryStage) {
   auto stage = by_stage(small_config());
   EXPECT_EQ(stage.size(), 11);
