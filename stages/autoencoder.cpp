@@ -84,9 +84,10 @@ Reconstruction reconstruct(const Autoencoder& model, const HeldOut& held_out, co
           return figures_of(model, pixels.narrow(0, first, count), device);
         });
       });
-  Reconstruction out{.mse = means[squared_error],
-                     .psnr = means[rounded_psnr] / means[rounded_differs],
-                     .drawn_deviation = means[latent_deviation]};
+  Reconstruction out;
+  out.mse = means[squared_error];
+  out.psnr = means[rounded_psnr] / means[rounded_differs];
+  out.drawn_deviation = means[latent_deviation];
   for (std::int64_t channel = 0; channel < channels; ++channel) {
     const double mean = means[static_cast<std::size_t>(reconstruction_figures + channel)];
     const double square = means[static_cast<std::size_t>(reconstruction_figures + channels + channel)];
