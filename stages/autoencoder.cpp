@@ -58,7 +58,7 @@ struct Reconstruction {
 
 /// [n, reconstruction_figures + 2 C], float64: the figures, then the mean and the mean square of each channel of the
 /// latent as it is drawn. `pixels`: uint8.
-at::Tensor figures_of(const Autoencoder& model, const at::Tensor& pixels, at::Device device) {
+at::Tensor figures_of_images(const Autoencoder& model, const at::Tensor& pixels, at::Device device) {
   const at::Tensor images = to_float(pixels.to(device));
   const LatentMoments latents = model->encode(images);
   const at::Tensor deviation = latents.deviation(), back = model->decode(latents.mean);
@@ -81,7 +81,7 @@ Reconstruction reconstruct(const Autoencoder& model, const HeldOut& held_out, co
       held_out.mean(reconstruction_figures + 2 * channels, communicator, [&](const HeldOut::Rows& rows) {
         const at::Tensor pixels = codec.pixels(rows.columns[0]);
         return by_row_chunks(pixels.size(0), device, [&](std::int64_t first, std::int64_t count) {
-          return figures_of(model, pixels.narrow(0, first, count), device);
+          return figures_of_images(model, pixels.narrow(0, first, count), device);
         });
       });
   Reconstruction out;
