@@ -58,7 +58,7 @@ struct Reconstruction {
 
 /// [n, reconstruction_figures + 2 C], float64: the figures, then the mean and the mean square of each channel of the
 /// latent as it is drawn. `pixels`: uint8.
-at::Tensor figures_of(const Autoencoder& model, const at::Tensor& pixels, at::Device device) {
+at::Tensor figures_of_images(const Autoencoder& model, const at::Tensor& pixels, at::Device device) {
   const at::Tensor images = to_float(pixels.to(device));
   const LatentMoments latents = model->encode(images);
   const at::Tensor deviation = latents.deviation(), back = model->decode(latents.mean);
@@ -81,12 +81,13 @@ Reconstruction reconstruct(const Autoencoder& model, const HeldOut& held_out, co
       held_out.mean(reconstruction_figures + 2 * channels, communicator, [&](const HeldOut::Rows& rows) {
         const at::Tensor pixels = codec.pixels(rows.columns[0]);
         return by_row_chunks(pixels.size(0), device, [&](std::int64_t first, std::int64_t count) {
-          return figures_of(model, pixels.narrow(0, first, count), device);
+          return figures_of_images(model, pixels.narrow(0, first, count), device);
         });
       });
-  Reconstruction out{.mse = means[squared_error],
-                     .psnr = means[rounded_psnr] / means[rounded_differs],
-                     .drawn_deviation = means[latent_deviation]};
+  Reconstruction out;
+  out.mse = means[squared_error];
+  out.psnr = means[rounded_psnr] / means[rounded_differs];
+  out.drawn_deviation = means[latent_deviation];
   for (std::int64_t channel = 0; channel < channels; ++channel) {
     const double mean = means[static_cast<std::size_t>(reconstruction_figures + channel)];
     const double square = means[static_cast<std::size_t>(reconstruction_figures + channels + channel)];

@@ -40,7 +40,7 @@ std::string program_of(const std::vector<AutoencoderStep>& steps) {
 }
 
 /// What encode returns of the encoder's `x`: means and deviations.
-std::string moments_of(const AutoencoderOptions& o) {
+std::string encode_result(const AutoencoderOptions& o) {
   if (o.plain) return "torch.cat([x, torch.zeros_like(x)], 1)";
   const std::string deviation = fmt::format("torch.exp(0.5 * torch.clamp(x.narrow(1, {0}, {0}), {1:.1f}, {2:.1f}))",
                                             o.latent_channels, least_log_variance, largest_log_variance);
@@ -48,7 +48,7 @@ std::string moments_of(const AutoencoderOptions& o) {
 }
 
 std::string codec_program(const AutoencoderOptions& o) {
-  return "def encode(self, x):\n" + program_of(encoder_steps(o)) + "    return " + moments_of(o) + "\n\n" +
+  return "def encode(self, x):\n" + program_of(encoder_steps(o)) + "    return " + encode_result(o) + "\n\n" +
          "def decode(self, x):\n" + program_of(decoder_steps(o)) + "    return x\n";
 }
 

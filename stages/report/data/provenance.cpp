@@ -83,6 +83,7 @@ std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
   add("samples are compared with", reference(records, config.evaluate.reference));
   add_file("built-in classifier", run.classifier());
   for (const StageNode& node : view.graph) {
+    if (node.kind == "autoencoder") add_file("codec", run.autoencoder_codec());
     if (node.kind == "teacher") add_file("teacher", run.teacher_ema());
     if (!node.table.empty()) {
       add("coupling table " + node.table, table_hash(table_directory(config, run, node.table, "train")));
