@@ -230,6 +230,7 @@ StageGraph GraphBuilder::build() {
   }
   add_evaluation("real", {"prepare"}, {});
   for (const RunTable& table : run_tables(config_)) need_table(table);
+  if (config_.compare.empty()) need_teacher();
   if (has_teacher()) add_evaluation("teacher", {"prepare", "teacher"}, {});
   std::vector<std::int64_t> seeds;
   for (const std::string& name : config_.compare)
