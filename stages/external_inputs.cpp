@@ -55,6 +55,8 @@ std::vector<NamedPath> paths_of(const Config& config) {
 
 /// Of what lies at prepare.source; where that is gone, of what it held when it was last looked at.
 std::string source_hash(const PrepareConfig& config, const RunDirectory& run, FileHashes& hashes) {
+  if (config.source.empty() && lies_somewhere(config))
+    refuse("prepare.source is empty: name the folder or the file in which the images lie");
   const fs::path key = fs::path(config.source) / "";  // no file's own
   const std::string known = is_there(config.source) ? "" : hashes.noted(key);
   if (!known.empty()) return known;

@@ -254,6 +254,7 @@ StageGraph GraphBuilder::build() {
   if (has_latents(config_)) need_latents();
   add_evaluation("real", with_data({}), {});
   for (const RunTable& table : run_tables(config_)) need_table(table);
+  if (config_.compare.empty()) need_teacher();
   if (has_teacher()) add_evaluation("teacher", with_data({"teacher"}), {});
   std::vector<std::int64_t> seeds;
   for (const std::string& name : config_.compare)

@@ -12,6 +12,7 @@ namespace couplet {
 ///  - features, where scores are by the built-in classifier: no evaluate.network is given, and the data set has
 ///  classes;
 ///  - coupling/NAME for every table that a student's coupling reads, behind the teacher or the student that fills it;
+///  - the teacher also where there are no students: then it is what the run is for;
 ///  - evaluate/real and, with a teacher, evaluate/teacher;
 ///  - student/NAME-SEED and evaluate/NAME-SEED for each seed and name in student.compare;
 ///  - report.

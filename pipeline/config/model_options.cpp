@@ -141,8 +141,8 @@ void add_student(std::vector<Option>& table) {
   table.insert(
       table.end(),
       {{"student.compare", execution, FIELD(compare), "nf independent", "",
-        "names of the students that the run compares, each trained once a seed; a section [student.NAME] overrides any "
-        "other key of this one for the student NAME"},
+        "names of the students that the run compares, each trained once a seed; empty: none, the run trains and scores "
+        "its teacher; a section [student.NAME] overrides any other key of this one for the student NAME"},
        {"student.coupling", result, FIELD(student.coupling), "", "",
         "pairs of noise and image that students are trained on; a coupling of a student's own name wins over it unless "
         "the student's own section sets the key; empty: none"},

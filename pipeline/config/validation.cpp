@@ -247,7 +247,7 @@ void validate(const Config& config) {
     refuse(
         "evaluate.reference is given without evaluate.network: the built-in classifier is trained anew in every run");
 
-  require_distinct("student.compare", config.compare);
+  if (!config.compare.empty()) require_distinct("student.compare", config.compare);
   for (const std::string& name : config.compare) check_student(config, name);
   require_distinct("evaluate.sampling-seeds", config.evaluate.sampling_seeds);
   if (!config.evaluate.ema.empty()) require_distinct("evaluate.ema", config.evaluate.ema);

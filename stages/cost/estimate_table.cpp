@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstddef>
+#include <iterator>
 
 namespace couplet {
 
@@ -19,6 +21,14 @@ std::string device_time_text(double seconds, bool gpus) {
   const double hours = seconds / 3600;
   if (hours < 0.1) return fmt::format("{:.0f} {} s", seconds, device);
   return fmt::format("{:.{}f} {} h", hours, hours < 10 ? 1 : 0, device);
+}
+
+/// "466,286,784": exact, to be set beside published figures.
+std::string count_text(std::int64_t count) {
+  std::string text = fmt::format("{}", count);
+  for (std::ptrdiff_t place = std::ssize(text) - 3; place > 0; place -= 3)
+    text.insert(static_cast<std::size_t>(place), ",");
+  return text;
 }
 
 std::string speed_text(const DeviceSpeed& speed, const char* device) {
@@ -55,30 +65,37 @@ std::string disk_text(double bytes) {
 std::string estimate_text(const Estimate& estimate,
                           const std::function<StageDevices(const std::string& kind)>& devices_of,
                           const DeviceSpeed& gpu, const DeviceSpeed& core) {
-  constexpr auto row = "{:<26} {:>24} {:>12} {:>14} {:>10}  {}\n";
+  constexpr auto row = "{:<26} {:>22} {:>13} {:>12} {:>14} {:>10} {:>8}  {}\n";
   const DeviceSpeed speeds[] = {assumed_speed(false, core), assumed_speed(true, gpu)};
-  std::string text = fmt::format(row, "stage", "work", "products", "device time", "lasts", "on");
-  double seconds[] = {0, 0}, flops = 0;
+  std::string text =
+      fmt::format(row, "stage", "work", "parameters", "products", "device time", "lasts", "disk", "on");
+  double seconds[] = {0, 0};
   bool used[] = {false, false};
+  Flops flops;
   for (const StageCost& stage : estimate.stages) {
-    const StageDevices devices = devices_of(stage.kind);
-    const double needed = device_seconds(stage.flops, speeds[devices.gpus]);
-    flops += stage.flops.all();
+    const std::string parameters = stage.parameters > 0 ? count_text(stage.parameters) : "";
+    const std::string disk = stage.disk.all() > 0 ? disk_text(stage.disk.all()) : "";
     if (stage.flops.all() == 0) {
-      text += fmt::format(row, stage.stage, stage.work, "", "", "", "");
+      text += fmt::format(row, stage.stage, stage.work, parameters, "", "", "", disk, "");
       continue;
     }
+    const StageDevices devices = devices_of(stage.kind);
+    const double needed = device_seconds(stage.flops, speeds[devices.gpus]);
+    flops = flops + stage.flops;
     seconds[devices.gpus] += needed;
     used[devices.gpus] = true;
-    text += fmt::format(
-        row, stage.stage, stage.work, flops_text(stage.flops.all()), device_time_text(needed, devices.gpus),
-        duration_text(needed / static_cast<double>(devices.count)),
-        fmt::format("{} {}{}", devices.count, devices.gpus ? "GPU" : "core", devices.count == 1 ? "" : "s"));
+    text += fmt::format(row, stage.stage, stage.work, parameters, flops_text(stage.flops.all()),
+                        device_time_text(needed, devices.gpus),
+                        duration_text(needed / static_cast<double>(devices.count)), disk,
+                        fmt::format("{} {}{}", devices.count, devices.gpus ? "GPU" : "core",
+                                    devices.count == 1 ? "" : "s"));
   }
   for (const bool gpus : {true, false})
     if (used[gpus])
-      text += fmt::format(row, "all", "", gpus == used[1] ? flops_text(flops) : "",
-                          device_time_text(seconds[gpus], gpus), "", "");
+      text += fmt::format(row, "all", "", "", gpus == used[1] ? flops_text(flops.all()) : "",
+                          device_time_text(seconds[gpus], gpus), "", "", "");
+  text += fmt::format("products: {} in bfloat16, {} in float32\n", flops_text(flops.bfloat16),
+                      flops_text(flops.float32));
   text += disk_line(estimate.disk);
   for (const bool gpus : {true, false})
     if (used[gpus]) text += fmt::format("assumed: {}\n", speed_text(speeds[gpus], gpus ? "a GPU" : "a core"));

@@ -29,7 +29,8 @@ double device_seconds(const Flops& flops, const DeviceSpeed& speed);
 /// "1.42 GB"
 std::string disk_text(double bytes);
 
-/// The table that `submit --dry-run` prints, whole lines: a row a stage, then disk and what is assumed. `devices_of`:
+/// The table that `submit --dry-run` prints, whole lines: a row a stage, then products by precision, disk and what is
+/// assumed. `devices_of`:
 /// by kind of stage. `gpu`, `core`: speeds that are known (a value of 0 is not).
 std::string estimate_text(const Estimate& estimate,
                           const std::function<StageDevices(const std::string& kind)>& devices_of,

@@ -40,10 +40,6 @@ Flops in_precision(const std::string& precision, double flops) {
   return precision == "bfloat16" ? Flops{flops, 0} : Flops{0, flops};
 }
 
-Flops operator+(const Flops& a, const Flops& b) {
-  return {a.bfloat16 + b.bfloat16, a.float32 + b.float32};
-}
-
 // One image's forward pass.
 double scored(const CostModel& model) {
   return forward_flops(classifier_options(model.config.features, model.dataset.shape));
@@ -108,6 +104,7 @@ StageCost training_cost(const StageNode& node, const TrainingConfig& training, d
                  fmt::format("{} steps of {}", training_steps(training), training.batch),
                  training_flops(training, forward, model, passes),
                  {}};
+  cost.parameters = parameters;
   const double copy = 4 * number(parameters);  // float32
   const double emas = number(std::ssize(training.ema));
   cost.disk.weights = copy * (1 + emas);

@@ -15,6 +15,7 @@ namespace couplet {
 struct Flops {
   double bfloat16 = 0, float32 = 0;
   double all() const { return bfloat16 + float32; }
+  Flops operator+(const Flops& other) const { return {bfloat16 + other.bfloat16, float32 + other.float32}; }
 };
 
 /// Bytes.
@@ -31,6 +32,7 @@ struct StageCost {
   std::string work;  ///< "11875 steps of 32", "60000 rows"
   Flops flops;
   DiskEstimate disk;
+  std::int64_t parameters = 0;  ///< of the model that it trains
 };
 
 /// What costs follow from.

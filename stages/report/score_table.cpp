@@ -106,6 +106,8 @@ std::int64_t samples_behind(const Scores& scores) {
   std::int64_t samples = 0;
   for (const ScoreCurve& curve : scores.curves)
     for (const auto& [nfe, score] : curve.scores) samples = std::max(samples, score.samples);
+  for (const ScoreLevels& levels : scores.levels)
+    if (levels.teacher) samples = std::max(samples, levels.teacher->samples);
   return samples;
 }
 

@@ -35,6 +35,7 @@ ScoreBasis score_basis(const std::string& name, const RunDirectory& run, const C
   basis.run = name;
   basis.dataset = table_hash(run.train_images());
   if (!basis.dataset.empty()) basis.crop = crop_of(RowTable(run.train_images(), dataset_format));
+  std::set<std::int64_t> of_teacher;
   for (const ScoreRecord& record : read_records(results)) {
     if (record.metric != "frechet_distance") continue;
     basis.network.insert(record.network_hash.empty() ? classifier_hash(run) : record.network_hash);
@@ -42,7 +43,10 @@ ScoreBasis score_basis(const std::string& name, const RunDirectory& run, const C
     // Results from before the resize was recorded are the classifier's, which has none.
     basis.resize.insert(record.resize.empty() ? "none" : record.resize);
     if (record.model == "student" && record.noise == "fresh") basis.samples.insert(record.samples);
+    if (record.model == "teacher") of_teacher.insert(record.samples);
   }
+  // Students are what runs are compared by; where there are none, it is the teacher.
+  if (basis.samples.empty()) basis.samples = of_teacher;
   return basis;
 }
 

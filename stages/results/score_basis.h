@@ -16,7 +16,7 @@ struct ScoreBasis {
   std::string dataset;            ///< content hash of the training images
   std::set<std::string> network;  ///< content hashes of the networks of its scores
   std::set<std::string> resize;
-  std::set<std::int64_t> samples;   ///< behind a score of a student's fresh noise
+  std::set<std::int64_t> samples;   ///< behind a score of a student's fresh noise; without students, of the teacher
   std::set<std::string> reference;  ///< hashes of evaluate.reference's file; "training images" without one
   std::string crop = {};            ///< how the images became square (crop_of)
 };

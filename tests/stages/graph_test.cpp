@@ -49,6 +49,16 @@ TEST(Graph, StudentsAskForWhatTheyNeed) {
                    "student/wide-0", "evaluate/wide-0", "student/wide-7", "evaluate/wide-7", "report"}));
 }
 
+TEST(Graph, WithoutStudentsTheTeacherIsWhatTheRunIsFor) {
+  const Setting none{"student.compare", "", ""};
+  EXPECT_EQ(names_of(graph_of({none})),
+            (Names{"prepare", "features", "evaluate/real", "teacher", "evaluate/teacher", "report"}));
+  EXPECT_EQ(names_of(graph_of({none}, {.has_classes = false})),
+            (Names{"prepare", "evaluate/real", "teacher", "evaluate/teacher", "report"}));
+  // A student that comes later goes on from it.
+  EXPECT_EQ(find_node(graph_of({none}), "teacher").fingerprint, find_node(graph_of({}), "teacher").fingerprint);
+}
+
 TEST(Graph, WhatTrainsByLikelihoodIsNoMatterToOthers) {
   const std::vector<Setting> both{{"student.compare", "cnf independent", ""},
                                   {"student.cnf.coupling", "independent", ""},

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Runs on two ranks from a folder of colour images, an npz file and CIFAR's binary files, to scores and pictures; the folder may be gone afterwards.
+A run of a teacher alone, and what is added to it.
 Needs numpy, and Pillow from the test tools."""
 
 import argparse
@@ -60,6 +61,22 @@ def goes_on_without(run, source):
     check(any('"nfe": 4' in name for name in run.scores()), f"{run.directory}: the score of four evaluations")
 
 
+def teacher_alone(couplet, work, source):
+    """Without students the teacher is trained, scored and reported; a student that is added goes on from it."""
+    run = Run(couplet, work / "teacher-alone")
+    printed = run.works("run", *keys(CONFIG | {"prepare.source": source, "evaluate.likelihood-rows": 20}), "--student.compare=")
+    check("teacher:" in printed and "bits/dim" in printed, f"what a run of a teacher alone ends with: {printed[-1000:]}")
+    check(set(run.attempts()) == {"prepare", "features", "teacher", "evaluate/real", "evaluate/teacher", "report"}, f"stages: {sorted(run.attempts())}")
+    run.complete()
+    page = (run.directory / "report/report.html").read_text()
+    check("How good are the teacher's samples?" in page and "Which" not in page, "the report of a teacher alone")
+    check(not run.planned(), "a finished run plans stages")
+    run.works("sample", "--model", "teacher", "--count", 4, "--output", work / "teacher.png")
+    before = run.attempts()
+    run.works("run", "--student.compare", "nf")
+    check(run.attempts()["teacher"] == before["teacher"] and "student/nf-0" in run.attempts(), "a student that is added trains the teacher again")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--couplet", type=Path, required=True, help="the program")
@@ -87,6 +104,7 @@ def main():
     run, _ = finish(arguments.couplet, work, "of-npz", work / "images.npz", student__compare="independent")
     goes_on_without(run, work / "images.npz")
     write_cifar(work / "cifar", 300)
+    teacher_alone(arguments.couplet, work, work / "cifar")
     run, _ = finish(arguments.couplet, work, "of-cifar", work / "cifar", student__compare="independent")
     goes_on_without(run, work / "cifar")
     print("passed")

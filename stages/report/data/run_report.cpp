@@ -153,6 +153,7 @@ RunReport read_run_report(const RunView& view) {
   const RunDirectory& run = view.run;
   RunReport report;
   report.name = run_name(run);
+  report.has_students = !view.config.compare.empty();
   report.results = current_results(view);
   read_stages(report, view);
   report.pictures = find_pictures(run, view.config);

@@ -41,6 +41,7 @@ struct SamplePicture {
 /// What the report shows of one run.
 struct RunReport {
   std::string name;
+  bool has_students = true;            ///< false of a run that trains its teacher alone
   nlohmann::json results;              ///< results.json (docs/metrics.md); a null or empty one leaves the scores out
   std::vector<nlohmann::json> stages;  ///< stage.json of each stage, in the graph's order: stage, state, seconds,
                                        ///< ranks, attempts ...; "rate" and "waiting" besides, each a `value` and `unit`

@@ -1,5 +1,7 @@
 #include "stages/report/sections/findings.h"
 #include "stages/report/sections/sections.h"
+#include "stages/results/likelihoods.h"
+#include "stages/results/metric_names.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
@@ -7,6 +9,7 @@
 #include <algorithm>
 #include <ranges>
 #include <utility>
+#include <vector>
 
 namespace couplet {
 
@@ -37,6 +40,30 @@ Json alone_json(const Page& page, const ScoreCurve* curve) {
   const auto& [nfe, score] =
       *std::ranges::min_element(curve->scores, {}, [](const auto& each) { return each.second.mean; });
   return {{"model", named(page, curve)}, {"score", score_json(nfe, score)}, {"one_seed", score.seeds == 1}};
+}
+
+/// The likelihood of a run's teacher; null where it was not measured.
+Json teacher_likelihood(const Scores& scores, const ScoreLevels& levels) {
+  const std::vector<Likelihood> all = likelihoods(scores);
+  const auto found = std::ranges::find(all, levels.name("teacher"), &Likelihood::model);
+  if (found == all.end()) return nullptr;
+  return {{"title", metric_name(found->metric).title}, {"images", found->score.samples}, {"text", found->text()}};
+}
+
+/// The teachers of runs that train nothing else; none where any run has students, which are then what is asked about.
+Json teachers_json(const Page& page) {
+  Json all = Json::array();
+  if (std::ranges::any_of(page.data.runs, &RunReport::has_students)) return all;
+  for (const ScoreLevels& levels : page.scores.levels) {
+    const bool denoised = levels.teacher_denoised.has_value();
+    const auto& score = denoised ? levels.teacher_denoised : levels.teacher;
+    all.push_back({{"run", levels.run},
+                   {"score", score ? figure(*score) : Json()},
+                   {"denoised", denoised},
+                   {"samples", score ? Json(score->samples) : Json()},
+                   {"likelihood", teacher_likelihood(page.scores, levels)}});
+  }
+  return all;
 }
 
 /// How to get the same again: of several runs the winner's, the others stand below.
@@ -95,6 +122,7 @@ Json verdict_section(const Page& page) {
                {"rivals", rivals_json(verdict.rivals)},
                {"against", compared ? comparison_json(verdict.against) : Json()},
                {"alone", alone_json(page, verdict.alone)},
+               {"teachers", teachers_json(page)},
                {"network", page.scores.networks.empty() ? Json() : Json(page.scores.networks.front())},
                {"command", command(page)},
                {"pictures", strips(page)}};

@@ -211,6 +211,7 @@ TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
   EXPECT_SAYS(refused_keys({{"evaluate.guidance", "2", ""}, {"evaluate.guidance-to", "0", ""}}), "is not below");
   EXPECT_SAYS(refused_keys({{"student.seeds", "1 2 1", ""}}), "student.seeds");
   EXPECT_SAYS(refused_keys({{"student.compare", "nf nf", ""}}), "twice");
+  EXPECT_TRUE(resolve_config("", {{"student.compare", "", ""}}).compare.empty()) << "the teacher alone";
   EXPECT_SAYS(refused_keys({{"evaluate.guidance", "2 2", ""}}), "twice");
   EXPECT_SAYS(refused_keys({{"evaluate.ema", "0.5", ""}}), "student.ema = 0.999");
 }

@@ -206,6 +206,24 @@ TEST(Estimate, CountsDisk) {
   EXPECT_EQ(disk.checkpoints, 4 * 4 * (4 * (classifier_parameters + teacher_parameters) + 2 * 5 * student_parameters));
 }
 
+TEST(Estimate, CountsParameters) {
+  auto stage = by_stage(small_config());
+  EXPECT_EQ(stage["features"].parameters, classifier_parameters);
+  EXPECT_EQ(stage["teacher"].parameters, teacher_parameters);
+  EXPECT_EQ(stage["student/nf-0"].parameters, student_parameters);
+  EXPECT_EQ(stage["coupling/nf"].parameters, 0);
+}
+
+TEST(Estimate, OfATeacherAloneCountsNoStudent) {
+  Config config = small_config();
+  auto with_students = by_stage(config);
+  config.compare = {};
+  auto alone = by_stage(config);
+  EXPECT_EQ(alone.size(), 6);
+  for (const char* stage : {"features", "teacher", "evaluate/real", "evaluate/teacher"})
+    EXPECT_EQ(alone[stage].flops.all(), with_students[stage].flops.all()) << stage;
+}
+
 TEST(Estimate, TurnsOperationsIntoHoursOfDevices) {
   EXPECT_EQ(device_seconds({6e12, 1e12}, {3e12, 1e12, 0.5}), 6);
   const DeviceSpeed assumed = assumed_speed(true, {.bfloat16 = 989e12, .utilisation = 0.4});
@@ -216,17 +234,19 @@ TEST(Estimate, TurnsOperationsIntoHoursOfDevices) {
 
 TEST(Estimate, IsPrintedByStage) {
   Estimate made_up;
-  made_up.stages = {{"teacher", "teacher", "10 steps of 8", {3.6e18, 0}, {}}, {"report", "report", "", {}, {}}};
+  made_up.stages = {{"teacher", "teacher", "10 steps of 8", {3e18, 0.06e18}, {0, 0, 2e9, 1e9}, 466286784},
+                    {"report", "report", "", {}, {}}};
   made_up.disk = {1e9, 40e9, 2e9, 1e9};
-  // 3.6e18 at half of 100 TFLOP/s: 72000 s of a GPU, 5 hours on four.
+  // 3e18 at half of 100 TFLOP/s and 0.06e18 at half of 10: 72000 s of a GPU, 5 hours on four.
   const std::string text = estimate_text(made_up,
                                          [](const std::string&) {
                                            return StageDevices{true, 4};
                                          },
                                          {100e12, 10e12, 0.5});
   for (const std::string part :
-       {"teacher", "10 steps of 8", "3.60 EFLOP", "20 GPU h", "5h 00m", "4 GPUs", "44 GB in all",
-        "coupling table 40 GB", "assumed: 50 % of 100 TFLOP/s (bfloat16) or 10 TFLOP/s (float32) a GPU"})
+       {"teacher", "10 steps of 8", "466,286,784", "3.06 EFLOP", "20 GPU h", "5h 00m", "3.0 GB  4 GPUs",
+        "products: 3.00 EFLOP in bfloat16, 60 PFLOP in float32", "44 GB in all", "coupling table 40 GB",
+        "assumed: 50 % of 100 TFLOP/s (bfloat16) or 10 TFLOP/s (float32) a GPU"})
     EXPECT_NE(text.find(part), std::string::npos) << part << " in\n" << text;
   EXPECT_EQ(text.find("a core"), std::string::npos) << text;
 }

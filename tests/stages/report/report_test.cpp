@@ -5,6 +5,7 @@
 #include "stages/kinds.h"
 #include "stages/report/html/plot.h"
 #include "stages/report/report.h"
+#include "stages/report/score_table.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>
@@ -133,6 +134,61 @@ TEST_F(Report, OfAnUnfinishedRun) {
   EXPECT_EQ(parse(html), 0);
   expect_has(html, {"not known yet", "No two couplings have been scored", "Training loss of teacher", "Stages"});
   expect_lacks(without_data(html), {"id=\"scores\"", "id=\"samples\"", "nan", "inf "});
+}
+
+/// A run that trains its teacher alone: its records, its pictures and its stages.
+void leave_teacher(RunReport& run) {
+  nlohmann::json records = nlohmann::json::array();
+  for (const nlohmann::json& record : run.results.at("records"))
+    if (record.at("model") != "student") records.push_back(record);
+  run.results = {{"records", records}};
+  run.has_students = false;
+  std::erase_if(run.pictures, [](const SamplePicture& picture) { return !picture.student.empty(); });
+  std::erase_if(run.curves, [](const LossCurve& curve) { return curve.stage != "teacher"; });
+  std::erase_if(run.stages, [](const nlohmann::json& stage) { return stage.at("stage") != "teacher"; });
+  run.tables.clear();
+  run.couplings.clear();
+}
+
+TEST_F(Report, OfATeacherAlone) {
+  leave_teacher(run());
+  const nlohmann::json bits = other(run().results["records"][0], {{"metric", "bits_per_dim"},
+                                                                  {"split", "test"},
+                                                                  {"value", 2.99},
+                                                                  {"standard_error", 0.01},
+                                                                  {"samples", 50000}});
+  run().results["records"].push_back(bits);
+  const std::string html = page_of(data);
+  EXPECT_EQ(parse(html), 0);
+  expect_has(html, {"How good are the teacher's samples?",
+                    "<strong>4.75</strong>Fréchet distance, after its denoising step. 5000 samples, " + scored_network,
+                    "How likely are held-out images?", "<strong>2.99 ± 0.01</strong>bits/dim, by the teacher, of 50000",
+                    "Grid of images: the teacher's samples", "teacher, as sampled", "Training loss of teacher",
+                    "id=\"scores\""});
+  expect_lacks(without_data(html), {"Which coupling", "Which student", "not known yet", "id=\"coupling\"", "id=\"paths\""});
+  const std::string table = score_table(read_scores(run().results));
+  expect_has(table, {"Fréchet distance, " + scored_network, "5000 samples a score",
+                     "teacher: 5.25 as sampled, 4.75 after its denoising step"});
+}
+
+TEST_F(Report, OfTeachersWithoutANetworkAndOfOneBesideStudents) {
+  leave_teacher(run());
+  run().results["records"] = nlohmann::json::array();
+  std::string html = page_of(data);
+  EXPECT_EQ(parse(html), 0);
+  expect_has(html, {"How good is the teacher?", "not known yet"});
+  const nlohmann::json bits =
+      other(record("", 0, 2.99), {{"model", "teacher"}, {"metric", "bits_per_dim"}, {"split", "test"}, {"noise", ""}});
+  run().results["records"].push_back(bits);
+  html = page_of(data);
+  expect_has(html, {"<strong>2.99</strong>bits/dim, by the teacher"});
+  expect_lacks(html, {"teacher's samples?"});
+  // Beside a run with students those are what is asked about.
+  data.runs.push_back(finished_report(folder, "other", {8.8, 3.8, 3.3, 3.2}));
+  html = page_of(data);
+  EXPECT_EQ(parse(html), 0);
+  expect_has(html, {"Which coupling won?"});
+  expect_lacks(html, {"How likely are held-out images?"});
 }
 
 TEST_F(Report, ReadsLossesThatAKillCutShort) {
