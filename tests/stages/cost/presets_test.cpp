@@ -56,7 +56,7 @@ struct Told {
 constexpr std::int64_t imagenet_rows = 1281167, imagenet_held_out = 50000;
 
 DatasetSize imagenet(std::int64_t size, std::int64_t classes = 1000) {
-  return {imagenet_rows, imagenet_held_out, {3, size, classes, {}}};
+  return {imagenet_rows, imagenet_held_out, {3, size, classes, {}}, imagenet_rows};
 }
 
 /// Of whatever lies in configs/: one that is missing here has not been thought of.
@@ -74,7 +74,14 @@ const std::map<std::string, Told>& told() {
       {"imagenet128", {.dataset = imagenet(128), .teacher = 823927552, .teacher_hours = 1662}},
       {"afhq256", {.dataset = {14630, 1500, {3, 256, 3, {}}}, .teacher = 463481856, .teacher_hours = 140}},
       {"imagenet256-latent",
-       {{imagenet_rows, imagenet_held_out, {4, 32, 1000, {}}}, 715069568, 674816272, 675111184, 422, 134}},
+       // Latents of both mirror images.
+       {{2 * imagenet_rows, imagenet_held_out, {4, 32, 1000, {}}, imagenet_rows},
+        715069568,
+        674816272,
+        675111184,
+        422,
+        134,
+        46}},
       {"fashion", {fashion}},
       {"fashion-long", {fashion}},
       {"fashion-smoke", {{6000, 1000, {1, 28, 10, {}}}}},
@@ -82,6 +89,7 @@ const std::map<std::string, Told>& told() {
       {"flow-family", {fashion}},
       {"super-resolution", {fashion}},
       {"emoji", {{3277, 364, {3, 64, 9, {}}}}},
+      {"emoji-latent", {{3277, 364, {4, 16, 9, {}}}}},
       {"toy", {{20000, 5000, {2, 1, 0, {}}}}}};
   return all;
 }
@@ -111,7 +119,7 @@ Preset read_preset(const std::filesystem::path& path, const Told& told) {
   DatasetShape& shape = preset.dataset.shape;
   shape.low_resolution = low_resolution(preset.config.prepare);
   if (preset.config.prepare.codec == "float")
-    shape.codec = find_codec(preset.config.prepare.codec).make(nlohmann::json::object());
+    shape.codec = find_codec(preset.config.prepare.codec).make(nlohmann::json::object(), {});
   preset.graph = stage_graph(preset.config, {.has_classes = shape.has_classes()});
   return preset;
 }
