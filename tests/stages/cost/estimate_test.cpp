@@ -86,7 +86,7 @@ Config small_config() {
   return config;
 }
 
-const DatasetSize small_dataset{100, 20, {1, 4, 3, {}}};
+const DatasetSize small_dataset{100, 20, {1, 4, 3, {}}, 100};
 
 Estimate estimate(const Config& config) {
   offer_members();
