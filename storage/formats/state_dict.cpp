@@ -20,7 +20,7 @@
 namespace couplet {
 namespace {
 
-using Kind = PickleValue::Kind;
+using ValueKind = PickleValue::Kind;
 
 constexpr std::string_view zip_magic = "PK\3\4";
 /// How files of torch.save begin before version 1.6: a pickle of this number.
@@ -66,7 +66,7 @@ std::string saved_anew(const std::string& expression) {
 }
 
 /// The first bytes of a file, as many as the longest magic has.
-std::string first_bytes(const std::filesystem::path& path) {
+std::string magic_bytes(const std::filesystem::path& path) {
   std::string text(old_magic.size(), '\0');
   text.resize(FileHandle::open_to_read(path).read_some(std::as_writable_bytes(std::span(text)), 0));
   return text;
@@ -112,7 +112,7 @@ public:
   const PickleValue& top() const { return unwrapped(pickle_.top()); }
   const PickleValue& value(std::size_t number) const { return unwrapped(pickle_[number]); }
   bool is_dict(const PickleValue& value) const {
-    return value.kind == Kind::dict || (is_call(value, ordered_dict) && arguments(value).empty());
+    return value.kind == ValueKind::dict || (is_call(value, ordered_dict) && arguments(value).empty());
   }
   bool is_tensor(const PickleValue& value) const { return is_call(value, plain_tensor); }
   const std::vector<std::size_t>& arguments(const PickleValue& call) const { return pickle_[call.given].items; }
@@ -120,9 +120,9 @@ public:
   /// A tuple's whole numbers; none where it holds others, or one below 0.
   std::optional<std::vector<std::int64_t>> sizes(const PickleValue& tuple) const {
     std::vector<std::int64_t> sizes;
-    if (tuple.kind != Kind::tuple) return std::nullopt;
+    if (tuple.kind != ValueKind::tuple) return std::nullopt;
     for (const std::size_t item : tuple.items) {
-      if (pickle_[item].kind != Kind::integer || pickle_[item].integer < 0) return std::nullopt;
+      if (pickle_[item].kind != ValueKind::integer || pickle_[item].integer < 0) return std::nullopt;
       sizes.push_back(pickle_[item].integer);
     }
     return sizes;
@@ -132,18 +132,18 @@ public:
     if (is_dict(value)) return "a dict";
     if (is_tensor(value)) return "a tensor";
     switch (value.kind) {
-      case Kind::none:
+      case ValueKind::none:
         return "None";
-      case Kind::boolean:
+      case ValueKind::boolean:
         return "a truth value";
-      case Kind::integer:
-      case Kind::real:
+      case ValueKind::integer:
+      case ValueKind::real:
         return "a number";
-      case Kind::text:
+      case ValueKind::text:
         return "a text";
-      case Kind::tuple:
+      case ValueKind::tuple:
         return "a tuple";
-      case Kind::list:
+      case ValueKind::list:
         return "a list";
       default:
         return "an object";
@@ -152,7 +152,7 @@ public:
 
 private:
   bool is_call(const PickleValue& value, std::string_view function) const {
-    return value.kind == Kind::call && pickle_[value.function].text == function;
+    return value.kind == ValueKind::call && pickle_[value.function].text == function;
   }
   /// What is in a parameter or a dict with a type: the first argument of the call that makes it, which has a smaller
   /// number.
@@ -184,24 +184,24 @@ StridedTensor strided_tensor(const std::string& what, const TorchValues& values,
   const std::vector<std::size_t>& given = values.arguments(tensor);
   require((given.size() == 6 || given.size() == 7) && tensor.items.empty() && !tensor.has_state, "it");
   const PickleValue& storage = values.value(given[0]);
-  require(storage.kind == Kind::persistent, "its storage");
+  require(storage.kind == ValueKind::persistent, "its storage");
   const std::vector<std::size_t>& id = values.value(storage.given).items;
-  require(values.value(storage.given).kind == Kind::tuple && id.size() == 5, "its storage");
+  require(values.value(storage.given).kind == ValueKind::tuple && id.size() == 5, "its storage");
   const PickleValue &type = values.value(id[1]), &key = values.value(id[2]), &stored = values.value(id[4]);
-  require(values.value(id[0]).text == "storage" && type.kind == Kind::name && key.kind == Kind::text &&
-              stored.kind == Kind::integer && stored.integer >= 0,
+  require(values.value(id[0]).text == "storage" && type.kind == ValueKind::name && key.kind == ValueKind::text &&
+              stored.kind == ValueKind::integer && stored.integer >= 0,
           "its storage");
   const auto* known = std::ranges::find(storage_types, type.text, &std::pair<std::string_view, ElementType>::first);
   if (known == storage_types.end())
     refuse("{}: is of {}; only uint8, int32, int64, float16, bfloat16, float32 and float64 are read", what,
            json_excerpt(type.text));
   const PickleValue& offset = values.value(given[1]);
-  require(offset.kind == Kind::integer && offset.integer >= 0, "its offset");
+  require(offset.kind == ValueKind::integer && offset.integer >= 0, "its offset");
   const auto shape = values.sizes(values.value(given[2])), strides = values.sizes(values.value(given[3]));
   require(shape && strides && shape->size() == strides->size(), "its shape");
   if (given.size() == 7) {
     const PickleValue& properties = values.value(given[6]);
-    if (properties.kind != Kind::none && !properties.items.empty())
+    if (properties.kind != ValueKind::none && !properties.items.empty())
       refuse("{}: is a negated or conjugated view; save a copy: tensor.clone()", what);
   }
   return {what, key.text, known->second, stored.integer, offset.integer, *shape, *strides};
@@ -356,7 +356,7 @@ std::vector<std::pair<std::string, const PickleValue*>> named_values(const std::
   std::vector<std::pair<std::string, const PickleValue*>> entries;
   for (std::size_t i = 0; i + 1 < top.items.size(); i += 2) {
     const PickleValue& key = values.value(top.items[i]);
-    if (key.kind != Kind::text)
+    if (key.kind != ValueKind::text)
       refuse("{}: has {} for a key, where names of tensors are expected: torch.save(model.state_dict(), FILE)", what,
              values.kind_text(key));
     entries.emplace_back(key.text, &values.value(top.items[i + 1]));
@@ -367,7 +367,7 @@ std::vector<std::pair<std::string, const PickleValue*>> named_values(const std::
 }  // namespace
 
 TorchFile torch_file(const std::filesystem::path& path) {
-  const std::string start = first_bytes(path);
+  const std::string start = magic_bytes(path);
   if (start == old_magic) return TorchFile::tensors;
   if (!start.starts_with(zip_magic)) return TorchFile::none;
   try {
@@ -379,7 +379,7 @@ TorchFile torch_file(const std::filesystem::path& path) {
 }
 
 StateDict::StateDict(const std::filesystem::path& path) {
-  if (first_bytes(path) == old_magic)
+  if (magic_bytes(path) == old_magic)
     refuse("{}: is in the form that PyTorch wrote before version 1.6, which is not read; {}", utf8_text(path.string()),
            saved_anew(loaded(path)));
   const TorchArchive archive(path);
