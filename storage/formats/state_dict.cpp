@@ -31,6 +31,9 @@ constexpr std::uint64_t most_pickle_bytes = std::uint64_t{1} << 24;
 /// Layers that share their weights stand in a state dict once each, and once in the file.
 constexpr std::uint64_t most_times_shared = 64;
 
+/// PyTorch's own limit.
+constexpr std::size_t most_axes = 64;
+
 constexpr char ordered_dict[] = "collections.OrderedDict", plain_tensor[] = "torch._utils._rebuild_tensor_v2",
                parameter[] = "torch._utils._rebuild_parameter",
                typed_dict[] = "torch.jit._pickle.restore_type_tag";  ///< of torch::pickle_save, in C++
@@ -198,7 +201,7 @@ StridedTensor strided_tensor(const std::string& what, const TorchValues& values,
   const PickleValue& offset = values.value(given[1]);
   require(offset.kind == ValueKind::integer && offset.integer >= 0, "its offset");
   const auto shape = values.sizes(values.value(given[2])), strides = values.sizes(values.value(given[3]));
-  require(shape && strides && shape->size() == strides->size(), "its shape");
+  require(shape && strides && shape->size() == strides->size() && shape->size() <= most_axes, "its shape");
   if (given.size() == 7) {
     const PickleValue& properties = values.value(given[6]);
     if (properties.kind != ValueKind::none && !properties.items.empty())

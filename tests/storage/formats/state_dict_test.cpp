@@ -247,6 +247,7 @@ TEST_F(StateDictFile, DamagedFilesAreErrors) {
   with({}, 0, {-6}, {1}, {"its shape"});
   with({}, 0, {6}, {-1}, {"its shape"});
   with({}, 0, {6}, {}, {"its shape"});
+  with({}, 0, std::vector<std::int64_t>(65, 1), std::vector<std::int64_t>(65, 1), {"its shape"});
   with({"FloatStorage", "0", 7}, 0, {6}, {1}, {"7 elements of float32", "24 bytes"});
   with({"FloatStorage", "0", -1}, 0, {6}, {1}, {"its storage"});
   with({"FloatStorage", "1", 6}, 0, {6}, {1}, {"no member \"data/1\""});
