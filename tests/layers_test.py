@@ -23,7 +23,7 @@ MAY_INCLUDE = {
     "storage/files": [],
     "storage/archives": ["images", "parquet", "files"],
     "storage/images": [],
-    "storage/formats": ["images", "files"],
+    "storage/formats": ["archives", "images", "files"],
     "storage/parquet": ["files"],
     "storage/tables": ["formats", "files"],
     "pipeline/tensor": [],

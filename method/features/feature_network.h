@@ -35,7 +35,7 @@ public:
 
 /// A network given by the user.
 struct NetworkFile {
-  std::filesystem::path path;          ///< a TorchScript program, or safetensors of the FID Inception network's weights
+  std::filesystem::path path;          ///< a TorchScript program, or the FID Inception network's weights
   std::vector<std::string> arguments;  ///< of a TorchScript program besides the images: "return_features=True", "3"
 };
 

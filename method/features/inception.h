@@ -90,7 +90,7 @@ TORCH_MODULE(Inception);
 /// corners or half-pixel centres: position i is i · H / side of the source.
 at::Tensor resize_as_tensorflow(const at::Tensor& images, std::int64_t side);
 
-/// The network with the weights of a safetensors file, images resized as FID's are. Grey images are taken as RGB.
+/// The network with the weights of a file (read_tensors), images resized as FID's are. Grey images are taken as RGB.
 std::unique_ptr<FeatureNetwork> make_inception_network(const std::filesystem::path& weights, c10::Device device);
 
 }  // namespace couplet

@@ -5,13 +5,11 @@
 #include "method/features/script_network.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
-#include "storage/files/file_handle.h"
+#include "storage/formats/state_dict.h"
 
 #include <fmt/ranges.h>
 
-#include <array>
 #include <filesystem>
-#include <span>
 #include <utility>
 
 namespace couplet {
@@ -61,12 +59,13 @@ std::unique_ptr<FeatureNetwork> make_feature_network(Classifier classifier, cons
 std::unique_ptr<FeatureNetwork> make_feature_network(const NetworkFile& file, c10::Device device) {
   if (!std::filesystem::is_regular_file(file.path))
     refuse("{}: there is no such file of a network", file.path.string());
-  std::array<char, 2> start{};
-  FileHandle::open_to_read(file.path).read_some(std::as_writable_bytes(std::span(start)), 0);
-  if (start == std::array{'P', 'K'}) return make_script_network(file, device);
-  if (file.path.extension() != ".safetensors")
+  const TorchFile kind = torch_file(file.path);
+  if (kind == TorchFile::other_archive) return make_script_network(file, device);
+  if (kind == TorchFile::none && file.path.extension() != ".safetensors")
     refuse(
-        "{}: is neither a TorchScript program (torch.jit.save) nor safetensors of the FID Inception network's weights",
+        "{}: is neither a TorchScript program (torch.jit.save) nor weights of the FID Inception network (safetensors, "
+        "or "
+        "a state dict by torch.save)",
         file.path.string());
   if (!file.arguments.empty())
     refuse("{}: the Inception network takes no arguments; given {}", file.path.string(),

@@ -8,8 +8,9 @@ void add_evaluate(std::vector<Option>& table) {
       table.end(),
       {path({"evaluate.network", result, FIELD(evaluate.network), "", "",
              "file of the network whose features Fréchet distances compare: a TorchScript program from uint8 images "
-             "[n, C, H, W] to features, or safetensors of the FID Inception network; empty: the built-in classifier, "
-             "for images of two classes or more"}),
+             "[n, C, H, W] to features, or weights of the FID Inception network (safetensors, or a state dict of "
+             "PyTorch); "
+             "empty: the built-in classifier, for images of two classes or more"}),
        {"evaluate.network-args", result, FIELD(evaluate.network_args), "", "",
         "arguments of a TorchScript program besides the images: return_features=True, or values in their order"},
        path({"evaluate.reference", result, FIELD(evaluate.reference), "", "",

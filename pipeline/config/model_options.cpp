@@ -121,7 +121,7 @@ void add_teacher(std::vector<Option>& table) {
        {"teacher.label-drop", result, FIELD(teacher.label_drop), "0.1", "",
         "probability that a label is dropped, for guidance", 0, 1},
        path({"teacher.init", result, FIELD(teacher.init), "", "",
-             "safetensors file of the initial weights; empty: drawn"})});
+             "file of the initial weights, safetensors or a state dict of PyTorch (.pth); empty: drawn"})});
   add_training(table, "teacher", [](Config& config) -> TrainingConfig& { return config.teacher.training; },
                {.images = 400000,
                 .batch = 64,
@@ -253,7 +253,7 @@ void add_student(std::vector<Option>& table) {
        {"student.ot-steps", result, FIELD(student.ot_steps), "1", "steps",
         "coupling ot: consecutive steps whose rows are one problem", 1, 1024},
        path({"student.init", result, FIELD(student.init), "", "",
-             "safetensors file of the initial weights; empty: drawn"}),
+             "file of the initial weights, safetensors or a state dict of PyTorch (.pth); empty: drawn"}),
        later({"student.init-from", result, FIELD(student.init_from), "", "",
               "student of the run whose averaged weights, of its first seed, are the initial ones; empty: none's"}),
        {"student.reflow-of", result, FIELD(student.reflow_of), "", "",

@@ -4,6 +4,7 @@
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
+#include "storage/formats/state_dict.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -31,6 +32,16 @@ bool is_ignored(const std::string& name, const std::set<std::string>& ignored) {
 /// The tensor's own bytes on the CPU, row-major.
 at::Tensor host_copy(const at::Tensor& tensor) {
   return tensor.detach().to(at::kCPU).contiguous();
+}
+
+NamedTensors copies_of(const std::map<std::string, TensorView>& views) {
+  NamedTensors tensors;
+  for (const auto& [name, view] : views) {
+    auto tensor = at::empty(view.shape, at::TensorOptions().dtype(scalar_type(view.type)));
+    if (!view.bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
+    tensors.emplace(name, std::move(tensor));
+  }
+  return tensors;
 }
 
 /// All names the module lacks or the source lacks are listed, up to a few.
@@ -104,17 +115,12 @@ void write_tensors(const std::filesystem::path& path, const NamedTensors& tensor
 }
 
 NamedTensors read_tensors(const std::filesystem::path& path) {
+  if (torch_file(path) != TorchFile::none) return copies_of(StateDict(path).tensors());
   return tensors_of(Safetensors(path));
 }
 
 NamedTensors tensors_of(const Safetensors& file) {
-  NamedTensors tensors;
-  for (const auto& [name, view] : file.tensors()) {
-    auto tensor = at::empty(view.shape, at::TensorOptions().dtype(scalar_type(view.type)));
-    if (!view.bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
-    tensors.emplace(name, std::move(tensor));
-  }
-  return tensors;
+  return copies_of(file.tensors());
 }
 
 void load_tensors(torch::nn::Module& module, const NamedTensors& tensors, const std::string& source,

@@ -1,4 +1,4 @@
-// Tensors by name, carried between modules, maps and safetensors files.
+// Tensors by name, carried between modules, maps and files.
 #pragma once
 
 #include "storage/formats/safetensors.h"
@@ -29,9 +29,10 @@ void write_tensors(const std::filesystem::path& path, const NamedTensors& tensor
 /// Publishes the file, whole or not at all.
 void publish_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
                      const std::map<std::string, std::string>& metadata = {});
-/// Reads all tensors, into memory of their own, from a safetensors file.
+/// Reads all tensors, into memory of their own, from a safetensors file or a state dict of PyTorch (.pth): which of
+/// them it is, its first bytes say.
 NamedTensors read_tensors(const std::filesystem::path& path);
-/// The same from a file that has been read.
+/// The same from a safetensors file that has been read.
 NamedTensors tensors_of(const Safetensors& file);
 /// Copies `tensors` into the module by name. A missing or unknown name, a shape that differs, or whole numbers for
 /// values that are none are an error that names the tensor, both sides and `source`. Names in `ignored` (suffix match,

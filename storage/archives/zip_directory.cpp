@@ -155,4 +155,16 @@ std::uint64_t read_zip_directory(const FileHandle& file, const std::string& what
   return place.offset;
 }
 
+std::uint64_t zip_member_start(const FileHandle& file, const ZipMember& member, std::uint64_t end,
+                               const std::string& what) {
+  if (member.offset > end || end - member.offset < zip_local_header)
+    fail("{}: is damaged: it should lie at byte {}, but the archive's files end at byte {}", what, member.offset, end);
+  const std::string header = read_text(file, member.offset, zip_local_header);
+  const std::uint64_t start =
+      member.offset + zip_local_header + little_endian(header, 26, 2) + little_endian(header, 28, 2);
+  if (!header.starts_with("PK\3\4") || start > end || end - start < member.packed)
+    fail("{}: is damaged: its header at byte {} is none", what, member.offset);
+  return start;
+}
+
 }  // namespace couplet

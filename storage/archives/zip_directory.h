@@ -37,6 +37,11 @@ struct ZipEntry {
 std::uint64_t read_zip_directory(const FileHandle& file, const std::string& what,
                                  const std::function<void(const ZipEntry&)>& take);
 
+/// Where a member's packed bytes begin: behind its local header, its name and its fields there. `end` is where members
+/// end. A place beyond it, or a header that is none, is an error that begins with `what`, which names the member.
+std::uint64_t zip_member_start(const FileHandle& file, const ZipMember& member, std::uint64_t end,
+                               const std::string& what);
+
 /// A number of `bytes` bytes at `offset`, the lowest byte first.
 std::uint64_t little_endian(std::string_view bytes, std::size_t offset, std::size_t count);
 

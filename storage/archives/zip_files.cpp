@@ -12,7 +12,6 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <memory>
 #include <span>
@@ -113,25 +112,13 @@ private:
     if (member.packed > most_file_bytes || (member.method == zip_deflated && member.size > most))
       fail("{}: is damaged: {} bytes should unpack to {}", shown(file), member.packed, member.size);
     std::vector<std::byte> packed(static_cast<std::size_t>(member.packed));
-    file_.read_at(packed, first_byte(member, file));
+    file_.read_at(packed, zip_member_start(file_, member, members_end_, shown(file)));
     std::vector<std::byte> bytes =
         member.method == zip_stored ? std::move(packed) : inflated(packed, member.size, shown(file));
     const auto found = ::crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
     if (found != member.checksum)
       fail("{}: is damaged: its checksum is {:08x}, expected {:08x}", shown(file), found, member.checksum);
     return bytes;
-  }
-
-  /// Where a member's packed bytes begin: behind its local header, its name and its fields there.
-  std::uint64_t first_byte(const ZipMember& member, std::int64_t file) const {
-    std::array<char, zip_local_header> header{};
-    file_.read_at(std::as_writable_bytes(std::span(header)), member.offset);
-    const std::string_view text(header.data(), header.size());
-    const std::uint64_t first =
-        member.offset + zip_local_header + little_endian(text, 26, 2) + little_endian(text, 28, 2);
-    if (!text.starts_with("PK\3\4") || first > members_end_ || members_end_ - first < member.packed)
-      fail("{}: is damaged: its header at byte {} is none", shown(file), member.offset);
-    return first;
   }
 
   FileHandle file_;

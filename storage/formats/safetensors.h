@@ -1,24 +1,15 @@
 // safetensors files (https://github.com/huggingface/safetensors): an 8-byte header length, a JSON header, raw tensors.
 #pragma once
 
-#include "storage/formats/element_type.h"
+#include "storage/formats/tensor_view.h"
 
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <map>
-#include <span>
 #include <string>
 #include <vector>
 
 namespace couplet {
-
-/// A tensor's bytes, row-major and little-endian. While writing the caller owns them, after reading the file does.
-struct TensorView {
-  ElementType type = ElementType::float32;
-  std::vector<std::int64_t> shape;
-  std::span<const std::byte> bytes;
-};
 
 /// Writes the tensors in the order of their names, so that equal content gives equal bytes, to `path`, a temporary name
 /// to be published with Pending.

@@ -70,6 +70,76 @@ def make_safetensors():
     write("safetensors", "no-utf8", safetensors(b'{"\xff":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'))
 
 
+# State dicts of PyTorch ----------------------------------------------------------------------------------------------
+
+ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
+
+
+def text(value):
+    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+
+def whole(value):
+    return b"J" + struct.pack("<i", value)
+
+
+def wholes(*values):
+    return b"(" + b"".join(map(whole, values)) + b"t"
+
+
+def items(**values):
+    return b"(" + b"".join(text(name) + value for name, value in values.items()) + b"u"
+
+
+def torch_tensor(shape, strides, offset=0, kind="Float", key="0", elements=6, function="_rebuild_tensor_v2"):
+    return (b"ctorch._utils\n" + function.encode() + b"\n((" + text("storage") + f"ctorch\n{kind}Storage\n".encode() + text(key)
+            + text("cpu") + whole(elements) + b"tQ" + whole(offset) + wholes(*shape) + wholes(*strides) + b"\x89" + ORDERED_DICT
+            + b"tR")
+
+
+def pickled(value):
+    return b"\x80\x02" + value + b"."
+
+
+def torch_archive(value, method=zipfile.ZIP_STORED, **members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for name, content in {"data.pkl": pickled(value), "byteorder": "little", "data/0": bytes(range(24)), **members}.items():
+            file.writestr(zipfile.ZipInfo("m/" + name), content, method)
+    return out.getvalue()
+
+
+def make_state_dicts():
+    """Pickles, which the target puts into a sound archive with storages of 24, 8 and 0 bytes, and whole archives."""
+    weight = torch_tensor((2, 3), (3, 1))
+    metadata = b"}" + items(_metadata=ORDERED_DICT + b"q\1" + items(a=b"}" + text("version") + b"K\1s")) + b"b"
+    parameter = b"ctorch._utils\n_rebuild_parameter\n(" + weight + b"\x88" + ORDERED_DICT + b"tR"
+    kinds = {kind: torch_tensor((24 // size,), (1,), kind=kind, elements=24 // size)
+             for kind, size in [("Byte", 1), ("Int", 4), ("Long", 8), ("Half", 2), ("BFloat16", 2), ("Float", 4), ("Double", 8), ("Bool", 1)]}
+    for name, value in [
+            ("ordered", ORDERED_DICT + items(a=weight, b=parameter) + metadata), ("plain", b"}" + items(a=weight)),
+            ("types", b"}" + items(**{name: value for name, value in kinds.items() if name != "Bool"})), ("bool", b"}" + items(a=kinds["Bool"])),
+            ("strided", b"}" + items(a=torch_tensor((3, 2), (1, 3)), b=torch_tensor((2, 2), (0, 0), offset=5), c=torch_tensor((), (), offset=3))),
+            ("empty", b"}" + items(a=torch_tensor((0, 2**31 - 1), (1, 1), key="2", elements=0))),
+            ("remembered", b"}(" + text("a") + weight + b"q\5" + text("b") + b"h\5" + text("c") + b"j\5\0\0\0u"),
+            ("typed-dict", b"ctorch.jit._pickle\nrestore_type_tag\n(}" + items(a=weight) + text("Dict[str, Tensor]") + b"tR"),
+            ("checkpoint", b"}" + items(model=b"}" + items(a=weight), rate=b"G" + bytes(8), rates=b"](K\1M\1\0e", big=b"\x8a\5\0\0\0\0\1",
+                                        none=b"N", pair=b"NN\x86", list=b"]Na")),
+            ("beyond", b"}" + items(a=torch_tensor((2, 3), (2**31 - 1, 2**31 - 1)))),
+            ("expanded", b"}" + items(a=torch_tensor((2**31 - 1,) * 4, (0, 0, 0, 0)))),
+            ("negative", b"}" + items(a=torch_tensor((-2, 3), (3, -1), offset=-1))), ("itself", b"}q\1" + text("a") + b"h\1s"),
+            ("shared", b"}(" + text("a") + weight + b"q\5" + b"".join(text(str(i)) + b"h\5" for i in range(1000)) + b"u"),
+            ("system", b"cposix\nsystem\n(" + text("true") + b"tR"), ("object", b"ccollections\nOrderedDict\n)\x81"), ("deep", b")" * 3000 + b"\x86" * 2999),
+            ("quantised", b"}" + items(a=torch_tensor((6,), (1,), kind="QInt8", function="_rebuild_qtensor")))]:
+        write("state_dict", name, pickled(value))
+    state = ORDERED_DICT + items(a=weight, b=torch_tensor((2,), (1,), kind="Int", key="1", elements=2))
+    write("state_dict", "archive", torch_archive(state, **{"data/1": bytes(8)}))
+    write("state_dict", "archive-compressed", torch_archive(state, zipfile.ZIP_DEFLATED))
+    write("state_dict", "big-endian", torch_archive(state, byteorder="big"))
+    write("state_dict", "program", torch_archive(state, **{"constants.pkl": b""}))
+    write("state_dict", "before-1.6", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." + pickled(b"}"))
+
+
 # npz -------------------------------------------------------------------------------------------------------------------
 
 def npz(compressed=False, **arrays):
@@ -408,6 +478,7 @@ def make_archives():
 def main():
     make_archives()
     make_safetensors()
+    make_state_dicts()
     make_npz()
     make_idx()
     make_png()

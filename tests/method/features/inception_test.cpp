@@ -2,6 +2,7 @@
 #include "method/features/inception.h"
 
 #include "method/features/open_network.h"
+#include "pipeline/tensor/torch_file.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
 #include "tests/method/reference.h"
@@ -104,14 +105,21 @@ TEST_F(InceptionFile, FeaturesAreTorchFidelitys) {
   EXPECT_EQ(network->resize(), "bilinear, TensorFlow 1's, to 299x299");
 }
 
+/// Of safetensors and of a state dict alike, whatever the file's name.
 TEST_F(InceptionFile, OtherWeightsAreRefused) {
-  publish_tensors(path, {{"fc.weight", at::zeros({1000, 2048})}});
-  try {
-    make_feature_network(NetworkFile{path, {}}, at::kCPU);
-    FAIL() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find(path.string()), std::string::npos) << error.what();
-  }
+  const NamedTensors other{{"fc.weight", at::zeros({1000, 2048})}};
+  const auto expect_refused = [&] {
+    try {
+      make_feature_network(NetworkFile{path, {}}, at::kCPU);
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(path.string() + ": the model's "), std::string::npos) << error.what();
+    }
+  };
+  publish_tensors(path, other);
+  expect_refused();
+  publish_torch_file(path, other);
+  expect_refused();
 }
 
 }  // namespace

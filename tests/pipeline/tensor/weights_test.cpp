@@ -1,12 +1,15 @@
 #include "pipeline/tensor/weights.h"
 
 #include "method/models/tarflow.h"
+#include "pipeline/tensor/torch_file.h"
 #include "tests/method/reference.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <ATen/core/Dict.h>
 #include <ATen/core/grad_mode.h>
+#include <torch/csrc/jit/serialization/pickle.h>
 
 #include <fstream>
 #include <iterator>
@@ -64,6 +67,34 @@ TEST(Weights, FilesKeepEveryTypeShapeAndNote) {
   const auto first = file.bytes();
   write_tensors(file.path, back, {{"seed", "7"}});
   EXPECT_EQ(file.bytes(), first);
+}
+
+/// By LibTorch's own writer, which puts types on its dicts, and by ours, which does not. The file's name says nothing.
+TEST(Weights, StateDictsAreReadAsSafetensorsAre) {
+  const Scratch file;
+  const at::Tensor shared = at::rand({4, 6});
+  NamedTensors tensors{{"rows", shared.narrow(0, 1, 2)},
+                       {"columns", shared.narrow(1, 1, 2)},
+                       {"turned", shared.t()},
+                       {"scalar", at::scalar_tensor(2.5)},
+                       {"empty", at::empty({0, 3})}};
+  for (const auto type : {at::kByte, at::kInt, at::kLong, at::kHalf, at::kBFloat16, at::kFloat, at::kDouble})
+    tensors[c10::toString(type)] = (at::rand({3, 2}) * 100).to(type);
+  const auto expect_read = [&] {
+    const auto back = read_tensors(file.path);
+    ASSERT_EQ(back.size(), tensors.size());
+    for (const auto& [name, tensor] : tensors) {
+      EXPECT_EQ(back.at(name).scalar_type(), tensor.scalar_type()) << name;
+      EXPECT_TRUE(at::equal(back.at(name), tensor)) << name;
+    }
+  };
+  publish_torch_file(file.path, tensors);
+  expect_read();
+  c10::Dict<std::string, at::Tensor> named;
+  for (const auto& [name, tensor] : tensors) named.insert(name, tensor);
+  const std::vector<char> saved = torch::jit::pickle_save(named);
+  std::ofstream(file.path, std::ios::binary).write(saved.data(), static_cast<std::streamsize>(saved.size()));
+  expect_read();
 }
 
 TEST(Weights, LoadingGivesTheModelThatWasSaved) {
