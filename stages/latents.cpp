@@ -18,6 +18,7 @@
 #include "storage/memory.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
+#include "storage/tables/shard_space.h"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -110,11 +111,12 @@ nlohmann::json summary_of(const LatentSplit& split) {
 
 void publish_split(const LatentScript& script, const LatentSplit& split, StageContext& context) {
   Communicator& communicator = context.communicator;
-  if (communicator.is_root()) {
+  run_on_all(communicator, [&] {
+    if (!communicator.is_root()) return;
     std::filesystem::create_directories(split.directory);
     remove_leftovers(split.directory);
-  }
-  communicator.barrier();
+    require_space_for_shards(split.directory, split.plan, split.columns, "the latents' split " + split.name);
+  });
   const std::int64_t shards = split.plan.shards(), ranks = communicator.size();
   for (std::int64_t round = 0; round < shards; round += ranks) {
     const std::int64_t shard = round + communicator.rank();

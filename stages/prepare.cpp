@@ -3,6 +3,7 @@
 #include "method/data/codec.h"
 #include "method/data/dataset.h"
 #include "pipeline/config/options.h"
+#include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/random.h"
@@ -15,6 +16,7 @@
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
 #include "storage/tables/row_table.h"
+#include "storage/tables/shard_space.h"
 
 #include <nlohmann/json.hpp>
 
@@ -166,9 +168,12 @@ void publish_file_list(const SplitTask& split) {
 }
 
 void publish_split(const SplitTask& split, std::int64_t block_rows, Communicator& communicator) {
-  fs::create_directories(split.directory);
-  if (communicator.is_root()) remove_leftovers(split.directory);
-  communicator.barrier();
+  run_on_all(communicator, [&] {
+    if (!communicator.is_root()) return;
+    fs::create_directories(split.directory);
+    remove_leftovers(split.directory);
+    require_space_for_shards(split.directory, split.plan, split.columns, "the data set's split " + split.name);
+  });
   for (std::int64_t shard = communicator.rank(); shard < split.plan.shards(); shard += communicator.size()) {
     note_progress(fmt::format("{}, shard {} of {}", split.name, shard, split.plan.shards()));
     const ShardHeader header = split.header(shard, block_rows);
