@@ -33,8 +33,9 @@ void publish_torch_file(const std::filesystem::path& path, const NamedTensors& t
   });
   writer.writeRecord("data.pkl", program.data(), program.size());
   std::size_t index = 0;
+  // The pickle says where in its storage a tensor lies.
   for (const auto& tensor : pickler.tensorData())
-    writer.writeRecord("data/" + std::to_string(index++), tensor.const_data_ptr(), tensor.nbytes());
+    writer.writeRecord("data/" + std::to_string(index++), tensor.storage().data(), tensor.storage().nbytes());
   writer.writeEndOfFile();
   file.close();
   if (!file) fail("{}: cannot be written", pending.path().string());
