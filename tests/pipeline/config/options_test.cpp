@@ -226,6 +226,7 @@ TEST(Options, BatchesDivideByTheRanks) {
   EXPECT_SAYS(message, "teacher.batch = 32");
   EXPECT_SAYS(message, "30 or 33");
   EXPECT_SAYS(message, "1, 2, 4, 8, 16, 32");
+  EXPECT_SAYS(refusal([&] { validate_ranks(config, 3, "autoencoder"); }), "autoencoder.batch = 64");
 }
 
 TEST(Students, InheritEveryKeyThatIsNotTheirOwn) {
