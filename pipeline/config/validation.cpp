@@ -225,7 +225,8 @@ void require_sliceable(const PipelineConfig& pipeline, const std::string& sectio
 void validate(const Config& config) {
   require_slices(config.pipeline, 1);
   check_training("features", config.features.training, config.pipeline);
-  check_training("autoencoder", config.autoencoder.training, config.pipeline);
+  if (config.latents.codec == "autoencoder")
+    check_training("autoencoder", config.autoencoder.training, config.pipeline);
   check_training("teacher", config.teacher.training, config.pipeline);
   if (config.teacher.training.images == 0 && config.teacher.init.empty())
     refuse("teacher.images = 0 without teacher.init: weights that nothing was learnt by would be the teacher");
