@@ -1,5 +1,6 @@
 #include "stages/attempt.h"
 
+#include "method/data/latents.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
@@ -13,6 +14,7 @@
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
 #include "storage/files/text_tail.h"
+#include "storage/filesystem.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_table.h"
 #include "storage/text.h"
@@ -48,7 +50,12 @@ void require_tables(const StageNode& node, const RunView& view) {
   std::vector<std::filesystem::path> tables;
   for (const std::string& input : node.inputs) {
     if (input == "prepare") tables.insert(tables.end(), {run.train_images(), run.test_images()});
-    if (input == "latents") tables.insert(tables.end(), {run.latents("train"), run.latents("test")});
+    if (input == "latents") {
+      tables.insert(tables.end(), {run.latents("train"), run.latents("test")});
+      if (const auto program = run.stage("latents") / latent_script_name; !is_there(program))
+        fail("{}: is not there, and latents become pixels by it; put it back, a copy of latents.file or of {}",
+             program.string(), run.autoencoder_codec().string());
+    }
     if (const StageNode& from = find_node(view.graph, input); !from.table.empty())
       for (const char* split : {"train", "test"})
         tables.push_back(table_directory(view.config, run, from.table, split));

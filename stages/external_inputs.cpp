@@ -107,7 +107,8 @@ bool has_classes(const Config& config, const RunDirectory& run) {
     return open_source(config.prepare, run).classes >= 2;
   } catch (const Error&) {
     try {
-      return dataset_size(config, run).shape.classes >= 2;
+      const auto images = prepared_images(run);
+      return !images || images->shape.classes >= 2;
     } catch (const Error&) {
       return true;
     }

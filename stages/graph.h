@@ -11,6 +11,8 @@ namespace couplet {
 ///  - prepare, always;
 ///  - features, where scores are by the built-in classifier: no evaluate.network is given, and the data set has
 ///  classes;
+///  - latents, where models see these ([latents]), and behind it everything that models are; before it the autoencoder,
+///  where the run trains its own;
 ///  - coupling/NAME for every table that a student's coupling reads, behind the teacher or the student that fills it;
 ///  - the teacher also where there are no students: then it is what the run is for;
 ///  - evaluate/real and, with a teacher, evaluate/teacher;

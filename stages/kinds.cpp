@@ -88,7 +88,8 @@ std::optional<DatasetSize> known_images(const RunView& view) {
 
 /// Tries the program on an image, where it is there already.
 void require_latents(const Nodes&, const RunView& view) {
-  require_file("latents.file", view.config.latents.file);
+  const LatentsConfig& latents = view.config.latents;
+  if (latents.codec == "script") require_file("latents.file", latent_script(view.config, view.run));
   if (const auto images = known_images(view)) latent_shape(view.config, view.run, images->shape.pixel_shape());
 }
 

@@ -194,7 +194,8 @@ int export_command(const std::vector<std::string>& words) {
   const OpenedRun opened = open_run(run.root());
   const Config& config = opened.config;
   const StageNode node = trained_model(opened.view(), name);
-  const DatasetShape shape = dataset_shape(RowTable(seen_rows(config, run, "train"), dataset_format));
+  const RowTable images(seen_rows(config, run, "train"), dataset_format);
+  const DatasetShape shape = dataset_shape(images);
   const bool is_teacher = node.kind == "teacher";
   const StudentConfig student = is_teacher ? StudentConfig{} : student_config(config, node.student);
   const std::vector<double>& rates = is_teacher ? config.teacher.training.ema : student.training.ema;
@@ -202,7 +203,10 @@ int export_command(const std::vector<std::string>& words) {
   const auto weights = weights_file(run.stage(node.name), rates, ema);
   const PeerModel model =
       is_teacher ? teacher_for_peer(config, shape, weights) : student_for_peer(student, shape, weights);
-  const auto facts = metadata(model, read_record(run.stage(node.name)).value(), ema);
+  auto facts = metadata(model, read_record(run.stage(node.name)).value(), ema);
+  // What its numbers mean: scale, shift and program of the latents.
+  if (const auto latent = images.provenance().find("latent"); latent != images.provenance().end())
+    facts["latent"] = latent->dump();
   if (output.extension() == ".pt") {
     publish_file(output.string() + ".json", nlohmann::json(facts).dump(2) + "\n");
     publish_torch_file(output, model.tensors);

@@ -18,9 +18,9 @@ LowResolution low_resolution_of(const nlohmann::json& provenance) {
 
 }  // namespace
 
-std::string crop_of(const RowTable& table) {
-  const auto source = table.provenance().find("source");
-  if (source == table.provenance().end() || !source->is_object()) return "";
+std::string crop_of(const nlohmann::json& provenance) {
+  const auto source = provenance.find("source");
+  if (source == provenance.end() || !source->is_object()) return "";
   const std::string crop = source->value("crop", ""), filter = source->value("filter", "");
   return filter.empty() ? crop : crop + ", by " + filter;
 }

@@ -39,7 +39,7 @@ struct DatasetShape {
 };
 /// How its images became square, "adm" or "squeeze, by box" (method/data/crop.h); "": the data set does not say, as none did
 /// that was not made of image files.
-std::string crop_of(const RowTable& table);
+std::string crop_of(const nlohmann::json& provenance);
 /// Refuses images that are not square.
 DatasetShape dataset_shape(const RowTable& table);
 

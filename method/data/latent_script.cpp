@@ -11,16 +11,30 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 namespace couplet {
 namespace {
 
-constexpr std::int64_t pixels_a_chunk = usual_chunk_rows * 64 * 64;
+/// Pixels that are computed at once, on a thread and on a GPU. Large autoencoders hold some kilobytes a pixel.
+constexpr std::int64_t pixels_a_thread = usual_chunk_rows * 64 * 64, pixels_a_gpu = 16 * 256 * 256;
+constexpr double independence_tolerance = 1e-3;  ///< relative: sizes of a batch may change the last digits
 
-/// Rows that are computed at once on a thread: the larger images are, the fewer.
-std::int64_t chunk_rows(std::int64_t pixels) {
-  return std::clamp<std::int64_t>(pixels_a_chunk / std::max<std::int64_t>(pixels, 1), 1, usual_chunk_rows);
+/// The results of work over n rows, some at a time: the larger images are, the fewer. Always the same rows together.
+at::Tensor in_chunks(std::int64_t n, std::int64_t pixels, c10::Device device,
+                     const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& work) {
+  const std::int64_t at_once = (device.is_cpu() ? pixels_a_thread : pixels_a_gpu) / std::max<std::int64_t>(pixels, 1);
+  const std::int64_t chunk = std::max<std::int64_t>(at_once, 1);
+  if (device.is_cpu()) return by_row_chunks(n, device, work, std::min(chunk, usual_chunk_rows));
+  std::vector<at::Tensor> parts;
+  for (std::int64_t first = 0; first < n; first += chunk) parts.push_back(work(first, std::min(chunk, n - first)));
+  return parts.size() == 1 ? parts.front() : at::cat(parts);
+}
+
+/// False where rows differ by more than rounding.
+bool are_close(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).norm().item<double>() <= independence_tolerance * a.norm().item<double>();
 }
 
 std::string shape_text(at::IntArrayRef sizes) {
@@ -54,28 +68,42 @@ at::Tensor LatentScript::call(const char* method, const at::Tensor& input) const
   return tensor.to(at::kFloat);
 }
 
+at::Tensor LatentScript::input_of(const at::Tensor& pixels) const {
+  const at::Tensor x = to_float(pixels.to(device_));
+  return is_unit_ ? x.add(1).div_(2) : x;
+}
+
+void LatentScript::require_rows_of_their_own(const at::Tensor& image) const {
+  const at::NoGradGuard no_grad;
+  const at::Tensor three = input_of(at::cat({image, 255 - image, image.flip({2})}));
+  const at::Tensor encoded = call("encode", three), alone = call("encode", three.narrow(0, 0, 1));
+  if (!call("encode", three).equal(encoded))
+    refuse("{}: encode gives other latents each time; it has to give means and deviations, from which samples are drawn "
+           "later", path_.string());
+  const at::Tensor means = encoded.narrow(1, 0, encoded.size(1) / 2);
+  const bool are_their_own = are_close(alone[0], encoded[0]) &&
+                             are_close(call("decode", means.narrow(0, 0, 1))[0], call("decode", means)[0]);
+  if (!are_their_own)
+    refuse("{}: what it makes of an image depends on the other images of its batch", path_.string());
+}
+
 at::Tensor LatentScript::encode(const at::Tensor& pixels) const {
   const at::NoGradGuard no_grad;
-  return by_row_chunks(
-      pixels.size(0), device_,
-      [&](std::int64_t first, std::int64_t count) {
-        const at::Tensor x = to_float(pixels.narrow(0, first, count).to(device_));
-        return call("encode", is_unit_ ? x.add(1).div_(2) : x);
-      },
-      chunk_rows(pixels.size(2) * pixels.size(3)));
+  return in_chunks(pixels.size(0), pixels.size(2) * pixels.size(3), device_,
+                   [&](std::int64_t first, std::int64_t count) {
+                     return call("encode", input_of(pixels.narrow(0, first, count)));
+                   });
 }
 
 at::Tensor LatentScript::decode(const at::Tensor& latents) const {
   const at::NoGradGuard no_grad;
   const at::Tensor there = latents.to(device_, at::kFloat);
   // Images have some 64 pixels a latent's place.
-  return by_row_chunks(
-      there.size(0), device_,
-      [&](std::int64_t first, std::int64_t count) {
-        const at::Tensor x = call("decode", there.narrow(0, first, count));
-        return to_uint8(is_unit_ ? x.mul(2).sub_(1) : x);
-      },
-      chunk_rows(64 * there.size(2) * there.size(3)));
+  return in_chunks(there.size(0), 64 * there.size(2) * there.size(3), device_,
+                   [&](std::int64_t first, std::int64_t count) {
+                     const at::Tensor x = call("decode", there.narrow(0, first, count));
+                     return to_uint8(is_unit_ ? x.mul(2).sub_(1) : x);
+                   });
 }
 
 std::vector<std::int64_t> LatentScript::latent_shape(const std::vector<std::int64_t>& pixel_shape) const {
@@ -101,6 +129,7 @@ std::vector<std::int64_t> LatentScript::latent_shape(const std::vector<std::int6
   if (back.sizes().slice(1) != at::IntArrayRef(pixel_shape))
     refuse("{}: decode returns {} for latents of {}; expected one image of {}", path_.string(),
            shape_text(back.sizes()), shape_text(mean.sizes()), shape_text(pixel_shape));
+  require_rows_of_their_own(image);
   if (mean.size(2) != mean.size(3))
     refuse("{}: encode gives latents of {}; the models take square ones", path_.string(), shape_text(mean.sizes()));
   return mean.sizes().slice(1).vec();

@@ -33,10 +33,15 @@ public:
   at::Tensor decode(const at::Tensor& latents) const;
 
   /// [C, h, w] of the latents of images of this shape. Tries both ways on an image: refuses a program that does not take
-  /// such images, gives other shapes than the methods above, deviations below 0, or an image of another shape back.
+  /// such images, gives other shapes than the methods above, deviations below 0, an image of another shape back, or rows
+  /// that depend on each other or on chance.
   std::vector<std::int64_t> latent_shape(const std::vector<std::int64_t>& pixel_shape) const;
 
 private:
+  /// Pixels as the program takes them, on its device.
+  at::Tensor input_of(const at::Tensor& pixels) const;
+  /// Refuses a program whose results for one image depend on others, or on chance.
+  void require_rows_of_their_own(const at::Tensor& image) const;
   at::Tensor call(const char* method, const at::Tensor& input) const;
 
   std::filesystem::path path_;

@@ -240,7 +240,7 @@ ReferenceStatistics make_reference(FeatureNetwork& network, const RowTable& imag
           .resize = network.resize(),
           .dataset = images.content_hash(),
           .split = split,
-          .crop = crop_of(images),
+          .crop = crop_of(images.provenance()),
           .channels = set->shape().channels,
           .size = set->shape().height};
 }

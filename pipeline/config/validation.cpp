@@ -162,21 +162,39 @@ void check_table(const std::string& section, const CoupleConfig& couple) {
            couple.nfe, couple.nfe - 1, couple.nfe + 1);
 }
 
+/// The sections of all tables with their values: [couple], and those of tables by name.
+std::vector<std::pair<std::string, CoupleConfig>> table_sections(const Config& config) {
+  std::vector<std::pair<std::string, CoupleConfig>> all{{"couple", config.couple}};
+  for (const auto& [name, keys] : config.couple_sections) all.emplace_back("couple." + name, couple_config(config, name));
+  return all;
+}
+
 void check_latents(const Config& config) {
   const LatentsConfig& latents = config.latents;
   if ((latents.codec == "script") == latents.file.empty())
-    refuse("latents.codec = {} with latents.file = {}: the file is the program of latents.codec = script", latents.codec,
-           latents.file.empty() ? "\"\"" : latents.file);
+    refuse("latents.codec = {} with latents.file = {}: the file is the program of latents.codec = script",
+           latents.codec, latents.file.empty() ? "\"\"" : latents.file);
   if (latents.codec == "none") return;
-  for (const auto& [key, flips] : {std::pair{"teacher.flips", config.teacher.flips}, {"couple.flips", config.couple.flips}})
+  const auto require_unmirrored = [&](const std::string& key, bool flips) {
     if (flips)
       refuse(
           "{} = true with latents.codec = {}: a latent cannot be mirrored; set it to false, and latents.flips = {} "
           "decides whether mirror images are encoded",
           key, latents.codec, latents.flips);
+  };
+  require_unmirrored("teacher.flips", config.teacher.flips);
+  for (const auto& [section, couple] : table_sections(config)) require_unmirrored(section + ".flips", couple.flips);
+  if (latents.scale != std::vector<double>{0})
+    for (const double scale : latents.scale)
+      if (scale == 0)
+        refuse("latents.scale = {}: 0 alone measures one scale; no channel can be scaled by 0",
+               fmt::join(latents.scale, " "));
+  if (latents.scale.empty() || latents.shift.empty())
+    refuse("latents.{} is empty: give one number, or one a channel", latents.scale.empty() ? "scale" : "shift");
   if (config.prepare.condition != "none")
-    refuse("prepare.condition = {} with latents.codec = {}: the low resolution of an image is of pixels; set one to none",
-           config.prepare.condition, latents.codec);
+    refuse(
+        "prepare.condition = {} with latents.codec = {}: the low resolution of an image is of pixels; set one to none",
+        config.prepare.condition, latents.codec);
   if (config.prepare.codec != "uint8")
     refuse("prepare.codec = {} with latents.codec = {}: latents are made of 8-bit images (prepare.codec = uint8)",
            config.prepare.codec, latents.codec);
@@ -233,14 +251,15 @@ void validate(const Config& config) {
 
   require_multiple("teacher.channels", config.teacher.channels, "teacher.head-size", config.teacher.head_size);
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
-  check_table("couple", config.couple);
-  for (const auto& [name, keys] : config.couple_sections) check_table("couple." + name, couple_config(config, name));
+  for (const auto& [section, couple] : table_sections(config)) check_table(section, couple);
 
   check_latents(config);
-  if (config.couple.flips && !config.teacher.flips)
-    refuse(
-        "couple.flips = true with teacher.flips = false: half of the table would be of mirror images that the teacher "
-        "has never seen; set couple.flips = false too");
+  for (const auto& [section, couple] : table_sections(config))
+    if (couple.flips && !config.teacher.flips)
+      refuse(
+          "{0}.flips = true with teacher.flips = false: half of the table would be of mirror images that the teacher "
+          "has never seen; set {0}.flips = false too",
+          section);
 
   if (config.evaluate.network.empty() && !config.evaluate.network_args.empty())
     refuse("evaluate.network-args are given without evaluate.network, whose arguments they are");

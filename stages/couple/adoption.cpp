@@ -37,6 +37,11 @@ void require_columns(const RowTable& table, const DatasetShape& shape) {
     if (column.shape != expected)
       refuse("{}: its column {} has rows of the shape [{}], but images of the data set are [{}]", table.path().string(),
              name, fmt::join(column.shape, ", "), fmt::join(expected, ", "));
+    const bool is_whole = column.type == ElementType::uint8 || column.type == ElementType::int32 ||
+                          column.type == ElementType::int64;
+    if (is_whole && shape.codec->tables_hold_seen())
+      refuse("{}: its column {} holds {}, but models of this run see latents, which are floats", table.path().string(),
+             name, element_name(column.type));
   }
 }
 

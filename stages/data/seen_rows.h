@@ -19,12 +19,15 @@ std::string seen_rows_node(const Config& config);
 /// The table of it: of the training images ("train"), or of the held-out ones ("test").
 std::filesystem::path seen_rows(const Config& config, const RunDirectory& run, const std::string& split);
 
-/// The program that makes the run's latents: that of its own autoencoder, or latents.file.
+/// The program that makes the run's latents: that of its own autoencoder, or latents.file; where that is gone, the copy
+/// that lies beside the latents.
 std::filesystem::path latent_script(const Config& config, const RunDirectory& run);
 /// [C, h, w] of the latents of images of this shape: by the configuration of the run's own autoencoder, or by trying
 /// the program. Refuses a program that does not fit, and numbers for another count of channels.
 std::vector<std::int64_t> latent_shape(const Config& config, const RunDirectory& run,
                                        const std::vector<std::int64_t>& pixel_shape);
+/// Refuses latents.scale and latents.shift for another count of channels.
+void require_channels(const LatentsConfig& config, std::int64_t channels);
 /// The form in which the latents of such images are held, but for the program's hash, and the scale where it is
 /// measured.
 LatentForm latent_form(const Config& config, const std::vector<std::int64_t>& pixel_shape);

@@ -96,7 +96,6 @@ void score_real(Evaluation& evaluation, const ScoreRequest& request) {
 /// What is left of held-out images that become latents and images again, scored like samples: the best that a model of
 /// latents can make. Means of the latents are decoded, not draws.
 void score_reconstruction(Evaluation& evaluation, const ScoreRequest& request) {
-  constexpr double equal = 100;  // dB, for the mean over images: of equal ones the ratio is infinite
   const RowTable &latents = evaluation.test, &images = evaluation.test_images();
   const SampleScore score = evaluation.scorer().score(
       [&](std::int64_t first, std::int64_t count) {
@@ -105,21 +104,25 @@ void score_reconstruction(Evaluation& evaluation, const ScoreRequest& request) {
         const auto read = [&](const RowTable& table, const char* column) {
           return read_rows(table, column, first, there).index_select(0, rows);
         };
-        const at::Tensor made = evaluation.shape.codec->pixels(read(latents, "image")), whole = read(images, "image");
+        const at::Tensor made =
+            evaluation.shape.codec->pixels(read(latents, "image").to(evaluation.context.device)).cpu();
+        const at::Tensor whole = read(images, "image"), ratio = psnr(made, whole), differ = ratio.isfinite();
         Generated generated{{made}, read(latents, "label").to(at::kLong)};
-        generated.figures = at::stack({psnr(made, whole).clamp_max(equal), ssim(made, whole)}, 1);
+        generated.figures = at::stack(
+            {at::where(differ, ratio, at::zeros_like(ratio)), differ.to(at::kDouble), ssim(made, whole)}, 1);
         return generated;
       },
-      1, latents.rows(), evaluation.journal(request), 2)[0];
-  evaluation.records.add(request.key, "psnr", request.with, score.figures[0].item<double>(), score.samples, {});
-  evaluation.records.add(request.key, "ssim", request.with, score.figures[1].item<double>(), score.samples, {});
+      1, latents.rows(), evaluation.journal(request), 3)[0];
+  const double differing = score.figures[1].item<double>(), ratio = score.figures[0].item<double>() / differing;
+  const auto equal = std::llround((1 - differing) * static_cast<double>(score.samples));
+  evaluation.records.add(request.key, "psnr", request.with, ratio, score.samples, {}, 0, {{"equal_pairs", equal}});
+  evaluation.records.add(request.key, "ssim", request.with, score.figures[2].item<double>(), score.samples, {});
   SampleScore others = score;
   others.figures = at::Tensor();  // those of a restoration
   evaluation.keep_samples(request.key, request.with, others);
   if (evaluation.context.communicator.is_root())
     show_samples(evaluation, evaluation.context.run.pictures() / "reconstruction.png", score);
-  say("held-out images, decoded from their latents: {}, PSNR {:.2f} dB", figures_text(score),
-      score.figures[0].item<double>());
+  say("held-out images, decoded from their latents: {}, PSNR {:.2f} dB", figures_text(score), ratio);
 }
 
 /// The enlarged low resolution of the held-out images, scored like samples: what restoring has to add to.

@@ -52,9 +52,10 @@ enum PairingFigure : std::int64_t {
 };
 
 /// Float64 [rows, pairing_figures].
-at::Tensor figures_of_pairs(const PairingInput& input, const Codec& codec) {
+at::Tensor figures_of_pairs(const PairingInput& input, const Codec& codec, c10::Device device) {
   const PairingFidelity pairing = pairing_fidelity(input);
-  const at::Tensor made = codec.decode(input.generated), images = codec.decode(input.images);
+  const auto pixels = [&](const at::Tensor& seen) { return codec.decode(seen.to(device)).cpu(); };
+  const at::Tensor made = pixels(input.generated), images = pixels(input.images);
   const at::Tensor noise_ratio = psnr(made, images);
   const auto or_zero = [](const at::Tensor& values, const at::Tensor& counts) {
     return at::where(counts, values, at::zeros_like(values));
@@ -149,7 +150,8 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
                                   Grid::uniform, config.pairing_nfe)
                                 .cpu();
     return figures_of_pairs(
-        {made, x, condition.labels, pool_images, pool_labels, read_numbered_rows(table, "sample", numbers)}, codec);
+        {made, x, condition.labels, pool_images, pool_labels, read_numbered_rows(table, "sample", numbers)}, codec,
+        device);
   };
   const at::Tensor means = mean_over_rows(evaluation, request, rows, pairing_figures, measure);
   const auto mean = [&](PairingFigure figure) { return means[figure].item<double>(); };

@@ -59,7 +59,7 @@ FeatureReference given_statistics(StageContext& context, const FeatureNetwork& n
   ReferenceStatistics reference = load_reference(path);
   const std::vector<std::int64_t> pixels = dataset_shape(train).pixel_shape();
   for (const std::string& doubt :
-       check_reference(path, reference, network, dimension, pixels[0], pixels[1], crop_of(train)))
+       check_reference(path, reference, network, dimension, pixels[0], pixels[1], crop_of(train.provenance())))
     if (context.communicator.is_root()) warn_line(doubt);
   return {std::move(reference.moments), std::move(reference.spatial)};
 }

@@ -34,7 +34,7 @@ ScoreBasis score_basis(const std::string& name, const RunDirectory& run, const C
   ScoreBasis basis;
   basis.run = name;
   basis.dataset = table_hash(run.train_images());
-  if (!basis.dataset.empty()) basis.crop = crop_of(RowTable(run.train_images(), dataset_format));
+  if (!basis.dataset.empty()) basis.crop = crop_of(load_manifest(run.train_images(), dataset_format).at("provenance"));
   std::set<std::int64_t> of_teacher;
   for (const ScoreRecord& record : read_records(results)) {
     if (record.metric != "frechet_distance") continue;

@@ -59,6 +59,67 @@ TEST(Graph, WithoutStudentsTheTeacherIsWhatTheRunIsFor) {
   EXPECT_EQ(find_node(graph_of({none}), "teacher").fingerprint, find_node(graph_of({}), "teacher").fingerprint);
 }
 
+TEST(Graph, ModelsOfLatentsStandBehindThese) {
+  const std::vector<Setting> pixels{{"teacher.flips", "false", ""}, {"couple.flips", "false", ""}};
+  std::vector<Setting> own = pixels, given = pixels;
+  own.push_back({"latents.codec", "autoencoder", ""});
+  EXPECT_EQ(names_of(graph_of(own)),
+            (Names{"prepare", "features", "autoencoder", "latents", "evaluate/real", "teacher", "coupling/nf",
+                   "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/independent-0",
+                   "evaluate/independent-0", "report"}));
+  given.insert(given.end(), {{"latents.codec", "script", ""}, {"latents.file", "a.pt", ""}});
+  const auto with_file = [&](const std::string& hash, std::vector<Setting> more = {}) {
+    std::vector<Setting> all = given;
+    all.insert(all.end(), more.begin(), more.end());
+    const Config config = config_of(all);
+    return stage_graph(config, {.hashes = {{config.latents.file, hash}}});
+  };
+  const StageGraph graph = with_file("a");
+  EXPECT_EQ(look_for_node(graph, "autoencoder"), nullptr);
+  for (const char* behind : {"teacher", "student/independent-0", "evaluate/real"})
+    EXPECT_TRUE(find_node(graph, behind).runs_after("latents")) << behind;
+  EXPECT_FALSE(find_node(graph, "features").runs_after("latents")) << "it sees pixels";
+  const auto same = [&](const StageGraph& other, const std::string& node) {
+    return find_node(graph, node).fingerprint == find_node(other, node).fingerprint;
+  };
+  // The file's content counts; a scale is of what models see, and none of the images'.
+  for (const StageGraph& other : {with_file("b"), with_file("a", {{"latents.scale", "0.5", ""}}),
+                                  with_file("a", {{"latents.draw", "mean", ""}})}) {
+    EXPECT_FALSE(same(other, "latents"));
+    EXPECT_FALSE(same(other, "teacher"));
+    EXPECT_FALSE(same(other, "student/independent-0"));
+    EXPECT_TRUE(same(other, "prepare"));
+    EXPECT_TRUE(same(other, "features"));
+  }
+  // Keys of latents are no matter to runs without them.
+  std::vector<Setting> others = pixels;
+  others.insert(others.end(), {{"latents.scale", "0.5", ""}, {"autoencoder.factor", "8", ""}});
+  for (const StageNode& node : graph_of(pixels))
+    EXPECT_EQ(node.fingerprint, find_node(graph_of(others), node.name).fingerprint) << node.name;
+}
+
+TEST(Graph, LatentsRefuseWhatCannotBe) {
+  const auto refused = [](std::vector<Setting> settings, const std::string& part) {
+    settings.push_back({"latents.codec", "autoencoder", ""});
+    try {
+      config_of(settings);
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+      return;
+    }
+    ADD_FAILURE() << "accepted; expected: " << part;
+  };
+  const Setting teacher{"teacher.flips", "false", ""}, couple{"couple.flips", "false", ""};
+  refused({couple}, "teacher.flips = true");
+  refused({teacher, {"couple.flips", "true", ""}}, "couple.flips = true");
+  refused({teacher, couple, {"couple.nf.flips", "true", ""}}, "couple.nf.flips = true");
+  refused({teacher, couple, {"latents.file", "a.pt", ""}}, "latents.file");
+  refused({teacher, couple, {"latents.scale", "1 0", ""}}, "0 alone");
+  refused({teacher, couple, {"latents.shift", "", ""}}, "latents.shift is empty");
+  refused({teacher, couple, {"prepare.condition", "low-resolution", ""}}, "prepare.condition");
+  refused({teacher, couple, {"prepare.codec", "float", ""}}, "prepare.codec");
+}
+
 TEST(Graph, WhatTrainsByLikelihoodIsNoMatterToOthers) {
   const std::vector<Setting> both{{"student.compare", "cnf independent", ""},
                                   {"student.cnf.coupling", "independent", ""},

@@ -25,7 +25,7 @@ from program import Program, check  # noqa: E402
 CLASSES = 3
 CONFIG = TINY | {"prepare.format": "arrays", "pipeline.ranks": 2, "prepare.train-rows": 0, "prepare.test-rows": 0, "prepare.shard-rows": 50,
                  "prepare.block-rows": 50, "latents.codec": "autoencoder", "autoencoder.factor": 4, "autoencoder.channels": 8, "autoencoder.images": 2400,
-                 "autoencoder.batch": 24, "autoencoder.warmup": 5, "teacher.flips": "false", "couple.flips": "false", "teacher.patch": 2,
+                 "autoencoder.batch": 24, "autoencoder.warmup": 5, "student.preview-every": 5, "student.preview-samples": 20, "teacher.flips": "false", "couple.flips": "false", "teacher.patch": 2,
                  "student.patch": 2, "student.channels": 24, "student.depth": 1, "student.heads": 2, "student.ema": 0.5, "student.warmup": 1}
 
 
@@ -112,8 +112,8 @@ def check_scores(run, name):
 def killed_and_again(couplet, whole, work):
     """Copies of a run whose latents are deleted, killed while they are made anew."""
     expected = shards(whole)
-    draw = random.Random(1)
-    for attempt in range(2):
+    draw, killed = random.Random(1), 0
+    for attempt in range(3):
         run = whole.copy(f"killed-{attempt}")
         shutil.rmtree(run.directory / "latents")
         process = subprocess.Popen(list(map(str, run.words("stage", "latents"))), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -123,9 +123,11 @@ def killed_and_again(couplet, whole, work):
         time.sleep(0.02 * draw.random())
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        killed += len(shards(run)) < len(expected)
         run.works("stage", "latents")
         check(shards(run) == expected, f"shards after SIGKILL, attempt {attempt}")
         shutil.rmtree(run.directory)
+    check(killed > 0, "no stage was killed before its last shard")
 
 
 def main():
@@ -148,6 +150,7 @@ def main():
     # What cannot work is refused, and nothing is made.
     run = Run(arguments.couplet, work / "refused")
     for more, parts in (({"teacher.flips": "true"}, ["teacher.flips", "latents.flips"]), ({"couple.flips": "true"}, ["couple.flips", "latents.flips"]),
+                        ({"couple.nf.flips": "true"}, ["couple.nf.flips", "latents.flips"]), ({"latents.scale": "1 0 1 1"}, ["latents.scale", "0 alone"]),
                         ({"latents.codec": "script"}, ["latents.file"]), ({"latents.scale": "1 2"}, ["latents.scale", "4 channels"]),
                         ({"autoencoder.factor": 3}, ["autoencoder.factor"]), ({"prepare.condition": "low-resolution"}, ["prepare.condition"])):
         words = [str(word) for word in run.words("run", *keys(settings | more))[1:]]
@@ -168,10 +171,20 @@ def main():
     program.works("inspect", run.directory / "latents/train", "--pictures", work / "latents.png", "--rows", "0-7")
     program.works("inspect", run.directory / "coupling/nf/train", "--pictures", work / "pairs.png", "--rows", "0-7")
     check(Image.open(work / "latents.png").mode == "RGB" and Image.open(work / "pairs.png").mode == "RGB", "pictures of rows")
-    # A finished run stays finished; a mended scale makes the latents and what is behind them anew.
+    # A finished run stays finished. Another scale is another data set, which makes all that is behind the latents anew.
     before = run.attempts()
     run.works("run")
-    check(run.attempts() == {name: run.attempts()[name] for name in before}, "stages of a finished run")
+    check(run.attempts() == before, "stages of a finished run")
+    other = run.copy("rescaled")
+    program.refuses(2, ["latents.scale"], "run", "--run-dir", other.directory, "--latents.scale", 0.5)
+    other.works("run", "--latents.scale", 0.5, "--redo", "latents", "--student.compare", "nf")
+    kept = {"prepare", "features", "autoencoder"}
+    again = {name for name, begun in other.attempts().items() if begun != before.get(name)}
+    check(not again & kept and again >= {"latents", "teacher", "coupling/nf", "student/nf-0", "evaluate/nf-0"}, f"made again: {again}")
+    form = h5_provenance(sorted((other.directory / "latents/train").glob("*.h5"))[0])["latent"]
+    check(form["scale"] == [0.5] and shards(other) != shards(run), f"form {form}")
+    check({name: content[-4096:] for name, content in shards(other).items()}.keys() == shards(run).keys(), "shards")
+    shutil.rmtree(other.directory)
 
     # The same codec as a file, on another number of ranks: the same latents, but for the note whose program it is.
     codec = work / "codec.pt"
@@ -190,6 +203,17 @@ def main():
                 program.works("stage", stage, "--run-dir", other.directory, *keys(file_settings), ranks=ranks)
         others[ranks] = shards(other)
         check(others[ranks] == shards(run), f"latents on {ranks} ranks are others than those of the run's own autoencoder")
+    # The file may go: what is complete goes on with the copy beside the latents, and a stage that is not, too.
+    codec_bytes = codec.read_bytes()
+    codec.unlink()
+    gone = Run(arguments.couplet, work / "of-file-2")
+    gone.works("run", "--evaluate.euler-nfe", "1", "2", "4")
+    next((gone.directory / "latents/test").glob("*.h5")).unlink()
+    (gone.directory / "latents/stage.json").unlink()
+    gone.works("stage", "latents")
+    check(shards(gone) == shards(run), "latents that were completed without the file")
+    gone.works("run")
+    codec.write_bytes(codec_bytes)
     killed_and_again(arguments.couplet, Run(arguments.couplet, work / "of-file-2"), work)
 
     # Another program in its place is refused where pixels are made.

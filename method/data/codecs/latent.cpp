@@ -33,7 +33,7 @@ public:
     return script_on(seen.device()).decode(x / along_channels(form_.scale, x) + along_channels(form_.shift, x));
   }
   at::Tensor pixels(const at::Tensor& stored) const override {
-    return script_on(c10::kCPU).decode(stored.narrow(-3, 0, stored.size(-3) / 2).to(at::kFloat));
+    return script_on(stored.device()).decode(stored.narrow(-3, 0, stored.size(-3) / 2).to(at::kFloat));
   }
   std::vector<std::int64_t> seen_shape(std::vector<std::int64_t> stored) const override {
     return {stored.at(0) / 2, stored.at(1), stored.at(2)};
@@ -82,11 +82,13 @@ const LatentScript& LatentCodec::script_on(c10::Device device) const {
   const std::string name = device.str();
   if (const auto found = scripts_.find(name); found != scripts_.end()) return found->second;
   if (!is_there(script_path_))
-    refuse("{}: is not there, and latents become pixels by it; it is the file that latents.file named (hash {})",
-           script_path_.string(), form_.script_hash);
+    refuse(
+        "{}: is not there, and latents become pixels by it; put it back, a copy of latents.file or of "
+        "RUN/autoencoder/codec.pt (hash {})", script_path_.string(), form_.script_hash);
   if (const std::string hash = hash_file(script_path_); hash != form_.script_hash)
-    refuse("{}: the latents were made by another codec: its hash is {}, theirs {}", script_path_.string(), hash,
-           form_.script_hash);
+    refuse(
+        "{}: the latents were made by another codec: its hash is {}, theirs {}; put theirs back, a copy of latents.file "
+        "or of RUN/autoencoder/codec.pt", script_path_.string(), hash, form_.script_hash);
   return scripts_.emplace(name, LatentScript(script_path_, form_.pixel_range, device)).first->second;
 }
 
@@ -98,6 +100,8 @@ CodecKind latent_codec() {
           .is_of_source = false,
           .make = [](const nlohmann::json& provenance,
                      const std::filesystem::path& table) -> std::shared_ptr<const Codec> {
+            if (!provenance.contains("latent"))
+              fail("{}: says that it holds latents, but not of which form", table.string());
             return std::make_shared<LatentCodec>(latent_form(provenance.at("latent")),
                                                  table.parent_path() / latent_script_name);
           }};

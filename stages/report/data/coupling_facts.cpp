@@ -84,7 +84,7 @@ Points density(const at::Tensor& counts, double values) {
   return points;
 }
 
-void add_rows(CouplingFacts& shown, const RowTable& table) {
+void add_rows(CouplingFacts& shown, const RowTable& table, const Codec& codec) {
   if (!CouplingStatistics::apply_to(table.columns())) return;
   const nlohmann::json& manifest_sigma = table.summary().value("sigma_f", nlohmann::json());
   const double sigma = manifest_sigma.is_number() ? manifest_sigma.get<double>() : 1;
@@ -102,9 +102,9 @@ void add_rows(CouplingFacts& shown, const RowTable& table) {
     counts += at::histc(z, bins, -widest, widest).to(at::kDouble);
     values += z.isfinite().sum().item<double>();
     const std::int64_t pictured = std::min(pictured_rows, count);
-    if (first > 0 || (image.size(1) != 1 && image.size(1) != 3)) continue;
+    if (first > 0 || codec.tables_hold_seen() || (image.size(1) != 1 && image.size(1) != 3)) continue;
     shown.pictured_rows = pictured;
-    const at::Tensor pixels = image_pixels(image.narrow(0, 0, pictured), *pixel_codec());
+    const at::Tensor pixels = image_pixels(image.narrow(0, 0, pictured), codec);
     const at::Tensor pairs = at::stack({pixels, noise_picture(z.narrow(0, 0, pictured))}, 1);
     shown.picture = encode_png(picture_of(pairs.flatten(0, 1), 2 * pictured_across));
   }
@@ -114,7 +114,7 @@ void add_rows(CouplingFacts& shown, const RowTable& table) {
 
 }  // namespace
 
-std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& table) {
+std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& table, const Codec& codec) {
   if (!std::filesystem::exists(table / manifest_name)) return std::nullopt;
   const at::NoGradGuard no_grad;
   CouplingFacts shown;
@@ -123,7 +123,7 @@ std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& ta
     shown.name = manifest.at("provenance").value("kind", "pairs");
     shown.held_out = manifest.at("provenance").value("split", "") == "test";
     add_manifest(shown, manifest);
-    if (manifest.at("format") != seeds_format) add_rows(shown, RowTable(table, coupling_format));
+    if (manifest.at("format") != seeds_format) add_rows(shown, RowTable(table, coupling_format), codec);
   } catch (const Error& error) {
     if (shown.name.empty()) shown.name = table.filename().string();
     shown.facts.push_back({{"kind", "unreadable"}, {"reason", error.what()}});

@@ -1,6 +1,7 @@
 // A coupling table as the report shows it: figures, how normal its noise is, its first rows.
 #pragma once
 
+#include "method/data/codec.h"
 #include "stages/report/data/loss_curve.h"
 
 #include <cstdint>
@@ -26,7 +27,7 @@ struct CouplingFacts {
 
 /// Nothing where there is no finished table. Of a table of seeds, whose noise nobody has to look at, its manifest. Of a
 /// large one the first rows are read: some 8 million values. Rows that cannot be read are a fact too, "unreadable",
-/// with the reason.
-std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& table);
+/// with the reason. `codec` is the data set's: rows of latents are not drawn.
+std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& table, const Codec& codec);
 
 }  // namespace couplet

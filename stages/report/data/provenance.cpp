@@ -72,7 +72,8 @@ std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
   add("made by", version.empty() ? "" : "couplet " + list(version));
   add("LibTorch of what wrote this page", TORCH_VERSION);
   add("training images, " + dataset_name(config.prepare), table_hash(run.train_images()));
-  if (!table_hash(run.train_images()).empty()) add("crop", crop_of(RowTable(run.train_images(), dataset_format)));
+  if (!table_hash(run.train_images()).empty())
+    add("crop", crop_of(load_manifest(run.train_images(), dataset_format).at("provenance")));
   add("held-out images", table_hash(run.test_images()));
   if (has_latents(config)) {
     add("latents of the training images", table_hash(run.latents("train")));

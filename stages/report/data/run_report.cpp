@@ -1,10 +1,12 @@
 #include "stages/report/data/run_report.h"
 
+#include "method/data/dataset.h"
 #include "method/solvers/integration.h"
 #include "pipeline/config/options.h"
 #include "pipeline/run/stage_graph.h"
 #include "pipeline/run/stage_record.h"
 #include "stages/data/run_tables.h"
+#include "stages/data/seen_rows.h"
 #include "stages/results/field_setting.h"
 #include "stages/results/score_record.h"
 #include "storage/error.h"
@@ -142,6 +144,13 @@ std::int64_t height_of_images(const RunDirectory& run) {
   return 0;
 }
 
+/// Of what models see.
+std::shared_ptr<const Codec> codec_of_run(const RunView& view) {
+  const std::filesystem::path images = seen_rows(view.config, view.run, "train");
+  const nlohmann::json manifest = read_json(images / manifest_name);
+  return manifest.is_object() ? codec_of(manifest.at("provenance"), images) : pixel_codec();
+}
+
 }  // namespace
 
 std::string run_name(const RunDirectory& run) {
@@ -159,10 +168,11 @@ RunReport read_run_report(const RunView& view) {
   report.pictures = find_pictures(run, view.config);
   report.points = read_point_panels(run, view.config);
   report.image_height = height_of_images(run);
+  const auto codec = codec_of_run(view);
   for (const StageNode& node : view.graph)
     for (const char* split : {"train", "test"}) {
       if (node.table.empty()) continue;
-      auto facts = read_coupling_facts(table_directory(view.config, run, node.table, split));
+      auto facts = read_coupling_facts(table_directory(view.config, run, node.table, split), *codec);
       if (facts) report.tables.push_back(std::move(*facts));
     }
   report.couplings = judge_couplings(view);

@@ -64,7 +64,7 @@ TEST(Codec, PixelsAreSeenFromMinusOneToOne) {
 }
 
 TEST(Codec, FloatsAreSeenAsTheyAre) {
-  const auto codec = codec_of({{"codec", "float"}});
+  const auto codec = codec_of({{"codec", "float"}}, {});
   EXPECT_EQ(codec->stored_type(), ElementType::float32);
   EXPECT_EQ(codec->levels(), 0);
   const at::Tensor stored = torch::randn({5, 4, 3, 3}) * 3, kept = stored.clone();
@@ -77,7 +77,7 @@ TEST(Codec, FloatsAreSeenAsTheyAre) {
 }
 
 TEST(Codec, ChannelsOfFloatsThatAreNoColoursStandSideBySide) {
-  const auto codec = codec_of({{"codec", "float"}});
+  const auto codec = codec_of({{"codec", "float"}}, {});
   EXPECT_EQ(codec->pixel_shape({2, 1, 1}), (std::vector<std::int64_t>{1, 1, 2}));
   const at::Tensor seen = torch::linspace(-1, 1, 2 * 4 * 3 * 3).view({2, 4, 3, 3});
   const at::Tensor pixels = codec->decode(seen);

@@ -59,7 +59,7 @@ protected:
 };
 
 TEST_F(CouplingFactsOf, AWholeTable) {
-  const auto found = read_coupling_facts(table);
+  const auto found = read_coupling_facts(table, *pixel_codec());
   ASSERT_TRUE(found);
   EXPECT_EQ(found->name, "nf");
   EXPECT_TRUE(found->held_out);
@@ -78,7 +78,7 @@ TEST_F(CouplingFactsOf, AWholeTable) {
 }
 
 TEST_F(CouplingFactsOf, ItsFirstRowsImageBesideNoise) {
-  const auto found = read_coupling_facts(table);
+  const auto found = read_coupling_facts(table, *pixel_codec());
   ASSERT_TRUE(found);
   EXPECT_EQ(found->pictured_rows, 4);
   std::ofstream(table / "rows.png", std::ios::binary) << found->picture;
@@ -102,7 +102,7 @@ TEST_F(CouplingFactsOf, ATableOfSeeds) {
     writer.write(column++, 0, {static_cast<const std::byte*>(rows.const_data_ptr()), rows.nbytes()});
   writer.finish({{"nonfinite_rows", 0}});
   publish_manifest(table, {2, 2}, seeds_format, nlohmann::json::object());
-  const auto found = read_coupling_facts(table);
+  const auto found = read_coupling_facts(table, *pixel_codec());
   ASSERT_TRUE(found);
   EXPECT_EQ(found->name, "sd");
   EXPECT_EQ(text(*found), "rows: 2 in 1 shard\n");
@@ -111,13 +111,13 @@ TEST_F(CouplingFactsOf, ATableOfSeeds) {
 
 TEST_F(CouplingFactsOf, UnfinishedOrDamagedTables) {
   std::filesystem::remove(table / shard_name(0, 1));
-  const auto damaged = read_coupling_facts(table);
+  const auto damaged = read_coupling_facts(table, *pixel_codec());
   ASSERT_TRUE(damaged);
   EXPECT_NE(text(*damaged).find("rows: 4 in 1 shard"), std::string::npos) << "the manifest is there";
   EXPECT_NE(text(*damaged).find(shard_name(0, 1)), std::string::npos) << text(*damaged);
   EXPECT_TRUE(damaged->picture.empty());
   std::filesystem::remove(table / manifest_name);
-  EXPECT_FALSE(read_coupling_facts(table));
+  EXPECT_FALSE(read_coupling_facts(table, *pixel_codec()));
 }
 
 }  // namespace
