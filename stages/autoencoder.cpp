@@ -50,10 +50,10 @@ enum ReconstructionFigure : std::int64_t {
 
 /// How well images come back from their latents' means, and what these latents are like.
 struct Reconstruction {
-  double mse = 0;                       ///< of values on [-1, 1]
-  double psnr = 0;                      ///< dB: the mean over the images that do not come back equal
+  double mse = 0;                                 ///< of values on [-1, 1]
+  double psnr = 0;                                ///< dB: the mean over the images that do not come back equal
   std::vector<double> mean = {}, deviation = {};  ///< of each channel of latents as they are drawn
-  double drawn_deviation = 0;           ///< of a value that is drawn, about its mean
+  double drawn_deviation = 0;                     ///< of a value that is drawn, about its mean
 };
 
 /// [n, reconstruction_figures + 2 C], float64: the figures, then the mean and the mean square of each channel of the

@@ -77,7 +77,8 @@ std::optional<DatasetSize> first_of(const Find&... find) {
 /// The data set: by its source, from which a run may be about to be made anew; by what was prepared of it where that is
 /// gone. Nothing where it cannot be read, which the stage that makes it will say.
 std::optional<DatasetSize> known_dataset(const RunView& view) {
-  return first_of([&] { return source_size(view.config, view.run); }, [&] { return dataset_size(view.config, view.run); });
+  return first_of([&] { return source_size(view.config, view.run); },
+                  [&] { return dataset_size(view.config, view.run); });
 }
 
 /// The same of the images, where models see latents of them.

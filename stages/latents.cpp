@@ -70,8 +70,8 @@ void require_storable(const at::Tensor& latents, const LatentSplit& split, const
   fail(
       "{}: the latents of image {} are no finite means and deviations from 0 on that float16 can hold (largest {:.4g}, "
       "smallest deviation {:.4g}); is it the program that latents.range and docs/latents.md ask for?",
-      split.images.path().string(), source[bad[0][0]].item<std::int64_t>(),
-      rows[bad[0][0]].abs().max().item<double>(), deviations[bad[0][0]].min().item<double>());
+      split.images.path().string(), source[bad[0][0]].item<std::int64_t>(), rows[bad[0][0]].abs().max().item<double>(),
+      deviations[bad[0][0]].min().item<double>());
 }
 
 LatentRows encode_rows(const LatentScript& script, const LatentSplit& split, std::int64_t first, std::int64_t count) {
@@ -193,7 +193,9 @@ double measure_scale(const LatentScript& script, const RowTable& images, const s
 double measured_scale(const StageContext& context, const LatentScript& script, const RowTable& images,
                       const LatentForm& form) {
   const std::filesystem::path kept = context.directory() / "scale.json";
-  const nlohmann::json of{{"script", form.script_hash}, {"range", form.pixel_range}, {"shift", form.shift},
+  const nlohmann::json of{{"script", form.script_hash},
+                          {"range", form.pixel_range},
+                          {"shift", form.shift},
                           {"images", images.content_hash()}};
   if (is_there(kept)) {
     const nlohmann::json found = parse_json(read_file(kept), kept.string());

@@ -94,7 +94,7 @@ at::Tensor picture_rows(const RowSource& source, const at::Tensor& stored, const
   // Beside noise, images may be as models see them; numbers of other data sets are no pictures.
   const bool is_known = stored.dim() == 4 && (stored.scalar_type() == at::kByte || codec.tables_hold_seen() ||
                                               (stored.is_floating_point() && are_of_table));
-  const at::Tensor pixels = !is_known       ? at::Tensor()
+  const at::Tensor pixels = !is_known      ? at::Tensor()
                             : are_of_table ? image_pixels(stored, codec)
                                            : codec.pixels(stored);
   if (pixels.defined() && (pixels.size(1) == 1 || pixels.size(1) == 3)) return pixels;
@@ -127,8 +127,7 @@ std::string draw_rows(const RowSource& source, const RowSpan& rows, const std::o
   if (source.find("noise")) {
     const at::Tensor noise = read_tensor(source, "noise", rows).to(at::kFloat);
     // That of latents is no picture.
-    if (noise.sizes() == panels.front().sizes())
-      panels.push_back(noise_picture(noise / noise_scale(source, noise)));
+    if (noise.sizes() == panels.front().sizes()) panels.push_back(noise_picture(noise / noise_scale(source, noise)));
     if (why.empty())
       panels.push_back(regenerate(source, *run, noise, read_tensor(source, "label", rows).to(at::kLong)));
   }

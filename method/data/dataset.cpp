@@ -35,12 +35,8 @@ DatasetShape dataset_shape(const RowTable& table) {
   // Tables that do not say how many classes they have were made of labelled images.
   const auto codec = codec_of(table);
   const std::vector<std::int64_t> seen = codec->seen_shape(image);
-  return {seen[0],
-          seen[1],
-          table.provenance().value("classes", std::ssize(counts)),
-          counts,
-          codec,
-          low_resolution_of(table.provenance())};
+  return {seen[0], seen[1], table.provenance().value("classes", std::ssize(counts)),
+          counts,  codec,   low_resolution_of(table.provenance())};
 }
 
 Condition DatasetShape::condition(const at::Tensor& images, const at::Tensor& labels) const {

@@ -37,8 +37,8 @@ struct DatasetShape {
   /// The same of the low resolution itself, uint8 [n, C, H / factor, W / factor].
   Condition condition_of_low(const at::Tensor& low_pixels, const at::Tensor& labels) const;
 };
-/// How its images became square, "adm" or "squeeze, by box" (method/data/crop.h); "": the data set does not say, as none did
-/// that was not made of image files.
+/// How its images became square, "adm" or "squeeze, by box" (method/data/crop.h); "": the data set does not say, as
+/// none did that was not made of image files.
 std::string crop_of(const nlohmann::json& provenance);
 /// Refuses images that are not square.
 DatasetShape dataset_shape(const RowTable& table);

@@ -78,21 +78,21 @@ void LatentScript::require_rows_of_their_own(const at::Tensor& image) const {
   const at::Tensor three = input_of(at::cat({image, 255 - image, image.flip({2})}));
   const at::Tensor encoded = call("encode", three), alone = call("encode", three.narrow(0, 0, 1));
   if (!call("encode", three).equal(encoded))
-    refuse("{}: encode gives other latents each time; it has to give means and deviations, from which samples are drawn "
-           "later", path_.string());
+    refuse(
+        "{}: encode gives other latents each time; it has to give means and deviations, from which samples are drawn "
+        "later",
+        path_.string());
   const at::Tensor means = encoded.narrow(1, 0, encoded.size(1) / 2);
-  const bool are_their_own = are_close(alone[0], encoded[0]) &&
-                             are_close(call("decode", means.narrow(0, 0, 1))[0], call("decode", means)[0]);
-  if (!are_their_own)
-    refuse("{}: what it makes of an image depends on the other images of its batch", path_.string());
+  const bool are_their_own =
+      are_close(alone[0], encoded[0]) && are_close(call("decode", means.narrow(0, 0, 1))[0], call("decode", means)[0]);
+  if (!are_their_own) refuse("{}: what it makes of an image depends on the other images of its batch", path_.string());
 }
 
 at::Tensor LatentScript::encode(const at::Tensor& pixels) const {
   const at::NoGradGuard no_grad;
-  return in_chunks(pixels.size(0), pixels.size(2) * pixels.size(3), device_,
-                   [&](std::int64_t first, std::int64_t count) {
-                     return call("encode", input_of(pixels.narrow(0, first, count)));
-                   });
+  return in_chunks(
+      pixels.size(0), pixels.size(2) * pixels.size(3), device_,
+      [&](std::int64_t first, std::int64_t count) { return call("encode", input_of(pixels.narrow(0, first, count))); });
 }
 
 at::Tensor LatentScript::decode(const at::Tensor& latents) const {

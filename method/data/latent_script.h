@@ -32,9 +32,9 @@ public:
   /// black.
   at::Tensor decode(const at::Tensor& latents) const;
 
-  /// [C, h, w] of the latents of images of this shape. Tries both ways on an image: refuses a program that does not take
-  /// such images, gives other shapes than the methods above, deviations below 0, an image of another shape back, or rows
-  /// that depend on each other or on chance.
+  /// [C, h, w] of the latents of images of this shape. Tries both ways on an image: refuses a program that does not
+  /// take such images, gives other shapes than the methods above, deviations below 0, an image of another shape back,
+  /// or rows that depend on each other or on chance.
   std::vector<std::int64_t> latent_shape(const std::vector<std::int64_t>& pixel_shape) const;
 
 private:

@@ -3,7 +3,7 @@
 namespace couplet {
 
 nlohmann::json to_json(const LatentForm& form) {
-  return {{"script", form.script_hash}, {"range", form.pixel_range},   {"scale", form.scale}, {"shift", form.shift},
+  return {{"script", form.script_hash}, {"range", form.pixel_range},  {"scale", form.scale}, {"shift", form.shift},
           {"drawn", form.is_drawn},     {"pixels", form.pixel_shape}, {"seed", form.seed}};
 }
 

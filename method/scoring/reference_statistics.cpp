@@ -277,8 +277,10 @@ std::vector<std::string> check_reference(const std::filesystem::path& path, cons
         "couplet reference",
         path.string(), statistics.network, statistics.network_hash, network.name(), network.hash());
   if (!statistics.crop.empty() && !crop.empty() && statistics.crop != crop)
-    refuse("{}: statistics of images of the crop {}, compared with images of the crop {}: make them of images that were "
-           "prepared alike (prepare.crop)", path.string(), statistics.crop, crop);
+    refuse(
+        "{}: statistics of images of the crop {}, compared with images of the crop {}: make them of images that were "
+        "prepared alike (prepare.crop)",
+        path.string(), statistics.crop, crop);
   std::vector<std::string> doubts;
   if (statistics.network_hash.empty())
     doubts.push_back(fmt::format("{}: does not say which network its statistics are of; taken to be {}", path.string(),

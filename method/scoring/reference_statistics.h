@@ -42,8 +42,9 @@ void save_reference(const std::filesystem::path& path, const ReferenceStatistics
 /// is none beyond rounding: not symmetric, with negative eigenvalues, or of values that no features have.
 ReferenceStatistics load_reference(const std::filesystem::path& path);
 
-/// Refuses statistics of another dimension or network than `network`, whose features are of `dimension`, or of images of
-/// another crop ("": not known), naming both sides. What is doubtful (images of another size, a file that does not say what made it) is returned, a line each.
+/// Refuses statistics of another dimension or network than `network`, whose features are of `dimension`, or of images
+/// of another crop ("": not known), naming both sides. What is doubtful (images of another size, a file that does not
+/// say what made it) is returned, a line each.
 std::vector<std::string> check_reference(const std::filesystem::path& path, const ReferenceStatistics& statistics,
                                          const FeatureNetwork& network, std::int64_t dimension, std::int64_t channels,
                                          std::int64_t size, const std::string& crop = "");

@@ -20,8 +20,8 @@
 
 namespace couplet {
 
-/// Images, as models see them or as pixels, made for samples [first, first + count), and the labels they were asked for. One call
-/// may give several variants of the same samples.
+/// Images, as models see them or as pixels, made for samples [first, first + count), and the labels they were asked
+/// for. One call may give several variants of the same samples.
 struct Generated {
   std::vector<at::Tensor> variants;  ///< each [count, C, H, W]: float as models see it, or uint8 pixels
   at::Tensor labels;                 ///< int64 [count]

@@ -76,11 +76,11 @@ struct TrainingConfig {
   double final_learning_rate = 0;
   std::int64_t warmup = 0;  ///< steps
   double weight_decay = 0;
-  double clip = 0;               ///< largest norm of the global gradient; 0: no clipping
+  double clip = 0;                          ///< largest norm of the global gradient; 0: no clipping
   std::vector<double> betas = {0.9, 0.95};  ///< of AdamW: of the mean of gradients, and of their squares
-  std::vector<double> ema;       ///< EMA rates a step; the first is the one used downstream
-  std::string precision;         ///< "float32" or "bfloat16" (autocast)
-  std::int64_t micro_batch = 0;  ///< rows a rank computes at once; 0: all it has
+  std::vector<double> ema;                  ///< EMA rates a step; the first is the one used downstream
+  std::string precision;                    ///< "float32" or "bfloat16" (autocast)
+  std::int64_t micro_batch = 0;             ///< rows a rank computes at once; 0: all it has
   bool checkpoint_activations = false;
   std::int64_t validate_every = 0;  ///< steps
   std::int64_t validate_rows = 0;   ///< held-out rows; 0: all
@@ -119,9 +119,9 @@ struct TeacherConfig {
   TrainingConfig training;
   std::int64_t patch = 0, channels = 0, blocks = 0, head_size = 0;
   std::vector<std::int64_t> layers;  ///< of each block; one number: of every block
-  std::string variant;   ///< "nvp" or "vp"
-  std::string noise;     ///< "gaussian" or "uniform"
-  double noise_std = 0;  ///< η, in units of images on [-1, 1]
+  std::string variant;               ///< "nvp" or "vp"
+  std::string noise;                 ///< "gaussian" or "uniform"
+  double noise_std = 0;              ///< η, in units of images on [-1, 1]
   bool flips = true;
   double label_drop = 0;
   PreviewConfig preview;
@@ -208,9 +208,9 @@ struct EvaluateConfig {
   std::vector<std::string> grids;
   std::vector<double> times;  ///< a time grid of the user's own, from 0 to 1; empty: none
   bool dopri5 = false;
-  double atol = 0, rtol = 0;     ///< of dopri5
-  std::vector<double> tolerances;          ///< of dopri5, whose evaluations and errors are measured
-  std::int64_t tolerance_samples = 0;      ///< that they are measured on; 0: not measured
+  double atol = 0, rtol = 0;           ///< of dopri5
+  std::vector<double> tolerances;      ///< of dopri5, whose evaluations and errors are measured
+  std::int64_t tolerance_samples = 0;  ///< that they are measured on; 0: not measured
   std::vector<double> ema;       ///< rates whose averages are scored; 0: the raw weights; empty: a student's first rate
   std::vector<double> guidance;  ///< scales; 1: none
   double guidance_from = 0, guidance_to = 1;  ///< times at which students are guided

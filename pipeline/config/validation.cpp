@@ -165,7 +165,8 @@ void check_table(const std::string& section, const CoupleConfig& couple) {
 /// The sections of all tables with their values: [couple], and those of tables by name.
 std::vector<std::pair<std::string, CoupleConfig>> table_sections(const Config& config) {
   std::vector<std::pair<std::string, CoupleConfig>> all{{"couple", config.couple}};
-  for (const auto& [name, keys] : config.couple_sections) all.emplace_back("couple." + name, couple_config(config, name));
+  for (const auto& [name, keys] : config.couple_sections)
+    all.emplace_back("couple." + name, couple_config(config, name));
   return all;
 }
 

@@ -37,8 +37,8 @@ void require_columns(const RowTable& table, const DatasetShape& shape) {
     if (column.shape != expected)
       refuse("{}: its column {} has rows of the shape [{}], but images of the data set are [{}]", table.path().string(),
              name, fmt::join(column.shape, ", "), fmt::join(expected, ", "));
-    const bool is_whole = column.type == ElementType::uint8 || column.type == ElementType::int32 ||
-                          column.type == ElementType::int64;
+    const bool is_whole =
+        column.type == ElementType::uint8 || column.type == ElementType::int32 || column.type == ElementType::int64;
     if (is_whole && shape.codec->tables_hold_seen())
       refuse("{}: its column {} holds {}, but models of this run see latents, which are floats", table.path().string(),
              name, element_name(column.type));
@@ -74,8 +74,7 @@ void look_at_table(const StageContext& context) {
   for (const char* split : {"train", "test"}) {
     const auto directory = table_directory(context.config, context.run, name, split);
     if (directory.empty()) continue;
-    found[split] = look_at_split(
-        directory, RowTable(seen_rows(context.config, context.run, split), dataset_format));
+    found[split] = look_at_split(directory, RowTable(seen_rows(context.config, context.run, split), dataset_format));
     say("{}: {} rows of {}", split, found[split]["rows"].get<std::int64_t>(), directory.string());
   }
   if (!found.contains("test"))

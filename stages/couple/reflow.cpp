@@ -73,7 +73,8 @@ at::Tensor FlowSampler::noise(const TableSplit& table, const TableSlice& slice) 
   const std::int64_t first = (2 * round_ + (table.is_training() ? 0 : 1)) * rows_of_a_split;
   std::vector<std::int64_t> indices;
   for (const std::int64_t row : slice.row) indices.push_back(first + row);
-  return normal_rows(table.codec->seen_shape(slice.image.sizes().slice(1).vec()), seed_, Purpose::reflow_noise, indices);
+  return normal_rows(table.codec->seen_shape(slice.image.sizes().slice(1).vec()), seed_, Purpose::reflow_noise,
+                     indices);
 }
 
 FlowEnd FlowSampler::end_of(const at::Tensor& z, const at::Tensor& labels) const {

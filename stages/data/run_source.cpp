@@ -125,7 +125,8 @@ void require_codec(const SourceImages& images, const PrepareConfig& config) {
   if (find_codec(config.codec).make(nlohmann::json::object(), {})->stored_type() == images.type()) return;
   std::vector<std::string> fitting;
   for (const CodecKind& kind : codec_kinds())
-    if (kind.is_of_source && kind.make(nlohmann::json::object(), {})->stored_type() == images.type()) fitting.push_back(kind.name);
+    if (kind.is_of_source && kind.make(nlohmann::json::object(), {})->stored_type() == images.type())
+      fitting.push_back(kind.name);
   refuse("prepare.format = {} gives {} values, which prepare.codec = {} does not store; codecs that do: {}",
          config.format, element_name(images.type()), config.codec, fmt::join(fitting, ", "));
 }

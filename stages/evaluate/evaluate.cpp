@@ -108,8 +108,8 @@ void score_reconstruction(Evaluation& evaluation, const ScoreRequest& request) {
             evaluation.shape.codec->pixels(read(latents, "image").to(evaluation.context.device)).cpu();
         const at::Tensor whole = read(images, "image"), ratio = psnr(made, whole), differ = ratio.isfinite();
         Generated generated{{made}, read(latents, "label").to(at::kLong)};
-        generated.figures = at::stack(
-            {at::where(differ, ratio, at::zeros_like(ratio)), differ.to(at::kDouble), ssim(made, whole)}, 1);
+        generated.figures =
+            at::stack({at::where(differ, ratio, at::zeros_like(ratio)), differ.to(at::kDouble), ssim(made, whole)}, 1);
         return generated;
       },
       1, latents.rows(), evaluation.journal(request), 3)[0];

@@ -58,7 +58,8 @@ private:
   }
   /// Without levels there are no bits of them.
   bool has_levels() const {
-    return !has_latents(view_.config) && find_codec(view_.config.prepare.codec).make(nlohmann::json::object(), {})->levels() > 0;
+    return !has_latents(view_.config) &&
+           find_codec(view_.config.prepare.codec).make(nlohmann::json::object(), {})->levels() > 0;
   }
   MadeWith with(const Names& names) const;
   void add(Measurement measurement, const ScoreKey& key, const Names& names, const std::string& last_metric);

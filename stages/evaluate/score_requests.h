@@ -13,12 +13,12 @@ namespace couplet {
 
 /// How a score is made.
 enum class Measurement {
-  real_images,  ///< held-out images, scored like samples
+  real_images,     ///< held-out images, scored like samples
   reconstruction,  ///< what the autoencoder of latents makes of held-out images, scored likewise
-  upsampling,   ///< the enlarged low resolution of held-out images, scored likewise
-  samples,      ///< of a student or of the teacher
-  paths,        ///< curvature, straightness and transport cost
-  pairing,      ///< of a student with the rows of a table
+  upsampling,      ///< the enlarged low resolution of held-out images, scored likewise
+  samples,         ///< of a student or of the teacher
+  paths,           ///< curvature, straightness and transport cost
+  pairing,         ///< of a student with the rows of a table
   teacher_distance,
   solver_error,  ///< of dopri5 at a tolerance
   likelihood

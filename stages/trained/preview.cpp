@@ -43,7 +43,8 @@ Previewer::Previewer(const StageContext& context, const DatasetShape& shape, con
       config_(config),
       sample_(std::move(sample)),
       seed_(static_cast<std::uint64_t>(context.config.evaluate.sampling_seeds.front())) {
-  if (shape.low_resolution.is_given()) held_out_.emplace(seen_rows(context.config, context.run, "test"), dataset_format);
+  if (shape.low_resolution.is_given())
+    held_out_.emplace(seen_rows(context.config, context.run, "test"), dataset_format);
 }
 
 void Previewer::give_to(TrainingTask& task) {

@@ -10,8 +10,8 @@
 
 namespace couplet {
 
-/// Refuses a file system with less room than those shards of a table take whose files are not there yet. `what` they are
-/// in the message.
+/// Refuses a file system with less room than those shards of a table take whose files are not there yet. `what` they
+/// are in the message.
 void require_space_for_shards(const std::filesystem::path& directory, const ShardPlan& plan,
                               const std::vector<Column>& columns, std::string_view what);
 

@@ -63,10 +63,9 @@ TEST(Graph, ModelsOfLatentsStandBehindThese) {
   const std::vector<Setting> pixels{{"teacher.flips", "false", ""}, {"couple.flips", "false", ""}};
   std::vector<Setting> own = pixels, given = pixels;
   own.push_back({"latents.codec", "autoencoder", ""});
-  EXPECT_EQ(names_of(graph_of(own)),
-            (Names{"prepare", "features", "autoencoder", "latents", "evaluate/real", "teacher", "coupling/nf",
-                   "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/independent-0",
-                   "evaluate/independent-0", "report"}));
+  EXPECT_EQ(names_of(graph_of(own)), (Names{"prepare", "features", "autoencoder", "latents", "evaluate/real", "teacher",
+                                            "coupling/nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0",
+                                            "student/independent-0", "evaluate/independent-0", "report"}));
   given.insert(given.end(), {{"latents.codec", "script", ""}, {"latents.file", "a.pt", ""}});
   const auto with_file = [&](const std::string& hash, std::vector<Setting> more = {}) {
     std::vector<Setting> all = given;
@@ -430,7 +429,10 @@ TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
                                    {"pipeline.tf32", "true", ""},
                                    {"student.compare", "nf reflow imported ot loom sd", ""},
                                    {"student.reflow.reflow-of", "nf", ""},
-                                   {"couple.imported.source", "/tables/mine", ""}});
+                                   {"couple.imported.source", "/tables/mine", ""},
+                                   {"latents.codec", "autoencoder", ""},
+                                   {"teacher.flips", "false", ""},
+                                   {"couple.flips", "false", ""}});
   const StageGraph graph = stage_graph(config, {});
   int seen = 0;
   for (const Option& option : options()) {

@@ -54,8 +54,8 @@ private:
   mutable std::map<std::string, LatentScript> scripts_;  ///< opened when pixels are first asked for, by device
 };
 
-/// A row's noise is a function of its bytes and the number of the draw: wherever and in whatever company it is read, the
-/// same.
+/// A row's noise is a function of its bytes and the number of the draw: wherever and in whatever company it is read,
+/// the same.
 void fill_row_noise(at::Tensor& noise, const at::Tensor& row, std::uint64_t seed, std::uint64_t number) {
   const std::uint64_t index = hash64(bytes_of(row), number);
   fill_normal({noise.data_ptr<float>(), static_cast<std::size_t>(noise.numel())}, seed, Purpose::latent_draw, index);
@@ -84,27 +84,30 @@ const LatentScript& LatentCodec::script_on(c10::Device device) const {
   if (!is_there(script_path_))
     refuse(
         "{}: is not there, and latents become pixels by it; put it back, a copy of latents.file or of "
-        "RUN/autoencoder/codec.pt (hash {})", script_path_.string(), form_.script_hash);
+        "RUN/autoencoder/codec.pt (hash {})",
+        script_path_.string(), form_.script_hash);
   if (const std::string hash = hash_file(script_path_); hash != form_.script_hash)
     refuse(
-        "{}: the latents were made by another codec: its hash is {}, theirs {}; put theirs back, a copy of latents.file "
-        "or of RUN/autoencoder/codec.pt", script_path_.string(), hash, form_.script_hash);
+        "{}: the latents were made by another codec: its hash is {}, theirs {}; put theirs back, a copy of "
+        "latents.file "
+        "or of RUN/autoencoder/codec.pt",
+        script_path_.string(), hash, form_.script_hash);
   return scripts_.emplace(name, LatentScript(script_path_, form_.pixel_range, device)).first->second;
 }
 
 }  // namespace
 
 CodecKind latent_codec() {
-  return {.name = "latent",
-          .help = "latents of an autoencoder",
-          .is_of_source = false,
-          .make = [](const nlohmann::json& provenance,
-                     const std::filesystem::path& table) -> std::shared_ptr<const Codec> {
-            if (!provenance.contains("latent"))
-              fail("{}: says that it holds latents, but not of which form", table.string());
-            return std::make_shared<LatentCodec>(latent_form(provenance.at("latent")),
-                                                 table.parent_path() / latent_script_name);
-          }};
+  return {
+      .name = "latent",
+      .help = "latents of an autoencoder",
+      .is_of_source = false,
+      .make = [](const nlohmann::json& provenance, const std::filesystem::path& table) -> std::shared_ptr<const Codec> {
+        if (!provenance.contains("latent"))
+          fail("{}: says that it holds latents, but not of which form", table.string());
+        return std::make_shared<LatentCodec>(latent_form(provenance.at("latent")),
+                                             table.parent_path() / latent_script_name);
+      }};
 }
 
 }  // namespace couplet

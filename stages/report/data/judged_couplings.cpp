@@ -68,7 +68,8 @@ std::optional<JudgedCoupling> judge_table(const StageNode& node, const RunView& 
     const std::string hash = couplet::content_hash(load_manifest(table, ""));
     judged.quality = known_quality(kept, hash);
     if (judged.quality.is_null()) {
-      const Pairs pairs = sample_table_pairs(table, RowTable(seen_rows(view.config, view.run, "train"), dataset_format));
+      const Pairs pairs =
+          sample_table_pairs(table, RowTable(seen_rows(view.config, view.run, "train"), dataset_format));
       judged.quality = judge_pairs(pairs.image, pairs.noise, pairs.label);
       keep_quality(kept, hash, judged.quality);
     }

@@ -17,10 +17,10 @@
 namespace couplet {
 
 enum class PictureKind {
-  grid,        ///< samples of a student from the noise that all students share
-  teacher,     ///< samples of the teacher
-  trajectory,  ///< a student's states from noise to image
-  nearest,     ///< samples, and below each its nearest training image
+  grid,           ///< samples of a student from the noise that all students share
+  teacher,        ///< samples of the teacher
+  trajectory,     ///< a student's states from noise to image
+  nearest,        ///< samples, and below each its nearest training image
   reconstructed,  ///< held-out images, as their latents keep them
   restored        ///< low resolution, what a student made of it, and the image
 };

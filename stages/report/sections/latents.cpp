@@ -12,9 +12,8 @@ namespace {
 
 /// "12.34"; null where there is no such record.
 Json figure_of(const Page& page, const std::string& run, const std::string& model, const std::string& metric) {
-  const auto found = page.scores.summary([&](const ScoreRecord& record) {
-    return record.run == run && record.model == model && record.metric == metric;
-  });
+  const auto found = page.scores.summary(
+      [&](const ScoreRecord& record) { return record.run == run && record.model == model && record.metric == metric; });
   return found ? Json(fmt::format("{:.4g}", found->mean)) : Json();
 }
 

@@ -119,8 +119,7 @@ TEST(Latents, MeansAndNumbersAChannel) {
   const at::Tensor stored = stored_rows(3), seen = codec->encode(stored);
   for (int channel = 0; channel < 3; ++channel) {
     const auto c = static_cast<std::size_t>(channel);
-    const at::Tensor expected =
-        (stored.select(1, channel).to(torch::kFloat32) - form.shift[c]) * form.scale[c];
+    const at::Tensor expected = (stored.select(1, channel).to(torch::kFloat32) - form.shift[c]) * form.scale[c];
     EXPECT_TRUE(torch::allclose(seen.select(1, channel), expected, 1e-3, 1e-3)) << channel;
   }
   // Back: what models make is scaled and shifted back before it is decoded.
@@ -154,19 +153,31 @@ TEST(Latents, ProgramsThatDoNotFitAreRefused) {
   const Folder folder;
   const auto expect = [&](const std::string& text, const std::vector<std::string>& parts) {
     write_script(folder / "program.pt", text);
-    expect_error([&] { LatentScript(folder / "program.pt", signed_pixels, torch::kCPU).latent_shape({3, 8, 8}); }, parts);
+    expect_error(
+        [&] {
+          LatentScript(folder / "program.pt", signed_pixels, torch::kCPU).latent_shape({3, 8, 8});
+        },
+        parts);
   };
   const std::string decode = "\ndef decode(self, z):\n    return torch.upsample_nearest2d(z, [8, 8])\n";
   expect("def encode(self, x):\n    return x\n", {"no method decode"});
-  expect("def encode(self, x):\n    return torch.avg_pool2d(x, [2, 2])" + decode, {"encode returns [1, 3, 4, 4]", "twice the channels"});
+  expect("def encode(self, x):\n    return torch.avg_pool2d(x, [2, 2])" + decode,
+         {"encode returns [1, 3, 4, 4]", "twice the channels"});
   expect("def encode(self, x):\n    return torch.cat([x, x], 1)" + decode, {"values below 0", "standard deviations"});
   expect("def encode(self, x):\n    return torch.cat([x / 0.0, torch.zeros_like(x)], 1)" + decode, {"NaN or infinite"});
-  expect("def encode(self, x):\n    return torch.conv2d(x, torch.zeros([4, 5, 3, 3]))" + decode, {"its method encode fails on [1, 3, 8, 8]"});
-  expect("def encode(self, x):\n    x = torch.avg_pool2d(x, [2, 2])\n    return torch.cat([x, torch.zeros_like(x)], 1)\n"
-         "def decode(self, z):\n    return z\n", {"decode returns [1, 3, 4, 4]", "[3, 8, 8]"});
-  expect("def encode(self, x):\n    x = torch.avg_pool2d(x, [2, 4])\n    return torch.cat([x, torch.zeros_like(x)], 1)" + decode, {"square"});
+  expect("def encode(self, x):\n    return torch.conv2d(x, torch.zeros([4, 5, 3, 3]))" + decode,
+         {"its method encode fails on [1, 3, 8, 8]"});
+  expect(
+      "def encode(self, x):\n    x = torch.avg_pool2d(x, [2, 2])\n    return torch.cat([x, torch.zeros_like(x)], 1)\n"
+      "def decode(self, z):\n    return z\n",
+      {"decode returns [1, 3, 4, 4]", "[3, 8, 8]"});
+  expect(
+      "def encode(self, x):\n    x = torch.avg_pool2d(x, [2, 4])\n    return torch.cat([x, torch.zeros_like(x)], 1)" +
+          decode,
+      {"square"});
   write_bytes(folder / "text.pt", "no program");
-  expect_error([&] { LatentScript(folder / "text.pt", signed_pixels, torch::kCPU); }, {"text.pt", "no TorchScript program"});
+  expect_error([&] { LatentScript(folder / "text.pt", signed_pixels, torch::kCPU); },
+               {"text.pt", "no TorchScript program"});
 }
 
 TEST(Latents, AnotherProgramOrNoneIsRefusedWherePixelsAreAskedFor) {
