@@ -19,7 +19,7 @@ namespace {
 
 /// Pixels that are computed at once, on a thread and on a GPU. Large autoencoders hold some kilobytes a pixel.
 constexpr std::int64_t pixels_a_thread = usual_chunk_rows * 64 * 64, pixels_a_gpu = 16 * 256 * 256;
-constexpr double independence_tolerance = 1e-3;  ///< relative: sizes of a batch may change the last digits
+constexpr double rows_tolerance = 1e-3;  ///< relative: sizes of a batch may change the last digits
 
 /// The results of work over n rows, some at a time: the larger images are, the fewer. Always the same rows together.
 at::Tensor in_chunks(std::int64_t n, std::int64_t pixels, c10::Device device,
@@ -34,7 +34,7 @@ at::Tensor in_chunks(std::int64_t n, std::int64_t pixels, c10::Device device,
 
 /// False where rows differ by more than rounding.
 bool are_close(const at::Tensor& a, const at::Tensor& b) {
-  return (a - b).norm().item<double>() <= independence_tolerance * a.norm().item<double>();
+  return (a - b).norm().item<double>() <= rows_tolerance * a.norm().item<double>();
 }
 
 std::string shape_text(at::IntArrayRef sizes) {
