@@ -35,6 +35,9 @@ public:
   /// [C, h, w] of the latents of images of this shape. Tries both ways on an image: refuses a program that does not take
   /// such images, gives other shapes than the methods above, deviations below 0, or an image of another shape back.
   std::vector<std::int64_t> latent_shape(const std::vector<std::int64_t>& pixel_shape) const;
+  /// [C, H, W] of the images of latents of this shape. Tries it on zeros: refuses a program that does not take such
+  /// latents, or makes of them what is no square picture.
+  std::vector<std::int64_t> pixel_shape(const std::vector<std::int64_t>& latent_shape) const;
 
 private:
   at::Tensor call(const char* method, const at::Tensor& input) const;

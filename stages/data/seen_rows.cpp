@@ -1,22 +1,26 @@
 #include "stages/data/seen_rows.h"
 
 #include "method/data/latent_script.h"
+#include "stages/data/run_source.h"
 #include "storage/error.h"
 
 #include <fmt/ranges.h>
 
 #include <map>
-#include <utility>
+#include <string>
+#include <tuple>
 
 namespace couplet {
 namespace {
 
-/// What trying a program on images of a shape gave: once a process.
-std::vector<std::int64_t> tried_shape(const LatentsConfig& config, const std::vector<std::int64_t>& pixel_shape) {
-  static std::map<std::pair<std::string, std::vector<std::int64_t>>, std::vector<std::int64_t>> tried;
-  const auto key = std::pair(config.file + "\n" + config.range, pixel_shape);
+using Shape = std::vector<std::int64_t>;
+
+/// What trying a program on a shape gave, one way or the other: once a process.
+Shape tried_shape(const LatentsConfig& config, Shape (LatentScript::*way)(const Shape&) const, const Shape& shape) {
+  static std::map<std::tuple<std::string, std::string, bool, Shape>, Shape> tried;
+  const auto key = std::tuple(config.file, config.range, way == &LatentScript::pixel_shape, shape);
   if (const auto found = tried.find(key); found != tried.end()) return found->second;
-  return tried[key] = LatentScript(config.file, config.range, c10::kCPU).latent_shape(pixel_shape);
+  return tried[key] = (LatentScript(config.file, config.range, c10::kCPU).*way)(shape);
 }
 
 void require_numbers(const char* key, const std::vector<double>& numbers, std::int64_t channels) {
@@ -25,18 +29,27 @@ void require_numbers(const char* key, const std::vector<double>& numbers, std::i
          channels);
 }
 
+void require_numbers(const LatentsConfig& config, std::int64_t channels) {
+  require_numbers("latents.scale", config.scale, channels);
+  require_numbers("latents.shift", config.shift, channels);
+}
+
 }  // namespace
 
 bool has_latents(const Config& config) {
   return config.latents.codec != "none";
 }
 
+bool encodes_images(const Config& config) {
+  return has_latents(config) && stored_codec(config.prepare) != "latent";
+}
+
 std::string seen_rows_node(const Config& config) {
-  return has_latents(config) ? "latents" : "prepare";
+  return encodes_images(config) ? "latents" : "prepare";
 }
 
 std::filesystem::path seen_rows(const Config& config, const RunDirectory& run, const std::string& split) {
-  if (has_latents(config)) return run.latents(split);
+  if (encodes_images(config)) return run.latents(split);
   return split == "train" ? run.train_images() : run.test_images();
 }
 
@@ -51,20 +64,14 @@ std::vector<std::int64_t> latent_shape(const Config& config, const RunDirectory&
       latents.codec == "autoencoder"
           ? std::vector<std::int64_t>{config.autoencoder.latent_channels, pixel_shape[1] / config.autoencoder.factor,
                                       pixel_shape[2] / config.autoencoder.factor}
-          : tried_shape(latents, pixel_shape);
-  require_numbers("latents.scale", latents.scale, shape[0]);
-  require_numbers("latents.shift", latents.shift, shape[0]);
+          : tried_shape(latents, &LatentScript::latent_shape, pixel_shape);
+  require_numbers(latents, shape[0]);
   return shape;
 }
 
-LatentForm latent_form(const Config& config, const std::vector<std::int64_t>& pixel_shape) {
-  return {.script_hash = "",
-          .pixel_range = config.latents.range,
-          .scale = config.latents.scale,
-          .shift = config.latents.shift,
-          .is_drawn = config.latents.draw == "sample",
-          .seed = static_cast<std::uint64_t>(config.pipeline.seed),
-          .pixel_shape = pixel_shape};
+std::vector<std::int64_t> latent_pixels(const Config& config, const std::vector<std::int64_t>& latent_shape) {
+  require_numbers(config.latents, latent_shape[0]);
+  return tried_shape(config.latents, &LatentScript::pixel_shape, latent_shape);
 }
 
 }  // namespace couplet

@@ -1,0 +1,88 @@
+#include "stages/data/latent_program.h"
+
+#include "pipeline/distributed/agreement.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/process/log.h"
+#include "stages/data/seen_rows.h"
+#include "storage/error.h"
+#include "storage/files/atomic_file.h"
+#include "storage/files/hash.h"
+#include "storage/filesystem.h"
+
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <system_error>
+
+namespace couplet {
+namespace {
+
+constexpr std::int64_t measured_rows = 1024, measured_at_once = 64;
+
+void copy_script(const std::filesystem::path& from, const std::filesystem::path& kept) {
+  if (is_there(kept) && hash_file(kept) == hash_file(from)) return;
+  std::filesystem::create_directories(kept.parent_path());
+  Pending pending(kept);
+  std::error_code error;
+  if (!std::filesystem::copy_file(from, pending.path(), error))
+    fail("{}: cannot be copied to {}: {}", from.string(), kept.string(), error.message());
+  pending.commit();
+}
+
+/// 1 / the deviation of the means of the first rows.
+double measured_scale(const MeasuredLatents& latents, const std::vector<double>& shift) {
+  const at::Tensor off = at::tensor(shift, at::kDouble).view({-1, 1, 1});
+  const std::int64_t rows = std::min(measured_rows, latents.rows);
+  double sum = 0, squares = 0, values = 0;
+  for (std::int64_t first = 0; first < rows; first += measured_at_once) {
+    const at::Tensor both = latents.read(first, std::min(measured_at_once, rows - first));
+    const at::Tensor means = both.narrow(1, 0, both.size(1) / 2).cpu().to(at::kDouble) - off;
+    sum += means.sum().item<double>();
+    squares += means.square().sum().item<double>();
+    values += static_cast<double>(means.numel());
+  }
+  const double variance = squares / values - sum / values * sum / values;
+  if (!(variance > 0))
+    fail("{}: the latents of the first {} images have the variance {}: their program tells no images apart",
+         latents.what, rows, variance);
+  return 1 / std::sqrt(variance);
+}
+
+}  // namespace
+
+std::filesystem::path keep_latent_script(const Config& config, const RunDirectory& run,
+                                         const std::filesystem::path& directory, Communicator& communicator) {
+  const std::filesystem::path kept = directory / latent_script_name;
+  run_on_all(communicator, [&] {
+    if (!communicator.is_root()) return;
+    const WorkingAlone alone("copying the program of the latents");
+    copy_script(latent_script(config, run), kept);
+  });
+  return kept;
+}
+
+LatentForm latent_form(const Config& config, const std::filesystem::path& script,
+                       const std::vector<std::int64_t>& pixel_shape, const MeasuredLatents& measured,
+                       Communicator& communicator) {
+  LatentForm form{.script_hash = hash_for_all(communicator, script),
+                  .pixel_range = config.latents.range,
+                  .scale = config.latents.scale,
+                  .shift = config.latents.shift,
+                  .is_drawn = config.latents.draw == "sample",
+                  .seed = static_cast<std::uint64_t>(config.pipeline.seed),
+                  .pixel_shape = pixel_shape};
+  if (form.scale != std::vector<double>{0}) return form;
+  nlohmann::json scale;
+  run_on_all(communicator, [&] {
+    if (!communicator.is_root()) return;
+    const WorkingAlone alone("measuring the scale of the latents");
+    scale = measured_scale(measured, form.shift);
+  });
+  form.scale = {nlohmann::json::parse(communicator.broadcast_text(scale.dump(), 0)).get<double>()};
+  say("latents.scale: measured as {:.6g}", form.scale.front());
+  return form;
+}
+
+}  // namespace couplet
