@@ -9,6 +9,7 @@
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/fitting_rows.h"
+#include "stages/data/seen_rows.h"
 #include "stages/evaluate/evaluation.h"
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/likelihood_scores.h"
