@@ -100,8 +100,8 @@ public:
 
   ElementType type() const override { return ElementType::float16; }
   at::Tensor read(std::int64_t first, std::int64_t count) override {
-    at::Tensor rows = whole(read_numbers(*first_, first, count),
-                            second_ ? read_numbers(*second_, first, count) : at::Tensor());
+    at::Tensor rows =
+        whole(read_numbers(*first_, first, count), second_ ? read_numbers(*second_, first, count) : at::Tensor());
     require_fit(rows, first);
     return rows;
   }
@@ -119,7 +119,7 @@ public:
         note_progress();
         const auto rows = static_cast<std::int64_t>(piece.size() / array->row_bytes());
         const at::Tensor numbers = numbers_of(*array, rows, piece), none = at::zeros_like(numbers);
-        require_fit(second_ == nullptr ? whole(numbers, {})
+        require_fit(second_ == nullptr      ? whole(numbers, {})
                     : array == first_.get() ? whole(numbers, none)
                                             : whole(none, numbers),
                     first);
@@ -131,7 +131,9 @@ public:
 private:
   /// `second`: the deviations, if `first` does not hold log-variances.
   ArrayLatents(std::shared_ptr<ArrayRows> first, std::shared_ptr<ArrayRows> second)
-      : SourceImages(first->what(), shape_of(*first, second.get())), first_(std::move(first)), second_(std::move(second)) {}
+      : SourceImages(first->what(), shape_of(*first, second.get())),
+        first_(std::move(first)),
+        second_(std::move(second)) {}
 
   static ImageSetShape shape_of(const ArrayRows& first, const ArrayRows* second) {
     const std::vector<std::int64_t>& shape = first.shape();
@@ -201,8 +203,9 @@ bool are_latent_arrays(const std::filesystem::path& path) {
       // An .npz file is one of arrays that are called so.
       const auto files = open_zip(path);
       return std::ranges::any_of(training_prefixes, [&](std::string_view prefix) {
-        return std::ranges::any_of(
-            stems, [&](std::string_view stem) { return files->find(fmt::format("{}{}.npy", prefix, stem)).has_value(); });
+        return std::ranges::any_of(stems, [&](std::string_view stem) {
+          return files->find(fmt::format("{}{}.npy", prefix, stem)).has_value();
+        });
       });
     }
     case FileSetKind::none:
@@ -218,8 +221,9 @@ ImageSource open_latent_arrays(const SourceOptions& options) {
   const std::vector<std::string> names = file->file->names();
   const LatentNames train = first_names(names, training_prefixes), test = first_names(names, held_out_prefixes);
   if (!train.are_there())
-    refuse("{}: holds no latents: expected the arrays mean and std, [N, C, h, w], or moments, [N, 2 C, h, w]; it has {}",
-           what, contents_text(*file->file));
+    refuse(
+        "{}: holds no latents: expected the arrays mean and std, [N, C, h, w], or moments, [N, 2 C, h, w]; it has {}",
+        what, contents_text(*file->file));
   require_pair(train, what);
   auto images = std::make_unique<ArrayLatents>(file, train, options);
   const std::int64_t train_classes = classes_of_latents(*images, train);

@@ -28,7 +28,8 @@ namespace {
 constexpr std::string_view npy_name = ".npy";
 constexpr std::size_t most_unfit_told = 1000;
 constexpr const char* expected_latent =
-    "a latent is an .npy file of floats [2 C, h, w]: the means of its C channels, then their standard deviations (zeros "
+    "a latent is an .npy file of floats [2 C, h, w]: the means of its C channels, then their standard deviations "
+    "(zeros "
     "where there are none)";
 
 /// The bytes of an .npy file that is held in memory.
@@ -57,7 +58,8 @@ at::Tensor parsed_latent(const std::string& what, std::span<const std::byte> byt
   return values.to(at::kHalf).unsqueeze(0);
 }
 
-/// What the first pass finds of rows [first, first + count): the hash of each file's bytes, and what is wrong with some.
+/// What the first pass finds of rows [first, first + count): the hash of each file's bytes, and what is wrong with
+/// some.
 struct LatentPass {
   std::vector<std::uint64_t> hashes;
   std::map<std::int64_t, std::string> unfit;

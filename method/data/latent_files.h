@@ -1,4 +1,5 @@
-// Latents that were made elsewhere as files: one .npy file a row, as EDM2's and REPA's dataset_tool.py encode writes them.
+// Latents that were made elsewhere as files: one .npy file a row, as EDM2's and REPA's dataset_tool.py encode writes
+// them.
 #pragma once
 
 #include "method/data/image_source.h"
