@@ -163,8 +163,8 @@ void latents(StageContext& context) {
   const auto encoded = [&](std::int64_t first, std::int64_t count) {
     return script.encode(read_rows(train, "image", first, count));
   };
-  const LatentForm form = latent_form(context.config, program, pixels,
-                                      {train.path().string(), train.rows(), encoded}, communicator);
+  const LatentForm form =
+      latent_form(context.config, program, pixels, {train.path().string(), train.rows(), encoded}, communicator);
   publish_split(script, latent_split(context, train, form, shape, true), context);
   publish_split(script, latent_split(context, test, form, shape, false), context);
 }

@@ -29,8 +29,8 @@ std::optional<UnfitLatent> unfit_latent(const at::Tensor& rows) {
   const auto row = unfit[0][0].item<std::int64_t>();
   if (values[row].isnan().any().item<bool>()) return UnfitLatent{row, "holds NaN"};
   if (values[row].isinf().any().item<bool>()) return UnfitLatent{row, "holds values that float16 cannot (above 65504)"};
-  return UnfitLatent{row, fmt::format("has the standard deviation {:.4g}, which is below 0",
-                                      deviations[row].min().item<double>())};
+  return UnfitLatent{
+      row, fmt::format("has the standard deviation {:.4g}, which is below 0", deviations[row].min().item<double>())};
 }
 
 }  // namespace couplet

@@ -34,8 +34,8 @@ struct UnfitLatent {
   std::int64_t row = 0;
   std::string what;  ///< "holds NaN", for messages
 };
-/// The first of rows of means and deviations, float16 [n, 2 C, h, w], that has values which are not finite (in float16),
-/// or deviations below 0.
+/// The first of rows of means and deviations, float16 [n, 2 C, h, w], that has values which are not finite (in
+/// float16), or deviations below 0.
 std::optional<UnfitLatent> unfit_latent(const at::Tensor& rows);
 
 }  // namespace couplet

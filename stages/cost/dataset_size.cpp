@@ -67,9 +67,7 @@ DatasetSize source_images(const Config& config, const RunDirectory& run) {
   const ImageSource source = open_source(config.prepare, run);
   require_images(source, config.prepare);
   const std::int64_t rows = used_rows(*source.train, config.prepare.train_rows, "prepare.train-rows");
-  return {rows,
-          used_rows(*source.test, config.prepare.test_rows, "prepare.test-rows"),
-          shape_of_source(source, config),
+  return {rows, used_rows(*source.test, config.prepare.test_rows, "prepare.test-rows"), shape_of_source(source, config),
           rows};
 }
 

@@ -98,8 +98,10 @@ TEST(Graph, AKeyOfOneTableIsItsOwn) {
 }
 
 TEST(Graph, LatentsThatWereMadeElsewhereAreTheDataSet) {
-  const std::vector<Setting> encoded{{"student.compare", "independent", ""}, {"latents.codec", "script", ""},
-                                     {"latents.file", "codec.pt", ""},       {"teacher.flips", "false", ""},
+  const std::vector<Setting> encoded{{"student.compare", "independent", ""},
+                                     {"latents.codec", "script", ""},
+                                     {"latents.file", "codec.pt", ""},
+                                     {"teacher.flips", "false", ""},
                                      {"couple.flips", "false", ""}};
   std::vector<Setting> ready = encoded;
   ready.push_back({"prepare.format", "latents", ""});

@@ -178,9 +178,12 @@ TEST(Latents, WhatLatentsFromElsewhereBecomeIsTried) {
   EXPECT_EQ(program(blocks).pixel_shape({3, 5, 5}), (std::vector<std::int64_t>{3, 10, 10}));
   const std::string encode = "def encode(self, x):\n    return x\n";
   expect_error([&] { program(blocks).pixel_shape({4, 5, 5}); }, {"decode returns [1, 4, 10, 10]", "1 or 3 channels"});
-  expect_error([&] { program(encode + "def decode(self, z):\n    return torch.conv2d(z, torch.zeros([3, 4, 1, 1]))\n")
-                         .pixel_shape({6, 5, 5}); },
-               {"its method decode fails on [1, 6, 5, 5]"});
+  expect_error(
+      [&] {
+        program(encode + "def decode(self, z):\n    return torch.conv2d(z, torch.zeros([3, 4, 1, 1]))\n")
+            .pixel_shape({6, 5, 5});
+      },
+      {"its method decode fails on [1, 6, 5, 5]"});
 }
 
 TEST(Latents, RowsThatNoDataSetCanHoldAreFound) {
