@@ -134,10 +134,13 @@ def ready_made(program, encoded, settings, work):
     latents, labels = write_edm2(encoded, work / "edm2.zip")
     settings = settings | {"prepare.format": "latents", "prepare.source": work / "edm2.zip"}
     run = Run(program.couplet, work / "ready-made")
-    for more, parts in (({"latents.codec": "none", "latents.file": ""}, ["prepare.format = latents", "latents.codec = script"]),
-                        ({"prepare.format": "auto"}, ["prepare.format = latents", "latents.file"]), ({"couple.flips": "true"}, ["couple.flips", "rows of the data set"]),
-                        ({"latents.scale": "1 2 3"}, ["latents.scale", "4 channels"]), ({"prepare.codec": "float"}, ["prepare.codec"])):
-        program.refuses(2, parts, *[str(word) for word in run.words("run", *keys(settings | more))[1:]])
+    pixels = {key: value for key, value in settings.items() if not key.startswith("latents.")}
+    for others, parts in ((pixels, ["prepare.format = latents", "latents.codec = script"]),
+                          (settings | {"prepare.format": "auto"}, ["prepare.format = latents", "latents.file"]),
+                          (settings | {"couple.flips": "true"}, ["couple.flips", "rows of the data set"]),
+                          (settings | {"latents.scale": "1 2 3"}, ["latents.scale", "4 channels"]),
+                          (settings | {"prepare.codec": "float"}, ["prepare.codec"])):
+        program.refuses(2, parts, *[str(word) for word in run.words("run", *keys(others))[1:]])
     check(not run.directory.exists(), "a refused run left a directory")
     run.works("run", *keys(settings))
     check(not (run.directory / "latents").exists(), "images were encoded")
