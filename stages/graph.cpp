@@ -26,6 +26,9 @@ const std::vector<std::string> reproducible_keys{"pipeline.reproducible", "pipel
 /// Of [couple], for a student that reads the data set: which rows it sees in which order, so that they are those of a
 /// student of the table.
 const std::vector<std::string> row_keys{"couple.flips", "couple.replicates", "couple.block-rows"};
+/// Of [latents], for a data set of latents that were made elsewhere: in what form they are held.
+const std::vector<std::string> form_keys{"latents.file", "latents.range", "latents.scale", "latents.shift",
+                                         "latents.draw"};
 
 std::string table_node(const std::string& table) {
   return "coupling/" + table;
@@ -121,7 +124,7 @@ void GraphBuilder::add_training_keys(StageNode& node) const {
 
 /// Scores are of images: of the prepared ones, and of what models see of these.
 std::vector<std::string> GraphBuilder::with_data(std::vector<std::string> inputs) const {
-  if (has_latents(config_)) inputs.insert(inputs.begin(), "latents");
+  if (encodes_images(config_)) inputs.insert(inputs.begin(), "latents");
   inputs.insert(inputs.begin(), "prepare");
   return inputs;
 }
@@ -246,12 +249,16 @@ StageGraph GraphBuilder::build() {
   add_keys(prepare, "prepare");
   prepare.keys["prepare.source"] = inputs_.source;
   prepare.files.insert("prepare.source");
+  if (has_latents(config_) && !encodes_images(config_)) {
+    for (const std::string& key : form_keys) add_key(prepare, key, value_text(config_, key));
+    prepare.keys["pipeline.seed"] = value_text(config_, "pipeline.seed");
+  }
   if (has_classifier()) {
     StageNode& features = add("features", "features", {"prepare"});
     add_keys(features, "features");
     add_training_keys(features);
   }
-  if (has_latents(config_)) need_latents();
+  if (encodes_images(config_)) need_latents();
   add_evaluation("real", with_data({}), {});
   for (const RunTable& table : run_tables(config_)) need_table(table);
   if (config_.compare.empty()) need_teacher();

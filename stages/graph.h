@@ -9,6 +9,7 @@ namespace couplet {
 
 /// The graph of a configuration:
 ///  - prepare, always;
+///  - latents, where models see latents of the prepared images, behind the autoencoder that the run trains for them;
 ///  - features, where scores are by the built-in classifier: no evaluate.network is given, and the data set has
 ///  classes;
 ///  - latents, where models see these ([latents]), and behind it everything that models are; before it the autoencoder,

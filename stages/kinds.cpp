@@ -57,6 +57,9 @@ void require_file(const char* key, const std::filesystem::path& path) {
 
 void require_prepare(const Nodes&, const RunView& view) {
   require_source(view.config.prepare, view.run);
+  if (!has_latents(view.config) || encodes_images(view.config)) return;
+  require_file("latents.file", view.config.latents.file);
+  source_images(view.config, view.run);  // which tries the program
 }
 
 /// The first of these sizes that can be found.

@@ -9,14 +9,11 @@
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
-#include "pipeline/tensor/row_chunks.h"
 #include "pipeline/tensor/tensor_bytes.h"
+#include "stages/data/latent_program.h"
 #include "stages/data/seen_rows.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
-#include "storage/files/hash.h"
-#include "storage/filesystem.h"
-#include "storage/json_text.h"
 #include "storage/memory.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
@@ -27,16 +24,13 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <string>
-#include <system_error>
 #include <vector>
 
 namespace couplet {
 namespace {
 
 constexpr std::int64_t images_at_once = 64;
-constexpr std::int64_t measured_images = 256;  ///< by which the scale is measured
 
 /// A split to encode, and the table that it becomes.
 struct LatentSplit {
@@ -63,15 +57,9 @@ struct LatentRows {
 };
 
 void require_storable(const at::Tensor& latents, const LatentSplit& split, const at::Tensor& source) {
-  const at::Tensor rows = latents.flatten(1);
-  const at::Tensor deviations = latents.narrow(1, latents.size(1) / 2, latents.size(1) / 2).flatten(1);
-  const at::Tensor bad = (rows.isfinite().all(1) & deviations.ge(0).all(1)).logical_not().nonzero();
-  if (bad.numel() == 0) return;
-  fail(
-      "{}: the latents of image {} are no finite means and deviations from 0 on that float16 can hold (largest {:.4g}, "
-      "smallest deviation {:.4g}); is it the program that latents.range and docs/latents.md ask for?",
-      split.images.path().string(), source[bad[0][0]].item<std::int64_t>(), rows[bad[0][0]].abs().max().item<double>(),
-      deviations[bad[0][0]].min().item<double>());
+  if (const auto unfit = unfit_latent(latents))
+    fail("{}: the latent of image {} {}; is it the program that latents.range and docs/latents.md ask for?",
+         split.images.path().string(), source[unfit->row].item<std::int64_t>(), unfit->what);
 }
 
 LatentRows encode_rows(const LatentScript& script, const LatentSplit& split, std::int64_t first, std::int64_t count) {
@@ -84,7 +72,7 @@ LatentRows encode_rows(const LatentScript& script, const LatentSplit& split, std
   const at::Tensor mirrored = rows.flip.to(at::kBool).view({-1, 1, 1, 1});
   rows.image = script.encode(at::where(mirrored, image.flip({3}), image)).cpu().to(at::kHalf);
   rows.label = read_rows(split.images, "label", low, span).index_select(0, rows.source - low);
-  require_storable(rows.image.to(at::kFloat), split, rows.source);
+  require_storable(rows.image, split, rows.source);
   return rows;
 }
 
@@ -164,68 +152,6 @@ LatentSplit latent_split(const StageContext& context, const RowTable& images, co
           .block_rows = prepare.block_rows};
 }
 
-/// 1 / the deviation of the means of some training images' latents, by one rank: the same bits for any number of
-/// threads.
-double measure_scale(const LatentScript& script, const RowTable& images, const std::vector<double>& shift) {
-  const at::Tensor off = at::tensor(shift, at::kDouble).view({-1, 1, 1});
-  const std::int64_t rows = std::min(measured_images, images.rows());
-  double sum = 0, squares = 0, values = 0;
-  for (std::int64_t first = 0; first < rows; first += images_at_once) {
-    std::vector<std::int64_t> numbers;  // at even distances, as rows may be sorted
-    for (std::int64_t i = first; i < std::min(first + images_at_once, rows); ++i)
-      numbers.push_back(i * images.rows() / rows);
-    const at::Tensor both = script.encode(read_numbered_rows(images, "image", numbers)).cpu();
-    const OneThread one_thread;
-    const at::Tensor means = both.narrow(1, 0, both.size(1) / 2).to(at::kDouble) - off;
-    sum += means.sum().item<double>();
-    squares += means.square().sum().item<double>();
-    values += static_cast<double>(means.numel());
-  }
-  const double variance = squares / values - sum / values * sum / values;
-  if (!(variance > 0))
-    fail("{}: the latents of {} images have the variance {}: their program tells no images apart",
-         images.path().string(), rows, variance);
-  return 1 / std::sqrt(variance);
-}
-
-/// The scale that was measured of these latents before, and kept, or is measured now: whatever device or machine goes
-/// on with them, shards of one table have one scale. On one rank.
-double measured_scale(const StageContext& context, const LatentScript& script, const RowTable& images,
-                      const LatentForm& form) {
-  const std::filesystem::path kept = context.directory() / "scale.json";
-  const nlohmann::json of{{"script", form.script_hash},
-                          {"range", form.pixel_range},
-                          {"shift", form.shift},
-                          {"images", images.content_hash()}};
-  if (is_there(kept)) {
-    const nlohmann::json found = parse_json(read_file(kept), kept.string());
-    if (found.is_object() && found.value("of", nlohmann::json()) == of && found.contains("scale"))
-      return found["scale"].get<double>();
-  }
-  const double scale = measure_scale(script, images, form.shift);
-  publish_file(kept, nlohmann::json{{"of", of}, {"scale", scale}}.dump(2) + "\n");
-  return scale;
-}
-
-/// The program beside the folders of both splits, from where pixels are made of latents ever after. On one rank.
-void keep_script(const StageContext& context) {
-  const std::filesystem::path kept = context.directory() / latent_script_name;
-  const std::filesystem::path from = latent_script(context.config, context.run);
-  if (from == kept) {
-    const auto expected = context.node.keys.find("latents.file");
-    if (expected != context.node.keys.end() && hash_file(kept) != expected->second)
-      fail("latents.file = {}: is gone, and {} is no copy of it: put it back", context.config.latents.file,
-           kept.string());
-    return;
-  }
-  if (is_there(kept) && hash_file(kept) == hash_file(from)) return;
-  Pending pending(kept);
-  std::error_code error;
-  if (!std::filesystem::copy_file(from, pending.path(), error))
-    fail("{}: cannot be copied to {}: {}", from.string(), kept.string(), error.message());
-  pending.commit();
-}
-
 }  // namespace
 
 void latents(StageContext& context) {
@@ -233,27 +159,15 @@ void latents(StageContext& context) {
   Communicator& communicator = context.communicator;
   const RowTable train(context.run.train_images(), dataset_format), test(context.run.test_images(), dataset_format);
   const std::vector<std::int64_t> pixels = dataset_shape(train).pixel_shape();
-  run_on_all(communicator, [&] {
-    if (!communicator.is_root()) return;
-    const WorkingAlone alone("copying the program of the latents");
-    keep_script(context);
-  });
-  const std::filesystem::path program = context.directory() / latent_script_name;
+  const std::filesystem::path program = keep_latent_script(context);
   const LatentScript script(program, context.config.latents.range, context.device);
   const std::vector<std::int64_t> shape = script.latent_shape(pixels);
   require_channels(context.config.latents, shape[0]);
-  LatentForm form = latent_form(context.config, pixels);
-  form.script_hash = hash_for_all(communicator, program);
-  if (form.scale == std::vector<double>{0}) {
-    nlohmann::json scale;
-    run_on_all(communicator, [&] {
-      if (!communicator.is_root()) return;
-      const WorkingAlone alone("measuring the scale of the latents");
-      scale = measured_scale(context, script, train, form);
-    });
-    form.scale = {nlohmann::json::parse(communicator.broadcast_text(scale.dump(), 0)).get<double>()};
-    say("latents.scale: measured as {:.6g}", form.scale.front());
-  }
+  const auto encoded = [&](const std::vector<std::int64_t>& rows) {
+    return script.encode(read_numbered_rows(train, "image", rows));
+  };
+  const LatentForm form = latent_form(context, program, pixels,
+                                      {train.path().string(), train.content_hash(), train.rows(), encoded});
   publish_split(script, latent_split(context, train, form, shape, true), context);
   publish_split(script, latent_split(context, test, form, shape, false), context);
 }

@@ -1,6 +1,5 @@
 #include "stages/prepare.h"
 
-#include "method/data/codec.h"
 #include "method/data/dataset.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/agreement.h"
@@ -9,7 +8,9 @@
 #include "pipeline/tensor/random.h"
 #include "pipeline/tensor/tensor_bytes.h"
 #include "stages/data/class_gaps.h"
+#include "stages/data/latent_program.h"
 #include "stages/data/run_source.h"
+#include "stages/data/seen_rows.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/memory.h"
@@ -61,25 +62,35 @@ std::string content_hash(const SourceImages& images, Communicator& communicator)
   return communicator.broadcast_text(hash, 0);
 }
 
-/// The order is a property of the data set, not of a run: runs of all seeds see the same first rows.
-std::vector<std::int64_t> drawn_order(const SourceImages& images, std::int64_t rows, bool held_out) {
+/// The images of the first rows in the order that is drawn; empty: that of the source. The order is a property of the
+/// data set, not of a run: runs of all seeds see the same first rows.
+std::vector<std::int64_t> stored_order(const SourceImages& images, std::int64_t rows, bool held_out,
+                                       const PrepareConfig& config) {
+  if (!config.shuffle) return {};
   std::vector<std::int64_t> order = permutation(images.shape().images, 0, Purpose::stored_order, held_out ? 1 : 0);
   order.resize(static_cast<std::size_t>(rows));
   return order;
 }
 
-const char* meaning_of(const Codec& codec, std::int64_t channels) {
-  if (codec.stored_type() != ElementType::uint8) return "values";
+/// Images of rows that stand in this order, [count, C, H, W].
+at::Tensor read_images(SourceImages& images, const std::vector<std::int64_t>& order, std::int64_t first,
+                       std::int64_t count) {
+  if (order.empty()) return images.read(first, count);
+  return images.read_images({order.begin() + first, order.begin() + first + count});
+}
+
+const char* meaning_of(ElementType type, bool are_latents, std::int64_t channels) {
+  if (are_latents) return "means, then standard deviations, of latents, as they came";
+  if (type != ElementType::uint8) return "values";
   return channels == 1 ? "grey values 0-255" : "red, green and blue values 0-255";
 }
 
 SplitTask split_task(const ImageSource& source, bool held_out, const PrepareConfig& config, const RunDirectory& run,
-                     Communicator& communicator) {
+                     Communicator& communicator, const std::optional<LatentForm>& latents) {
   SourceImages& images = held_out ? *source.test : *source.train;
   const std::int64_t rows = held_out ? used_rows(images, config.test_rows, "prepare.test-rows")
                                      : used_rows(images, config.train_rows, "prepare.train-rows");
   const ImageSetShape& shape = images.shape();
-  const auto codec = find_codec(config.codec).make(nlohmann::json::object(), {});
   SplitTask split{.images = images,
                   .name = held_out ? "test" : "train",
                   .rows = rows,
@@ -87,24 +98,23 @@ SplitTask split_task(const ImageSource& source, bool held_out, const PrepareConf
                   .directory = held_out ? run.test_images() : run.train_images(),
                   .plan = {rows, config.shard_rows},
                   .columns = {{"image",
-                               codec->stored_type(),
+                               images.type(),
                                {shape.channels, shape.height, shape.width},
-                               meaning_of(*codec, shape.channels)},
+                               meaning_of(images.type(), latents.has_value(), shape.channels)},
                               {"label", ElementType::int32, {}, "class, from 0"}},
                   .provenance = {{"dataset", dataset_name(config)},
                                  {"split", held_out ? "test" : "train"},
                                  {"classes", source.classes},
-                                 {"codec", codec->name()},
+                                 {"codec", stored_codec(config)},
                                  {"content", content_hash(images, communicator)}},
                   .class_names = source.class_names,
-                  .source_rows = {}};
+                  .source_rows = stored_order(images, rows, held_out, config)};
   if (!source.provenance.is_null()) split.provenance["source"] = source.provenance;
   if (const LowResolution low = low_resolution(config); low.is_given())
     split.provenance["low_resolution"] = {{"factor", low.factor}, {"degradation", low.degradation}};
-  if (config.shuffle) {
-    split.source_rows = drawn_order(images, rows, held_out);
+  if (latents) split.provenance["latent"] = to_json(*latents);
+  if (!split.source_rows.empty())
     split.columns.push_back({"source_row", ElementType::int64, {}, "row of the source's split, from 0"});
-  }
   return split;
 }
 
@@ -125,13 +135,6 @@ std::vector<std::int64_t> label_counts(const SplitTask& split) {
   return counts;
 }
 
-/// Images of rows, [count, C, H, W].
-at::Tensor read_images(const SplitTask& split, std::int64_t first, std::int64_t count) {
-  if (split.source_rows.empty()) return split.images.read(first, count);
-  const auto begin = split.source_rows.begin() + first;
-  return split.images.read_images({begin, begin + count});
-}
-
 void write_shard(const SplitTask& split, const ShardHeader& header, const std::filesystem::path& path) {
   Pending pending(path);
   RowShardWriter writer(pending.path(), header, split.columns);
@@ -139,7 +142,7 @@ void write_shard(const SplitTask& split, const ShardHeader& header, const std::f
   const std::int64_t at_once = std::max<std::int64_t>(1, bytes_at_once / std::max<std::int64_t>(image_bytes, 1));
   for (std::int64_t done = 0; done < header.rows; done += at_once) {
     const std::int64_t count = std::min(at_once, header.rows - done);
-    const at::Tensor images = read_images(split, header.first_row + done, count);
+    const at::Tensor images = read_images(split.images, split.source_rows, header.first_row + done, count);
     writer.write(0, done, bytes_of(images));
   }
   std::vector<std::int32_t> labels;
@@ -198,23 +201,42 @@ void warn_of_class_gaps(const SplitTask& train, const SplitTask& test) {
     warn_line(train.images.name() + ": " + gaps);
 }
 
+/// The form of the latents that the source gives, whose program is kept; none of images.
+std::optional<LatentForm> form_of_latents(const StageContext& context, const ImageSource& source) {
+  const Config& config = context.config;
+  if (!has_latents(config) || encodes_images(config)) return std::nullopt;
+  const std::filesystem::path program = keep_latent_script(context);
+  SourceImages& train = *source.train;
+  const std::int64_t rows = used_rows(train, config.prepare.train_rows, "prepare.train-rows");
+  const std::vector<std::int64_t> order = stored_order(train, rows, /*held_out=*/false, config.prepare);
+  const auto read = [&](const std::vector<std::int64_t>& numbers) {
+    std::vector<at::Tensor> parts;
+    for (const std::int64_t row : numbers) parts.push_back(read_images(train, order, row, 1));
+    return at::cat(parts);
+  };
+  const ImageSetShape& shape = train.shape();
+  return latent_form(context, program,
+                     latent_pixels(config, context.run, {shape.channels / 2, shape.height, shape.width}),
+                     {train.name(), content_hash(train, context.communicator), rows, read});
+}
+
 }  // namespace
 
 void publish_dataset(const ImageSource& source, const PrepareConfig& config, const RunDirectory& run,
-                     Communicator& communicator) {
+                     Communicator& communicator, const std::optional<LatentForm>& latents) {
   require_images(source, config);
   if (communicator.is_root())
     for (const std::string& note : source.notes) say("{}", note);
-  const SplitTask train = split_task(source, /*held_out=*/false, config, run, communicator);
-  const SplitTask test = split_task(source, /*held_out=*/true, config, run, communicator);
+  const SplitTask train = split_task(source, /*held_out=*/false, config, run, communicator, latents);
+  const SplitTask test = split_task(source, /*held_out=*/true, config, run, communicator, latents);
   if (communicator.is_root()) warn_of_class_gaps(train, test);
   for (const SplitTask* split : {&train, &test}) publish_split(*split, config.block_rows, communicator);
 }
 
 void prepare(StageContext& context) {
   keep_freed_memory();  // pictures come and go
-  publish_dataset(open_source(context.config.prepare, context.run, context.communicator), context.config.prepare,
-                  context.run, context.communicator);
+  const ImageSource source = open_source(context.config.prepare, context.run, context.communicator);
+  publish_dataset(source, context.config.prepare, context.run, context.communicator, form_of_latents(context, source));
 }
 
 }  // namespace couplet

@@ -45,10 +45,6 @@ std::string shape_layout(const ArrayRows& array) {
   return first ? "NCHW" : "NHWC";
 }
 
-at::ScalarType float_type(const NumberType& type) {
-  return type.bytes == 2 ? at::kHalf : type.bytes == 4 ? at::kFloat : at::kDouble;
-}
-
 /// "values from -1 to 0.98 in its first 256 rows"
 std::string range_text(ArrayRows& array) {
   constexpr std::size_t looked_at = std::size_t{4} << 20;
@@ -57,7 +53,7 @@ std::string range_text(ArrayRows& array) {
   bool are_finite = true;
   array.for_each_piece(rows, [&](std::int64_t first, std::span<const std::byte> piece) {
     at::Tensor values =
-        at::empty({static_cast<std::int64_t>(piece.size() / array.type().bytes)}, float_type(array.type()));
+        at::empty({static_cast<std::int64_t>(piece.size() / array.type().bytes)}, tensor_type(array.type()));
     std::ranges::copy(piece, writable_bytes(values).begin());
     values = values.to(at::kDouble);
     are_finite = are_finite && values.isfinite().all().item<bool>();
@@ -99,7 +95,7 @@ at::Tensor to_pixels(const ArrayPixels& pixels, const NumberType& type, std::int
   const std::vector<std::int64_t> shape =
       pixels.channels_last ? std::vector<std::int64_t>{count, pixels.height, pixels.width, pixels.channels}
                            : std::vector<std::int64_t>{count, pixels.channels, pixels.height, pixels.width};
-  at::Tensor rows = at::empty(shape, pixels.are_bytes ? at::kByte : float_type(type));
+  at::Tensor rows = at::empty(shape, pixels.are_bytes ? at::kByte : tensor_type(type));
   std::ranges::copy(bytes, writable_bytes(rows).begin());
   if (!pixels.are_bytes) {
     rows = rows.to(at::kDouble);
@@ -140,6 +136,10 @@ ImageSetShape shape_of(const ImageArrays& arrays) {
 }
 
 }  // namespace
+
+at::ScalarType tensor_type(const NumberType& floats) {
+  return floats.bytes == 2 ? at::kHalf : floats.bytes == 4 ? at::kFloat : at::kDouble;
+}
 
 std::shared_ptr<ArrayFile> open_array_file(const std::filesystem::path& path, const std::filesystem::path& scratch) {
   auto file = std::make_shared<ArrayFile>();

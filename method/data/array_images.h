@@ -4,6 +4,8 @@
 #include "method/data/image_source.h"
 #include "storage/formats/array_rows.h"
 
+#include <c10/core/ScalarType.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -11,6 +13,9 @@
 #include <vector>
 
 namespace couplet {
+
+/// The type of a tensor of an array's floats, of 2, 4 or 8 bytes.
+at::ScalarType tensor_type(const NumberType& floats);
 
 /// Opens a file or folder of arrays. `scratch`: where packed arrays are unpacked to; empty: TMPDIR.
 std::shared_ptr<ArrayFile> open_array_file(const std::filesystem::path& path, const std::filesystem::path& scratch);

@@ -64,7 +64,7 @@ private:
 /// A kind of codec.
 struct CodecKind {
   std::string name, help;
-  bool is_of_source = true;  ///< a value of prepare.codec; false: its rows are made of others' by a stage
+  bool is_of_source = true;  ///< a value of prepare.codec; false: a stage makes its rows, or a source has no others
   /// The codec of a data set of this provenance, which lies in `table`: what a codec keeps in files of its own lies
   /// beside that folder.
   std::shared_ptr<const Codec> (*make)(const nlohmann::json& provenance, const std::filesystem::path& table) = nullptr;

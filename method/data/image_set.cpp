@@ -1,5 +1,6 @@
 #include "method/data/image_set.h"
 
+#include "method/data/array_images.h"
 #include "method/data/codec.h"
 #include "method/data/dataset.h"
 #include "method/data/png_folder.h"
@@ -60,7 +61,7 @@ private:
 std::string nonfinite_text(ForeignArray& array) {
   const NumberType type = array.type();
   if (type.kind != 'f' || array.row_bytes() == 0) return "";
-  const at::ScalarType scalar = type.bytes == 2 ? at::kHalf : type.bytes == 4 ? at::kFloat : at::kDouble;
+  const at::ScalarType scalar = tensor_type(type);
   const std::int64_t all = array.rows(), values = static_cast<std::int64_t>(array.row_bytes() / type.bytes);
   std::int64_t bad = 0;
   for (std::int64_t first = 0; first < all; first += skipped_at_once) {

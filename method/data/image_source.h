@@ -85,6 +85,8 @@ struct SourceKind {
   /// Of a source of points, whose images are [2, 1, 1], float32, and have no labels: their density. Samples are then
   /// compared and drawn as points. None: its images are images.
   PointDensity (*density)(const SourceOptions& options) = nullptr;
+  /// By which its rows are stored, where that is not for prepare.codec to say: "latent".
+  std::string codec = {};
 };
 
 /// All kinds: those that members.list names. Member `idx` is defined by `SourceKind idx_source()`.

@@ -135,4 +135,12 @@ std::vector<std::int64_t> LatentScript::latent_shape(const std::vector<std::int6
   return mean.sizes().slice(1).vec();
 }
 
+std::vector<std::int64_t> LatentScript::pixel_shape(const std::vector<std::int64_t>& latent_shape) const {
+  const at::Tensor made = decode(at::zeros({1, latent_shape.at(0), latent_shape.at(1), latent_shape.at(2)}));
+  if ((made.size(1) != 1 && made.size(1) != 3) || made.size(2) != made.size(3))
+    refuse("{}: decode returns {} for latents of {}; expected one square image of 1 or 3 channels", path_.string(),
+           shape_text(made.sizes()), shape_text(latent_shape));
+  return made.sizes().slice(1).vec();
+}
+
 }  // namespace couplet

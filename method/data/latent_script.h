@@ -36,6 +36,9 @@ public:
   /// take such images, gives other shapes than the methods above, deviations below 0, an image of another shape back,
   /// or rows that depend on each other or on chance.
   std::vector<std::int64_t> latent_shape(const std::vector<std::int64_t>& pixel_shape) const;
+  /// [C, H, W] of the images of latents of this shape. Tries it on zeros: refuses a program that does not take such
+  /// latents, or makes of them what is no square picture.
+  std::vector<std::int64_t> pixel_shape(const std::vector<std::int64_t>& latent_shape) const;
 
 private:
   /// Pixels as the program takes them, on its device.

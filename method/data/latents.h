@@ -1,8 +1,11 @@
 // How a data set holds latents (method/data/codecs/latent.cpp; docs/latents.md).
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,5 +28,14 @@ struct LatentForm {
 nlohmann::json to_json(const LatentForm& form);
 /// An error of the JSON library where something is missing: the provenance is ours.
 LatentForm latent_form(const nlohmann::json& json);
+
+/// A row that no data set can hold.
+struct UnfitLatent {
+  std::int64_t row = 0;
+  std::string what;  ///< "holds NaN", for messages
+};
+/// The first of rows of means and deviations, float16 [n, 2 C, h, w], that has values which are not finite (in
+/// float16), or deviations below 0.
+std::optional<UnfitLatent> unfit_latent(const at::Tensor& rows);
 
 }  // namespace couplet

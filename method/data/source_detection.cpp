@@ -1,9 +1,11 @@
 #include "method/data/source_detection.h"
 
+#include "method/data/latent_arrays.h"
 #include "storage/archives/file_set.h"
 #include "storage/error.h"
 #include "storage/files/file_handle.h"
 #include "storage/filesystem.h"
+#include "storage/formats/array_folder.h"
 #include "storage/formats/foreign_array.h"
 #include "storage/formats/idx.h"
 #include "storage/images/image.h"
@@ -64,17 +66,36 @@ bool is_file(const fs::path& path) {
   return fs::is_regular_file(path, error);
 }
 
+/// Samples of latents have to become pixels, by a program that no one can find out.
+[[noreturn]] void refuse_latents(const std::string& shown, const std::string& what) {
+  refuse(
+      "{}: holds latents, it seems: {}. Set prepare.format = latents, latents.codec = script, and latents.file to the "
+      "program that makes pixels of them (docs/latents.md); or prepare.format to what else it is",
+      shown, what);
+}
+
+/// Arrays of a file or a folder, unless they are called as latents are.
+DetectedSource detect_arrays(const fs::path& path, const std::string& shown, const std::string& reason) {
+  const bool is_one_array = !fs::is_directory(path) && !is_archive(path) && !is_hdf5(path);
+  if (are_latents(is_one_array ? std::vector{path.stem().string()} : open_arrays(path)->names()))
+    refuse_latents(shown, "arrays mean and std, or moments");
+  return {"arrays", reason};
+}
+
 /// The kind of a zip archive, from the names of its members: .npz files are zip archives of .npy files.
 DetectedSource detect_zip(const fs::path& path, const std::string& shown) {
   const auto files = open_zip(path);
-  std::int64_t arrays = 0, batches = 0;
+  std::int64_t arrays = 0, in_folders = 0, batches = 0;
   for (std::int64_t i = 0; i < files->count(); ++i) {
     const std::string name = files->name(i);
-    arrays += name.ends_with(".npy") && name.find('/') == std::string::npos ? 1 : 0;
+    (name.find('/') == std::string::npos ? arrays : in_folders) += name.ends_with(".npy") ? 1 : 0;
     batches += name.ends_with(".npz") ? 1 : 0;
   }
   if (files->count() == 0) refuse("{}: is a zip archive without files", shown);
-  if (arrays == files->count()) return {"arrays", fmt::format("{} is an .npz file", shown)};
+  if (arrays == files->count()) return detect_arrays(path, shown, fmt::format("{} is an .npz file", shown));
+  const std::int64_t labels = files->find("dataset.json") ? 1 : 0;
+  if (arrays + in_folders == files->count() - labels)
+    refuse_latents(shown, fmt::format("{} .npy files, an array each", arrays + in_folders));
   if (batches == files->count())
     refuse("{}: is a zip archive of .npz files, as ImageNet's batches come; unpack it into a folder", shown);
   return {"files", fmt::format("{} is a zip archive of {} files", shown, files->count())};
@@ -83,7 +104,7 @@ DetectedSource detect_zip(const fs::path& path, const std::string& shown) {
 DetectedSource detect_file(const fs::path& path, const std::string& shown) {
   switch (content_of(path)) {
     case Content::array:
-      return {"arrays", fmt::format("{} is a file of arrays", shown)};
+      return detect_arrays(path, shown, fmt::format("{} is a file of arrays", shown));
     case Content::zip:
       return detect_zip(path, shown);
     case Content::tar:
@@ -175,7 +196,14 @@ DetectedSource detect_folder(const fs::path& folder, const std::string& shown) {
   };
   if (found(Content::idx)) return {"idx", holds("IDX files", Content::idx)};
   if (found(Content::parquet)) return {"files", holds("Parquet files", Content::parquet)};
-  if (found(Content::array)) return {"arrays", holds("files of arrays", Content::array)};
+  if (found(Content::array)) {
+    // Arrays of images lie in the folder itself.
+    const std::string reason = holds("files of arrays", Content::array);
+    const bool are_above = !array_files(folder).empty();
+    if (first.at(Content::array).ends_with(".npy") && (!are_above || files->find("dataset.json")))
+      refuse_latents(shown, reason);
+    return are_above ? detect_arrays(folder, shown, reason) : DetectedSource{"arrays", reason};
+  }
   if (found(Content::zip)) {
     // Arrays of a data set are read from one folder.
     DetectedSource zip = detect_zip(folder / fs::path(first.at(Content::zip)), shown_name(first.at(Content::zip)));

@@ -175,13 +175,19 @@ void check_latents(const Config& config) {
   if ((latents.codec == "script") == latents.file.empty())
     refuse("latents.codec = {} with latents.file = {}: the file is the program of latents.codec = script",
            latents.codec, latents.file.empty() ? "\"\"" : latents.file);
+  const bool are_source = config.prepare.format == "latents";
+  if (are_source && latents.codec != "script")
+    refuse(
+        "prepare.format = latents with latents.codec = {}: what models make becomes pixels by the program that the "
+        "latents were made by; set latents.codec = script, and latents.file",
+        latents.codec);
   if (latents.codec == "none") return;
   const auto require_unmirrored = [&](const std::string& key, bool flips) {
     if (flips)
-      refuse(
-          "{} = true with latents.codec = {}: a latent cannot be mirrored; set it to false, and latents.flips = {} "
-          "decides whether mirror images are encoded",
-          key, latents.codec, latents.flips);
+      refuse("{} = true with latents.codec = {}: a latent cannot be mirrored; set it to false, and {}", key,
+             latents.codec,
+             are_source ? "mirror images are rows of the data set, where it has any"
+                        : fmt::format("latents.flips = {} decides whether mirror images are encoded", latents.flips));
   };
   require_unmirrored("teacher.flips", config.teacher.flips);
   for (const auto& [section, couple] : table_sections(config)) require_unmirrored(section + ".flips", couple.flips);
@@ -196,6 +202,9 @@ void check_latents(const Config& config) {
     refuse(
         "prepare.condition = {} with latents.codec = {}: the low resolution of an image is of pixels; set one to none",
         config.prepare.condition, latents.codec);
+  if (config.prepare.codec != "uint8" && are_source)
+    refuse("prepare.codec = {} with prepare.format = latents, whose rows are latents; leave prepare.codec out",
+           config.prepare.codec);
   if (config.prepare.codec != "uint8")
     refuse("prepare.codec = {} with latents.codec = {}: latents are made of 8-bit images (prepare.codec = uint8)",
            config.prepare.codec, latents.codec);

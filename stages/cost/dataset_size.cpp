@@ -39,7 +39,7 @@ private:
 
 /// Of the latents of a data set.
 DatasetSize latents_of(DatasetSize images, const Config& config, const RunDirectory& run) {
-  if (!has_latents(config)) return images;
+  if (!encodes_images(config)) return images;
   const std::vector<std::int64_t> pixels = images.shape.pixel_shape(), shape = latent_shape(config, run, pixels);
   if (config.latents.flips) images.train_rows *= 2;
   images.shape.channels = shape[0];
@@ -48,21 +48,26 @@ DatasetSize latents_of(DatasetSize images, const Config& config, const RunDirect
   return images;
 }
 
+/// What models see of images of this shape, or of latents [2 C, h, w] that were made elsewhere.
+DatasetShape shape_of_source(const ImageSource& source, const Config& config) {
+  const ImageSetShape& shape = source.train->shape();
+  DatasetShape seen{shape.channels, shape.height, source.classes, {}, nullptr, low_resolution(config.prepare)};
+  if (has_latents(config) && !encodes_images(config)) {
+    seen.channels /= 2;
+    seen.codec = std::make_shared<LatentsToCome>(latent_pixels(config, run, {seen.channels, shape.height, shape.width}));
+  } else {
+    seen.codec = find_codec(config.prepare.codec).make(nlohmann::json::object(), {});
+  }
+  return seen;
+}
+
 }  // namespace
 
 DatasetSize source_images(const Config& config, const RunDirectory& run) {
   const ImageSource source = open_source(config.prepare, run);
-  const ImageSetShape& shape = source.train->shape();
   require_images(source, config.prepare);
   const std::int64_t rows = used_rows(*source.train, config.prepare.train_rows, "prepare.train-rows");
-  return {rows,
-          used_rows(*source.test, config.prepare.test_rows, "prepare.test-rows"),
-          {shape.channels,
-           shape.height,
-           source.classes,
-           {},
-           find_codec(config.prepare.codec).make(nlohmann::json::object(), {}),
-           low_resolution(config.prepare)},
+  return {rows, used_rows(*source.test, config.prepare.test_rows, "prepare.test-rows"), shape_of_source(source, config),
           rows};
 }
 
@@ -80,7 +85,7 @@ DatasetSize dataset_size(const Config& config, const RunDirectory& run) {
   const auto images = prepared_images(run);
   if (!images) return source_size(config, run);
   const std::filesystem::path train_rows = seen_rows(config, run, "train"), test_rows = seen_rows(config, run, "test");
-  if (!has_latents(config) || !is_published(train_rows) || !is_published(test_rows))
+  if (!encodes_images(config) || !is_published(train_rows) || !is_published(test_rows))
     return latents_of(*images, config, run);
   const RowTable train(train_rows, dataset_format), test(test_rows, dataset_format);
   return {train.rows(), test.rows(), dataset_shape(train), images->train_rows};

@@ -18,9 +18,9 @@ struct DatasetSize {
 };
 
 /// From the source files, of which only headers and labels are read. An error names the file that is missing or wrong;
-/// images that no run can use are refused, and a program of latents that does not fit them.
+/// images that no run can use are refused, and a program of latents that does not fit them, or those that are its rows.
 DatasetSize source_size(const Config& config, const RunDirectory& run);
-/// Of the images themselves, whatever models see: from the source files.
+/// Of the images themselves, where a stage makes latents of them: from the source files.
 DatasetSize source_images(const Config& config, const RunDirectory& run);
 /// The same from the prepared tables; nothing where they are not there.
 std::optional<DatasetSize> prepared_images(const RunDirectory& run);

@@ -169,13 +169,13 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
 StageCost prepare_cost(const StageNode& node, const CostModel& model) {
   const std::int64_t rows = model.dataset.training_images + model.dataset.test_rows;
   const DatasetShape& shape = model.dataset.shape;
-  const bool are_seen = !has_latents(model.config);
+  const bool are_seen = !encodes_images(model.config);
   const std::vector<std::int64_t> image =
       are_seen ? std::vector{shape.channels, shape.size, shape.size} : shape.pixel_shape();
   StageCost cost{node.name, node.kind, fmt::format("{} images", rows), {}, {}};
   // Each column has checksums of its rows; the rows of the source are a column where rows are shuffled.
-  const auto value_bytes =
-      static_cast<std::int64_t>(shape.codec && are_seen ? element_size(shape.codec->stored_type()) : 1);
+  auto value_bytes = static_cast<std::int64_t>(shape.codec && are_seen ? element_size(shape.codec->stored_type()) : 1);
+  if (are_seen && has_latents(model.config)) value_bytes *= 2;  // mean and deviation
   const std::int64_t bytes_of_a_row =
       image[0] * image[1] * image[2] * value_bytes + 4 + 2 * 8 + (model.config.prepare.shuffle ? 8 + 8 : 0);
   cost.disk.dataset = shard_overhead * number(rows) * number(bytes_of_a_row);

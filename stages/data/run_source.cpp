@@ -103,6 +103,12 @@ bool lies_somewhere(const PrepareConfig& config) {
   return config.format == found_out || source_kind(config).files != nullptr;
 }
 
+std::string stored_codec(const PrepareConfig& config) {
+  // What is found out by looking is none of those.
+  const std::string own = config.format == found_out ? "" : find_source(config.format).codec;
+  return own.empty() ? config.codec : own;
+}
+
 std::optional<PointDensity> point_density(const PrepareConfig& config) {
   if (!has_points(config)) return std::nullopt;
   return find_source(config.format).density(source_options(config, undivided_pass()));
@@ -122,6 +128,7 @@ namespace {
 
 /// Refuses a codec that stores values of another type than the source gives.
 void require_codec(const SourceImages& images, const PrepareConfig& config) {
+  if (stored_codec(config) != config.codec) return;  // the source's own
   if (find_codec(config.codec).make(nlohmann::json::object(), {})->stored_type() == images.type()) return;
   std::vector<std::string> fitting;
   for (const CodecKind& kind : codec_kinds())

@@ -24,6 +24,8 @@ ImageSource open_source(const PrepareConfig& config, const RunDirectory& run, Co
 std::vector<SourceFile> source_files(const PrepareConfig& config);
 /// True of a source that is read; false of one that makes its images.
 bool lies_somewhere(const PrepareConfig& config);
+/// The codec by which its rows are stored: prepare.codec, or that of a source which leaves no choice.
+std::string stored_codec(const PrepareConfig& config);
 /// What is known of the points of a source of points; nothing of images.
 std::optional<PointDensity> point_density(const PrepareConfig& config);
 /// True of a source of points.

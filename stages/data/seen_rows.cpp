@@ -1,24 +1,28 @@
 #include "stages/data/seen_rows.h"
 
 #include "method/data/latent_script.h"
+#include "stages/data/run_source.h"
 #include "storage/error.h"
 #include "storage/filesystem.h"
 
 #include <fmt/ranges.h>
 
 #include <map>
-#include <utility>
+#include <string>
+#include <tuple>
 
 namespace couplet {
 namespace {
 
-/// What trying a program on images of a shape gave: once a process.
-std::vector<std::int64_t> tried_shape(const std::filesystem::path& program, const std::string& range,
-                                      const std::vector<std::int64_t>& pixel_shape) {
-  static std::map<std::pair<std::string, std::vector<std::int64_t>>, std::vector<std::int64_t>> tried;
-  const auto key = std::pair(program.string() + "\n" + range, pixel_shape);
+using Shape = std::vector<std::int64_t>;
+
+/// What trying a program on a shape gave, one way or the other: once a process.
+Shape tried_shape(const std::filesystem::path& program, const std::string& range,
+                  Shape (LatentScript::*way)(const Shape&) const, const Shape& shape) {
+  static std::map<std::tuple<std::string, std::string, bool, Shape>, Shape> tried;
+  const auto key = std::tuple(program.string(), range, way == &LatentScript::pixel_shape, shape);
   if (const auto found = tried.find(key); found != tried.end()) return found->second;
-  return tried[key] = LatentScript(program, range, c10::kCPU).latent_shape(pixel_shape);
+  return tried[key] = (LatentScript(program, range, c10::kCPU).*way)(shape);
 }
 
 void require_numbers(const char* key, const std::vector<double>& numbers, std::int64_t channels) {
@@ -33,19 +37,23 @@ bool has_latents(const Config& config) {
   return config.latents.codec != "none";
 }
 
+bool encodes_images(const Config& config) {
+  return has_latents(config) && stored_codec(config.prepare) != "latent";
+}
+
 std::string seen_rows_node(const Config& config) {
-  return has_latents(config) ? "latents" : "prepare";
+  return encodes_images(config) ? "latents" : "prepare";
 }
 
 std::filesystem::path seen_rows(const Config& config, const RunDirectory& run, const std::string& split) {
-  if (has_latents(config)) return run.latents(split);
+  if (encodes_images(config)) return run.latents(split);
   return split == "train" ? run.train_images() : run.test_images();
 }
 
 std::filesystem::path latent_script(const Config& config, const RunDirectory& run) {
   const std::filesystem::path program =
       config.latents.codec == "autoencoder" ? run.autoencoder_codec() : std::filesystem::path(config.latents.file);
-  const std::filesystem::path kept = run.stage("latents") / latent_script_name;
+  const std::filesystem::path kept = run.stage(seen_rows_node(config)) / latent_script_name;
   return !is_there(program) && is_there(kept) ? kept : program;
 }
 
@@ -56,7 +64,7 @@ std::vector<std::int64_t> latent_shape(const Config& config, const RunDirectory&
       latents.codec == "autoencoder"
           ? std::vector<std::int64_t>{config.autoencoder.latent_channels, pixel_shape[1] / config.autoencoder.factor,
                                       pixel_shape[2] / config.autoencoder.factor}
-          : tried_shape(latent_script(config, run), latents.range, pixel_shape);
+          : tried_shape(latent_script(config, run), latents.range, &LatentScript::latent_shape, pixel_shape);
   require_channels(latents, shape[0]);
   return shape;
 }
@@ -66,14 +74,10 @@ void require_channels(const LatentsConfig& config, std::int64_t channels) {
   require_numbers("latents.shift", config.shift, channels);
 }
 
-LatentForm latent_form(const Config& config, const std::vector<std::int64_t>& pixel_shape) {
-  return {.script_hash = "",
-          .pixel_range = config.latents.range,
-          .scale = config.latents.scale,
-          .shift = config.latents.shift,
-          .is_drawn = config.latents.draw == "sample",
-          .seed = static_cast<std::uint64_t>(config.pipeline.seed),
-          .pixel_shape = pixel_shape};
+std::vector<std::int64_t> latent_pixels(const Config& config, const RunDirectory& run,
+                                        const std::vector<std::int64_t>& latent_shape) {
+  require_channels(config.latents, latent_shape[0]);
+  return tried_shape(latent_script(config, run), config.latents.range, &LatentScript::pixel_shape, latent_shape);
 }
 
 }  // namespace couplet

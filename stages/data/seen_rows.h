@@ -1,7 +1,6 @@
 // The rows that a run's models are trained on: its prepared images, or latents of them.
 #pragma once
 
-#include "method/data/latents.h"
 #include "pipeline/config/config.h"
 #include "pipeline/run/run_directory.h"
 
@@ -12,8 +11,10 @@
 
 namespace couplet {
 
-/// Models see latents of the images ([latents]).
+/// Models see latents ([latents]).
 bool has_latents(const Config& config);
+/// The stage `latents` makes them, of the prepared images. Else latents that were made elsewhere are what is prepared.
+bool encodes_images(const Config& config);
 /// The stage that publishes what models see.
 std::string seen_rows_node(const Config& config);
 /// The table of it: of the training images ("train"), or of the held-out ones ("test").
@@ -28,8 +29,9 @@ std::vector<std::int64_t> latent_shape(const Config& config, const RunDirectory&
                                        const std::vector<std::int64_t>& pixel_shape);
 /// Refuses latents.scale and latents.shift for another count of channels.
 void require_channels(const LatentsConfig& config, std::int64_t channels);
-/// The form in which the latents of such images are held, but for the program's hash, and the scale where it is
-/// measured.
-LatentForm latent_form(const Config& config, const std::vector<std::int64_t>& pixel_shape);
+/// [C, H, W] of the images of latents of this shape, which were made elsewhere: by trying the program. Refuses what
+/// `latent_shape` does.
+std::vector<std::int64_t> latent_pixels(const Config& config, const RunDirectory& run,
+                                        const std::vector<std::int64_t>& latent_shape);
 
 }  // namespace couplet

@@ -9,6 +9,7 @@
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/fitting_rows.h"
+#include "stages/data/seen_rows.h"
 #include "stages/evaluate/evaluation.h"
 #include "stages/evaluate/fidelity.h"
 #include "stages/evaluate/likelihood_scores.h"
@@ -82,8 +83,11 @@ void score_real(Evaluation& evaluation, const ScoreRequest& request) {
     const std::int64_t there = std::min(count, test.rows() - first);
     const at::Tensor rows = at::arange(count).clamp_max(there - 1);
     const at::Tensor labels = read_rows(test, "label", first, there).to(at::kLong).index_select(0, rows);
-    if (&evaluation.test_images() != &test)
-      return Generated{{read_rows(evaluation.test_images(), "image", first, there).index_select(0, rows)}, labels};
+    if (has_latents(evaluation.context.config)) {
+      at::Tensor pixels = read_rows(evaluation.test_images(), "image", first, there);
+      if (&evaluation.test_images() == &test) pixels = evaluation.shape.codec->pixels(pixels);
+      return Generated{{pixels.index_select(0, rows)}, labels};
+    }
     return evaluation.with_figures({{evaluation.table_images(test, first, count)}, labels}, test, first);
   });
   evaluation.keep_samples(request.key, request.with, score);

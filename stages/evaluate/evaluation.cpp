@@ -38,7 +38,7 @@ Evaluation::Evaluation(StageContext& stage)
       test(seen_rows(stage.config, stage.run, "test"), dataset_format),
       shape(dataset_shape(train)),
       records(stage.directory(), shape.low_resolution.facts()) {
-  if (has_latents(stage.config)) {
+  if (encodes_images(stage.config)) {
     train_images_.emplace(stage.run.train_images(), dataset_format);
     test_images_.emplace(stage.run.test_images(), dataset_format);
   }

@@ -35,7 +35,8 @@ public:
   Records records;
 
   const EvaluateConfig& config() const { return context.config.evaluate; }
-  /// The images themselves: the same tables, or those that latents were made of.
+  /// The images themselves: the same tables, or those that latents were made of. Of latents from elsewhere they are
+  /// what the program makes of the means.
   const RowTable& train_images() const { return train_images_ ? *train_images_ : train; }
   const RowTable& test_images() const { return test_images_ ? *test_images_ : test; }
   /// Of the student that is scored.

@@ -98,7 +98,7 @@ void Requests::add_samples(Measurement measurement, const ScoreKey& key, const N
 std::vector<ScoreRequest> Requests::of_real() {
   if (has_network() || has_points() || restores())
     add_samples(Measurement::real_images, {.model = "real", .split = "test"}, {});
-  if (has_latents(view_.config))
+  if (encodes_images(view_.config))
     add_samples(Measurement::reconstruction, {.model = "reconstruction", .split = "test"}, {});
   if (has_points() && config_.likelihood_rows > 0)
     add(Measurement::likelihood, {.model = "real", .split = "test"}, of_likelihood, "nats");

@@ -157,6 +157,34 @@ TEST(Graph, AKeyOfOneTableIsItsOwn) {
   EXPECT_FALSE(find_node(before, "coupling/nf").keys.contains("couple.guidance")) << "no key of the inversion";
 }
 
+TEST(Graph, LatentsThatWereMadeElsewhereAreTheDataSet) {
+  const std::vector<Setting> encoded{{"student.compare", "independent", ""},
+                                     {"latents.codec", "script", ""},
+                                     {"latents.file", "codec.pt", ""},
+                                     {"teacher.flips", "false", ""},
+                                     {"couple.flips", "false", ""}};
+  std::vector<Setting> ready = encoded;
+  ready.push_back({"prepare.format", "latents", ""});
+  EXPECT_EQ(names_of(graph_of(encoded))[1], "features");
+  EXPECT_EQ(names_of(graph_of(encoded))[2], "latents");
+  const StageGraph graph = graph_of(ready);
+  EXPECT_EQ(names_of(graph), (Names{"prepare", "features", "evaluate/real", "student/independent-0",
+                                    "evaluate/independent-0", "report"}));
+  EXPECT_EQ(find_node(graph, "student/independent-0").inputs, (Names{"prepare"}));
+  const auto print_with = [&](const std::string& key, const std::string& value) {
+    std::vector<Setting> changed = ready;
+    changed.push_back({key, value, ""});
+    return find_node(graph_of(changed), "prepare").fingerprint;
+  };
+  const std::string print = find_node(graph, "prepare").fingerprint;
+  EXPECT_NE(print_with("latents.file", "other.pt"), print);
+  EXPECT_NE(print_with("latents.scale", "0.18215"), print);
+  EXPECT_NE(print_with("latents.range", "unit"), print);
+  EXPECT_NE(print_with("pipeline.seed", "7"), print);
+  EXPECT_EQ(print_with("latents.flips", "false"), print) << "no image is encoded";
+  EXPECT_EQ(find_node(graph_of({}), "prepare").keys.count("latents.scale"), 0U);
+}
+
 // What came later is no part of what was made before it.
 TEST(Graph, KeysThatCameLaterEnterNoFingerprintAtTheirDefault) {
   const StageGraph graph = graph_of({});

@@ -43,6 +43,7 @@ ImageSource made_source(std::int64_t train, std::int64_t test, std::int64_t clas
 
 PrepareConfig small_shards() {
   PrepareConfig config;
+  config.format = "idx";
   config.name = "Made";
   config.codec = "uint8";
   config.shard_rows = 20;

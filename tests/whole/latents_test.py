@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs on latents, of a run's own autoencoder and of a codec file: to scores and pictures on two ranks; the same latents on 1, 2 and 3 ranks and after
-SIGKILL; what does not fit is refused before any work. Needs numpy, h5py, and Pillow from the test tools."""
+SIGKILL; latents that came from elsewhere; what does not fit is refused before any work. Needs numpy, h5py, and Pillow from the test tools."""
 
 import argparse
+import io
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -107,6 +109,64 @@ def check_scores(run, name):
     check("reconstruction.png" in pictures and len(pictures) > 3, f"{name}: pictures {pictures}")
     page = (run.directory / "report/report.html").read_text()
     check("from their latents" in page, f"{name}: no section on latents in the report")
+
+
+def column(table, name):
+    """A column of all shards."""
+    return np.concatenate([h5py.File(path)[name][:] for path in sorted(table.glob("*.h5"))])
+
+
+def write_edm2(run, path):
+    """The latents of a run's training images as EDM2's dataset_tool.py encode leaves them. Returns them."""
+    latents, labels = column(run.directory / "latents/train", "image"), column(run.directory / "latents/train", "label")
+    names = [f"{row // 100:05d}/img-mean-std-{row:08d}.npy" for row in range(len(latents))]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, latent in zip(names, latents):
+            file = io.BytesIO()
+            np.save(file, latent.astype(np.float32))
+            archive.writestr(name, file.getvalue())
+        archive.writestr("dataset.json", json.dumps({"labels": [[name, int(label)] for name, label in zip(names, labels)]}))
+    return latents, labels
+
+
+def ready_made(program, encoded, settings, work):
+    """A run on latents that another program could have made: the same rows, no stage that encodes, pixels by the program that is given."""
+    latents, labels = write_edm2(encoded, work / "edm2.zip")
+    settings = settings | {"prepare.format": "latents", "prepare.source": work / "edm2.zip"}
+    run = Run(program.couplet, work / "ready-made")
+    pixels = {key: value for key, value in settings.items() if not key.startswith("latents.")}
+    for others, parts in ((pixels, ["prepare.format = latents", "latents.codec = script"]),
+                          (settings | {"prepare.format": "auto"}, ["prepare.format = latents", "latents.file"]),
+                          (settings | {"couple.flips": "true"}, ["couple.flips", "rows of the data set"]),
+                          (settings | {"latents.scale": "1 2 3"}, ["latents.scale", "4 channels"]),
+                          (settings | {"prepare.codec": "float"}, ["prepare.codec"])):
+        program.refuses(2, parts, *[str(word) for word in run.words("run", *keys(others))[1:]])
+    check(not run.directory.exists(), "a refused run left a directory")
+    run.works("run", *keys(settings))
+    check(not (run.directory / "latents").exists(), "images were encoded")
+    check((run.directory / "prepare/codec.pt").read_bytes() == Path(settings["latents.file"]).read_bytes(), "another program is kept")
+    seen = set()
+    for split in ("train", "test"):
+        table = run.directory / "prepare" / split
+        file_of = [line.split("\t")[1] for line in (table / "files.tsv").read_text().splitlines()[1:]]
+        source = np.array([int(name[-12:-4]) for name in file_of])
+        check((column(table, "image") == latents[source]).all() and (column(table, "label") == labels[source]).all(), f"rows of {split}")
+        seen.update(source.tolist())
+    check(seen == set(range(len(latents))), "rows are missing")
+    first = sorted((run.directory / "prepare/train").glob("*.h5"))[0]
+    form = h5_provenance(first)["latent"]
+    means = column(run.directory / "prepare/train", "image")[:1024, :4].astype(np.float64)
+    check(abs(form["scale"][0] * means.std() - 1) < 1e-6 and form["pixels"] == [3, 32, 32], f"latent form {form}")
+    records = json.loads((run.directory / "evaluate/results.json").read_text())["records"]
+    distances = [record["value"] for record in records if record["metric"] == "frechet_distance"]
+    check(len(distances) >= 3 and all(value is not None and math.isfinite(value) for value in distances), f"distances {distances}")
+    check(not any(record["model"] == "reconstruction" for record in records), "latents from elsewhere have no images to be compared with")
+    check(list((run.directory / "evaluate/pictures").glob("independent-0*.png")), "no pictures of samples")
+    program.works("inspect", run.directory / "prepare/train", "--pictures", work / "ready-made.png", "--rows", "0-7")
+    shutil.move(work / "edm2.zip", work / "gone.zip")
+    before = run.attempts()
+    run.works("run")
+    check(run.attempts() == {name: run.attempts()[name] for name in before}, "stages of a finished run whose source is gone")
 
 
 def killed_and_again(couplet, whole, work):
@@ -215,6 +275,7 @@ def main():
     gone.works("run")
     codec.write_bytes(codec_bytes)
     killed_and_again(arguments.couplet, Run(arguments.couplet, work / "of-file-2"), work)
+    ready_made(program, Run(arguments.couplet, work / "of-file-2"), file_settings | {"pipeline.ranks": 2}, work)
 
     # Another program in its place is refused where pixels are made.
     other = Run(arguments.couplet, work / "of-file-2")

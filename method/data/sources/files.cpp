@@ -1,9 +1,9 @@
 // Image files, PNG, JPEG and WebP, in a folder or an archive.
 #include "method/data/crop.h"
+#include "method/data/file_splits.h"
 #include "method/data/files/labels.h"
 #include "method/data/files/survey.h"
 #include "method/data/image_source.h"
-#include "method/data/selected_images.h"
 #include "method/registry.h"
 #include "storage/error.h"
 #include "storage/files/hash.h"
@@ -272,40 +272,19 @@ ImageSource open_files(const SourceOptions& options) {
                                                            .crop = find_crop(options.files.crop),
                                                            .filter = find_resample_filter(options.files.filter)});
   std::vector<std::int64_t> images = sound_images(*all, options.files.skip_broken);
-  const SplitFolders folders = find_split_folders(*all->files, images, options.files.folders);
-  std::vector<LabelledFiles> splits{{folders.train, images_inside(*all->files, images, folders.train)}};
-  if (folders.are_named()) splits.push_back({folders.test, images_inside(*all->files, images, folders.test)});
-  const std::size_t sound = images.size();
-  images = splits.front().files;
-  if (folders.are_named()) images.insert(images.end(), splits.back().files.begin(), splits.back().files.end());
+  FileSplits splits = find_file_splits(*all->files, images, options.files.folders);
+  images = splits.files();
   all->channels = channels_of(*all, images, options.files.channels);
   all->size = side_of(*all, images, options.files);
-  FileLabels labels = read_labels(*all->files, splits, options.files.labels);
-  labels.splits.resize(splits.size());
+  FileLabels labels = read_labels(*all->files, splits.splits, options.files.labels);
   all->class_names = labels.class_names;
 
   ImageSource source;
-  source.classes = labels.classes;
-  source.class_names = labels.class_names;
   tell(*all, images, labels, source);
-  if (images.size() < sound)
-    source.notes.push_back(fmt::format("left aside: {} images in neither of the two folders", sound - images.size()));
-  if (folders.are_named()) {
-    source.notes.push_back(fmt::format("splits: {} and {}", shown_name(folders.train), shown_name(folders.test)));
-    source.train =
-        std::make_unique<FileImages>(all, folders.train, std::move(splits[0].files), std::move(labels.splits[0]));
-    source.test =
-        std::make_unique<FileImages>(all, folders.test, std::move(splits[1].files), std::move(labels.splits[1]));
-    return source;
-  }
-  if (images.size() == 1) refuse("{}: holds one image, of which none can be held out", all->what());
-  ImageSource parts =
-      held_out_source(std::make_unique<FileImages>(all, "", std::move(splits[0].files), std::move(labels.splits[0])),
-                      labels.classes, options.held_out);
-  source.train = std::move(parts.train);
-  source.test = std::move(parts.test);
-  source.notes.insert(source.notes.end(), parts.notes.begin(), parts.notes.end());
-  source.provenance.update(parts.provenance);
+  set_splits(source, *all->files, std::move(splits), std::move(labels), options.held_out,
+             [&](const std::string& part, std::vector<std::int64_t> files_of, std::vector<std::int32_t> classes) {
+               return std::make_unique<FileImages>(all, part, std::move(files_of), std::move(classes));
+             });
   return source;
 }
 

@@ -1,6 +1,7 @@
 #include "stages/report/data/provenance.h"
 
 #include "method/data/dataset.h"
+#include "method/data/latents.h"
 #include "pipeline/config/options.h"
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
@@ -38,8 +39,10 @@ std::set<std::string> networks(const std::vector<ScoreRecord>& records) {
 }
 
 /// What the samples of the scores were compared with: the file with the hash that it had.
-std::string reference(const std::vector<ScoreRecord>& records, const std::string& file) {
-  if (file.empty()) return "the training images";
+std::string reference(const std::vector<ScoreRecord>& records, const Config& config) {
+  const std::string& file = config.evaluate.reference;
+  if (file.empty())
+    return has_latents(config) && !encodes_images(config) ? "the training latents, decoded" : "the training images";
   std::set<std::string> hashes;
   for (const ScoreRecord& record : records)
     if (const std::string hash = record.reference_hash(); !hash.empty()) hashes.insert(hash);
@@ -76,12 +79,12 @@ std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
     add("crop", crop_of(load_manifest(run.train_images(), dataset_format).at("provenance")));
   add("held-out images", table_hash(run.test_images()));
   if (has_latents(config)) {
-    add("latents of the training images", table_hash(run.latents("train")));
-    add_file("program of the latents", run.stage("latents") / latent_script_name);
+    if (encodes_images(config)) add("latents of the training images", table_hash(run.latents("train")));
+    add_file("program of the latents", seen_rows(config, run, "train").parent_path() / latent_script_name);
   }
   const std::vector<ScoreRecord> records = read_records(results);
   add("feature network", list(networks(records)));
-  add("samples are compared with", reference(records, config.evaluate.reference));
+  add("samples are compared with", reference(records, config));
   add_file("built-in classifier", run.classifier());
   for (const StageNode& node : view.graph) {
     if (node.kind == "autoencoder") add_file("codec", run.autoencoder_codec());

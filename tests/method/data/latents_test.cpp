@@ -180,6 +180,37 @@ TEST(Latents, ProgramsThatDoNotFitAreRefused) {
                {"text.pt", "no TorchScript program"});
 }
 
+TEST(Latents, WhatLatentsFromElsewhereBecomeIsTried) {
+  const Folder folder;
+  const auto program = [&](const std::string& text) {
+    write_script(folder / "program.pt", text);
+    return LatentScript(folder / "program.pt", unit_pixels, torch::kCPU);
+  };
+  EXPECT_EQ(program(blocks).pixel_shape({3, 5, 5}), (std::vector<std::int64_t>{3, 10, 10}));
+  const std::string encode = "def encode(self, x):\n    return x\n";
+  expect_error([&] { program(blocks).pixel_shape({4, 5, 5}); }, {"decode returns [1, 4, 10, 10]", "1 or 3 channels"});
+  expect_error(
+      [&] {
+        program(encode + "def decode(self, z):\n    return torch.conv2d(z, torch.zeros([3, 4, 1, 1]))\n")
+            .pixel_shape({6, 5, 5});
+      },
+      {"its method decode fails on [1, 6, 5, 5]"});
+}
+
+TEST(Latents, RowsThatNoDataSetCanHoldAreFound) {
+  const at::Tensor rows = stored_rows(5);
+  EXPECT_FALSE(unfit_latent(rows));
+  rows[3][4][0][1] = -0.25;
+  ASSERT_TRUE(unfit_latent(rows));
+  EXPECT_EQ(unfit_latent(rows)->row, 3);
+  EXPECT_NE(unfit_latent(rows)->what.find("deviation -0.25"), std::string::npos);
+  rows[2][0][0][0] = 1e9;
+  EXPECT_EQ(unfit_latent(rows)->row, 2);
+  EXPECT_NE(unfit_latent(rows)->what.find("float16"), std::string::npos);
+  rows[1][0][0][0] = std::nan("");
+  EXPECT_EQ(unfit_latent(rows)->row, 1);
+}
+
 TEST(Latents, AnotherProgramOrNoneIsRefusedWherePixelsAreAskedFor) {
   const Folder folder;
   write_script(folder / latent_script_name, blocks);
