@@ -19,6 +19,7 @@
 #include "storage/tables/row_table.h"
 #include "storage/tables/shard_space.h"
 
+#include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>

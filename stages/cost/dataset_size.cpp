@@ -49,7 +49,7 @@ DatasetSize latents_of(DatasetSize images, const Config& config, const RunDirect
 }
 
 /// What models see of images of this shape, or of latents [2 C, h, w] that were made elsewhere.
-DatasetShape shape_of_source(const ImageSource& source, const Config& config) {
+DatasetShape shape_of_source(const ImageSource& source, const Config& config, const RunDirectory& run) {
   const ImageSetShape& shape = source.train->shape();
   DatasetShape seen{shape.channels, shape.height, source.classes, {}, nullptr, low_resolution(config.prepare)};
   if (has_latents(config) && !encodes_images(config)) {
@@ -67,7 +67,7 @@ DatasetSize source_images(const Config& config, const RunDirectory& run) {
   const ImageSource source = open_source(config.prepare, run);
   require_images(source, config.prepare);
   const std::int64_t rows = used_rows(*source.train, config.prepare.train_rows, "prepare.train-rows");
-  return {rows, used_rows(*source.test, config.prepare.test_rows, "prepare.test-rows"), shape_of_source(source, config),
+  return {rows, used_rows(*source.test, config.prepare.test_rows, "prepare.test-rows"), shape_of_source(source, config, run),
           rows};
 }
 

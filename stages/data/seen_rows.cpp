@@ -1,6 +1,7 @@
 #include "stages/data/seen_rows.h"
 
 #include "method/data/latent_script.h"
+#include "method/data/latents.h"
 #include "stages/data/run_source.h"
 #include "storage/error.h"
 #include "storage/filesystem.h"
