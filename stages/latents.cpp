@@ -156,7 +156,6 @@ LatentSplit latent_split(const StageContext& context, const RowTable& images, co
 
 void latents(StageContext& context) {
   keep_freed_memory();  // pictures come and go
-  Communicator& communicator = context.communicator;
   const RowTable train(context.run.train_images(), dataset_format), test(context.run.test_images(), dataset_format);
   const std::vector<std::int64_t> pixels = dataset_shape(train).pixel_shape();
   const std::filesystem::path program = keep_latent_script(context);

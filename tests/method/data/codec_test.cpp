@@ -36,7 +36,8 @@ TEST(Codec, TheRegistrySaysWhatThereIs) {
     EXPECT_TRUE(names.insert(kind.name).second) << kind.name;
     EXPECT_FALSE(kind.help.empty()) << kind.name;
     EXPECT_EQ(&find_codec(kind.name), &kind);
-    if (kind.is_of_source) EXPECT_EQ(kind.make(nlohmann::json::object(), {})->name(), kind.name);
+    if (!kind.is_of_source) continue;
+    EXPECT_EQ(kind.make(nlohmann::json::object(), {})->name(), kind.name);
   }
   EXPECT_TRUE(names.contains("uint8"));
 }
