@@ -67,8 +67,7 @@ std::string estimate_text(const Estimate& estimate,
                           const DeviceSpeed& gpu, const DeviceSpeed& core) {
   constexpr auto row = "{:<26} {:>22} {:>13} {:>12} {:>14} {:>10} {:>8}  {}\n";
   const DeviceSpeed speeds[] = {assumed_speed(false, core), assumed_speed(true, gpu)};
-  std::string text =
-      fmt::format(row, "stage", "work", "parameters", "products", "device time", "lasts", "disk", "on");
+  std::string text = fmt::format(row, "stage", "work", "parameters", "products", "device time", "lasts", "disk", "on");
   double seconds[] = {0, 0};
   bool used[] = {false, false};
   Flops flops;
@@ -84,18 +83,17 @@ std::string estimate_text(const Estimate& estimate,
     flops = flops + stage.flops;
     seconds[devices.gpus] += needed;
     used[devices.gpus] = true;
-    text += fmt::format(row, stage.stage, stage.work, parameters, flops_text(stage.flops.all()),
-                        device_time_text(needed, devices.gpus),
-                        duration_text(needed / static_cast<double>(devices.count)), disk,
-                        fmt::format("{} {}{}", devices.count, devices.gpus ? "GPU" : "core",
-                                    devices.count == 1 ? "" : "s"));
+    text += fmt::format(
+        row, stage.stage, stage.work, parameters, flops_text(stage.flops.all()), device_time_text(needed, devices.gpus),
+        duration_text(needed / static_cast<double>(devices.count)), disk,
+        fmt::format("{} {}{}", devices.count, devices.gpus ? "GPU" : "core", devices.count == 1 ? "" : "s"));
   }
   for (const bool gpus : {true, false})
     if (used[gpus])
       text += fmt::format(row, "all", "", "", gpus == used[1] ? flops_text(flops.all()) : "",
                           device_time_text(seconds[gpus], gpus), "", "", "");
-  text += fmt::format("products: {} in bfloat16, {} in float32\n", flops_text(flops.bfloat16),
-                      flops_text(flops.float32));
+  text +=
+      fmt::format("products: {} in bfloat16, {} in float32\n", flops_text(flops.bfloat16), flops_text(flops.float32));
   text += disk_line(estimate.disk);
   for (const bool gpus : {true, false})
     if (used[gpus]) text += fmt::format("assumed: {}\n", speed_text(speeds[gpus], gpus ? "a GPU" : "a core"));

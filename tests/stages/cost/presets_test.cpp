@@ -177,7 +177,8 @@ TEST(Presets, HaveTheNumbersAndCostsThatAreTold) {
     EXPECT_EQ(preset.config.compare.empty(), expected.student == 0) << name;
     for (const std::string& student : preset.config.compare) {
       EXPECT_EQ(costs.at("student/" + student + "-0").parameters, expected.student) << name;
-      expect_near(hours_of(costs.at("student/" + student + "-0")), expected.student_hours, name + ": hours of a student");
+      expect_near(hours_of(costs.at("student/" + student + "-0")), expected.student_hours,
+                  name + ": hours of a student");
     }
     if (expected.table_gigabytes > 0)
       expect_near(costs.at("coupling/nf").disk.coupling / 1e9, expected.table_gigabytes, name + ": the table");
@@ -207,12 +208,11 @@ TEST(Presets, PublishedModelsHaveThePublishedNumbers) {
   xl4.image_size = 64;
   xl4.patch = 4;
   const OnMetaDevice on_meta;
-  for (const auto& [name, options, values] :
-       std::vector<Published>{{"S/2", sit(12, 384, 6), 32963360},
-                              {"B/2", sit(12, 768, 12), 130512416},
-                              {"L/2", sit(24, 1024, 16), 458102816},
-                              {"XL/2", sit(28, 1152, 16), 675129632},
-                              {"XL/4", xl4, 675240288}})
+  for (const auto& [name, options, values] : std::vector<Published>{{"S/2", sit(12, 384, 6), 32963360},
+                                                                    {"B/2", sit(12, 768, 12), 130512416},
+                                                                    {"L/2", sit(24, 1024, 16), 458102816},
+                                                                    {"XL/2", sit(28, 1152, 16), 675129632},
+                                                                    {"XL/4", xl4, 675240288}})
     EXPECT_EQ(values_of(*make_sit(options, 0)), values) << "SiT-" << name;
   const auto tarflow = [](std::int64_t patch, std::int64_t channels, std::int64_t classes) {
     const TarFlowOptions options{.in_channels = 3,

@@ -152,11 +152,9 @@ void leave_teacher(RunReport& run) {
 
 TEST_F(Report, OfATeacherAlone) {
   leave_teacher(run());
-  const nlohmann::json bits = other(run().results["records"][0], {{"metric", "bits_per_dim"},
-                                                                  {"split", "test"},
-                                                                  {"value", 2.99},
-                                                                  {"standard_error", 0.01},
-                                                                  {"samples", 50000}});
+  const nlohmann::json bits = other(
+      run().results["records"][0],
+      {{"metric", "bits_per_dim"}, {"split", "test"}, {"value", 2.99}, {"standard_error", 0.01}, {"samples", 50000}});
   run().results["records"].push_back(bits);
   const std::string html = page_of(data);
   EXPECT_EQ(parse(html), 0);
@@ -165,7 +163,8 @@ TEST_F(Report, OfATeacherAlone) {
                     "How likely are held-out images?", "<strong>2.99 ± 0.01</strong>bits/dim, by the teacher, of 50000",
                     "Grid of images: the teacher's samples", "5.25 as sampled, 4.75 after its denoising step",
                     "Training loss of teacher", "id=\"scores\""});
-  expect_lacks(without_data(html), {"Which coupling", "Which student", "not known yet", "id=\"coupling\"", "id=\"paths\""});
+  expect_lacks(without_data(html),
+               {"Which coupling", "Which student", "not known yet", "id=\"coupling\"", "id=\"paths\""});
   const std::string table = score_table(read_scores(run().results));
   expect_has(table, {"Fréchet distance, " + scored_network, "5000 samples a score",
                      "teacher: 5.25 as sampled, 4.75 after its denoising step"});
