@@ -62,9 +62,9 @@ def goes_on_without(run, source):
 
 
 def teacher_alone(couplet, work, source):
-    """Without students the teacher is trained, scored and reported; a student that is added goes on from it."""
+    """Without students the teacher is trained, scored and reported; a student that is added would go on from it."""
     run = Run(couplet, work / "teacher-alone")
-    printed = run.works("run", *keys(CONFIG | {"prepare.source": source, "evaluate.likelihood-rows": 20}), "--student.compare=")
+    printed = run.works("run", *keys(CONFIG | {"prepare.source": source, "evaluate.likelihood-rows": 20, "pipeline.ranks": 1}), "--student.compare", "")
     check("teacher:" in printed and "bits/dim" in printed, f"what a run of a teacher alone ends with: {printed[-1000:]}")
     check(set(run.attempts()) == {"prepare", "features", "teacher", "evaluate/real", "evaluate/teacher", "report"}, f"stages: {sorted(run.attempts())}")
     run.complete()
@@ -72,9 +72,8 @@ def teacher_alone(couplet, work, source):
     check("How good are the teacher's samples?" in page and "Which" not in page, "the report of a teacher alone")
     check(not run.planned(), "a finished run plans stages")
     run.works("sample", "--model", "teacher", "--count", 4, "--output", work / "teacher.png")
-    before = run.attempts()
-    run.works("run", "--student.compare", "nf")
-    check(run.attempts()["teacher"] == before["teacher"] and "student/nf-0" in run.attempts(), "a student that is added trains the teacher again")
+    added = run.planned("--student.compare", "nf")
+    check(added == {"coupling/nf", "student/nf-0", "evaluate/nf-0", "report"}, f"with a student there would be made: {sorted(added)}")
 
 
 def main():

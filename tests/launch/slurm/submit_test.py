@@ -117,7 +117,7 @@ def refused_paths(cases):
     for words, parts in ((("--teacher.init", str(cases.work)), ("teacher.init", str(cases.work), "a folder")),
                          (("--student.nf.init", str(cases.work)), ("student.nf.init", str(cases.work), "a folder")),
                          (("--prepare.source", str(cases.work), "--prepare.train-images", "base"), ("prepare.train-images", "base", "a folder")),
-                         (("--prepare.source=", "--prepare.format", "auto"), ("prepare.source is empty", "the folder or the file"))):
+                         (("--prepare.source", "", "--prepare.format", "auto"), ("prepare.source is empty", "the folder or the file"))):
         said = cases.submit(cases.directory(), "--dry-run", *words, status=2)
         check(all(part in said for part in parts), f"{words}: {parts} expected in: {said}")
 
