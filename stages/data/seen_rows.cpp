@@ -35,7 +35,7 @@ void require_numbers(const char* key, const std::vector<double>& numbers, std::i
 }  // namespace
 
 bool has_latents(const Config& config) {
-  return config.latents.codec != "none";
+  return config.latents.codec == "autoencoder" || config.latents.codec == "script";
 }
 
 bool encodes_images(const Config& config) {

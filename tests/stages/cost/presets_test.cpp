@@ -9,6 +9,7 @@
 #include "pipeline/tensor/weights.h"
 #include "stages/cost/estimate_table.h"
 #include "stages/data/run_source.h"
+#include "stages/data/seen_rows.h"
 #include "stages/graph.h"
 #include "stages/kinds.h"
 #include "stages/trained/models.h"
@@ -20,6 +21,7 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -43,6 +45,19 @@ std::int64_t values_of(const torch::nn::Module& module) {
   }
   return all;
 }
+
+/// Stands for the program of latents, which only sizes are asked of.
+class Latents : public Codec {
+public:
+  Latents() : Codec("latent", ElementType::float16) {}
+  at::Tensor encode(const at::Tensor& stored) const override { return stored; }
+  at::Tensor decode(const at::Tensor& seen) const override { return seen; }
+  std::vector<std::int64_t> pixel_shape(std::vector<std::int64_t> seen) const override {
+    return {3, 8 * seen[1], 8 * seen[2]};
+  }
+  bool tables_hold_seen() const override { return true; }
+  double levels() const override { return 0; }
+};
 
 /// What is said of a preset. Hours are of H100 at 40 % of 989 TFLOP/s; 0: none, or not told.
 struct Told {
@@ -82,7 +97,7 @@ const std::map<std::string, Told>& told() {
         675111184,
         422,
         134,
-        46}},
+        44}},
       {"fashion", {fashion}},
       {"fashion-long", {fashion}},
       {"fashion-smoke", {{6000, 1000, {1, 28, 10, {}}}}},
@@ -121,6 +136,7 @@ Preset read_preset(const std::filesystem::path& path, const Told& told) {
   shape.low_resolution = low_resolution(preset.config.prepare);
   if (preset.config.prepare.codec == "float")
     shape.codec = find_codec(preset.config.prepare.codec).make(nlohmann::json::object(), {});
+  if (has_latents(preset.config)) shape.codec = std::make_shared<Latents>();
   preset.graph = stage_graph(preset.config, {.has_classes = shape.has_classes()});
   return preset;
 }
