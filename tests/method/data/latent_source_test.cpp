@@ -227,7 +227,7 @@ TEST(LatentSource, WhoHasItFoundOutIsToldWhatIsMissing) {
   for (const char* name : {"edm2", "edm2.zip", "pair.npz", "pair.h5", "arrays", "moments.npz"})
     expect_error([&] { detect_source(latent_sets() / name); },
                  {name, "holds latents, it seems", "prepare.format = latents", "latents.file"});
-  expect_error([&] { detect_source(latent_sets() / "split"); }, {"train.npz", "holds latents, it seems"});
+  expect_error([&] { detect_source(latent_sets() / "split"); }, {"test.npz", "holds latents, it seems"});
   EXPECT_EQ(detect_source(latent_sets() / "others.npz").format, "arrays");
 }
 
