@@ -284,8 +284,8 @@ ImageSource open_latent_files(const SourceOptions& options) {
   all->class_names = labels.class_names;
 
   ImageSource source;
-  source.notes = {fmt::format("{}: {} latents, means and standard deviations of {}", all->what(), splits.files().size(),
-                              all->shape_text()),
+  source.notes = {fmt::format("{}: {} latents of {} x {} x {}, means and standard deviations", all->what(),
+                              splits.files().size(), all->shape[0] / 2, all->shape[1], all->shape[2]),
                   labels.text()};
   if (!found.unfit.empty())
     source.notes.push_back(fmt::format("{} latents are left out:\n{}", found.unfit.size(), unfit_text(*all, found)));

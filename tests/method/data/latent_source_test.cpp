@@ -139,7 +139,7 @@ TEST(LatentSource, AFolderAndItsZipGiveTheirRowsAndLabels) {
   EXPECT_EQ(first.train->shape().image_text(), "6 x 4 x 4");
   EXPECT_EQ(first.train->shape().images, 18);
   EXPECT_EQ(first.notes[0],
-            (latent_sets() / "edm2").string() + ": 24 latents, means and standard deviations of 6 x 4 x 4");
+            (latent_sets() / "edm2").string() + ": 24 latents of 3 x 4 x 4, means and standard deviations");
   EXPECT_EQ(first.notes[1], "labels by dataset.json: 3 classes");
   const std::vector<std::int64_t> trained = rows_of(*first.train), held_out = rows_of(*first.test);
   EXPECT_TRUE(std::ranges::is_sorted(trained));
@@ -227,7 +227,7 @@ TEST(LatentSource, WhoHasItFoundOutIsToldWhatIsMissing) {
   for (const char* name : {"edm2", "edm2.zip", "pair.npz", "pair.h5", "arrays", "moments.npz"})
     expect_error([&] { detect_source(latent_sets() / name); },
                  {name, "holds latents, it seems", "prepare.format = latents", "latents.file"});
-  expect_error([&] { detect_source(latent_sets() / "split"); }, {"train.npz", "holds latents, it seems"});
+  expect_error([&] { detect_source(latent_sets() / "split"); }, {"test.npz", "holds latents, it seems"});
   EXPECT_EQ(detect_source(latent_sets() / "others.npz").format, "arrays");
 }
 
