@@ -57,7 +57,7 @@ MAY_INCLUDE = {
     "method/scoring": ["features", "metrics", "models", "data"],
     "stages": ["data", "trained", "couple", "evaluate", "results", "report", "cost"],
     "stages/data": [],
-    "stages/trained": [],
+    "stages/trained": ["data"],
     "stages/couple": ["trained", "data"],
     "stages/results": [],
     "stages/evaluate": ["trained", "results", "data"],
