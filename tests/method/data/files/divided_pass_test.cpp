@@ -68,7 +68,8 @@ TEST(DividedPass, ResultsThatCannotBeKeptAreMadeAgain) {
 /// A run has no folder yet when its source is looked at first.
 TEST(DividedPass, ItIsMadeOnceAndKeptWhenThereIsAPlace) {
   const SharedDirectory folder;
-  const std::filesystem::path run = folder / std::to_string(ranks().rank());  // each for itself
+  const std::filesystem::path run = (folder / "runs") / std::to_string(ranks().rank());  // each for itself
+  std::filesystem::create_directories(run);
   int made = 0;
   const PassPart part = [&](std::int64_t first, std::int64_t count) {
     ++made;
