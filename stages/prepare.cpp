@@ -30,7 +30,7 @@ namespace couplet {
 namespace {
 
 constexpr char file_list_name[] = "files.tsv";
-constexpr std::int64_t bytes_at_once = std::int64_t{16} << 20;  ///< of images in memory
+constexpr std::int64_t bytes_at_once = std::int64_t{4} << 20;  ///< of images in memory
 
 /// A split of the source, and the table that it becomes.
 struct SplitTask {
