@@ -85,6 +85,10 @@ void add_couple(std::vector<Option>& table) {
                 {"couple.tolerance", result, FIELD(couple.tolerance), "1e-5", "",
                  "absolute and relative tolerance of dopri5 there", 1e-12, 1},
                 {"couple.guidance", result, FIELD(couple.guidance), "1", "", "guidance scale there; 1: none", 0, 1000},
+                later({"couple.ema", result, FIELD(couple.ema), "-1", "",
+                       "rate of teacher.ema whose averaged weights fill the table nf; 0: the raw weights; -1: the first "
+                       "rate",
+                       -1, 1}),
                 path({"couple.source", result, FIELD(couple.source), "", "",
                       "directory of a table made elsewhere (couplet import), for the coupling imported: "
                       "couple.NAME.source"})});
