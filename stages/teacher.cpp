@@ -148,15 +148,14 @@ void teacher(StageContext& context) {
   if (!context.communicator.is_root()) return;
   const WorkingAlone alone("publishing the teacher");
   say("test images under the EMA weights: {:.4f} nats a value ({} noise)", nats, config.teacher.noise);
-  std::map<std::string, std::string> sizes = {
-      {"in_channels", std::to_string(options.in_channels)},
-      {"img_size", std::to_string(options.image_size)},
-      {"patch_size", std::to_string(options.patch)},
-      {"channels", std::to_string(options.channels)},
-      {"num_blocks", std::to_string(options.blocks)},
-      {"layers_per_block", fmt::format("{}", fmt::join(options.layers, " "))},
-      {"num_classes", std::to_string(options.num_classes)},
-      {"variant", config.teacher.variant}};
+  std::map<std::string, std::string> sizes = {{"in_channels", std::to_string(options.in_channels)},
+                                              {"img_size", std::to_string(options.image_size)},
+                                              {"patch_size", std::to_string(options.patch)},
+                                              {"channels", std::to_string(options.channels)},
+                                              {"num_blocks", std::to_string(options.blocks)},
+                                              {"layers_per_block", fmt::format("{}", fmt::join(options.layers, " "))},
+                                              {"num_classes", std::to_string(options.num_classes)},
+                                              {"variant", config.teacher.variant}};
   for (const auto& [name, bound] : {std::pair{"clip_scale", options.clip_scale}, {"clip_shift", options.clip_shift}})
     if (bound > 0) sizes[name] = fmt::format("{}", bound);
   publish_tensors(context.run.teacher_weights(), result.weights, sizes);

@@ -43,7 +43,8 @@ CommandSyntax sample_syntax() {
       .flags = {{"run-dir", "DIR", "the run directory"},
                 {"output", "PATH", "FILE.png, FILE.npz or a folder"},
                 {"overwrite", "", "replace an output that exists"},
-                {"model", "NAME", "teacher, or a student: nf-0, independent-0 (the run's first student; without students the teacher)"},
+                {"model", "NAME",
+                 "teacher, or a student: nf-0, independent-0 (the run's first student; without students the teacher)"},
                 {"ema", "RATE", "its weights averaged at that rate; 0: the raw ones (the first rate of its training)"},
                 {"count", "N", "samples (100; of --low-resolution, one an image)"},
                 {"low-resolution", "PATH", "small images that a super-resolution student restores, used in turn"},
@@ -150,8 +151,7 @@ Integration parse_fixed(const CommandLine& line, const std::string& solver, cons
 }
 
 void parse_student(const CommandLine& line, SampleRequest& request) {
-  exclude(line, {"annealed", "no-denoising"},
-          fmt::format("is the teacher's; {} is a student", request.model));
+  exclude(line, {"annealed", "no-denoising"}, fmt::format("is the teacher's; {} is a student", request.model));
   Config config = default_config();
   for (const auto& [flag, key] : student_flags) apply(config, line, flag, key);
   const EvaluateConfig& wanted = config.evaluate;

@@ -19,8 +19,8 @@ struct DropoutDraws {
   std::int64_t part = 0;  ///< below `most_parts`
   Purpose purpose = Purpose::dropout;
 
-  /// 0 where a value is dropped, 1 / (1 - probability) elsewhere, of the shape and type of `values` [N, ...]. It is drawn
-  /// on the CPU. `positions`: int64 [N].
+  /// 0 where a value is dropped, 1 / (1 - probability) elsewhere, of the shape and type of `values` [N, ...]. It is
+  /// drawn on the CPU. `positions`: int64 [N].
   at::Tensor mask(const at::Tensor& values, const at::Tensor& positions) const;
   /// The values with some dropped: none at probability 0, nor without positions (undefined, or no elements).
   at::Tensor applied(const at::Tensor& values, const at::Tensor& positions) const;

@@ -26,7 +26,7 @@ struct TarFlowOptions {
   std::vector<std::int64_t> layers = {2};  ///< attention layers of each block; one number: of every block
   std::int64_t head_size = 64;
   std::int64_t num_classes = 0;  ///< 0: unconditional
-  bool nvp = true;         ///< false: the volume-preserving variant, without scale and with a learnt prior variance
+  bool nvp = true;  ///< false: the volume-preserving variant, without scale and with a learnt prior variance
   double clip_scale = 0, clip_shift = 0;  ///< bounds of a and of b (TarFlowBlock); 0: none
   double dropout = 0;      ///< probability that a layer's attention or MLP drops a value that it adds, in training
   bool recompute = false;  ///< layers are computed again in the backward pass instead of kept
@@ -83,8 +83,8 @@ public:
                    const DropoutDraws& dropout = {});
   /// Does what TarFlow::forward does, from and to tokens [N, T, D].
   TarFlowOutput forward(const at::Tensor& tokens, const at::Tensor& y, const at::Tensor& positions = {});
-  /// What the map takes of (a, b), on the last axis as `proj_out` gives them (vp: b): each within its bound c, c tanh(a /
-  /// c). A bounded a keeps one block from stretching noise by more than exp(c).
+  /// What the map takes of (a, b), on the last axis as `proj_out` gives them (vp: b): each within its bound c, c tanh(a
+  /// / c). A bounded a keeps one block from stretching noise by more than exp(c).
   at::Tensor bounded(const at::Tensor& affine) const;
   /// Class embedding of each row [N, channels]; of a row without label (y < 0, or y undefined: [1, channels]) the mean
   /// over classes. Undefined for an unconditional model.
@@ -105,7 +105,8 @@ public:
   explicit TarFlowImpl(const TarFlowOptions& options, std::uint64_t seed = 0);
 
   /// x: images [N, C, H, W]. y: int64 [N], negative where the label is dropped; undefined: no labels at all.
-  /// `positions`: int64 [N], those of the rows in the training run, by which layers drop; undefined: nothing is dropped.
+  /// `positions`: int64 [N], those of the rows in the training run, by which layers drop; undefined: nothing is
+  /// dropped.
   TarFlowOutput forward(const at::Tensor& x, const at::Tensor& y = {}, const at::Tensor& positions = {});
   /// The training loss of the reference, nats a value without constants: ½ mean(z²) - mean(logdet). For vp, too, it
   /// does not see `var`.

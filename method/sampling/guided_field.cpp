@@ -23,10 +23,7 @@ void check(const Guidance& guidance) {
 }
 
 StudentFlow::StudentFlow(StudentModel student, const Guidance& guidance, std::string precision, double temperature)
-    : student_(std::move(student)),
-      guidance_(guidance),
-      precision_(std::move(precision)),
-      temperature_(temperature) {
+    : student_(std::move(student)), guidance_(guidance), precision_(std::move(precision)), temperature_(temperature) {
   if (temperature != 1 && !starts_from_noise())
     fail("a student that starts from a source of its own has no temperature, and was given {}", temperature);
 }

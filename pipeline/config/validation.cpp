@@ -121,7 +121,8 @@ void check_evaluate(const EvaluateConfig& evaluate) {
   require_distinct("evaluate.temperature", evaluate.temperature);
   if (!solves && std::ranges::find(evaluate.temperature, 1) == evaluate.temperature.end())
     refuse(
-        "evaluate.temperature = {}: samplers that add noise (evaluate.ancestral-nfe, sde-nfe, corrector-nfe) start from "
+        "evaluate.temperature = {}: samplers that add noise (evaluate.ancestral-nfe, sde-nfe, corrector-nfe) start "
+        "from "
         "temperature 1 alone, and no other solver is asked for",
         fmt::join(evaluate.temperature, " "));
   check_likelihood(evaluate);
@@ -168,8 +169,9 @@ void check_table(const std::string& section, const CoupleConfig& couple, const T
     refuse("{}.nfe = {} is even; Heun steps with a last Euler step take 2n - 1 evaluations: {} or {}", section,
            couple.nfe, couple.nfe - 1, couple.nfe + 1);
   if (couple.ema != -1 && couple.ema != 0 && std::ranges::find(teacher.ema, couple.ema) == teacher.ema.end())
-    refuse("{}.ema = {}, a rate of which the teacher keeps no average: teacher.ema = {} (0: raw weights, -1: the first)",
-           section, couple.ema, fmt::join(teacher.ema, " "));
+    refuse(
+        "{}.ema = {}, a rate of which the teacher keeps no average: teacher.ema = {} (0: raw weights, -1: the first)",
+        section, couple.ema, fmt::join(teacher.ema, " "));
 }
 
 /// The sections of all tables with their values: [couple], and those of tables by name.

@@ -11,8 +11,8 @@ std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const Stu
   for (const double rate : rates)
     for (const double scale : config.guidance)
       for (const double temperature : config.temperature)
-        all.push_back({rate, scale == 1 ? Guidance{} : Guidance{scale, config.guidance_from, config.guidance_to},
-                       temperature});
+        all.push_back(
+            {rate, scale == 1 ? Guidance{} : Guidance{scale, config.guidance_from, config.guidance_to}, temperature});
   return all;
 }
 

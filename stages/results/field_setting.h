@@ -21,8 +21,8 @@ struct FieldSetting {
 /// temperature.
 std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student);
 
-/// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance, temperature and an average other
-/// than the student's first named behind it. `model`: "nf-0"; `noise`: "fresh" or "table".
+/// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance, temperature and an average
+/// other than the student's first named behind it. `model`: "nf-0"; `noise`: "fresh" or "table".
 std::string sheet_name(const std::string& model, const std::string& noise, const Integration& integration,
                        const FieldSetting& field, const StudentConfig& student);
 

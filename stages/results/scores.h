@@ -45,7 +45,8 @@ struct ScoreCurve {
   double temperature = 1;                       ///< of fresh noise; that of table noise is 1
   double ema = -1;                              ///< as ScoreRecord's
   std::map<std::int64_t, ScoreSummary> scores;  ///< by NFE
-  std::string variant;  ///< ", guidance 2, temperature 0.9, EMA 0.9999": what tells it from other curves of its student; often empty
+  std::string variant;  ///< ", guidance 2, temperature 0.9, EMA 0.9999": what tells it from other curves of its
+                        ///< student; often empty
 
   /// "nf"; "nf, guidance 2" where there are curves of several guidance scales; "sigma-0.1: nf" where several runs are
   /// shown.

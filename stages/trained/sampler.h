@@ -27,8 +27,8 @@ struct LabelChoice {
 };
 
 struct SampleRequest {
-  std::string model;  ///< "teacher", or a student: name-seed
-  std::optional<double> ema;   ///< rate of the averaged weights; 0: the raw ones; none: the first of the training's
+  std::string model;          ///< "teacher", or a student: name-seed
+  std::optional<double> ema;  ///< rate of the averaged weights; 0: the raw ones; none: the first of the training's
   std::int64_t count = 100;
   LabelChoice labels;
   /// Images that a student is to restore, used in turn; empty: the student is given none.
@@ -36,7 +36,7 @@ struct SampleRequest {
   std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
   Integration integration = fixed_integration(Solver::euler, Grid::uniform, 4);  ///< of a student
   Guidance guidance;                                                             ///< of a student
-  double temperature = 1;  ///< of a student: factor of the noise
+  double temperature = 1;                                                        ///< of a student: factor of the noise
   TarFlowSampling teacher;
   bool denoise = true;  ///< teacher trained with Gaussian noise: with its final denoising step
 };

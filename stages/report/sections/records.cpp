@@ -56,12 +56,9 @@ Json record_section(const Page& page) {
     has_temperatures |= record.temperature != 1;
     has_ema_rates |= record.ema >= 0;
   }
-  return {{"count", records.size()},
-          {"has_names", has_names},
-          {"has_tables", has_tables},
-          {"has_temperatures", has_temperatures},
-          {"has_ema_rates", has_ema_rates},
-          {"list", std::move(records)}};
+  return {{"count", records.size()},        {"has_names", has_names},
+          {"has_tables", has_tables},       {"has_temperatures", has_temperatures},
+          {"has_ema_rates", has_ema_rates}, {"list", std::move(records)}};
 }
 
 }  // namespace couplet
