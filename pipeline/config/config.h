@@ -118,14 +118,14 @@ struct AutoencoderConfig {
 struct TeacherConfig {
   TrainingConfig training;
   std::int64_t patch = 0, channels = 0, blocks = 0, head_size = 0;
-  std::vector<std::int64_t> layers;       ///< of each block; one number: of every block
-  std::string variant;                    ///< "nvp" or "vp"
-  std::string noise;                      ///< "gaussian" or "uniform"
-  double noise_std = 0;                   ///< η, in units of images on [-1, 1]
-  double clip_scale = 0, clip_shift = 0;  ///< bounds of a block's log-scale and shift; 0: none
-  double dropout = 0;
+  std::vector<std::int64_t> layers;  ///< of each block; one number: of every block
+  std::string variant;               ///< "nvp" or "vp"
+  std::string noise;                 ///< "gaussian" or "uniform"
+  double noise_std = 0;              ///< η, in units of images on [-1, 1]
   bool flips = true;
   double label_drop = 0;
+  double clip_scale = 0, clip_shift = 0;  ///< bounds of a block's log-scale and shift; 0: none
+  double dropout = 0;
   PreviewConfig preview;
   std::string init;
 };
