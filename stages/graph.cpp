@@ -164,7 +164,10 @@ void GraphBuilder::need_table(const RunTable& table) {
   node.table = table.name;
   add_computing_keys(node);
   const CoupleConfig couple = couple_config(config_, table.name);
-  for (const std::string& key : maker.keys) add_key(node, "couple." + key, value_text(couple, "couple." + key));
+  for (const std::string& key : maker.keys) {
+    const std::string value = value_text(couple, "couple." + key);
+    if (enters(find_option("couple." + key), value)) add_key(node, "couple." + key, value);
+  }
 }
 
 /// The student of that name and its first seed. Returns its node's name.

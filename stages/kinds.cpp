@@ -195,10 +195,23 @@ void require_student(const Nodes& nodes, const RunView& view) {
   }
 }
 
+/// A temperature is of noise that samples start from.
+void require_noise(const Config& config, const std::string& name) {
+  const StudentConfig student = student_config(config, name);
+  const std::vector<double>& all = config.evaluate.temperature;
+  if (find_coupling(student.coupling).source && std::ranges::any_of(all, [](double each) { return each != 1; }))
+    refuse(
+        "evaluate.temperature = {}: {}.coupling = {} has samples start from a source of its own, and not from noise of "
+        "unit variance; set it to 1",
+        fmt::join(all, " "), section_of_student(config, name), student.coupling);
+}
+
 /// Also a network that cannot be read, takes other arguments or does not take the data set's images, and too few
 /// samples for its features: it is opened once for that, and shown an image.
-void require_evaluation(const Nodes&, const RunView& view) {
+void require_evaluation(const Nodes& nodes, const RunView& view) {
   const EvaluateConfig& evaluate = view.config.evaluate;
+  for (const StageNode& node : nodes)
+    if (!node.student.empty()) require_noise(view.config, node.student);
   require_file("evaluate.reference", evaluate.reference);
   if (has_points(view.config.prepare) && !evaluate.network.empty())
     refuse(

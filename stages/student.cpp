@@ -47,14 +47,14 @@ std::int64_t values_of(const DatasetShape& shape) {
   return shape.channels * shape.size * shape.size;
 }
 
-/// A table that the teacher has filled belongs to the run's teacher.
-void require_same_teacher(const nlohmann::json& pairs, const std::filesystem::path& table, const RunDirectory& run,
-                          Communicator& communicator) {
-  const std::string teacher = hash_for_all(communicator, run.teacher_ema());
+/// A table that the teacher has filled belongs to the run's teacher, of these weights.
+void require_same_teacher(const nlohmann::json& pairs, const std::filesystem::path& table,
+                          const std::filesystem::path& weights, Communicator& communicator) {
+  const std::string teacher = hash_for_all(communicator, weights);
   const std::string made_with = pairs.at("teacher").get<std::string>();
   if (made_with != teacher) {
     fail("{} was made with teacher {}, but {} is {}: redo the couple stage (--redo couple)", table.string(), made_with,
-         run.teacher_ema().string(), teacher);
+         weights.string(), teacher);
   }
 }
 
@@ -78,7 +78,9 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.communicator = &task.context.communicator;
   std::unique_ptr<Coupling> coupling = kind.make(sources);
   if (kind.has_table_of_teacher())
-    require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);
+    require_same_teacher(coupling->provenance(), sources.train_table,
+                         inverting_weights(config, run, table_of_student(config, task.context.node.student)->name),
+                         task.context.communicator);
   const Mixing mixing{task.config.mix, task.config.fresh_share, sources.seed, sources.held_out_seed};
   return mixing.is_asked_for() ? mix_noise(std::move(coupling), mixing) : std::move(coupling);
 }

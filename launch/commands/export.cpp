@@ -67,6 +67,11 @@ PeerModel teacher_for_peer(const Config& config, const DatasetShape& shape, cons
   if (std::ranges::min(o.layers) != o.most_layers())
     refuse("teacher.layers = {}: ml-tarflow's Model has the same number of layers in every block",
            fmt::join(o.layers, " "));
+  if (o.clip_scale > 0 || o.clip_shift > 0)
+    refuse(
+        "teacher.clip-scale = {} and teacher.clip-shift = {}: ml-tarflow's Model bounds neither and would compute "
+        "another map",
+        o.clip_scale, o.clip_shift);
   const ImageNoise noise = teacher_noise(config.teacher);
   return {"apple/ml-tarflow",
           "transformer_flow.Model",

@@ -124,6 +124,8 @@ struct TeacherConfig {
   double noise_std = 0;              ///< η, in units of images on [-1, 1]
   bool flips = true;
   double label_drop = 0;
+  double clip_scale = 0, clip_shift = 0;  ///< bounds of a block's log-scale and shift; 0: none
+  double dropout = 0;
   PreviewConfig preview;
   std::string init;
 };
@@ -143,6 +145,7 @@ struct CoupleConfig {
   std::int64_t nfe = 0;
   double tolerance = 0;  ///< of dopri5, absolute and relative
   double guidance = 1;
+  double ema = -1;     ///< rate of the teacher's averaged weights that invert; 0: the raw ones; -1: the first rate
   std::string source;  ///< directory of a table from elsewhere; "": it is made in the run
   // Of the table sd, whose potentials are learnt:
   double sd_target = 0;             ///< χ² of the images' shares of the noise at which learning stops
@@ -214,6 +217,7 @@ struct EvaluateConfig {
   std::vector<double> ema;       ///< rates whose averages are scored; 0: the raw weights; empty: a student's first rate
   std::vector<double> guidance;  ///< scales; 1: none
   double guidance_from = 0, guidance_to = 1;  ///< times at which students are guided
+  std::vector<double> temperature;            ///< factors of the noise that students start from
   double teacher_guidance = 0;
   bool teacher_annealed = false;
   double teacher_temperature = 1;

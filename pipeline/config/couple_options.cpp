@@ -88,6 +88,10 @@ void add_couple(std::vector<Option>& table) {
                 path({"couple.source", result, FIELD(couple.source), "", "",
                       "directory of a table made elsewhere (couplet import), for the coupling imported: "
                       "couple.NAME.source"})});
+  table.push_back(later({"couple.ema", result, FIELD(couple.ema), "-1", "",
+                         "rate of teacher.ema whose averaged weights fill the table nf; 0: the raw weights; -1: the "
+                         "first rate",
+                         -1, 1}));
   add_semidiscrete(table);
 }
 

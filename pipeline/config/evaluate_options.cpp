@@ -74,6 +74,8 @@ void add_evaluate(std::vector<Option>& table) {
         "time from which students are guided; 0 is data", 0, 1},
        {"evaluate.guidance-to", result, FIELD(evaluate.guidance_to), "1", "",
         "time up to which students are guided; 1 is noise", 0, 1},
+       later({"evaluate.temperature", result, FIELD(evaluate.temperature), "1", "",
+              "factors of the noise that students' samples start from, each scored; 1: as they were trained", 0, 10}),
        {"evaluate.teacher-guidance", result, FIELD(evaluate.teacher_guidance), "0", "",
         "guidance strength of the teacher; 0: none", 0, 100},
        {"evaluate.teacher-annealed", result, FIELD(evaluate.teacher_annealed), "false", "",

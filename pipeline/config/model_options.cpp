@@ -120,6 +120,16 @@ void add_teacher(std::vector<Option>& table) {
        {"teacher.flips", result, FIELD(teacher.flips), "true", "", "train on mirror images too"},
        {"teacher.label-drop", result, FIELD(teacher.label_drop), "0.1", "",
         "probability that a label is dropped, for guidance", 0, 1},
+       later({"teacher.clip-scale", result, FIELD(teacher.clip_scale), "0", "",
+              "bound c of the log-scale a of every block, c tanh(a / c), so that no block stretches or shrinks a value "
+              "by more than exp(c); 0: none",
+              0, 1000}),
+       later({"teacher.clip-shift", result, FIELD(teacher.clip_shift), "0", "",
+              "bound of every block's shift, likewise; 0: none", 0, 1e6}),
+       later({"teacher.dropout", result, FIELD(teacher.dropout), "0", "",
+              "probability that an attention layer drops a value that its attention or its MLP adds, while it is "
+              "trained",
+              0, 0.99}),
        path({"teacher.init", result, FIELD(teacher.init), "", "",
              "file of the initial weights, safetensors or a state dict of PyTorch (.pth); empty: drawn"})});
   add_training(table, "teacher", [](Config& config) -> TrainingConfig& { return config.teacher.training; },

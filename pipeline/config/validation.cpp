@@ -92,10 +92,11 @@ void check_likelihood(const EvaluateConfig& evaluate) {
 }
 
 void check_evaluate(const EvaluateConfig& evaluate) {
-  const bool samples = !evaluate.euler_nfe.empty() || !evaluate.heun_nfe.empty() || !evaluate.midpoint_nfe.empty() ||
-                       !evaluate.rk4_nfe.empty() || !evaluate.ancestral_nfe.empty() || !evaluate.sde_nfe.empty() ||
-                       !evaluate.corrector_nfe.empty() || !evaluate.times.empty() || evaluate.dopri5;
-  if (!samples)
+  const bool solves = !evaluate.euler_nfe.empty() || !evaluate.heun_nfe.empty() || !evaluate.midpoint_nfe.empty() ||
+                      !evaluate.rk4_nfe.empty() || !evaluate.times.empty() || evaluate.dopri5;
+  const bool adds_noise =
+      !evaluate.ancestral_nfe.empty() || !evaluate.sde_nfe.empty() || !evaluate.corrector_nfe.empty();
+  if (!solves && !adds_noise)
     refuse(
         "no sampling is asked for: give evaluate.euler-nfe, heun-nfe, midpoint-nfe, rk4-nfe, ancestral-nfe, sde-nfe, "
         "corrector-nfe or times, or set evaluate.dopri5");
@@ -117,6 +118,13 @@ void check_evaluate(const EvaluateConfig& evaluate) {
   if (evaluate.tolerance_samples > 0) require_distinct("evaluate.tolerances", evaluate.tolerances);
   check_times(evaluate.times);
   check_guidance(evaluate);
+  require_distinct("evaluate.temperature", evaluate.temperature);
+  if (!solves && std::ranges::find(evaluate.temperature, 1) == evaluate.temperature.end())
+    refuse(
+        "evaluate.temperature = {}: samplers that add noise (evaluate.ancestral-nfe, sde-nfe, corrector-nfe) start "
+        "from "
+        "temperature 1 alone, and no other solver is asked for",
+        fmt::join(evaluate.temperature, " "));
   check_likelihood(evaluate);
 }
 
@@ -151,7 +159,7 @@ void check_student(const Config& config, const std::string& name) {
              section, fmt::join(student.training.ema, " "));
 }
 
-void check_table(const std::string& section, const CoupleConfig& couple) {
+void check_table(const std::string& section, const CoupleConfig& couple, const TrainingConfig& teacher) {
   require_multiple(section + ".shard-rows", couple.shard_rows, section + ".block-rows", couple.block_rows);
   check_evaluations((section + ".nfe").c_str(), {couple.nfe},
                     couple.solver == "midpoint" ? 2
@@ -160,6 +168,10 @@ void check_table(const std::string& section, const CoupleConfig& couple) {
   if (couple.solver == "heun" && couple.nfe % 2 == 0)
     refuse("{}.nfe = {} is even; Heun steps with a last Euler step take 2n - 1 evaluations: {} or {}", section,
            couple.nfe, couple.nfe - 1, couple.nfe + 1);
+  if (couple.ema != -1 && couple.ema != 0 && std::ranges::find(teacher.ema, couple.ema) == teacher.ema.end())
+    refuse(
+        "{}.ema = {}, a rate of which the teacher keeps no average: teacher.ema = {} (0: raw weights, -1: the first)",
+        section, couple.ema, fmt::join(teacher.ema, " "));
 }
 
 /// The sections of all tables with their values: [couple], and those of tables by name.
@@ -261,7 +273,7 @@ void validate(const Config& config) {
 
   require_multiple("teacher.channels", config.teacher.channels, "teacher.head-size", config.teacher.head_size);
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
-  for (const auto& [section, couple] : table_sections(config)) check_table(section, couple);
+  for (const auto& [section, couple] : table_sections(config)) check_table(section, couple, config.teacher.training);
 
   check_latents(config);
   for (const auto& [section, couple] : table_sections(config))

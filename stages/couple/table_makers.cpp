@@ -17,7 +17,7 @@ const std::vector<TableMaker>& table_makers() {
        .what = "the teacher carries every image to its noise",
        .needs_teacher = true,
        .keys = {"flips", "replicates", "noise-type", "shard-rows", "block-rows", "slice-rows", "allow-nonfinite",
-                "round-trip", "precision"},
+                "round-trip", "precision", "ema"},
        .shards = &inversion},
       {.name = "reflow",
        .what = "a student's flow carries fresh noise to images",

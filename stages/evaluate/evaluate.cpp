@@ -5,6 +5,7 @@
 #include "method/sampling/guided_field.h"
 #include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
+#include "pipeline/config/options.h"
 #include "pipeline/distributed/measured_memory.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
@@ -24,6 +25,7 @@
 #include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -32,6 +34,8 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -234,7 +238,7 @@ void compare_noise(Evaluation& evaluation, const ScoreRequest& of_table, const s
   const auto is_fresh = [&](const ScoreRequest& other) {
     return other.sampling && other.key.noise == "fresh" && other.key.solver == key.solver &&
            other.key.grid == key.grid && other.key.nfe == key.nfe && other.key.ema == key.ema &&
-           other.key.guidance == key.guidance;
+           other.key.guidance == key.guidance && other.key.temperature == key.temperature;
   };
   const auto of_fresh = std::ranges::find_if(requests, is_fresh);
   if (of_fresh == requests.end() || evaluation.records.has(key, "prior_mismatch", of_table.with)) return;
@@ -296,6 +300,32 @@ void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::
   }
 }
 
+/// What is asked of students says nothing of a teacher alone.
+void say_without_students(const StageContext& context) {
+  const EvaluateConfig &asked = context.config.evaluate, usual = default_config().evaluate;
+  std::vector<std::string> keys;
+  if (asked.guidance != usual.guidance) keys.emplace_back("evaluate.guidance");
+  if (asked.temperature != usual.temperature) keys.emplace_back("evaluate.temperature");
+  if (asked.ema != usual.ema) keys.emplace_back("evaluate.ema");
+  if (keys.empty() || !context.config.compare.empty() || context.node.name != "evaluate/teacher") return;
+  say("the run has no students (student.compare), and {} changes nothing: the teacher is sampled by its first average, "
+      "guided by evaluate.teacher-guidance",
+      fmt::join(keys, ", "));
+}
+
+/// Which temperature to try: that at which fresh noise is as large as the held-out noise of the student's table.
+void say_size_of_noise(const Evaluation& evaluation, const std::vector<ScoreRequest>& requests) {
+  const auto from_table = [](const ScoreRequest& request) {
+    return request.sampling && !request.sampling->table.empty();
+  };
+  const auto found = std::ranges::find_if(requests, from_table);
+  if (found == requests.end()) return;
+  const std::string& table = found->sampling->table;
+  const double size = evaluation.table(table, "test").summary().at("sigma_f").get<double>() / evaluation.sigma_f(table);
+  say("held-out noise of the table {}: mean square {:.4f}, that of fresh noise at evaluate.temperature = {:.4f}", table,
+      size * size, size);
+}
+
 /// Removes what killed evaluations left unfinished in the folders that all nodes share.
 void tidy(const RunDirectory& run) {
   for (const fs::path& folder : {run.results().parent_path(), run.pictures()})
@@ -327,6 +357,8 @@ void evaluate(StageContext& context) {
   if (context.communicator.is_root()) tidy(context.run);
   Evaluation evaluation(context);
   const std::vector<ScoreRequest> requests = score_requests(context.node, context.view());
+  say_without_students(context);
+  say_size_of_noise(evaluation, requests);
   const std::unique_ptr<DeviceMemory> memory = measured_memory(context.device, context.communicator);
   for (const ScoreRequest& request : requests) {
     if (!request.is_in(evaluation.records))

@@ -91,7 +91,7 @@ const StudentModel& Evaluation::student_model(double ema) {
 }
 
 StudentFlow Evaluation::flow(const FieldSetting& field) {
-  return {student_model(field.ema), field.guidance, config().precision};
+  return {student_model(field.ema), field.guidance, config().precision, field.temperature};
 }
 
 RowTable Evaluation::table(const std::string& name, const std::string& split) const {

@@ -45,11 +45,15 @@ std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, con
   std::vector<SamplingSetting> all;
   for (const FieldSetting& field : fields)
     for (const std::int64_t seed : config.sampling_seeds)
-      for (const Integration& integration : asked) all.push_back({field, integration, seed, ""});
+      for (const Integration& integration : asked)
+        if (field.temperature == 1 || !integration.stochastic) all.push_back({field, integration, seed, ""});
   if (table.empty()) return all;
-  for (const FieldSetting& field : fields)
+  for (FieldSetting field : fields) {
+    if (field.temperature != fields.front().temperature) continue;
+    field.temperature = 1;
     for (const std::int64_t nfe : config.euler_nfe)
       all.push_back({field, fixed_integration(Solver::euler, parse_grid(config.grids[0]), nfe), 0, table});
+  }
   return all;
 }
 

@@ -132,7 +132,8 @@ ScoreKey Requests::student_key(const FieldSetting& field) const {
           .ema = field.ema,
           .guidance = field.guidance.scale,
           .guidance_from = field.guidance.from,
-          .guidance_to = field.guidance.to};
+          .guidance_to = field.guidance.to,
+          .temperature = field.temperature};
 }
 
 /// With the rows of every table of the run that holds the data set's images: those that the student was trained on, and
@@ -168,8 +169,9 @@ std::vector<ScoreRequest> Requests::of_student() {
     add_samples(Measurement::samples, key, sampling.table.empty() ? Names{} : Names{"coupling/" + sampling.table});
     all_.back().sampling = sampling;
   }
-  // What is no sampling setting of its own is measured with the first field that is asked for.
-  const ScoreKey field_key = student_key(field_settings(config_, student).front());
+  // What is no sampling setting of its own is measured with the first field that is asked for, from z itself.
+  ScoreKey field_key = student_key(field_settings(config_, student).front());
+  field_key.temperature = 1;
   ScoreKey key = field_key;
   key.solver = "euler";
   key.grid = "uniform";

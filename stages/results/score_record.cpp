@@ -22,6 +22,8 @@ nlohmann::json key_fields(const ScoreKey& key, const std::string& metric) {
   if (key.is_adaptive()) fields.update({{"atol", key.atol}, {"rtol", key.rtol}});
   if (!key.table.empty()) fields["table"] = key.table;
   if (key.noise == "fresh") fields["sampling_seed"] = key.sampling_seed;
+  // Records from before there was another temperature do not say theirs.
+  if (key.temperature != 1) fields["temperature"] = key.temperature;
   return fields;
 }
 
@@ -105,6 +107,7 @@ ScoreRecord parsed_record(const Fields& fields) {
     record.guidance_from = interval[0];
     record.guidance_to = interval[1];
   }
+  record.temperature = fields.get<double>("temperature", 1);
   record.atol = fields.get<double>("atol", 0);
   record.rtol = fields.get<double>("rtol", 0);
   record.denoised = fields.get<bool>("denoised", false);
@@ -134,7 +137,7 @@ std::optional<nlohmann::json> Records::find(const ScoreKey& key, const std::stri
     const bool found = std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& field) {
       return record.contains(field.key()) && record[field.key()] == field.value();
     });
-    if (found) return record;
+    if (found && record.contains("temperature") == wanted.contains("temperature")) return record;
   }
   return std::nullopt;
 }

@@ -31,6 +31,7 @@ struct ScoreKey {
   double ema = 0;                  ///< rate of a student's averaged weights; 0: raw
   double guidance = 0;
   double guidance_from = 0, guidance_to = 1;  ///< times at which a student was guided
+  double temperature = 1;                     ///< factor of the fresh noise that a student's samples started from
   bool denoised = false;
 
   bool is_adaptive() const { return solver == "dopri5"; }
@@ -108,6 +109,7 @@ struct ScoreRecord {
   double ema = -1;               ///< rate of a student's averaged weights; 0: raw; -1: not recorded
   double guidance = 1;
   double guidance_from = 0, guidance_to = 1;
+  double temperature = 1;     ///< of a student's initial noise
   double atol = 0, rtol = 0;  ///< of an adaptive solver
   bool denoised = false;      ///< teacher: with its final denoising step
   double value = 0;

@@ -84,6 +84,9 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   options.nvp = config.variant == "nvp";
+  options.clip_scale = config.clip_scale;
+  options.clip_shift = config.clip_shift;
+  options.dropout = config.dropout;
   check(options);
   return options;
 }
@@ -104,6 +107,12 @@ std::filesystem::path weights_file(const std::filesystem::path& directory, const
     refuse("{}: no weights are averaged at the rate {}; there are averages of {}, and 0 takes the raw weights",
            directory.string(), ema, fmt::join(rates, ", "));
   return directory / ema_file(static_cast<std::size_t>(found - rates.begin()), ema);
+}
+
+std::filesystem::path inverting_weights(const Config& config, const RunDirectory& run, const std::string& table) {
+  const double ema = couple_config(config, table).ema;
+  const std::vector<double>& rates = config.teacher.training.ema;
+  return weights_file(run.stage("teacher"), rates, ema < 0 ? rates.front() : ema);
 }
 
 TarFlow load_teacher(const std::filesystem::path& weights, const TeacherConfig& config, const DatasetShape& shape,

@@ -49,6 +49,8 @@ double denoising_std(const TeacherConfig& config);
 /// that is none of `rates`, those it was trained with, is refused.
 std::filesystem::path weights_file(const std::filesystem::path& directory, const std::vector<double>& rates,
                                    double ema);
+/// The weights of the teacher that fill a table with the noise of images (couple.ema).
+std::filesystem::path inverting_weights(const Config& config, const RunDirectory& run, const std::string& table);
 /// A published teacher with these weights, in evaluation mode on `device`. Collective.
 TarFlow load_teacher(const std::filesystem::path& weights, const TeacherConfig& config, const DatasetShape& shape,
                      c10::Device device, Communicator& communicator);

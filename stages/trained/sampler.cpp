@@ -1,5 +1,6 @@
 #include "stages/trained/sampler.h"
 
+#include "method/couplings/coupling.h"
 #include "method/data/dataset.h"
 #include "method/data/image_set.h"
 #include "method/sampling/teacher_sampler.h"
@@ -96,12 +97,18 @@ Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node
         "{} has student.objective = {} and student.coupling = {}, which give no score: {} cannot sample it; take a "
         "solver that adds no noise",
         request_.model, config.objective, config.coupling, request_.integration.name());
+  if (request_.integration.stochastic && request_.temperature != 1)
+    refuse("--temperature {}: {} adds noise as from temperature 1 on; take a solver that adds none",
+           request_.temperature, request_.integration.name());
+  if (find_coupling(config.coupling).source && request_.temperature != 1)
+    refuse("--temperature {}: {} has student.coupling = {}, whose samples start from a source of its own",
+           request_.temperature, request_.model, config.coupling);
   const StudentModel model = load_student(weights(view, node, config.training), config, shape_, device_, communicator);
   labelled_ = model.labelled;
   no_label_ = model.field->no_label();
   if (!labelled_ && !request_.labels.classes.empty())
     refuse("--labels: {} knows none, for it was trained with student.label-drop = 1", request_.model);
-  const StudentFlow flow(model, request_.guidance, view.config.evaluate.precision);
+  const StudentFlow flow(model, request_.guidance, view.config.evaluate.precision, request_.temperature);
   return [flow, integration = request_.integration, seed = request_.seed](std::int64_t first,
                                                                           const InitialNoise& initial) {
     return integrate(flow.velocity(initial.condition), flow.start(initial.z, initial.condition), integration,

@@ -27,8 +27,8 @@ struct LabelChoice {
 };
 
 struct SampleRequest {
-  std::string model = "nf-0";  ///< "teacher", or a student: name-seed
-  std::optional<double> ema;   ///< rate of the averaged weights; 0: the raw ones; none: the first of the training's
+  std::string model;          ///< "teacher", or a student: name-seed
+  std::optional<double> ema;  ///< rate of the averaged weights; 0: the raw ones; none: the first of the training's
   std::int64_t count = 100;
   LabelChoice labels;
   /// Images that a student is to restore, used in turn; empty: the student is given none.
@@ -36,6 +36,7 @@ struct SampleRequest {
   std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
   Integration integration = fixed_integration(Solver::euler, Grid::uniform, 4);  ///< of a student
   Guidance guidance;                                                             ///< of a student
+  double temperature = 1;                                                        ///< of a student: factor of the noise
   TarFlowSampling teacher;
   bool denoise = true;  ///< teacher trained with Gaussian noise: with its final denoising step
 };
@@ -45,7 +46,8 @@ struct SampleRequest {
 class Sampler {
 public:
   /// A model that is not trained yet, or unknown, is refused with those there are; so is a label that the data set
-  /// lacks, a stochastic solver of a student without a score, and `denoise` switched off where the teacher has no such
+  /// lacks, a stochastic solver of a student without a score or at another temperature than 1, such a temperature of a
+  /// student that starts from a source of its own, and `denoise` switched off where the teacher has no such
   /// step; and low-resolution images that are missing, of another shape than the data set's, or given to a model that
   /// takes none. Collective, unlike `make`.
   Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator);

@@ -53,6 +53,11 @@ REFUSED = {
         ["student.plain.reflow-of = other", "couple.guidance = 2"],
     "--student.plain.objective regression --evaluate.euler-nfe NONE --evaluate.heun-nfe NONE --evaluate.sde-nfe 4":
         ["student.plain.objective = regression has no score", "evaluate.euler-nfe"],
+    "--prepare.condition low-resolution --prepare.factor 4 --evaluate.samples 500 --student.plain.coupling low-resolution "
+    "--evaluate.temperature 1,0.9": ["evaluate.temperature = 1 0.9", "student.plain.coupling = low-resolution"],
+    "--evaluate.temperature 0.9 --evaluate.euler-nfe NONE --evaluate.heun-nfe NONE --evaluate.sde-nfe 4":
+        ["evaluate.temperature = 0.9", "temperature 1 alone"],
+    "--couple.ema 0.5": ["couple.ema = 0.5", "teacher.ema = 0.999"],
     "--evaluate.tolerance-samples 4 --evaluate.tolerances NONE": ["evaluate.tolerances is empty"],
     "--prepare.condition low-resolution --prepare.factor 4 --evaluate.samples 500 --evaluate.curvature-samples 2000":
         ["evaluate.curvature-samples = 2000", "1000"],

@@ -66,6 +66,7 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
            .solver = "Euler",
            .grid = grid,
            .guidance = field.guidance.scale,
+           .temperature = field.temperature,
            .ema = field.ema});
     }
     add({PictureKind::trajectory, student, directory / (model + "-trajectory.png")});

@@ -134,6 +134,7 @@ Json score_json(std::int64_t nfe, const ScoreSummary& score) {
           {"solver", score.solver},
           {"grid", score.grid},
           {"guidance", score.guidance},
+          {"temperature", score.temperature},
           {"training_seeds", score.seeds},
           {"training_sd", score.sd},
           {"sampling_seeds", score.sampling_seeds},

@@ -74,6 +74,7 @@ Config small_config() {
   config.student.heads = 2;
   config.evaluate.samples = 50;
   config.evaluate.guidance = {1};
+  config.evaluate.temperature = {1};
   config.evaluate.sampling_seeds = {0};
   config.evaluate.euler_nfe = {1, 4};
   config.evaluate.heun_nfe = {3};
