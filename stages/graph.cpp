@@ -8,6 +8,7 @@
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/results/score_record.h"
+#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 
 #include "storage/error.h"
@@ -64,6 +65,7 @@ private:
   std::vector<std::string> with_data(std::vector<std::string> inputs) const;
   void need_latents();
   void need_teacher();
+  void need_loss_classifier();
   void need_table(const RunTable& table);
   void need_student(const std::string& name, std::int64_t seed);
   std::string need_first_student(const std::string& name);
@@ -149,6 +151,13 @@ void GraphBuilder::need_teacher() {
   add_training_keys(teacher);
 }
 
+void GraphBuilder::need_loss_classifier() {
+  if (look_for_node(graph_, "loss-features") != nullptr) return;
+  StageNode& classifier = add("loss-features", "loss-features", {"prepare"});
+  add_keys(classifier, "features");
+  add_training_keys(classifier);
+}
+
 /// The table, behind what it is made from.
 void GraphBuilder::need_table(const RunTable& table) {
   const std::string name = table_node(table.name);
@@ -191,10 +200,11 @@ StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std
   return node;
 }
 
-/// False of a key that only members of a registry use which the student does not have.
+/// False of a key that only kinds of students, or members of a registry, use which the student does not have.
 bool depends_on(const StudentConfig& student, const std::string& key) {
-  return uses_key(coupling_kinds(), student.coupling, key) && uses_key(field_kinds(), student.field, key) &&
-         uses_key(path_kinds(), student.path, key) && uses_key(objective_kinds(), student.objective, key);
+  return uses_key(student_kinds(), student.kind, key) && uses_key(coupling_kinds(), student.coupling, key) &&
+         uses_key(field_kinds(), student.field, key) && uses_key(path_kinds(), student.path, key) &&
+         uses_key(objective_kinds(), objective_name(student), key);
 }
 
 /// The student, behind what it is made from.
@@ -214,6 +224,10 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
   }
   if (!student.init_from.empty()) inputs.push_back(need_first_student(student.init_from));
   needing_.pop_back();
+  if (needs_loss_classifier(student)) {
+    need_loss_classifier();
+    inputs.emplace_back("loss-features");
+  }
   StageNode& node = add(model, "student", inputs);
   node.student = name;
   node.seed = seed;

@@ -12,6 +12,7 @@ namespace couplet {
 ///  - latents, where models see latents of the prepared images, behind the autoencoder that the run trains for them;
 ///  - features, where scores are by the built-in classifier: no evaluate.network is given, and the data set has
 ///  classes;
+///  - loss-features, where the loss of a student compares features and no file says of which network;
 ///  - latents, where models see these ([latents]), and behind it everything that models are; before it the autoencoder,
 ///  where the run trains its own;
 ///  - coupling/NAME for every table that a student's coupling reads, behind the teacher or the student that fills it;

@@ -9,7 +9,9 @@
 #include "method/features/open_network.h"
 #include "method/models/field.h"
 #include "method/objectives/objective.h"
+#include "method/objectives/one_step.h"
 #include "method/paths/path.h"
+#include "method/registry.h"
 #include "method/scoring/described_images.h"
 #include "pipeline/config/options.h"
 #include "pipeline/config/validation.h"
@@ -30,6 +32,7 @@
 #include "stages/report/report.h"
 #include "stages/student.h"
 #include "stages/teacher.h"
+#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 #include "storage/filesystem.h"
@@ -112,6 +115,10 @@ void require_features(const Nodes&, const RunView& view) {
   if (const auto dataset = known_dataset(view)) check(classifier_options(view.config.features, dataset->shape));
 }
 
+void require_loss_features(const Nodes&, const RunView& view) {
+  if (const auto dataset = known_dataset(view)) check(loss_classifier_options(view.config.features, dataset->shape));
+}
+
 void require_autoencoder(const Nodes&, const RunView& view) {
   if (const auto dataset = known_dataset(view)) autoencoder_options(view.config.autoencoder, dataset->shape);
 }
@@ -137,11 +144,14 @@ void require_same_network(const Config& config, const std::string& section, cons
         section, student.init_from, what, ours, theirs);
   };
   if (student.field != other.field) refuse_other("network", student.field, other.field);
-  // A velocity and a flow of maximum likelihood are the same network; other outputs mean other things.
-  const auto means = [](const std::string& objective) {
-    return objective == "likelihood" ? std::string("velocity") : objective;
+  // A velocity and a flow of maximum likelihood are the same network; other outputs mean other things. What a flow has
+  // learnt of images is a start for one step, though its output meant something else.
+  const auto means = [](const StudentConfig& of) {
+    return of.objective == "likelihood" ? std::string("velocity") : of.objective;
   };
-  if (means(student.objective) != means(other.objective)) refuse_other("objective", student.objective, other.objective);
+  if (student.kind == "flow" && other.kind != "flow") refuse_other("kind", student.kind, other.kind);
+  if (student.kind == "flow" && means(student) != means(other))
+    refuse_other("objective", student.objective, other.objective);
   const FieldKind& kind = find_field(student.field);
   const std::int64_t parameters = kind.parameter_count(student_options(student, shape));
   const std::int64_t theirs = kind.parameter_count(student_options(other, shape));
@@ -169,16 +179,48 @@ void require_flow(const Config& config, const std::string& section, const Studen
   if (student_objective(other)->path().prior_scale() == 0)
     refuse("{}.reflow-of = {}: it learns by student.objective = {}, and makes one image of all noise", section,
            student.reflow_of, other.objective);
+  if (is_one_step(other))
+    refuse("{}.reflow-of = {}: it makes images in one step (student.kind = {}), and has no flow for a solver to follow",
+           section, student.reflow_of, other.kind);
+}
+
+/// A student's own section sets no key that has no say for its kind.
+void require_keys_of_kind(const Config& config, const std::string& name, const StudentConfig& student) {
+  const auto section = config.student_sections.find(name);
+  if (section == config.student_sections.end()) return;
+  for (const auto& [key, value] : section->second)
+    if (!uses_key(student_kinds(), student.kind, "student." + key))
+      refuse("student.{0}.{1} = {2}: it has no say where student.kind = {3}, as of {0}; leave it out", name, key, value,
+             student.kind);
+}
+
+/// The network of a student's loss is not the one that scores it, as far as their files tell; the evaluation looks at
+/// weights besides.
+void require_other_file(const StageNode& node, const RunView& view) {
+  const std::string model = model_name(node.student, node.seed), key = "student.feature-network";
+  const StageNode* evaluation = look_for_node(view.graph, "evaluate/" + model);
+  const StageNode& student = find_node(view.graph, "student/" + model);
+  if (evaluation == nullptr || !student.files.contains(key)) return;
+  const StudentConfig config = student_config(view.config, node.student);
+  if (has_feature_loss(config) && student.keys.at(key) == evaluation->settings.at("evaluate.network"))
+    refuse(
+        "{}.feature-network = {} is the network of evaluate.network = {}: a student that is trained by what scores it "
+        "says nothing; set one of them to another",
+        section_of_student(view.config, node.student), config.feature_network, view.config.evaluate.network);
 }
 
 void require_student(const Nodes& nodes, const RunView& view) {
   const auto dataset = known_dataset(view);
   for (const StageNode& node : nodes) {
     const StudentConfig student = student_config(view.config, node.student);
+    require_keys_of_kind(view.config, node.student, student);
     require_weights("student.init", student.init);
+    require_file("student.feature-network", student.feature_network);
+    require_other_file(node, view);
     if (!dataset) continue;
     const std::string section = section_of_student(view.config, node.student);
     student_options(student, dataset->shape, section);
+    try_loss_network(view.config, student, dataset->shape, section);
     if (student.dequantise && dataset->shape.codec->levels() == 0)
       refuse("{}.dequantise = true: the data set's codec {} stores no levels for images to be spread over", section,
              dataset->shape.codec->name());
@@ -211,7 +253,10 @@ void require_noise(const Config& config, const std::string& name) {
 void require_evaluation(const Nodes& nodes, const RunView& view) {
   const EvaluateConfig& evaluate = view.config.evaluate;
   for (const StageNode& node : nodes)
-    if (!node.student.empty()) require_noise(view.config, node.student);
+    if (!node.student.empty()) {
+      require_noise(view.config, node.student);
+      require_other_file(node, view);
+    }
   require_file("evaluate.reference", evaluate.reference);
   if (has_points(view.config.prepare) && !evaluate.network.empty())
     refuse(
@@ -299,6 +344,12 @@ const std::vector<StageKind>& stage_kinds() {
        .progress = features_work,
        .cost = features_cost,
        .require = require_features},
+      {.name = "loss-features",
+       .what = "train the classifier whose features a student's loss compares",
+       .run = loss_features,
+       .progress = features_work,
+       .cost = loss_features_cost,
+       .require = require_loss_features},
       {.name = "autoencoder",
        .what = "train the autoencoder, between images and latents",
        .run = autoencoder,
@@ -373,6 +424,7 @@ void offer_members() {
   std::erase_if(codecs, [](const CodecKind& codec) { return !codec.is_of_source; });
   offer_choices("prepare.codec", choices(codecs));
   offer_choices("prepare.toy", choices(toys()));
+  offer_choices("student.kind", choices(student_kinds()));
   offer_choices("student.coupling", choices(coupling_kinds()));
   offer_choices("student.network", choices(field_kinds()));
   offer_choices("student.path", choices(path_kinds()));

@@ -53,7 +53,7 @@ CommandSyntax sample_syntax() {
                 {"solver", "NAME",
                  "of a student: euler, midpoint, heun, heun-full, rk4, dopri5; with noise: ancestral, sde, corrector "
                  "(euler)"},
-                {"nfe", "N", "evaluations of a student's network a sample (4)"},
+                {"nfe", "N", "evaluations of a student's network a sample (4; 1 of a one-step student)"},
                 {"grid", "NAME", "times of its steps: uniform or squared (uniform)"},
                 {"times", "LIST", "instead of --nfe and --grid: the times, ascending from 0 (data) to 1 (noise)"},
                 {"atol", "X", "absolute tolerance of dopri5 (1e-5)"},
@@ -163,6 +163,7 @@ void parse_student(const CommandLine& line, SampleRequest& request) {
   request.temperature =
       number_of(line, "temperature", "evaluate.temperature", &EvaluateConfig::temperature).value_or(1);
   const std::string solver = line.get("solver", "euler");
+  request.says_steps = solver != "euler" || line.has("nfe") || line.has("times");
   if (solver == "dopri5") {
     exclude(line, {"nfe", "grid", "times"}, "dopri5 chooses its steps itself, by --atol and --rtol");
     request.integration = adaptive_integration({wanted.atol, wanted.rtol});
@@ -309,7 +310,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   output.write(
       stream, [&](std::int64_t first, std::int64_t count) { return sampler.labels(first, count); },
       picture_columns(asked > 0 ? asked : shape.labels()));
-  return report_samples(request, stream.tally(), output.path());
+  return report_samples(sampler.request(), stream.tally(), output.path());
 }
 
 }  // namespace

@@ -51,6 +51,8 @@ public:
   /// What stochastic solvers need of it, with the noise that they add. Its path is null where the objective has no
   /// score.
   NoisyPath along(SolverNoise noise) const;
+  /// One Euler step makes its samples.
+  bool is_one_step() const { return student_.objective->is_one_step(); }
   /// They are noise, of no source of the student's own: there are densities.
   bool starts_from_noise() const { return !student_.source; }
 

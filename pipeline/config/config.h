@@ -161,6 +161,7 @@ struct CoupleConfig {
 /// What a student is trained by: [student], overridden by its own section (`student_config`).
 struct StudentConfig {
   TrainingConfig training;
+  std::string kind = "flow";           ///< "flow" or "image"
   std::string coupling;                ///< "": the one that has the student's name
   std::string field, path, objective;  ///< names of members of the registries in method/
   std::vector<std::int64_t> seeds;
@@ -187,6 +188,13 @@ struct StudentConfig {
   std::int64_t cnf_steps = 0;
   std::string cnf_trace;    ///< "exact" or "hutchinson"
   bool dequantise = false;  ///< images come spread over their levels
+  double train_guidance = 1;  ///< scale that its network learns to put out by itself; 1: none
+  // Of the kind image:
+  std::string image_loss;  ///< "mse" or "huber"
+  double huber_delta = 0;
+  double feature_weight = 0;    ///< of a distance between features in its loss
+  std::string feature_network;  ///< file; "": a classifier that the run trains for it
+  std::string feature_range;    ///< "signed", "unit" or "bytes": of values as that file takes them
   // Of the field unet:
   std::vector<std::int64_t> multipliers, attention;
   std::int64_t blocks = 0, head_channels = 0;

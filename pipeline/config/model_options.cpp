@@ -153,6 +153,7 @@ void add_student(std::vector<Option>& table) {
       {{"student.compare", execution, FIELD(compare), "nf independent", "",
         "names of the students that the run compares, each trained once a seed; empty: none, the run trains and scores "
         "its teacher; a section [student.NAME] overrides any other key of this one for the student NAME"},
+       later({"student.kind", result, FIELD(student.kind), "flow", "", "what a student makes of noise"}),
        {"student.coupling", result, FIELD(student.coupling), "", "",
         "pairs of noise and image that students are trained on; a coupling of a student's own name wins over it unless "
         "the student's own section sets the key; empty: none"},
@@ -289,6 +290,38 @@ void add_student(std::vector<Option>& table) {
               0,
               0,
               {"exact", "hutchinson"}}),
+       later({"student.train-guidance", result, FIELD(student.train_guidance), "1", "",
+              "scale of guidance that the network learns to put out by itself, so that a sample needs no second "
+              "evaluation for it; 1: none",
+              1, 100}),
+       later({"student.image-loss",
+              result,
+              FIELD(student.image_loss),
+              "mse",
+              "",
+              "kind image: error of the images' values; huber: of errors above student.huber-delta twice that times the "
+              "error, less its square",
+              0,
+              0,
+              {"mse", "huber"}}),
+       later({"student.huber-delta", result, FIELD(student.huber_delta), "0.1", "images on [-1, 1]",
+              "kind image, loss huber: error from which on it is counted as it is, not squared", 1e-4, 10}),
+       later({"student.feature-weight", result, FIELD(student.feature_weight), "0", "",
+              "kind image: weight of the distance between features of what the network makes and of the image; 0: none",
+              0, 1e6}),
+       later(path({"student.feature-network", result, FIELD(student.feature_network), "", "",
+                   "kind image: TorchScript file of the network whose features are compared, another than the one that "
+                   "scores; empty: a classifier that the run trains for it"})),
+       later({"student.feature-range",
+              result,
+              FIELD(student.feature_range),
+              "signed",
+              "",
+              "kind image: values that the file student.feature-network takes; signed: on [-1, 1]; unit: on [0, 1]; "
+              "bytes: on [0, 255]",
+              0,
+              0,
+              {"signed", "unit", "bytes"}}),
        later({"student.source-noise", result, FIELD(student.source_noise), "0.25", "images on [-1, 1]",
               "coupling low-resolution: standard deviation of the noise on the enlarged low resolution that sampling "
               "starts from",

@@ -302,6 +302,7 @@ void validate_ranks(const Config& config, std::int64_t ranks, const std::string&
     require_divisible(section, training.batch, ranks);
   };
   if (kind == "features") check(kind, config.features.training);
+  if (kind == "loss-features") check("features", config.features.training);
   if (kind == "autoencoder") check(kind, config.autoencoder.training);
   if (kind == "teacher") check(kind, config.teacher.training);
   if (kind == "student") check(section_of_student(config, student), student_config(config, student).training);

@@ -48,6 +48,8 @@ public:
   /// The latents of the training images ("train"), or of the held-out ones ("test"), where models see these.
   std::filesystem::path latents(const std::string& split) const { return root_ / "latents" / split; }
   std::filesystem::path classifier() const { return root_ / "features" / "weights.safetensors"; }
+  /// The classifier whose features a student's loss compares.
+  std::filesystem::path loss_classifier() const { return root_ / "loss-features" / "weights.safetensors"; }
   std::filesystem::path reference_statistics() const { return root_ / "features" / "statistics.safetensors"; }
   /// The codec of the run's own autoencoder: a TorchScript program (docs/latents.md).
   std::filesystem::path autoencoder_codec() const { return root_ / "autoencoder" / "codec.pt"; }

@@ -13,7 +13,7 @@ namespace couplet {
 struct StageNode {
   std::string name = {};  ///< also its directory under the run: prepare, features, teacher, coupling/nf, student/nf-0,
                           ///< evaluate/nf-0, report
-  std::string kind = {};  ///< prepare, features, autoencoder, teacher, couple, student, evaluate, report
+  std::string kind = {};  ///< prepare, features, loss-features, autoencoder, teacher, couple, student, evaluate, report
   std::string student = {};  ///< name of the student that it trains or scores
   std::int64_t seed = 0;
   std::string table = {};  ///< name of the coupling table that it fills

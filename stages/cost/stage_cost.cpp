@@ -11,6 +11,7 @@
 #include "stages/data/seen_rows.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/evaluate/solver_errors.h"
+#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
 #include "storage/tables/row_shard_layout.h"
@@ -132,7 +133,8 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const EvaluateConfig& evaluate = model.config.evaluate;
   const StudentConfig student = student_config(model.config, node.student);
   const CouplingKind& coupling = find_coupling(student.coupling);
-  double evaluations = number(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0;
+  const bool one_step = is_one_step(student);
+  double evaluations = one_step ? 0 : number(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0;
   if (evaluate.guidance.front() != 1) evaluations *= 2;  // a guided evaluation is one of twice the rows
   const auto own = table_of_student(model.config, node.student);
   for (const SamplingSetting& sampling : sampling_settings(evaluate, student, own && own->has_noise ? own->name : "")) {
@@ -147,13 +149,14 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   // With the teacher's samples of the same noise; it is given no condition.
   const double compared = coupling.has_table_of_teacher() && !shape.low_resolution.is_given() ? pairs : 0;
   evaluations +=
-      (2 * tables * pairs + compared) * number(evaluate.pairing_nfe) * (evaluate.guidance.front() == 1 ? 1 : 2);
+      (2 * tables * pairs + compared) * (one_step ? 1 : number(evaluate.pairing_nfe)) *
+      (evaluate.guidance.front() == 1 ? 1 : 2);
   const double references = number(reference_integration().nfe());
-  evaluations += number(evaluate.tolerance_samples) *
+  evaluations += number(one_step ? 0 : evaluate.tolerance_samples) *
                  (references + usual_adaptive_evaluations * number(std::ssize(evaluate.tolerances))) *
                  (evaluate.guidance.front() == 1 ? 1 : 2);
   const double traces = number(evaluate.likelihood_probes > 0 ? evaluate.likelihood_probes : values_of(model));
-  const bool has_density = !coupling.source && student_objective(student)->path().prior_scale() > 0;
+  const bool has_density = !coupling.source && !one_step;
   const std::int64_t draws = shape.codec && shape.codec->levels() == 0 ? 1 : evaluate.likelihood_samples;
   const double likelihood = has_density ? number(evaluate.likelihood_rows * draws) * usual_adaptive_evaluations *
                                               (1 + passes_a_trace * traces)
@@ -196,6 +199,14 @@ StageCost features_cost(const StageNode& node, const CostModel& model) {
   const ClassifierOptions options = classifier_options(model.config.features, model.dataset.shape);
   StageCost cost = training_cost(node, model.config.features.training, scored(model), parameter_count(options), model);
   cost.flops.float32 += scored(model) * number(model.dataset.training_images + model.dataset.test_rows);
+  return cost;
+}
+
+StageCost loss_features_cost(const StageNode& node, const CostModel& model) {
+  const ClassifierOptions options = loss_classifier_options(model.config.features, model.dataset.shape);
+  const double forward = forward_flops(options);
+  StageCost cost = training_cost(node, model.config.features.training, forward, parameter_count(options), model);
+  cost.flops.float32 += forward * number(model.dataset.test_rows);
   return cost;
 }
 
@@ -260,7 +271,11 @@ StageCost student_cost(const StageNode& node, const CostModel& model) {
   StageCost cost = training_cost(node, config.training, forward,
                                  find_field(config.field).parameter_count(student_options(config, model.dataset.shape)),
                                  model, passes);
-  cost.flops = cost.flops + preview_flops(config.preview, config.training, forward * number(preview_nfe), model);
+  const double sample = forward * (objective->is_one_step() ? 1 : number(preview_nfe));
+  const double features =
+      loss_network_flops(model.config, config, model.dataset.shape) * number(training_steps(config.training)) *
+      number(config.training.batch);
+  cost.flops = cost.flops + preview_flops(config.preview, config.training, sample, model) + Flops{0, features};
   return cost;
 }
 

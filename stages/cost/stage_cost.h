@@ -49,6 +49,7 @@ struct CostModel {
 StageCost prepare_cost(const StageNode& node, const CostModel& model);
 StageCost latents_cost(const StageNode& node, const CostModel& model);
 StageCost features_cost(const StageNode& node, const CostModel& model);
+StageCost loss_features_cost(const StageNode& node, const CostModel& model);
 StageCost autoencoder_cost(const StageNode& node, const CostModel& model);
 StageCost teacher_cost(const StageNode& node, const CostModel& model);
 StageCost couple_cost(const StageNode& node, const CostModel& model);

@@ -1,6 +1,7 @@
 #include "stages/evaluate/evaluation.h"
 
 #include "method/data/dataset.h"
+#include "method/features/feature_network.h"
 #include "method/scoring/restoration.h"
 #include "method/tables/coupling_table.h"
 #include "pipeline/config/options.h"
@@ -12,6 +13,7 @@
 #include "stages/data/seen_rows.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/run_reference.h"
+#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 
 #include <ATen/ATen.h>
@@ -23,6 +25,13 @@
 namespace couplet {
 
 namespace {
+
+/// Fields of all records of a node: how images lost their resolution, and the network in the loss of its student.
+nlohmann::json facts_of_records(const StageContext& stage, const DatasetShape& shape) {
+  nlohmann::json facts = loss_network_facts(stage.run, stage.node);
+  facts.update(shape.low_resolution.facts());
+  return facts;
+}
 
 constexpr const char* scoring_stopped = "evaluation stopped; finished scores and the samples counted so far are kept";
 
@@ -37,7 +46,7 @@ Evaluation::Evaluation(StageContext& stage)
       train(seen_rows(stage.config, stage.run, "train"), dataset_format),
       test(seen_rows(stage.config, stage.run, "test"), dataset_format),
       shape(dataset_shape(train)),
-      records(stage.directory(), shape.low_resolution.facts()) {
+      records(stage.directory(), facts_of_records(stage, shape)) {
   if (encodes_images(stage.config)) {
     train_images_.emplace(stage.run.train_images(), dataset_format);
     test_images_.emplace(stage.run.test_images(), dataset_format);
@@ -51,12 +60,19 @@ std::string Evaluation::model_name() const {
 
 void Evaluation::open_network() {
   ScorerReference basis = run_reference(context, train_images(), test_images());
-  if (basis.network) network_ = {basis.network->name(), basis.network->hash(), basis.network->resize()};
+  const auto require_other = [&](const ScoreNetwork& scorer, const std::string& weights) {
+    require_other_network(context.run, context.node, scorer.name, scorer.hash, weights);
+  };
+  if (basis.network) {
+    network_ = {basis.network->name(), basis.network->hash(), basis.network->resize()};
+    require_other(network_, basis.network->weights());
+  }
   if (basis.reference) real_ = basis.reference->real;
   std::optional<Classifier> classifier;
   if (look_for_node(context.graph, "features") != nullptr) {
     classifier = load_classifier(context.run, context.config.features, shape, context.device, context.communicator);
     classifier_ = {couplet::network_name(context.config), tensors_hash(named_tensors(**classifier)), "none"};
+    require_other(classifier_, weights_hash((*classifier)->parameters()));
   }
   scorer_.emplace(std::move(classifier), shape.codec, std::move(basis), config().slice_rows,
                   sheet_images(config().grid_rows), scoring_stopped, context.communicator, context.device);

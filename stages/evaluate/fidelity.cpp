@@ -148,7 +148,7 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
     const Condition condition = evaluation.shape.condition(x, initial.condition.labels);
     const Condition there = condition.to(device);
     const at::Tensor made = solve(flow.velocity(there), flow.start(initial.z.to(device), there), Solver::euler,
-                                  Grid::uniform, config.pairing_nfe)
+                                  Grid::uniform, key.nfe)
                                 .cpu();
     return figures_of_pairs(
         {made, x, condition.labels, pool_images, pool_labels, read_numbered_rows(table, "sample", numbers)}, codec,
@@ -183,7 +183,7 @@ void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& reques
     const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count).to(device);
     const at::Tensor theirs = sample_teacher(teacher, initial.z, initial.condition, sampling).images();
     const at::Tensor ours = solve(flow.velocity(initial.condition), flow.start(initial.z, initial.condition),
-                                  Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
+                                  Solver::euler, Grid::uniform, request.key.nfe);
     return (ours - theirs).flatten(1).to(at::kDouble).norm(2, 1).cpu().unsqueeze(1);
   });
   evaluation.keep(request.key, request.with, "teacher_distance", mean.item<double>(), rows);

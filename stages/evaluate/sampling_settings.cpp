@@ -9,8 +9,10 @@ namespace couplet {
 
 namespace {
 
-/// `has_score`: of the student, whom stochastic solvers can sample then.
-std::vector<Integration> integrations(const EvaluateConfig& config, bool has_score) {
+/// All that is asked for, of a student with a score; of one without, what adds no noise; of a one-step student its step.
+std::vector<Integration> integrations(const EvaluateConfig& config, const StudentConfig& student) {
+  if (is_one_step(student)) return {fixed_integration(Solver::euler, parse_grid(config.grids.front()), 1)};
+  const bool has_score = couplet::has_score(student);
   std::vector<Integration> all;
   for (std::size_t i = 0; i < config.grids.size(); ++i) {
     const Grid grid = parse_grid(config.grids[i]);
@@ -41,7 +43,8 @@ std::vector<Integration> integrations(const EvaluateConfig& config, bool has_sco
 std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, const StudentConfig& student,
                                                const std::string& table) {
   const std::vector<FieldSetting> fields = field_settings(config, student);
-  const std::vector<Integration> asked = integrations(config, has_score(student));
+  const std::vector<Integration> asked = integrations(config, student);
+  const std::vector<std::int64_t> from_table = is_one_step(student) ? std::vector<std::int64_t>{1} : config.euler_nfe;
   std::vector<SamplingSetting> all;
   for (const FieldSetting& field : fields)
     for (const std::int64_t seed : config.sampling_seeds)
@@ -51,7 +54,7 @@ std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, con
   for (FieldSetting field : fields) {
     if (field.temperature != fields.front().temperature) continue;
     field.temperature = 1;
-    for (const std::int64_t nfe : config.euler_nfe)
+    for (const std::int64_t nfe : from_table)
       all.push_back({field, fixed_integration(Solver::euler, parse_grid(config.grids[0]), nfe), 0, table});
   }
   return all;

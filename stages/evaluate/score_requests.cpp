@@ -26,7 +26,8 @@ const Names of_teacher_samples{"evaluate.teacher-guidance", "evaluate.teacher-an
 const Names of_guidance{"evaluate.guidance-from", "evaluate.guidance-to"};
 const Names of_paths{"evaluate.curvature-samples", "evaluate.curvature-steps", "evaluate.slice-rows",
                      "evaluate.precision"};
-const Names of_pairing{"evaluate.pairing-rows", "evaluate.pairing-nfe", "evaluate.slice-rows", "evaluate.precision"};
+const Names of_pairing{"evaluate.pairing-rows", "evaluate.slice-rows", "evaluate.precision"};
+const Names of_pairing_steps{"evaluate.pairing-nfe"};
 const Names of_solver_error{"evaluate.tolerance-samples", "evaluate.slice-rows", "evaluate.precision"};
 const Names of_likelihood{"pipeline.seed", "evaluate.likelihood-rows", "evaluate.slice-rows"};
 const Names of_student_likelihood{"evaluate.likelihood-probes", "evaluate.likelihood-samples", "evaluate.atol",
@@ -64,7 +65,7 @@ private:
   MadeWith with(const Names& names) const;
   void add(Measurement measurement, const ScoreKey& key, const Names& names, const std::string& last_metric);
   void add_samples(Measurement measurement, const ScoreKey& key, const Names& names);
-  void add_pairing(const ScoreKey& key);
+  void add_pairing(const ScoreKey& key, const Names& names);
   ScoreKey student_key(const FieldSetting& field) const;
 
   const StageNode& node_;
@@ -138,7 +139,7 @@ ScoreKey Requests::student_key(const FieldSetting& field) const {
 
 /// With the rows of every table of the run that holds the data set's images: those that the student was trained on, and
 /// those that others were.
-void Requests::add_pairing(const ScoreKey& field_key) {
+void Requests::add_pairing(const ScoreKey& field_key, const Names& names) {
   for (const RunTable& table : run_tables(view_.config))
     for (const char* split : {"train", "test"}) {
       if (!table.is_of_images()) continue;
@@ -146,7 +147,7 @@ void Requests::add_pairing(const ScoreKey& field_key) {
       key.noise = "table";
       key.table = table.name;
       key.split = split;
-      add(Measurement::pairing, key, of_pairing + Names{"coupling/" + table.name}, "ssim");
+      add(Measurement::pairing, key, names + Names{"coupling/" + table.name}, "ssim");
     }
 }
 
@@ -178,12 +179,15 @@ std::vector<ScoreRequest> Requests::of_student() {
   key.noise = "fresh";
   key.sampling_seed = config_.sampling_seeds.front();
   key.nfe = config_.curvature_steps;
-  if (config_.curvature_samples > 0) add(Measurement::paths, key, of_paths, "transport_cost");
-  key.nfe = config_.pairing_nfe;
-  if (config_.pairing_rows > 0) add_pairing(key);
+  const bool one_step = is_one_step(student);
+  if (config_.curvature_samples > 0 && !one_step) add(Measurement::paths, key, of_paths, "transport_cost");
+  key.nfe = one_step ? 1 : config_.pairing_nfe;
+  const Names pairing = one_step ? of_pairing : of_pairing + of_pairing_steps;
+  if (config_.pairing_rows > 0) add_pairing(key, pairing);
   // The teacher is given no low resolution, and makes other images of the same noise.
   if (config_.pairing_rows > 0 && coupling.has_table_of_teacher() && !restores())
-    add(Measurement::teacher_distance, key, of_pairing + Names{"teacher"}, "teacher_distance");
+    add(Measurement::teacher_distance, key, pairing + Names{"teacher"}, "teacher_distance");
+  if (one_step) return std::move(all_);  // no solver has a say, and there is no density
   for (const double tolerance : config_.tolerances) {
     if (config_.tolerance_samples < 1) break;
     ScoreKey error = field_key;

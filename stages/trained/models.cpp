@@ -168,7 +168,17 @@ PairingOptions pairing_options(const Config& config, const StudentConfig& studen
 void check_student_options(const StudentConfig& config, const std::string& section) {
   student_options(config, {.channels = 1, .size = 0, .classes = 0, .class_counts = {}}, section);
   const auto objective = student_objective(config, section);
-  for (const double time : config.times)
+  if (config.train_guidance != 1 && !objective->takes_guidance())
+    refuse("{0}.train-guidance = {1}: the loss of {0}.objective = {2} is none of one output, which could be guided",
+           section, config.train_guidance, objective_name(config));
+  if (config.train_guidance != 1 && (config.label_drop == 0 || config.label_drop == 1))
+    refuse(
+        "{0}.train-guidance = {1} with {0}.label-drop = {2}: it leads away from what the student makes without a "
+        "label, and {3}",
+        section, config.train_guidance, config.label_drop,
+        config.label_drop == 0 ? "that is learnt from dropped ones only: set label-drop above 0"
+                               : "it has seen none: set label-drop below 1");
+  for (const double time : config.kind == "image" ? std::vector<double>() : config.times)
     if (time < objective->first_time() || time > objective->last_time())
       refuse("{0}.times lists {1}: {0}.objective = {2} along {0}.path = {3} is learnt from t = {4:.6g} to {5:.6g}",
              section, time, config.objective, config.path, objective->first_time(), objective->last_time());
@@ -191,24 +201,45 @@ void check_student_options(const StudentConfig& config, const std::string& secti
         section, section, coupling.name);
 }
 
-std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section) {
+std::string objective_name(const StudentConfig& config) {
+  return config.kind == "image" ? "image" : config.objective;
+}
+
+namespace {
+
+std::shared_ptr<const Objective> objective_of(const StudentConfig& config, const std::string& section,
+                                              const FeatureDistance& distance) {
   const PathOptions path{.sigma_min = config.sigma_min,
                          .vp_beta_min = config.vp_beta_min,
                          .vp_beta_max = config.vp_beta_max,
                          .ve_sigma_min = config.ve_sigma_min,
                          .ve_sigma_max = config.ve_sigma_max,
                          .section = section};
-  const ObjectiveOptions options{.time_mean = config.time_mean,
-                                 .time_std = config.time_std,
-                                 .time_law = config.time_law,
-                                 .cnf_steps = config.cnf_steps,
-                                 .cnf_trace = config.cnf_trace,
-                                 .section = section};
-  return make_objective(config.objective, find_path(config.path).make(path), options);
+  ObjectiveOptions options{.time_mean = config.time_mean,
+                           .time_std = config.time_std,
+                           .time_law = config.time_law,
+                           .cnf_steps = config.cnf_steps,
+                           .cnf_trace = config.cnf_trace,
+                           .train_guidance = config.train_guidance,
+                           .section = section};
+  if (config.kind != "image")
+    return make_objective(config.objective, find_path(config.path).make(path), options);
+  if (config.path != "linear" || config.sigma_min != 0)
+    refuse(
+        "{0}.kind = image learns the image from the noise in one step, and nothing of a path: set {0}.path = linear "
+        "with {0}.sigma-min = 0",
+        section);
+  options.time_law = "uniform";  // no law has a say
+  return make_one_step(find_path("linear").make(path),
+                       {.huber_delta = config.image_loss == "huber" ? config.huber_delta : 0,
+                        .feature_weight = config.feature_weight,
+                        .feature_distance = distance},
+                       options);
 }
 
-StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& config) {
-  StudentModel student{std::move(field), student_objective(config), config.label_drop < 1, {}};
+StudentModel model_of(std::shared_ptr<Field> field, const StudentConfig& config,
+                      std::shared_ptr<const Objective> objective) {
+  StudentModel student{std::move(field), std::move(objective), config.label_drop < 1, {}};
   if (const auto source = find_coupling(config.coupling).source)
     student.source = [source, noise = config.source_noise](const at::Tensor& z, const Condition& condition) {
       return source(z, condition, noise);
@@ -216,8 +247,27 @@ StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& co
   return student;
 }
 
+}  // namespace
+
+std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section) {
+  return objective_of(config, section, {});
+}
+
+StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& config) {
+  return model_of(std::move(field), config, student_objective(config));
+}
+
+StudentModel student_in_training(std::shared_ptr<Field> field, const StudentConfig& config,
+                                 const FeatureDistance& distance) {
+  return model_of(std::move(field), config, objective_of(config, "student", distance));
+}
+
 bool has_score(const StudentConfig& config) {
   return find_coupling(config.coupling).source == nullptr && student_objective(config)->has_score();
+}
+
+bool is_one_step(const StudentConfig& config) {
+  return student_objective(config)->is_one_step();
 }
 
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {

@@ -10,6 +10,7 @@
 #include "method/models/field.h"
 #include "method/models/tarflow.h"
 #include "method/objectives/objective.h"
+#include "method/objectives/one_step.h"
 #include "method/sampling/guided_field.h"
 #include "pipeline/config/config.h"
 #include "pipeline/distributed/communicator.h"
@@ -63,13 +64,20 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
 PairingOptions pairing_options(const Config& config, const StudentConfig& student, const std::string& section);
 /// The check of it before the data set is known, for `offer_student_check`.
 void check_student_options(const StudentConfig& config, const std::string& section);
+/// What a student of this configuration learns, for people and records: "velocity"; "image" of a one-step student.
+std::string objective_name(const StudentConfig& config);
 /// The objective of a student, along its path. Refuses what does not fit together; messages call its keys by `section`.
 std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section = "student");
 /// A student of this field: with its objective, its labels and its source.
 StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& config);
+/// The same, to be trained: a loss that compares features does so by `distance`.
+StudentModel student_in_training(std::shared_ptr<Field> field, const StudentConfig& config,
+                                 const FeatureDistance& distance);
 /// Whether its velocity says the score, which samplers that add noise need: not where the objective has none, nor where
 /// the coupling starts from another source than N(0, I).
 bool has_score(const StudentConfig& config);
+/// Whether one evaluation makes its samples: it is then scored at NFE 1, and has neither paths nor a likelihood.
+bool is_one_step(const StudentConfig& config);
 /// The key of all draws of a student: of the run's seed and the student's. Equal for all couplings compared.
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed);
 /// A published student with these weights, in evaluation mode on `device`. Collective.

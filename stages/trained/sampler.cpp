@@ -92,11 +92,18 @@ std::filesystem::path Sampler::weights(const RunView& view, const StageNode& nod
 Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node, Communicator& communicator) {
   check(request_.guidance);
   const StudentConfig config = student_config(view.config, node.student);
+  if (is_one_step(config)) {
+    const Integration one = fixed_integration(Solver::euler, Grid::uniform, 1);
+    if (request_.says_steps && request_.integration.nfe() != one.nfe())
+      refuse("{} makes a sample in one step, and {} is asked for: leave --solver, --nfe and --times out, or give --nfe 1",
+             request_.model, request_.integration.text());
+    request_.integration = one;
+  }
   if (request_.integration.stochastic && !has_score(config))
     refuse(
         "{} has student.objective = {} and student.coupling = {}, which give no score: {} cannot sample it; take a "
         "solver that adds no noise",
-        request_.model, config.objective, config.coupling, request_.integration.name());
+        request_.model, objective_name(config), config.coupling, request_.integration.name());
   if (request_.integration.stochastic && request_.temperature != 1)
     refuse("--temperature {}: {} adds noise as from temperature 1 on; take a solver that adds none",
            request_.temperature, request_.integration.name());

@@ -35,6 +35,7 @@ struct SampleRequest {
   std::filesystem::path low_resolution;
   std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
   Integration integration = fixed_integration(Solver::euler, Grid::uniform, 4);  ///< of a student
+  bool says_steps = false;  ///< the user named the solver or its steps: not a one-step student's to change
   Guidance guidance;                                                             ///< of a student
   double temperature = 1;                                                        ///< of a student: factor of the noise
   TarFlowSampling teacher;
@@ -47,12 +48,15 @@ class Sampler {
 public:
   /// A model that is not trained yet, or unknown, is refused with those there are; so is a label that the data set
   /// lacks, a stochastic solver of a student without a score or at another temperature than 1, such a temperature of a
-  /// student that starts from a source of its own, and `denoise` switched off where the teacher has no such
-  /// step; and low-resolution images that are missing, of another shape than the data set's, or given to a model that
+  /// student that starts from a source of its own, and `denoise` switched off where the teacher has no such step; so
+  /// are more steps than the one of a one-step student, which takes it where the user named none; and low-resolution
+  /// images that are missing, of another shape than the data set's, or given to a model that
   /// takes none. Collective, unlike `make`.
   Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator);
 
   const DatasetShape& shape() const { return shape_; }
+  /// What was asked for, with the one step of a one-step student.
+  const SampleRequest& request() const { return request_; }
   /// The classes asked for, int64 [count]; of restored images of which nobody said one, that of no label.
   at::Tensor labels(std::int64_t first, std::int64_t count) const;
   /// Images, as models see them, of samples [first, first + count), and the evaluations made for a student's (a

@@ -61,6 +61,24 @@ TEST(SamplingSettings, ScaleFreshNoiseAloneAndForSolversThatAddNone) {
                                       "table 1: euler uniform NFE 2"}));
 }
 
+TEST(SamplingSettings, TakeOneStepOfOneStepStudentsWhateverIsAskedFor) {
+  for (const Setting& one_step :
+       {Setting{"student.kind", "image", ""}, Setting{"student.objective", "regression", ""}}) {
+    Config config = resolve_config("", {one_step,
+                                        {"evaluate.euler-nfe", "2 4", ""},
+                                        {"evaluate.heun-nfe", "3", ""},
+                                        {"evaluate.dopri5", "true", ""},
+                                        {"evaluate.times", "0 0.5 1", ""},
+                                        {"evaluate.sampling-seeds", "0 1", ""}});
+    std::vector<std::string> found;
+    for (const SamplingSetting& setting : sampling_settings(config.evaluate, student_config(config, "nf"), "nf"))
+      found.push_back(setting.integration.text() + " " + std::to_string(setting.seed) + " " + setting.table);
+    EXPECT_EQ(found, (std::vector<std::string>{"euler uniform NFE 1 0 ", "euler uniform NFE 1 1 ",
+                                               "euler uniform NFE 1 0 nf"}))
+        << one_step.text;
+  }
+}
+
 TEST(SamplingSettings, HaveASheetOfTheirOwn) {
   const Integration ancestral = stochastic_integration(StochasticSolver::ancestral, Grid::uniform, 25);
   const Config config = default_config();
