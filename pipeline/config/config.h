@@ -184,6 +184,8 @@ struct StudentConfig {
   std::int64_t cnf_steps = 0;
   std::string cnf_trace;    ///< "exact" or "hutchinson"
   bool dequantise = false;  ///< images come spread over their levels
+  // Of flow maps:
+  double map_share = 0, map_weight_power = 0, map_step = 0;
   // Of the field unet:
   std::vector<std::int64_t> multipliers, attention;
   std::int64_t blocks = 0, head_channels = 0;

@@ -367,6 +367,15 @@ TEST(Graph, AnObjectiveRefusesAPathAndTimesThatItCannotHave) {
   expect({{"student.time-law", "importance", ""}}, "student.objective = velocity");
   expect({{"student.path", "vp", ""}, {"student.vp-beta-min", "30", ""}}, "student.vp-beta-min = 30");
   expect({{"student.objective", "noise", ""}, {"student.times", "0.5 1", ""}}, "student.times lists 1:");
+  expect({{"student.objective", "shortcut", ""}, {"student.sigma-min", "0.1", ""}}, "student.sigma-min = 0");
+  expect({{"student.objective", "meanflow", ""}, {"student.times", "1", ""}}, "student.times = 1: student.objective");
+  expect({{"student.objective", "meanflow", ""}, {"student.network", "unet", ""}},
+         "student.time-scale), which may be 30");
+  EXPECT_NO_THROW(config_of({{"student.objective", "meanflow", ""},
+                             {"student.network", "unet", ""},
+                             {"student.channels", "32", ""},
+                             {"student.heads", "2", ""},
+                             {"student.time-scale", "30", ""}}));
   EXPECT_NO_THROW(config_of(
       {{"student.objective", "scoreflow", ""}, {"student.path", "vp", ""}, {"student.time-law", "importance", ""}}));
 }
