@@ -144,17 +144,22 @@ void require_same_network(const Config& config, const std::string& section, cons
         section, student.init_from, what, ours, theirs);
   };
   if (student.field != other.field) refuse_other("network", student.field, other.field);
-  // A velocity and a flow of maximum likelihood are the same network; other outputs mean other things. What a flow has
-  // learnt of images is a start for one step, though its output meant something else.
-  const auto means = [](const StudentConfig& of) {
-    return of.objective == "likelihood" ? std::string("velocity") : of.objective;
+  FieldOptions options = student_options(student, shape);
+  const FieldOptions other_options = student_options(other, shape);
+  // A velocity, a flow of maximum likelihood and, to begin a flow map with, other flow maps are the same network; other
+  // outputs mean other things. What a flow has learnt of images is a start for one step, though its output meant
+  // something else.
+  const auto means = [&](const StudentConfig& of, bool is_flow_map) {
+    return of.objective == "likelihood" || (is_flow_map && options.spans) ? std::string("velocity") : of.objective;
   };
   if (student.kind == "flow" && other.kind != "flow") refuse_other("kind", student.kind, other.kind);
-  if (student.kind == "flow" && means(student) != means(other))
+  if (student.kind == "flow" && means(student, options.spans) != means(other, other_options.spans))
     refuse_other("objective", student.objective, other.objective);
+  if (!options.spans && other_options.spans) refuse_other("kind", student.kind, other.objective);
   const FieldKind& kind = find_field(student.field);
-  const std::int64_t parameters = kind.parameter_count(student_options(student, shape));
-  const std::int64_t theirs = kind.parameter_count(student_options(other, shape));
+  options.spans = other_options.spans;  // what the weights lack of it is drawn
+  const std::int64_t parameters = kind.parameter_count(options);
+  const std::int64_t theirs = kind.parameter_count(other_options);
   if (parameters != theirs)
     refuse("{0}.init-from = {1}: the network has {2} parameters, and that of {1} has {3}: set the same sizes for both",
            section, student.init_from, parameters, theirs);
@@ -221,6 +226,11 @@ void require_student(const Nodes& nodes, const RunView& view) {
     const std::string section = section_of_student(view.config, node.student);
     student_options(student, dataset->shape, section);
     try_loss_network(view.config, student, dataset->shape, section);
+    if (view.config.pipeline.tf32 && student_objective(student, section)->difference_step() > 0)
+      refuse(
+          "{}.objective = {} takes differences of what the network puts out, of which pipeline.tf32 = true leaves "
+          "nothing: set it to false",
+          section, student.objective);
     if (student.dequantise && dataset->shape.codec->levels() == 0)
       refuse("{}.dequantise = true: the data set's codec {} stores no levels for images to be spread over", section,
              dataset->shape.codec->name());

@@ -4,6 +4,7 @@
 #include "method/data/codec.h"
 #include "method/data/dataset.h"
 #include "method/data/noise.h"
+#include "method/models/span_embedding.h"
 #include "method/sampling/guided_field.h"
 #include "method/solvers/fixed_step.h"
 #include "pipeline/config/options.h"
@@ -109,7 +110,7 @@ StudentModel new_student(const StudentTask& task, const std::optional<LossNetwor
       NamedTensors weights = read_tensors(init);
       // Those of a student of the run are ours already.
       if (config.init_from.empty() && kind.import_weights) weights = kind.import_weights(weights, options);
-      load_tensors(*field, weights, init);
+      load_tensors(*field, with_span_embedding(std::move(weights), *field), init);
       require_finite_weights(*field, init);
     });
     say("weights start from {}", init.string());
@@ -122,12 +123,21 @@ StudentModel new_student(const StudentTask& task, const std::optional<LossNetwor
   return student_in_training(field, config, loss_network ? loss_network->distance : FeatureDistance());
 }
 
-/// The time of a row, drawn from (seed, purpose, index).
-float draw_time(const StudentTask& task, const Objective& objective, std::uint64_t seed, Purpose purpose,
-                std::int64_t index) {
-  Draws draws(seed, purpose, static_cast<std::uint64_t>(index));
-  const std::vector<double>& times = task.config.times;
-  return static_cast<float>(times.empty() || task.config.kind == "image" ? objective.draw_time(draws) : times[draws.below(times.size())]);
+/// The times of rows, float32 [n], and of a flow map their spans; drawn from (seed, purpose, index).
+struct Times {
+  at::Tensor t, span;
+};
+Times draw_times(const StudentTask& task, const Objective& objective, std::uint64_t seed, Purpose purpose,
+                 const std::vector<std::int64_t>& indices) {
+  const std::vector<double> listed = task.config.kind == "image" ? std::vector<double>() : task.config.times;
+  std::vector<float> times, spans;
+  for (const std::int64_t index : indices) {
+    Draws draws(seed, purpose, static_cast<std::uint64_t>(index));
+    const RowTimes drawn = listed.empty() ? objective.draw_times(draws) : RowTimes{listed[draws.below(listed.size())]};
+    times.push_back(static_cast<float>(drawn.t));
+    spans.push_back(static_cast<float>(drawn.span));
+  }
+  return {at::tensor(times), objective.is_flow_map() ? at::tensor(spans) : at::Tensor()};
 }
 
 /// What of a pair is the objective's own: images spread over their levels, signs in place of noise. Both are drawn from
@@ -146,33 +156,34 @@ void prepare_for(const Objective& objective, const StudentTask& task, const Draw
 }
 
 /// {image [n, C, H, W] as models see it, z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the
-/// run; then the image of their condition, where there is one, and for a network with dropout the positions themselves,
-/// int64 [n]. Times and label drops depend on (seed, position) only, whatever the coupling; the image of a condition
-/// stays where the label is dropped.
+/// run; then the image of their condition, where there is one, the spans of a flow map, float [n], and for a network
+/// with dropout the positions themselves, int64 [n]. Times and label drops depend on (seed, position) only, whatever
+/// the coupling; the image of a condition stays where the label is dropped.
 Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentModel& student, const BatchRange& range) {
   Pairs pairs = coupling.draw(range);
   const Condition condition = task.shape.condition(pairs.image, pairs.label);
   prepare_for(*student.objective, task,
               {task.seed, Purpose::flow_dequantisation, Purpose::flow_probe, range.positions()}, pairs);
-  const at::Tensor times = at::empty({range.rows}, at::kFloat);
-  auto* time = times.data_ptr<float>();
+  const Times times = draw_times(task, *student.objective, task.seed, Purpose::time, range.positions());
   auto* label = pairs.label.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < range.rows; ++i) {
     const std::int64_t position = range.first + i;
-    time[i] = draw_time(task, *student.objective, task.seed, Purpose::time, position);
     Draws drop(task.seed, Purpose::label_drop, static_cast<std::uint64_t>(position));
     if (drop.uniform() < task.config.label_drop) label[i] = student.field->no_label();
   }
-  Batch batch{pairs.image, pairs.noise, times, pairs.label};
+  Batch batch{pairs.image, pairs.noise, times.t, pairs.label};
   if (condition.image.defined()) batch.push_back(condition.image);
+  if (times.span.defined()) batch.push_back(times.span);
   if (task.config.dropout > 0) batch.push_back(at::arange(range.first, range.first + range.rows, at::kLong));
   return batch;
 }
 
 Condition condition_of(const Batch& batch) {
   Condition condition{batch[3], {}};
-  for (std::size_t i = 4; i < batch.size(); ++i)
-    (batch[i].dim() == 1 ? condition.positions : condition.image) = batch[i];
+  for (std::size_t i = 4; i < batch.size(); ++i) {
+    at::Tensor& of_rows = batch[i].is_floating_point() ? condition.span : condition.positions;
+    (batch[i].dim() == 1 ? of_rows : condition.image) = batch[i];
+  }
   return condition;
 }
 
@@ -184,15 +195,13 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
   return held_out.mean(1, context.communicator, [&](const std::vector<std::int64_t>& rows) {
     Pairs pairs = coupling.held_out(rows);
     const at::Tensor labels = student.labelled ? pairs.label : at::full_like(pairs.label, student.field->no_label());
-    const Condition condition = task.shape.condition(pairs.image, labels);
+    Condition condition = task.shape.condition(pairs.image, labels);
     prepare_for(*student.objective, task, {seed, Purpose::likelihood_noise, Purpose::likelihood_probe, rows}, pairs);
-    std::vector<float> times;
-    for (const std::int64_t row : rows)
-      times.push_back(draw_time(task, *student.objective, seed, Purpose::validation_time, row));
+    const Times times = draw_times(task, *student.objective, seed, Purpose::validation_time, rows);
+    condition.span = times.span;
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
     return student.objective
-        ->errors(*student.field, there(pairs.image), there(pairs.noise), there(at::tensor(times)),
-                 condition.to(context.device))
+        ->errors(*student.field, there(pairs.image), there(pairs.noise), there(times.t), condition.to(context.device))
         .unsqueeze(1);
   })[0];
 }

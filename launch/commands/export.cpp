@@ -146,6 +146,12 @@ PeerModel unet_for_peer(const StudentConfig& config, const DatasetShape& shape, 
 
 PeerModel student_for_peer(const StudentConfig& config, const DatasetShape& shape,
                            const std::filesystem::path& weights) {
+  if (student_objective(config)->is_flow_map())
+    refuse(
+        "student.objective = {}: the network sees over which span of time it is asked for a mean velocity, and no "
+        "other "
+        "program's {} does",
+        config.objective, config.field);
   if (config.field == "unet") return unet_for_peer(config, shape, weights);
   require_peer_student(config);
   if (shape.low_resolution.is_given())

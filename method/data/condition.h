@@ -14,18 +14,28 @@ struct Condition {
   /// int64 [n], the position of each row in the training run, by which a network draws what it drops; undefined:
   /// nothing is dropped.
   at::Tensor positions = {};
+  /// float [n], how much earlier than its own a row's time is to which a flow map is asked for the mean velocity
+  /// (method/objectives/flow_map.h); undefined: 0, and it is asked for the velocity itself.
+  at::Tensor span = {};
 
   std::int64_t rows() const { return labels.size(0); }
   Condition to(const at::Device& device) const {
-    const auto there = [&](const at::Tensor& tensor) { return tensor.defined() ? tensor.to(device) : tensor; };
-    return {labels.to(device), there(image), there(positions)};
+    return with_each([&](const at::Tensor& tensor) { return tensor.to(device); });
   }
   /// The conditions of rows [first, first + count): views.
   Condition narrow(std::int64_t first, std::int64_t count) const {
-    const auto part = [&](const at::Tensor& tensor) {
-      return tensor.defined() ? tensor.narrow(0, first, count) : tensor;
-    };
-    return {labels.narrow(0, first, count), part(image), part(positions)};
+    return with_each([&](const at::Tensor& tensor) { return tensor.narrow(0, first, count); });
+  }
+  /// Those of the rows at these indices, int64.
+  Condition at_rows(const at::Tensor& indices) const {
+    return with_each([&](const at::Tensor& tensor) { return tensor.index_select(0, indices); });
+  }
+
+private:
+  template <class Change>
+  Condition with_each(const Change& change) const {
+    const auto changed = [&](const at::Tensor& tensor) { return tensor.defined() ? change(tensor) : tensor; };
+    return {changed(labels), changed(image), changed(positions), changed(span)};
   }
 };
 

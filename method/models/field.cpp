@@ -13,8 +13,8 @@ at::Tensor guided_output(Field& field, const at::Tensor& x, const at::Tensor& t,
                          double scale) {
   if (scale == 1) return field.forward(x, t, condition);
   const at::Tensor none = at::full_like(condition.labels, field.no_label());
-  const at::Tensor& image = condition.image;
-  const Condition twice{at::cat({condition.labels, none}), image.defined() ? at::cat({image, image}) : image};
+  const auto doubled = [](const at::Tensor& rows) { return rows.defined() ? at::cat({rows, rows}) : rows; };
+  const Condition twice{at::cat({condition.labels, none}), doubled(condition.image), {}, doubled(condition.span)};
   const auto both = field.forward(at::cat({x, x}), at::cat({t, t}), twice).chunk(2);
   return at::lerp(both[1], both[0], scale);
 }

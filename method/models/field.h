@@ -38,6 +38,7 @@ struct FieldOptions {
   std::int64_t condition_channels = 0;  ///< channels of Condition::image, which follow those of x
   bool channels_last = false;           ///< convolutions have images laid out pixel by pixel
   bool recompute = false;               ///< layers are computed again in the backward pass instead of kept
+  bool spans = false;                   ///< it sees Condition::span, as flow maps need
   std::string section = "student";      ///< what messages call the keys by
 };
 
@@ -75,6 +76,10 @@ struct FieldKind {
   /// Keys of [student] that only the fields that name them use: students of other fields do not depend on them.
   std::vector<std::string> keys = {};
   bool takes_images = false;  ///< of conditions: it knows condition_channels
+  /// It knows `spans`. Before it is trained, such a field does not depend on the span, and is the one without `spans`.
+  bool takes_spans = false;
+  /// Of the fastest wave of time and span that the network sees, radians a unit of time; absent: slow ones alone.
+  double (*time_rate)(const FieldOptions& options) = nullptr;
   /// Refuses sizes that do not fit together, naming the configuration keys: when the configuration is read, and again
   /// when the size of the images is known.
   void (*check)(const FieldOptions& options) = nullptr;

@@ -31,7 +31,16 @@ struct ObjectiveOptions {
   std::int64_t cnf_steps = 16;            ///< student.cnf-steps
   std::string cnf_trace = "hutchinson";   ///< student.cnf-trace
   double train_guidance = 1;              ///< student.train-guidance; 1: none
+  double map_share = 0.25;                ///< student.map-share
+  double map_weight_power = 1;            ///< student.map-weight-power
+  double map_step = 0.01;                 ///< student.map-step
   std::string section = "student";        ///< what messages call the keys by
+};
+
+/// When a row is learnt.
+struct RowTimes {
+  double t = 0;
+  double span = 0;  ///< Condition::span, of flow maps
 };
 
 /// What a network is asked: a state [N, ...] and its time [N].
@@ -70,6 +79,15 @@ public:
 
   /// A training time between the first and the last, of the options' law.
   virtual double draw_time(Draws& draws) const;
+  /// All that is drawn of a row's times: of a flow map its span too.
+  virtual RowTimes draw_times(Draws& draws) const { return {draw_time(draws), 0}; }
+
+  /// Whether the network also learns the mean velocity over spans of time, which its conditions then say: it is made
+  /// with FieldOptions::spans. What it puts out at span 0 is the velocity.
+  virtual bool is_flow_map() const { return false; }
+  /// The step of time over which the loss takes differences of what the network puts out; 0: it takes none. They are of
+  /// no use where waves of the time that the network sees turn fast against it, or where products are rounded much.
+  virtual double difference_step() const { return 0; }
 
   /// Whether it is of the density of the images, and takes no noise for them to be paired with. Images that are stored
   /// in levels then come to it spread over them (`spread_over_levels`): a density on single points has no bound. In

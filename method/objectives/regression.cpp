@@ -35,11 +35,6 @@ public:
   bool is_one_step() const override { return true; }
 };
 
-bool is_straight(const Path& path) {
-  const at::Tensor t = at::tensor({0.25, 0.5, 0.75}, at::kDouble);
-  return path.prior_scale() == 1 && path.alpha(t).allclose(1 - t) && path.sigma(t).allclose(t);
-}
-
 std::shared_ptr<const Objective> make_regression(std::shared_ptr<const Path> path, const ObjectiveOptions& options) {
   if (!is_straight(*path))
     refuse(

@@ -62,6 +62,11 @@ at::Tensor Path::diffusion(const at::Tensor& t) const {
   return 2 * sigma(t) * determinant(t) / alpha(t);
 }
 
+bool is_straight(const Path& path) {
+  const at::Tensor t = at::tensor({0.25, 0.5, 0.75}, at::kDouble);
+  return path.prior_scale() == 1 && path.alpha(t).allclose(1 - t) && path.sigma(t).allclose(t);
+}
+
 at::Tensor per_row(const at::Tensor& values, const at::Tensor& rows) {
   std::vector<std::int64_t> shape(static_cast<std::size_t>(rows.dim()), 1);
   shape.front() = -1;

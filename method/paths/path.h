@@ -57,6 +57,9 @@ public:
   at::Tensor determinant(const at::Tensor& t) const;
 };
 
+/// Whether it is x_t = (1 - t) x + t z.
+bool is_straight(const Path& path);
+
 /// Values [N] as factors of rows [N, ...]: [N, 1, ...].
 at::Tensor per_row(const at::Tensor& values, const at::Tensor& rows);
 

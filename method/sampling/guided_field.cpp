@@ -31,7 +31,7 @@ StudentFlow::StudentFlow(StudentModel student, const Guidance& guidance, std::st
 VelocityField StudentFlow::velocity(const Condition& asked_for) const {
   Condition known = asked_for;
   if (!student_.labelled) known.labels = at::full_like(known.labels, student_.field->no_label());
-  return [flow = *this, condition = std::move(known)](const at::Tensor& x, double t) {
+  return [flow = *this, condition = std::move(known)](const at::Tensor& x, double t, double span) {
     const std::shared_ptr<Field>& field = flow.student_.field;
     const Objective* objective = flow.student_.objective.get();
     const Autocast autocast(flow.precision_, x.device());
@@ -40,8 +40,10 @@ VelocityField StudentFlow::velocity(const Condition& asked_for) const {
       const at::Tensor rows = x.narrow(0, first, count);
       const at::Tensor times = at::full({count}, time, x.options());
       const FieldInput asked = objective->input(rows, times);
-      const at::Tensor output = guided_output(*field, asked.x, asked.t, condition.narrow(first, count),
-                                              flow.guidance_.acts_at(t) ? flow.guidance_.scale : 1);
+      Condition part = condition.narrow(first, count);
+      if (objective->is_flow_map()) part.span = at::full({count}, span, x.options());
+      const at::Tensor output =
+          guided_output(*field, asked.x, asked.t, part, flow.guidance_.acts_at(t) ? flow.guidance_.scale : 1);
       return objective->velocity(output, rows, times);
     });
   };

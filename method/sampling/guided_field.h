@@ -40,9 +40,9 @@ public:
   /// Matrix products in `precision`. `temperature`: factor of the noise that samples start from.
   StudentFlow(StudentModel student, const Guidance& guidance, std::string precision, double temperature = 1);
 
-  /// The velocity of rows of this condition, which lies on the model's device. A guided evaluation counts as one. Rows
-  /// are computed in chunks. Gradients are recorded where the caller's mode says so. Outside the objective's first and
-  /// last time it is that of the nearest.
+  /// The velocity of rows of this condition, which lies on the model's device; of a flow map also the mean ones over
+  /// spans. A guided evaluation counts as one. Rows are computed in chunks. Gradients are recorded where the caller's
+  /// mode says so. Outside the objective's first and last time it is that of the nearest.
   VelocityField velocity(const Condition& condition) const;
   /// The states at t = 1 of noise z of unit variance, for rows of this condition: at temperature τ those of τ z.
   at::Tensor start(const at::Tensor& z, const Condition& condition) const;

@@ -70,10 +70,10 @@ std::string_view counts_of(Solver solver) {
   }
 }
 
-/// x at `next` of the path through (x, t), to the order of the solver.
-at::Tensor step(CountedField& velocity, Solver solver, const at::Tensor& x, double t, double next) {
+/// x at `next` of the path through (x, t), to the order of the solver. `span`: that of the first evaluation.
+at::Tensor step(CountedField& velocity, Solver solver, const at::Tensor& x, double t, double next, double span) {
   const double dt = next - t, middle = t + 0.5 * dt;
-  const at::Tensor first = velocity(x, t);
+  const at::Tensor first = velocity(x, t, span);
   switch (solver) {
     case Solver::euler:
       return x + first * dt;
@@ -150,7 +150,8 @@ at::Tensor solve_along(const VelocityField& field, const at::Tensor& z, Solver s
   at::Tensor x = z;
   for (std::size_t i = times.size() - 1; i > 0; --i) {
     const bool last_of_heun = solver == Solver::heun && i == 1;
-    x = step(velocity, last_of_heun ? Solver::euler : solver, x, times[i], times[i - 1]);
+    const double span = solver == Solver::euler ? times[i] - times[i - 1] : 0;
+    x = step(velocity, last_of_heun ? Solver::euler : solver, x, times[i], times[i - 1], span);
   }
   const std::int64_t expected = solver_evaluations(solver, static_cast<std::int64_t>(times.size()) - 1);
   if (velocity.count() != expected) {
@@ -161,9 +162,9 @@ at::Tensor solve_along(const VelocityField& field, const at::Tensor& z, Solver s
 
 at::Tensor solve(const VelocityField& field, const at::Tensor& z, Solver solver, Grid grid, std::int64_t nfe) {
   std::int64_t made = 0;
-  const VelocityField counted = [&](const at::Tensor& x, double t) {
+  const VelocityField counted = [&](const at::Tensor& x, double t, double span) {
     ++made;
-    return field(x, t);
+    return field(x, t, span);
   };
   at::Tensor x = solve_along(counted, z, solver, time_grid(grid, solver_steps(solver, nfe)));
   if (made != nfe)

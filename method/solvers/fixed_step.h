@@ -11,7 +11,9 @@
 namespace couplet {
 
 enum class Solver {
-  euler,      ///< "euler": n steps of one evaluation each, NFE = n
+  /// "euler": n steps of one evaluation each, NFE = n. It alone takes mean velocities over its steps from a field that
+  /// knows its flow map: its steps are then exact.
+  euler,
   midpoint,   ///< "midpoint": n steps of two evaluations, the second half-way, NFE = 2n; none is at t = 0
   heun,       ///< "heun": n steps of which the last, into t = 0, is an Euler step, NFE = 2n - 1 (NFM)
   heun_full,  ///< "heun-full": n Heun steps throughout, NFE = 2n; its last evaluation is at t = 0

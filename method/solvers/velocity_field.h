@@ -7,23 +7,42 @@
 #include <ATen/core/Tensor.h>
 #include <fmt/ranges.h>
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
+#include <utility>
 
 namespace couplet {
 
 /// dx/dt at (x, t): a tensor of x's shape (converted to x's type where a network answers in another). x is [rows, ...];
-/// t is the same for all rows.
-using VelocityField = std::function<at::Tensor(const at::Tensor& x, double t)>;
+/// t is the same for all rows. A field that knows its flow map gives the mean velocity of the path through (x, t) from
+/// t - span to t where a span is asked for; any other gives the velocity.
+class VelocityField {
+public:
+  VelocityField() = default;
+  /// Of a function of (x, t), or of (x, t, span).
+  template <class Function>
+  requires(!std::same_as<Function, VelocityField>) VelocityField(Function function) {
+    if constexpr (std::invocable<const Function&, const at::Tensor&, double, double>)
+      function_ = std::move(function);
+    else
+      function_ = [of = std::move(function)](const at::Tensor& x, double t, double) { return of(x, t); };
+  }
+
+  at::Tensor operator()(const at::Tensor& x, double t, double span = 0) const { return function_(x, t, span); }
+
+private:
+  std::function<at::Tensor(const at::Tensor& x, double t, double span)> function_;
+};
 
 /// Lives no longer than the field. An answer of another shape than the state is an error.
 class CountedField {
 public:
   explicit CountedField(const VelocityField& field) : field_(field) {}
-  at::Tensor operator()(const at::Tensor& x, double t) {
+  at::Tensor operator()(const at::Tensor& x, double t, double span = 0) {
     note_progress();  // a slice of rows may take longer than other ranks wait for one that gives no sign
     ++count_;
-    at::Tensor velocity = field_(x, t);
+    at::Tensor velocity = field_(x, t, span);
     if (velocity.sizes() != x.sizes()) {
       fail("the velocity field answered shape {} for a state of shape {} at t = {}", fmt::join(velocity.sizes(), "x"),
            fmt::join(x.sizes(), "x"), t);

@@ -195,6 +195,8 @@ struct StudentConfig {
   double feature_weight = 0;    ///< of a distance between features in its loss
   std::string feature_network;  ///< file; "": a classifier that the run trains for it
   std::string feature_range;    ///< "signed", "unit" or "bytes": of values as that file takes them
+  // Of flow maps:
+  double map_share = 0, map_weight_power = 0, map_step = 0;
   // Of the field unet:
   std::vector<std::int64_t> multipliers, attention;
   std::int64_t blocks = 0, head_channels = 0;

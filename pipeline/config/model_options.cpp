@@ -322,6 +322,19 @@ void add_student(std::vector<Option>& table) {
               0,
               0,
               {"signed", "unit", "bytes"}}),
+       later(
+           {"student.map-share", result, FIELD(student.map_share), "0.25", "",
+            "objectives shortcut, consistency and meanflow: share of the rows that learn mean velocities over spans of "
+            "time; the others learn the velocity",
+            0.01, 0.99}),
+       later(
+           {"student.map-weight-power", result, FIELD(student.map_weight_power), "1", "",
+            "objectives consistency and meanflow: a row's loss is divided by this power of its own error; 0: all rows "
+            "count alike, and the velocity is the mean one, which has a score",
+            0, 2}),
+       later({"student.map-step", result, FIELD(student.map_step), "0.01", "",
+              "objective consistency: share of a span after which the map is asked again, on the pair's line", 1e-3,
+              0.5}),
        later({"student.source-noise", result, FIELD(student.source_noise), "0.25", "images on [-1, 1]",
               "coupling low-resolution: standard deviation of the noise on the enlarged low resolution that sampling "
               "starts from",

@@ -16,6 +16,13 @@
 #include <vector>
 
 namespace couplet {
+namespace {
+
+/// How far, in radians, a wave that a network sees may turn in the step of a difference: its error is a sixth of the
+/// square.
+constexpr double largest_turn_a_step = 0.06;
+
+}  // namespace
 
 StageNode trained_model(const RunView& view, const std::string& model) {
   const RunDirectory& run = view.run;
@@ -142,8 +149,14 @@ FieldOptions student_options(const StudentConfig& config, const DatasetShape& sh
   options.channels_last = config.channels_last;
   options.recompute = config.training.checkpoint_activations;
   options.condition_channels = shape.low_resolution.is_given() ? shape.channels : 0;
+  options.spans = student_objective(config, section)->is_flow_map();
   const FieldKind& field = find_field(config.field);
   field.check(options);
+  if (options.spans && !field.takes_spans)
+    refuse(
+        "{0}.network = {1} sees no span of time, and {0}.objective = {2} learns the mean velocity over spans: set "
+        "another",
+        section, field.name, config.objective);
   if (options.condition_channels > 0 && !field.takes_images)
     refuse("{}.network = {} takes no image as condition, which prepare.condition = low-resolution gives to students",
            section, field.name);
@@ -166,8 +179,19 @@ PairingOptions pairing_options(const Config& config, const StudentConfig& studen
 }
 
 void check_student_options(const StudentConfig& config, const std::string& section) {
-  student_options(config, {.channels = 1, .size = 0, .classes = 0, .class_counts = {}}, section);
+  const FieldOptions options =
+      student_options(config, {.channels = 1, .size = 0, .classes = 0, .class_counts = {}}, section);
   const auto objective = student_objective(config, section);
+  const auto time_rate = find_field(config.field).time_rate;
+  const double fastest = time_rate == nullptr ? 1 : time_rate(options), step = objective->difference_step();
+  if (fastest * step > largest_turn_a_step)
+    refuse(
+        "{0}.objective = {1} takes differences over {2} of time, too long for the waves of time that {0}.network = {3} "
+        "sees: these turn at a rate of {4:.6g} (unet: {0}.time-scale), which may be {5:.6g}",
+        section, config.objective, step, config.field, fastest, largest_turn_a_step / step);
+  if (objective->is_flow_map() && !config.times.empty())
+    refuse("{0}.times = {1}: {0}.objective = {2} draws pairs of times: leave the list empty", section,
+           fmt::join(config.times, " "), config.objective);
   if (config.train_guidance != 1 && !objective->takes_guidance())
     refuse("{0}.train-guidance = {1}: the loss of {0}.objective = {2} is none of one output, which could be guided",
            section, config.train_guidance, objective_name(config));
@@ -221,6 +245,9 @@ std::shared_ptr<const Objective> objective_of(const StudentConfig& config, const
                            .cnf_steps = config.cnf_steps,
                            .cnf_trace = config.cnf_trace,
                            .train_guidance = config.train_guidance,
+                           .map_share = config.map_share,
+                           .map_weight_power = config.map_weight_power,
+                           .map_step = config.map_step,
                            .section = section};
   if (config.kind != "image")
     return make_objective(config.objective, find_path(config.path).make(path), options);

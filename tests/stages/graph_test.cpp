@@ -382,6 +382,15 @@ TEST(Graph, AnObjectiveRefusesAPathAndTimesThatItCannotHave) {
                              {"student.objective", "noise", ""},
                              {"student.times", "1", ""},
                              {"student.time-law", "importance", ""}}));
+  expect({{"student.objective", "shortcut", ""}, {"student.sigma-min", "0.1", ""}}, "student.sigma-min = 0");
+  expect({{"student.objective", "meanflow", ""}, {"student.times", "1", ""}}, "student.times = 1: student.objective");
+  expect({{"student.objective", "meanflow", ""}, {"student.network", "unet", ""}},
+         "student.time-scale), which may be 30");
+  EXPECT_NO_THROW(config_of({{"student.objective", "meanflow", ""},
+                             {"student.network", "unet", ""},
+                             {"student.channels", "32", ""},
+                             {"student.heads", "2", ""},
+                             {"student.time-scale", "30", ""}}));
   EXPECT_NO_THROW(config_of(
       {{"student.objective", "scoreflow", ""}, {"student.path", "vp", ""}, {"student.time-law", "importance", ""}}));
 }

@@ -27,6 +27,9 @@ STUDENTS = {
     "likely": "--objective likelihood --cnf-steps 2",
     "restored": "--coupling low-resolution --network unet --channels 32 --multipliers 1,1 --blocks 1 --heads 2 --dropout 0.2",
     "perceptron": "--network mlp --depth 2",
+    "shortened": "--objective shortcut --map-share 0.5 --init-from straight",
+    "consistent": "--objective consistency --map-share 0.5 --map-weight-power 0",
+    "averaged": "--objective meanflow --map-share 0.5 --network unet --channels 32 --multipliers 1,1 --blocks 1 --heads 2 --dropout 0.2 --time-scale 1",
 }
 STARTED = "--student.again.init-from straight --student.again.sigma-min 0.01 --student.again.learning-rate 0 --student.again.final-learning-rate 0"
 KEYS = f"""
@@ -65,6 +68,9 @@ REFUSED = {
     "--student.plain.feature-weight 1": ["student.plain.feature-weight = 1", "student.kind = flow"],
     "--student.plain.coupling reflow --student.plain.reflow-of other --student.other.kind image": ["student.plain.reflow-of = other", "in one step"],
     "--student.plain.init-from other --student.other.kind image": ["student.plain.kind = flow", "image of other"],
+    "--student.objective consistency --student.path vp": ["student.objective = consistency", "set student.path = linear"],
+    "--student.objective shortcut --student.times 1": ["student.times = 1", "student.objective = shortcut"],
+    "--student.plain.init-from other --student.other.objective meanflow": ["student.plain.objective = velocity", "meanflow of other"],
     "--evaluate.tolerance-samples 4 --evaluate.tolerances NONE": ["evaluate.tolerances is empty"],
     "--prepare.condition low-resolution --prepare.factor 4 --evaluate.samples 500 --evaluate.curvature-samples 2000":
         ["evaluate.curvature-samples = 2000", "1000"],
@@ -139,10 +145,11 @@ def main():
     small = arguments.work / "small"
     small.mkdir()
     write_png(small / "square.png", [bytes([30 * row] * 7) for row in range(7)])
-    for student in ("restored", "perceptron", "likely"):
+    for student in ("restored", "perceptron", "likely", "shortened", "consistent", "averaged"):
         image = arguments.work / f"{student}.png"
         program.works("sample", "--run-dir", base, "--model", f"{student}-0", "--nfe", 2, "--low-resolution", small, "--output", image)
         check(image.exists(), f"no sample of {student}")
+    program.refuses(2, ["student.objective = meanflow", "unet"], "export", "--run-dir", base, "--model", "averaged-0", "--output", arguments.work / "averaged.pt")
     program.works(*words("student/again-0", base))
     taken = values(base / "student/again-0/weights.safetensors")
     check(taken == values(base / "student/straight-0/ema.safetensors"), "weights that init-from takes are others")

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "method/models/field.h"
+#include "method/models/span_embedding.h"
 
 #include <ATen/core/Tensor.h>
 #include <torch/nn/modules/embedding.h>
@@ -17,7 +18,8 @@
 namespace couplet {
 
 /// Its first layer sees the values of x, those of the condition's image, the time and waves of it, and adds a vector of
-/// the class; SiLU follows each hidden layer. Starts as the zero field. Parameters: `hidden.0` …, `label_emb`, `out`.
+/// the class, and of the span where it sees one; SiLU follows each hidden layer. Starts as the zero field. Parameters:
+/// `hidden.0` …, `label_emb`, `out`.
 class Mlp : public Field {
 public:
   explicit Mlp(const FieldOptions& options);
@@ -33,6 +35,7 @@ private:
   FieldOptions options_;
   std::vector<torch::nn::Linear> hidden_;
   torch::nn::Embedding labels_{nullptr};
+  SpanEmbedding spans_{nullptr};
   torch::nn::Linear out_{nullptr};
 };
 

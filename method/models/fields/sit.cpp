@@ -42,6 +42,12 @@ std::int64_t mlp_channels(const SiTOptions& o) {
   return static_cast<std::int64_t>(static_cast<double>(o.channels) * o.mlp_ratio);
 }
 
+/// Cosines and sines of times or spans: float32 [N, 2 · frequency_count].
+at::Tensor time_waves(const at::Tensor& t) {
+  const auto angles = t.to(at::kFloat).unsqueeze(1) * time_frequencies(t.options().dtype(at::kFloat));
+  return at::cat({angles.cos(), angles.sin()}, 1);
+}
+
 at::Tensor& tensor_of(NamedTensors& tensors, const std::string& name) {
   const auto found = tensors.find(name);
   if (found == tensors.end()) fail("these are no SiT weights: {} is missing", name);
@@ -59,7 +65,8 @@ SiTOptions sit_options(const FieldOptions& o) {
           .heads = o.heads,
           .num_classes = o.num_classes,
           .recompute = o.recompute,
-          .condition_channels = o.condition_channels};
+          .condition_channels = o.condition_channels,
+          .spans = o.spans};
 }
 
 double forward_flops(const SiTOptions& o) {
@@ -70,7 +77,8 @@ double forward_flops(const SiTOptions& o) {
       transformer_layer_flops(tokens, o.channels, mlp_channels(o)) + product_flops(1, o.channels, 6 * o.channels);
   const double out = product_flops(1, o.channels, 2 * o.channels) +
                      product_flops(tokens, o.channels, o.learn_sigma ? 2 * pixels : pixels);
-  return in + time + static_cast<double>(o.depth) * block + out;
+  const double span = o.spans ? span_flops(2 * frequency_count, o.channels) : 0;
+  return in + time + span + static_cast<double>(o.depth) * block + out;
 }
 
 std::int64_t parameter_count(const SiTOptions& o) {
@@ -79,7 +87,8 @@ std::int64_t parameter_count(const SiTOptions& o) {
   const auto embeddings = product(o.embedded_channels() * o.patch * o.patch, c) + product(2 * frequency_count, c) +
                           product(c, c) + (o.num_classes + 1) * c;
   const auto block = product(c, 3 * c) + product(c, c) + product(c, hidden) + product(hidden, c) + product(c, 6 * c);
-  return embeddings + o.depth * block + product(c, 2 * c) + product(c, o.learn_sigma ? 2 * pixels : pixels);
+  const auto span = o.spans ? span_parameters(2 * frequency_count, c) : 0;
+  return embeddings + span + o.depth * block + product(c, 2 * c) + product(c, o.learn_sigma ? 2 * pixels : pixels);
 }
 
 std::int64_t activation_values(const SiTOptions& o) {
@@ -139,6 +148,7 @@ SiTImpl::SiTImpl(const SiTOptions& o) : options_(o) {
   final_modulation_ =
       add_scope(final_layer, "adaLN_modulation").register_module("1", Linear(o.channels, 2 * o.channels));
   initialize();
+  if (o.spans) spans_ = add_span_embedding(*this, 2 * frequency_count, o.channels);
 }
 
 /// models.py, initialize_weights.
@@ -161,17 +171,17 @@ void SiTImpl::initialize() {
   init::zeros_(final_linear_->weight);
 }
 
-/// SiLU of the sum of time and label embedding: the form in which every block takes it. [N, channels]
-at::Tensor SiTImpl::embedding(const at::Tensor& t, const at::Tensor& y) {
-  const auto angles = t.to(at::kFloat).unsqueeze(1) * time_frequencies(t.options().dtype(at::kFloat));
-  const auto waves = at::cat({angles.cos(), angles.sin()}, 1).to(time_in_->weight.scalar_type());
-  const auto time = time_out_(at::silu(time_in_(waves)));
+/// SiLU of the sum of time, span and label embedding: the form in which every block takes it. [N, channels]
+at::Tensor SiTImpl::embedding(const at::Tensor& t, const Condition& condition) {
+  const at::Tensor& y = condition.labels;
+  auto time = time_out_(at::silu(time_in_(time_waves(t).to(time_in_->weight.scalar_type()))));
+  if (spans_) time = time + spans_(time_waves(spans_of(condition.span, t)));
   return at::silu(time + label_table_(at::where(y < 0, options_.num_classes, y)));
 }
 
 at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const Condition& condition) {
   const auto rows = x.size(0), side = options_.image_size / options_.patch, patch = options_.patch;
-  const auto c = embedding(t, condition.labels);
+  const auto c = embedding(t, condition);
   // A convolution whose stride is its kernel is a linear layer on patches.
   const auto input = with_condition_image(x, condition, options_.condition_channels);
   auto tokens =
@@ -196,6 +206,7 @@ std::map<std::string, std::string> SiTImpl::sizes() const {
                                            {"num_heads", text(options_.heads)},
                                            {"num_classes", text(options_.num_classes)}};
   if (options_.condition_channels > 0) sizes["condition_channels"] = text(options_.condition_channels);
+  if (options_.spans) sizes["spans"] = "true";
   return sizes;
 }
 
@@ -289,6 +300,7 @@ FieldKind sit_field() {
           .help = "SiT, a transformer over patches with adaLN-Zero conditioning (arXiv 2401.08740)",
           .keys = {"student.patch", "student.depth", "student.heads"},
           .takes_images = true,
+          .takes_spans = true,
           .check = check_sit,
           .make = [](const FieldOptions& o, std::uint64_t seed) -> std::shared_ptr<Field> {
             return make_sit(sit_options(o), seed).ptr();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "method/models/field.h"
+#include "method/models/span_embedding.h"
 #include "pipeline/tensor/weights.h"
 
 #include <ATen/core/Tensor.h>
@@ -33,6 +34,7 @@ struct SiTOptions {
   bool learn_sigma = false;             ///< the network has 2C outputs, of which the first C are the velocity
   bool recompute = false;               ///< blocks are computed again in the backward pass instead of kept
   std::int64_t condition_channels = 0;  ///< of Condition::image, which follow those of x in the patches
+  bool spans = false;                   ///< the reference knows none: `span_embed` is ours
 
   std::int64_t embedded_channels() const { return in_channels + condition_channels; }
 };
@@ -74,12 +76,13 @@ public:
 
 private:
   void initialize();
-  at::Tensor embedding(const at::Tensor& t, const at::Tensor& y);
+  at::Tensor embedding(const at::Tensor& t, const Condition& condition);
 
   SiTOptions options_;
   torch::nn::Conv2d x_embedder_{nullptr};
   torch::nn::Linear time_in_{nullptr}, time_out_{nullptr}, final_modulation_{nullptr}, final_linear_{nullptr};
   torch::nn::Embedding label_table_{nullptr};
+  SpanEmbedding spans_{nullptr};
   std::vector<SiTBlock> blocks_;
   at::Tensor pos_embed_;  ///< [1, T, channels], fixed
 };

@@ -45,7 +45,8 @@ UNetOptions unet_options(const FieldOptions& o) {
           .dropout = o.dropout,
           .time_scale = o.time_scale,
           .channels_last = o.channels_last,
-          .recompute = o.recompute};
+          .recompute = o.recompute,
+          .spans = o.spans};
 }
 
 at::Tensor timestep_embedding(const at::Tensor& timesteps, std::int64_t channels) {
@@ -83,6 +84,7 @@ UNetImpl::UNetImpl(const UNetOptions& o, std::uint64_t seed) : options_(o) {
   const at::NoGradGuard no_grad;
   torch::nn::init::zeros_(out_conv_->weight);
   torch::nn::init::zeros_(out_conv_->bias);
+  if (o.spans) spans_ = add_span_embedding(*this, o.channels, width);
 }
 
 UNetImpl::Entry UNetImpl::add_entry(torch::nn::Module& scope, const UNetEntry& parts, std::uint64_t seed) {
@@ -95,10 +97,14 @@ UNetImpl::Entry UNetImpl::add_entry(torch::nn::Module& scope, const UNetEntry& p
   return entry;
 }
 
-/// SiLU of the sum of time and label embedding: the form in which every block takes it. [N, E]
-at::Tensor UNetImpl::embedding(const at::Tensor& t, const at::Tensor& labels) {
-  const at::Tensor waves = timestep_embedding(t.to(at::kFloat) * options_.time_scale, options_.channels);
-  at::Tensor sum = time_out_(at::silu(time_in_(waves.to(time_in_->weight.scalar_type()))));
+/// SiLU of the sum of time, span and label embedding: the form in which every block takes it. [N, E]
+at::Tensor UNetImpl::embedding(const at::Tensor& t, const Condition& condition) {
+  const at::Tensor& labels = condition.labels;
+  const auto waves = [&](const at::Tensor& times) {
+    return timestep_embedding(times.to(at::kFloat) * options_.time_scale, options_.channels);
+  };
+  at::Tensor sum = time_out_(at::silu(time_in_(waves(t).to(time_in_->weight.scalar_type()))));
+  if (spans_) sum = sum + spans_(waves(spans_of(condition.span, t)));
   if (labels_) sum = sum + labels_(at::where(labels < 0, options_.num_classes, labels));
   return at::silu(sum);
 }
@@ -118,7 +124,7 @@ at::Tensor UNetImpl::through(const Entry& entry, at::Tensor x, const at::Tensor&
 }
 
 at::Tensor UNetImpl::forward(const at::Tensor& x, const at::Tensor& t, const Condition& condition) {
-  const at::Tensor e = embedding(t, condition.labels);
+  const at::Tensor e = embedding(t, condition);
   const at::Tensor positions =
       condition.positions.defined() ? condition.positions : at::empty({0}, condition.labels.options());
   const at::Tensor in = with_condition_image(x, condition, options_.condition_channels);
@@ -136,22 +142,24 @@ at::Tensor UNetImpl::forward(const at::Tensor& x, const at::Tensor& t, const Con
 std::map<std::string, std::string> UNetImpl::sizes() const {
   const UNetOptions& o = options_;
   const auto truth = [](bool value) -> std::string { return value ? "true" : "false"; };
-  return {{"network", "unet"},
-          {"image_size", fmt::format("{}", o.image_size)},
-          {"in_channels", fmt::format("{}", o.in_channels)},
-          {"condition_channels", fmt::format("{}", o.condition_channels)},
-          {"out_channels", fmt::format("{}", o.out_channels)},
-          {"model_channels", fmt::format("{}", o.channels)},
-          {"channel_mult", fmt::format("{}", fmt::join(o.multipliers, " "))},
-          {"num_res_blocks", fmt::format("{}", o.blocks)},
-          {"attention_factors", fmt::format("{}", fmt::join(o.attention, " "))},
-          {"num_heads", fmt::format("{}", o.heads)},
-          {"num_head_channels", fmt::format("{}", o.head_channels)},
-          {"num_classes", fmt::format("{}", o.num_classes)},
-          {"use_scale_shift_norm", truth(o.scale_shift)},
-          {"resblock_updown", truth(o.residual_resampling)},
-          {"use_new_attention_order", truth(o.new_attention_order)},
-          {"time_scale", fmt::format("{}", o.time_scale)}};
+  std::map<std::string, std::string> sizes{{"network", "unet"},
+                                           {"image_size", fmt::format("{}", o.image_size)},
+                                           {"in_channels", fmt::format("{}", o.in_channels)},
+                                           {"condition_channels", fmt::format("{}", o.condition_channels)},
+                                           {"out_channels", fmt::format("{}", o.out_channels)},
+                                           {"model_channels", fmt::format("{}", o.channels)},
+                                           {"channel_mult", fmt::format("{}", fmt::join(o.multipliers, " "))},
+                                           {"num_res_blocks", fmt::format("{}", o.blocks)},
+                                           {"attention_factors", fmt::format("{}", fmt::join(o.attention, " "))},
+                                           {"num_heads", fmt::format("{}", o.heads)},
+                                           {"num_head_channels", fmt::format("{}", o.head_channels)},
+                                           {"num_classes", fmt::format("{}", o.num_classes)},
+                                           {"use_scale_shift_norm", truth(o.scale_shift)},
+                                           {"resblock_updown", truth(o.residual_resampling)},
+                                           {"use_new_attention_order", truth(o.new_attention_order)},
+                                           {"time_scale", fmt::format("{}", o.time_scale)}};
+  if (o.spans) sizes["spans"] = truth(true);
+  return sizes;
 }
 
 UNet make_unet(const UNetOptions& options, std::uint64_t seed) {
@@ -190,6 +198,8 @@ FieldKind unet_field() {
                    "student.head-channels", "student.scale-shift", "student.residual-resampling",
                    "student.new-attention-order", "student.dropout", "student.time-scale", "student.channels-last"},
           .takes_images = true,
+          .takes_spans = true,
+          .time_rate = [](const FieldOptions& o) { return o.time_scale; },
           .check = [](const FieldOptions& o) { check(unet_options(o), o.section); },
           .make = [](const FieldOptions& o, std::uint64_t seed) -> std::shared_ptr<Field> {
             return make_unet(unet_options(o), seed).ptr();

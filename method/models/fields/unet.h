@@ -6,6 +6,7 @@
 #include "method/models/field.h"
 #include "method/models/fields/unet_blocks.h"
 #include "method/models/fields/unet_layout.h"
+#include "method/models/span_embedding.h"
 #include "pipeline/tensor/weights.h"
 
 #include <ATen/core/Tensor.h>
@@ -43,13 +44,14 @@ private:
   using Entry = std::vector<std::shared_ptr<UNetPartModule>>;
 
   Entry add_entry(torch::nn::Module& scope, const UNetEntry& parts, std::uint64_t seed);
-  at::Tensor embedding(const at::Tensor& t, const at::Tensor& labels);
+  at::Tensor embedding(const at::Tensor& t, const Condition& condition);
   at::Tensor through(const Entry& entry, at::Tensor x, const at::Tensor& embedding, const at::Tensor& positions);
 
   UNetOptions options_;
   std::int64_t residual_blocks_ = 0;  ///< made so far: a number for the draws of each
   torch::nn::Linear time_in_{nullptr}, time_out_{nullptr};
   torch::nn::Embedding labels_{nullptr};
+  SpanEmbedding spans_{nullptr};
   torch::nn::Conv2d in_conv_{nullptr}, out_conv_{nullptr};
   torch::nn::GroupNorm out_norm_{nullptr};
   std::vector<Entry> input_, output_;

@@ -1,5 +1,6 @@
 #include "method/models/fields/unet_layout.h"
 
+#include "method/models/span_embedding.h"
 #include "pipeline/tensor/flops.h"
 #include "storage/error.h"
 #include "storage/text.h"
@@ -161,7 +162,8 @@ std::int64_t parameter_count(const UNetOptions& o) {
   const std::int64_t embedding = embedding_channels(o);
   const std::int64_t labels = o.num_classes > 0 ? (o.num_classes + 1) * embedding : 0;
   std::int64_t count = matrix_parameters(o.channels, embedding) + matrix_parameters(embedding, embedding) + labels +
-                       2 * layout.channels + kernel_parameters(layout.channels, o.out_channels);
+                       2 * layout.channels + kernel_parameters(layout.channels, o.out_channels) +
+                       (o.spans ? span_parameters(o.channels, embedding) : 0);
   for (const UNetPart& part : layout.parts()) count += parameters_of(o, part);
   return count;
 }
@@ -170,7 +172,8 @@ double forward_flops(const UNetOptions& o) {
   const UNetLayout layout = layout_of(o);
   const std::int64_t embedding = embedding_channels(o);
   double flops = product_flops(1, o.channels, embedding) + product_flops(1, embedding, embedding) +
-                 kernel_flops(o.image_size, layout.channels, o.out_channels);
+                 kernel_flops(o.image_size, layout.channels, o.out_channels) +
+                 (o.spans ? span_flops(o.channels, embedding) : 0);
   for (const UNetPart& part : layout.parts()) flops += flops_of_part(o, part);
   return flops;
 }

@@ -32,6 +32,7 @@ struct UNetOptions {
   double time_scale = 1000;    ///< of t in [0, 1]; the sinusoids see time_scale · t
   bool channels_last = false;  ///< memory format of images
   bool recompute = false;      ///< parts are computed again in the backward pass instead of kept
+  bool spans = false;          ///< guided-diffusion knows none: `span_embed` is ours
 };
 
 /// Channels of the time embedding.

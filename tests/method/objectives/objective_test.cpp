@@ -69,12 +69,14 @@ TEST(Objective, AWeightMultipliesTheRowsErrors) {
   EXPECT_TRUE(objective.loss(field, p.x, p.z, p.t, p.condition).allclose(expected.mean()));
 }
 
-// A network that has learnt its target moves along the path. Regression and likelihood go with one path.
+// A network that has learnt its target moves along the path. Regression, likelihood and flow maps go with one path.
 TEST(Objective, ThePerfectOutputMeansThePathsVelocity) {
   for (const ObjectiveKind& kind : objective_kinds()) {
     EXPECT_FALSE(kind.help.empty());
     for (const PathKind& path_kind : path_kinds()) {
-      const bool goes_with_one = kind.name == "regression" || kind.name == "likelihood";
+      const bool goes_with_one =
+          kind.name == "regression" || kind.name == "likelihood" ||
+          kind.make(find_path("linear").make({}), {.time_law = kind.time_laws.front()})->is_flow_map();
       if (goes_with_one && path_kind.name != "linear") continue;
       const auto objective = kind.make(path_kind.make({}), {.time_law = kind.time_laws.front()});
       const Path& path = objective->path();

@@ -90,6 +90,33 @@ TEST(StudentField, IsTheVelocityThatTheOutputMeansAtASafeTime) {
   EXPECT_TRUE(StudentFlow(testing::velocity_student(model), {}, "float32").start(x, {}).equal(x));
 }
 
+// Mean velocities over spans are guided as velocities are.
+TEST(StudentField, OfAFlowMapGivesMeanVelocities) {
+  const torch::NoGradGuard no_grad;
+  const std::shared_ptr<Field> model = find_field("sit").make(
+      {.image_size = 4, .num_classes = 3, .patch = 2, .channels = 8, .depth = 1, .heads = 2, .spans = true}, 1);
+  for (auto& parameter : model->parameters()) parameter.normal_(0, 0.3);
+  const at::Tensor x = torch::randn({3, 1, 4, 4}), labels = torch::tensor({0, 1, 2}, torch::kInt64);
+  const auto objective = find_objective("shortcut").make(find_path("linear").make({}), {});
+  for (const double scale : {1.0, 2.5}) {
+    const VelocityField field = StudentFlow({model, objective}, {.scale = scale}, "float32").velocity({labels, {}});
+    const auto asked = [&](double t, double span) {
+      const auto of = [&](const at::Tensor& classes) {
+        return model->forward(x, torch::full({3}, t), {.labels = classes, .span = torch::full({3}, span)});
+      };
+      return at::lerp(of(torch::full_like(labels, 3)), of(labels), scale);
+    };
+    EXPECT_GT((asked(1, 1) - asked(1, 0)).abs().max().item<double>(), 1e-3);
+    EXPECT_TRUE(field(x, 0.7, 0.5).allclose(asked(0.7, 0.5), 1e-5, 1e-5)) << scale;
+    EXPECT_TRUE(field(x, 0.7).allclose(asked(0.7, 0), 1e-5, 1e-5)) << scale;
+    EXPECT_TRUE(solve(field, x, Solver::euler, Grid::uniform, 1).allclose(x - asked(1, 1), 1e-5, 1e-5)) << scale;
+  }
+  const StudentFlow velocity(testing::velocity_student(model), {}, "float32");
+  EXPECT_TRUE(
+      velocity.velocity({labels, {}})(x, 0.7, 0.5).equal(model->forward(x, torch::full({3}, 0.7), {labels, {}})))
+      << "one that learnt no map is asked for its velocity";
+}
+
 TEST(StudentField, RefusesGuidanceThatCannotBeMeant) {
   EXPECT_EQ(refusal({}), "");
   EXPECT_EQ(refusal({.scale = 2, .from = 0.1, .to = 0.9}), "");

@@ -45,6 +45,40 @@ TEST(Solver, NamesRoundTrip) {
   EXPECT_NE(refusal([] { parse_grid("cubic"); }).find("squared"), std::string::npos);
 }
 
+// dx/dt = rate · x, whose mean velocity over a span d is x (1 - e^(-rate d)) / d.
+TEST(Solver, EulerMakesExactStepsWithAFlowMap) {
+  constexpr double rate = 1.7;
+  std::vector<double> spans;
+  const VelocityField map = [&](const at::Tensor& x, double, double span) {
+    spans.push_back(span);
+    return x * (span == 0 ? rate : -std::expm1(-rate * span) / span);
+  };
+  const at::Tensor z = torch::randn({3, 2}, torch::kFloat64), exact = z * std::exp(-rate);
+  for (const std::int64_t nfe : {1, 2, 4})
+    for (const Grid grid : {Grid::uniform, Grid::squared}) {
+      spans.clear();
+      EXPECT_TRUE(solve(map, z, Solver::euler, grid, nfe).allclose(exact, 1e-12, 1e-12)) << nfe;
+      double sum = 0;
+      for (const double span : spans) sum += span;
+      EXPECT_EQ(std::ssize(spans), nfe);
+      EXPECT_NEAR(sum, 1, 1e-12);
+    }
+  // Others follow the velocity: the same as of a field that knows nothing else.
+  const VelocityField plain = linear_field(rate);
+  EXPECT_EQ(map(z, 0.5).sub(plain(z, 0.5)).abs().max().item<double>(), 0);
+  for (const auto& [solver, nfe] : {std::pair{Solver::heun, 1},
+                                    {Solver::heun, 5},
+                                    {Solver::midpoint, 4},
+                                    {Solver::heun_full, 4},
+                                    {Solver::rk4, 8}}) {
+    spans.clear();
+    EXPECT_TRUE(solve(map, z, solver, Grid::uniform, nfe).equal(solve(plain, z, solver, Grid::uniform, nfe)));
+    for (const double span : spans) EXPECT_EQ(span, 0) << solver_name(solver);
+  }
+  // A field without a map is asked for its velocity, whatever the span.
+  EXPECT_FALSE(solve(plain, z, Solver::euler, Grid::uniform, 1).allclose(exact, 1e-2, 1e-2));
+}
+
 TEST(Solver, StepsSpendTheEvaluationsExactly) {
   EXPECT_EQ(solver_steps(Solver::euler, 5), 5);
   EXPECT_EQ(solver_steps(Solver::heun, 7), 4);
