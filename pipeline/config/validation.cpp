@@ -117,6 +117,7 @@ void check_evaluate(const EvaluateConfig& evaluate) {
   if (evaluate.tolerance_samples > 0) require_distinct("evaluate.tolerances", evaluate.tolerances);
   check_times(evaluate.times);
   check_guidance(evaluate);
+  require_distinct("evaluate.candidates", evaluate.candidates);
   check_likelihood(evaluate);
 }
 
@@ -256,6 +257,7 @@ void validate(const Config& config) {
   if (config.latents.codec == "autoencoder")
     check_training("autoencoder", config.autoencoder.training, config.pipeline);
   check_training("teacher", config.teacher.training, config.pipeline);
+  check_training("noise-classifier", config.noise_classifier.training, config.pipeline);
   if (config.teacher.training.images == 0 && config.teacher.init.empty())
     refuse("teacher.images = 0 without teacher.init: weights that nothing was learnt by would be the teacher");
 
@@ -292,6 +294,7 @@ void validate_ranks(const Config& config, std::int64_t ranks, const std::string&
   if (kind == "features") check(kind, config.features.training);
   if (kind == "autoencoder") check(kind, config.autoencoder.training);
   if (kind == "teacher") check(kind, config.teacher.training);
+  if (kind == "noise-classifier") check(kind, config.noise_classifier.training);
   if (kind == "student") check(section_of_student(config, student), student_config(config, student).training);
 }
 

@@ -39,13 +39,16 @@ std::vector<Integration> integrations(const EvaluateConfig& config, bool has_sco
 }  // namespace
 
 std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, const StudentConfig& student,
-                                               const std::string& table) {
+                                               const std::string& table, bool has_noise) {
   const std::vector<FieldSetting> fields = field_settings(config, student);
   const std::vector<Integration> asked = integrations(config, has_score(student));
   std::vector<SamplingSetting> all;
-  for (const FieldSetting& field : fields)
-    for (const std::int64_t seed : config.sampling_seeds)
-      for (const Integration& integration : asked) all.push_back({field, integration, seed, ""});
+  for (const std::int64_t candidates : config.candidates) {
+    if (candidates > 1 && !has_noise) continue;
+    for (const FieldSetting& field : fields)
+      for (const std::int64_t seed : config.sampling_seeds)
+        for (const Integration& integration : asked) all.push_back({field, integration, seed, "", candidates});
+  }
   if (table.empty()) return all;
   for (const FieldSetting& field : fields)
     for (const std::int64_t nfe : config.euler_nfe)

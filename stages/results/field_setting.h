@@ -5,6 +5,7 @@
 #include "method/solvers/integration.h"
 #include "pipeline/config/config.h"
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,8 @@ struct FieldSetting {
 std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student);
 
 /// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance and an average other than the
-/// student's first named behind it. `model`: "nf-0"; `noise`: "fresh" or "table".
+/// student's first named behind it, and more candidates than one. `model`: "nf-0"; `noise`: "fresh" or "table".
 std::string sheet_name(const std::string& model, const std::string& noise, const Integration& integration,
-                       const FieldSetting& field, const StudentConfig& student);
+                       const FieldSetting& field, const StudentConfig& student, std::int64_t candidates = 1);
 
 }  // namespace couplet

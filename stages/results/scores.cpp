@@ -54,6 +54,7 @@ ScoreSummary over_seeds(const BySeeds& by_seeds) {
   score.guidance = any.guidance;
   score.guidance_from = any.guidance_from;
   score.guidance_to = any.guidance_to;
+  score.candidates = any.candidates;
   score.atol = any.atol;
   score.rtol = any.rtol;
   std::map<std::int64_t, std::vector<double>> by_training;
@@ -77,12 +78,13 @@ ScoreSummary over_seeds(const BySeeds& by_seeds) {
   return score;
 }
 
-/// Solver, grid, guidance and its interval, tolerances.
-using SettingKey = std::tuple<std::string, std::string, double, double, double, double, double>;
+/// Solver, grid, guidance and its interval, candidates, tolerances.
+using SettingKey = std::tuple<std::string, std::string, double, double, double, std::int64_t, double, double>;
 
 template <class Settings>
 SettingKey setting_of(const Settings& from) {
-  return {from.solver, from.grid, from.guidance, from.guidance_from, from.guidance_to, from.atol, from.rtol};
+  return {from.solver,      from.grid,       from.guidance, from.guidance_from,
+          from.guidance_to, from.candidates, from.atol,     from.rtol};
 }
 
 /// More seeds first, then the lower mean.
@@ -119,6 +121,7 @@ std::vector<ScoreCurve> empty_curves(const Scores& scores, const std::string& ru
     curve.coupling = record.coupling;
     curve.distance = scores.distance;
     curve.guidance = record.guidance;
+    curve.candidates = record.candidates;
     curve.ema = record.ema;
     curves.push_back(curve);
   }
@@ -157,6 +160,7 @@ void tell_apart(std::vector<ScoreCurve>& curves) {
   }
   for (ScoreCurve& curve : curves) {
     if (guidances.size() > 1 && curve.guidance != 1) curve.variant += fmt::format(", guidance {:g}", curve.guidance);
+    if (curve.candidates > 1) curve.variant += fmt::format(", {} candidates", curve.candidates);
     if (rates.size() > 1) curve.variant += ema_text(curve.ema);
   }
 }
@@ -173,7 +177,7 @@ std::string ScoreCurve::label() const {
 
 bool ScoreCurve::is_of(const ScoreRecord& record) const {
   return record.model == "student" && record.run == run && record.student == student && record.guidance == guidance &&
-         record.ema == ema;
+         record.candidates == candidates && record.ema == ema;
 }
 
 const ScoreCurve* Scores::curve(const std::string& student, const std::string& noise, const std::string& run) const {
@@ -287,6 +291,7 @@ std::string setting_text(const ScoreSummary& score) {
   if (score.guidance != 1) text += fmt::format(", guidance {:g}", score.guidance);
   if (score.guidance != 1 && (score.guidance_from > 0 || score.guidance_to < 1))
     text += fmt::format(" on [{:g}, {:g}]", score.guidance_from, score.guidance_to);
+  if (score.candidates > 1) text += fmt::format(", {} candidates", score.candidates);
   return text;
 }
 

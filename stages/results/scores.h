@@ -25,6 +25,7 @@ struct ScoreSummary {
   std::int64_t nfe = 0;  ///< of an adaptive solver the mean, rounded
   std::string solver, grid;
   double guidance = 1, guidance_from = 0, guidance_to = 1;
+  std::int64_t candidates = 1;
   double atol = 0, rtol = 0;
   double uncertainty = 0;  ///< mean of the records' own (ScoreRecord)
 
@@ -41,7 +42,8 @@ struct ScoreCurve {
   std::string distance;  ///< the metric of its scores, as that of all
   std::string noise;
   double guidance = 1;
-  double ema = -1;                              ///< as ScoreRecord's
+  std::int64_t candidates = 1;                  ///< as ScoreRecord's
+  double ema = -1;                              ///< likewise
   std::map<std::int64_t, ScoreSummary> scores;  ///< by NFE
   std::string variant;  ///< ", guidance 2, EMA 0.9999": what tells it from other curves of its student; often empty
 
@@ -49,10 +51,13 @@ struct ScoreCurve {
   /// shown.
   std::string model() const;
   std::string label() const;  ///< "nf", "nf, from held-out table z"
-  /// True if the record is of this student with these weights and this guidance, whatever the noise.
+  /// True if the record is of this student with these weights, this guidance and so many candidates, whatever the
+  /// noise.
   bool is_of(const ScoreRecord& record) const;
-  /// True if both have one guidance scale and one EMA rate.
-  bool is_like(const ScoreCurve& other) const { return guidance == other.guidance && ema == other.ema; }
+  /// True if both have one guidance scale, one EMA rate and one number of candidates.
+  bool is_like(const ScoreCurve& other) const {
+    return guidance == other.guidance && ema == other.ema && candidates == other.candidates;
+  }
 };
 
 /// What a run's students are measured against: distances that do not depend on NFE.

@@ -3,6 +3,7 @@
 
 #include "method/data/dataset.h"
 #include "method/models/tarflow.h"
+#include "method/sampling/candidates.h"
 #include "method/sampling/guided_field.h"
 #include "method/sampling/initial_noise.h"
 #include "method/solvers/integration.h"
@@ -36,6 +37,7 @@ struct SampleRequest {
   std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
   Integration integration = fixed_integration(Solver::euler, Grid::uniform, 4);  ///< of a student
   Guidance guidance;                                                             ///< of a student
+  std::int64_t candidates = 1;  ///< noises that a student's sample starts from one of, by its table's noise classifier
   TarFlowSampling teacher;
   bool denoise = true;  ///< teacher trained with Gaussian noise: with its final denoising step
 };
@@ -46,7 +48,7 @@ class Sampler {
 public:
   /// A model that is not trained yet, or unknown, is refused with those there are; so is a label that the data set
   /// lacks, a stochastic solver of a student without a score, and `denoise` switched off where the teacher has no such
-  /// step; and low-resolution images that are missing, of another shape than the data set's, or given to a model that
+  /// step; candidates of a student whose table has no noise classifier; and low-resolution images that are missing, of another shape than the data set's, or given to a model that
   /// takes none. Collective, unlike `make`.
   Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator);
 
@@ -64,6 +66,7 @@ private:
   std::filesystem::path weights(const RunView& view, const StageNode& node, const TrainingConfig& training) const;
   void open_low_resolution(const StageNode& node);
   Maker student_maker(const RunView& view, const StageNode& node, Communicator& communicator);
+  void choose_among_candidates(const RunView& view, const StageNode& node, Communicator& communicator);
   Maker teacher_maker(const RunView& view, const StageNode& node, Communicator& communicator) const;
 
   SampleRequest request_;
@@ -72,6 +75,7 @@ private:
   at::Tensor low_pixels_;  ///< uint8 [n, C, h, w]; undefined: none
   bool labelled_ = true;
   std::int64_t no_label_ = 0;  ///< of a student
+  LogRatio log_ratio_;         ///< by which one of several candidates is taken
   Maker maker_;
 };
 

@@ -72,6 +72,7 @@ Json curve_json(const Page& page, const ScoreCurve& curve) {
           {"coupling", curve.coupling},
           {"noise", curve.noise},
           {"guidance", curve.guidance},
+          {"candidates", curve.candidates},
           {"ema", curve.ema < 0 ? Json() : Json(curve.ema)},
           {"colour", page.colour(curve.run, curve.student)},
           {"cells", std::move(cells)}};

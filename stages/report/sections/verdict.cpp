@@ -77,7 +77,7 @@ Json command(const Page& page) {
 /// True for samples of the curve's student, weights and guidance; scores of old did not record their weights.
 bool is_of(const SamplePicture& picture, const ScoreCurve& curve) {
   return picture.kind == PictureKind::grid && picture.student == curve.student && picture.guidance == curve.guidance &&
-         (picture.ema == curve.ema || curve.ema < 0);
+         curve.candidates == 1 && (picture.ema == curve.ema || curve.ema < 0);
 }
 
 /// The first rows of the curve's samples at one NFE; null where there are none.
