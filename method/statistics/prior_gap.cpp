@@ -45,16 +45,16 @@ at::Tensor gap_figures_of(const NoiseFit& fit, const NoiseRows& all) {
 }
 
 /// A mean over n rows from Σ x and Σ x².
-Estimate mean_estimate(double sum, double squares, double n) {
+MeanEstimate mean_estimate(double sum, double squares, double n) {
   const double mean = sum / n;
   return {mean, std::sqrt(std::max(squares / n - mean * mean, 0.0) / (n - 1))};
 }
 
-Estimate difference(const Estimate& of, const Estimate& from) {
+MeanEstimate difference(const MeanEstimate& of, const MeanEstimate& from) {
   return {of.value - from.value, std::hypot(of.standard_error, from.standard_error)};
 }
 
-Json estimate_json(const Estimate& estimate) {
+Json estimate_json(const MeanEstimate& estimate) {
   return {{"value", estimate.value}, {"standard_error", estimate.standard_error}};
 }
 
@@ -74,14 +74,14 @@ Json split_gap_json(const SplitGap& gap) {
                                     {"class_covariance_nats", NoiseModel::class_covariance},
                                     {"plain_covariance_nats", NoiseModel::plain_covariance},
                                     {"plain_class_covariance_nats", NoiseModel::plain_class_covariance}})
-    if (const Estimate nats = gap.nats_of(model); std::isfinite(nats.value)) json[name] = estimate_json(nats);
+    if (const MeanEstimate nats = gap.nats_of(model); std::isfinite(nats.value)) json[name] = estimate_json(nats);
   if (gap.nll) json["nll"] = estimate_json(*gap.nll);
   return json;
 }
 
 }  // namespace
 
-Estimate SplitGap::log_density() const {
+MeanEstimate SplitGap::log_density() const {
   const auto d = static_cast<double>(values);
   return {-d / 2 * (std::log(2 * std::numbers::pi) + square.value), d / 2 * square.standard_error};
 }
@@ -110,7 +110,7 @@ SplitGap measure_gap(const NoiseFit& fit, const NoiseSample& sample, const SumOv
   return gap;
 }
 
-bool Overfitting::is_clear(const Estimate& difference) {
+bool Overfitting::is_clear(const MeanEstimate& difference) {
   return difference.value > overfitting_nats && difference.value > 3 * difference.standard_error;
 }
 

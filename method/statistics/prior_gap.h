@@ -15,22 +15,22 @@
 
 namespace couplet {
 
-struct Estimate {
+struct MeanEstimate {
   double value = 0, standard_error = 0;  ///< of a mean over independent rows
 };
 
 /// One split's figures, over its finite rows.
 struct SplitGap {
   std::int64_t rows = 0, nonfinite = 0, values = 0;
-  Estimate square;                       ///< E‖z‖²/d: 1 for N(0, I)
+  MeanEstimate square;                       ///< E‖z‖²/d: 1 for N(0, I)
   double square_deviation = 0;           ///< of ‖z‖²/d: √(2/d) for N(0, I)
   double skewness = 0, kurtosis = 0;     ///< of values by the mean and deviation that each has over fitted rows: 0, 3
-  std::array<Estimate, noise_models> nats = {};  ///< gained by each model, a row; NaN where it was not fitted
-  std::optional<Estimate> nll;                   ///< of the table's column, nats a row
+  std::array<MeanEstimate, noise_models> nats = {};  ///< gained by each model, a row; NaN where it was not fitted
+  std::optional<MeanEstimate> nll;                   ///< of the table's column, nats a row
 
-  Estimate nats_of(NoiseModel model) const { return nats[static_cast<std::size_t>(model)]; }
+  MeanEstimate nats_of(NoiseModel model) const { return nats[static_cast<std::size_t>(model)]; }
   /// Mean log N(z; 0, I), nats a row, and what N(0, I) itself has.
-  Estimate log_density() const;
+  MeanEstimate log_density() const;
   double normal_log_density() const;
 };
 
@@ -44,11 +44,11 @@ SplitGap measure_gap(const NoiseFit& fit, const NoiseSample& sample, const SumOv
 /// Held-out rows less training rows: a teacher that knows its training images gives the held-out ones less likelihood,
 /// and noise that is farther from N(0, I).
 struct Overfitting {
-  std::optional<Estimate> nll;  ///< of the table's column, nats a row
-  Estimate normal;              ///< of - log N(z; 0, I), nats a row
+  std::optional<MeanEstimate> nll;  ///< of the table's column, nats a row
+  MeanEstimate normal;              ///< of - log N(z; 0, I), nats a row
   /// Of the first that there is: it lies above `overfitting_nats` and above three standard errors.
   bool is_clear() const { return is_clear(nll.value_or(normal)); }
-  static bool is_clear(const Estimate& difference);
+  static bool is_clear(const MeanEstimate& difference);
 };
 inline constexpr double overfitting_nats = 0.5;
 

@@ -38,7 +38,7 @@ public:
            std::int64_t nonfinite = 0) {
     evaluation_.records.add(request_.key, metric, request_.with, value, rows, {}, nonfinite, details);
   }
-  void add(const char* metric, const Estimate& estimate, std::int64_t rows, Json details = Json::object(),
+  void add(const char* metric, const MeanEstimate& estimate, std::int64_t rows, Json details = Json::object(),
            std::int64_t nonfinite = 0) {
     details["standard_error"] = estimate.standard_error;
     add(metric, estimate.value, rows, details, nonfinite);
@@ -59,7 +59,7 @@ SplitGap measure_split(const Evaluation& evaluation, const NoiseFit& fit, const 
 /// What a covariance gains, with what it would gain without shrinkage.
 void add_covariance(TableRecords& records, const SplitGap& gap, const char* metric, NoiseModel model, NoiseModel plain,
                     double shrinkage) {
-  const Estimate unshrunk = gap.nats_of(plain);
+  const MeanEstimate unshrunk = gap.nats_of(plain);
   Json details{{"shrinkage", shrinkage}};
   if (std::isfinite(unshrunk.value))
     details.update({{"plain", unshrunk.value}, {"plain_standard_error", unshrunk.standard_error}});
@@ -90,7 +90,7 @@ void keep_spectrum(TableRecords records, const NoiseFit& fit, const SplitGap& ga
               {{"normal", normal_frechet(fit)}, {"classes", class_spectra(fit)}});
 }
 
-std::string estimate_text(const Estimate& estimate) {
+std::string estimate_text(const MeanEstimate& estimate) {
   return fmt::format("{:.3g} ± {:.2g}", estimate.value, estimate.standard_error);
 }
 
@@ -128,7 +128,7 @@ void keep_nats_closed(TableRecords records, const Evaluation& evaluation, const 
   closed = closed.index({closed.isfinite()});
   const auto rows = static_cast<double>(closed.size(0));
   records.add("nats_closed",
-              Estimate{closed.mean().item<double>(), closed.std(/*unbiased=*/true).item<double>() / std::sqrt(rows)},
+              MeanEstimate{closed.mean().item<double>(), closed.std(/*unbiased=*/true).item<double>() / std::sqrt(rows)},
               closed.size(0), {{"base", base}});
 }
 
@@ -189,8 +189,8 @@ void test_noise(Evaluation& evaluation, const ScoreRequest& request) {
   const AreaUnderCurve area = area_under_curve(of_table, of_fresh);
   const DivergenceBound bound = divergence_bound(of_table, of_fresh);
   TableRecords records(evaluation, request, "test");
-  records.add("noise_auc", Estimate{area.value, area.standard_error}, rows, Json::object(), nonfinite);
-  records.add("noise_log_ratio", Estimate{bound.value, bound.standard_error}, rows,
+  records.add("noise_auc", MeanEstimate{area.value, area.standard_error}, rows, Json::object(), nonfinite);
+  records.add("noise_log_ratio", MeanEstimate{bound.value, bound.standard_error}, rows,
               {{"mean_logit", bound.mean_logit}, {"log_normaliser", bound.log_normaliser}}, nonfinite);
   if (context.communicator.is_root()) evaluation.records.publish();
   say("table {}: a classifier tells held-out noise from N(0, I) with an area under the ROC curve of {:.4f} ± {:.2g}, "
