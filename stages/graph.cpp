@@ -35,6 +35,10 @@ std::string table_node(const std::string& table) {
   return "coupling/" + table;
 }
 
+std::string classifier_node(const std::string& table) {
+  return "noise-classifier/" + table;
+}
+
 std::string student_node(const std::string& name, std::int64_t seed) {
   return "student/" + model_name(name, seed);
 }
@@ -67,10 +71,13 @@ private:
   void need_teacher();
   void need_loss_classifier();
   void need_table(const RunTable& table);
+  bool has_noise_classifiers() const;
+  void measure_noise(const RunTable& table);
   void need_student(const std::string& name, std::int64_t seed);
   std::string need_first_student(const std::string& name);
   std::vector<std::string> compared_with(const std::string& student) const;
-  StageNode& add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after);
+  StageNode& add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after,
+                            bool of_images = true);
 
   const Config& config_;
   const ExternalInputs& inputs_;
@@ -177,6 +184,25 @@ void GraphBuilder::need_table(const RunTable& table) {
     const std::string value = value_text(couple, "couple." + key);
     if (enters(find_option("couple." + key), value)) add_key(node, "couple." + key, value);
   }
+  if (table.has_noise) measure_noise(table);
+}
+
+bool GraphBuilder::has_noise_classifiers() const {
+  return config_.evaluate.noise_classifier || wants_candidates(config_.evaluate);
+}
+
+/// What there is to say of a table before any student is trained on it.
+void GraphBuilder::measure_noise(const RunTable& table) {
+  std::vector<std::string> classifier;
+  if (has_noise_classifiers()) {
+    StageNode& node = add(classifier_node(table.name), "noise-classifier", {seen_rows_node(config_), table_node(table.name)});
+    node.measured = table.name;
+    add_keys(node, "noise-classifier");
+    add_training_keys(node);
+    classifier.push_back(node.name);
+  }
+  add_evaluation("table-" + table.name, with_data({table_node(table.name)}), classifier, /*of_images=*/false).measured =
+      table.name;
 }
 
 /// The student of that name and its first seed. Returns its node's name.
@@ -188,8 +214,10 @@ std::string GraphBuilder::need_first_student(const std::string& name) {
 
 /// A score says itself what it was made with: an evaluation has settings, and no keys.
 StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std::string> inputs,
-                                        std::vector<std::string> after) {
-  if (has_classifier()) after.push_back("features");
+                                        std::vector<std::string> after, bool of_images) {
+  if (of_images && has_classifier()) after.push_back("features");
+  if (look_for_node(graph_, "evaluate/" + name) != nullptr)
+    refuse("two evaluations of the run would be called evaluate/{}: give the table or the student another name", name);
   StageNode& node = add("evaluate/" + name, "evaluate", std::move(inputs), std::move(after));
   node.settings["pipeline.seed"] = value_text(config_, "pipeline.seed");
   node.settings[solver_setting] = step_rule;
@@ -256,6 +284,7 @@ std::vector<std::string> GraphBuilder::compared_with(const std::string& student)
   for (const RunTable& table : run_tables(config_))
     if ((measures_pairs && table.is_of_images()) || (table.has_noise && own && own->name == table.name))
       nodes.push_back(table_node(table.name));
+  if (own && own->has_noise && wants_candidates(config_.evaluate)) nodes.push_back(classifier_node(own->name));
   if (measures_pairs && find_coupling(student_config(config_, student).coupling).has_table_of_teacher())
     nodes.push_back("teacher");
   return nodes;

@@ -28,6 +28,7 @@
 #include "stages/evaluate/score_requests.h"
 #include "stages/features.h"
 #include "stages/latents.h"
+#include "stages/noise_classifier.h"
 #include "stages/prepare.h"
 #include "stages/report/report.h"
 #include "stages/student.h"
@@ -237,7 +238,14 @@ void require_student(const Nodes& nodes, const RunView& view) {
     if (!student.init_from.empty()) require_same_network(view.config, section, student, dataset->shape);
     if (find_coupling(student.coupling).made_by == "reflow")
       require_flow(view.config, section, student, table_of_student(view.config, node.student)->name);
-    if (sampling_settings(view.config.evaluate, student, "").empty())
+    const auto table = table_of_student(view.config, node.student);
+    const auto& candidates = view.config.evaluate.candidates;
+    if ((!table || !table->has_noise) && std::ranges::find(candidates, 1) == candidates.end())
+      refuse(
+          "evaluate.candidates = {}: {}.coupling = {} reads no table of noise, by whose density one of several noises "
+          "would be chosen; list 1, its own noise, too",
+          fmt::join(candidates, " "), section, student.coupling);
+    if (sampling_settings(view.config.evaluate, student, "", table && table->has_noise).empty())
       refuse(
           "{}.objective = {} has no score, which all solvers that [evaluate] lists need: list one that adds no noise, "
           "such as evaluate.euler-nfe",
@@ -304,6 +312,10 @@ StageWork autoencoder_work(const StageNode& node, const RunView& view) {
 
 StageWork teacher_work(const StageNode& node, const RunView& view) {
   return training_work(view.run.stage(node.name), view.config.teacher.training);
+}
+
+StageWork noise_classifier_work(const StageNode& node, const RunView& view) {
+  return training_work(view.run.stage(node.name), view.config.noise_classifier.training);
 }
 
 StageWork student_work(const StageNode& node, const RunView& view) {
@@ -373,6 +385,11 @@ const std::vector<StageKind>& stage_kinds() {
        .cost = teacher_cost,
        .require = require_teacher},
       {.name = "couple", .what = "fill a coupling table", .run = couple, .progress = table_work, .cost = couple_cost},
+      {.name = "noise-classifier",
+       .what = "train a classifier that tells a table's noise from N(0, I)",
+       .run = noise_classifier,
+       .progress = noise_classifier_work,
+       .cost = noise_classifier_cost},
       {.name = "student",
        .what = "train a student",
        .run = student,

@@ -4,6 +4,7 @@
 #include "launch/local/ranks.h"
 
 #include "method/data/image_set.h"
+#include "method/sampling/candidates.h"
 #include "method/sampling/sample_output.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/agreement.h"
@@ -61,6 +62,7 @@ CommandSyntax sample_syntax() {
                 {"guidance", "G", "guidance; none is 1 for a student (1), 0 for the teacher (0)"},
                 {"guidance-from", "T", "a student is guided from this time (0)"},
                 {"guidance-to", "T", "a student is guided up to this time (1)"},
+                {"candidates", "K", "noises of which a sample starts from one, by its table's noise classifier (1)"},
                 {"annealed", "", "the teacher's guidance grows with the token's position"},
                 {"temperature", "X",
                  "factor of the noise that a student starts from; of the teacher: temperature of attention in its "
@@ -162,6 +164,9 @@ void parse_student(const CommandLine& line, SampleRequest& request) {
   check(request.guidance);
   request.temperature =
       number_of(line, "temperature", "evaluate.temperature", &EvaluateConfig::temperature).value_or(1);
+  request.candidates = line.integer("candidates", 1, 1);
+  if (request.candidates > most_candidates)
+    refuse("--candidates {}: a sample has at most {}", request.candidates, most_candidates);
   const std::string solver = line.get("solver", "euler");
   request.says_steps = solver != "euler" || line.has("nfe") || line.has("times");
   if (solver == "dopri5") {
@@ -176,6 +181,7 @@ void parse_teacher(const CommandLine& line, SampleRequest& request) {
   exclude(line, {"solver", "nfe", "grid", "times", "atol", "rtol"},
           "is a student's; the teacher makes a sample token by token, without a solver");
   exclude(line, {"guidance-from", "guidance-to"}, "is a student's; the teacher has no times to be guided at");
+  exclude(line, {"candidates"}, "is a student's; the teacher has no table to take after");
   Config config = default_config();
   apply(config, line, "guidance", "evaluate.teacher-guidance");
   apply(config, line, "temperature", "evaluate.teacher-temperature");
@@ -243,6 +249,7 @@ std::string student_text(const SampleRequest& request, const SampleTally& tally)
   std::string text = fmt::format("{}, guidance {}", request.integration.text(), guidance.scale);
   if (guidance.from > 0 || guidance.to < 1) text += fmt::format(" from t = {} to {}", guidance.from, guidance.to);
   if (request.temperature != 1) text += fmt::format(", temperature {}", request.temperature);
+  if (request.candidates > 1) text += fmt::format(", {} candidates", request.candidates);
   if (request.integration.adaptive())
     text += fmt::format(", NFE {:.1f} a sample ({} to {} a batch)", tally.nfe_mean(), tally.nfe_least, tally.nfe_most);
   return text;

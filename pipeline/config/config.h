@@ -238,6 +238,15 @@ struct EvaluateConfig {
   std::vector<std::int64_t> ancestral_nfe, sde_nfe, corrector_nfe;
   std::int64_t grid_rows = 0;
   std::string precision;
+  std::int64_t gap_rows = 0;             ///< of each split of a table, whose noise is measured; 0: all
+  bool noise_classifier = false;         ///< tables' noise is told from N(0, I) by a classifier
+  std::vector<std::int64_t> candidates;  ///< noises that a sample is started from one of; 1: its own
+};
+
+/// What tells a table's noise from N(0, I).
+struct NoiseClassifierConfig {
+  TrainingConfig training;
+  std::int64_t channels = 0;
 };
 
 /// By name, what a section of that name sets.
@@ -257,6 +266,7 @@ struct Config {
   /// Of every student that has a section of its own: the keys set there ("channels"), with canonical texts.
   Sections student_sections;
   Sections couple_sections;  ///< likewise of coupling tables
+  NoiseClassifierConfig noise_classifier;
   EvaluateConfig evaluate;
 };
 

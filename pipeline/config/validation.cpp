@@ -125,6 +125,7 @@ void check_evaluate(const EvaluateConfig& evaluate) {
         "from "
         "temperature 1 alone, and no other solver is asked for",
         fmt::join(evaluate.temperature, " "));
+  require_distinct("evaluate.candidates", evaluate.candidates);
   check_likelihood(evaluate);
 }
 
@@ -268,6 +269,7 @@ void validate(const Config& config) {
   if (config.latents.codec == "autoencoder")
     check_training("autoencoder", config.autoencoder.training, config.pipeline);
   check_training("teacher", config.teacher.training, config.pipeline);
+  check_training("noise-classifier", config.noise_classifier.training, config.pipeline);
   if (config.teacher.training.images == 0 && config.teacher.init.empty())
     refuse("teacher.images = 0 without teacher.init: weights that nothing was learnt by would be the teacher");
 
@@ -305,6 +307,7 @@ void validate_ranks(const Config& config, std::int64_t ranks, const std::string&
   if (kind == "loss-features") check("features", config.features.training);
   if (kind == "autoencoder") check(kind, config.autoencoder.training);
   if (kind == "teacher") check(kind, config.teacher.training);
+  if (kind == "noise-classifier") check(kind, config.noise_classifier.training);
   if (kind == "student") check(section_of_student(config, student), student_config(config, student).training);
 }
 

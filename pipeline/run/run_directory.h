@@ -60,6 +60,10 @@ public:
   std::filesystem::path table(const std::string& name, const std::string& split) const {
     return tables() / name / split;
   }
+  /// The network that tells the noise of a table from N(0, I).
+  std::filesystem::path noise_classifier(const std::string& table) const {
+    return root_ / "noise-classifier" / table / "weights.safetensors";
+  }
   std::filesystem::path student(const std::string& name, std::int64_t seed) const {
     return root_ / "student" / model_name(name, seed);
   }

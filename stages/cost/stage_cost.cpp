@@ -1,6 +1,7 @@
 #include "stages/cost/stage_cost.h"
 
 #include "method/couplings/coupling.h"
+#include "method/statistics/noise_models.h"
 #include "method/tables/coupling_table.h"
 #include "method/tables/seeds_table.h"
 #include "pipeline/config/options.h"
@@ -134,14 +135,18 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const StudentConfig student = student_config(model.config, node.student);
   const CouplingKind& coupling = find_coupling(student.coupling);
   const bool one_step = is_one_step(student);
-  double evaluations = one_step ? 0 : number(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0;
+  double evaluations = one_step ? 0 : number(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0,
+         candidates = 0;
   if (evaluate.guidance.front() != 1) evaluations *= 2;  // a guided evaluation is one of twice the rows
   const auto own = table_of_student(model.config, node.student);
-  for (const SamplingSetting& sampling : sampling_settings(evaluate, student, own && own->has_noise ? own->name : "")) {
+  const bool has_noise = own && own->has_noise;
+  for (const SamplingSetting& sampling :
+       sampling_settings(evaluate, student, has_noise ? own->name : "", has_noise)) {
     const double samples =
         number(sampling.table.empty() ? evaluate.samples : std::min(evaluate.samples, model.dataset.test_rows));
     evaluations += samples * evaluations_of(sampling.integration) * (sampling.field.guidance.scale == 1 ? 1 : 2);
     scores += samples;
+    if (sampling.candidates > 1) candidates += samples * number(sampling.candidates);
   }
   const double pairs = number(evaluate.pairing_rows);
   const double tables = number(std::ranges::count_if(run_tables(model.config), &RunTable::is_of_images));
@@ -164,7 +169,24 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const double forward = velocity(student, model);
   return in_precision(evaluate.precision, forward * evaluations) +
          Flops{0, forward * likelihood + scored_or_nothing(model) * scores +
+                      candidates * forward_flops(noise_classifier_options(model.config.noise_classifier, shape)) +
                       (compared > 0 ? teacher_sample(0, model) * compared : 0)};
+}
+
+/// Covariances of the noise, and rows turned into their axes, twice each: over all classes and by class.
+StageCost measured_noise_cost(const StageNode& node, const CostModel& model) {
+  const CoupleConfig couple = couple_config(model.config, node.measured);
+  const std::int64_t most = model.config.evaluate.gap_rows, held_out = model.dataset.test_rows;
+  const std::int64_t trained = table_rows(couple, model) - held_out;
+  const auto measured = [&](std::int64_t rows) { return number(most > 0 ? std::min(most, rows) : rows); };
+  const std::int64_t d = values_of(model);
+  StageCost cost{node.name, node.kind, fmt::format("{:.0f} rows", measured(trained) + measured(held_out)), {}, {}};
+  if (d <= most_fitted_values)
+    cost.flops.float32 = product_flops(1, d, d) * (3 * measured(trained) + 2 * measured(held_out));
+  if (node.runs_after("noise-classifier/" + node.measured))
+    cost.flops.float32 += 2 * measured(held_out) *
+                          forward_flops(noise_classifier_options(model.config.noise_classifier, model.dataset.shape));
+  return cost;
 }
 
 }  // namespace
@@ -263,6 +285,14 @@ StageCost couple_cost(const StageNode& node, const CostModel& model) {
   return cost;
 }
 
+StageCost noise_classifier_cost(const StageNode& node, const CostModel& model) {
+  const NoiseClassifierOptions options =
+      noise_classifier_options(model.config.noise_classifier, model.dataset.shape);
+  // A row of the table, and a fresh one.
+  return training_cost(node, model.config.noise_classifier.training, 2 * forward_flops(options),
+                       parameter_count(options), model);
+}
+
 StageCost student_cost(const StageNode& node, const CostModel& model) {
   const StudentConfig config = student_config(model.config, node.student);
   const double forward = velocity(config, model);
@@ -281,7 +311,9 @@ StageCost student_cost(const StageNode& node, const CostModel& model) {
 
 StageCost evaluate_cost(const StageNode& node, const CostModel& model) {
   StageCost cost{node.name, node.kind, fmt::format("{} samples", model.config.evaluate.samples), {}, {}};
-  if (!node.student.empty()) {
+  if (!node.measured.empty()) {
+    cost = measured_noise_cost(node, model);
+  } else if (!node.student.empty()) {
     cost.flops = evaluate_student(node, model);
   } else if (node.runs_after("teacher")) {
     cost.flops = evaluate_teacher(model);

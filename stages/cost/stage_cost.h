@@ -53,6 +53,7 @@ StageCost loss_features_cost(const StageNode& node, const CostModel& model);
 StageCost autoencoder_cost(const StageNode& node, const CostModel& model);
 StageCost teacher_cost(const StageNode& node, const CostModel& model);
 StageCost couple_cost(const StageNode& node, const CostModel& model);
+StageCost noise_classifier_cost(const StageNode& node, const CostModel& model);
 StageCost student_cost(const StageNode& node, const CostModel& model);
 StageCost evaluate_cost(const StageNode& node, const CostModel& model);
 /// None that is counted.

@@ -88,6 +88,10 @@ std::filesystem::path table_directory(const Config& config, const RunDirectory& 
   return split == "train" ? source : std::filesystem::path();
 }
 
+bool wants_candidates(const EvaluateConfig& config) {
+  return std::ranges::any_of(config.candidates, [](std::int64_t count) { return count > 1; });
+}
+
 bool has_held_out_noise(const Config& config, const RunDirectory& run, const RunTable& table) {
   return table.has_noise && !table_directory(config, run, table.name, "test").empty();
 }

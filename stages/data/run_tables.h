@@ -36,6 +36,8 @@ RunTable find_run_table(const Config& config, const std::string& name);
 /// elsewhere does not have: some of its rows are held out then.
 std::filesystem::path table_directory(const Config& config, const RunDirectory& run, const std::string& table,
                                       const std::string& split);
+/// Whether samples are asked for that start from one of several noises, which noise classifiers choose.
+bool wants_candidates(const EvaluateConfig& config);
 /// Whether a student can be sampled from held-out noise of the table.
 bool has_held_out_noise(const Config& config, const RunDirectory& run, const RunTable& table);
 

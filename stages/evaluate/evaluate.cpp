@@ -2,6 +2,7 @@
 
 #include "method/data/images.h"
 #include "method/metrics/image_similarity.h"
+#include "method/sampling/candidates.h"
 #include "method/sampling/guided_field.h"
 #include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
@@ -10,6 +11,7 @@
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/fitting_rows.h"
+#include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/evaluate/evaluation.h"
 #include "stages/evaluate/fidelity.h"
@@ -18,6 +20,7 @@
 #include "stages/evaluate/point_pictures.h"
 #include "stages/evaluate/score_requests.h"
 #include "stages/evaluate/solver_errors.h"
+#include "stages/evaluate/table_noise.h"
 #include "stages/results/field_setting.h"
 #include "stages/results/metric_names.h"
 #include "stages/trained/models.h"
@@ -184,6 +187,13 @@ nlohmann::json evaluations_made(const SampleScore& score) {
   return {{"nfe_mean", score.nfe_mean}, {"nfe_min", score.nfe_least}, {"nfe_max", score.nfe_most}};
 }
 
+/// By what samples of the student that is scored choose among several noises: the classifier of its own table.
+LogRatio candidate_ratio(Evaluation& evaluation) {
+  const StageContext& context = evaluation.context;
+  const auto table = table_of_student(context.config, context.node.student);
+  return log_ratio_of(evaluation.noise_classifier(table.value().name), context.device);
+}
+
 SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) {
   const SamplingSetting& sampling = *request.sampling;
   const bool from_table = !sampling.table.empty();
@@ -194,10 +204,12 @@ SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) 
   const double sigma_f = from_table ? evaluation.sigma_f(sampling.table) : 1;
   const auto seed = static_cast<std::uint64_t>(sampling.seed);
   const std::int64_t samples = evaluation.config().samples;
+  const LogRatio log_ratio = sampling.candidates > 1 ? candidate_ratio(evaluation) : LogRatio();
   return evaluation.score(
       request, from_table ? std::min(samples, held_out->rows()) : samples, [&](std::int64_t first, std::int64_t count) {
         const InitialNoise initial = (from_table ? evaluation.table_noise(*held_out, sigma_f, first, count)
-                                                 : evaluation.student_noise(seed, first, count))
+                                                 : with_candidates(evaluation.student_noise(seed, first, count),
+                                                                   sampling.candidates, seed, first, log_ratio))
                                          .to(device);
         const Integrated made = integrate(flow.velocity(initial.condition), flow.start(initial.z, initial.condition),
                                           sampling.integration, flow.along(solver_noise(initial.z, seed, first)));
@@ -214,7 +226,7 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
   if (context.communicator.is_root() && is_pictured)
     show_samples(evaluation,
                  context.run.pictures() / sheet_name(evaluation.model_name(), request.key.noise, sampling.integration,
-                                                     sampling.field, evaluation.student()),
+                                                     sampling.field, evaluation.student(), sampling.candidates),
                  score);
   if (shows_best) {
     show_nearest(evaluation, score);
@@ -238,7 +250,8 @@ void compare_noise(Evaluation& evaluation, const ScoreRequest& of_table, const s
   const auto is_fresh = [&](const ScoreRequest& other) {
     return other.sampling && other.key.noise == "fresh" && other.key.solver == key.solver &&
            other.key.grid == key.grid && other.key.nfe == key.nfe && other.key.ema == key.ema &&
-           other.key.guidance == key.guidance && other.key.temperature == key.temperature;
+           other.key.guidance == key.guidance && other.key.temperature == key.temperature &&
+           other.key.candidates == key.candidates;
   };
   const auto of_fresh = std::ranges::find_if(requests, is_fresh);
   if (of_fresh == requests.end() || evaluation.records.has(key, "prior_mismatch", of_table.with)) return;
@@ -293,6 +306,10 @@ void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::
       return measure_teacher_distance(evaluation, request);
     case Measurement::solver_error:
       return measure_solver_errors(evaluation, missing_solver_errors(evaluation, requests));
+    case Measurement::prior_gap:
+      return measure_prior_gap(evaluation, request);
+    case Measurement::noise_test:
+      return test_noise(evaluation, request);
     case Measurement::likelihood:
       if (request.key.model == "student") return measure_student_likelihood(evaluation, request);
       if (request.key.model == "real") return measure_known_likelihood(evaluation, request);

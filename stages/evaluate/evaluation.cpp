@@ -21,6 +21,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace couplet {
 
@@ -118,6 +119,13 @@ double Evaluation::sigma_f(const std::string& name) const {
   return table(name, "train").summary().at("sigma_f").get<double>();
 }
 
+const NoiseClassifier& Evaluation::noise_classifier(const std::string& name) {
+  if (!noise_classifier_ || noise_classifier_->first != name)
+    noise_classifier_.emplace(name, load_noise_classifier(context.run, name, context.config.noise_classifier, shape,
+                                                          context.device, context.communicator));
+  return noise_classifier_->second;
+}
+
 InitialNoise Evaluation::student_noise(std::uint64_t seed, std::int64_t first, std::int64_t count) const {
   return couplet::student_noise(shape, test, seed, first, count);
 }
@@ -141,18 +149,29 @@ SliceJournal Evaluation::journal(const ScoreRequest& request) const {
                       identity_text(request.key, request.last_metric, request.with))};
 }
 
-at::Tensor Evaluation::sums_over_rows(
-    const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
-    const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure) const {
+void Evaluation::for_each_figures(const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
+                                  const RowMeasure& measure,
+                                  const std::function<void(const at::Tensor& values)>& add) const {
   const at::NoGradGuard no_grad;
   const std::int64_t slice = std::min(config().slice_rows, rows);
-  at::Tensor sum = at::zeros({figures}, at::kDouble);
   for_each_slice(
       context.communicator,
       {.rows = rows, .slice_rows = slice, .columns = figures, .stopped = scoring_stopped, .journal = journal(request)},
-      [&](std::int64_t first) { return measure(first, slice); },
-      [&](const at::Tensor& values) { sum += values.sum(0); });
+      [&](std::int64_t first) { return measure(first, slice); }, add);
+}
+
+at::Tensor Evaluation::sums_over_rows(const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
+                                      const RowMeasure& measure) const {
+  at::Tensor sum = at::zeros({figures}, at::kDouble);
+  for_each_figures(request, rows, figures, measure, [&](const at::Tensor& values) { sum += values.sum(0); });
   return sum;
+}
+
+at::Tensor Evaluation::figures_of_rows(const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
+                                       const RowMeasure& measure) const {
+  std::vector<at::Tensor> parts;
+  for_each_figures(request, rows, figures, measure, [&](const at::Tensor& values) { parts.push_back(values); });
+  return at::cat(parts);
 }
 
 Generated Evaluation::with_figures(Generated made, const RowTable& images, std::int64_t first) const {

@@ -41,15 +41,19 @@ std::vector<Integration> integrations(const EvaluateConfig& config, const Studen
 }  // namespace
 
 std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, const StudentConfig& student,
-                                               const std::string& table) {
+                                               const std::string& table, bool has_noise) {
   const std::vector<FieldSetting> fields = field_settings(config, student);
   const std::vector<Integration> asked = integrations(config, student);
   const std::vector<std::int64_t> from_table = is_one_step(student) ? std::vector<std::int64_t>{1} : config.euler_nfe;
   std::vector<SamplingSetting> all;
-  for (const FieldSetting& field : fields)
-    for (const std::int64_t seed : config.sampling_seeds)
-      for (const Integration& integration : asked)
-        if (field.temperature == 1 || !integration.stochastic) all.push_back({field, integration, seed, ""});
+  for (const std::int64_t candidates : config.candidates) {
+    if (candidates > 1 && !has_noise) continue;
+    for (const FieldSetting& field : fields)
+      for (const std::int64_t seed : config.sampling_seeds)
+        for (const Integration& integration : asked)
+          if (field.temperature == 1 || !integration.stochastic)
+            all.push_back({field, integration, seed, "", candidates});
+  }
   if (table.empty()) return all;
   for (FieldSetting field : fields) {
     if (field.temperature != fields.front().temperature) continue;

@@ -30,6 +30,7 @@ const Names of_pairing{"evaluate.pairing-rows", "evaluate.slice-rows", "evaluate
 const Names of_pairing_steps{"evaluate.pairing-nfe"};
 const Names of_solver_error{"evaluate.tolerance-samples", "evaluate.slice-rows", "evaluate.precision"};
 const Names of_likelihood{"pipeline.seed", "evaluate.likelihood-rows", "evaluate.slice-rows"};
+const Names of_table{"evaluate.gap-rows", "evaluate.slice-rows"};
 const Names of_student_likelihood{"evaluate.likelihood-probes", "evaluate.likelihood-samples", "evaluate.atol",
                                   "evaluate.rtol"};
 
@@ -46,6 +47,7 @@ public:
   std::vector<ScoreRequest> of_real();
   std::vector<ScoreRequest> of_teacher();
   std::vector<ScoreRequest> of_student();
+  std::vector<ScoreRequest> of_noise();
 
 private:
   bool has_classifier() const { return look_for_node(view_.graph, "features") != nullptr; }
@@ -125,6 +127,18 @@ std::vector<ScoreRequest> Requests::of_teacher() {
   return std::move(all_);
 }
 
+/// With the figures of held-out rows stand those of training rows.
+std::vector<ScoreRequest> Requests::of_noise() {
+  const std::string& name = node_.measured;
+  const bool held_out = has_held_out_noise(view_.config, view_.run, find_run_table(view_.config, name));
+  const ScoreKey key{.model = "table", .table = name, .split = held_out ? "test" : "train"};
+  const Names names = of_table + Names{"coupling/" + name};
+  add(Measurement::prior_gap, key, names, "class_deviation_nats");
+  if (const std::string classifier = "noise-classifier/" + name; held_out && node_.runs_after(classifier))
+    add(Measurement::noise_test, key, names + Names{classifier}, "noise_log_ratio");
+  return std::move(all_);
+}
+
 ScoreKey Requests::student_key(const FieldSetting& field) const {
   return {.model = "student",
           .student = node_.student,
@@ -156,8 +170,9 @@ std::vector<ScoreRequest> Requests::of_student() {
   const CouplingKind& coupling = find_coupling(student.coupling);
   const auto own = table_of_student(view_.config, node_.student);
   const std::string table = own && has_held_out_noise(view_.config, view_.run, *own) ? own->name : "";
-  for (const SamplingSetting& sampling : sampling_settings(config_, student, table)) {
+  for (const SamplingSetting& sampling : sampling_settings(config_, student, table, own && own->has_noise)) {
     ScoreKey key = student_key(sampling.field);
+    key.candidates = sampling.candidates;
     key.solver = sampling.integration.name();
     key.grid = sampling.integration.grid;
     key.nfe = sampling.integration.nfe();
@@ -167,7 +182,9 @@ std::vector<ScoreRequest> Requests::of_student() {
     key.sampling_seed = sampling.seed;
     key.table = sampling.table;
     key.split = sampling.table.empty() ? "" : "test";
-    add_samples(Measurement::samples, key, sampling.table.empty() ? Names{} : Names{"coupling/" + sampling.table});
+    Names others = sampling.table.empty() ? Names{} : Names{"coupling/" + sampling.table};
+    if (key.candidates > 1) others.push_back("noise-classifier/" + own->name);
+    add_samples(Measurement::samples, key, others);
     all_.back().sampling = sampling;
   }
   // What is no sampling setting of its own is measured with the first field that is asked for, from z itself.
@@ -213,6 +230,7 @@ std::vector<ScoreRequest> Requests::of_student() {
 
 std::vector<ScoreRequest> score_requests(const StageNode& node, const RunView& view) {
   Requests requests(node, view);
+  if (!node.measured.empty()) return requests.of_noise();
   if (!node.student.empty()) return requests.of_student();
   return node.runs_after("teacher") ? requests.of_teacher() : requests.of_real();
 }

@@ -17,7 +17,7 @@ std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const Stu
 }
 
 std::string sheet_name(const std::string& model, const std::string& noise, const Integration& integration,
-                       const FieldSetting& field, const StudentConfig& student) {
+                       const FieldSetting& field, const StudentConfig& student, std::int64_t candidates) {
   std::string name = model + "-" + noise + "-" + integration.name();
   if (!integration.adaptive()) {
     const std::string grid = integration.grid.find(' ') == std::string::npos ? integration.grid : "times";
@@ -26,6 +26,7 @@ std::string sheet_name(const std::string& model, const std::string& noise, const
   if (field.guidance.scale != 1) name += fmt::format("-guidance-{}", field.guidance.scale);
   if (field.temperature != 1) name += fmt::format("-temperature-{}", field.temperature);
   if (field.ema != student.training.ema.front()) name += fmt::format("-ema-{}", field.ema);
+  if (candidates > 1) name += fmt::format("-candidates-{}", candidates);
   return name + ".png";
 }
 

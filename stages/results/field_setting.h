@@ -5,6 +5,7 @@
 #include "method/solvers/integration.h"
 #include "pipeline/config/config.h"
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,9 @@ struct FieldSetting {
 /// temperature.
 std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student);
 
-/// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance, temperature and an average
-/// other than the student's first named behind it. `model`: "nf-0"; `noise`: "fresh" or "table".
+/// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance, temperature, an average other
+/// than the student's first and more candidates than one named behind it. `model`: "nf-0"; `noise`: "fresh" or "table".
 std::string sheet_name(const std::string& model, const std::string& noise, const Integration& integration,
-                       const FieldSetting& field, const StudentConfig& student);
+                       const FieldSetting& field, const StudentConfig& student, std::int64_t candidates = 1);
 
 }  // namespace couplet

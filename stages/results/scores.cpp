@@ -55,6 +55,7 @@ ScoreSummary over_seeds(const BySeeds& by_seeds) {
   score.guidance_from = any.guidance_from;
   score.guidance_to = any.guidance_to;
   score.temperature = any.temperature;
+  score.candidates = any.candidates;
   score.atol = any.atol;
   score.rtol = any.rtol;
   std::map<std::int64_t, std::vector<double>> by_training;
@@ -78,12 +79,13 @@ ScoreSummary over_seeds(const BySeeds& by_seeds) {
   return score;
 }
 
-/// Solver, grid, guidance and its interval, tolerances.
-using SettingKey = std::tuple<std::string, std::string, double, double, double, double, double>;
+/// Solver, grid, guidance and its interval, candidates, tolerances.
+using SettingKey = std::tuple<std::string, std::string, double, double, double, std::int64_t, double, double>;
 
 template <class Settings>
 SettingKey setting_of(const Settings& from) {
-  return {from.solver, from.grid, from.guidance, from.guidance_from, from.guidance_to, from.atol, from.rtol};
+  return {from.solver,      from.grid,       from.guidance, from.guidance_from,
+          from.guidance_to, from.candidates, from.atol,     from.rtol};
 }
 
 /// More seeds first, then the lower mean.
@@ -122,6 +124,7 @@ std::vector<ScoreCurve> empty_curves(const Scores& scores, const std::string& ru
     curve.distance = scores.distance;
     curve.guidance = record.guidance;
     curve.temperature = record.temperature;
+    curve.candidates = record.candidates;
     curve.ema = record.ema;
     curves.push_back(curve);
   }
@@ -163,6 +166,7 @@ void tell_apart(std::vector<ScoreCurve>& curves) {
     if (guidances.size() > 1 && curve.guidance != 1) curve.variant += fmt::format(", guidance {:g}", curve.guidance);
     if (temperatures.size() > 1 && curve.temperature != 1)
       curve.variant += fmt::format(", temperature {:g}", curve.temperature);
+    if (curve.candidates > 1) curve.variant += fmt::format(", {} candidates", curve.candidates);
     if (rates.size() > 1) curve.variant += ema_text(curve.ema);
   }
 }
@@ -179,7 +183,7 @@ std::string ScoreCurve::label() const {
 
 bool ScoreCurve::is_of(const ScoreRecord& record) const {
   return record.model == "student" && record.run == run && record.student == student && record.guidance == guidance &&
-         record.temperature == temperature && record.ema == ema;
+         record.temperature == temperature && record.candidates == candidates && record.ema == ema;
 }
 
 const ScoreCurve* Scores::curve(const std::string& student, const std::string& noise, const std::string& run) const {
@@ -299,6 +303,7 @@ std::string setting_text(const ScoreSummary& score) {
   if (score.guidance != 1 && (score.guidance_from > 0 || score.guidance_to < 1))
     text += fmt::format(" on [{:g}, {:g}]", score.guidance_from, score.guidance_to);
   if (score.temperature != 1) text += fmt::format(", temperature {:g}", score.temperature);
+  if (score.candidates > 1) text += fmt::format(", {} candidates", score.candidates);
   return text;
 }
 

@@ -26,6 +26,7 @@ struct ScoreSummary {
   std::string solver, grid;
   double guidance = 1, guidance_from = 0, guidance_to = 1;
   double temperature = 1;
+  std::int64_t candidates = 1;
   double atol = 0, rtol = 0;
   double uncertainty = 0;  ///< mean of the records' own (ScoreRecord)
 
@@ -43,7 +44,8 @@ struct ScoreCurve {
   std::string noise;
   double guidance = 1;
   double temperature = 1;                       ///< of fresh noise; that of table noise is 1
-  double ema = -1;                              ///< as ScoreRecord's
+  std::int64_t candidates = 1;                  ///< as ScoreRecord's
+  double ema = -1;                              ///< likewise
   std::map<std::int64_t, ScoreSummary> scores;  ///< by NFE
   std::string variant;  ///< ", guidance 2, temperature 0.9, EMA 0.9999": what tells it from other curves of its
                         ///< student; often empty
@@ -52,12 +54,13 @@ struct ScoreCurve {
   /// shown.
   std::string model() const;
   std::string label() const;  ///< "nf", "nf, from held-out table z"
-  /// True if the record is of this student with these weights and this guidance at this temperature, whatever the
-  /// noise.
+  /// True if the record is of this student with these weights and this guidance at this temperature, with so many
+  /// candidates, whatever the noise.
   bool is_of(const ScoreRecord& record) const;
-  /// True if both have one guidance scale, one temperature and one EMA rate.
+  /// True if both have one guidance scale, one temperature, one number of candidates and one EMA rate.
   bool is_like(const ScoreCurve& other) const {
-    return guidance == other.guidance && temperature == other.temperature && ema == other.ema;
+    return guidance == other.guidance && temperature == other.temperature && candidates == other.candidates &&
+           ema == other.ema;
   }
 };
 

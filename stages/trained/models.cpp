@@ -5,6 +5,7 @@
 #include "pipeline/distributed/shared_tensors.h"
 #include "pipeline/optimizer/ema.h"
 #include "pipeline/run/stage_record.h"
+#include "pipeline/tensor/row_chunks.h"
 #include "storage/error.h"
 
 #include <fmt/format.h>
@@ -63,6 +64,31 @@ std::string network_name(const Config& config) {
 Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
                            c10::Device device, Communicator& communicator) {
   return with_weights(make_classifier(classifier_options(config, shape), 0), run.classifier(), device, communicator);
+}
+
+NoiseClassifierOptions noise_classifier_options(const NoiseClassifierConfig& config, const DatasetShape& shape) {
+  return {.in_channels = shape.channels,
+          .size = shape.size,
+          .channels = config.channels,
+          .num_classes = shape.labels(),
+          .recompute = config.training.checkpoint_activations};
+}
+
+NoiseClassifier load_noise_classifier(const RunDirectory& run, const std::string& table,
+                                      const NoiseClassifierConfig& config, const DatasetShape& shape, c10::Device device,
+                                      Communicator& communicator) {
+  return with_weights(make_noise_classifier(noise_classifier_options(config, shape), 0), run.noise_classifier(table),
+                      device, communicator);
+}
+
+LogRatio log_ratio_of(const NoiseClassifier& classifier, c10::Device device) {
+  return [classifier, device](const at::Tensor& z, const at::Tensor& labels) {
+    const at::NoGradGuard no_grad;
+    return by_row_chunks(z.size(0), device, [&](std::int64_t first, std::int64_t count) {
+      NoiseClassifier network = classifier;
+      return network->forward(z.narrow(0, first, count).to(device), labels.narrow(0, first, count).to(device)).cpu();
+    });
+  };
 }
 
 AutoencoderOptions autoencoder_options(const AutoencoderConfig& config, const DatasetShape& shape) {

@@ -8,9 +8,11 @@
 #include "method/models/autoencoder.h"
 #include "method/models/classifier.h"
 #include "method/models/field.h"
+#include "method/models/noise_classifier.h"
 #include "method/models/tarflow.h"
 #include "method/objectives/objective.h"
 #include "method/objectives/one_step.h"
+#include "method/sampling/candidates.h"
 #include "method/sampling/guided_field.h"
 #include "pipeline/config/config.h"
 #include "pipeline/distributed/communicator.h"
@@ -38,6 +40,14 @@ std::string network_name(const Config& config);
 /// the file for all.
 Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config, const DatasetShape& shape,
                            c10::Device device, Communicator& communicator);
+
+NoiseClassifierOptions noise_classifier_options(const NoiseClassifierConfig& config, const DatasetShape& shape);
+/// The published classifier of a table's noise, likewise.
+NoiseClassifier load_noise_classifier(const RunDirectory& run, const std::string& table,
+                                      const NoiseClassifierConfig& config, const DatasetShape& shape, c10::Device device,
+                                      Communicator& communicator);
+/// Its estimates of log q/p, for the choice among noises (method/sampling/candidates.h).
+LogRatio log_ratio_of(const NoiseClassifier& classifier, c10::Device device);
 
 /// Of an autoencoder of the data set's pixels.
 AutoencoderOptions autoencoder_options(const AutoencoderConfig& config, const DatasetShape& shape);

@@ -5,6 +5,8 @@
 #include "method/data/image_set.h"
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
+#include "pipeline/run/stage_record.h"
+#include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
@@ -51,7 +53,13 @@ at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
 Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
   const at::NoGradGuard no_grad;
   InitialNoise initial = fresh_noise(shape_, request_.seed, first, count);
-  initial.condition.labels = labels(first, count);
+  const at::Tensor asked = labels(first, count);
+  if (request_.candidates > 1) {
+    // Noise has a class even where the student is told none: that which evaluations ask for.
+    initial.condition.labels = at::where(asked < shape_.labels(), asked, initial.condition.labels);
+    initial = with_candidates(std::move(initial), request_.candidates, request_.seed, first, log_ratio_);
+  }
+  initial.condition.labels = asked;
   if (low_pixels_.defined()) {
     const at::Tensor rows = at::arange(first, first + count, at::kLong).remainder(low_pixels_.size(0));
     initial.condition = shape_.condition_of_low(low_pixels_.index_select(0, rows), initial.condition.labels);
@@ -115,12 +123,30 @@ Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node
   no_label_ = model.field->no_label();
   if (!labelled_ && !request_.labels.classes.empty())
     refuse("--labels: {} knows none, for it was trained with student.label-drop = 1", request_.model);
+  if (request_.candidates > 1) choose_among_candidates(view, node, communicator);
   const StudentFlow flow(model, request_.guidance, view.config.evaluate.precision, request_.temperature);
   return [flow, integration = request_.integration, seed = request_.seed](std::int64_t first,
                                                                           const InitialNoise& initial) {
     return integrate(flow.velocity(initial.condition), flow.start(initial.z, initial.condition), integration,
                      flow.along(solver_noise(initial.z, seed, first)));
   };
+}
+
+void Sampler::choose_among_candidates(const RunView& view, const StageNode& node, Communicator& communicator) {
+  const auto table = table_of_student(view.config, node.student);
+  if (!table || !table->has_noise)
+    refuse("--candidates {}: {} reads no table of noise, by whose density one of several noises would be chosen",
+           request_.candidates, request_.model);
+  const std::string stage = "noise-classifier/" + table->name;
+  const auto record = read_record(view.run.stage(stage));
+  if (!record || record->state != StageState::complete)
+    refuse(
+        "--candidates {}: {} has no finished stage {}, which chooses among them; set evaluate.noise-classifier = true, "
+        "and run it",
+        request_.candidates, view.run.root().string(), stage);
+  log_ratio_ = log_ratio_of(load_noise_classifier(view.run, table->name, view.config.noise_classifier, shape_, device_,
+                                                  communicator),
+                            device_);
 }
 
 Sampler::Maker Sampler::teacher_maker(const RunView& view, const StageNode& node, Communicator& communicator) const {

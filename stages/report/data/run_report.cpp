@@ -82,6 +82,7 @@ std::optional<TrainingConfig> training_of(const StageNode& node, const Config& c
   if (node.kind == "features" || node.kind == "loss-features") return config.features.training;
   if (node.kind == "autoencoder") return config.autoencoder.training;
   if (node.kind == "teacher") return config.teacher.training;
+  if (node.kind == "noise-classifier") return config.noise_classifier.training;
   if (node.kind == "student") return student_config(config, node.student).training;
   return std::nullopt;
 }

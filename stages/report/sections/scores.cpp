@@ -73,6 +73,7 @@ Json curve_json(const Page& page, const ScoreCurve& curve) {
           {"noise", curve.noise},
           {"guidance", curve.guidance},
           {"temperature", curve.temperature},
+          {"candidates", curve.candidates},
           {"ema", curve.ema < 0 ? Json() : Json(curve.ema)},
           {"colour", page.colour(curve.run, curve.student)},
           {"cells", std::move(cells)}};

@@ -78,7 +78,8 @@ Json command(const Page& page) {
 /// weights.
 bool is_of(const SamplePicture& picture, const ScoreCurve& curve) {
   return picture.kind == PictureKind::grid && picture.student == curve.student && picture.guidance == curve.guidance &&
-         picture.temperature == curve.temperature && (picture.ema == curve.ema || curve.ema < 0);
+         picture.temperature == curve.temperature && curve.candidates == 1 &&
+         (picture.ema == curve.ema || curve.ema < 0);
 }
 
 /// The first rows of the curve's samples at one NFE; null where there are none.
