@@ -77,7 +77,7 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.codec = task.shape.codec;
   sources.communicator = &task.context.communicator;
   std::unique_ptr<Coupling> coupling = kind.make(sources);
-  if (kind.has_table_of_teacher())
+  if (has_noise_of_teacher(task.config))
     require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);
   const Mixing mixing{task.config.mix, task.config.fresh_share, sources.seed, sources.held_out_seed};
   return mixing.is_asked_for() ? mix_noise(std::move(coupling), mixing) : std::move(coupling);

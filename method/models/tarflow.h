@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace couplet {
@@ -27,6 +28,7 @@ struct TarFlowOptions {
   std::int64_t num_classes = 0;  ///< 0: unconditional
   bool nvp = true;         ///< false: the volume-preserving variant, without scale and with a learnt prior variance
   bool recompute = false;  ///< layers are computed again in the backward pass instead of kept
+  std::string section = "teacher";  ///< what messages call the keys by
 
   std::int64_t tokens() const { return (image_size / patch) * (image_size / patch); }
   std::int64_t token_size() const { return in_channels * patch * patch; }

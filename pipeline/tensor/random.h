@@ -44,7 +44,8 @@ enum class Purpose : std::uint32_t {
   source_noise = 30,         ///< noise added to a source that is made from the condition; index: position or row
   dropout = 31,              ///< what a network drops; index: position · 1024 + number of the block
   latent_draw = 32,          ///< a latent within its deviation; index: hash of the row's bytes and the draw's number
-  autoencoder_noise = 33     ///< ε of the latents that an autoencoder is trained on; index: position
+  autoencoder_noise = 33,    ///< ε of the latents that an autoencoder is trained on; index: position
+  rotation_signs = 170       ///< signs of values before they are mixed; index: layer of the map `rotations`
 };
 
 /// Ten rounds of Philox4x32.

@@ -180,7 +180,7 @@ std::vector<ScoreRequest> Requests::of_student() {
   key.nfe = config_.pairing_nfe;
   if (config_.pairing_rows > 0) add_pairing(key);
   // The teacher is given no low resolution, and makes other images of the same noise.
-  if (config_.pairing_rows > 0 && coupling.has_table_of_teacher() && !restores())
+  if (config_.pairing_rows > 0 && has_noise_of_teacher(student) && !restores())
     add(Measurement::teacher_distance, key, of_pairing + Names{"teacher"}, "teacher_distance");
   for (const double tolerance : config_.tolerances) {
     if (config_.tolerance_samples < 1) break;
