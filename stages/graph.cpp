@@ -1,6 +1,7 @@
 #include "stages/graph.h"
 
 #include "method/couplings/coupling.h"
+#include "method/gaussianisation/gaussian_map.h"
 #include "method/registry.h"
 #include "method/solvers/dopri5.h"
 #include "pipeline/config/options.h"
@@ -39,6 +40,11 @@ std::string classifier_node(const std::string& table) {
   return "noise-classifier/" + table;
 }
 
+/// Trains the second flow on the noise of a table.
+std::string gaussianiser_node(const std::string& table) {
+  return "gaussianiser/" + table;
+}
+
 std::string student_node(const std::string& name, std::int64_t seed) {
   return "student/" + model_name(name, seed);
 }
@@ -73,6 +79,7 @@ private:
   void need_table(const RunTable& table);
   bool has_noise_classifiers() const;
   void measure_noise(const RunTable& table);
+  std::vector<std::string> need_mapped_noise(const RunTable& table);
   void need_student(const std::string& name, std::int64_t seed);
   std::string need_first_student(const std::string& name);
   std::vector<std::string> compared_with(const std::string& student) const;
@@ -165,12 +172,32 @@ void GraphBuilder::need_loss_classifier() {
   add_training_keys(classifier);
 }
 
+/// The table whose noise is mapped to another's, and the map where a stage trains it. Returns their nodes.
+std::vector<std::string> GraphBuilder::need_mapped_noise(const RunTable& table) {
+  need_table(find_run_table(config_, table.base));
+  std::vector<std::string> nodes{table_node(table.base)};
+  if (find_gaussian_map(table.map).fit != nullptr) return nodes;
+  nodes.push_back(gaussianiser_node(table.base));
+  if (look_for_node(graph_, nodes.back()) != nullptr) return nodes;
+  StageNode& node = add(nodes.back(), "gaussianiser", {seen_rows_node(config_), table_node(table.base)});
+  node.base = table.base;
+  add_keys(node, "gaussianiser");
+  add_training_keys(node);
+  return nodes;
+}
+
 /// The table, behind what it is made from.
 void GraphBuilder::need_table(const RunTable& table) {
   const std::string name = table_node(table.name);
   if (look_for_node(graph_, name) != nullptr) return;
   const TableMaker& maker = maker_of_table(config_, table.name);
   std::vector<std::string> inputs{seen_rows_node(config_)};
+  std::vector<std::string> keys = maker.keys;
+  if (!table.base.empty()) {
+    for (const std::string& node : need_mapped_noise(table)) inputs.push_back(node);
+    const std::vector<std::string>& own = find_gaussian_map(table.map).keys;
+    keys.insert(keys.end(), own.begin(), own.end());
+  }
   if (maker.needs_teacher) {
     need_teacher();
     inputs.emplace_back("teacher");
@@ -180,10 +207,11 @@ void GraphBuilder::need_table(const RunTable& table) {
   node.table = table.name;
   add_computing_keys(node);
   const CoupleConfig couple = couple_config(config_, table.name);
-  for (const std::string& key : maker.keys) {
+  for (const std::string& key : keys) {
     const std::string value = value_text(couple, "couple." + key);
     if (enters(find_option("couple." + key), value)) add_key(node, "couple." + key, value);
   }
+  if (!table.map.empty()) node.keys["student.gaussianise"] = table.map;
   if (table.has_noise) measure_noise(table);
 }
 
@@ -285,7 +313,7 @@ std::vector<std::string> GraphBuilder::compared_with(const std::string& student)
     if ((measures_pairs && table.is_of_images()) || (table.has_noise && own && own->name == table.name))
       nodes.push_back(table_node(table.name));
   if (own && own->has_noise && wants_candidates(config_.evaluate)) nodes.push_back(classifier_node(own->name));
-  if (measures_pairs && find_coupling(student_config(config_, student).coupling).has_table_of_teacher())
+  if (measures_pairs && has_noise_of_teacher(student_config(config_, student)))
     nodes.push_back("teacher");
   return nodes;
 }

@@ -7,6 +7,7 @@
 #include "method/data/image_source.h"
 #include "method/data/toys.h"
 #include "method/features/open_network.h"
+#include "method/gaussianisation/gaussian_map.h"
 #include "method/models/field.h"
 #include "method/objectives/objective.h"
 #include "method/objectives/one_step.h"
@@ -19,6 +20,7 @@
 #include "stages/autoencoder.h"
 #include "stages/cost/dataset_size.h"
 #include "stages/couple/couple.h"
+#include "stages/couple/noise_map.h"
 #include "stages/data/run_source.h"
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
@@ -27,6 +29,7 @@
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/evaluate/score_requests.h"
 #include "stages/features.h"
+#include "stages/gaussianiser.h"
 #include "stages/latents.h"
 #include "stages/noise_classifier.h"
 #include "stages/prepare.h"
@@ -132,6 +135,22 @@ void require_teacher(const Nodes&, const RunView& view) {
   if (teacher_noise(view.config.teacher).uniform && dataset->shape.codec->levels() == 0)
     refuse("teacher.noise = uniform is as wide as a level, and the data set's codec {} stores none: set gaussian",
            dataset->shape.codec->name());
+}
+
+/// Of tables of mapped noise: what their maps ask of rows.
+void require_maps(const Nodes& nodes, const RunView& view) {
+  const auto dataset = known_dataset(view);
+  if (!dataset) return;
+  for (const StageNode& node : nodes) {
+    const RunTable table = find_run_table(view.config, node.table);
+    if (table.map.empty()) continue;
+    if (const auto check = find_gaussian_map(table.map).check)
+      check(noise_map_options(view.config, table, dataset->shape));
+  }
+}
+
+void require_gaussianiser(const Nodes&, const RunView& view) {
+  if (const auto dataset = known_dataset(view)) check(gaussianiser_options(view.config.gaussianiser, dataset->shape));
 }
 
 /// A student starts from another's weights, which have to mean the same in it.
@@ -318,6 +337,10 @@ StageWork noise_classifier_work(const StageNode& node, const RunView& view) {
   return training_work(view.run.stage(node.name), view.config.noise_classifier.training);
 }
 
+StageWork gaussianiser_work(const StageNode& node, const RunView& view) {
+  return training_work(view.run.stage(node.name), view.config.gaussianiser.training);
+}
+
 StageWork student_work(const StageNode& node, const RunView& view) {
   return training_work(view.run.stage(node.name), student_config(view.config, node.student).training);
 }
@@ -384,12 +407,23 @@ const std::vector<StageKind>& stage_kinds() {
        .progress = teacher_work,
        .cost = teacher_cost,
        .require = require_teacher},
-      {.name = "couple", .what = "fill a coupling table", .run = couple, .progress = table_work, .cost = couple_cost},
+      {.name = "couple",
+       .what = "fill a coupling table",
+       .run = couple,
+       .progress = table_work,
+       .cost = couple_cost,
+       .require = require_maps},
       {.name = "noise-classifier",
        .what = "train a classifier that tells a table's noise from N(0, I)",
        .run = noise_classifier,
        .progress = noise_classifier_work,
        .cost = noise_classifier_cost},
+      {.name = "gaussianiser",
+       .what = "train a second flow, on the noise of a coupling table",
+       .run = gaussianiser,
+       .progress = gaussianiser_work,
+       .cost = gaussianiser_cost,
+       .require = require_gaussianiser},
       {.name = "student",
        .what = "train a student",
        .run = student,
@@ -452,6 +486,7 @@ void offer_members() {
   offer_choices("prepare.codec", choices(codecs));
   offer_choices("prepare.toy", choices(toys()));
   offer_choices("student.kind", choices(student_kinds()));
+  offer_choices("student.gaussianise", choices(gaussian_map_kinds()));
   offer_choices("student.coupling", choices(coupling_kinds()));
   offer_choices("student.network", choices(field_kinds()));
   offer_choices("student.path", choices(path_kinds()));

@@ -80,7 +80,7 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.codec = task.shape.codec;
   sources.communicator = &task.context.communicator;
   std::unique_ptr<Coupling> coupling = kind.make(sources);
-  if (kind.has_table_of_teacher())
+  if (has_noise_of_teacher(task.config))
     require_same_teacher(coupling->provenance(), sources.train_table,
                          inverting_weights(config, run, table_of_student(config, task.context.node.student)->name),
                          task.context.communicator);

@@ -86,9 +86,7 @@ TarFlow new_teacher(const StageContext& context, const DatasetShape& shape) {
     say("weights start from {}", config.init);
   }
   model->to(context.device);
-  say("TarFlow {}: {} blocks of {} layers, width {}, {} tokens of {} values, {:.2f} M parameters", config.variant,
-      options.blocks, fmt::join(options.layers, ", "), options.channels, options.tokens(), options.token_size(),
-      static_cast<double>(parameter_count(*model)) / 1e6);
+  say("{}", tarflow_text(options));
   return model;
 }
 
@@ -148,16 +146,7 @@ void teacher(StageContext& context) {
   if (!context.communicator.is_root()) return;
   const WorkingAlone alone("publishing the teacher");
   say("test images under the EMA weights: {:.4f} nats a value ({} noise)", nats, config.teacher.noise);
-  std::map<std::string, std::string> sizes = {{"in_channels", std::to_string(options.in_channels)},
-                                              {"img_size", std::to_string(options.image_size)},
-                                              {"patch_size", std::to_string(options.patch)},
-                                              {"channels", std::to_string(options.channels)},
-                                              {"num_blocks", std::to_string(options.blocks)},
-                                              {"layers_per_block", fmt::format("{}", fmt::join(options.layers, " "))},
-                                              {"num_classes", std::to_string(options.num_classes)},
-                                              {"variant", config.teacher.variant}};
-  for (const auto& [name, bound] : {std::pair{"clip_scale", options.clip_scale}, {"clip_shift", options.clip_shift}})
-    if (bound > 0) sizes[name] = fmt::format("{}", bound);
+  const std::map<std::string, std::string> sizes = tarflow_sizes(options);
   publish_tensors(context.run.teacher_weights(), result.weights, sizes);
   for (const auto& ema : result.emas) publish_tensors(context.directory() / ema.file, ema.tensors, sizes);
   publish_file(context.directory() / "summary.json",

@@ -32,13 +32,13 @@ constexpr double prior_rate = 0.1;
 void check(const TarFlowOptions& o) {
   for (const auto& [name, value] :
        {std::pair{"patch", o.patch}, {"channels", o.channels}, {"blocks", o.blocks}, {"head-size", o.head_size}}) {
-    if (value < 1) refuse("teacher.{} = {}: must be at least 1", name, value);
+    if (value < 1) refuse("{}.{} = {}: must be at least 1", o.section, name, value);
   }
   if (o.layers.empty() || std::ranges::min(o.layers) < 1)
-    refuse("teacher.layers = {}: every block has at least 1", fmt::join(o.layers, " "));
+    refuse("{}.layers = {}: every block has at least 1", o.section, fmt::join(o.layers, " "));
   if (o.layers.size() != 1 && std::ssize(o.layers) != o.blocks)
-    refuse("teacher.layers = {}: layers of {} blocks, but teacher.blocks = {}; give one number for all, or one each",
-           fmt::join(o.layers, " "), o.layers.size(), o.blocks);
+    refuse("{0}.layers = {1}: layers of {2} blocks, but {0}.blocks = {3}; give one number for all, or one each",
+           o.section, fmt::join(o.layers, " "), o.layers.size(), o.blocks);
   if (!o.nvp && o.clip_scale > 0)
     refuse("teacher.clip-scale = {} with teacher.variant = vp, which has no scale: teacher.clip-shift bounds its shift",
            o.clip_scale);
@@ -47,12 +47,12 @@ void check(const TarFlowOptions& o) {
            DropoutDraws::most_parts / 2);
   if (o.channels % o.head_size != 0) {
     const auto above = (o.channels / o.head_size + 1) * o.head_size;
-    refuse("teacher.channels = {} is not a multiple of teacher.head-size = {}: the next one is {}", o.channels,
+    refuse("{0}.channels = {1} is not a multiple of {0}.head-size = {2}: the next one is {3}", o.section, o.channels,
            o.head_size, above);
   }
   if (o.image_size % o.patch != 0 || o.image_size <= o.patch) {
-    refuse("teacher.patch = {} does not cut images of {}x{} into two or more whole patches", o.patch, o.image_size,
-           o.image_size);
+    refuse("{}.patch = {} does not cut images of {}x{} into two or more whole patches", o.section, o.patch,
+           o.image_size, o.image_size);
   }
 }
 

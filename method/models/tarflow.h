@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace couplet {
@@ -30,6 +31,7 @@ struct TarFlowOptions {
   double clip_scale = 0, clip_shift = 0;  ///< bounds of a and of b (TarFlowBlock); 0: none
   double dropout = 0;      ///< probability that a layer's attention or MLP drops a value that it adds, in training
   bool recompute = false;  ///< layers are computed again in the backward pass instead of kept
+  std::string section = "teacher";  ///< what messages call the keys by
 
   std::int64_t tokens() const { return (image_size / patch) * (image_size / patch); }
   std::int64_t token_size() const { return in_channels * patch * patch; }

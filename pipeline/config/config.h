@@ -130,6 +130,14 @@ struct TeacherConfig {
   std::string init;
 };
 
+/// A second flow, trained on the noise of a coupling table.
+struct GaussianiserConfig {
+  TrainingConfig training;
+  std::int64_t patch = 0, channels = 0, blocks = 0, head_size = 0;
+  std::vector<std::int64_t> layers;  ///< as of the teacher
+  std::int64_t window_blocks = 0;
+};
+
 struct CoupleConfig {
   std::int64_t array = 0;  ///< jobs of a Slurm array; 0: one job, no array
   bool flips = true;
@@ -156,6 +164,10 @@ struct CoupleConfig {
   std::string sd_within;            ///< "none" or "class"
   std::int64_t sd_draws = 0;        ///< noises an image
   std::int64_t sd_check_every = 0;  ///< steps
+  // Of tables of mapped noise:
+  double affine_prior = 0;                               ///< rows
+  std::string affine_covariance;                         ///< "none" or "pooled"
+  std::int64_t rotation_layers = 0, rotation_rows = 0;   ///< 0 rows: all
 };
 
 /// What a student is trained by: [student], overridden by its own section (`student_config`).
@@ -169,6 +181,7 @@ struct StudentConfig {
   double label_drop = 0;
   double time_mean = 0, time_std = 0;
   double mix = 0, fresh_share = 0;  ///< of fresh noise in the coupling's
+  std::vector<std::string> gaussianise;  ///< maps of the noise of the coupling's table, one behind the other
   std::int64_t loom_slots = 0, loom_resample_every = 0, loom_train_after = 0;
   bool loom_swaps = true;
   std::string loom_within;
@@ -261,6 +274,7 @@ struct Config {
   AutoencoderConfig autoencoder;
   TeacherConfig teacher;
   CoupleConfig couple;
+  GaussianiserConfig gaussianiser;
   StudentConfig student;
   std::vector<std::string> compare;  ///< names of the run's students
   /// Of every student that has a section of its own: the keys set there ("channels"), with canonical texts.

@@ -140,6 +140,7 @@ void check_student(const Config& config, const std::string& name) {
   check_training(section, student.training, config.pipeline);
   if (student_check()) student_check()(student, section);
   require_distinct(section + ".seeds", student.seeds);
+  if (!student.gaussianise.empty()) require_distinct(section + ".gaussianise", student.gaussianise);
   if (!student.init_from.empty() && std::ranges::find(config.compare, student.init_from) == config.compare.end())
     refuse("{}.init-from = {}: student.compare = {} does not list such a student", section, student.init_from,
            fmt::join(config.compare, " "));
@@ -270,6 +271,7 @@ void validate(const Config& config) {
     check_training("autoencoder", config.autoencoder.training, config.pipeline);
   check_training("teacher", config.teacher.training, config.pipeline);
   check_training("noise-classifier", config.noise_classifier.training, config.pipeline);
+  check_training("gaussianiser", config.gaussianiser.training, config.pipeline);
   if (config.teacher.training.images == 0 && config.teacher.init.empty())
     refuse("teacher.images = 0 without teacher.init: weights that nothing was learnt by would be the teacher");
 
@@ -308,6 +310,7 @@ void validate_ranks(const Config& config, std::int64_t ranks, const std::string&
   if (kind == "autoencoder") check(kind, config.autoencoder.training);
   if (kind == "teacher") check(kind, config.teacher.training);
   if (kind == "noise-classifier") check(kind, config.noise_classifier.training);
+  if (kind == "gaussianiser") check(kind, config.gaussianiser.training);
   if (kind == "student") check(section_of_student(config, student), student_config(config, student).training);
 }
 

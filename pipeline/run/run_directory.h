@@ -55,6 +55,10 @@ public:
   std::filesystem::path autoencoder_codec() const { return root_ / "autoencoder" / "codec.pt"; }
   std::filesystem::path teacher_weights() const { return root_ / "teacher" / "weights.safetensors"; }
   std::filesystem::path teacher_ema() const { return root_ / "teacher" / "ema.safetensors"; }
+  /// Of the second flow, on the noise of the table of that name.
+  std::filesystem::path gaussianiser_weights(const std::string& table) const {
+    return root_ / "gaussianiser" / table / "weights.safetensors";
+  }
   std::filesystem::path tables() const { return root_ / "coupling"; }
   /// The table of that name: rows of the training images ("train"), or of the held-out ones ("test").
   std::filesystem::path table(const std::string& name, const std::string& split) const {

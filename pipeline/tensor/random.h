@@ -49,6 +49,7 @@ enum class Purpose : std::uint32_t {
   candidate_choice = 161,    ///< which of its noises a sample starts from; index: sample
   classifier_noise = 162,    ///< noise that a classifier is trained to tell from a table's; index: position
   classifier_test = 163,     ///< the same that it is judged by; index: row
+  rotation_signs = 170,      ///< signs of values before they are mixed; index: layer of the map `rotations`
   teacher_dropout = 180      ///< what a teacher's layers drop; index: position · 1024 + number of the branch
 };
 

@@ -1,6 +1,7 @@
 #include "stages/cost/stage_cost.h"
 
 #include "method/couplings/coupling.h"
+#include "method/gaussianisation/gaussian_map.h"
 #include "method/statistics/noise_models.h"
 #include "method/tables/coupling_table.h"
 #include "method/tables/seeds_table.h"
@@ -152,7 +153,7 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const double tables = number(std::ranges::count_if(run_tables(model.config), &RunTable::is_of_images));
   const DatasetShape& shape = model.dataset.shape;
   // With the teacher's samples of the same noise; it is given no condition.
-  const double compared = coupling.has_table_of_teacher() && !shape.low_resolution.is_given() ? pairs : 0;
+  const double compared = has_noise_of_teacher(student) && !shape.low_resolution.is_given() ? pairs : 0;
   evaluations +=
       (2 * tables * pairs + compared) * (one_step ? 1 : number(evaluate.pairing_nfe)) *
       (evaluate.guidance.front() == 1 ? 1 : 2);
@@ -249,6 +250,13 @@ StageCost teacher_cost(const StageNode& node, const CostModel& model) {
   return cost;
 }
 
+/// Validated on rows that are held back, about as many as there are held-out images.
+StageCost gaussianiser_cost(const StageNode& node, const CostModel& model) {
+  const GaussianiserConfig& config = model.config.gaussianiser;
+  const TarFlowOptions options = gaussianiser_options(config, model.dataset.shape);
+  return training_cost(node, config.training, forward_flops(options), parameter_count(options), model);
+}
+
 /// Noises are compared with all images, to learn the potentials and once more to write the table. Learning may stop
 /// earlier.
 StageCost semidiscrete_cost(const StageNode& node, const CoupleConfig& config, const CostModel& model) {
@@ -270,9 +278,17 @@ StageCost couple_cost(const StageNode& node, const CostModel& model) {
   const ShardedTable* shards = maker_of_table(model.config, node.table).shards;
   StageCost cost{node.name, node.kind, "", {}, {}};
   if (shards == nullptr) return cost;
-  const double rows = number(table_rows(config, model));
-  cost.work = fmt::format("{} rows", table_rows(config, model));
-  if (table.student.empty()) {
+  // As many rows as the table has whose noise is mapped; of one from elsewhere, as the data set would give.
+  RunTable first = table;
+  while (!first.base.empty()) first = find_run_table(model.config, first.base);
+  const std::int64_t all_rows = table_rows(couple_config(model.config, first.name), model);
+  const double rows = number(all_rows);
+  cost.work = fmt::format("{} rows", all_rows);
+  if (!table.map.empty()) {
+    const TarFlowOptions flow = gaussianiser_options(model.config.gaussianiser, model.dataset.shape);
+    if (find_gaussian_map(table.map).fit == nullptr)
+      cost.flops = in_precision(config.precision, forward_flops(flow) * rows);
+  } else if (table.student.empty()) {
     cost.flops =
         in_precision(config.precision, inverted(model) * rows) + Flops{0, inverted(model) * config.round_trip * rows};
   } else {

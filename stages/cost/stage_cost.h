@@ -52,6 +52,7 @@ StageCost features_cost(const StageNode& node, const CostModel& model);
 StageCost loss_features_cost(const StageNode& node, const CostModel& model);
 StageCost autoencoder_cost(const StageNode& node, const CostModel& model);
 StageCost teacher_cost(const StageNode& node, const CostModel& model);
+StageCost gaussianiser_cost(const StageNode& node, const CostModel& model);
 StageCost couple_cost(const StageNode& node, const CostModel& model);
 StageCost noise_classifier_cost(const StageNode& node, const CostModel& model);
 StageCost student_cost(const StageNode& node, const CostModel& model);

@@ -202,7 +202,7 @@ std::vector<ScoreRequest> Requests::of_student() {
   const Names pairing = one_step ? of_pairing : of_pairing + of_pairing_steps;
   if (config_.pairing_rows > 0) add_pairing(key, pairing);
   // The teacher is given no low resolution, and makes other images of the same noise.
-  if (config_.pairing_rows > 0 && coupling.has_table_of_teacher() && !restores())
+  if (config_.pairing_rows > 0 && has_noise_of_teacher(student) && !restores())
     add(Measurement::teacher_distance, key, pairing + Names{"teacher"}, "teacher_distance");
   if (one_step) return std::move(all_);  // no solver has a say, and there is no density
   for (const double tolerance : config_.tolerances) {

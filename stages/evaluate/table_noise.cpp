@@ -109,22 +109,24 @@ void keep_difference(TableRecords records, const std::string& table, const Split
         table, estimate_text(found.nll.value_or(found.normal)));
 }
 
-/// The table that a map made this one of: the nll of both are of their whole models, so that their difference is what
-/// the map closes. "": none did.
-std::string base_of(const RunTable&) {
-  return {};
+/// The table whose noise maps made into that of this one. "": none did.
+std::string base_of(const Config& config, const RunTable& table) {
+  if (table.base.empty()) return {};
+  const RunTable base = find_run_table(config, table.base);
+  return base.base.empty() ? base.name : base_of(config, base);
 }
 
-/// "nats_closed": by a map, on held-out rows, which both tables have in one order.
+/// "nats_closed": by the maps, on held-out rows, which both tables have in one order. The nll of both are of their whole
+/// models, so that their difference is what the maps close.
 void keep_nats_closed(TableRecords records, const Evaluation& evaluation, const RunTable& table) {
-  const std::string base = base_of(table);
+  const std::string base = base_of(evaluation.context.config, table);
   if (base.empty()) return;
-  const auto nll = [&](const std::string& name) {
-    const RowTable rows = evaluation.table(name, "test");
-    return read_rows(rows, "nll", 0, rows.rows()).to(at::kDouble);
-  };
+  const RowTable before = evaluation.table(base, "test"), after = evaluation.table(table.name, "test");
+  const auto is_nll = [](const Column& column) { return column.name == "nll"; };
+  if (std::ranges::none_of(before.columns(), is_nll)) return;
+  const auto nll = [](const RowTable& rows) { return read_rows(rows, "nll", 0, rows.rows()).to(at::kDouble); };
   const auto values = static_cast<double>(evaluation.shape.channels * evaluation.shape.size * evaluation.shape.size);
-  at::Tensor closed = (nll(base) - nll(table.name)) * values;
+  at::Tensor closed = (nll(before) - nll(after)) * values;
   closed = closed.index({closed.isfinite()});
   const auto rows = static_cast<double>(closed.size(0));
   records.add("nats_closed",

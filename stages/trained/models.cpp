@@ -124,6 +124,42 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   return options;
 }
 
+TarFlowOptions gaussianiser_options(const GaussianiserConfig& config, const DatasetShape& shape) {
+  TarFlowOptions options;
+  options.section = "gaussianiser";
+  options.in_channels = shape.channels;
+  options.image_size = shape.size;
+  options.patch = config.patch;
+  options.channels = config.channels;
+  options.blocks = config.blocks;
+  options.layers = config.layers;
+  options.head_size = config.head_size;
+  options.num_classes = shape.labels();
+  options.recompute = config.training.checkpoint_activations;
+  return options;
+}
+
+std::string tarflow_text(const TarFlowOptions& options) {
+  return fmt::format(
+      "TarFlow {}: {} blocks of {} layers, width {}, {} tokens of {} values, {:.2f} M parameters",
+      options.nvp ? "nvp" : "vp", options.blocks, fmt::join(options.layers, ", "), options.channels, options.tokens(),
+      options.token_size(), static_cast<double>(parameter_count(options)) / 1e6);
+}
+
+std::map<std::string, std::string> tarflow_sizes(const TarFlowOptions& options) {
+  std::map<std::string, std::string> sizes{{"in_channels", std::to_string(options.in_channels)},
+                                           {"img_size", std::to_string(options.image_size)},
+                                           {"patch_size", std::to_string(options.patch)},
+                                           {"channels", std::to_string(options.channels)},
+                                           {"num_blocks", std::to_string(options.blocks)},
+                                           {"layers_per_block", fmt::format("{}", fmt::join(options.layers, " "))},
+                                           {"num_classes", std::to_string(options.num_classes)},
+                                           {"variant", options.nvp ? "nvp" : "vp"}};
+  for (const auto& [name, bound] : {std::pair{"clip_scale", options.clip_scale}, {"clip_shift", options.clip_shift}})
+    if (bound > 0) sizes[name] = fmt::format("{}", bound);
+  return sizes;
+}
+
 ImageNoise teacher_noise(const TeacherConfig& config) {
   return {config.noise == "uniform", config.noise_std};
 }
@@ -242,6 +278,11 @@ void check_student_options(const StudentConfig& config, const std::string& secti
   if (objective->is_of_density() && !config.times.empty())
     refuse("{0}.times = {1}: {0}.objective = {2} is learnt at no time of its own: leave the list empty", section,
            fmt::join(config.times, " "), config.objective);
+  if (!config.gaussianise.empty() && (!coupling.has_table() || !coupling.table_has_noise))
+    refuse(
+        "{0}.gaussianise = {1}: {0}.coupling = {2} reads no table of noise that could be mapped; leave the list empty, "
+        "or set a coupling that does, such as nf",
+        section, fmt::join(config.gaussianise, " "), coupling.name);
   if (coupling.source && objective->path().prior_scale() == 0)
     refuse("{0}.objective = {1} starts from nothing, and {0}.coupling = {2} from a source of its own: set another",
            section, config.objective, coupling.name);

@@ -23,6 +23,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -53,6 +54,12 @@ LogRatio log_ratio_of(const NoiseClassifier& classifier, c10::Device device);
 AutoencoderOptions autoencoder_options(const AutoencoderConfig& config, const DatasetShape& shape);
 
 TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape);
+/// Of the second flow, on noise of images of this shape.
+TarFlowOptions gaussianiser_options(const GaussianiserConfig& config, const DatasetShape& shape);
+/// Of a TarFlow, for people.
+std::string tarflow_text(const TarFlowOptions& options);
+/// The same as metadata of its files of weights.
+std::map<std::string, std::string> tarflow_sizes(const TarFlowOptions& options);
 ImageNoise teacher_noise(const TeacherConfig& config);
 /// η of the denoising step that ends a teacher's sampling; 0: it has none, as it was not trained with Gaussian noise.
 double denoising_std(const TeacherConfig& config);

@@ -41,7 +41,7 @@ void add_manifest(CouplingFacts& shown, const nlohmann::json& manifest) {
       {{"kind", "rows"}, {"rows", manifest.at("rows")}, {"shards", shards}, {"one_shard", shards == 1}});
   const nlohmann::json& summary = manifest.at("summary");
   if (!summary.is_object()) return;
-  for (const char* name : {"nonfinite_rows", "sigma_f", "nll_mean"})
+  for (const char* name : {"nonfinite_rows", "sigma_f", "nll_mean", "nats_closed"})
     if (summary.contains(name)) shown.facts.push_back({{"kind", name}, {"figure", figure_or_nothing(summary[name])}});
   if (!summary.contains("round_trip_mean")) return;
   shown.facts.push_back({{"kind", "round_trip"},
@@ -138,8 +138,10 @@ std::optional<CouplingFacts> read_coupling_facts(const std::filesystem::path& ta
   CouplingFacts shown;
   try {
     const nlohmann::json manifest = load_manifest(table, "");
-    shown.name = manifest.at("provenance").value("kind", "pairs");
-    shown.held_out = manifest.at("provenance").value("split", "") == "test";
+    const nlohmann::json& provenance = manifest.at("provenance");
+    shown.name = provenance.value("kind", "pairs");
+    if (provenance.contains("map")) shown.name = provenance.value("base", "") + "-" + provenance.value("map", "");
+    shown.held_out = provenance.value("split", "") == "test";
     add_manifest(shown, manifest);
     if (manifest.at("format") != seeds_format) add_rows(shown, RowTable(table, coupling_format), codec);
   } catch (const Error& error) {

@@ -81,6 +81,7 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
 std::optional<TrainingConfig> training_of(const StageNode& node, const Config& config) {
   if (node.kind == "features" || node.kind == "loss-features") return config.features.training;
   if (node.kind == "autoencoder") return config.autoencoder.training;
+  if (node.kind == "gaussianiser") return config.gaussianiser.training;
   if (node.kind == "teacher") return config.teacher.training;
   if (node.kind == "noise-classifier") return config.noise_classifier.training;
   if (node.kind == "student") return student_config(config, node.student).training;
