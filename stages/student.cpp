@@ -125,7 +125,8 @@ float draw_time(const StudentTask& task, const Objective& objective, std::uint64
                 std::int64_t index) {
   Draws draws(seed, purpose, static_cast<std::uint64_t>(index));
   const std::vector<double>& times = task.config.times;
-  return static_cast<float>(times.empty() || task.config.kind == "image" ? objective.draw_time(draws) : times[draws.below(times.size())]);
+  return static_cast<float>(times.empty() || task.config.kind == "image" ? objective.draw_time(draws)
+                                                                         : times[draws.below(times.size())]);
 }
 
 /// What of a pair is the objective's own: images spread over their levels, signs in place of noise. Both are drawn from

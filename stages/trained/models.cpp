@@ -213,8 +213,7 @@ std::shared_ptr<const Objective> objective_of(const StudentConfig& config, const
                            .cnf_trace = config.cnf_trace,
                            .train_guidance = config.train_guidance,
                            .section = section};
-  if (config.kind != "image")
-    return make_objective(config.objective, find_path(config.path).make(path), options);
+  if (config.kind != "image") return make_objective(config.objective, find_path(config.path).make(path), options);
   if (config.path != "linear" || config.sigma_min != 0)
     refuse(
         "{0}.kind = image learns the image from the noise in one step, and nothing of a path: set {0}.path = linear "

@@ -36,7 +36,7 @@ struct SampleRequest {
   std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
   Integration integration = fixed_integration(Solver::euler, Grid::uniform, 4);  ///< of a student
   bool says_steps = false;  ///< the user named the solver or its steps: not a one-step student's to change
-  Guidance guidance;                                                             ///< of a student
+  Guidance guidance;        ///< of a student
   TarFlowSampling teacher;
   bool denoise = true;  ///< teacher trained with Gaussian noise: with its final denoising step
 };
