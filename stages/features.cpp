@@ -83,8 +83,8 @@ struct Images {
   DatasetShape shape;
 };
 
-/// Trains a classifier by [features], and leaves it with its averaged weights, which are returned. `seed` is that of its
-/// initial weights and of the order of the images. Collective.
+/// Trains a classifier by [features], and leaves it with its averaged weights, which are returned. `seed` is that of
+/// its initial weights and of the order of the images. Collective.
 NamedTensors train_classifier(const StageContext& context, const Images& images, Classifier& classifier,
                               std::uint64_t seed) {
   const Config& config = context.config;
@@ -163,10 +163,10 @@ void loss_features(StageContext& context) {
   const std::string network = loss_classifier_name(context.config);
   say_accuracy(network, accuracy);
   publish_tensors(context.run.loss_classifier(), weights);
-  publish_file(context.directory() / "summary.json",
-               nlohmann::json{{"network", network}, {"test_accuracy", accuracy}, {"test_images", images.test.rows()}}
-                       .dump(2) +
-                   "\n");
+  publish_file(
+      context.directory() / "summary.json",
+      nlohmann::json{{"network", network}, {"test_accuracy", accuracy}, {"test_images", images.test.rows()}}.dump(2) +
+          "\n");
 }
 
 }  // namespace couplet

@@ -39,8 +39,8 @@ CommandSyntax export_syntax() {
           "A teacher is written for ml-tarflow's transformer_flow.Model; a student whose network is sit for\n"
           "SiT's models.SiT, which then runs from noise at t = 0 to data at t = 1: time and sign are folded into\n"
           "the weights; one whose network is unet for guided-diffusion's unet.UNetModel (SuperResModel where it\n"
-          "has a condition), weights as they are. Those of a one-step student are always as they are: the network\n"
-          "gives the image of the noise at t = 1. Others are refused: nobody else's program has them.\n"
+          "has a condition), weights as they are. Others are refused: nobody else's program has them. A one-step\n"
+          "student's file is for the network alone, whose image of noise the remarks tell how to get.\n"
           "torch.load reads a .pt file with weights_only = True; load_state_dict takes either strictly. The\n"
           "arguments that construct the model are printed; they also stand in a .safetensors file's metadata,\n"
           "and beside a .pt file in FILE.json.\n"};
@@ -159,7 +159,6 @@ PeerModel student_for_peer(const StudentConfig& config, const DatasetShape& shap
         "prepare.condition = low-resolution: willisma/SiT is given no low resolution of an image, and a file for it "
         "could not be loaded");
   const SiTOptions o = sit_options(student_options(config, shape));
-  const bool is_flow = config.kind != "image";
   return {"willisma/SiT",
           "models.SiT",
           {{"input_size", text(o.image_size)},
@@ -170,8 +169,17 @@ PeerModel student_for_peer(const StudentConfig& config, const DatasetShape& shap
            {"num_heads", text(o.heads)},
            {"num_classes", text(o.num_classes)},
            {"learn_sigma", "False"}},
-          is_flow ? reverse_time(read_tensors(weights)) : read_tensors(weights),
-          {{"time", is_flow ? "0 noise, 1 data; the field points to data" : "1, at every call"}}};
+          reverse_time(read_tensors(weights)),
+          {{"time", "0 noise, 1 data; the field points to data"}}};
+}
+
+/// What a user of a one-step student's network has to know in place of what one of a flow's has.
+void say_one_step(const StudentConfig& config, PeerModel& model) {
+  model.remarks["kind"] = "image";
+  model.remarks["time"] =
+      config.field == "sit" ? "0, of the noise" : fmt::format("{}, of the noise", config.time_scale);
+  model.remarks["output"] = fmt::format("the image of noise z is {}model(z, time, label), without any sampler",
+                                        config.field == "sit" ? "-" : "");
 }
 
 std::string construction(const PeerModel& model) {
@@ -214,12 +222,8 @@ int export_command(const std::vector<std::string>& words) {
   const std::vector<double>& rates = is_teacher ? config.teacher.training.ema : student.training.ema;
   const double ema = line.number("ema", rates.front());
   const auto weights = weights_file(run.stage(node.name), rates, ema);
-  PeerModel model =
-      is_teacher ? teacher_for_peer(config, shape, weights) : student_for_peer(student, shape, weights);
-  if (!is_teacher && student.kind == "image") {
-    model.remarks["kind"] = "image";
-    model.remarks["output"] = "the image itself, made of noise z in one evaluation at t = 1: no sampler integrates it";
-  }
+  PeerModel model = is_teacher ? teacher_for_peer(config, shape, weights) : student_for_peer(student, shape, weights);
+  if (!is_teacher && student.kind == "image") say_one_step(student, model);
   auto facts = metadata(model, read_record(run.stage(node.name)).value(), ema);
   // What its numbers mean: scale, shift and program of the latents.
   if (const auto latent = images.provenance().find("latent"); latent != images.provenance().end())

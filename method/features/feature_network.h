@@ -48,8 +48,8 @@ struct NetworkFile {
 /// threads, and `network` is called by several.
 ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, c10::Device device,
                                   const std::function<ImageFeatures(const at::Tensor&)>& network);
-/// A hash of the weights among these tensors (counters are none), whatever they are called and in whichever order; "" of
-/// none.
+/// A hash of the weights among these tensors (counters are none), whatever they are called and in whichever order; ""
+/// of none.
 std::string weights_hash(const std::vector<at::Tensor>& tensors);
 /// Grey images [n, 1, H, W] as RGB, the channel three times; others as they are.
 at::Tensor as_rgb(const at::Tensor& images);

@@ -59,8 +59,9 @@ public:
     const Levels levels = tried(grey);
     for (const at::Tensor& level : levels)
       if (level.dim() < 2 || level.size(0) != 2 || !level.is_floating_point())
-        refuse("{}: returns {} [{}] for 2 images; expected features of each image in floating point: [2, channels, ...]",
-               path_, at::toString(level.scalar_type()), fmt::join(level.sizes(), ", "));
+        refuse(
+            "{}: returns {} [{}] for 2 images; expected features of each image in floating point: [2, channels, ...]",
+            path_, at::toString(level.scalar_type()), fmt::join(level.sizes(), ", "));
     if (levels.empty()) refuse("{}: returns no tensor; expected features, one tensor a level", path_);
     for (const at::Tensor& level : levels)
       if (!level.requires_grad())

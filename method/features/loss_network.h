@@ -38,10 +38,10 @@ struct LossProgram {
   std::filesystem::path path;
   std::string range = "signed";
 };
-/// A TorchScript program from float32 images [N, C, H, W] to its levels: a tensor [N, C_l, ...], or a tuple, a list or a
-/// dict of such tensors. It is tried on images of this shape [C, H, W]: grey ones are given as RGB where it does not
-/// take one channel. Refused with a line that names the file: what is no TorchScript; images it does not take; an output
-/// of another form; one that no gradient flows back from.
+/// A TorchScript program from float32 images [N, C, H, W] to its levels: a tensor [N, C_l, ...], or a tuple, a list or
+/// a dict of such tensors. It is tried on images of this shape [C, H, W]: grey ones are given as RGB where it does not
+/// take one channel. Refused with a line that names the file: what is no TorchScript; images it does not take; an
+/// output of another form; one that no gradient flows back from.
 LossNetwork make_loss_network(const LossProgram& program, const std::vector<std::int64_t>& shape, c10::Device device);
 
 }  // namespace couplet

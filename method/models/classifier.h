@@ -19,7 +19,7 @@ struct ClassifierOptions {
   std::int64_t channels = 16;   ///< of the first convolution; each later one has twice as many
   std::int64_t dimension = 64;  ///< of the features
   std::int64_t num_classes = 10;
-  bool smooth = false;     ///< SiLU and means of 2x2 pixels in place of ReLU and their maximum: gradients reach everywhere
+  bool smooth = false;  ///< SiLU and means of 2x2 pixels in place of ReLU and their maximum: gradients reach everywhere
   bool recompute = false;  ///< convolutions are computed again in the backward pass instead of kept
 };
 

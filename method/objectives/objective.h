@@ -108,8 +108,8 @@ protected:
   /// What the network puts out at the states of (x, z, t), float32.
   at::Tensor output(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
                     const Condition& condition) const;
-  /// What is to meet the target in training. With w = `train_guidance` above 1 that is, of a row with a label, o_c / w +
-  /// (1 - 1/w) o, where o_c is the network's output and o, without gradient, its output without the label: o_c then
+  /// What is to meet the target in training. With w = `train_guidance` above 1 that is, of a row with a label, o_c / w
+  /// + (1 - 1/w) o, where o_c is the network's output and o, without gradient, its output without the label: o_c then
   /// learns to be o + w (target - o), what guidance of scale w would make of it (guidance-free training,
   /// arXiv 2501.15420).
   at::Tensor training_output(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,

@@ -18,8 +18,8 @@ using FeatureDistance = std::function<at::Tensor(const at::Tensor& made, const a
 
 /// What [student] says of one-step students.
 struct OneStepOptions {
-  double huber_delta = 0;     ///< student.huber-delta; 0: the mean square error (student.image-loss = mse)
-  double feature_weight = 0;  ///< student.feature-weight
+  double huber_delta = 0;                 ///< student.huber-delta; 0: the mean square error (student.image-loss = mse)
+  double feature_weight = 0;              ///< student.feature-weight
   FeatureDistance feature_distance = {};  ///< needed where there is a weight and errors are asked for
 };
 

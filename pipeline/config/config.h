@@ -195,13 +195,13 @@ struct StudentConfig {
   std::string table;          ///< of an imported coupling; "": the one that has the student's name
   std::vector<double> times;  ///< that training draws from, all equally likely; empty: those of the time law
   std::string time_law;       ///< "logit-normal", "uniform" or "importance"
+  double train_guidance = 1;  ///< scale that its network learns to put out by itself; 1: none
   // Of paths:
   double sigma_min = 0, vp_beta_min = 0, vp_beta_max = 0, ve_sigma_min = 0, ve_sigma_max = 0;
   // Of the objective likelihood:
   std::int64_t cnf_steps = 0;
   std::string cnf_trace;    ///< "exact" or "hutchinson"
   bool dequantise = false;  ///< images come spread over their levels
-  double train_guidance = 1;  ///< scale that its network learns to put out by itself; 1: none
   // Of the kind image:
   std::string image_loss;  ///< "mse" or "huber"
   double huber_delta = 0;

@@ -297,16 +297,17 @@ void add_student(std::vector<Option>& table) {
               "scale of guidance that the network learns to put out by itself, so that a sample needs no second "
               "evaluation for it; 1: none",
               1, 100}),
-       later({"student.image-loss",
-              result,
-              FIELD(student.image_loss),
-              "mse",
-              "",
-              "kind image: error of the images' values; huber: of errors above student.huber-delta twice that times the "
-              "error, less its square",
-              0,
-              0,
-              {"mse", "huber"}}),
+       later(
+           {"student.image-loss",
+            result,
+            FIELD(student.image_loss),
+            "mse",
+            "",
+            "kind image: error of the images' values; huber: of errors above student.huber-delta twice that times the "
+            "error, less its square",
+            0,
+            0,
+            {"mse", "huber"}}),
        later({"student.huber-delta", result, FIELD(student.huber_delta), "0.1", "images on [-1, 1]",
               "kind image, loss huber: error from which on it is counted as it is, not squared", 1e-4, 10}),
        later({"student.feature-weight", result, FIELD(student.feature_weight), "0", "",

@@ -154,9 +154,8 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const DatasetShape& shape = model.dataset.shape;
   // With the teacher's samples of the same noise; it is given no condition.
   const double compared = has_noise_of_teacher(student) && !shape.low_resolution.is_given() ? pairs : 0;
-  evaluations +=
-      (2 * tables * pairs + compared) * (one_step ? 1 : number(evaluate.pairing_nfe)) *
-      (evaluate.guidance.front() == 1 ? 1 : 2);
+  evaluations += (2 * tables * pairs + compared) * (one_step ? 1 : number(evaluate.pairing_nfe)) *
+                 (evaluate.guidance.front() == 1 ? 1 : 2);
   const double references = number(reference_integration().nfe());
   evaluations += number(one_step ? 0 : evaluate.tolerance_samples) *
                  (references + usual_adaptive_evaluations * number(std::ssize(evaluate.tolerances))) *
@@ -318,9 +317,8 @@ StageCost student_cost(const StageNode& node, const CostModel& model) {
                                  find_field(config.field).parameter_count(student_options(config, model.dataset.shape)),
                                  model, passes);
   const double sample = forward * (objective->is_one_step() ? 1 : number(preview_nfe));
-  const double features =
-      loss_network_flops(model.config, config, model.dataset.shape) * number(training_steps(config.training)) *
-      number(config.training.batch);
+  const double features = loss_network_flops(model.config, config, model.dataset.shape) *
+                          number(training_steps(config.training)) * number(config.training.batch);
   cost.flops = cost.flops + preview_flops(config.preview, config.training, sample, model) + Flops{0, features};
   return cost;
 }

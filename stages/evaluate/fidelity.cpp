@@ -147,9 +147,9 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
     const at::Tensor x = seen_images(read_numbered_rows(table, "image", numbers), codec);
     const Condition condition = evaluation.shape.condition(x, initial.condition.labels);
     const Condition there = condition.to(device);
-    const at::Tensor made = solve(flow.velocity(there), flow.start(initial.z.to(device), there), Solver::euler,
-                                  Grid::uniform, key.nfe)
-                                .cpu();
+    const at::Tensor made =
+        solve(flow.velocity(there), flow.start(initial.z.to(device), there), Solver::euler, Grid::uniform, key.nfe)
+            .cpu();
     return figures_of_pairs(
         {made, x, condition.labels, pool_images, pool_labels, read_numbered_rows(table, "sample", numbers)}, codec,
         device);

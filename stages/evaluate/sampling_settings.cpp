@@ -9,7 +9,8 @@ namespace couplet {
 
 namespace {
 
-/// All that is asked for, of a student with a score; of one without, what adds no noise; of a one-step student its step.
+/// All that is asked for, of a student with a score; of one without, what adds no noise; of a one-step student its
+/// step.
 std::vector<Integration> integrations(const EvaluateConfig& config, const StudentConfig& student) {
   if (is_one_step(student)) return {fixed_integration(Solver::euler, parse_grid(config.grids.front()), 1)};
   const bool has_score = couplet::has_score(student);

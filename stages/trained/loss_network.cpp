@@ -71,12 +71,11 @@ std::optional<LossNetwork> try_loss_network(const Config& config, const StudentC
                                             const DatasetShape& shape, const std::string& section) {
   if (!has_feature_loss(student)) return std::nullopt;
   if (has_latents(config) || has_points(config.prepare) || shape.pixel_shape() != seen_shape(shape))
-    refuse(
-        "{}.feature-weight = {}: the network compares images, and students see no pixels here but {}: set it to 0",
-        section, student.feature_weight,
-        has_latents(config)          ? "latents"
-        : has_points(config.prepare) ? "points"
-                                     : fmt::format("[{}]", fmt::join(seen_shape(shape), ", ")));
+    refuse("{}.feature-weight = {}: the network compares images, and students see no pixels here but {}: set it to 0",
+           section, student.feature_weight,
+           has_latents(config)          ? "latents"
+           : has_points(config.prepare) ? "points"
+                                        : fmt::format("[{}]", fmt::join(seen_shape(shape), ", ")));
   if (needs_loss_classifier(student)) return std::nullopt;
   return open_program(student, shape, c10::kCPU);
 }
@@ -87,9 +86,8 @@ double loss_network_flops(const Config& config, const StudentConfig& student, co
 }
 
 nlohmann::json facts_of(const LossNetwork& network) {
-  return {{"loss_network", network.name},
-          {"loss_network_hash", network.hash},
-          {"loss_network_weights", network.weights}};
+  return {
+      {"loss_network", network.name}, {"loss_network_hash", network.hash}, {"loss_network_weights", network.weights}};
 }
 
 nlohmann::json loss_network_facts(const RunDirectory& run, const StageNode& evaluation) {

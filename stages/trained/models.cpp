@@ -316,8 +316,7 @@ std::shared_ptr<const Objective> objective_of(const StudentConfig& config, const
                            .map_weight_power = config.map_weight_power,
                            .map_step = config.map_step,
                            .section = section};
-  if (config.kind != "image")
-    return make_objective(config.objective, find_path(config.path).make(path), options);
+  if (config.kind != "image") return make_objective(config.objective, find_path(config.path).make(path), options);
   if (config.path != "linear" || config.sigma_min != 0)
     refuse(
         "{0}.kind = image learns the image from the noise in one step, and nothing of a path: set {0}.path = linear "

@@ -103,8 +103,9 @@ Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node
   if (is_one_step(config)) {
     const Integration one = fixed_integration(Solver::euler, Grid::uniform, 1);
     if (request_.says_steps && request_.integration.nfe() != one.nfe())
-      refuse("{} makes a sample in one step, and {} is asked for: leave --solver, --nfe and --times out, or give --nfe 1",
-             request_.model, request_.integration.text());
+      refuse(
+          "{} makes a sample in one step, and {} is asked for: leave --solver, --nfe and --times out, or give --nfe 1",
+          request_.model, request_.integration.text());
     request_.integration = one;
   }
   if (request_.integration.stochastic && !has_score(config))

@@ -37,7 +37,7 @@ struct SampleRequest {
   std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
   Integration integration = fixed_integration(Solver::euler, Grid::uniform, 4);  ///< of a student
   bool says_steps = false;  ///< the user named the solver or its steps: not a one-step student's to change
-  Guidance guidance;                                                             ///< of a student
+  Guidance guidance;            ///< of a student
   double temperature = 1;       ///< of a student: factor of the noise
   std::int64_t candidates = 1;  ///< noises that a student's sample starts from one of, by its table's noise classifier
   TarFlowSampling teacher;

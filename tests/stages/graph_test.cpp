@@ -396,9 +396,8 @@ TEST(Graph, AnObjectiveRefusesAPathAndTimesThatItCannotHave) {
 }
 
 TEST(Graph, KeysOfOneStepStudentsAndOfFlowsAreTheirOwn) {
-  const std::vector<Setting> students{{"student.compare", "flow one", ""},
-                                      {"student.coupling", "independent", ""},
-                                      {"student.one.kind", "image", ""}};
+  const std::vector<Setting> students{
+      {"student.compare", "flow one", ""}, {"student.coupling", "independent", ""}, {"student.one.kind", "image", ""}};
   const auto with = [&](const char* key, const char* value) {
     std::vector<Setting> all = students;
     all.push_back({key, value, ""});
@@ -426,9 +425,9 @@ TEST(Graph, KeysOfOneStepStudentsAndOfFlowsAreTheirOwn) {
 
 TEST(Graph, ALossOfFeaturesAsksForAClassifierOfItsOwn) {
   const auto graph = [](std::vector<Setting> more) {
-    more.insert(more.end(), {{"student.compare", "one", ""},
-                             {"student.coupling", "independent", ""},
-                             {"student.kind", "image", ""}});
+    more.insert(
+        more.end(),
+        {{"student.compare", "one", ""}, {"student.coupling", "independent", ""}, {"student.kind", "image", ""}});
     return graph_of(more);
   };
   EXPECT_EQ(look_for_node(graph({}), "loss-features"), nullptr);
@@ -437,9 +436,9 @@ TEST(Graph, ALossOfFeaturesAsksForAClassifierOfItsOwn) {
                                     "evaluate/one-0", "report"}));
   EXPECT_EQ(find_node(asked, "student/one-0").inputs, (Names{"prepare", "loss-features"}));
   EXPECT_NE(find_node(asked, "loss-features").fingerprint, find_node(asked, "features").fingerprint);
-  EXPECT_NE(look_for_node(graph({{"student.feature-weight", "1", ""}, {"evaluate.network", "/n.pt", ""}}),
-                          "loss-features"),
-            nullptr)
+  EXPECT_NE(
+      look_for_node(graph({{"student.feature-weight", "1", ""}, {"evaluate.network", "/n.pt", ""}}), "loss-features"),
+      nullptr)
       << "whatever scores";
   EXPECT_EQ(look_for_node(graph({{"student.feature-weight", "1", ""}, {"student.feature-network", "/n.pt", ""}}),
                           "loss-features"),

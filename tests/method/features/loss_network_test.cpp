@@ -30,9 +30,8 @@ double level_distance(const at::Tensor& a, const at::Tensor& b) {
       lengths[1] += std::pow(y[c][place].item<double>(), 2);
     }
     for (std::int64_t c = 0; c < x.size(0); ++c)
-      sum += std::pow(x[c][place].item<double>() / std::sqrt(lengths[0]) -
-                          y[c][place].item<double>() / std::sqrt(lengths[1]),
-                      2);
+      sum += std::pow(
+          x[c][place].item<double>() / std::sqrt(lengths[0]) - y[c][place].item<double>() / std::sqrt(lengths[1]), 2);
   }
   return sum / static_cast<double>(x.size(1));
 }
@@ -43,8 +42,8 @@ TEST(FeatureDistance, IsTheMeanOverLevelsOfNormalisedDifferences) {
   const std::vector<at::Tensor> b{torch::randn({2, 3, 4, 5}), torch::randn({2, 6})};
   const at::Tensor found = feature_distance(a, b);
   for (std::int64_t row = 0; row < 2; ++row) {
-    const double expected = (level_distance(a[0][row], b[0][row]) +
-                             level_distance(a[1][row].unsqueeze(1), b[1][row].unsqueeze(1))) / 2;
+    const double expected =
+        (level_distance(a[0][row], b[0][row]) + level_distance(a[1][row].unsqueeze(1), b[1][row].unsqueeze(1))) / 2;
     EXPECT_NEAR(found[row].item<double>(), expected, 1e-5);
   }
   EXPECT_EQ(feature_distance(a, a).abs().max().item<double>(), 0);

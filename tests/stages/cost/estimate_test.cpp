@@ -207,8 +207,8 @@ TEST(Estimate, OfOneStepStudents) {
   EXPECT_EQ(stage["evaluate/independent-0"].flops.all(), student * (50 + 2 * 7) + classifier * 50);
   config.student.train_guidance = 2;
   EXPECT_EQ(by_stage(config)["student/independent-0"].flops.float32, student * (4 * 160 + 2 * 2 * 10));
-  // Features: another classifier, of 3 channels and 6 features, forward for the image and for what is made of its noise,
-  // and back through the latter.
+  // Features: another classifier, of 3 channels and 6 features, forward for the image and for what is made of its
+  // noise, and back through the latter.
   config.student.feature_weight = 1;
   auto with_features = by_stage(config);
   EXPECT_EQ(with_features.size(), 12);
