@@ -11,12 +11,15 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
+#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 
 #include <torch/nn/functional/loss.h>
 #include <torch/types.h>
 #include <torch/utils.h>
+
+#include <utility>
 
 namespace couplet {
 namespace {
@@ -69,25 +72,30 @@ nlohmann::json validate(Classifier& classifier, const HeldOut& held_out, const C
   return {{"test_cross_entropy", means[0]}, {"test_accuracy", means[1]}};
 }
 
-}  // namespace
+/// What a classifier is trained on, and judged by.
+struct Images {
+  explicit Images(const StageContext& context)
+      : train(open_for_training(context.run.train_images(), dataset_format, training_reads(context.config.storage))),
+        test(context.run.test_images(), dataset_format),
+        shape(dataset_shape(train)) {}
 
-void features(StageContext& context) {
+  RowTable train, test;
+  DatasetShape shape;
+};
+
+/// Trains a classifier by [features], and leaves it with its averaged weights, which are returned. `seed` is that of its
+/// initial weights and of the order of the images. Collective.
+NamedTensors train_classifier(const StageContext& context, const Images& images, Classifier& classifier,
+                              std::uint64_t seed) {
   const Config& config = context.config;
-  const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
-  const RowTable train_table =
-      open_for_training(context.run.train_images(), dataset_format, training_reads(config.storage));
-  const RowTable test_table(context.run.test_images(), dataset_format);
-  const DatasetShape shape = dataset_shape(train_table);
-  const Codec& codec = *shape.codec;
-  Classifier classifier = make_classifier(classifier_options(config.features, shape), seed);
+  const Codec& codec = *images.shape.codec;
   classifier->to(context.device);
-
-  RowStream rows(train_table, {"image", "label"}, config.prepare.window_blocks, seed);
+  RowStream rows(images.train, {"image", "label"}, config.prepare.window_blocks, seed);
   TrainingTask task;
   task.name = context.node.name;
   task.directory = context.directory();
   task.training = config.features.training;
-  task.provenance = {{"stage", context.node.fingerprint}, {"dataset", train_table.content_hash()}};
+  task.provenance = {{"stage", context.node.fingerprint}, {"dataset", images.train.content_hash()}};
   task.batch = [&](const BatchRange& range) {
     std::vector<at::Tensor> read = rows.read(range.first, range.rows, range.batch);
     return Batch{to_float(codec.pixels(read[0])), read[1].to(torch::kInt64)};
@@ -95,34 +103,70 @@ void features(StageContext& context) {
   task.loss = [&](const Batch& batch) {
     return torch::nn::functional::cross_entropy(classifier->forward(batch[0]), batch[1]);
   };
-  const HeldOut held_out(test_table, {"image", "label"}, config.features.training.validate_rows);
+  const HeldOut held_out(images.test, {"image", "label"}, config.features.training.validate_rows);
   task.validate = [&] { return validate(classifier, held_out, codec, context.communicator, context.device); };
   task.validate_every = config.features.training.validate_every;
   task.best_of = "test_cross_entropy";
   task.flops_per_image = forward_passes_a_training_image * forward_flops(classifier->options());
-  const TrainingResult result = train(task, *classifier, config.pipeline, context.communicator, context.device);
-
+  TrainingResult result = train(task, *classifier, config.pipeline, context.communicator, context.device);
   load_tensors(*classifier, result.ema, "EMA weights");
   classifier->eval();
-  const TableFeatures train_features =
-      table_features(classifier, train_table, codec, config.features.dimension, context.communicator, context.device);
-  const TableFeatures test_features =
-      table_features(classifier, test_table, codec, config.features.dimension, context.communicator, context.device);
+  return std::move(result.ema);
+}
+
+void say_accuracy(const std::string& network, double accuracy) {
+  say("{}: {:.2f} % of test images classified right", network, 100 * accuracy);
+}
+
+}  // namespace
+
+void features(StageContext& context) {
+  const Config& config = context.config;
+  const Images images(context);
+  const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
+  Classifier classifier = make_classifier(classifier_options(config.features, images.shape), seed);
+  const NamedTensors weights = train_classifier(context, images, classifier, seed);
+
+  const auto described = [&](const RowTable& table) {
+    return table_features(classifier, table, *images.shape.codec, config.features.dimension, context.communicator,
+                          context.device);
+  };
+  const TableFeatures train_features = described(images.train), test_features = described(images.test);
   if (!context.communicator.is_root()) return;
   const WorkingAlone alone("publishing the classifier and its statistics");
   const std::string network = network_name(config);
-  say("{}: {:.2f} % of test images classified right", network, 100 * test_features.accuracy);
-  publish_tensors(context.run.classifier(), result.ema);
+  say_accuracy(network, test_features.accuracy);
+  publish_tensors(context.run.classifier(), weights);
   save_moments(context.run.reference_statistics(), train_features.moments,
-               {{"network", network}, {"split", "train"}, {"dataset", train_table.content_hash()}});
+               {{"network", network}, {"split", "train"}, {"dataset", images.train.content_hash()}});
   save_moments(context.directory() / "statistics-test.safetensors", test_features.moments,
-               {{"network", network}, {"split", "test"}, {"dataset", test_table.content_hash()}});
+               {{"network", network}, {"split", "test"}, {"dataset", images.test.content_hash()}});
   publish_file(context.directory() / "summary.json", nlohmann::json{{"network", network},
                                                                     {"test_accuracy", test_features.accuracy},
                                                                     {"train_accuracy", train_features.accuracy},
-                                                                    {"test_images", test_table.rows()}}
+                                                                    {"test_images", images.test.rows()}}
                                                              .dump(2) +
                                                          "\n");
+}
+
+void loss_features(StageContext& context) {
+  const Images images(context);
+  const ClassifierOptions options = loss_classifier_options(context.config.features, images.shape);
+  const std::uint64_t seed = loss_classifier_seed(context.config.pipeline.seed);
+  Classifier classifier = make_classifier(options, seed);
+  const NamedTensors weights = train_classifier(context, images, classifier, seed);
+  const double accuracy = table_features(classifier, images.test, *images.shape.codec, options.dimension,
+                                         context.communicator, context.device)
+                              .accuracy;
+  if (!context.communicator.is_root()) return;
+  const WorkingAlone alone("publishing the classifier of the loss");
+  const std::string network = loss_classifier_name(context.config);
+  say_accuracy(network, accuracy);
+  publish_tensors(context.run.loss_classifier(), weights);
+  publish_file(context.directory() / "summary.json",
+               nlohmann::json{{"network", network}, {"test_accuracy", accuracy}, {"test_images", images.test.rows()}}
+                       .dump(2) +
+                   "\n");
 }
 
 }  // namespace couplet

@@ -1,6 +1,7 @@
 #include "stages/graph.h"
 
 #include "method/couplings/coupling.h"
+#include "method/gaussianisation/gaussian_map.h"
 #include "method/registry.h"
 #include "method/solvers/dopri5.h"
 #include "pipeline/config/options.h"
@@ -8,6 +9,7 @@
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/results/score_record.h"
+#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 
 #include "storage/error.h"
@@ -32,6 +34,15 @@ const std::vector<std::string> form_keys{"latents.file", "latents.range", "laten
 
 std::string table_node(const std::string& table) {
   return "coupling/" + table;
+}
+
+std::string classifier_node(const std::string& table) {
+  return "noise-classifier/" + table;
+}
+
+/// Trains the second flow on the noise of a table.
+std::string gaussianiser_node(const std::string& table) {
+  return "gaussianiser/" + table;
 }
 
 std::string student_node(const std::string& name, std::int64_t seed) {
@@ -64,11 +75,16 @@ private:
   std::vector<std::string> with_data(std::vector<std::string> inputs) const;
   void need_latents();
   void need_teacher();
+  void need_loss_classifier();
   void need_table(const RunTable& table);
+  bool has_noise_classifiers() const;
+  void measure_noise(const RunTable& table);
+  std::vector<std::string> need_mapped_noise(const RunTable& table);
   void need_student(const std::string& name, std::int64_t seed);
   std::string need_first_student(const std::string& name);
   std::vector<std::string> compared_with(const std::string& student) const;
-  StageNode& add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after);
+  StageNode& add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after,
+                            bool of_images = true);
 
   const Config& config_;
   const ExternalInputs& inputs_;
@@ -149,12 +165,39 @@ void GraphBuilder::need_teacher() {
   add_training_keys(teacher);
 }
 
+void GraphBuilder::need_loss_classifier() {
+  if (look_for_node(graph_, "loss-features") != nullptr) return;
+  StageNode& classifier = add("loss-features", "loss-features", {"prepare"});
+  add_keys(classifier, "features");
+  add_training_keys(classifier);
+}
+
+/// The table whose noise is mapped to another's, and the map where a stage trains it. Returns their nodes.
+std::vector<std::string> GraphBuilder::need_mapped_noise(const RunTable& table) {
+  need_table(find_run_table(config_, table.base));
+  std::vector<std::string> nodes{table_node(table.base)};
+  if (find_gaussian_map(table.map).fit != nullptr) return nodes;
+  nodes.push_back(gaussianiser_node(table.base));
+  if (look_for_node(graph_, nodes.back()) != nullptr) return nodes;
+  StageNode& node = add(nodes.back(), "gaussianiser", {seen_rows_node(config_), table_node(table.base)});
+  node.base = table.base;
+  add_keys(node, "gaussianiser");
+  add_training_keys(node);
+  return nodes;
+}
+
 /// The table, behind what it is made from.
 void GraphBuilder::need_table(const RunTable& table) {
   const std::string name = table_node(table.name);
   if (look_for_node(graph_, name) != nullptr) return;
   const TableMaker& maker = maker_of_table(config_, table.name);
   std::vector<std::string> inputs{seen_rows_node(config_)};
+  std::vector<std::string> keys = maker.keys;
+  if (!table.base.empty()) {
+    for (const std::string& node : need_mapped_noise(table)) inputs.push_back(node);
+    const std::vector<std::string>& own = find_gaussian_map(table.map).keys;
+    keys.insert(keys.end(), own.begin(), own.end());
+  }
   if (maker.needs_teacher) {
     need_teacher();
     inputs.emplace_back("teacher");
@@ -164,7 +207,30 @@ void GraphBuilder::need_table(const RunTable& table) {
   node.table = table.name;
   add_computing_keys(node);
   const CoupleConfig couple = couple_config(config_, table.name);
-  for (const std::string& key : maker.keys) add_key(node, "couple." + key, value_text(couple, "couple." + key));
+  for (const std::string& key : keys) {
+    const std::string value = value_text(couple, "couple." + key);
+    if (enters(find_option("couple." + key), value)) add_key(node, "couple." + key, value);
+  }
+  if (!table.map.empty()) node.keys["student.gaussianise"] = table.map;
+  if (table.has_noise) measure_noise(table);
+}
+
+bool GraphBuilder::has_noise_classifiers() const {
+  return config_.evaluate.noise_classifier || wants_candidates(config_.evaluate);
+}
+
+/// What there is to say of a table before any student is trained on it.
+void GraphBuilder::measure_noise(const RunTable& table) {
+  std::vector<std::string> classifier;
+  if (has_noise_classifiers()) {
+    StageNode& node = add(classifier_node(table.name), "noise-classifier", {seen_rows_node(config_), table_node(table.name)});
+    node.measured = table.name;
+    add_keys(node, "noise-classifier");
+    add_training_keys(node);
+    classifier.push_back(node.name);
+  }
+  add_evaluation("table-" + table.name, with_data({table_node(table.name)}), classifier, /*of_images=*/false).measured =
+      table.name;
 }
 
 /// The student of that name and its first seed. Returns its node's name.
@@ -176,8 +242,10 @@ std::string GraphBuilder::need_first_student(const std::string& name) {
 
 /// A score says itself what it was made with: an evaluation has settings, and no keys.
 StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std::string> inputs,
-                                        std::vector<std::string> after) {
-  if (has_classifier()) after.push_back("features");
+                                        std::vector<std::string> after, bool of_images) {
+  if (of_images && has_classifier()) after.push_back("features");
+  if (look_for_node(graph_, "evaluate/" + name) != nullptr)
+    refuse("two evaluations of the run would be called evaluate/{}: give the table or the student another name", name);
   StageNode& node = add("evaluate/" + name, "evaluate", std::move(inputs), std::move(after));
   node.settings["pipeline.seed"] = value_text(config_, "pipeline.seed");
   node.settings[solver_setting] = step_rule;
@@ -188,10 +256,11 @@ StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std
   return node;
 }
 
-/// False of a key that only members of a registry use which the student does not have.
+/// False of a key that only kinds of students, or members of a registry, use which the student does not have.
 bool depends_on(const StudentConfig& student, const std::string& key) {
-  return uses_key(coupling_kinds(), student.coupling, key) && uses_key(field_kinds(), student.field, key) &&
-         uses_key(path_kinds(), student.path, key) && uses_key(objective_kinds(), student.objective, key);
+  return uses_key(student_kinds(), student.kind, key) && uses_key(coupling_kinds(), student.coupling, key) &&
+         uses_key(field_kinds(), student.field, key) && uses_key(path_kinds(), student.path, key) &&
+         uses_key(objective_kinds(), objective_name(student), key);
 }
 
 /// The student, behind what it is made from.
@@ -211,6 +280,10 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
   }
   if (!student.init_from.empty()) inputs.push_back(need_first_student(student.init_from));
   needing_.pop_back();
+  if (needs_loss_classifier(student)) {
+    need_loss_classifier();
+    inputs.emplace_back("loss-features");
+  }
   StageNode& node = add(model, "student", inputs);
   node.student = name;
   node.seed = seed;
@@ -239,7 +312,8 @@ std::vector<std::string> GraphBuilder::compared_with(const std::string& student)
   for (const RunTable& table : run_tables(config_))
     if ((measures_pairs && table.is_of_images()) || (table.has_noise && own && own->name == table.name))
       nodes.push_back(table_node(table.name));
-  if (measures_pairs && find_coupling(student_config(config_, student).coupling).has_table_of_teacher())
+  if (own && own->has_noise && wants_candidates(config_.evaluate)) nodes.push_back(classifier_node(own->name));
+  if (measures_pairs && has_noise_of_teacher(student_config(config_, student)))
     nodes.push_back("teacher");
   return nodes;
 }

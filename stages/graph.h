@@ -12,9 +12,13 @@ namespace couplet {
 ///  - latents, where models see latents of the prepared images, behind the autoencoder that the run trains for them;
 ///  - features, where scores are by the built-in classifier: no evaluate.network is given, and the data set has
 ///  classes;
+///  - loss-features, where the loss of a student compares features and no file says of which network;
 ///  - latents, where models see these ([latents]), and behind it everything that models are; before it the autoencoder,
 ///  where the run trains its own;
-///  - coupling/NAME for every table that a student's coupling reads, behind the teacher or the student that fills it;
+///  - coupling/NAME for every table that a student's coupling reads, behind the teacher or the student that fills it, or
+///  behind the table whose noise it maps; and evaluate/table-NAME right behind one that holds noise, with
+///  noise-classifier/NAME between them where one is asked for;
+///  - gaussianiser/NAME where the noise of the table NAME is mapped by a second flow;
 ///  - the teacher also where there are no students: then it is what the run is for;
 ///  - evaluate/real and, with a teacher, evaluate/teacher;
 ///  - student/NAME-SEED and evaluate/NAME-SEED for each seed and name in student.compare;

@@ -7,15 +7,20 @@
 #include "method/data/image_source.h"
 #include "method/data/toys.h"
 #include "method/features/open_network.h"
+#include "method/gaussianisation/gaussian_map.h"
 #include "method/models/field.h"
 #include "method/objectives/objective.h"
+#include "method/objectives/one_step.h"
 #include "method/paths/path.h"
+#include "method/registry.h"
 #include "method/scoring/described_images.h"
 #include "pipeline/config/options.h"
 #include "pipeline/config/validation.h"
+#include "pipeline/tensor/weights.h"
 #include "stages/autoencoder.h"
 #include "stages/cost/dataset_size.h"
 #include "stages/couple/couple.h"
+#include "stages/couple/noise_map.h"
 #include "stages/data/run_source.h"
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
@@ -24,11 +29,14 @@
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/evaluate/score_requests.h"
 #include "stages/features.h"
+#include "stages/gaussianiser.h"
 #include "stages/latents.h"
+#include "stages/noise_classifier.h"
 #include "stages/prepare.h"
 #include "stages/report/report.h"
 #include "stages/student.h"
 #include "stages/teacher.h"
+#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
 #include "storage/filesystem.h"
@@ -53,6 +61,16 @@ using Nodes = std::vector<StageNode>;
 
 void require_file(const char* key, const std::filesystem::path& path) {
   if (!path.empty() && !is_there(path)) refuse("{}: there is no file {}", key, path.string());
+}
+
+void require_weights(const char* key, const std::filesystem::path& path) {
+  require_file(key, path);
+  if (path.empty()) return;
+  try {
+    require_tensors(path);
+  } catch (const Error& error) {
+    refuse("{}: {}", key, error.what());
+  }
 }
 
 void require_prepare(const Nodes&, const RunView& view) {
@@ -101,18 +119,38 @@ void require_features(const Nodes&, const RunView& view) {
   if (const auto dataset = known_dataset(view)) check(classifier_options(view.config.features, dataset->shape));
 }
 
+void require_loss_features(const Nodes&, const RunView& view) {
+  if (const auto dataset = known_dataset(view)) check(loss_classifier_options(view.config.features, dataset->shape));
+}
+
 void require_autoencoder(const Nodes&, const RunView& view) {
   if (const auto dataset = known_dataset(view)) autoencoder_options(view.config.autoencoder, dataset->shape);
 }
 
 void require_teacher(const Nodes&, const RunView& view) {
-  require_file("teacher.init", view.config.teacher.init);
+  require_weights("teacher.init", view.config.teacher.init);
   const auto dataset = known_dataset(view);
   if (!dataset) return;
   teacher_options(view.config.teacher, dataset->shape);
   if (teacher_noise(view.config.teacher).uniform && dataset->shape.codec->levels() == 0)
     refuse("teacher.noise = uniform is as wide as a level, and the data set's codec {} stores none: set gaussian",
            dataset->shape.codec->name());
+}
+
+/// Of tables of mapped noise: what their maps ask of rows.
+void require_maps(const Nodes& nodes, const RunView& view) {
+  const auto dataset = known_dataset(view);
+  if (!dataset) return;
+  for (const StageNode& node : nodes) {
+    const RunTable table = find_run_table(view.config, node.table);
+    if (table.map.empty()) continue;
+    if (const auto check = find_gaussian_map(table.map).check)
+      check(noise_map_options(view.config, table, dataset->shape));
+  }
+}
+
+void require_gaussianiser(const Nodes&, const RunView& view) {
+  if (const auto dataset = known_dataset(view)) check(gaussianiser_options(view.config.gaussianiser, dataset->shape));
 }
 
 /// A student starts from another's weights, which have to mean the same in it.
@@ -129,12 +167,15 @@ void require_same_network(const Config& config, const std::string& section, cons
   FieldOptions options = student_options(student, shape);
   const FieldOptions other_options = student_options(other, shape);
   // A velocity, a flow of maximum likelihood and, to begin a flow map with, other flow maps are the same network; other
-  // outputs mean other things.
-  const auto means = [&](const std::string& objective, bool is_flow_map) {
-    return objective == "likelihood" || (is_flow_map && options.spans) ? std::string("velocity") : objective;
+  // outputs mean other things. What a flow has learnt of images is a start for one step, though its output meant
+  // something else.
+  const auto means = [&](const StudentConfig& of, bool is_flow_map) {
+    return of.objective == "likelihood" || (is_flow_map && options.spans) ? std::string("velocity") : of.objective;
   };
-  if (means(student.objective, options.spans) != means(other.objective, other_options.spans))
+  if (student.kind == "flow" && other.kind != "flow") refuse_other("kind", student.kind, other.kind);
+  if (student.kind == "flow" && means(student, options.spans) != means(other, other_options.spans))
     refuse_other("objective", student.objective, other.objective);
+  if (!options.spans && other_options.spans) refuse_other("kind", student.kind, other.objective);
   const FieldKind& kind = find_field(student.field);
   options.spans = other_options.spans;  // what the weights lack of it is drawn
   const std::int64_t parameters = kind.parameter_count(options);
@@ -163,16 +204,48 @@ void require_flow(const Config& config, const std::string& section, const Studen
   if (student_objective(other)->path().prior_scale() == 0)
     refuse("{}.reflow-of = {}: it learns by student.objective = {}, and makes one image of all noise", section,
            student.reflow_of, other.objective);
+  if (is_one_step(other))
+    refuse("{}.reflow-of = {}: it makes images in one step (student.kind = {}), and has no flow for a solver to follow",
+           section, student.reflow_of, other.kind);
+}
+
+/// A student's own section sets no key that has no say for its kind.
+void require_keys_of_kind(const Config& config, const std::string& name, const StudentConfig& student) {
+  const auto section = config.student_sections.find(name);
+  if (section == config.student_sections.end()) return;
+  for (const auto& [key, value] : section->second)
+    if (!uses_key(student_kinds(), student.kind, "student." + key))
+      refuse("student.{0}.{1} = {2}: it has no say where student.kind = {3}, as of {0}; leave it out", name, key, value,
+             student.kind);
+}
+
+/// The network of a student's loss is not the one that scores it, as far as their files tell; the evaluation looks at
+/// weights besides.
+void require_other_file(const StageNode& node, const RunView& view) {
+  const std::string model = model_name(node.student, node.seed), key = "student.feature-network";
+  const StageNode* evaluation = look_for_node(view.graph, "evaluate/" + model);
+  const StageNode& student = find_node(view.graph, "student/" + model);
+  if (evaluation == nullptr || !student.files.contains(key)) return;
+  const StudentConfig config = student_config(view.config, node.student);
+  if (has_feature_loss(config) && student.keys.at(key) == evaluation->settings.at("evaluate.network"))
+    refuse(
+        "{}.feature-network = {} is the network of evaluate.network = {}: a student that is trained by what scores it "
+        "says nothing; set one of them to another",
+        section_of_student(view.config, node.student), config.feature_network, view.config.evaluate.network);
 }
 
 void require_student(const Nodes& nodes, const RunView& view) {
   const auto dataset = known_dataset(view);
   for (const StageNode& node : nodes) {
     const StudentConfig student = student_config(view.config, node.student);
-    require_file("student.init", student.init);
+    require_keys_of_kind(view.config, node.student, student);
+    require_weights("student.init", student.init);
+    require_file("student.feature-network", student.feature_network);
+    require_other_file(node, view);
     if (!dataset) continue;
     const std::string section = section_of_student(view.config, node.student);
     student_options(student, dataset->shape, section);
+    try_loss_network(view.config, student, dataset->shape, section);
     if (view.config.pipeline.tf32 && student_objective(student, section)->difference_step() > 0)
       refuse(
           "{}.objective = {} takes differences of what the network puts out, of which pipeline.tf32 = true leaves "
@@ -184,7 +257,14 @@ void require_student(const Nodes& nodes, const RunView& view) {
     if (!student.init_from.empty()) require_same_network(view.config, section, student, dataset->shape);
     if (find_coupling(student.coupling).made_by == "reflow")
       require_flow(view.config, section, student, table_of_student(view.config, node.student)->name);
-    if (sampling_settings(view.config.evaluate, student, "").empty())
+    const auto table = table_of_student(view.config, node.student);
+    const auto& candidates = view.config.evaluate.candidates;
+    if ((!table || !table->has_noise) && std::ranges::find(candidates, 1) == candidates.end())
+      refuse(
+          "evaluate.candidates = {}: {}.coupling = {} reads no table of noise, by whose density one of several noises "
+          "would be chosen; list 1, its own noise, too",
+          fmt::join(candidates, " "), section, student.coupling);
+    if (sampling_settings(view.config.evaluate, student, "", table && table->has_noise).empty())
       refuse(
           "{}.objective = {} has no score, which all solvers that [evaluate] lists need: list one that adds no noise, "
           "such as evaluate.euler-nfe",
@@ -194,10 +274,26 @@ void require_student(const Nodes& nodes, const RunView& view) {
   }
 }
 
+/// A temperature is of noise that samples start from.
+void require_noise(const Config& config, const std::string& name) {
+  const StudentConfig student = student_config(config, name);
+  const std::vector<double>& all = config.evaluate.temperature;
+  if (find_coupling(student.coupling).source && std::ranges::any_of(all, [](double each) { return each != 1; }))
+    refuse(
+        "evaluate.temperature = {}: {}.coupling = {} has samples start from a source of its own, and not from noise of "
+        "unit variance; set it to 1",
+        fmt::join(all, " "), section_of_student(config, name), student.coupling);
+}
+
 /// Also a network that cannot be read, takes other arguments or does not take the data set's images, and too few
 /// samples for its features: it is opened once for that, and shown an image.
-void require_evaluation(const Nodes&, const RunView& view) {
+void require_evaluation(const Nodes& nodes, const RunView& view) {
   const EvaluateConfig& evaluate = view.config.evaluate;
+  for (const StageNode& node : nodes)
+    if (!node.student.empty()) {
+      require_noise(view.config, node.student);
+      require_other_file(node, view);
+    }
   require_file("evaluate.reference", evaluate.reference);
   if (has_points(view.config.prepare) && !evaluate.network.empty())
     refuse(
@@ -235,6 +331,14 @@ StageWork autoencoder_work(const StageNode& node, const RunView& view) {
 
 StageWork teacher_work(const StageNode& node, const RunView& view) {
   return training_work(view.run.stage(node.name), view.config.teacher.training);
+}
+
+StageWork noise_classifier_work(const StageNode& node, const RunView& view) {
+  return training_work(view.run.stage(node.name), view.config.noise_classifier.training);
+}
+
+StageWork gaussianiser_work(const StageNode& node, const RunView& view) {
+  return training_work(view.run.stage(node.name), view.config.gaussianiser.training);
 }
 
 StageWork student_work(const StageNode& node, const RunView& view) {
@@ -285,6 +389,12 @@ const std::vector<StageKind>& stage_kinds() {
        .progress = features_work,
        .cost = features_cost,
        .require = require_features},
+      {.name = "loss-features",
+       .what = "train the classifier whose features a student's loss compares",
+       .run = loss_features,
+       .progress = features_work,
+       .cost = loss_features_cost,
+       .require = require_loss_features},
       {.name = "autoencoder",
        .what = "train the autoencoder, between images and latents",
        .run = autoencoder,
@@ -297,7 +407,23 @@ const std::vector<StageKind>& stage_kinds() {
        .progress = teacher_work,
        .cost = teacher_cost,
        .require = require_teacher},
-      {.name = "couple", .what = "fill a coupling table", .run = couple, .progress = table_work, .cost = couple_cost},
+      {.name = "couple",
+       .what = "fill a coupling table",
+       .run = couple,
+       .progress = table_work,
+       .cost = couple_cost,
+       .require = require_maps},
+      {.name = "noise-classifier",
+       .what = "train a classifier that tells a table's noise from N(0, I)",
+       .run = noise_classifier,
+       .progress = noise_classifier_work,
+       .cost = noise_classifier_cost},
+      {.name = "gaussianiser",
+       .what = "train a second flow, on the noise of a coupling table",
+       .run = gaussianiser,
+       .progress = gaussianiser_work,
+       .cost = gaussianiser_cost,
+       .require = require_gaussianiser},
       {.name = "student",
        .what = "train a student",
        .run = student,
@@ -359,6 +485,8 @@ void offer_members() {
   std::erase_if(codecs, [](const CodecKind& codec) { return !codec.is_of_source; });
   offer_choices("prepare.codec", choices(codecs));
   offer_choices("prepare.toy", choices(toys()));
+  offer_choices("student.kind", choices(student_kinds()));
+  offer_choices("student.gaussianise", choices(gaussian_map_kinds()));
   offer_choices("student.coupling", choices(coupling_kinds()));
   offer_choices("student.network", choices(field_kinds()));
   offer_choices("student.path", choices(path_kinds()));

@@ -34,7 +34,10 @@ Decision with_new_inputs(const StageNode& node, const Decision& decision, const 
 StageGraph unlisted_stages(const RunView& view) {
   StageGraph found;
   for (const auto& [folder, kind] :
-       {std::pair{"coupling", "couple"}, {"student", "student"}, {"evaluate", "evaluate"}}) {
+       {std::pair{"coupling", "couple"},
+                                     {"noise-classifier", "noise-classifier"},
+                                     {"student", "student"},
+                                     {"evaluate", "evaluate"}}) {
     if (!std::filesystem::is_directory(view.run.stage(folder))) continue;
     for (const auto& entry : std::filesystem::directory_iterator(view.run.stage(folder))) {
       StageNode node{.name = fmt::format("{}/{}", folder, entry.path().filename().string()), .kind = kind};

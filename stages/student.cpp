@@ -20,6 +20,7 @@
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/drawn_pairs.h"
+#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
 #include "storage/error.h"
@@ -31,6 +32,7 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 namespace couplet {
@@ -48,14 +50,14 @@ std::int64_t values_of(const DatasetShape& shape) {
   return shape.channels * shape.size * shape.size;
 }
 
-/// A table that the teacher has filled belongs to the run's teacher.
-void require_same_teacher(const nlohmann::json& pairs, const std::filesystem::path& table, const RunDirectory& run,
-                          Communicator& communicator) {
-  const std::string teacher = hash_for_all(communicator, run.teacher_ema());
+/// A table that the teacher has filled belongs to the run's teacher, of these weights.
+void require_same_teacher(const nlohmann::json& pairs, const std::filesystem::path& table,
+                          const std::filesystem::path& weights, Communicator& communicator) {
+  const std::string teacher = hash_for_all(communicator, weights);
   const std::string made_with = pairs.at("teacher").get<std::string>();
   if (made_with != teacher) {
     fail("{} was made with teacher {}, but {} is {}: redo the couple stage (--redo couple)", table.string(), made_with,
-         run.teacher_ema().string(), teacher);
+         weights.string(), teacher);
   }
 }
 
@@ -78,8 +80,10 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.codec = task.shape.codec;
   sources.communicator = &task.context.communicator;
   std::unique_ptr<Coupling> coupling = kind.make(sources);
-  if (kind.has_table_of_teacher())
-    require_same_teacher(coupling->provenance(), sources.train_table, run, task.context.communicator);
+  if (has_noise_of_teacher(task.config))
+    require_same_teacher(coupling->provenance(), sources.train_table,
+                         inverting_weights(config, run, table_of_student(config, task.context.node.student)->name),
+                         task.context.communicator);
   const Mixing mixing{task.config.mix, task.config.fresh_share, sources.seed, sources.held_out_seed};
   return mixing.is_asked_for() ? mix_noise(std::move(coupling), mixing) : std::move(coupling);
 }
@@ -93,7 +97,7 @@ std::filesystem::path initial_weights(const StudentTask& task) {
 }
 
 /// The student as training begins, on rank 0: the trainer gives the others its weights. Collective.
-StudentModel new_student(const StudentTask& task) {
+StudentModel new_student(const StudentTask& task, const std::optional<LossNetwork>& loss_network) {
   const StudentConfig& config = task.config;
   const StageNode& node = task.context.node;
   const FieldKind& kind = find_field(config.field);
@@ -113,9 +117,10 @@ StudentModel new_student(const StudentTask& task) {
   }
   field->to(task.context.device);
   say("{} {}, seed {}: width {}, {:.2f} M parameters; {} along the {} path, coupling {}", kind.name, node.student,
-      node.seed, options.channels, static_cast<double>(parameter_count(*field)) / 1e6, config.objective, config.path,
-      config.coupling);
-  return student_model(field, config);
+      node.seed, options.channels, static_cast<double>(parameter_count(*field)) / 1e6, objective_name(config),
+      config.path, config.coupling);
+  if (loss_network) say("its loss compares features of {}", loss_network->name);
+  return student_in_training(field, config, loss_network ? loss_network->distance : FeatureDistance());
 }
 
 /// The times of rows, float32 [n], and of a flow map their spans; drawn from (seed, purpose, index).
@@ -124,7 +129,7 @@ struct Times {
 };
 Times draw_times(const StudentTask& task, const Objective& objective, std::uint64_t seed, Purpose purpose,
                  const std::vector<std::int64_t>& indices) {
-  const std::vector<double>& listed = task.config.times;
+  const std::vector<double> listed = task.config.kind == "image" ? std::vector<double>() : task.config.times;
   std::vector<float> times, spans;
   for (const std::int64_t index : indices) {
     Draws draws(seed, purpose, static_cast<std::uint64_t>(index));
@@ -204,7 +209,7 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
 /// Samples by a few Euler steps.
 at::Tensor sample(const StudentFlow& flow, const InitialNoise& initial) {
   return solve(flow.velocity(initial.condition), flow.start(initial.z, initial.condition), Solver::euler, Grid::uniform,
-               preview_nfe);
+               flow.is_one_step() ? 1 : preview_nfe);
 }
 
 /// What the trainer is given; the previews are the caller's. Refers to `task` and `coupling`.
@@ -231,32 +236,36 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
   };
   training.validate_every = config.training.validate_every;
   training.best_of = "test_loss";
-  training.flops_per_image = student.objective->training_passes(values_of(task.shape)) * student.field->forward_flops();
+  training.flops_per_image =
+      student.objective->training_passes(values_of(task.shape)) * student.field->forward_flops() +
+      loss_network_flops(task.context.config, config, task.shape);
   return training;
 }
 
 /// What the coupling has learnt comes first: a student that has its weights is whole.
 void publish_student(const StudentTask& task, const Field& field, const Coupling& coupling,
-                     const TrainingResult& result) {
+                     const std::optional<LossNetwork>& loss_network, const TrainingResult& result) {
   const WorkingAlone alone("publishing the student");
   const StudentConfig& config = task.config;
   const std::filesystem::path directory = task.context.directory();
   coupling.publish(directory);
   std::map<std::string, std::string> sizes = field.sizes();
   sizes["time"] = "couplet: 0 data, 1 noise, field to noise";
+  if (config.kind == "image") sizes["kind"] = "image: what it puts out at t = 1";
   publish_tensors(directory / "weights.safetensors", result.weights, sizes);
   for (const auto& ema : result.emas) publish_tensors(directory / ema.file, ema.tensors, sizes);
-  publish_file(directory / "summary.json", nlohmann::json{{"student", task.context.node.student},
-                                                          {"coupling", config.coupling},
-                                                          {"network", config.field},
-                                                          {"path", config.path},
-                                                          {"objective", config.objective},
-                                                          {"seed", task.context.node.seed},
-                                                          {"parameters", parameter_count(field)},
-                                                          {"images", result.steps * config.training.batch},
-                                                          {"steps", result.steps}}
-                                                   .dump(2) +
-                                               "\n");
+  nlohmann::json summary{{"student", task.context.node.student},
+                         {"kind", config.kind},
+                         {"coupling", config.coupling},
+                         {"network", config.field},
+                         {"path", config.path},
+                         {"objective", objective_name(config)},
+                         {"seed", task.context.node.seed},
+                         {"parameters", parameter_count(field)},
+                         {"images", result.steps * config.training.batch},
+                         {"steps", result.steps}};
+  if (loss_network) summary.update(facts_of(*loss_network));
+  publish_file(directory / "summary.json", summary.dump(2) + "\n");
 }
 
 std::int64_t images_of(const DatasetShape& shape) {
@@ -291,7 +300,8 @@ void student(StageContext& context) {
                          student_seed(config.pipeline.seed, context.node.seed),
                          dataset_shape(RowTable(seen_rows(config, context.run, "train"), dataset_format))};
   const std::unique_ptr<Coupling> coupling = open_coupling(task, find_coupling(task.config.coupling));
-  const StudentModel student = new_student(task);
+  const std::optional<LossNetwork> loss_network = load_loss_network(context, task.config, task.shape);
+  const StudentModel student = new_student(task, loss_network);
   TrainingTask training = training_task(task, *coupling, student);
 
   const StudentFlow flow(student, {}, task.config.training.precision);
@@ -301,7 +311,7 @@ void student(StageContext& context) {
   if (!has_points(task.context.config.prepare)) previewer.give_to(training);
 
   const TrainingResult result = train(training, *student.field, config.pipeline, context.communicator, context.device);
-  if (context.communicator.is_root()) publish_student(task, *student.field, *coupling, result);
+  if (context.communicator.is_root()) publish_student(task, *student.field, *coupling, loss_network, result);
   publish_quality(task, *coupling, result.steps);  // draws on: what the coupling has learnt is published before
 }
 

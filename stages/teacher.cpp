@@ -18,14 +18,17 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <map>
 #include <numbers>
 #include <numeric>
+#include <string>
+#include <utility>
 
 namespace couplet {
 namespace {
 
 /// {noised images [n, C, H, W], labels int64 [n] with -1 where dropped}: what the model sees of the rows at these
-/// positions of the run.
+/// positions of the run; with dropout the positions themselves, int64 [n].
 Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfig& config, const Codec& codec,
                     std::uint64_t seed) {
   std::vector<at::Tensor> read = rows.read(range.first, range.rows, range.batch);
@@ -39,7 +42,9 @@ Batch teacher_batch(RowStream& rows, const BatchRange& range, const TeacherConfi
     if (config.flips && Draws(seed, Purpose::flip, position).uniform() < 0.5) images[i] = images[i].flip({2}).clone();
     if (Draws(seed, Purpose::label_drop, position).uniform() < config.label_drop) label[i] = -1;
   }
-  return {noised_rows(images, codec, teacher_noise(config), seed, Purpose::teacher_noise, positions), labels};
+  Batch batch{noised_rows(images, codec, teacher_noise(config), seed, Purpose::teacher_noise, positions), labels};
+  if (config.dropout > 0) batch.push_back(at::tensor(positions, at::kLong));
+  return batch;
 }
 
 /// Mean negative log-likelihood of held-out images {image, label} under the model as it stands, in nats a value.
@@ -81,9 +86,7 @@ TarFlow new_teacher(const StageContext& context, const DatasetShape& shape) {
     say("weights start from {}", config.init);
   }
   model->to(context.device);
-  say("TarFlow {}: {} blocks of {} layers, width {}, {} tokens of {} values, {:.2f} M parameters", config.variant,
-      options.blocks, fmt::join(options.layers, ", "), options.channels, options.tokens(), options.token_size(),
-      static_cast<double>(parameter_count(*model)) / 1e6);
+  say("{}", tarflow_text(options));
   return model;
 }
 
@@ -111,7 +114,7 @@ void teacher(StageContext& context) {
       {"init", config.teacher.init.empty() ? "" : hash_for_all(context.communicator, config.teacher.init)}};
   task.batch = [&](const BatchRange& range) { return teacher_batch(rows, range, config.teacher, *shape.codec, seed); };
   task.loss = [&](const Batch& batch) {
-    const TarFlowOutput output = model->forward(batch[0], batch[1]);
+    const TarFlowOutput output = model->forward(batch[0], batch[1], batch.size() > 2 ? batch[2] : at::Tensor());
     if (!options.nvp) mean_square = output.z.detach().to(at::kFloat).square().mean(0);
     return model->loss(output);
   };
@@ -143,15 +146,7 @@ void teacher(StageContext& context) {
   if (!context.communicator.is_root()) return;
   const WorkingAlone alone("publishing the teacher");
   say("test images under the EMA weights: {:.4f} nats a value ({} noise)", nats, config.teacher.noise);
-  const std::map<std::string, std::string> sizes = {
-      {"in_channels", std::to_string(options.in_channels)},
-      {"img_size", std::to_string(options.image_size)},
-      {"patch_size", std::to_string(options.patch)},
-      {"channels", std::to_string(options.channels)},
-      {"num_blocks", std::to_string(options.blocks)},
-      {"layers_per_block", fmt::format("{}", fmt::join(options.layers, " "))},
-      {"num_classes", std::to_string(options.num_classes)},
-      {"variant", config.teacher.variant}};
+  const std::map<std::string, std::string> sizes = tarflow_sizes(options);
   publish_tensors(context.run.teacher_weights(), result.weights, sizes);
   for (const auto& ema : result.emas) publish_tensors(context.directory() / ema.file, ema.tensors, sizes);
   publish_file(context.directory() / "summary.json",

@@ -49,6 +49,7 @@ MAY_INCLUDE = {
     "method/statistics": ["data"],
     "method/solvers": ["paths"],
     "method/tables": ["statistics", "data"],
+    "method/gaussianisation": ["models", "data"],
     "method/transport": ["data"],
     "method/couplings": ["tables", "transport", "statistics", "data", "solvers"],
     "method/sampling": ["objectives", "paths", "solvers", "models", "data"],

@@ -39,7 +39,8 @@ CommandSyntax export_syntax() {
           "A teacher is written for ml-tarflow's transformer_flow.Model; a student whose network is sit for\n"
           "SiT's models.SiT, which then runs from noise at t = 0 to data at t = 1: time and sign are folded into\n"
           "the weights; one whose network is unet for guided-diffusion's unet.UNetModel (SuperResModel where it\n"
-          "has a condition), weights as they are. Others are refused: nobody else's program has them.\n"
+          "has a condition), weights as they are. Those of a one-step student are always as they are: the network\n"
+          "gives the image of the noise at t = 1. Others are refused: nobody else's program has them.\n"
           "torch.load reads a .pt file with weights_only = True; load_state_dict takes either strictly. The\n"
           "arguments that construct the model are printed; they also stand in a .safetensors file's metadata,\n"
           "and beside a .pt file in FILE.json.\n"};
@@ -67,6 +68,11 @@ PeerModel teacher_for_peer(const Config& config, const DatasetShape& shape, cons
   if (std::ranges::min(o.layers) != o.most_layers())
     refuse("teacher.layers = {}: ml-tarflow's Model has the same number of layers in every block",
            fmt::join(o.layers, " "));
+  if (o.clip_scale > 0 || o.clip_shift > 0)
+    refuse(
+        "teacher.clip-scale = {} and teacher.clip-shift = {}: ml-tarflow's Model bounds neither and would compute "
+        "another map",
+        o.clip_scale, o.clip_shift);
   const ImageNoise noise = teacher_noise(config.teacher);
   return {"apple/ml-tarflow",
           "transformer_flow.Model",
@@ -96,7 +102,7 @@ void require_peer_student(const StudentConfig& student) {
         "openai/guided-diffusion",
         student.field);
   require("student.path", student.path, "linear");
-  require("student.objective", student.objective, "velocity");
+  if (student.kind != "image") require("student.objective", student.objective, "velocity");
 }
 
 std::string python(bool value) {
@@ -135,7 +141,7 @@ PeerModel unet_for_peer(const StudentConfig& config, const DatasetShape& shape, 
        {"input", scaled ? "the state x_t divided by sqrt(sigma(t)^2 + 1/2); a velocity put out is in units of dsigma/dt"
                         : "the state x_t; zeros at t = 1 where the objective is regression"},
        {"output", fmt::format("student.path {}, student.objective {}: no sampler of guided-diffusion's integrates it",
-                              config.path, config.objective)}}};
+                              config.path, objective_name(config))}}};
 }
 
 PeerModel student_for_peer(const StudentConfig& config, const DatasetShape& shape,
@@ -153,6 +159,7 @@ PeerModel student_for_peer(const StudentConfig& config, const DatasetShape& shap
         "prepare.condition = low-resolution: willisma/SiT is given no low resolution of an image, and a file for it "
         "could not be loaded");
   const SiTOptions o = sit_options(student_options(config, shape));
+  const bool is_flow = config.kind != "image";
   return {"willisma/SiT",
           "models.SiT",
           {{"input_size", text(o.image_size)},
@@ -163,8 +170,8 @@ PeerModel student_for_peer(const StudentConfig& config, const DatasetShape& shap
            {"num_heads", text(o.heads)},
            {"num_classes", text(o.num_classes)},
            {"learn_sigma", "False"}},
-          reverse_time(read_tensors(weights)),
-          {{"time", "0 noise, 1 data; the field points to data"}}};
+          is_flow ? reverse_time(read_tensors(weights)) : read_tensors(weights),
+          {{"time", is_flow ? "0 noise, 1 data; the field points to data" : "1, at every call"}}};
 }
 
 std::string construction(const PeerModel& model) {
@@ -207,8 +214,12 @@ int export_command(const std::vector<std::string>& words) {
   const std::vector<double>& rates = is_teacher ? config.teacher.training.ema : student.training.ema;
   const double ema = line.number("ema", rates.front());
   const auto weights = weights_file(run.stage(node.name), rates, ema);
-  const PeerModel model =
+  PeerModel model =
       is_teacher ? teacher_for_peer(config, shape, weights) : student_for_peer(student, shape, weights);
+  if (!is_teacher && student.kind == "image") {
+    model.remarks["kind"] = "image";
+    model.remarks["output"] = "the image itself, made of noise z in one evaluation at t = 1: no sampler integrates it";
+  }
   auto facts = metadata(model, read_record(run.stage(node.name)).value(), ema);
   // What its numbers mean: scale, shift and program of the latents.
   if (const auto latent = images.provenance().find("latent"); latent != images.provenance().end())

@@ -26,7 +26,7 @@ CommandSyntax inspect_syntax() {
           .arguments = "PATH",
           .summary = "show what a shard, a data set or a coupling table holds, or what a student's pairs are like",
           .flags = {{"json", "", "as JSON"},
-                    {"no-quality", "", "do not judge the coupling, which takes a few seconds"},
+                    {"no-quality", "", "do not judge the coupling and its noise, which takes seconds to half a minute"},
                     {"row", "N", "one row: its values and where in which file they lie"},
                     {"export", "FILE.npz", "write the rows' columns for numpy.load"},
                     {"pictures", "FILE.png", "draw rows: image | noise | image the teacher makes of the noise"},
@@ -37,7 +37,8 @@ CommandSyntax inspect_syntax() {
               "PATH is a shard (.h5) or a directory with a manifest, such as RUN/coupling/nf/train. Rows are\n"
               "numbered from 0, in a shard by its own numbers. Without --row, --export and --pictures the command\n"
               "reads all rows, compares their checksums, and prints the figures that docs/coupling-table.md\n"
-              "explains; a coupling table is judged, too, by at most 4096 of its pairs (docs/metrics.md); of a\n"
+              "explains; a coupling table is judged, too, by at most 4096 of its pairs, and its noise compared with\n"
+              "N(0, I), together with that of the split beside it (docs/metrics.md); of a\n"
               "data set it counts classes, and rows of equal pixels, also in the split beside it. A\n"
               "shard needs neither manifest nor configuration. PATH may also be the directory of a student whose\n"
               "coupling has no table, such as RUN/student/ot-0: of the pairs that it draws it has the same figures.\n"};

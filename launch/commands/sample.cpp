@@ -4,6 +4,7 @@
 #include "launch/local/ranks.h"
 
 #include "method/data/image_set.h"
+#include "method/sampling/candidates.h"
 #include "method/sampling/sample_output.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/agreement.h"
@@ -12,6 +13,7 @@
 #include "pipeline/distributed/measured_memory.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
+#include "pipeline/run/run_directory.h"
 #include "pipeline/tensor/arithmetic.h"
 #include "pipeline/tensor/fitting_rows.h"
 #include "stages/data/run_source.h"
@@ -42,7 +44,8 @@ CommandSyntax sample_syntax() {
       .flags = {{"run-dir", "DIR", "the run directory"},
                 {"output", "PATH", "FILE.png, FILE.npz or a folder"},
                 {"overwrite", "", "replace an output that exists"},
-                {"model", "NAME", "teacher, or a student: nf-0, independent-0 (nf-0)"},
+                {"model", "NAME",
+                 "teacher, or a student: nf-0, independent-0 (the run's first student; without students the teacher)"},
                 {"ema", "RATE", "its weights averaged at that rate; 0: the raw ones (the first rate of its training)"},
                 {"count", "N", "samples (100; of --low-resolution, one an image)"},
                 {"low-resolution", "PATH", "small images that a super-resolution student restores, used in turn"},
@@ -51,7 +54,7 @@ CommandSyntax sample_syntax() {
                 {"solver", "NAME",
                  "of a student: euler, midpoint, heun, heun-full, rk4, dopri5; with noise: ancestral, sde, corrector "
                  "(euler)"},
-                {"nfe", "N", "evaluations of a student's network a sample (4)"},
+                {"nfe", "N", "evaluations of a student's network a sample (4; 1 of a one-step student)"},
                 {"grid", "NAME", "times of its steps: uniform or squared (uniform)"},
                 {"times", "LIST", "instead of --nfe and --grid: the times, ascending from 0 (data) to 1 (noise)"},
                 {"atol", "X", "absolute tolerance of dopri5 (1e-5)"},
@@ -59,8 +62,11 @@ CommandSyntax sample_syntax() {
                 {"guidance", "G", "guidance; none is 1 for a student (1), 0 for the teacher (0)"},
                 {"guidance-from", "T", "a student is guided from this time (0)"},
                 {"guidance-to", "T", "a student is guided up to this time (1)"},
+                {"candidates", "K", "noises of which a sample starts from one, by its table's noise classifier (1)"},
                 {"annealed", "", "the teacher's guidance grows with the token's position"},
-                {"temperature", "X", "temperature of attention in the teacher's unlabelled branch (1)"},
+                {"temperature", "X",
+                 "factor of the noise that a student starts from; of the teacher: temperature of attention in its "
+                 "unlabelled branch (1)"},
                 {"no-denoising", "", "leave the noise of its training on the teacher's samples"},
                 {"batch", "N", "samples made at once (the run's evaluate.slice-rows, or all where there are fewer)"},
                 {"precision", "NAME", "float32 or bfloat16 (the run's evaluate.precision)"},
@@ -147,8 +153,7 @@ Integration parse_fixed(const CommandLine& line, const std::string& solver, cons
 }
 
 void parse_student(const CommandLine& line, SampleRequest& request) {
-  exclude(line, {"annealed", "temperature", "no-denoising"},
-          fmt::format("is the teacher's; {} is a student", request.model));
+  exclude(line, {"annealed", "no-denoising"}, fmt::format("is the teacher's; {} is a student", request.model));
   Config config = default_config();
   for (const auto& [flag, key] : student_flags) apply(config, line, flag, key);
   const EvaluateConfig& wanted = config.evaluate;
@@ -157,7 +162,13 @@ void parse_student(const CommandLine& line, SampleRequest& request) {
     exclude(line, {"guidance-from", "guidance-to"}, "an interval of guidance needs --guidance G with G other than 1");
   request.guidance = {scale, wanted.guidance_from, wanted.guidance_to};
   check(request.guidance);
+  request.temperature =
+      number_of(line, "temperature", "evaluate.temperature", &EvaluateConfig::temperature).value_or(1);
+  request.candidates = line.integer("candidates", 1, 1);
+  if (request.candidates > most_candidates)
+    refuse("--candidates {}: a sample has at most {}", request.candidates, most_candidates);
   const std::string solver = line.get("solver", "euler");
+  request.says_steps = solver != "euler" || line.has("nfe") || line.has("times");
   if (solver == "dopri5") {
     exclude(line, {"nfe", "grid", "times"}, "dopri5 chooses its steps itself, by --atol and --rtol");
     request.integration = adaptive_integration({wanted.atol, wanted.rtol});
@@ -170,6 +181,7 @@ void parse_teacher(const CommandLine& line, SampleRequest& request) {
   exclude(line, {"solver", "nfe", "grid", "times", "atol", "rtol"},
           "is a student's; the teacher makes a sample token by token, without a solver");
   exclude(line, {"guidance-from", "guidance-to"}, "is a student's; the teacher has no times to be guided at");
+  exclude(line, {"candidates"}, "is a student's; the teacher has no table to take after");
   Config config = default_config();
   apply(config, line, "guidance", "evaluate.teacher-guidance");
   apply(config, line, "temperature", "evaluate.teacher-temperature");
@@ -180,10 +192,17 @@ void parse_teacher(const CommandLine& line, SampleRequest& request) {
   request.denoise = !line.has("no-denoising");
 }
 
-/// What to sample, and how: what does not go together is refused, nothing is ignored.
-SampleRequest parse_sample_request(const CommandLine& line) {
+/// The first student of the run's first seed; of a run without students the teacher.
+std::string first_model(const Config& config) {
+  if (config.compare.empty()) return "teacher";
+  const std::string& student = config.compare.front();
+  return model_name(student, student_config(config, student).seeds.front());
+}
+
+/// What to sample of a run, and how: what does not go together is refused, nothing is ignored.
+SampleRequest parse_sample_request(const CommandLine& line, const Config& config) {
   SampleRequest request;
-  request.model = line.get("model", request.model);
+  request.model = line.get("model", first_model(config));
   request.ema = number_of(line, "ema", "evaluate.ema", &EvaluateConfig::ema);
   if (line.has("low-resolution")) {
     request.low_resolution = line.required("low-resolution");
@@ -229,6 +248,8 @@ std::string student_text(const SampleRequest& request, const SampleTally& tally)
   const Guidance& guidance = request.guidance;
   std::string text = fmt::format("{}, guidance {}", request.integration.text(), guidance.scale);
   if (guidance.from > 0 || guidance.to < 1) text += fmt::format(" from t = {} to {}", guidance.from, guidance.to);
+  if (request.temperature != 1) text += fmt::format(", temperature {}", request.temperature);
+  if (request.candidates > 1) text += fmt::format(", {} candidates", request.candidates);
   if (request.integration.adaptive())
     text += fmt::format(", NFE {:.1f} a sample ({} to {} a batch)", tally.nfe_mean(), tally.nfe_least, tally.nfe_most);
   return text;
@@ -259,11 +280,11 @@ std::int64_t picture_columns(std::int64_t classes) {
 }
 
 int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& words) {
-  const SampleRequest request = parse_sample_request(line);
   const RunDirectory run(line.required("run-dir"));
-  const SampleOutput output(line.required("output"), request.count, line.has("overwrite"));
   require_run_directory(run);
   const Config config = resolve_config(run.config(), sample_settings(line));
+  const SampleRequest request = parse_sample_request(line, config);
+  const SampleOutput output(line.required("output"), request.count, line.has("overwrite"));
   if (has_points(config.prepare))
     refuse(
         "{}: samples are points of the plane (prepare.format = {}), and what this command writes is pixels; the report "
@@ -296,7 +317,7 @@ int sample_on_ranks(const CommandLine& line, const std::vector<std::string>& wor
   output.write(
       stream, [&](std::int64_t first, std::int64_t count) { return sampler.labels(first, count); },
       picture_columns(asked > 0 ? asked : shape.labels()));
-  return report_samples(request, stream.tally(), output.path());
+  return report_samples(sampler.request(), stream.tally(), output.path());
 }
 
 }  // namespace

@@ -39,24 +39,34 @@ at::Tensor read_tensor(const RowSource& source, const std::string& name, const R
   return values;
 }
 
+/// The weights that made the rows' noise: the first average of the run's teacher, unless they name another.
+std::filesystem::path teacher_of(const RowSource& source, const RunDirectory& run) {
+  const auto ema = source.provenance().find("teacher_ema");
+  if (ema == source.provenance().end()) return run.teacher_ema();
+  const Config config = resolve_config(run.config(), {});
+  return weights_file(run.stage("teacher"), config.teacher.training.ema, ema->get<double>());
+}
+
 /// Why the rows' images cannot be made again from their noise; empty if they can.
 std::string why_not_regenerated(const RowSource& source, const std::optional<RunDirectory>& run) {
   if (!source.find("noise")) return "these rows hold no noise";
   if (!source.provenance().contains("teacher")) return "the provenance names no teacher: image and noise only";
   if (!run) return "no run directory of these rows was found (--run-dir): image and noise only";
-  if (!std::filesystem::exists(run->teacher_ema()))
-    return fmt::format("{} does not exist: image and noise only", run->teacher_ema().string());
+  const std::filesystem::path weights = teacher_of(source, *run);
+  if (!std::filesystem::exists(weights))
+    return fmt::format("{} does not exist: image and noise only", weights.string());
   return {};
 }
 
 /// The images that the teacher makes of noise as stored: uint8 [N, C, H, W].
 at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at::Tensor& noise,
                       const at::Tensor& labels) {
-  const std::string found = hash_file(run.teacher_ema());
+  const std::filesystem::path weights = teacher_of(source, run);
+  const std::string found = hash_file(weights);
   const auto expected = source.provenance().at("teacher").get<std::string>();
   if (found != expected)
     refuse("{} was made with teacher {}, but {} is {}: give the run directory of that teacher (--run-dir)",
-           source.path().string(), expected, run.teacher_ema().string(), found);
+           source.path().string(), expected, weights.string(), found);
   const Config config = resolve_config(run.config(), {});
   if (resolve_device(config.pipeline.device) == "cuda")
     choose_gpu_arithmetic({config.pipeline.tf32, config.pipeline.reproducible});
@@ -64,7 +74,7 @@ at::Tensor regenerate(const RowSource& source, const RunDirectory& run, const at
   at::set_num_threads(static_cast<int>(resolve_threads(config.pipeline, 1)));
   const c10::Device device = pick_device(config.pipeline.device, *communicator);
   const DatasetShape shape = dataset_shape(RowTable(seen_rows(config, run, "train"), dataset_format));
-  TarFlow teacher = load_teacher(run.teacher_ema(), config.teacher, shape, device, *communicator);
+  TarFlow teacher = load_teacher(weights, config.teacher, shape, device, *communicator);
   // Gaussian noise stays on the images: these are what the noise was made of.
   const ImageNoise trained_on = teacher_noise(config.teacher);
   const TeacherSampling sampling{.noise = trained_on.uniform ? trained_on : ImageNoise{}};

@@ -1,6 +1,7 @@
 #include "launch/inspect/table_description.h"
 
 #include "launch/inspect/dataset_description.h"
+#include "launch/inspect/noise_description.h"
 #include "launch/inspect/pair_sample.h"
 #include "method/statistics/column_statistics.h"
 #include "method/statistics/coupling_statistics.h"
@@ -183,13 +184,15 @@ Json describe_rows(const RowSource& source, bool judged) {
     json["columns"].push_back(describe_column(source.columns()[i], source.rows(), statistics[i]));
   if (dataset) json["dataset"] = dataset->to_json();
   if (couplings) json["couplings"] = describe_couplings(source, *couplings);
+  if (judged && couplings)
+    if (Json gap = describe_noise(source); !gap.is_null()) json["gap"] = std::move(gap);
   if (pairs) json["quality"] = pairs->judge(manifest_sigma(source).value_or(couplings->sigma_f()));
   return json;
 }
 
 void print_description(const Json& description) {
   for (const auto& [key, value] : description.items())
-    if (key != "columns" && key != "dataset" && key != "couplings" && key != "quality")
+    if (key != "columns" && key != "dataset" && key != "couplings" && key != "gap" && key != "quality")
       fmt::print("{:<15} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
   fmt::print("columns\n");
   for (const auto& column : description.at("columns")) print_column(column);
@@ -202,6 +205,7 @@ void print_description(const Json& description) {
   print_noise(description["couplings"]);
   for (const char* name : {"nll", "round_trip"})
     if (description["couplings"].contains(name)) print_scalars(name, description["couplings"][name]);
+  if (description.contains("gap")) print_noise_gap(description["gap"]);
   if (description.contains("quality")) print_quality(description["quality"]);
 }
 

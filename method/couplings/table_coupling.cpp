@@ -3,12 +3,10 @@
 #include "method/tables/row_subset.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/loader/table_rows.h"
-#include "pipeline/tensor/random.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -16,26 +14,14 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t blocks_a_held_out_one = 20;
-
-/// Which blocks of a table train, and which are held out; both ascend.
-struct BlockSplit {
-  std::vector<std::int64_t> trained, held_out;
-};
-
-BlockSplit split_blocks(const RowTable& table, std::uint64_t seed) {
-  const std::int64_t blocks = (table.rows() + table.block_rows() - 1) / table.block_rows();
-  if (blocks < 2)
+/// Some blocks for training, and some held out.
+BlockSplit split_table(const RowTable& table, std::uint64_t seed) {
+  if (table.rows() <= table.block_rows())
     refuse(
         "{}: its {} rows are one block, of which none can be held out: import it with smaller blocks (--block-rows), "
         "or put held-out rows beside it as a table of their own (DIR/train and DIR/test)",
         table.path().string(), table.rows());
-  const std::vector<std::int64_t> order = permutation(blocks, seed, Purpose::held_out_blocks, 0);
-  const auto first_trained = order.begin() + std::max<std::int64_t>(1, blocks / blocks_a_held_out_one);
-  BlockSplit split{{first_trained, order.end()}, {order.begin(), first_trained}};
-  std::ranges::sort(split.trained);
-  std::ranges::sort(split.held_out);
-  return split;
+  return split_blocks(TableRows(table), seed);
 }
 
 class TableCoupling : public Coupling {
@@ -50,7 +36,7 @@ public:
       rows_.emplace(trained, columns(), sources.window_blocks, sources.seed);
       return;
     }
-    BlockSplit split = split_blocks(table_, sources.held_out_seed);
+    BlockSplit split = split_table(table_, sources.held_out_seed);
     held_out_.emplace(trained, std::move(split.held_out));
     rows_.emplace(std::make_shared<RowSubset>(trained, std::move(split.trained)), columns(), sources.window_blocks,
                   sources.seed);

@@ -2,7 +2,9 @@
 
 #include "pipeline/liveness/activity.h"
 #include "pipeline/tensor/row_chunks.h"
+#include "pipeline/tensor/weights.h"
 #include "storage/error.h"
+#include "storage/files/hash.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -72,6 +74,14 @@ ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, 
   });
   return {joined(parts, &ImageFeatures::features), joined(parts, &ImageFeatures::logits),
           joined(parts, &ImageFeatures::spatial)};
+}
+
+std::string weights_hash(const std::vector<at::Tensor>& tensors) {
+  std::vector<std::string> hashes;
+  for (const at::Tensor& tensor : tensors)
+    if (tensor.is_floating_point()) hashes.push_back(tensors_hash({{"", tensor}}));
+  std::ranges::sort(hashes);
+  return hashes.empty() ? "" : hash_text(fmt::format("{}", fmt::join(hashes, " ")));
 }
 
 at::Tensor as_rgb(const at::Tensor& images) {

@@ -29,6 +29,9 @@ public:
   virtual const std::string& name() const = 0;
   /// A hash of its weights, program and arguments: networks of equal hashes make equal features.
   virtual const std::string& hash() const = 0;
+  /// `weights_hash` of its weights, by which the same network in another file is known; "": it has none, or does not
+  /// say.
+  virtual std::string weights() const { return ""; }
   /// How images come to the network's resolution: "none", "inside the network", "bilinear, TensorFlow 1's, to 299x299".
   virtual const std::string& resize() const = 0;
 };
@@ -45,6 +48,9 @@ struct NetworkFile {
 /// threads, and `network` is called by several.
 ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, c10::Device device,
                                   const std::function<ImageFeatures(const at::Tensor&)>& network);
+/// A hash of the weights among these tensors (counters are none), whatever they are called and in whichever order; "" of
+/// none.
+std::string weights_hash(const std::vector<at::Tensor>& tensors);
 /// Grey images [n, 1, H, W] as RGB, the channel three times; others as they are.
 at::Tensor as_rgb(const at::Tensor& images);
 

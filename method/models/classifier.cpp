@@ -63,15 +63,20 @@ ClassifierImpl::ClassifierImpl(const ClassifierOptions& o) : options_(o) {
   output_ = register_module("output", Linear(o.dimension, o.num_classes));
 }
 
-at::Tensor ClassifierImpl::features(const at::Tensor& images) {
+std::vector<at::Tensor> ClassifierImpl::levels(const at::Tensor& images) {
+  std::vector<at::Tensor> all;
   auto x = images;
   for (auto& convolution : convolutions_) {
-    auto halved = [convolution](const std::vector<at::Tensor>& in) mutable {
-      return at::relu(at::max_pool2d(convolution(in[0]), 2));
+    auto halved = [convolution, smooth = options_.smooth](const std::vector<at::Tensor>& in) mutable {
+      const at::Tensor made = convolution(in[0]);
+      return smooth ? at::avg_pool2d(at::silu(made), 2) : at::relu(at::max_pool2d(made, 2));
     };
     x = options_.recompute ? recomputed(halved, {x}, convolution->parameters()) : halved({x});
+    all.push_back(x);
   }
-  return at::relu(hidden_(x.flatten(1)));
+  const at::Tensor made = hidden_(x.flatten(1));
+  all.push_back(options_.smooth ? at::silu(made) : at::relu(made));
+  return all;
 }
 
 at::Tensor ClassifierImpl::forward(const at::Tensor& images) {

@@ -19,6 +19,7 @@ struct ClassifierOptions {
   std::int64_t channels = 16;   ///< of the first convolution; each later one has twice as many
   std::int64_t dimension = 64;  ///< of the features
   std::int64_t num_classes = 10;
+  bool smooth = false;     ///< SiLU and means of 2x2 pixels in place of ReLU and their maximum: gradients reach everywhere
   bool recompute = false;  ///< convolutions are computed again in the backward pass instead of kept
 };
 
@@ -36,8 +37,10 @@ public:
   explicit ClassifierImpl(const ClassifierOptions& options);
   /// Class scores [N, num_classes] (logits) of images [N, C, H, W] on [-1, 1].
   at::Tensor forward(const at::Tensor& images);
+  /// What each convolution and the hidden layer give: [N, channels, h, w] from the finest on, then [N, dimension].
+  std::vector<at::Tensor> levels(const at::Tensor& images);
   /// [N, dimension]: what the last linear layer sees.
-  at::Tensor features(const at::Tensor& images);
+  at::Tensor features(const at::Tensor& images) { return levels(images).back(); }
   /// Class scores of features.
   at::Tensor logits(const at::Tensor& features) { return output_(features); }
 

@@ -32,21 +32,27 @@ constexpr double prior_rate = 0.1;
 void check(const TarFlowOptions& o) {
   for (const auto& [name, value] :
        {std::pair{"patch", o.patch}, {"channels", o.channels}, {"blocks", o.blocks}, {"head-size", o.head_size}}) {
-    if (value < 1) refuse("teacher.{} = {}: must be at least 1", name, value);
+    if (value < 1) refuse("{}.{} = {}: must be at least 1", o.section, name, value);
   }
   if (o.layers.empty() || std::ranges::min(o.layers) < 1)
-    refuse("teacher.layers = {}: every block has at least 1", fmt::join(o.layers, " "));
+    refuse("{}.layers = {}: every block has at least 1", o.section, fmt::join(o.layers, " "));
   if (o.layers.size() != 1 && std::ssize(o.layers) != o.blocks)
-    refuse("teacher.layers = {}: layers of {} blocks, but teacher.blocks = {}; give one number for all, or one each",
-           fmt::join(o.layers, " "), o.layers.size(), o.blocks);
+    refuse("{0}.layers = {1}: layers of {2} blocks, but {0}.blocks = {3}; give one number for all, or one each",
+           o.section, fmt::join(o.layers, " "), o.layers.size(), o.blocks);
+  if (!o.nvp && o.clip_scale > 0)
+    refuse("teacher.clip-scale = {} with teacher.variant = vp, which has no scale: teacher.clip-shift bounds its shift",
+           o.clip_scale);
+  if (o.dropout > 0 && 2 * o.all_layers() > DropoutDraws::most_parts)
+    refuse("teacher.dropout = {} with {} layers in all: it is drawn for {} at most", o.dropout, o.all_layers(),
+           DropoutDraws::most_parts / 2);
   if (o.channels % o.head_size != 0) {
     const auto above = (o.channels / o.head_size + 1) * o.head_size;
-    refuse("teacher.channels = {} is not a multiple of teacher.head-size = {}: the next one is {}", o.channels,
+    refuse("{0}.channels = {1} is not a multiple of {0}.head-size = {2}: the next one is {3}", o.section, o.channels,
            o.head_size, above);
   }
   if (o.image_size % o.patch != 0 || o.image_size <= o.patch) {
-    refuse("teacher.patch = {} does not cut images of {}x{} into two or more whole patches", o.patch, o.image_size,
-           o.image_size);
+    refuse("{}.patch = {} does not cut images of {}x{} into two or more whole patches", o.section, o.patch,
+           o.image_size, o.image_size);
   }
 }
 
@@ -73,7 +79,9 @@ std::int64_t parameter_count(const TarFlowOptions& o) {
   return o.blocks * (o.token_size() * c + c + embeddings + c * outputs + outputs) + o.all_layers() * layer;
 }
 
-TarFlowLayerImpl::TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size) : heads(channels / head_size) {
+TarFlowLayerImpl::TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size, const DropoutDraws& dropout)
+    : heads(channels / head_size), attention_dropout(dropout), mlp_dropout(dropout) {
+  ++mlp_dropout.part;
   using torch::nn::LayerNorm, torch::nn::LayerNormOptions, torch::nn::Linear;
   auto& attention = add_scope(*this, "attention");
   attention_norm = attention.register_module("norm", LayerNorm(LayerNormOptions({channels})));
@@ -86,17 +94,23 @@ TarFlowLayerImpl::TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size
   mlp_out = main.register_module("2", Linear(mlp_expansion * channels, channels));
 }
 
-at::Tensor TarFlowLayerImpl::forward(const at::Tensor& x) {
+at::Tensor TarFlowLayerImpl::forward(const at::Tensor& x, const at::Tensor& positions) {
   const auto rows = x.size(0), tokens = x.size(1), channels = x.size(2);
   const auto parts =
       linear(attention_norm(x), qkv).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
   const auto mixed = attention(parts[0], parts[1], parts[2], /*causal=*/true);
-  const auto attended = x + linear(mixed.transpose(1, 2).reshape({rows, tokens, channels}), proj);
-  return attended + linear(at::gelu(linear(mlp_norm(attended), mlp_in)), mlp_out);
+  const auto seen = linear(mixed.transpose(1, 2).reshape({rows, tokens, channels}), proj);
+  const auto attended = x + attention_dropout.applied(seen, positions);
+  return attended + mlp_dropout.applied(linear(at::gelu(linear(mlp_norm(attended), mlp_in)), mlp_out), positions);
 }
 
-TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, std::int64_t own_layers, bool reads_backwards)
-    : nvp(o.nvp), recompute(o.recompute), backwards(reads_backwards) {
+TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, std::int64_t own_layers, bool reads_backwards,
+                                   const DropoutDraws& dropout)
+    : nvp(o.nvp),
+      recompute(o.recompute),
+      backwards(reads_backwards),
+      clip_scale(o.clip_scale),
+      clip_shift(o.clip_shift) {
   using torch::nn::Linear;
   proj_in = register_module("proj_in", Linear(o.token_size(), o.channels));
   pos_embed = register_parameter("pos_embed", at::randn({o.tokens(), o.channels}) * tarflow_embedding_std);
@@ -105,7 +119,9 @@ TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, std::int64_t own_lay
   }
   auto& list = add_scope(*this, "attn_blocks");
   for (std::int64_t i = 0; i < own_layers; ++i) {
-    layers.push_back(list.register_module(std::to_string(i), TarFlowLayer(o.channels, o.head_size)));
+    DropoutDraws own = dropout;
+    own.part += 2 * i;
+    layers.push_back(list.register_module(std::to_string(i), TarFlowLayer(o.channels, o.head_size, own)));
   }
   proj_out = register_module("proj_out", Linear(o.channels, o.token_size() * (o.nvp ? 2 : 1)));
   const at::NoGradGuard no_grad;
@@ -122,7 +138,18 @@ at::Tensor TarFlowBlockImpl::label_rows(const at::Tensor& y) const {
   return at::embedding(at::cat({table, mean}), at::where(y < 0, classes, y));
 }
 
-TarFlowOutput TarFlowBlockImpl::forward(const at::Tensor& image_order, const at::Tensor& y) {
+at::Tensor TarFlowBlockImpl::bounded(const at::Tensor& affine) const {
+  const auto within = [](const at::Tensor& values, double bound) {
+    return bound > 0 ? bound * at::tanh(values / bound) : values;
+  };
+  if (clip_scale == 0 && clip_shift == 0) return affine;
+  if (!nvp) return within(affine, clip_shift);
+  const auto parts = affine.chunk(2, -1);
+  return at::cat({within(parts[0], clip_scale), within(parts[1], clip_shift)}, -1);
+}
+
+TarFlowOutput TarFlowBlockImpl::forward(const at::Tensor& image_order, const at::Tensor& y,
+                                        const at::Tensor& positions) {
   const auto tokens = backwards ? image_order.flip({1}) : image_order;
   const auto places = backwards ? pos_embed.flip({0}) : pos_embed;
   const auto rows = tokens.size(0), count = tokens.size(1), size = tokens.size(2);
@@ -130,8 +157,8 @@ TarFlowOutput TarFlowBlockImpl::forward(const at::Tensor& image_order, const at:
   const auto context = count - 1;
   auto x = linear(tokens.narrow(1, 0, context), proj_in) + places.narrow(0, 0, context);
   if (const auto labels = label_rows(y); labels.defined()) x = x + labels.unsqueeze(1);
-  for (auto& layer : layers) x = layer_output(recompute, layer, x);
-  const auto affine = linear(x, proj_out).to(tokens.scalar_type());
+  for (auto& layer : layers) x = layer_output(recompute, layer, x, positions);
+  const auto affine = bounded(linear(x, proj_out).to(tokens.scalar_type()));
 
   const auto first = tokens.narrow(1, 0, 1), rest = tokens.narrow(1, 1, context);
   at::Tensor moved, logdet;
@@ -147,19 +174,24 @@ TarFlowOutput TarFlowBlockImpl::forward(const at::Tensor& image_order, const at:
   return {backwards ? z.flip({1}) : z, logdet};
 }
 
-TarFlowImpl::TarFlowImpl(const TarFlowOptions& options) : options_(options) {
+TarFlowImpl::TarFlowImpl(const TarFlowOptions& options, std::uint64_t seed) : options_(options) {
   check(options);
   auto& list = add_scope(*this, "blocks");
+  DropoutDraws dropout{options.dropout, seed, 0, Purpose::teacher_dropout};
   for (std::int64_t i = 0; i < options.blocks; ++i) {
-    blocks_.push_back(list.register_module(std::to_string(i), TarFlowBlock(options, options.layers_of(i), i % 2 == 1)));
+    const auto layers = options.layers_of(i);
+    blocks_.push_back(list.register_module(std::to_string(i), TarFlowBlock(options, layers, i % 2 == 1, dropout)));
+    dropout.part += 2 * layers;
   }
   var_ = register_buffer("var", at::ones({options.tokens(), options.token_size()}));
 }
 
-TarFlowOutput TarFlowImpl::forward(const at::Tensor& x, const at::Tensor& y) {
+TarFlowOutput TarFlowImpl::forward(const at::Tensor& x, const at::Tensor& y, const at::Tensor& positions) {
   TarFlowOutput output{patchify(x, options_.patch), at::zeros({x.size(0)}, x.options())};
+  // A layer that is computed again is given tensors alone.
+  const auto places = positions.defined() ? positions : at::empty({0}, x.options().dtype(at::kLong));
   for (auto& block : blocks_) {
-    const auto step = block(output.z, y);
+    const auto step = block(output.z, y, places);
     output = {step.z, output.logdet + step.logdet};
   }
   return output;
@@ -186,7 +218,7 @@ void TarFlowImpl::update_prior(const at::Tensor& mean_square) {
 
 TarFlow make_tarflow(const TarFlowOptions& options, std::uint64_t seed) {
   torch::manual_seed(seed);
-  return TarFlow(options);
+  return TarFlow(options, seed);
 }
 
 NamedTensors export_tarflow(const NamedTensors& tensors, const TarFlowOptions& options) {

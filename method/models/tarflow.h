@@ -2,6 +2,7 @@
 // Parameter names are those of the reference (apple/ml-tarflow, transformer_flow.py), so that published weights load.
 #pragma once
 
+#include "method/models/dropout.h"
 #include "pipeline/tensor/weights.h"
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace couplet {
@@ -25,8 +27,11 @@ struct TarFlowOptions {
   std::vector<std::int64_t> layers = {2};  ///< attention layers of each block; one number: of every block
   std::int64_t head_size = 64;
   std::int64_t num_classes = 0;  ///< 0: unconditional
-  bool nvp = true;         ///< false: the volume-preserving variant, without scale and with a learnt prior variance
+  bool nvp = true;  ///< false: the volume-preserving variant, without scale and with a learnt prior variance
+  double clip_scale = 0, clip_shift = 0;  ///< bounds of a and of b (TarFlowBlock); 0: none
+  double dropout = 0;      ///< probability that a layer's attention or MLP drops a value that it adds, in training
   bool recompute = false;  ///< layers are computed again in the backward pass instead of kept
+  std::string section = "teacher";  ///< what messages call the keys by
 
   std::int64_t tokens() const { return (image_size / patch) * (image_size / patch); }
   std::int64_t token_size() const { return in_channels * patch * patch; }
@@ -46,7 +51,7 @@ double forward_flops(const TarFlowOptions& options);
 std::int64_t parameter_count(const TarFlowOptions& options);
 
 struct TarFlowSampling {
-  double guidance = 0;               ///< g in a + g (a - a_unconditional), the same for b; 0: none
+  double guidance = 0;               ///< g in a + g (a - a_unconditional), the same for b, both within bounds; 0: none
   bool annealed = false;             ///< guidance grows with the token: g (i + 1) / (T - 1)
   double attention_temperature = 1;  ///< of the unconditional branch
 };
@@ -59,11 +64,13 @@ struct TarFlowOutput {
 /// One causal pre-norm transformer layer.
 class TarFlowLayerImpl : public torch::nn::Module {
 public:
-  TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size);
-  /// [N, T, channels] to the same.
-  at::Tensor forward(const at::Tensor& x);
+  /// `dropout`: of what its attention adds; the MLP has the part behind it.
+  TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size, const DropoutDraws& dropout = {});
+  /// [N, T, channels] to the same. Rows without `positions` drop nothing.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& positions = {});
 
   std::int64_t heads;
+  DropoutDraws attention_dropout, mlp_dropout;
   torch::nn::LayerNorm attention_norm{nullptr}, mlp_norm{nullptr};
   torch::nn::Linear qkv{nullptr}, proj{nullptr}, mlp_in{nullptr}, mlp_out{nullptr};
 };
@@ -72,15 +79,21 @@ TORCH_MODULE(TarFlowLayer);
 /// One autoregressive affine map of the sequence: z_i = (x_i - b(x_<i)) exp(-a(x_<i)).
 class TarFlowBlockImpl : public torch::nn::Module {
 public:
-  /// `backwards`: the sequence is read from its last token to its first.
-  TarFlowBlockImpl(const TarFlowOptions& options, std::int64_t layers, bool backwards);
+  /// `backwards`: the sequence is read from its last token to its first. `dropout`: of its first layer, each having two
+  /// parts.
+  TarFlowBlockImpl(const TarFlowOptions& options, std::int64_t layers, bool backwards,
+                   const DropoutDraws& dropout = {});
   /// Does what TarFlow::forward does, from and to tokens [N, T, D].
-  TarFlowOutput forward(const at::Tensor& tokens, const at::Tensor& y);
+  TarFlowOutput forward(const at::Tensor& tokens, const at::Tensor& y, const at::Tensor& positions = {});
+  /// What the map takes of (a, b), on the last axis as `proj_out` gives them (vp: b): each within its bound c, c tanh(a
+  /// / c). A bounded a keeps one block from stretching noise by more than exp(c).
+  at::Tensor bounded(const at::Tensor& affine) const;
   /// Class embedding of each row [N, channels]; of a row without label (y < 0, or y undefined: [1, channels]) the mean
   /// over classes. Undefined for an unconditional model.
   at::Tensor label_rows(const at::Tensor& y) const;
 
   bool nvp, recompute, backwards;
+  double clip_scale, clip_shift;
   torch::nn::Linear proj_in{nullptr}, proj_out{nullptr};
   at::Tensor pos_embed;    ///< [T, channels], by place in the image (not in reading order)
   at::Tensor class_embed;  ///< [classes, 1, channels], or undefined
@@ -90,10 +103,13 @@ TORCH_MODULE(TarFlowBlock);
 
 class TarFlowImpl : public torch::nn::Module {
 public:
-  explicit TarFlowImpl(const TarFlowOptions& options);
+  /// `seed`: of dropout's draws.
+  explicit TarFlowImpl(const TarFlowOptions& options, std::uint64_t seed = 0);
 
   /// x: images [N, C, H, W]. y: int64 [N], negative where the label is dropped; undefined: no labels at all.
-  TarFlowOutput forward(const at::Tensor& x, const at::Tensor& y = {});
+  /// `positions`: int64 [N], those of the rows in the training run, by which layers drop; undefined: nothing is
+  /// dropped.
+  TarFlowOutput forward(const at::Tensor& x, const at::Tensor& y = {}, const at::Tensor& positions = {});
   /// The training loss of the reference, nats a value without constants: ½ mean(z²) - mean(logdet). For vp, too, it
   /// does not see `var`.
   at::Tensor loss(const TarFlowOutput& output) const;
@@ -124,7 +140,7 @@ TORCH_MODULE(TarFlow);
 TarFlow make_tarflow(const TarFlowOptions& options, std::uint64_t seed);
 
 /// The weights as apple/ml-tarflow's Model loads them, strictly: with the causal mask [T, T] that it keeps in each
-/// block.
+/// block. That model bounds neither a nor b.
 NamedTensors export_tarflow(const NamedTensors& tensors, const TarFlowOptions& options);
 
 /// TarFlow's last step (arXiv 2412.06329 §3.4): x + η² ∇ log p(x), the gradient of the joint log-density (summed over

@@ -101,7 +101,7 @@ private:
   at::Tensor step(const at::Tensor& token, const at::Tensor& entering, std::int64_t i, std::int64_t count) {
     auto x = entered(linear(token.to(type_), proj_in_.weight, entering).to(token.scalar_type()));
     for (std::size_t l = 0; l < layers_.size(); ++l) advance(x, l, i);
-    const auto affine = proj_out_(x.to(type_)).to(token.scalar_type());
+    const auto affine = block_->bounded(proj_out_(x.to(type_)).to(token.scalar_type()));
     if (!guided_) return affine;
     const auto progress = static_cast<double>(i + 1) / static_cast<double>(count - 1);
     const auto guidance = sampling_.guidance * (sampling_.annealed ? progress : 1.0);

@@ -42,6 +42,7 @@ public:
   FlowMap(std::shared_ptr<const Path> path, const ObjectiveOptions& options, const Kind& kind);
 
   bool is_flow_map() const override { return true; }
+  bool takes_guidance() const override { return false; }
   /// Rows that are weighted by their own errors do not learn the mean.
   bool has_score() const override { return kind_.weight_power == 0; }
   RowTimes draw_times(Draws& draws) const override;

@@ -41,6 +41,7 @@ public:
   }
   at::Tensor velocity(const at::Tensor& output, const at::Tensor&, const at::Tensor&) const override { return output; }
   bool has_score() const override { return false; }
+  bool takes_guidance() const override { return false; }
 
   /// -log p(x) of each row, nats a value. `z`: signs ±1, the probes of the estimate; `t` has no say.
   at::Tensor errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor&,

@@ -4,12 +4,22 @@
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
 namespace couplet {
+namespace {
+
+/// [N]: means over the rows' values, times `factors` where these are defined.
+at::Tensor row_errors(const at::Tensor& made, const at::Tensor& wanted, const at::Tensor& factors) {
+  const at::Tensor rows = at::mse_loss(made, wanted, at::Reduction::None).flatten(1).mean(1);
+  return factors.defined() ? factors * rows : rows;
+}
+
+}  // namespace
 
 TimeLaw parse_time_law(const std::string& name) {
   if (name == "logit-normal") return TimeLaw::logit_normal;
@@ -48,25 +58,40 @@ double Objective::draw_time(Draws& draws) const {
 }
 
 double Objective::training_passes(std::int64_t) const {
-  return forward_passes_a_training_image;
+  return forward_passes_a_training_image + (options_.train_guidance == 1 ? 0 : 1);
+}
+
+at::Tensor Objective::output(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                             const Condition& condition) const {
+  const FieldInput asked = input(path().state(x, z, t), t);
+  return field.forward(asked.x, asked.t, condition).to(at::kFloat);
+}
+
+at::Tensor Objective::training_output(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                                      const Condition& condition) const {
+  const at::Tensor own = output(field, x, z, t, condition);
+  if (options_.train_guidance == 1) return own;
+  const at::Tensor unlabelled = [&] {
+    const at::NoGradGuard no_grad;
+    Condition nothing_said = condition;
+    nothing_said.labels = at::full_like(condition.labels, field.no_label());
+    return output(field, x, z, t, nothing_said);
+  }();
+  const at::Tensor share = at::where(condition.labels.eq(field.no_label()), 1, 1 / options_.train_guidance).to(own);
+  return at::lerp(unlabelled, own, per_row(share, own));
 }
 
 at::Tensor Objective::errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
                              const Condition& condition) const {
-  const FieldInput asked = input(path().state(x, z, t), t);
-  const at::Tensor output = field.forward(asked.x, asked.t, condition).to(at::kFloat);
-  const at::Tensor rows = at::mse_loss(output, target(x, z, t), at::Reduction::None).flatten(1).mean(1);
-  const at::Tensor factors = weight(t);
-  return factors.defined() ? factors * rows : rows;
+  return row_errors(output(field, x, z, t, condition), target(x, z, t), weight(t));
 }
 
 at::Tensor Objective::loss(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
                            const Condition& condition) const {
-  if (weight(t).defined()) return errors(field, x, z, t, condition).mean();
+  const at::Tensor made = training_output(field, x, z, t, condition), wanted = target(x, z, t), factors = weight(t);
+  if (factors.defined()) return row_errors(made, wanted, factors).mean();
   // One operation over all values: its sum is not that of the rows' means to the last bit.
-  const FieldInput asked = input(path().state(x, z, t), t);
-  const at::Tensor output = field.forward(asked.x, asked.t, condition).to(at::kFloat);
-  return at::mse_loss(output, target(x, z, t));
+  return at::mse_loss(made, wanted);
 }
 
 }  // namespace couplet

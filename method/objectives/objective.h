@@ -30,6 +30,7 @@ struct ObjectiveOptions {
   std::string time_law = "logit-normal";  ///< student.time-law
   std::int64_t cnf_steps = 16;            ///< student.cnf-steps
   std::string cnf_trace = "hutchinson";   ///< student.cnf-trace
+  double train_guidance = 1;              ///< student.train-guidance; 1: none
   double map_share = 0.25;                ///< student.map-share
   double map_weight_power = 1;            ///< student.map-weight-power
   double map_step = 0.01;                 ///< student.map-step
@@ -67,6 +68,10 @@ public:
   /// True if the velocity that is learnt is the path's mean one at a state, E[dx_t/dt | x_t]: it then says what image
   /// and noise are expected there, and so the score.
   virtual bool has_score() const { return true; }
+  /// Its samples are what one Euler step from t = 1 makes. More steps, and other solvers, would bring nothing.
+  virtual bool is_one_step() const { return false; }
+  /// Its loss compares one output of the network with its target, so that `train_guidance` has a meaning.
+  virtual bool takes_guidance() const { return true; }
   /// The times between which target, weight and velocity are finite: those of training, and the nearest that a network
   /// is asked for in place of others. The path's unless an objective needs narrower ones.
   virtual double first_time() const { return path_->first_time(); }
@@ -95,9 +100,20 @@ public:
   /// [N]: the weighted error ‖f(x_t, t) - target‖² of each row, mean over its values.
   virtual at::Tensor errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
                             const Condition& condition) const;
-  /// Their mean: what a student is trained by.
+  /// Their mean: what a student is trained by; with guidance, the mean of those of `training_output`.
   virtual at::Tensor loss(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
                           const Condition& condition) const;
+
+protected:
+  /// What the network puts out at the states of (x, z, t), float32.
+  at::Tensor output(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                    const Condition& condition) const;
+  /// What is to meet the target in training. With w = `train_guidance` above 1 that is, of a row with a label, o_c / w +
+  /// (1 - 1/w) o, where o_c is the network's output and o, without gradient, its output without the label: o_c then
+  /// learns to be o + w (target - o), what guidance of scale w would make of it (guidance-free training,
+  /// arXiv 2501.15420).
+  at::Tensor training_output(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
+                             const Condition& condition) const;
 
 private:
   std::shared_ptr<const Path> path_;

@@ -32,6 +32,7 @@ public:
   at::Tensor target(const at::Tensor& x, const at::Tensor&, const at::Tensor&) const override { return x; }
   at::Tensor velocity(const at::Tensor& output, const at::Tensor&, const at::Tensor&) const override { return -output; }
   bool has_score() const override { return false; }
+  bool is_one_step() const override { return true; }
 };
 
 std::shared_ptr<const Objective> make_regression(std::shared_ptr<const Path> path, const ObjectiveOptions& options) {

@@ -22,8 +22,11 @@ void check(const Guidance& guidance) {
   }
 }
 
-StudentFlow::StudentFlow(StudentModel student, const Guidance& guidance, std::string precision)
-    : student_(std::move(student)), guidance_(guidance), precision_(std::move(precision)) {}
+StudentFlow::StudentFlow(StudentModel student, const Guidance& guidance, std::string precision, double temperature)
+    : student_(std::move(student)), guidance_(guidance), precision_(std::move(precision)), temperature_(temperature) {
+  if (temperature != 1 && !starts_from_noise())
+    fail("a student that starts from a source of its own has no temperature, and was given {}", temperature);
+}
 
 VelocityField StudentFlow::velocity(const Condition& asked_for) const {
   Condition known = asked_for;
@@ -54,7 +57,8 @@ NoisyPath StudentFlow::along(SolverNoise noise) const {
 
 at::Tensor StudentFlow::start(const at::Tensor& z, const Condition& condition) const {
   const at::Tensor noise = student_.source ? student_.source(z, condition) : z;
-  return prior_scale() == 1 ? noise : noise * prior_scale();
+  const double scale = prior_scale() * temperature_;
+  return scale == 1 ? noise : noise * scale;
 }
 
 }  // namespace couplet

@@ -37,20 +37,22 @@ struct StudentModel {
 /// A student's flow from noise at t = 1 to images at t = 0.
 class StudentFlow {
 public:
-  /// Matrix products in `precision`.
-  StudentFlow(StudentModel student, const Guidance& guidance, std::string precision);
+  /// Matrix products in `precision`. `temperature`: factor of the noise that samples start from.
+  StudentFlow(StudentModel student, const Guidance& guidance, std::string precision, double temperature = 1);
 
   /// The velocity of rows of this condition, which lies on the model's device; of a flow map also the mean ones over
   /// spans. A guided evaluation counts as one. Rows are computed in chunks. Gradients are recorded where the caller's
   /// mode says so. Outside the objective's first and last time it is that of the nearest.
   VelocityField velocity(const Condition& condition) const;
-  /// The states at t = 1 of noise z of unit variance, for rows of this condition.
+  /// The states at t = 1 of noise z of unit variance, for rows of this condition: at temperature τ those of τ z.
   at::Tensor start(const at::Tensor& z, const Condition& condition) const;
-  /// Their standard deviation, where they are Gaussian.
+  /// Their standard deviation at temperature 1, where they are Gaussian.
   double prior_scale() const { return student_.objective->path().prior_scale(); }
   /// What stochastic solvers need of it, with the noise that they add. Its path is null where the objective has no
   /// score.
   NoisyPath along(SolverNoise noise) const;
+  /// One Euler step makes its samples.
+  bool is_one_step() const { return student_.objective->is_one_step(); }
   /// They are noise, of no source of the student's own: there are densities.
   bool starts_from_noise() const { return !student_.source; }
 
@@ -58,6 +60,7 @@ private:
   StudentModel student_;
   Guidance guidance_;
   std::string precision_;
+  double temperature_;
 };
 
 }  // namespace couplet

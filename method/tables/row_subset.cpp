@@ -1,9 +1,16 @@
 #include "method/tables/row_subset.h"
 
+#include "pipeline/tensor/random.h"
+
 #include <algorithm>
 #include <utility>
 
 namespace couplet {
+namespace {
+
+constexpr std::int64_t blocks_a_held_out_one = 20;
+
+}  // namespace
 
 RowSubset::RowSubset(std::shared_ptr<const StoredRows> all, std::vector<std::int64_t> blocks)
     : all_(std::move(all)), blocks_(std::move(blocks)) {
@@ -19,6 +26,16 @@ void RowSubset::gather(std::size_t column, std::span<const std::int64_t> numbers
   std::vector<std::int64_t> of_all;
   for (const std::int64_t row : numbers) of_all.push_back(number(row));
   all_->gather(column, of_all, places);
+}
+
+BlockSplit split_blocks(const StoredRows& rows, std::uint64_t seed) {
+  const std::int64_t blocks = (rows.rows() + rows.block_rows() - 1) / rows.block_rows();
+  const std::vector<std::int64_t> order = permutation(blocks, seed, Purpose::held_out_blocks, 0);
+  const auto first_trained = order.begin() + std::max<std::int64_t>(1, blocks / blocks_a_held_out_one);
+  BlockSplit split{{first_trained, order.end()}, {order.begin(), first_trained}};
+  std::ranges::sort(split.trained);
+  std::ranges::sort(split.held_out);
+  return split;
 }
 
 }  // namespace couplet

@@ -32,4 +32,11 @@ private:
   std::int64_t rows_ = 0;
 };
 
+/// Which blocks of some rows train, and which are held out: a twentieth of two blocks or more, one at least. Both
+/// ascend. Drawn by the seed.
+struct BlockSplit {
+  std::vector<std::int64_t> trained, held_out;
+};
+BlockSplit split_blocks(const StoredRows& rows, std::uint64_t seed);
+
 }  // namespace couplet

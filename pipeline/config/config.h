@@ -124,8 +124,18 @@ struct TeacherConfig {
   double noise_std = 0;              ///< η, in units of images on [-1, 1]
   bool flips = true;
   double label_drop = 0;
+  double clip_scale = 0, clip_shift = 0;  ///< bounds of a block's log-scale and shift; 0: none
+  double dropout = 0;
   PreviewConfig preview;
   std::string init;
+};
+
+/// A second flow, trained on the noise of a coupling table.
+struct GaussianiserConfig {
+  TrainingConfig training;
+  std::int64_t patch = 0, channels = 0, blocks = 0, head_size = 0;
+  std::vector<std::int64_t> layers;  ///< as of the teacher
+  std::int64_t window_blocks = 0;
 };
 
 struct CoupleConfig {
@@ -143,6 +153,7 @@ struct CoupleConfig {
   std::int64_t nfe = 0;
   double tolerance = 0;  ///< of dopri5, absolute and relative
   double guidance = 1;
+  double ema = -1;     ///< rate of the teacher's averaged weights that invert; 0: the raw ones; -1: the first rate
   std::string source;  ///< directory of a table from elsewhere; "": it is made in the run
   // Of the table sd, whose potentials are learnt:
   double sd_target = 0;             ///< χ² of the images' shares of the noise at which learning stops
@@ -153,11 +164,16 @@ struct CoupleConfig {
   std::string sd_within;            ///< "none" or "class"
   std::int64_t sd_draws = 0;        ///< noises an image
   std::int64_t sd_check_every = 0;  ///< steps
+  // Of tables of mapped noise:
+  double affine_prior = 0;                               ///< rows
+  std::string affine_covariance;                         ///< "none" or "pooled"
+  std::int64_t rotation_layers = 0, rotation_rows = 0;   ///< 0 rows: all
 };
 
 /// What a student is trained by: [student], overridden by its own section (`student_config`).
 struct StudentConfig {
   TrainingConfig training;
+  std::string kind = "flow";           ///< "flow" or "image"
   std::string coupling;                ///< "": the one that has the student's name
   std::string field, path, objective;  ///< names of members of the registries in method/
   std::vector<std::int64_t> seeds;
@@ -165,6 +181,7 @@ struct StudentConfig {
   double label_drop = 0;
   double time_mean = 0, time_std = 0;
   double mix = 0, fresh_share = 0;  ///< of fresh noise in the coupling's
+  std::vector<std::string> gaussianise;  ///< maps of the noise of the coupling's table, one behind the other
   std::int64_t loom_slots = 0, loom_resample_every = 0, loom_train_after = 0;
   bool loom_swaps = true;
   std::string loom_within;
@@ -184,6 +201,13 @@ struct StudentConfig {
   std::int64_t cnf_steps = 0;
   std::string cnf_trace;    ///< "exact" or "hutchinson"
   bool dequantise = false;  ///< images come spread over their levels
+  double train_guidance = 1;  ///< scale that its network learns to put out by itself; 1: none
+  // Of the kind image:
+  std::string image_loss;  ///< "mse" or "huber"
+  double huber_delta = 0;
+  double feature_weight = 0;    ///< of a distance between features in its loss
+  std::string feature_network;  ///< file; "": a classifier that the run trains for it
+  std::string feature_range;    ///< "signed", "unit" or "bytes": of values as that file takes them
   // Of flow maps:
   double map_share = 0, map_weight_power = 0, map_step = 0;
   // Of the field unet:
@@ -216,6 +240,7 @@ struct EvaluateConfig {
   std::vector<double> ema;       ///< rates whose averages are scored; 0: the raw weights; empty: a student's first rate
   std::vector<double> guidance;  ///< scales; 1: none
   double guidance_from = 0, guidance_to = 1;  ///< times at which students are guided
+  std::vector<double> temperature;            ///< factors of the noise that students start from
   double teacher_guidance = 0;
   bool teacher_annealed = false;
   double teacher_temperature = 1;
@@ -226,6 +251,15 @@ struct EvaluateConfig {
   std::vector<std::int64_t> ancestral_nfe, sde_nfe, corrector_nfe;
   std::int64_t grid_rows = 0;
   std::string precision;
+  std::int64_t gap_rows = 0;             ///< of each split of a table, whose noise is measured; 0: all
+  bool noise_classifier = false;         ///< tables' noise is told from N(0, I) by a classifier
+  std::vector<std::int64_t> candidates;  ///< noises that a sample is started from one of; 1: its own
+};
+
+/// What tells a table's noise from N(0, I).
+struct NoiseClassifierConfig {
+  TrainingConfig training;
+  std::int64_t channels = 0;
 };
 
 /// By name, what a section of that name sets.
@@ -240,11 +274,13 @@ struct Config {
   AutoencoderConfig autoencoder;
   TeacherConfig teacher;
   CoupleConfig couple;
+  GaussianiserConfig gaussianiser;
   StudentConfig student;
   std::vector<std::string> compare;  ///< names of the run's students
   /// Of every student that has a section of its own: the keys set there ("channels"), with canonical texts.
   Sections student_sections;
   Sections couple_sections;  ///< likewise of coupling tables
+  NoiseClassifierConfig noise_classifier;
   EvaluateConfig evaluate;
 };
 

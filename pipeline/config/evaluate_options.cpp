@@ -74,6 +74,8 @@ void add_evaluate(std::vector<Option>& table) {
         "time from which students are guided; 0 is data", 0, 1},
        {"evaluate.guidance-to", result, FIELD(evaluate.guidance_to), "1", "",
         "time up to which students are guided; 1 is noise", 0, 1},
+       later({"evaluate.temperature", result, FIELD(evaluate.temperature), "1", "",
+              "factors of the noise that students' samples start from, each scored; 1: as they were trained", 0, 10}),
        {"evaluate.teacher-guidance", result, FIELD(evaluate.teacher_guidance), "0", "",
         "guidance strength of the teacher; 0: none", 0, 100},
        {"evaluate.teacher-annealed", result, FIELD(evaluate.teacher_annealed), "false", "",
@@ -106,7 +108,18 @@ void add_evaluate(std::vector<Option>& table) {
         "number type of sampling",
         0,
         0,
-        {"float32", "bfloat16"}}});
+        {"float32", "bfloat16"}},
+       later({"evaluate.gap-rows", result, FIELD(evaluate.gap_rows), "60000", "rows",
+              "rows of each split of a coupling table, at most and at even distances, by which its noise is compared "
+              "with N(0, I); 0: all",
+              0, no_limit}),
+       later({"evaluate.noise-classifier", result, FIELD(evaluate.noise_classifier), "false", "",
+              "train a classifier that tells a coupling table's noise from N(0, I) ([noise-classifier]), and score the "
+              "table by it"}),
+       later({"evaluate.candidates", result, FIELD(evaluate.candidates), "1", "noises",
+              "numbers of noises of which a sample starts from one, chosen by how likely the table's noise is there by "
+              "its noise classifier, each scored; 1: its own; students without a table of noise are left out of others",
+              1, 1024})});
 }
 
 }  // namespace couplet::option_sections

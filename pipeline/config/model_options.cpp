@@ -120,6 +120,16 @@ void add_teacher(std::vector<Option>& table) {
        {"teacher.flips", result, FIELD(teacher.flips), "true", "", "train on mirror images too"},
        {"teacher.label-drop", result, FIELD(teacher.label_drop), "0.1", "",
         "probability that a label is dropped, for guidance", 0, 1},
+       later({"teacher.clip-scale", result, FIELD(teacher.clip_scale), "0", "",
+              "bound c of the log-scale a of every block, c tanh(a / c), so that no block stretches or shrinks a value "
+              "by more than exp(c); 0: none",
+              0, 1000}),
+       later({"teacher.clip-shift", result, FIELD(teacher.clip_shift), "0", "",
+              "bound of every block's shift, likewise; 0: none", 0, 1e6}),
+       later({"teacher.dropout", result, FIELD(teacher.dropout), "0", "",
+              "probability that an attention layer drops a value that its attention or its MLP adds, while it is "
+              "trained",
+              0, 0.99}),
        path({"teacher.init", result, FIELD(teacher.init), "", "",
              "file of the initial weights, safetensors or a state dict of PyTorch (.pth); empty: drawn"})});
   add_training(table, "teacher", [](Config& config) -> TrainingConfig& { return config.teacher.training; },
@@ -143,6 +153,7 @@ void add_student(std::vector<Option>& table) {
       {{"student.compare", execution, FIELD(compare), "nf independent", "",
         "names of the students that the run compares, each trained once a seed; empty: none, the run trains and scores "
         "its teacher; a section [student.NAME] overrides any other key of this one for the student NAME"},
+       later({"student.kind", result, FIELD(student.kind), "flow", "", "what a student makes of noise"}),
        {"student.coupling", result, FIELD(student.coupling), "", "",
         "pairs of noise and image that students are trained on; a coupling of a student's own name wins over it unless "
         "the student's own section sets the key; empty: none"},
@@ -220,6 +231,9 @@ void add_student(std::vector<Option>& table) {
               "rho of the fresh noise that each visit mixes into the coupling's: sqrt(1 - rho^2) z + rho e", 0, 1}),
        later({"student.fresh-share", result, FIELD(student.fresh_share), "0", "",
               "probability that a visit takes fresh noise in place of the coupling's", 0, 1}),
+       later({"student.gaussianise", result, FIELD(student.gaussianise), "", "",
+              "maps that make the noise of the coupling's table more Gaussian, one behind the other; each fills a table "
+              "of its own, such as nf-affine; empty: the noise as it is"}),
        {"student.loom-slots", result, FIELD(student.loom_slots), "4", "",
         "coupling loom: noises that each image has, and each mirrored one", 1, 64},
        {"student.loom-resample-every", result, FIELD(student.loom_resample_every), "0", "epochs",
@@ -279,6 +293,38 @@ void add_student(std::vector<Option>& table) {
               0,
               0,
               {"exact", "hutchinson"}}),
+       later({"student.train-guidance", result, FIELD(student.train_guidance), "1", "",
+              "scale of guidance that the network learns to put out by itself, so that a sample needs no second "
+              "evaluation for it; 1: none",
+              1, 100}),
+       later({"student.image-loss",
+              result,
+              FIELD(student.image_loss),
+              "mse",
+              "",
+              "kind image: error of the images' values; huber: of errors above student.huber-delta twice that times the "
+              "error, less its square",
+              0,
+              0,
+              {"mse", "huber"}}),
+       later({"student.huber-delta", result, FIELD(student.huber_delta), "0.1", "images on [-1, 1]",
+              "kind image, loss huber: error from which on it is counted as it is, not squared", 1e-4, 10}),
+       later({"student.feature-weight", result, FIELD(student.feature_weight), "0", "",
+              "kind image: weight of the distance between features of what the network makes and of the image; 0: none",
+              0, 1e6}),
+       later(path({"student.feature-network", result, FIELD(student.feature_network), "", "",
+                   "kind image: TorchScript file of the network whose features are compared, another than the one that "
+                   "scores; empty: a classifier that the run trains for it"})),
+       later({"student.feature-range",
+              result,
+              FIELD(student.feature_range),
+              "signed",
+              "",
+              "kind image: values that the file student.feature-network takes; signed: on [-1, 1]; unit: on [0, 1]; "
+              "bytes: on [0, 255]",
+              0,
+              0,
+              {"signed", "unit", "bytes"}}),
        later(
            {"student.map-share", result, FIELD(student.map_share), "0.25", "",
             "objectives shortcut, consistency and meanflow: share of the rows that learn mean velocities over spans of "

@@ -80,7 +80,9 @@ std::vector<Option> make_table() {
   add_autoencoder(table);
   add_teacher(table);
   add_couple(table);
+  add_gaussianiser(table);
   add_student(table);
+  add_noise_classifier(table);
   add_evaluate(table);
   return table;
 }

@@ -41,7 +41,9 @@ void add_features(std::vector<Option>& table);
 void add_autoencoder(std::vector<Option>& table);
 void add_teacher(std::vector<Option>& table);
 void add_couple(std::vector<Option>& table);
+void add_gaussianiser(std::vector<Option>& table);
 void add_student(std::vector<Option>& table);
+void add_noise_classifier(std::vector<Option>& table);
 void add_evaluate(std::vector<Option>& table);
 
 /// The keys that every trained model has, of its section.

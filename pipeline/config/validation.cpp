@@ -92,10 +92,11 @@ void check_likelihood(const EvaluateConfig& evaluate) {
 }
 
 void check_evaluate(const EvaluateConfig& evaluate) {
-  const bool samples = !evaluate.euler_nfe.empty() || !evaluate.heun_nfe.empty() || !evaluate.midpoint_nfe.empty() ||
-                       !evaluate.rk4_nfe.empty() || !evaluate.ancestral_nfe.empty() || !evaluate.sde_nfe.empty() ||
-                       !evaluate.corrector_nfe.empty() || !evaluate.times.empty() || evaluate.dopri5;
-  if (!samples)
+  const bool solves = !evaluate.euler_nfe.empty() || !evaluate.heun_nfe.empty() || !evaluate.midpoint_nfe.empty() ||
+                      !evaluate.rk4_nfe.empty() || !evaluate.times.empty() || evaluate.dopri5;
+  const bool adds_noise =
+      !evaluate.ancestral_nfe.empty() || !evaluate.sde_nfe.empty() || !evaluate.corrector_nfe.empty();
+  if (!solves && !adds_noise)
     refuse(
         "no sampling is asked for: give evaluate.euler-nfe, heun-nfe, midpoint-nfe, rk4-nfe, ancestral-nfe, sde-nfe, "
         "corrector-nfe or times, or set evaluate.dopri5");
@@ -117,6 +118,14 @@ void check_evaluate(const EvaluateConfig& evaluate) {
   if (evaluate.tolerance_samples > 0) require_distinct("evaluate.tolerances", evaluate.tolerances);
   check_times(evaluate.times);
   check_guidance(evaluate);
+  require_distinct("evaluate.temperature", evaluate.temperature);
+  if (!solves && std::ranges::find(evaluate.temperature, 1) == evaluate.temperature.end())
+    refuse(
+        "evaluate.temperature = {}: samplers that add noise (evaluate.ancestral-nfe, sde-nfe, corrector-nfe) start "
+        "from "
+        "temperature 1 alone, and no other solver is asked for",
+        fmt::join(evaluate.temperature, " "));
+  require_distinct("evaluate.candidates", evaluate.candidates);
   check_likelihood(evaluate);
 }
 
@@ -131,6 +140,7 @@ void check_student(const Config& config, const std::string& name) {
   check_training(section, student.training, config.pipeline);
   if (student_check()) student_check()(student, section);
   require_distinct(section + ".seeds", student.seeds);
+  if (!student.gaussianise.empty()) require_distinct(section + ".gaussianise", student.gaussianise);
   if (!student.init_from.empty() && std::ranges::find(config.compare, student.init_from) == config.compare.end())
     refuse("{}.init-from = {}: student.compare = {} does not list such a student", section, student.init_from,
            fmt::join(config.compare, " "));
@@ -151,7 +161,7 @@ void check_student(const Config& config, const std::string& name) {
              section, fmt::join(student.training.ema, " "));
 }
 
-void check_table(const std::string& section, const CoupleConfig& couple) {
+void check_table(const std::string& section, const CoupleConfig& couple, const TrainingConfig& teacher) {
   require_multiple(section + ".shard-rows", couple.shard_rows, section + ".block-rows", couple.block_rows);
   check_evaluations((section + ".nfe").c_str(), {couple.nfe},
                     couple.solver == "midpoint" ? 2
@@ -160,6 +170,10 @@ void check_table(const std::string& section, const CoupleConfig& couple) {
   if (couple.solver == "heun" && couple.nfe % 2 == 0)
     refuse("{}.nfe = {} is even; Heun steps with a last Euler step take 2n - 1 evaluations: {} or {}", section,
            couple.nfe, couple.nfe - 1, couple.nfe + 1);
+  if (couple.ema != -1 && couple.ema != 0 && std::ranges::find(teacher.ema, couple.ema) == teacher.ema.end())
+    refuse(
+        "{}.ema = {}, a rate of which the teacher keeps no average: teacher.ema = {} (0: raw weights, -1: the first)",
+        section, couple.ema, fmt::join(teacher.ema, " "));
 }
 
 /// The sections of all tables with their values: [couple], and those of tables by name.
@@ -256,12 +270,14 @@ void validate(const Config& config) {
   if (config.latents.codec == "autoencoder")
     check_training("autoencoder", config.autoencoder.training, config.pipeline);
   check_training("teacher", config.teacher.training, config.pipeline);
+  check_training("noise-classifier", config.noise_classifier.training, config.pipeline);
+  check_training("gaussianiser", config.gaussianiser.training, config.pipeline);
   if (config.teacher.training.images == 0 && config.teacher.init.empty())
     refuse("teacher.images = 0 without teacher.init: weights that nothing was learnt by would be the teacher");
 
   require_multiple("teacher.channels", config.teacher.channels, "teacher.head-size", config.teacher.head_size);
   require_multiple("prepare.shard-rows", config.prepare.shard_rows, "prepare.block-rows", config.prepare.block_rows);
-  for (const auto& [section, couple] : table_sections(config)) check_table(section, couple);
+  for (const auto& [section, couple] : table_sections(config)) check_table(section, couple, config.teacher.training);
 
   check_latents(config);
   for (const auto& [section, couple] : table_sections(config))
@@ -290,8 +306,11 @@ void validate_ranks(const Config& config, std::int64_t ranks, const std::string&
     require_divisible(section, training.batch, ranks);
   };
   if (kind == "features") check(kind, config.features.training);
+  if (kind == "loss-features") check("features", config.features.training);
   if (kind == "autoencoder") check(kind, config.autoencoder.training);
   if (kind == "teacher") check(kind, config.teacher.training);
+  if (kind == "noise-classifier") check(kind, config.noise_classifier.training);
+  if (kind == "gaussianiser") check(kind, config.gaussianiser.training);
   if (kind == "student") check(section_of_student(config, student), student_config(config, student).training);
 }
 

@@ -48,15 +48,25 @@ public:
   /// The latents of the training images ("train"), or of the held-out ones ("test"), where models see these.
   std::filesystem::path latents(const std::string& split) const { return root_ / "latents" / split; }
   std::filesystem::path classifier() const { return root_ / "features" / "weights.safetensors"; }
+  /// The classifier whose features a student's loss compares.
+  std::filesystem::path loss_classifier() const { return root_ / "loss-features" / "weights.safetensors"; }
   std::filesystem::path reference_statistics() const { return root_ / "features" / "statistics.safetensors"; }
   /// The codec of the run's own autoencoder: a TorchScript program (docs/latents.md).
   std::filesystem::path autoencoder_codec() const { return root_ / "autoencoder" / "codec.pt"; }
   std::filesystem::path teacher_weights() const { return root_ / "teacher" / "weights.safetensors"; }
   std::filesystem::path teacher_ema() const { return root_ / "teacher" / "ema.safetensors"; }
+  /// Of the second flow, on the noise of the table of that name.
+  std::filesystem::path gaussianiser_weights(const std::string& table) const {
+    return root_ / "gaussianiser" / table / "weights.safetensors";
+  }
   std::filesystem::path tables() const { return root_ / "coupling"; }
   /// The table of that name: rows of the training images ("train"), or of the held-out ones ("test").
   std::filesystem::path table(const std::string& name, const std::string& split) const {
     return tables() / name / split;
+  }
+  /// The network that tells the noise of a table from N(0, I).
+  std::filesystem::path noise_classifier(const std::string& table) const {
+    return root_ / "noise-classifier" / table / "weights.safetensors";
   }
   std::filesystem::path student(const std::string& name, std::int64_t seed) const {
     return root_ / "student" / model_name(name, seed);

@@ -11,12 +11,15 @@ namespace couplet {
 
 /// One node of the graph: a stage instance. "student/nf-0" trains the student nf of seed 0.
 struct StageNode {
-  std::string name = {};  ///< also its directory under the run: prepare, features, teacher, coupling/nf, student/nf-0,
-                          ///< evaluate/nf-0, report
-  std::string kind = {};  ///< prepare, features, autoencoder, teacher, couple, student, evaluate, report
+  std::string name = {};  ///< also its directory under the run: prepare, features, teacher, coupling/nf,
+                          ///< gaussianiser/nf, student/nf-0, evaluate/nf-0, report
+  std::string kind = {};  ///< prepare, features, loss-features, autoencoder, teacher, couple, noise-classifier,
+                          ///< gaussianiser, student, evaluate, report
   std::string student = {};  ///< name of the student that it trains or scores
   std::int64_t seed = 0;
-  std::string table = {};  ///< name of the coupling table that it fills
+  std::string table = {};     ///< name of the coupling table that it fills
+  std::string measured = {};  ///< name of the coupling table whose noise it measures
+  std::string base = {};      ///< name of the coupling table on whose noise it trains a second flow
   /// Names of the nodes whose results it is made from: it runs after them, and their fingerprints enter its own.
   std::vector<std::string> inputs = {};
   /// Names of nodes that it runs after besides. What their results mean for its own is its own matter: a score records

@@ -23,6 +23,13 @@ torch::jit::Module load_script(const std::filesystem::path& path, const std::vec
   }
 }
 
+std::vector<at::Tensor> script_weights(const torch::jit::Module& program) {
+  std::vector<at::Tensor> all;
+  for (const at::Tensor& weight : program.parameters()) all.push_back(weight);
+  for (const at::Tensor& buffer : program.buffers()) all.push_back(buffer);
+  return all;
+}
+
 std::string script_error(const std::exception& error) {
   const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
   const std::string text = of_torch ? of_torch->what_without_backtrace() : error.what();

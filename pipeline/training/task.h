@@ -110,7 +110,8 @@ struct TrainingResult {
   NamedTensors ema;                   ///< the moving average of the first rate; buffers as in `weights`
   std::vector<AveragedWeights> emas;  ///< the averages of every rate; the first is `ema`
   std::int64_t steps = 0;
-  nlohmann::json last;  ///< the last metrics line
+  nlohmann::json last;         ///< the last metrics line
+  std::filesystem::path best;  ///< directory of the checkpoint with the best figure; "": none was measured
 };
 
 }  // namespace couplet

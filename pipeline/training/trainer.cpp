@@ -1,5 +1,6 @@
 #include "pipeline/training/trainer.h"
 
+#include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/checkpoint/checkpoint_writer.h"
 #include "pipeline/checkpoint/trained_state.h"
 #include "pipeline/distributed/agreement.h"
@@ -271,7 +272,9 @@ TrainingResult train(TrainingTask& task, torch::nn::Module& model, const Pipelin
   writer.finish();
   record.event("finished", plan.steps);
   say_memory_used(device, communicator);
-  return result_of(model, state, parameters, emas, at, communicator.is_root());
+  TrainingResult result = result_of(model, state, parameters, emas, at, communicator.is_root());
+  if (at.best) result.best = task.directory / "checkpoints" / checkpoint_name(at.best->step);
+  return result;
 }
 
 }  // namespace couplet

@@ -1,6 +1,8 @@
 #include "stages/cost/stage_cost.h"
 
 #include "method/couplings/coupling.h"
+#include "method/gaussianisation/gaussian_map.h"
+#include "method/statistics/noise_models.h"
 #include "method/tables/coupling_table.h"
 #include "method/tables/seeds_table.h"
 #include "pipeline/config/options.h"
@@ -11,6 +13,7 @@
 #include "stages/data/seen_rows.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/evaluate/solver_errors.h"
+#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
 #include "storage/tables/row_shard_layout.h"
@@ -132,28 +135,34 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const EvaluateConfig& evaluate = model.config.evaluate;
   const StudentConfig student = student_config(model.config, node.student);
   const CouplingKind& coupling = find_coupling(student.coupling);
-  double evaluations = number(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0;
+  const bool one_step = is_one_step(student);
+  double evaluations = one_step ? 0 : number(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0,
+         candidates = 0;
   if (evaluate.guidance.front() != 1) evaluations *= 2;  // a guided evaluation is one of twice the rows
   const auto own = table_of_student(model.config, node.student);
-  for (const SamplingSetting& sampling : sampling_settings(evaluate, student, own && own->has_noise ? own->name : "")) {
+  const bool has_noise = own && own->has_noise;
+  for (const SamplingSetting& sampling :
+       sampling_settings(evaluate, student, has_noise ? own->name : "", has_noise)) {
     const double samples =
         number(sampling.table.empty() ? evaluate.samples : std::min(evaluate.samples, model.dataset.test_rows));
     evaluations += samples * evaluations_of(sampling.integration) * (sampling.field.guidance.scale == 1 ? 1 : 2);
     scores += samples;
+    if (sampling.candidates > 1) candidates += samples * number(sampling.candidates);
   }
   const double pairs = number(evaluate.pairing_rows);
   const double tables = number(std::ranges::count_if(run_tables(model.config), &RunTable::is_of_images));
   const DatasetShape& shape = model.dataset.shape;
   // With the teacher's samples of the same noise; it is given no condition.
-  const double compared = coupling.has_table_of_teacher() && !shape.low_resolution.is_given() ? pairs : 0;
+  const double compared = has_noise_of_teacher(student) && !shape.low_resolution.is_given() ? pairs : 0;
   evaluations +=
-      (2 * tables * pairs + compared) * number(evaluate.pairing_nfe) * (evaluate.guidance.front() == 1 ? 1 : 2);
+      (2 * tables * pairs + compared) * (one_step ? 1 : number(evaluate.pairing_nfe)) *
+      (evaluate.guidance.front() == 1 ? 1 : 2);
   const double references = number(reference_integration().nfe());
-  evaluations += number(evaluate.tolerance_samples) *
+  evaluations += number(one_step ? 0 : evaluate.tolerance_samples) *
                  (references + usual_adaptive_evaluations * number(std::ssize(evaluate.tolerances))) *
                  (evaluate.guidance.front() == 1 ? 1 : 2);
   const double traces = number(evaluate.likelihood_probes > 0 ? evaluate.likelihood_probes : values_of(model));
-  const bool has_density = !coupling.source && student_objective(student)->path().prior_scale() > 0;
+  const bool has_density = !coupling.source && !one_step;
   const std::int64_t draws = shape.codec && shape.codec->levels() == 0 ? 1 : evaluate.likelihood_samples;
   const double likelihood = has_density ? number(evaluate.likelihood_rows * draws) * usual_adaptive_evaluations *
                                               (1 + passes_a_trace * traces)
@@ -161,7 +170,24 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const double forward = velocity(student, model);
   return in_precision(evaluate.precision, forward * evaluations) +
          Flops{0, forward * likelihood + scored_or_nothing(model) * scores +
+                      candidates * forward_flops(noise_classifier_options(model.config.noise_classifier, shape)) +
                       (compared > 0 ? teacher_sample(0, model) * compared : 0)};
+}
+
+/// Covariances of the noise, and rows turned into their axes, twice each: over all classes and by class.
+StageCost measured_noise_cost(const StageNode& node, const CostModel& model) {
+  const CoupleConfig couple = couple_config(model.config, node.measured);
+  const std::int64_t most = model.config.evaluate.gap_rows, held_out = model.dataset.test_rows;
+  const std::int64_t trained = table_rows(couple, model) - held_out;
+  const auto measured = [&](std::int64_t rows) { return number(most > 0 ? std::min(most, rows) : rows); };
+  const std::int64_t d = values_of(model);
+  StageCost cost{node.name, node.kind, fmt::format("{:.0f} rows", measured(trained) + measured(held_out)), {}, {}};
+  if (d <= most_fitted_values)
+    cost.flops.float32 = product_flops(1, d, d) * (3 * measured(trained) + 2 * measured(held_out));
+  if (node.runs_after("noise-classifier/" + node.measured))
+    cost.flops.float32 += 2 * measured(held_out) *
+                          forward_flops(noise_classifier_options(model.config.noise_classifier, model.dataset.shape));
+  return cost;
 }
 
 }  // namespace
@@ -199,6 +225,14 @@ StageCost features_cost(const StageNode& node, const CostModel& model) {
   return cost;
 }
 
+StageCost loss_features_cost(const StageNode& node, const CostModel& model) {
+  const ClassifierOptions options = loss_classifier_options(model.config.features, model.dataset.shape);
+  const double forward = forward_flops(options);
+  StageCost cost = training_cost(node, model.config.features.training, forward, parameter_count(options), model);
+  cost.flops.float32 += forward * number(model.dataset.test_rows);
+  return cost;
+}
+
 StageCost autoencoder_cost(const StageNode& node, const CostModel& model) {
   const AutoencoderOptions options = autoencoder_options(model.config.autoencoder, model.dataset.shape);
   const double forward = forward_flops(options);
@@ -214,6 +248,13 @@ StageCost teacher_cost(const StageNode& node, const CostModel& model) {
   cost.flops = cost.flops + preview_flops(config.preview, config.training, teacher_sample(0, model), model) +
                Flops{0, inverted(model) * number(model.dataset.test_rows)};
   return cost;
+}
+
+/// Validated on rows that are held back, about as many as there are held-out images.
+StageCost gaussianiser_cost(const StageNode& node, const CostModel& model) {
+  const GaussianiserConfig& config = model.config.gaussianiser;
+  const TarFlowOptions options = gaussianiser_options(config, model.dataset.shape);
+  return training_cost(node, config.training, forward_flops(options), parameter_count(options), model);
 }
 
 /// Noises are compared with all images, to learn the potentials and once more to write the table. Learning may stop
@@ -237,9 +278,17 @@ StageCost couple_cost(const StageNode& node, const CostModel& model) {
   const ShardedTable* shards = maker_of_table(model.config, node.table).shards;
   StageCost cost{node.name, node.kind, "", {}, {}};
   if (shards == nullptr) return cost;
-  const double rows = number(table_rows(config, model));
-  cost.work = fmt::format("{} rows", table_rows(config, model));
-  if (table.student.empty()) {
+  // As many rows as the table has whose noise is mapped; of one from elsewhere, as the data set would give.
+  RunTable first = table;
+  while (!first.base.empty()) first = find_run_table(model.config, first.base);
+  const std::int64_t all_rows = table_rows(couple_config(model.config, first.name), model);
+  const double rows = number(all_rows);
+  cost.work = fmt::format("{} rows", all_rows);
+  if (!table.map.empty()) {
+    const TarFlowOptions flow = gaussianiser_options(model.config.gaussianiser, model.dataset.shape);
+    if (find_gaussian_map(table.map).fit == nullptr)
+      cost.flops = in_precision(config.precision, forward_flops(flow) * rows);
+  } else if (table.student.empty()) {
     cost.flops =
         in_precision(config.precision, inverted(model) * rows) + Flops{0, inverted(model) * config.round_trip * rows};
   } else {
@@ -252,6 +301,14 @@ StageCost couple_cost(const StageNode& node, const CostModel& model) {
   return cost;
 }
 
+StageCost noise_classifier_cost(const StageNode& node, const CostModel& model) {
+  const NoiseClassifierOptions options =
+      noise_classifier_options(model.config.noise_classifier, model.dataset.shape);
+  // A row of the table, and a fresh one.
+  return training_cost(node, model.config.noise_classifier.training, 2 * forward_flops(options),
+                       parameter_count(options), model);
+}
+
 StageCost student_cost(const StageNode& node, const CostModel& model) {
   const StudentConfig config = student_config(model.config, node.student);
   const double forward = velocity(config, model);
@@ -260,13 +317,19 @@ StageCost student_cost(const StageNode& node, const CostModel& model) {
   StageCost cost = training_cost(node, config.training, forward,
                                  find_field(config.field).parameter_count(student_options(config, model.dataset.shape)),
                                  model, passes);
-  cost.flops = cost.flops + preview_flops(config.preview, config.training, forward * number(preview_nfe), model);
+  const double sample = forward * (objective->is_one_step() ? 1 : number(preview_nfe));
+  const double features =
+      loss_network_flops(model.config, config, model.dataset.shape) * number(training_steps(config.training)) *
+      number(config.training.batch);
+  cost.flops = cost.flops + preview_flops(config.preview, config.training, sample, model) + Flops{0, features};
   return cost;
 }
 
 StageCost evaluate_cost(const StageNode& node, const CostModel& model) {
   StageCost cost{node.name, node.kind, fmt::format("{} samples", model.config.evaluate.samples), {}, {}};
-  if (!node.student.empty()) {
+  if (!node.measured.empty()) {
+    cost = measured_noise_cost(node, model);
+  } else if (!node.student.empty()) {
     cost.flops = evaluate_student(node, model);
   } else if (node.runs_after("teacher")) {
     cost.flops = evaluate_teacher(model);

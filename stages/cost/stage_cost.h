@@ -49,9 +49,12 @@ struct CostModel {
 StageCost prepare_cost(const StageNode& node, const CostModel& model);
 StageCost latents_cost(const StageNode& node, const CostModel& model);
 StageCost features_cost(const StageNode& node, const CostModel& model);
+StageCost loss_features_cost(const StageNode& node, const CostModel& model);
 StageCost autoencoder_cost(const StageNode& node, const CostModel& model);
 StageCost teacher_cost(const StageNode& node, const CostModel& model);
+StageCost gaussianiser_cost(const StageNode& node, const CostModel& model);
 StageCost couple_cost(const StageNode& node, const CostModel& model);
+StageCost noise_classifier_cost(const StageNode& node, const CostModel& model);
 StageCost student_cost(const StageNode& node, const CostModel& model);
 StageCost evaluate_cost(const StageNode& node, const CostModel& model);
 /// None that is counted.

@@ -153,11 +153,15 @@ bool Inverter::make(const TableSplit& table, std::int64_t shard) {
 
 nlohmann::json made_from_teacher(const StageContext& context, Communicator& communicator) {
   const TeacherConfig& teacher = context.config.teacher;
-  return {{"kind", "nf"},
-          {"teacher", hash_for_all(communicator, context.run.teacher_ema())},
-          {"noise", teacher.noise},
-          {"noise_std", teacher.noise_std},
-          {"round_trip", couple_config(context.config, context.node.table).round_trip}};
+  const CoupleConfig couple = couple_config(context.config, context.node.table);
+  nlohmann::json made{
+      {"kind", "nf"},
+      {"teacher", hash_for_all(communicator, inverting_weights(context.config, context.run, context.node.table))},
+      {"noise", teacher.noise},
+      {"noise_std", teacher.noise_std},
+      {"round_trip", couple.round_trip}};
+  if (couple.ema >= 0) made["teacher_ema"] = couple.ema;
+  return made;
 }
 
 std::vector<Column> inversion_columns(const DatasetShape& shape, const CoupleConfig& config) {
@@ -169,7 +173,8 @@ std::unique_ptr<ShardMaker> open_inverter(const StageContext& context, const Dat
   return std::make_unique<Inverter>(
       InversionSettings{couple_config(config, context.node.table), teacher_noise(config.teacher),
                         static_cast<std::uint64_t>(config.pipeline.seed)},
-      load_teacher(context.run.teacher_ema(), config.teacher, shape, context.device, context.communicator),
+      load_teacher(inverting_weights(config, context.run, context.node.table), config.teacher, shape, context.device,
+                   context.communicator),
       context.device);
 }
 

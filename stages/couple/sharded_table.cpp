@@ -5,12 +5,15 @@
 #include "pipeline/liveness/activity.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
+#include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
+#include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/filenames.h"
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <set>
 #include <utility>
 
@@ -22,37 +25,78 @@ CouplingRows numbering(const CoupleConfig& config, std::int64_t images, bool tra
   return training ? CouplingRows{images, config.flips, config.replicates} : CouplingRows{images, false, 1};
 }
 
-/// Both splits of a table, over data sets that are held open here.
+/// The table whose rows a split of the node's table is made of; "": the data set.
+std::string base_of(const StageContext& context) {
+  return find_run_table(context.config, context.node.table).base;
+}
+
+/// The splits that the node's table has.
+std::vector<std::string> splits_of(const StageContext& context) {
+  const std::string base = base_of(context);
+  if (base.empty() || !table_directory(context.config, context.run, base, "test").empty()) return {"train", "test"};
+  return {"train"};
+}
+
+/// The splits of a table, over the rows that they are made of, which are held open here.
 struct OpenTable {
   const ShardedTable& kind;
   CoupleConfig config;
-  RowTable train_images, test_images;
+  std::deque<RowTable> sources;
   DatasetShape shape;
   std::vector<TableSplit> splits;  ///< training, held out
 
   OpenTable(const StageContext& context, const ShardedTable& made, const nlohmann::json& made_from)
-      : kind(made),
-        config(couple_config(context.config, context.node.table)),
-        train_images(seen_rows(context.config, context.run, "train"), dataset_format),
-        test_images(seen_rows(context.config, context.run, "test"), dataset_format),
-        shape(dataset_shape(train_images)) {
-    add(context, train_images, numbering(config, train_images.rows(), true), "train", made_from);
-    add(context, test_images, numbering(config, test_images.rows(), false), "test", made_from);
+      : kind(made), config(couple_config(context.config, context.node.table)) {
+    const std::string base = base_of(context);
+    shape = dataset_shape(RowTable(seen_rows(context.config, context.run, "train"), dataset_format));
+    for (const std::string& split : splits_of(context)) {
+      if (base.empty())
+        add(context, sources.emplace_back(seen_rows(context.config, context.run, split), dataset_format), split,
+            made_from);
+      else
+        add_mapped(
+            context,
+            sources.emplace_back(table_directory(context.config, context.run, base, split), coupling_format), split,
+            made_from);
+    }
   }
-  OpenTable(const OpenTable&) = delete;  // the splits refer to the data sets
+  OpenTable(const OpenTable&) = delete;  // the splits refer to their sources
 
-  std::int64_t shards() const { return splits[0].plan.shards() + splits[1].plan.shards(); }
+  std::int64_t shards() const {
+    std::int64_t all = 0;
+    for (const TableSplit& split : splits) all += split.plan.shards();
+    return all;
+  }
 
 private:
-  void add(const StageContext& context, const RowTable& images, const CouplingRows& rows, const std::string& split,
+  void add(const StageContext& context, const RowTable& images, const std::string& split,
            const nlohmann::json& made_from) {
-    nlohmann::json provenance{{"dataset", images.content_hash()},     {"split", split},
-                              {"seed", context.config.pipeline.seed}, {"flips", rows.flips},
-                              {"replicates", rows.replicates},        {"slice_rows", config.slice_rows},
-                              {"precision", config.precision}};
+    const CouplingRows rows = numbering(config, images.rows(), split == "train");
+    nlohmann::json provenance{{"dataset", images.content_hash()}, {"flips", rows.flips}, {"replicates", rows.replicates}};
+    add(context, images, rows, split, std::move(provenance), made_from, config.block_rows,
+        ShardPlan{rows.rows(), config.shard_rows}, kind.columns(shape, config));
+  }
+
+  void add_mapped(const StageContext& context, const RowTable& base, const std::string& split,
+                  const nlohmann::json& made_from) {
+    nlohmann::json provenance{{"base_table", base.content_hash()},
+                              {"flips", base.provenance().value("flips", false)},
+                              {"replicates", base.provenance().value("replicates", std::int64_t{1})}};
+    if (base.provenance().contains("dataset")) provenance["dataset"] = base.provenance()["dataset"];
+    add(context, base, {base.rows(), false, 1}, split, std::move(provenance), made_from, base.block_rows(), base.plan(),
+        kind.mapped_columns(base.columns(), config));
+  }
+
+  void add(const StageContext& context, const RowTable& source, const CouplingRows& rows, const std::string& split,
+           nlohmann::json provenance, const nlohmann::json& made_from, std::int64_t block_rows, const ShardPlan& plan,
+           std::vector<Column> columns) {
+    provenance.update({{"split", split},
+                       {"seed", context.config.pipeline.seed},
+                       {"slice_rows", config.slice_rows},
+                       {"precision", config.precision}});
     provenance.update(made_from);
-    splits.push_back({images, rows, context.run.table(context.node.table, split), split, provenance, config.block_rows,
-                      ShardPlan{rows.rows(), config.shard_rows}, kind.columns(shape, config), shape.codec});
+    splits.push_back({source, rows, context.run.table(context.node.table, split), split, std::move(provenance),
+                      block_rows, plan, std::move(columns), shape.codec});
   }
 };
 
@@ -65,9 +109,12 @@ struct ShardTask {
 
 /// The shard that is counted so.
 ShardTask task_of(const OpenTable& all, std::int64_t counted) {
-  const std::int64_t train = all.splits[0].plan.shards();
-  return counted < train ? ShardTask{&all.splits[0], counted, counted}
-                         : ShardTask{&all.splits[1], counted - train, counted};
+  std::int64_t shard = counted;
+  for (const TableSplit& split : all.splits) {
+    if (shard < split.plan.shards()) return {&split, shard, counted};
+    shard -= split.plan.shards();
+  }
+  fail("there is no shard {} in a table of {}", counted, all.shards());
 }
 
 /// Opens every shard of the range that is there.
@@ -135,7 +182,7 @@ void make_shards(StageContext& context, const OpenTable& all, const ShardRange& 
     note_rate(progress.rate(done));
     if (progress.due(done)) {
       say("shard {}/{}, {:.0f} rows/s, {} left", done, missing.size(),
-          progress.rate(done) * static_cast<double>(all.config.shard_rows), progress.remaining(done));
+          progress.rate(done) * static_cast<double>(all.splits.front().plan.shard_rows), progress.remaining(done));
     }
   }
   maker->wait();
@@ -158,6 +205,13 @@ nlohmann::json table_summary(const TableSplit& table) {
   if (sums.contains("nll_sum"))
     summary["nll_mean"] = sums["nll_sum"] / static_cast<double>(table.plan.rows - count("nonfinite_rows"));
   if (sums.contains("evaluations")) summary["evaluations"] = sums["evaluations"] / static_cast<double>(table.plan.rows);
+  if (sums.contains("nats_sum")) {
+    const double rows = static_cast<double>(table.plan.rows - count("nonfinite_rows"));
+    const double nats = sums["nats_sum"] / rows;
+    summary["nats_closed"] = nats;
+    summary["nats_closed_standard_error"] =
+        std::sqrt(std::max(sums["nats_squares"] / rows - nats * nats, 0.0) / rows);
+  }
   if (!sums.contains("round_trip_rows")) return summary;
   summary["round_trip_rows"] = count("round_trip_rows");
   if (count("round_trip_rows") > 0) {
@@ -175,6 +229,9 @@ void close_split(const TableSplit& table) {
       summary["sigma_f"].get<double>(),
       summary.contains("nll_mean") ? fmt::format(", NLL {:.4f} nats a value", summary["nll_mean"].get<double>()) : "",
       summary["nonfinite_rows"].get<std::int64_t>());
+  if (summary.contains("nats_closed"))
+    say("{}: the map closes {:.3f} ± {:.3f} nats a row of the gap to N(0, I)", table.split,
+        summary["nats_closed"].get<double>(), summary["nats_closed_standard_error"].get<double>());
   if (summary.contains("round_trip_mean"))
     say("{}: round trip of {} rows: mean {:.4g}, largest {:.4g}", table.split,
         summary["round_trip_rows"].get<std::int64_t>(), summary["round_trip_mean"].get<double>(),
@@ -183,7 +240,7 @@ void close_split(const TableSplit& table) {
 
 /// On one rank: the tables' directories, without what killed writers left there.
 void clear_directories(const StageContext& context, Ownership ownership) {
-  for (const char* split : {"train", "test"}) {
+  for (const std::string& split : splits_of(context)) {
     const auto directory = context.run.table(context.node.table, split);
     std::filesystem::create_directories(directory);
     remove_leftovers(directory, ownership);
@@ -217,8 +274,8 @@ void make_shard_range(StageContext& context, const ShardedTable& kind, const Sha
   const OpenTable all = open_table(context, kind);
   if (range.last >= all.shards())
     refuse("--couple.shards {}-{}: there are shards 0 to {}: {} of {} rows, and behind them {} of the held-out images",
-           range.first, range.last, all.shards() - 1, all.splits[0].plan.shards(), all.config.shard_rows,
-           all.splits[1].plan.shards());
+           range.first, range.last, all.shards() - 1, all.splits[0].plan.shards(), all.splits[0].plan.shard_rows,
+           all.shards() - all.splits[0].plan.shards());
   make_shards(context, all, range);
   context.communicator.barrier();
 }
@@ -233,14 +290,20 @@ void make_shard_part(StageContext& context, const ShardedTable& kind, const Shar
 
 std::vector<std::int64_t> absent_shards(const StageContext& context) {
   const CoupleConfig config = couple_config(context.config, context.node.table);
+  const std::string base = base_of(context);
+  const auto plan_of = [&](const std::string& split) {
+    if (!base.empty())
+      return manifest_plan(load_manifest(table_directory(context.config, context.run, base, split), coupling_format));
+    const auto images = seen_rows(context.config, context.run, split);
+    const std::int64_t samples = manifest_plan(load_manifest(images, dataset_format)).rows;
+    return ShardPlan{numbering(config, samples, split == "train").rows(), config.shard_rows};
+  };
   std::vector<std::int64_t> absent;
   std::int64_t counted = 0;
-  for (const bool training : {true, false}) {
-    const auto images = seen_rows(context.config, context.run, training ? "train" : "test");
-    const std::int64_t samples = manifest_plan(load_manifest(images, dataset_format)).rows;
-    const ShardPlan plan{numbering(config, samples, training).rows(), config.shard_rows};
+  for (const std::string& split : splits_of(context)) {
+    const ShardPlan plan = plan_of(split);
     std::set<std::string> names;
-    const auto directory = context.run.table(context.node.table, training ? "train" : "test");
+    const auto directory = context.run.table(context.node.table, split);
     std::error_code none_yet;
     for (const auto& entry : std::filesystem::directory_iterator(directory, none_yet))
       names.insert(entry.path().filename().string());

@@ -1,4 +1,5 @@
-// Coupling tables that are made shard by shard, of every image of the data set, by any number of ranks and jobs.
+// Coupling tables that are made shard by shard, of every image of the data set or of every row of another table, by any
+// number of ranks and jobs.
 #pragma once
 
 #include "method/data/dataset.h"
@@ -16,10 +17,10 @@
 
 namespace couplet {
 
-/// One split of a table to make: the images it is of, what a row number means, how it is split.
+/// One split of a table to make: the rows it is of, what a row number means, how it is split.
 struct TableSplit {
-  const RowTable& images;
-  CouplingRows rows;
+  const RowTable& images;  ///< the data set's, or those of the table whose noise is mapped, row by row
+  CouplingRows rows;       ///< of images of the data set
   std::filesystem::path directory;
   std::string split;  ///< "train" or "test"
   nlohmann::json provenance;
@@ -54,6 +55,9 @@ struct ShardedTable {
   std::vector<Column> (*columns)(const DatasetShape& shape, const CoupleConfig& config);
   /// Collective.
   std::unique_ptr<ShardMaker> (*open)(const StageContext& context, const DatasetShape& shape);
+  /// The columns of a table that is made of another's rows (RunTable::base), given that one's. It has the other's splits
+  /// and shards. Absent: tables are made of the data set.
+  std::vector<Column> (*mapped_columns)(const std::vector<Column>& base, const CoupleConfig& config) = nullptr;
 };
 
 /// Shards of both splits counted through: those of the training images, then those of the held-out ones.
@@ -66,7 +70,7 @@ struct ShardPart {
   std::int64_t part = 0, parts = 1;
 };
 
-/// Publishes RUN/coupling/NAME/train (training images) and RUN/coupling/NAME/test (held-out ones). Rows are computed in
+/// Publishes RUN/coupling/NAME/train (training images) and RUN/coupling/NAME/test (held-out ones, where there are). Rows are computed in
 /// fixed slices aligned to their shard's start, the last one padded, so shards are byte-equal for any number of ranks
 /// and interruptions. σ_f is finished from the shards' sums and stands in the manifest's summary. Collective.
 void make_sharded_table(StageContext& context, const ShardedTable& kind);

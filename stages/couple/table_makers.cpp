@@ -1,6 +1,7 @@
 #include "stages/couple/table_makers.h"
 
 #include "stages/couple/adoption.h"
+#include "stages/couple/gaussianisation.h"
 #include "stages/couple/inversion.h"
 #include "stages/couple/reflow.h"
 #include "stages/couple/semidiscrete_table.h"
@@ -17,7 +18,7 @@ const std::vector<TableMaker>& table_makers() {
        .what = "the teacher carries every image to its noise",
        .needs_teacher = true,
        .keys = {"flips", "replicates", "noise-type", "shard-rows", "block-rows", "slice-rows", "allow-nonfinite",
-                "round-trip", "precision"},
+                "round-trip", "precision", "ema"},
        .shards = &inversion},
       {.name = "reflow",
        .what = "a student's flow carries fresh noise to images",
@@ -29,6 +30,10 @@ const std::vector<TableMaker>& table_makers() {
        .keys = {"flips", "shard-rows", "block-rows", "sd-target", "sd-steps", "sd-batch", "sd-rate", "sd-dims",
                 "sd-within", "sd-draws", "sd-check-every"},
        .make = make_semidiscrete_table},
+      {.name = "gaussianisation",
+       .what = "a map makes the noise of another table more Gaussian",
+       .keys = {"noise-type", "slice-rows", "allow-nonfinite", "precision"},
+       .shards = &gaussianisation},
       {.name = "adoption", .what = "the table was made elsewhere", .keys = {"source"}, .make = adopt_table}};
   return makers;
 }

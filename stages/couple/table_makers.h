@@ -10,10 +10,10 @@
 namespace couplet {
 
 struct TableMaker {
-  std::string name;  ///< as CouplingKind::made_by has it
+  std::string name;  ///< as RunTable::made_by has it
   std::string what;  ///< for people: "by the teacher's inversion"
   bool needs_teacher = false;
-  std::vector<std::string> keys;         ///< of [couple], on which its tables depend
+  std::vector<std::string> keys;         ///< of [couple], on which its tables depend; a map's own besides
   const ShardedTable* shards = nullptr;  ///< how it makes a table shard by shard; none: `make` makes the whole
   void (*make)(StageContext& context) = nullptr;
 };

@@ -43,31 +43,56 @@ RunTable named_table(const Config& config, const std::string& student, const Cou
           .round = rounds + 1};
 }
 
+/// The table that a map fills from another.
+RunTable mapped_table(const RunTable& base, const std::string& map) {
+  return {.name = base.name + "-" + map,
+          .made_by = "gaussianisation",
+          .base = base.name,
+          .map = map,
+          .pairs_by = base.base.empty() ? base.made_by : base.pairs_by};
+}
+
+/// What the student's coupling pairs, and behind it what each of its maps makes of the noise before: the last is the
+/// student's. None: it reads the data set.
+std::vector<RunTable> tables_of_student(const Config& config, const std::string& student) {
+  const StudentConfig own = student_config(config, student);
+  const CouplingKind& coupling = find_coupling(own.coupling);
+  if (!coupling.has_table()) return {};
+  std::vector<RunTable> tables{{.name = coupling.table, .made_by = coupling.made_by}};
+  if (coupling.table_is_named) tables[0] = named_table(config, student, coupling, {});
+  tables[0].has_noise = coupling.table_has_noise;
+  for (const std::string& map : own.gaussianise) tables.push_back(mapped_table(tables.back(), map));
+  return tables;
+}
+
+bool are_one(const RunTable& a, const RunTable& b) {
+  return a.made_by == b.made_by && a.base == b.base && a.map == b.map;
+}
+
 }  // namespace
 
+bool has_noise_of_teacher(const StudentConfig& student) {
+  return find_coupling(student.coupling).has_table_of_teacher() && student.gaussianise.empty();
+}
+
 std::optional<RunTable> table_of_student(const Config& config, const std::string& student) {
-  const CouplingKind& coupling = find_coupling(student_config(config, student).coupling);
-  if (!coupling.has_table()) return std::nullopt;
-  RunTable table{.name = coupling.table, .made_by = coupling.made_by};
-  if (coupling.table_is_named) table = named_table(config, student, coupling, {});
-  table.has_noise = coupling.table_has_noise;
-  return table;
+  const std::vector<RunTable> tables = tables_of_student(config, student);
+  return tables.empty() ? std::nullopt : std::optional(tables.back());
 }
 
 std::vector<RunTable> run_tables(const Config& config) {
   std::vector<RunTable> all;
-  for (const std::string& student : config.compare) {
-    const auto table = table_of_student(config, student);
-    if (!table) continue;
-    const auto same = std::ranges::find(all, table->name, &RunTable::name);
-    if (same == all.end())
-      all.push_back(*table);
-    else if (same->made_by != table->made_by)
-      refuse(
-          "two tables of the run would be called {0}: one is made by {1}, one by {2}; give the one from elsewhere "
-          "another name (student.NAME.table, couple.NAME.source)",
-          table->name, same->made_by, table->made_by);
-  }
+  for (const std::string& student : config.compare)
+    for (const RunTable& table : tables_of_student(config, student)) {
+      const auto same = std::ranges::find(all, table.name, &RunTable::name);
+      if (same == all.end())
+        all.push_back(table);
+      else if (!are_one(*same, table))
+        refuse(
+            "two tables of the run would be called {0}: one is made by {1}, one by {2}; give the one from elsewhere "
+            "another name (student.NAME.table, couple.NAME.source)",
+            table.name, same->made_by, table.made_by);
+    }
   return all;
 }
 
@@ -80,12 +105,20 @@ RunTable find_run_table(const Config& config, const std::string& name) {
 
 std::filesystem::path table_directory(const Config& config, const RunDirectory& run, const std::string& table,
                                       const std::string& split) {
+  const std::vector<RunTable> all = run_tables(config);
+  const auto found = std::ranges::find(all, table, &RunTable::name);
+  if (found != all.end() && !found->base.empty())
+    return table_directory(config, run, found->base, split).empty() ? std::filesystem::path() : run.table(table, split);
   const std::filesystem::path source = couple_config(config, table).source;
   if (source.empty()) return run.table(table, split);
   // A table of two splits, or one of rows alone.
   if (std::filesystem::exists(source / "train"))
     return std::filesystem::exists(source / split) ? source / split : std::filesystem::path();
   return split == "train" ? source : std::filesystem::path();
+}
+
+bool wants_candidates(const EvaluateConfig& config) {
+  return std::ranges::any_of(config.candidates, [](std::int64_t count) { return count > 1; });
 }
 
 bool has_held_out_noise(const Config& config, const RunDirectory& run, const RunTable& table) {

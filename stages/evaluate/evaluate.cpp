@@ -2,13 +2,16 @@
 
 #include "method/data/images.h"
 #include "method/metrics/image_similarity.h"
+#include "method/sampling/candidates.h"
 #include "method/sampling/guided_field.h"
 #include "method/sampling/initial_noise.h"
 #include "method/sampling/teacher_sampler.h"
+#include "pipeline/config/options.h"
 #include "pipeline/distributed/measured_memory.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/fitting_rows.h"
+#include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/evaluate/evaluation.h"
 #include "stages/evaluate/fidelity.h"
@@ -17,6 +20,7 @@
 #include "stages/evaluate/point_pictures.h"
 #include "stages/evaluate/score_requests.h"
 #include "stages/evaluate/solver_errors.h"
+#include "stages/evaluate/table_noise.h"
 #include "stages/results/field_setting.h"
 #include "stages/results/metric_names.h"
 #include "stages/trained/models.h"
@@ -24,6 +28,7 @@
 #include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -32,6 +37,8 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace couplet {
 namespace {
@@ -180,6 +187,13 @@ nlohmann::json evaluations_made(const SampleScore& score) {
   return {{"nfe_mean", score.nfe_mean}, {"nfe_min", score.nfe_least}, {"nfe_max", score.nfe_most}};
 }
 
+/// By what samples of the student that is scored choose among several noises: the classifier of its own table.
+LogRatio candidate_ratio(Evaluation& evaluation) {
+  const StageContext& context = evaluation.context;
+  const auto table = table_of_student(context.config, context.node.student);
+  return log_ratio_of(evaluation.noise_classifier(table.value().name), context.device);
+}
+
 SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) {
   const SamplingSetting& sampling = *request.sampling;
   const bool from_table = !sampling.table.empty();
@@ -190,10 +204,12 @@ SampleScore sample_student(Evaluation& evaluation, const ScoreRequest& request) 
   const double sigma_f = from_table ? evaluation.sigma_f(sampling.table) : 1;
   const auto seed = static_cast<std::uint64_t>(sampling.seed);
   const std::int64_t samples = evaluation.config().samples;
+  const LogRatio log_ratio = sampling.candidates > 1 ? candidate_ratio(evaluation) : LogRatio();
   return evaluation.score(
       request, from_table ? std::min(samples, held_out->rows()) : samples, [&](std::int64_t first, std::int64_t count) {
         const InitialNoise initial = (from_table ? evaluation.table_noise(*held_out, sigma_f, first, count)
-                                                 : evaluation.student_noise(seed, first, count))
+                                                 : with_candidates(evaluation.student_noise(seed, first, count),
+                                                                   sampling.candidates, seed, first, log_ratio))
                                          .to(device);
         const Integrated made = integrate(flow.velocity(initial.condition), flow.start(initial.z, initial.condition),
                                           sampling.integration, flow.along(solver_noise(initial.z, seed, first)));
@@ -210,7 +226,7 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
   if (context.communicator.is_root() && is_pictured)
     show_samples(evaluation,
                  context.run.pictures() / sheet_name(evaluation.model_name(), request.key.noise, sampling.integration,
-                                                     sampling.field, evaluation.student()),
+                                                     sampling.field, evaluation.student(), sampling.candidates),
                  score);
   if (shows_best) {
     show_nearest(evaluation, score);
@@ -234,7 +250,8 @@ void compare_noise(Evaluation& evaluation, const ScoreRequest& of_table, const s
   const auto is_fresh = [&](const ScoreRequest& other) {
     return other.sampling && other.key.noise == "fresh" && other.key.solver == key.solver &&
            other.key.grid == key.grid && other.key.nfe == key.nfe && other.key.ema == key.ema &&
-           other.key.guidance == key.guidance;
+           other.key.guidance == key.guidance && other.key.temperature == key.temperature &&
+           other.key.candidates == key.candidates;
   };
   const auto of_fresh = std::ranges::find_if(requests, is_fresh);
   if (of_fresh == requests.end() || evaluation.records.has(key, "prior_mismatch", of_table.with)) return;
@@ -289,11 +306,41 @@ void make_score(Evaluation& evaluation, const ScoreRequest& request, const std::
       return measure_teacher_distance(evaluation, request);
     case Measurement::solver_error:
       return measure_solver_errors(evaluation, missing_solver_errors(evaluation, requests));
+    case Measurement::prior_gap:
+      return measure_prior_gap(evaluation, request);
+    case Measurement::noise_test:
+      return test_noise(evaluation, request);
     case Measurement::likelihood:
       if (request.key.model == "student") return measure_student_likelihood(evaluation, request);
       if (request.key.model == "real") return measure_known_likelihood(evaluation, request);
       return measure_teacher_likelihood(evaluation, request);
   }
+}
+
+/// What is asked of students says nothing of a teacher alone.
+void say_without_students(const StageContext& context) {
+  const EvaluateConfig &asked = context.config.evaluate, usual = default_config().evaluate;
+  std::vector<std::string> keys;
+  if (asked.guidance != usual.guidance) keys.emplace_back("evaluate.guidance");
+  if (asked.temperature != usual.temperature) keys.emplace_back("evaluate.temperature");
+  if (asked.ema != usual.ema) keys.emplace_back("evaluate.ema");
+  if (keys.empty() || !context.config.compare.empty() || context.node.name != "evaluate/teacher") return;
+  say("the run has no students (student.compare), and {} changes nothing: the teacher is sampled by its first average, "
+      "guided by evaluate.teacher-guidance",
+      fmt::join(keys, ", "));
+}
+
+/// Which temperature to try: that at which fresh noise is as large as the held-out noise of the student's table.
+void say_size_of_noise(const Evaluation& evaluation, const std::vector<ScoreRequest>& requests) {
+  const auto from_table = [](const ScoreRequest& request) {
+    return request.sampling && !request.sampling->table.empty();
+  };
+  const auto found = std::ranges::find_if(requests, from_table);
+  if (found == requests.end()) return;
+  const std::string& table = found->sampling->table;
+  const double size = evaluation.table(table, "test").summary().at("sigma_f").get<double>() / evaluation.sigma_f(table);
+  say("held-out noise of the table {}: mean square {:.4f}, that of fresh noise at evaluate.temperature = {:.4f}", table,
+      size * size, size);
 }
 
 /// Removes what killed evaluations left unfinished in the folders that all nodes share.
@@ -327,6 +374,8 @@ void evaluate(StageContext& context) {
   if (context.communicator.is_root()) tidy(context.run);
   Evaluation evaluation(context);
   const std::vector<ScoreRequest> requests = score_requests(context.node, context.view());
+  say_without_students(context);
+  say_size_of_noise(evaluation, requests);
   const std::unique_ptr<DeviceMemory> memory = measured_memory(context.device, context.communicator);
   for (const ScoreRequest& request : requests) {
     if (!request.is_in(evaluation.records))

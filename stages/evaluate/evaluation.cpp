@@ -1,6 +1,7 @@
 #include "stages/evaluate/evaluation.h"
 
 #include "method/data/dataset.h"
+#include "method/features/feature_network.h"
 #include "method/scoring/restoration.h"
 #include "method/tables/coupling_table.h"
 #include "pipeline/config/options.h"
@@ -12,6 +13,7 @@
 #include "stages/data/seen_rows.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/run_reference.h"
+#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 
 #include <ATen/ATen.h>
@@ -19,10 +21,18 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace couplet {
 
 namespace {
+
+/// Fields of all records of a node: how images lost their resolution, and the network in the loss of its student.
+nlohmann::json facts_of_records(const StageContext& stage, const DatasetShape& shape) {
+  nlohmann::json facts = loss_network_facts(stage.run, stage.node);
+  facts.update(shape.low_resolution.facts());
+  return facts;
+}
 
 constexpr const char* scoring_stopped = "evaluation stopped; finished scores and the samples counted so far are kept";
 
@@ -37,7 +47,7 @@ Evaluation::Evaluation(StageContext& stage)
       train(seen_rows(stage.config, stage.run, "train"), dataset_format),
       test(seen_rows(stage.config, stage.run, "test"), dataset_format),
       shape(dataset_shape(train)),
-      records(stage.directory(), shape.low_resolution.facts()) {
+      records(stage.directory(), facts_of_records(stage, shape)) {
   if (encodes_images(stage.config)) {
     train_images_.emplace(stage.run.train_images(), dataset_format);
     test_images_.emplace(stage.run.test_images(), dataset_format);
@@ -51,12 +61,19 @@ std::string Evaluation::model_name() const {
 
 void Evaluation::open_network() {
   ScorerReference basis = run_reference(context, train_images(), test_images());
-  if (basis.network) network_ = {basis.network->name(), basis.network->hash(), basis.network->resize()};
+  const auto require_other = [&](const ScoreNetwork& scorer, const std::string& weights) {
+    require_other_network(context.run, context.node, scorer.name, scorer.hash, weights);
+  };
+  if (basis.network) {
+    network_ = {basis.network->name(), basis.network->hash(), basis.network->resize()};
+    require_other(network_, basis.network->weights());
+  }
   if (basis.reference) real_ = basis.reference->real;
   std::optional<Classifier> classifier;
   if (look_for_node(context.graph, "features") != nullptr) {
     classifier = load_classifier(context.run, context.config.features, shape, context.device, context.communicator);
     classifier_ = {couplet::network_name(context.config), tensors_hash(named_tensors(**classifier)), "none"};
+    require_other(classifier_, weights_hash((*classifier)->parameters()));
   }
   scorer_.emplace(std::move(classifier), shape.codec, std::move(basis), config().slice_rows,
                   sheet_images(config().grid_rows), scoring_stopped, context.communicator, context.device);
@@ -91,7 +108,7 @@ const StudentModel& Evaluation::student_model(double ema) {
 }
 
 StudentFlow Evaluation::flow(const FieldSetting& field) {
-  return {student_model(field.ema), field.guidance, config().precision};
+  return {student_model(field.ema), field.guidance, config().precision, field.temperature};
 }
 
 RowTable Evaluation::table(const std::string& name, const std::string& split) const {
@@ -100,6 +117,13 @@ RowTable Evaluation::table(const std::string& name, const std::string& split) co
 
 double Evaluation::sigma_f(const std::string& name) const {
   return table(name, "train").summary().at("sigma_f").get<double>();
+}
+
+const NoiseClassifier& Evaluation::noise_classifier(const std::string& name) {
+  if (!noise_classifier_ || noise_classifier_->first != name)
+    noise_classifier_.emplace(name, load_noise_classifier(context.run, name, context.config.noise_classifier, shape,
+                                                          context.device, context.communicator));
+  return noise_classifier_->second;
 }
 
 InitialNoise Evaluation::student_noise(std::uint64_t seed, std::int64_t first, std::int64_t count) const {
@@ -125,18 +149,29 @@ SliceJournal Evaluation::journal(const ScoreRequest& request) const {
                       identity_text(request.key, request.last_metric, request.with))};
 }
 
-at::Tensor Evaluation::sums_over_rows(
-    const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
-    const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure) const {
+void Evaluation::for_each_figures(const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
+                                  const RowMeasure& measure,
+                                  const std::function<void(const at::Tensor& values)>& add) const {
   const at::NoGradGuard no_grad;
   const std::int64_t slice = std::min(config().slice_rows, rows);
-  at::Tensor sum = at::zeros({figures}, at::kDouble);
   for_each_slice(
       context.communicator,
       {.rows = rows, .slice_rows = slice, .columns = figures, .stopped = scoring_stopped, .journal = journal(request)},
-      [&](std::int64_t first) { return measure(first, slice); },
-      [&](const at::Tensor& values) { sum += values.sum(0); });
+      [&](std::int64_t first) { return measure(first, slice); }, add);
+}
+
+at::Tensor Evaluation::sums_over_rows(const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
+                                      const RowMeasure& measure) const {
+  at::Tensor sum = at::zeros({figures}, at::kDouble);
+  for_each_figures(request, rows, figures, measure, [&](const at::Tensor& values) { sum += values.sum(0); });
   return sum;
+}
+
+at::Tensor Evaluation::figures_of_rows(const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
+                                       const RowMeasure& measure) const {
+  std::vector<at::Tensor> parts;
+  for_each_figures(request, rows, figures, measure, [&](const at::Tensor& values) { parts.push_back(values); });
+  return at::cat(parts);
 }
 
 Generated Evaluation::with_figures(Generated made, const RowTable& images, std::int64_t first) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "method/data/dataset.h"
+#include "method/models/noise_classifier.h"
 #include "method/sampling/guided_field.h"
 #include "method/sampling/initial_noise.h"
 #include "method/scoring/scorer.h"
@@ -19,11 +20,15 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace couplet {
 
 /// Where the samples counted so far of the score under way are kept.
 std::filesystem::path score_journal(const StageContext& context);
+
+/// Figures of rows [first, first + count): float64 [count, figures].
+using RowMeasure = std::function<at::Tensor(std::int64_t first, std::int64_t count)>;
 
 class Evaluation {
 public:
@@ -59,6 +64,9 @@ public:
   RowTable table(const std::string& name, const std::string& split) const;
   double sigma_f(const std::string& table) const;
 
+  /// The classifier that tells the noise of a table of the run from N(0, I). Collective at the first call.
+  const NoiseClassifier& noise_classifier(const std::string& table);
+
   /// What samples of students start from, on the CPU (method/sampling/initial_noise.h): also from noise of held-out
   /// rows of a table, whose images then give the conditions.
   InitialNoise student_noise(std::uint64_t seed, std::int64_t first, std::int64_t count) const;
@@ -77,7 +85,10 @@ public:
   /// The sums over rows, float64 [figures], of what `measure(first, count)` makes of a slice: float64 [count, figures],
   /// always a slice of full size. The same digits on any number of ranks and from the journal. Collective.
   at::Tensor sums_over_rows(const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
-                            const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure) const;
+                            const RowMeasure& measure) const;
+  /// The same figures of each row, float64 [rows, figures].
+  at::Tensor figures_of_rows(const ScoreRequest& request, std::int64_t rows, std::int64_t figures,
+                             const RowMeasure& measure) const;
 
   /// Adds the figures of a score by the network and the classifier, and publishes the records.
   void keep_samples(const ScoreKey& key, const MadeWith& with, const SampleScore& score,
@@ -89,12 +100,15 @@ public:
 
 private:
   void open_network();
+  void for_each_figures(const ScoreRequest& request, std::int64_t rows, std::int64_t figures, const RowMeasure& measure,
+                        const std::function<void(const at::Tensor& values)>& add) const;
 
   std::optional<RowTable> train_images_, test_images_;  ///< where models see latents
   StudentConfig student_;
   std::optional<Scorer> scorer_;
   ScoreNetwork network_, classifier_;
   std::shared_ptr<const RealFeatures> real_;
+  std::optional<std::pair<std::string, NoiseClassifier>> noise_classifier_;  ///< and its table
   std::optional<StudentModel> model_;
   double model_ema_ = 0;
 };

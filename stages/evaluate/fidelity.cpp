@@ -10,6 +10,7 @@
 #include "method/tables/coupling_table.h"
 #include "pipeline/loader/table_rows.h"
 #include "stages/data/run_source.h"
+#include "stages/data/run_tables.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/point_pictures.h"
 #include "stages/trained/models.h"
@@ -37,7 +38,7 @@ at::Tensor mean_over_rows(const Evaluation& evaluation, const ScoreRequest& requ
 
 /// How the field of a measurement is made: as its key says.
 FieldSetting field_of(const ScoreKey& key) {
-  return {key.ema, {key.guidance, key.guidance_from, key.guidance_to}};
+  return {key.ema, {key.guidance, key.guidance_from, key.guidance_to}, key.temperature};
 }
 
 /// What is measured of each row of a pairing.
@@ -147,7 +148,7 @@ void measure_pairing(Evaluation& evaluation, const ScoreRequest& request) {
     const Condition condition = evaluation.shape.condition(x, initial.condition.labels);
     const Condition there = condition.to(device);
     const at::Tensor made = solve(flow.velocity(there), flow.start(initial.z.to(device), there), Solver::euler,
-                                  Grid::uniform, config.pairing_nfe)
+                                  Grid::uniform, key.nfe)
                                 .cpu();
     return figures_of_pairs(
         {made, x, condition.labels, pool_images, pool_labels, read_numbered_rows(table, "sample", numbers)}, codec,
@@ -172,8 +173,9 @@ void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& reques
   const Config& config = evaluation.context.config;
   const c10::Device device = evaluation.context.device;
   const StudentFlow flow = evaluation.flow(field_of(request.key));
-  TarFlow teacher = load_teacher(evaluation.context.run.teacher_ema(), config.teacher, evaluation.shape, device,
-                                 evaluation.context.communicator);
+  const std::string table = table_of_student(config, evaluation.context.node.student)->name;
+  TarFlow teacher = load_teacher(inverting_weights(config, evaluation.context.run, table), config.teacher,
+                                 evaluation.shape, device, evaluation.context.communicator);
   const TeacherSampling sampling{{}, teacher_noise(config.teacher)};
   const auto seed = static_cast<std::uint64_t>(request.key.sampling_seed);
   const std::int64_t rows = config.evaluate.pairing_rows;
@@ -181,7 +183,7 @@ void measure_teacher_distance(Evaluation& evaluation, const ScoreRequest& reques
     const InitialNoise initial = fresh_noise(evaluation.shape, seed, first, count).to(device);
     const at::Tensor theirs = sample_teacher(teacher, initial.z, initial.condition, sampling).images();
     const at::Tensor ours = solve(flow.velocity(initial.condition), flow.start(initial.z, initial.condition),
-                                  Solver::euler, Grid::uniform, config.evaluate.pairing_nfe);
+                                  Solver::euler, Grid::uniform, request.key.nfe);
     return (ours - theirs).flatten(1).to(at::kDouble).norm(2, 1).cpu().unsqueeze(1);
   });
   evaluation.keep(request.key, request.with, "teacher_distance", mean.item<double>(), rows);

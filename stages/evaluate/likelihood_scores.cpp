@@ -160,9 +160,6 @@ void measure_student_likelihood(Evaluation& evaluation, const ScoreRequest& requ
   const EvaluateConfig& config = evaluation.config();
   const bool has_levels = evaluation.shape.codec->levels() > 0;
   const StudentFlow flow(evaluation.student_model(request.key.ema), {}, "float32");
-  if (flow.prior_scale() == 0)
-    return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
-                           {{"why", "noise has no part in the student's samples, so that they have no density"}});
   if (!flow.starts_from_noise())
     return evaluation.keep(request.key, request.with, request.last_metric, std::nan(""), 0,
                            {{"why", "the student's source is not N(0, I) but made of each image's condition"}});

@@ -9,8 +9,10 @@ namespace couplet {
 
 namespace {
 
-/// `has_score`: of the student, whom stochastic solvers can sample then.
-std::vector<Integration> integrations(const EvaluateConfig& config, bool has_score) {
+/// All that is asked for, of a student with a score; of one without, what adds no noise; of a one-step student its step.
+std::vector<Integration> integrations(const EvaluateConfig& config, const StudentConfig& student) {
+  if (is_one_step(student)) return {fixed_integration(Solver::euler, parse_grid(config.grids.front()), 1)};
+  const bool has_score = couplet::has_score(student);
   std::vector<Integration> all;
   for (std::size_t i = 0; i < config.grids.size(); ++i) {
     const Grid grid = parse_grid(config.grids[i]);
@@ -39,17 +41,26 @@ std::vector<Integration> integrations(const EvaluateConfig& config, bool has_sco
 }  // namespace
 
 std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, const StudentConfig& student,
-                                               const std::string& table) {
+                                               const std::string& table, bool has_noise) {
   const std::vector<FieldSetting> fields = field_settings(config, student);
-  const std::vector<Integration> asked = integrations(config, has_score(student));
+  const std::vector<Integration> asked = integrations(config, student);
+  const std::vector<std::int64_t> from_table = is_one_step(student) ? std::vector<std::int64_t>{1} : config.euler_nfe;
   std::vector<SamplingSetting> all;
-  for (const FieldSetting& field : fields)
-    for (const std::int64_t seed : config.sampling_seeds)
-      for (const Integration& integration : asked) all.push_back({field, integration, seed, ""});
+  for (const std::int64_t candidates : config.candidates) {
+    if (candidates > 1 && !has_noise) continue;
+    for (const FieldSetting& field : fields)
+      for (const std::int64_t seed : config.sampling_seeds)
+        for (const Integration& integration : asked)
+          if (field.temperature == 1 || !integration.stochastic)
+            all.push_back({field, integration, seed, "", candidates});
+  }
   if (table.empty()) return all;
-  for (const FieldSetting& field : fields)
-    for (const std::int64_t nfe : config.euler_nfe)
+  for (FieldSetting field : fields) {
+    if (field.temperature != fields.front().temperature) continue;
+    field.temperature = 1;
+    for (const std::int64_t nfe : from_table)
       all.push_back({field, fixed_integration(Solver::euler, parse_grid(config.grids[0]), nfe), 0, table});
+  }
   return all;
 }
 

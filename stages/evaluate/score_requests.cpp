@@ -26,9 +26,11 @@ const Names of_teacher_samples{"evaluate.teacher-guidance", "evaluate.teacher-an
 const Names of_guidance{"evaluate.guidance-from", "evaluate.guidance-to"};
 const Names of_paths{"evaluate.curvature-samples", "evaluate.curvature-steps", "evaluate.slice-rows",
                      "evaluate.precision"};
-const Names of_pairing{"evaluate.pairing-rows", "evaluate.pairing-nfe", "evaluate.slice-rows", "evaluate.precision"};
+const Names of_pairing{"evaluate.pairing-rows", "evaluate.slice-rows", "evaluate.precision"};
+const Names of_pairing_steps{"evaluate.pairing-nfe"};
 const Names of_solver_error{"evaluate.tolerance-samples", "evaluate.slice-rows", "evaluate.precision"};
 const Names of_likelihood{"pipeline.seed", "evaluate.likelihood-rows", "evaluate.slice-rows"};
+const Names of_table{"evaluate.gap-rows", "evaluate.slice-rows"};
 const Names of_student_likelihood{"evaluate.likelihood-probes", "evaluate.likelihood-samples", "evaluate.atol",
                                   "evaluate.rtol"};
 
@@ -45,6 +47,7 @@ public:
   std::vector<ScoreRequest> of_real();
   std::vector<ScoreRequest> of_teacher();
   std::vector<ScoreRequest> of_student();
+  std::vector<ScoreRequest> of_noise();
 
 private:
   bool has_classifier() const { return look_for_node(view_.graph, "features") != nullptr; }
@@ -64,7 +67,7 @@ private:
   MadeWith with(const Names& names) const;
   void add(Measurement measurement, const ScoreKey& key, const Names& names, const std::string& last_metric);
   void add_samples(Measurement measurement, const ScoreKey& key, const Names& names);
-  void add_pairing(const ScoreKey& key);
+  void add_pairing(const ScoreKey& key, const Names& names);
   ScoreKey student_key(const FieldSetting& field) const;
 
   const StageNode& node_;
@@ -124,6 +127,18 @@ std::vector<ScoreRequest> Requests::of_teacher() {
   return std::move(all_);
 }
 
+/// With the figures of held-out rows stand those of training rows.
+std::vector<ScoreRequest> Requests::of_noise() {
+  const std::string& name = node_.measured;
+  const bool held_out = has_held_out_noise(view_.config, view_.run, find_run_table(view_.config, name));
+  const ScoreKey key{.model = "table", .table = name, .split = held_out ? "test" : "train"};
+  const Names names = of_table + Names{"coupling/" + name};
+  add(Measurement::prior_gap, key, names, "class_deviation_nats");
+  if (const std::string classifier = "noise-classifier/" + name; held_out && node_.runs_after(classifier))
+    add(Measurement::noise_test, key, names + Names{classifier}, "noise_log_ratio");
+  return std::move(all_);
+}
+
 ScoreKey Requests::student_key(const FieldSetting& field) const {
   return {.model = "student",
           .student = node_.student,
@@ -132,12 +147,13 @@ ScoreKey Requests::student_key(const FieldSetting& field) const {
           .ema = field.ema,
           .guidance = field.guidance.scale,
           .guidance_from = field.guidance.from,
-          .guidance_to = field.guidance.to};
+          .guidance_to = field.guidance.to,
+          .temperature = field.temperature};
 }
 
 /// With the rows of every table of the run that holds the data set's images: those that the student was trained on, and
 /// those that others were.
-void Requests::add_pairing(const ScoreKey& field_key) {
+void Requests::add_pairing(const ScoreKey& field_key, const Names& names) {
   for (const RunTable& table : run_tables(view_.config))
     for (const char* split : {"train", "test"}) {
       if (!table.is_of_images()) continue;
@@ -145,7 +161,7 @@ void Requests::add_pairing(const ScoreKey& field_key) {
       key.noise = "table";
       key.table = table.name;
       key.split = split;
-      add(Measurement::pairing, key, of_pairing + Names{"coupling/" + table.name}, "ssim");
+      add(Measurement::pairing, key, names + Names{"coupling/" + table.name}, "ssim");
     }
 }
 
@@ -154,8 +170,9 @@ std::vector<ScoreRequest> Requests::of_student() {
   const CouplingKind& coupling = find_coupling(student.coupling);
   const auto own = table_of_student(view_.config, node_.student);
   const std::string table = own && has_held_out_noise(view_.config, view_.run, *own) ? own->name : "";
-  for (const SamplingSetting& sampling : sampling_settings(config_, student, table)) {
+  for (const SamplingSetting& sampling : sampling_settings(config_, student, table, own && own->has_noise)) {
     ScoreKey key = student_key(sampling.field);
+    key.candidates = sampling.candidates;
     key.solver = sampling.integration.name();
     key.grid = sampling.integration.grid;
     key.nfe = sampling.integration.nfe();
@@ -165,23 +182,29 @@ std::vector<ScoreRequest> Requests::of_student() {
     key.sampling_seed = sampling.seed;
     key.table = sampling.table;
     key.split = sampling.table.empty() ? "" : "test";
-    add_samples(Measurement::samples, key, sampling.table.empty() ? Names{} : Names{"coupling/" + sampling.table});
+    Names others = sampling.table.empty() ? Names{} : Names{"coupling/" + sampling.table};
+    if (key.candidates > 1) others.push_back("noise-classifier/" + own->name);
+    add_samples(Measurement::samples, key, others);
     all_.back().sampling = sampling;
   }
-  // What is no sampling setting of its own is measured with the first field that is asked for.
-  const ScoreKey field_key = student_key(field_settings(config_, student).front());
+  // What is no sampling setting of its own is measured with the first field that is asked for, from z itself.
+  ScoreKey field_key = student_key(field_settings(config_, student).front());
+  field_key.temperature = 1;
   ScoreKey key = field_key;
   key.solver = "euler";
   key.grid = "uniform";
   key.noise = "fresh";
   key.sampling_seed = config_.sampling_seeds.front();
   key.nfe = config_.curvature_steps;
-  if (config_.curvature_samples > 0) add(Measurement::paths, key, of_paths, "transport_cost");
-  key.nfe = config_.pairing_nfe;
-  if (config_.pairing_rows > 0) add_pairing(key);
+  const bool one_step = is_one_step(student);
+  if (config_.curvature_samples > 0 && !one_step) add(Measurement::paths, key, of_paths, "transport_cost");
+  key.nfe = one_step ? 1 : config_.pairing_nfe;
+  const Names pairing = one_step ? of_pairing : of_pairing + of_pairing_steps;
+  if (config_.pairing_rows > 0) add_pairing(key, pairing);
   // The teacher is given no low resolution, and makes other images of the same noise.
-  if (config_.pairing_rows > 0 && coupling.has_table_of_teacher() && !restores())
-    add(Measurement::teacher_distance, key, of_pairing + Names{"teacher"}, "teacher_distance");
+  if (config_.pairing_rows > 0 && has_noise_of_teacher(student) && !restores())
+    add(Measurement::teacher_distance, key, pairing + Names{"teacher"}, "teacher_distance");
+  if (one_step) return std::move(all_);  // no solver has a say, and there is no density
   for (const double tolerance : config_.tolerances) {
     if (config_.tolerance_samples < 1) break;
     ScoreKey error = field_key;
@@ -207,6 +230,7 @@ std::vector<ScoreRequest> Requests::of_student() {
 
 std::vector<ScoreRequest> score_requests(const StageNode& node, const RunView& view) {
   Requests requests(node, view);
+  if (!node.measured.empty()) return requests.of_noise();
   if (!node.student.empty()) return requests.of_student();
   return node.runs_after("teacher") ? requests.of_teacher() : requests.of_real();
 }

@@ -21,7 +21,9 @@ enum class Measurement {
   pairing,         ///< of a student with the rows of a table
   teacher_distance,
   solver_error,  ///< of dopri5 at a tolerance
-  likelihood
+  likelihood,
+  prior_gap,  ///< of a table's noise from N(0, I)
+  noise_test  ///< of the same, by a classifier
 };
 
 struct ScoreRequest {

@@ -10,19 +10,23 @@ std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const Stu
   std::vector<FieldSetting> all;
   for (const double rate : rates)
     for (const double scale : config.guidance)
-      all.push_back({rate, scale == 1 ? Guidance{} : Guidance{scale, config.guidance_from, config.guidance_to}});
+      for (const double temperature : config.temperature)
+        all.push_back(
+            {rate, scale == 1 ? Guidance{} : Guidance{scale, config.guidance_from, config.guidance_to}, temperature});
   return all;
 }
 
 std::string sheet_name(const std::string& model, const std::string& noise, const Integration& integration,
-                       const FieldSetting& field, const StudentConfig& student) {
+                       const FieldSetting& field, const StudentConfig& student, std::int64_t candidates) {
   std::string name = model + "-" + noise + "-" + integration.name();
   if (!integration.adaptive()) {
     const std::string grid = integration.grid.find(' ') == std::string::npos ? integration.grid : "times";
     name += fmt::format("-{}-nfe-{:02d}", grid, integration.nfe());
   }
   if (field.guidance.scale != 1) name += fmt::format("-guidance-{}", field.guidance.scale);
+  if (field.temperature != 1) name += fmt::format("-temperature-{}", field.temperature);
   if (field.ema != student.training.ema.front()) name += fmt::format("-ema-{}", field.ema);
+  if (candidates > 1) name += fmt::format("-candidates-{}", candidates);
   return name + ".png";
 }
 

@@ -5,6 +5,7 @@
 #include "method/solvers/integration.h"
 #include "pipeline/config/config.h"
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,14 +15,16 @@ namespace couplet {
 struct FieldSetting {
   double ema = 0;  ///< rate of the averaged weights; 0: raw
   Guidance guidance;
+  double temperature = 1;  ///< factor of the noise that samples start from
 };
 
-/// Every way to make a student's field that the configuration asks for: each EMA rate with each guidance scale.
+/// Every way to make a student's field that the configuration asks for: each EMA rate with each guidance scale at each
+/// temperature.
 std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student);
 
-/// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance and an average other than the
-/// student's first named behind it. `model`: "nf-0"; `noise`: "fresh" or "table".
+/// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance, temperature, an average other
+/// than the student's first and more candidates than one named behind it. `model`: "nf-0"; `noise`: "fresh" or "table".
 std::string sheet_name(const std::string& model, const std::string& noise, const Integration& integration,
-                       const FieldSetting& field, const StudentConfig& student);
+                       const FieldSetting& field, const StudentConfig& student, std::int64_t candidates = 1);
 
 }  // namespace couplet

@@ -51,8 +51,27 @@ const std::vector<MetricName>& restoration_metrics() {
   return all;
 }
 
+const std::vector<MetricName>& noise_metrics() {
+  using enum Better;
+  static const std::vector<MetricName> all{{"noise_log_density", "log-density of noise under N(0, I)", higher},
+                                           {"noise_square", "‖z‖²/d", neither},
+                                           {"noise_skewness", "skewness of noise", neither},
+                                           {"noise_kurtosis", "kurtosis of noise", neither},
+                                           {"noise_frechet_distance", "Fréchet distance of noise to N(0, I)", lower},
+                                           {"class_mean_nats", "nats gained by class means", lower},
+                                           {"class_deviation_nats", "nats gained by class means and deviations", lower},
+                                           {"covariance_nats", "nats gained by one covariance", lower},
+                                           {"class_covariance_nats", "nats gained by class covariances", lower},
+                                           {"nll_difference", "nats by which held-out rows are less likely", lower},
+                                           {"normal_nats_difference", "the same under N(0, I)", lower},
+                                           {"nats_closed", "nats closed by a map", higher},
+                                           {"noise_auc", "area under a noise classifier's curve", lower},
+                                           {"noise_log_ratio", "nats that a noise classifier finds", lower}};
+  return all;
+}
+
 MetricName metric_name(const std::string& metric) {
-  for (const auto* list : {&sample_metrics(), &model_metrics(), &restoration_metrics()}) {
+  for (const auto* list : {&sample_metrics(), &model_metrics(), &restoration_metrics(), &noise_metrics()}) {
     const auto found = std::ranges::find(*list, metric, &MetricName::metric);
     if (found != list->end()) return *found;
   }

@@ -20,6 +20,8 @@ const std::vector<MetricName>& sample_metrics();
 const std::vector<MetricName>& model_metrics();
 /// Metrics of restored images (super-resolution), which stand in a table of their own.
 const std::vector<MetricName>& restoration_metrics();
+/// Metrics of a table's noise, before any student is trained on it.
+const std::vector<MetricName>& noise_metrics();
 /// One of any kind; a metric unknown here is called by its own name.
 MetricName metric_name(const std::string& metric);
 

@@ -26,7 +26,7 @@ const std::vector<RestorationColumn>& restoration_columns() {
 bool same_setting(const ScoreRecord& a, const ScoreRecord& b) {
   const auto setting = [](const ScoreRecord& r) {
     return std::tuple(r.run, r.model, r.student, r.noise, r.table, r.solver, r.grid, r.adaptive() ? 0 : r.nfe, r.atol,
-                      r.rtol, r.ema, r.guidance, r.guidance_from, r.guidance_to);
+                      r.rtol, r.ema, r.guidance, r.guidance_from, r.guidance_to, r.temperature, r.candidates);
   };
   return setting(a) == setting(b);
 }
@@ -41,6 +41,8 @@ std::string name_of(const ScoreRecord& record) {
                                                     : record.student;
   if (record.noise == "table") name += ", from held-out table z";
   if (record.guidance != 1 && record.model == "student") name += fmt::format(", guidance {}", record.guidance);
+  if (record.temperature != 1) name += fmt::format(", temperature {}", record.temperature);
+  if (record.candidates > 1) name += fmt::format(", {} candidates", record.candidates);
   return record.run.empty() ? name : record.run + ": " + name;
 }
 

@@ -22,7 +22,16 @@ nlohmann::json key_fields(const ScoreKey& key, const std::string& metric) {
   if (key.is_adaptive()) fields.update({{"atol", key.atol}, {"rtol", key.rtol}});
   if (!key.table.empty()) fields["table"] = key.table;
   if (key.noise == "fresh") fields["sampling_seed"] = key.sampling_seed;
+  // Records from before there were others do not say theirs.
+  if (key.temperature != 1) fields["temperature"] = key.temperature;
+  if (key.candidates != 1) fields["candidates"] = key.candidates;
   return fields;
+}
+
+/// Fields that came later: what they are of a record without them.
+bool has_later_fields(const nlohmann::json& record, const ScoreKey& key) {
+  return record.value("candidates", std::int64_t{1}) == key.candidates &&
+         record.value("temperature", 1.0) == key.temperature;
 }
 
 /// Checks that each record is an object, and so is what it was made with, where it says that.
@@ -105,6 +114,8 @@ ScoreRecord parsed_record(const Fields& fields) {
     record.guidance_from = interval[0];
     record.guidance_to = interval[1];
   }
+  record.temperature = fields.get<double>("temperature", 1);
+  record.candidates = fields.get<std::int64_t>("candidates", 1);
   record.atol = fields.get<double>("atol", 0);
   record.rtol = fields.get<double>("rtol", 0);
   record.denoised = fields.get<bool>("denoised", false);
@@ -134,7 +145,7 @@ std::optional<nlohmann::json> Records::find(const ScoreKey& key, const std::stri
     const bool found = std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& field) {
       return record.contains(field.key()) && record[field.key()] == field.value();
     });
-    if (found) return record;
+    if (found && has_later_fields(record, key)) return record;
   }
   return std::nullopt;
 }

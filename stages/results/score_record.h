@@ -16,7 +16,7 @@ namespace couplet {
 
 /// What a score is of; docs/metrics.md lists the fields.
 struct ScoreKey {
-  std::string model = {};          ///< teacher, student, real
+  std::string model = {};          ///< teacher, student, real, table
   std::string student = {};        ///< its name
   std::string coupling = {};       ///< of a student
   std::int64_t seed = 0;           ///< of training
@@ -31,7 +31,9 @@ struct ScoreKey {
   double ema = 0;                  ///< rate of a student's averaged weights; 0: raw
   double guidance = 0;
   double guidance_from = 0, guidance_to = 1;  ///< times at which a student was guided
+  double temperature = 1;                     ///< factor of the fresh noise that a student's samples started from
   bool denoised = false;
+  std::int64_t candidates = 1;  ///< noises that a sample started from one of
 
   bool is_adaptive() const { return solver == "dopri5"; }
 };
@@ -90,7 +92,7 @@ void publish_results(const RunView& view);
 /// One score as it is read again. Fields that do not apply to it are empty, 0 or -1.
 struct ScoreRecord {
   std::string run;       ///< of several that are shown together; empty where there is one
-  std::string model;     ///< "teacher", "student", "real"
+  std::string model;     ///< "teacher", "student", "real", "table"
   std::string student;   ///< its name
   std::string coupling;  ///< of a student
   std::string table;     ///< coupling table that noise or pairs are of
@@ -108,7 +110,9 @@ struct ScoreRecord {
   double ema = -1;               ///< rate of a student's averaged weights; 0: raw; -1: not recorded
   double guidance = 1;
   double guidance_from = 0, guidance_to = 1;
-  double atol = 0, rtol = 0;  ///< of an adaptive solver
+  double temperature = 1;       ///< of a student's initial noise
+  std::int64_t candidates = 1;  ///< noises that a sample started from one of
+  double atol = 0, rtol = 0;    ///< of an adaptive solver
   bool denoised = false;      ///< teacher: with its final denoising step
   double value = 0;
   double uncertainty = 0;  ///< the record's own: a standard error, or the standard deviation over subsets or splits; 0:

@@ -54,6 +54,8 @@ ScoreSummary over_seeds(const BySeeds& by_seeds) {
   score.guidance = any.guidance;
   score.guidance_from = any.guidance_from;
   score.guidance_to = any.guidance_to;
+  score.temperature = any.temperature;
+  score.candidates = any.candidates;
   score.atol = any.atol;
   score.rtol = any.rtol;
   std::map<std::int64_t, std::vector<double>> by_training;
@@ -77,12 +79,13 @@ ScoreSummary over_seeds(const BySeeds& by_seeds) {
   return score;
 }
 
-/// Solver, grid, guidance and its interval, tolerances.
-using SettingKey = std::tuple<std::string, std::string, double, double, double, double, double>;
+/// Solver, grid, guidance and its interval, candidates, tolerances.
+using SettingKey = std::tuple<std::string, std::string, double, double, double, std::int64_t, double, double>;
 
 template <class Settings>
 SettingKey setting_of(const Settings& from) {
-  return {from.solver, from.grid, from.guidance, from.guidance_from, from.guidance_to, from.atol, from.rtol};
+  return {from.solver,      from.grid,       from.guidance, from.guidance_from,
+          from.guidance_to, from.candidates, from.atol,     from.rtol};
 }
 
 /// More seeds first, then the lower mean.
@@ -107,7 +110,8 @@ ScoreCurve best_curve(const Scores& scores, ScoreCurve curve) {
   return curve;
 }
 
-/// The run's students with each of their weights and guidance scales, in the order of the curves; without scores.
+/// The run's students with each of their weights, guidance scales and temperatures, in the order of the curves; without
+/// scores.
 std::vector<ScoreCurve> empty_curves(const Scores& scores, const std::string& run) {
   std::vector<ScoreCurve> curves;
   for (const ScoreRecord& record : scores.records) {
@@ -119,6 +123,8 @@ std::vector<ScoreCurve> empty_curves(const Scores& scores, const std::string& ru
     curve.coupling = record.coupling;
     curve.distance = scores.distance;
     curve.guidance = record.guidance;
+    curve.temperature = record.temperature;
+    curve.candidates = record.candidates;
     curve.ema = record.ema;
     curves.push_back(curve);
   }
@@ -148,15 +154,19 @@ void add_run(Scores& scores, const std::string& run) {
   scores.levels.push_back({run, level("teacher", false), level("teacher", true), level("real", false)});
 }
 
-/// Names guidance and EMA rate where there are several of them.
+/// Names guidance, temperature and EMA rate where there are several of them.
 void tell_apart(std::vector<ScoreCurve>& curves) {
-  std::set<double> guidances, rates;
+  std::set<double> guidances, temperatures, rates;
   for (const ScoreCurve& curve : curves) {
     guidances.insert(curve.guidance);
+    temperatures.insert(curve.temperature);
     rates.insert(curve.ema);
   }
   for (ScoreCurve& curve : curves) {
     if (guidances.size() > 1 && curve.guidance != 1) curve.variant += fmt::format(", guidance {:g}", curve.guidance);
+    if (temperatures.size() > 1 && curve.temperature != 1)
+      curve.variant += fmt::format(", temperature {:g}", curve.temperature);
+    if (curve.candidates > 1) curve.variant += fmt::format(", {} candidates", curve.candidates);
     if (rates.size() > 1) curve.variant += ema_text(curve.ema);
   }
 }
@@ -173,7 +183,7 @@ std::string ScoreCurve::label() const {
 
 bool ScoreCurve::is_of(const ScoreRecord& record) const {
   return record.model == "student" && record.run == run && record.student == student && record.guidance == guidance &&
-         record.ema == ema;
+         record.temperature == temperature && record.candidates == candidates && record.ema == ema;
 }
 
 const ScoreCurve* Scores::curve(const std::string& student, const std::string& noise, const std::string& run) const {
@@ -185,15 +195,20 @@ const ScoreCurve* Scores::curve(const std::string& student, const std::string& n
 
 const ScoreCurve* Scores::counterpart(const std::string& student, const std::string& run,
                                       const ScoreCurve& like) const {
-  const auto found = std::ranges::find_if(curves, [&](const ScoreCurve& each) {
-    return each.student == student && each.noise == "fresh" && each.run == run && each.is_like(like);
-  });
-  return found == curves.end() ? curve(student, "fresh", run) : &*found;
+  const ScoreCurve* first = nullptr;
+  for (const ScoreCurve& each : curves) {
+    if (each.student != student || each.noise != "fresh" || each.run != run || each.temperature != like.temperature)
+      continue;
+    if (each.is_like(like)) return &each;
+    if (first == nullptr) first = &each;
+  }
+  return first;
 }
 
 const ScoreCurve* Scores::from_noise(const std::string& noise, const ScoreCurve& curve) const {
   const auto found = std::ranges::find_if(curves, [&](const ScoreCurve& each) {
-    return each.student == curve.student && each.noise == noise && each.run == curve.run && each.is_like(curve);
+    return each.student == curve.student && each.noise == noise && each.run == curve.run &&
+           each.guidance == curve.guidance && each.ema == curve.ema;
   });
   return found == curves.end() ? nullptr : &*found;
 }
@@ -287,6 +302,8 @@ std::string setting_text(const ScoreSummary& score) {
   if (score.guidance != 1) text += fmt::format(", guidance {:g}", score.guidance);
   if (score.guidance != 1 && (score.guidance_from > 0 || score.guidance_to < 1))
     text += fmt::format(" on [{:g}, {:g}]", score.guidance_from, score.guidance_to);
+  if (score.temperature != 1) text += fmt::format(", temperature {:g}", score.temperature);
+  if (score.candidates > 1) text += fmt::format(", {} candidates", score.candidates);
   return text;
 }
 

@@ -25,6 +25,8 @@ struct ScoreSummary {
   std::int64_t nfe = 0;  ///< of an adaptive solver the mean, rounded
   std::string solver, grid;
   double guidance = 1, guidance_from = 0, guidance_to = 1;
+  double temperature = 1;
+  std::int64_t candidates = 1;
   double atol = 0, rtol = 0;
   double uncertainty = 0;  ///< mean of the records' own (ScoreRecord)
 
@@ -32,8 +34,8 @@ struct ScoreSummary {
   double spread() const { return sd > sampling_sd ? sd : sampling_sd; }
 };
 
-/// A student's scores against NFE, by weights of one EMA rate and with guidance of one scale, each score with the
-/// solver and grid that were best there: one row of the table, one line of the plot.
+/// A student's scores against NFE, by weights of one EMA rate, with guidance of one scale and at one temperature, each
+/// score with the solver and grid that were best there: one row of the table, one line of the plot.
 struct ScoreCurve {
   std::string run;
   std::string student;   ///< its name
@@ -41,18 +43,25 @@ struct ScoreCurve {
   std::string distance;  ///< the metric of its scores, as that of all
   std::string noise;
   double guidance = 1;
-  double ema = -1;                              ///< as ScoreRecord's
+  double temperature = 1;                       ///< of fresh noise; that of table noise is 1
+  std::int64_t candidates = 1;                  ///< as ScoreRecord's
+  double ema = -1;                              ///< likewise
   std::map<std::int64_t, ScoreSummary> scores;  ///< by NFE
-  std::string variant;  ///< ", guidance 2, EMA 0.9999": what tells it from other curves of its student; often empty
+  std::string variant;  ///< ", guidance 2, temperature 0.9, EMA 0.9999": what tells it from other curves of its
+                        ///< student; often empty
 
   /// "nf"; "nf, guidance 2" where there are curves of several guidance scales; "sigma-0.1: nf" where several runs are
   /// shown.
   std::string model() const;
   std::string label() const;  ///< "nf", "nf, from held-out table z"
-  /// True if the record is of this student with these weights and this guidance, whatever the noise.
+  /// True if the record is of this student with these weights and this guidance at this temperature, with so many
+  /// candidates, whatever the noise.
   bool is_of(const ScoreRecord& record) const;
-  /// True if both have one guidance scale and one EMA rate.
-  bool is_like(const ScoreCurve& other) const { return guidance == other.guidance && ema == other.ema; }
+  /// True if both have one guidance scale, one temperature, one number of candidates and one EMA rate.
+  bool is_like(const ScoreCurve& other) const {
+    return guidance == other.guidance && temperature == other.temperature && candidates == other.candidates &&
+           ema == other.ema;
+  }
 };
 
 /// What a run's students are measured against: distances that do not depend on NFE.
@@ -79,9 +88,9 @@ struct Scores {
   /// The student's first curve, and nothing if there is none.
   const ScoreCurve* curve(const std::string& student, const std::string& noise, const std::string& run = "") const;
   /// The curve of a student from fresh noise that `like` is fairly set against: with its guidance and its EMA rate, or,
-  /// where the student was not scored with these, its first one; nothing if there is none.
+  /// where the student was not scored with these, its first one; nothing if there is none at its temperature.
   const ScoreCurve* counterpart(const std::string& student, const std::string& run, const ScoreCurve& like) const;
-  /// Finds the same student, weights and guidance from other noise; nothing if there is none.
+  /// Finds the same student, weights and guidance from other noise, whatever the temperature; nothing if there is none.
   const ScoreCurve* from_noise(const std::string& noise, const ScoreCurve& curve) const;
   /// Sums up the records that `wanted` accepts (one a training and sampling seed; of several the last counts); nothing
   /// if there are none.

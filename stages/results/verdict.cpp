@@ -24,10 +24,12 @@ const ScoreCurve* opponent(const Scores& scores, const ScoreCurve& winner, std::
   const auto first = std::ranges::find_if(
       scores.curves, [&](const ScoreCurve& curve) { return curve.noise == "fresh" && curve.run == winner.run; });
   const ScoreCurve* baseline = scores.counterpart(first->student, winner.run, winner);
-  if (baseline != &winner && !compare(winner, *baseline).won().empty()) return baseline;
+  if (baseline && baseline != &winner && !compare(winner, *baseline).won().empty()) return baseline;
   std::vector<const ScoreCurve*> ranked = ranking(scores, lowest_won);
   std::erase(ranked, &winner);
   std::ranges::stable_partition(ranked, [&](const ScoreCurve* curve) { return curve->student != winner.student; });
+  std::ranges::stable_partition(ranked,
+                                [&](const ScoreCurve* curve) { return curve->temperature == winner.temperature; });
   const auto worse =
       std::ranges::find_if(ranked, [&](const ScoreCurve* curve) { return !compare(winner, *curve).level(); });
   return worse != ranked.end() ? *worse : ranked.front();

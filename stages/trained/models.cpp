@@ -5,6 +5,7 @@
 #include "pipeline/distributed/shared_tensors.h"
 #include "pipeline/optimizer/ema.h"
 #include "pipeline/run/stage_record.h"
+#include "pipeline/tensor/row_chunks.h"
 #include "storage/error.h"
 
 #include <fmt/format.h>
@@ -65,6 +66,31 @@ Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config
   return with_weights(make_classifier(classifier_options(config, shape), 0), run.classifier(), device, communicator);
 }
 
+NoiseClassifierOptions noise_classifier_options(const NoiseClassifierConfig& config, const DatasetShape& shape) {
+  return {.in_channels = shape.channels,
+          .size = shape.size,
+          .channels = config.channels,
+          .num_classes = shape.labels(),
+          .recompute = config.training.checkpoint_activations};
+}
+
+NoiseClassifier load_noise_classifier(const RunDirectory& run, const std::string& table,
+                                      const NoiseClassifierConfig& config, const DatasetShape& shape, c10::Device device,
+                                      Communicator& communicator) {
+  return with_weights(make_noise_classifier(noise_classifier_options(config, shape), 0), run.noise_classifier(table),
+                      device, communicator);
+}
+
+LogRatio log_ratio_of(const NoiseClassifier& classifier, c10::Device device) {
+  return [classifier, device](const at::Tensor& z, const at::Tensor& labels) {
+    const at::NoGradGuard no_grad;
+    return by_row_chunks(z.size(0), device, [&](std::int64_t first, std::int64_t count) {
+      NoiseClassifier network = classifier;
+      return network->forward(z.narrow(0, first, count).to(device), labels.narrow(0, first, count).to(device)).cpu();
+    });
+  };
+}
+
 AutoencoderOptions autoencoder_options(const AutoencoderConfig& config, const DatasetShape& shape) {
   const std::vector<std::int64_t> pixels = shape.pixel_shape();
   AutoencoderOptions options;
@@ -91,8 +117,47 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
   options.nvp = config.variant == "nvp";
+  options.clip_scale = config.clip_scale;
+  options.clip_shift = config.clip_shift;
+  options.dropout = config.dropout;
   check(options);
   return options;
+}
+
+TarFlowOptions gaussianiser_options(const GaussianiserConfig& config, const DatasetShape& shape) {
+  TarFlowOptions options;
+  options.section = "gaussianiser";
+  options.in_channels = shape.channels;
+  options.image_size = shape.size;
+  options.patch = config.patch;
+  options.channels = config.channels;
+  options.blocks = config.blocks;
+  options.layers = config.layers;
+  options.head_size = config.head_size;
+  options.num_classes = shape.labels();
+  options.recompute = config.training.checkpoint_activations;
+  return options;
+}
+
+std::string tarflow_text(const TarFlowOptions& options) {
+  return fmt::format(
+      "TarFlow {}: {} blocks of {} layers, width {}, {} tokens of {} values, {:.2f} M parameters",
+      options.nvp ? "nvp" : "vp", options.blocks, fmt::join(options.layers, ", "), options.channels, options.tokens(),
+      options.token_size(), static_cast<double>(parameter_count(options)) / 1e6);
+}
+
+std::map<std::string, std::string> tarflow_sizes(const TarFlowOptions& options) {
+  std::map<std::string, std::string> sizes{{"in_channels", std::to_string(options.in_channels)},
+                                           {"img_size", std::to_string(options.image_size)},
+                                           {"patch_size", std::to_string(options.patch)},
+                                           {"channels", std::to_string(options.channels)},
+                                           {"num_blocks", std::to_string(options.blocks)},
+                                           {"layers_per_block", fmt::format("{}", fmt::join(options.layers, " "))},
+                                           {"num_classes", std::to_string(options.num_classes)},
+                                           {"variant", options.nvp ? "nvp" : "vp"}};
+  for (const auto& [name, bound] : {std::pair{"clip_scale", options.clip_scale}, {"clip_shift", options.clip_shift}})
+    if (bound > 0) sizes[name] = fmt::format("{}", bound);
+  return sizes;
 }
 
 ImageNoise teacher_noise(const TeacherConfig& config) {
@@ -111,6 +176,12 @@ std::filesystem::path weights_file(const std::filesystem::path& directory, const
     refuse("{}: no weights are averaged at the rate {}; there are averages of {}, and 0 takes the raw weights",
            directory.string(), ema, fmt::join(rates, ", "));
   return directory / ema_file(static_cast<std::size_t>(found - rates.begin()), ema);
+}
+
+std::filesystem::path inverting_weights(const Config& config, const RunDirectory& run, const std::string& table) {
+  const double ema = couple_config(config, table).ema;
+  const std::vector<double>& rates = config.teacher.training.ema;
+  return weights_file(run.stage("teacher"), rates, ema < 0 ? rates.front() : ema);
 }
 
 TarFlow load_teacher(const std::filesystem::path& weights, const TeacherConfig& config, const DatasetShape& shape,
@@ -183,7 +254,17 @@ void check_student_options(const StudentConfig& config, const std::string& secti
   if (objective->is_flow_map() && !config.times.empty())
     refuse("{0}.times = {1}: {0}.objective = {2} draws pairs of times: leave the list empty", section,
            fmt::join(config.times, " "), config.objective);
-  for (const double time : config.times)
+  if (config.train_guidance != 1 && !objective->takes_guidance())
+    refuse("{0}.train-guidance = {1}: the loss of {0}.objective = {2} is none of one output, which could be guided",
+           section, config.train_guidance, objective_name(config));
+  if (config.train_guidance != 1 && (config.label_drop == 0 || config.label_drop == 1))
+    refuse(
+        "{0}.train-guidance = {1} with {0}.label-drop = {2}: it leads away from what the student makes without a "
+        "label, and {3}",
+        section, config.train_guidance, config.label_drop,
+        config.label_drop == 0 ? "that is learnt from dropped ones only: set label-drop above 0"
+                               : "it has seen none: set label-drop below 1");
+  for (const double time : config.kind == "image" ? std::vector<double>() : config.times)
     if (time < objective->first_time() || time > objective->last_time())
       refuse("{0}.times lists {1}: {0}.objective = {2} along {0}.path = {3} is learnt from t = {4:.6g} to {5:.6g}",
              section, time, config.objective, config.path, objective->first_time(), objective->last_time());
@@ -197,6 +278,11 @@ void check_student_options(const StudentConfig& config, const std::string& secti
   if (objective->is_of_density() && !config.times.empty())
     refuse("{0}.times = {1}: {0}.objective = {2} is learnt at no time of its own: leave the list empty", section,
            fmt::join(config.times, " "), config.objective);
+  if (!config.gaussianise.empty() && (!coupling.has_table() || !coupling.table_has_noise))
+    refuse(
+        "{0}.gaussianise = {1}: {0}.coupling = {2} reads no table of noise that could be mapped; leave the list empty, "
+        "or set a coupling that does, such as nf",
+        section, fmt::join(config.gaussianise, " "), coupling.name);
   if (coupling.source && objective->path().prior_scale() == 0)
     refuse("{0}.objective = {1} starts from nothing, and {0}.coupling = {2} from a source of its own: set another",
            section, config.objective, coupling.name);
@@ -206,27 +292,48 @@ void check_student_options(const StudentConfig& config, const std::string& secti
         section, section, coupling.name);
 }
 
-std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section) {
+std::string objective_name(const StudentConfig& config) {
+  return config.kind == "image" ? "image" : config.objective;
+}
+
+namespace {
+
+std::shared_ptr<const Objective> objective_of(const StudentConfig& config, const std::string& section,
+                                              const FeatureDistance& distance) {
   const PathOptions path{.sigma_min = config.sigma_min,
                          .vp_beta_min = config.vp_beta_min,
                          .vp_beta_max = config.vp_beta_max,
                          .ve_sigma_min = config.ve_sigma_min,
                          .ve_sigma_max = config.ve_sigma_max,
                          .section = section};
-  const ObjectiveOptions options{.time_mean = config.time_mean,
-                                 .time_std = config.time_std,
-                                 .time_law = config.time_law,
-                                 .cnf_steps = config.cnf_steps,
-                                 .cnf_trace = config.cnf_trace,
-                                 .map_share = config.map_share,
-                                 .map_weight_power = config.map_weight_power,
-                                 .map_step = config.map_step,
-                                 .section = section};
-  return make_objective(config.objective, find_path(config.path).make(path), options);
+  ObjectiveOptions options{.time_mean = config.time_mean,
+                           .time_std = config.time_std,
+                           .time_law = config.time_law,
+                           .cnf_steps = config.cnf_steps,
+                           .cnf_trace = config.cnf_trace,
+                           .train_guidance = config.train_guidance,
+                           .map_share = config.map_share,
+                           .map_weight_power = config.map_weight_power,
+                           .map_step = config.map_step,
+                           .section = section};
+  if (config.kind != "image")
+    return make_objective(config.objective, find_path(config.path).make(path), options);
+  if (config.path != "linear" || config.sigma_min != 0)
+    refuse(
+        "{0}.kind = image learns the image from the noise in one step, and nothing of a path: set {0}.path = linear "
+        "with {0}.sigma-min = 0",
+        section);
+  options.time_law = "uniform";  // no law has a say
+  return make_one_step(find_path("linear").make(path),
+                       {.huber_delta = config.image_loss == "huber" ? config.huber_delta : 0,
+                        .feature_weight = config.feature_weight,
+                        .feature_distance = distance},
+                       options);
 }
 
-StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& config) {
-  StudentModel student{std::move(field), student_objective(config), config.label_drop < 1, {}};
+StudentModel model_of(std::shared_ptr<Field> field, const StudentConfig& config,
+                      std::shared_ptr<const Objective> objective) {
+  StudentModel student{std::move(field), std::move(objective), config.label_drop < 1, {}};
   if (const auto source = find_coupling(config.coupling).source)
     student.source = [source, noise = config.source_noise](const at::Tensor& z, const Condition& condition) {
       return source(z, condition, noise);
@@ -234,8 +341,27 @@ StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& co
   return student;
 }
 
+}  // namespace
+
+std::shared_ptr<const Objective> student_objective(const StudentConfig& config, const std::string& section) {
+  return objective_of(config, section, {});
+}
+
+StudentModel student_model(std::shared_ptr<Field> field, const StudentConfig& config) {
+  return model_of(std::move(field), config, student_objective(config));
+}
+
+StudentModel student_in_training(std::shared_ptr<Field> field, const StudentConfig& config,
+                                 const FeatureDistance& distance) {
+  return model_of(std::move(field), config, objective_of(config, "student", distance));
+}
+
 bool has_score(const StudentConfig& config) {
   return find_coupling(config.coupling).source == nullptr && student_objective(config)->has_score();
+}
+
+bool is_one_step(const StudentConfig& config) {
+  return student_objective(config)->is_one_step();
 }
 
 std::uint64_t student_seed(std::int64_t run_seed, std::int64_t student_seed) {

@@ -1,9 +1,12 @@
 #include "stages/trained/sampler.h"
 
+#include "method/couplings/coupling.h"
 #include "method/data/dataset.h"
 #include "method/data/image_set.h"
 #include "method/sampling/teacher_sampler.h"
 #include "pipeline/config/options.h"
+#include "pipeline/run/stage_record.h"
+#include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
@@ -50,7 +53,13 @@ at::Tensor Sampler::labels(std::int64_t first, std::int64_t count) const {
 Integrated Sampler::make(std::int64_t first, std::int64_t count) const {
   const at::NoGradGuard no_grad;
   InitialNoise initial = fresh_noise(shape_, request_.seed, first, count);
-  initial.condition.labels = labels(first, count);
+  const at::Tensor asked = labels(first, count);
+  if (request_.candidates > 1) {
+    // Noise has a class even where the student is told none: that which evaluations ask for.
+    initial.condition.labels = at::where(asked < shape_.labels(), asked, initial.condition.labels);
+    initial = with_candidates(std::move(initial), request_.candidates, request_.seed, first, log_ratio_);
+  }
+  initial.condition.labels = asked;
   if (low_pixels_.defined()) {
     const at::Tensor rows = at::arange(first, first + count, at::kLong).remainder(low_pixels_.size(0));
     initial.condition = shape_.condition_of_low(low_pixels_.index_select(0, rows), initial.condition.labels);
@@ -91,22 +100,53 @@ std::filesystem::path Sampler::weights(const RunView& view, const StageNode& nod
 Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node, Communicator& communicator) {
   check(request_.guidance);
   const StudentConfig config = student_config(view.config, node.student);
+  if (is_one_step(config)) {
+    const Integration one = fixed_integration(Solver::euler, Grid::uniform, 1);
+    if (request_.says_steps && request_.integration.nfe() != one.nfe())
+      refuse("{} makes a sample in one step, and {} is asked for: leave --solver, --nfe and --times out, or give --nfe 1",
+             request_.model, request_.integration.text());
+    request_.integration = one;
+  }
   if (request_.integration.stochastic && !has_score(config))
     refuse(
         "{} has student.objective = {} and student.coupling = {}, which give no score: {} cannot sample it; take a "
         "solver that adds no noise",
-        request_.model, config.objective, config.coupling, request_.integration.name());
+        request_.model, objective_name(config), config.coupling, request_.integration.name());
+  if (request_.integration.stochastic && request_.temperature != 1)
+    refuse("--temperature {}: {} adds noise as from temperature 1 on; take a solver that adds none",
+           request_.temperature, request_.integration.name());
+  if (find_coupling(config.coupling).source && request_.temperature != 1)
+    refuse("--temperature {}: {} has student.coupling = {}, whose samples start from a source of its own",
+           request_.temperature, request_.model, config.coupling);
   const StudentModel model = load_student(weights(view, node, config.training), config, shape_, device_, communicator);
   labelled_ = model.labelled;
   no_label_ = model.field->no_label();
   if (!labelled_ && !request_.labels.classes.empty())
     refuse("--labels: {} knows none, for it was trained with student.label-drop = 1", request_.model);
-  const StudentFlow flow(model, request_.guidance, view.config.evaluate.precision);
+  if (request_.candidates > 1) choose_among_candidates(view, node, communicator);
+  const StudentFlow flow(model, request_.guidance, view.config.evaluate.precision, request_.temperature);
   return [flow, integration = request_.integration, seed = request_.seed](std::int64_t first,
                                                                           const InitialNoise& initial) {
     return integrate(flow.velocity(initial.condition), flow.start(initial.z, initial.condition), integration,
                      flow.along(solver_noise(initial.z, seed, first)));
   };
+}
+
+void Sampler::choose_among_candidates(const RunView& view, const StageNode& node, Communicator& communicator) {
+  const auto table = table_of_student(view.config, node.student);
+  if (!table || !table->has_noise)
+    refuse("--candidates {}: {} reads no table of noise, by whose density one of several noises would be chosen",
+           request_.candidates, request_.model);
+  const std::string stage = "noise-classifier/" + table->name;
+  const auto record = read_record(view.run.stage(stage));
+  if (!record || record->state != StageState::complete)
+    refuse(
+        "--candidates {}: {} has no finished stage {}, which chooses among them; set evaluate.noise-classifier = true, "
+        "and run it",
+        request_.candidates, view.run.root().string(), stage);
+  log_ratio_ = log_ratio_of(load_noise_classifier(view.run, table->name, view.config.noise_classifier, shape_, device_,
+                                                  communicator),
+                            device_);
 }
 
 Sampler::Maker Sampler::teacher_maker(const RunView& view, const StageNode& node, Communicator& communicator) const {

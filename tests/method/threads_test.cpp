@@ -150,11 +150,13 @@ TEST_F(Threads, GradientsOfStudents) {
 }
 
 TEST_F(Threads, GradientsOfTeachersAndClassifiers) {
-  TarFlow teacher = make_tarflow({.image_size = 28, .channels = 64, .blocks = 2, .num_classes = 10}, 1);
+  TarFlow teacher = make_tarflow({.image_size = 28, .channels = 64, .blocks = 2, .num_classes = 10, .dropout = 0.2}, 1);
   Classifier classifier = make_classifier({}, 1);
   TrainingTask task;
   task.loss = [&](const Batch& batch) { return teacher->loss(teacher->forward(batch[0], batch[1])); };
   expect_same_gradients(*teacher, task, {x, y});
+  task.loss = [&](const Batch& batch) { return teacher->loss(teacher->forward(batch[0], batch[1], batch[2])); };
+  expect_same_gradients(*teacher, task, {x, y, torch::arange(rows)});
   task.loss = [&](const Batch& batch) {
     return torch::nn::functional::cross_entropy(classifier->forward(batch[0]), batch[1]);
   };

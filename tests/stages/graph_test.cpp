@@ -3,6 +3,7 @@
 #include "method/couplings/coupling.h"
 #include "method/models/field.h"
 #include "method/objectives/objective.h"
+#include "method/objectives/one_step.h"
 #include "method/paths/path.h"
 #include "pipeline/config/options.h"
 #include "stages/kinds.h"
@@ -367,6 +368,20 @@ TEST(Graph, AnObjectiveRefusesAPathAndTimesThatItCannotHave) {
   expect({{"student.time-law", "importance", ""}}, "student.objective = velocity");
   expect({{"student.path", "vp", ""}, {"student.vp-beta-min", "30", ""}}, "student.vp-beta-min = 30");
   expect({{"student.objective", "noise", ""}, {"student.times", "0.5 1", ""}}, "student.times lists 1:");
+  expect({{"student.nf.kind", "image", ""}, {"student.path", "vp", ""}}, "set student.nf.path = linear");
+  expect({{"student.kind", "image", ""}, {"student.sigma-min", "0.01", ""}}, "student.sigma-min = 0");
+  expect({{"student.kind", "imag", ""}}, "one of flow, image");
+  expect({{"student.train-guidance", "2", ""}, {"student.label-drop", "0", ""}}, "set label-drop above 0");
+  expect({{"student.nf.train-guidance", "2", ""}, {"student.nf.label-drop", "1", ""}}, "student.nf.train-guidance = 2");
+  expect({{"student.compare", "independent", ""},
+          {"student.objective", "likelihood", ""},
+          {"student.train-guidance", "2", ""}},
+         "student.objective = likelihood");
+  // What has no say for one step refuses nothing.
+  EXPECT_NO_THROW(config_of({{"student.kind", "image", ""},
+                             {"student.objective", "noise", ""},
+                             {"student.times", "1", ""},
+                             {"student.time-law", "importance", ""}}));
   expect({{"student.objective", "shortcut", ""}, {"student.sigma-min", "0.1", ""}}, "student.sigma-min = 0");
   expect({{"student.objective", "meanflow", ""}, {"student.times", "1", ""}}, "student.times = 1: student.objective");
   expect({{"student.objective", "meanflow", ""}, {"student.network", "unet", ""}},
@@ -378,6 +393,58 @@ TEST(Graph, AnObjectiveRefusesAPathAndTimesThatItCannotHave) {
                              {"student.time-scale", "30", ""}}));
   EXPECT_NO_THROW(config_of(
       {{"student.objective", "scoreflow", ""}, {"student.path", "vp", ""}, {"student.time-law", "importance", ""}}));
+}
+
+TEST(Graph, KeysOfOneStepStudentsAndOfFlowsAreTheirOwn) {
+  const std::vector<Setting> students{{"student.compare", "flow one", ""},
+                                      {"student.coupling", "independent", ""},
+                                      {"student.one.kind", "image", ""}};
+  const auto with = [&](const char* key, const char* value) {
+    std::vector<Setting> all = students;
+    all.push_back({key, value, ""});
+    return changed(graph_of(students), graph_of(all));
+  };
+  const Names of_the_flow{"student/flow-0", "evaluate/flow-0"}, of_one{"student/one-0", "evaluate/one-0"};
+  EXPECT_EQ(with("student.objective", "noise"), of_the_flow);
+  EXPECT_EQ(with("student.times", "0.5 1"), of_the_flow);
+  EXPECT_EQ(with("student.time-law", "uniform"), of_the_flow);
+  EXPECT_EQ(with("student.time-mean", "0.1"), of_the_flow);
+  EXPECT_EQ(with("student.time-std", "2"), of_the_flow);
+  EXPECT_EQ(with("student.image-loss", "huber"), of_one);
+  EXPECT_EQ(with("student.huber-delta", "0.2"), of_one);
+  EXPECT_EQ(with("student.feature-range", "unit"), of_one);
+  EXPECT_EQ(with("student.feature-network", "/a.pt"), of_one);
+  EXPECT_EQ(with("student.feature-weight", "1"), of_one);
+  EXPECT_EQ(with("student.train-guidance", "2"),
+            (Names{"student/flow-0", "evaluate/flow-0", "student/one-0", "evaluate/one-0"}));
+  const StageGraph graph = graph_of(students);
+  EXPECT_EQ(find_node(graph, "student/one-0").keys.at("student.kind"), "image");
+  EXPECT_FALSE(find_node(graph, "student/one-0").keys.contains("student.objective"));
+  for (const StudentKind& kind : student_kinds())
+    for (const std::string& key : kind.keys) EXPECT_EQ(find_option(key).section(), "student") << kind.name;
+}
+
+TEST(Graph, ALossOfFeaturesAsksForAClassifierOfItsOwn) {
+  const auto graph = [](std::vector<Setting> more) {
+    more.insert(more.end(), {{"student.compare", "one", ""},
+                             {"student.coupling", "independent", ""},
+                             {"student.kind", "image", ""}});
+    return graph_of(more);
+  };
+  EXPECT_EQ(look_for_node(graph({}), "loss-features"), nullptr);
+  const StageGraph asked = graph({{"student.feature-weight", "1", ""}});
+  EXPECT_EQ(names_of(asked), (Names{"prepare", "features", "evaluate/real", "loss-features", "student/one-0",
+                                    "evaluate/one-0", "report"}));
+  EXPECT_EQ(find_node(asked, "student/one-0").inputs, (Names{"prepare", "loss-features"}));
+  EXPECT_NE(find_node(asked, "loss-features").fingerprint, find_node(asked, "features").fingerprint);
+  EXPECT_NE(look_for_node(graph({{"student.feature-weight", "1", ""}, {"evaluate.network", "/n.pt", ""}}),
+                          "loss-features"),
+            nullptr)
+      << "whatever scores";
+  EXPECT_EQ(look_for_node(graph({{"student.feature-weight", "1", ""}, {"student.feature-network", "/n.pt", ""}}),
+                          "loss-features"),
+            nullptr);
+  EXPECT_EQ(look_for_node(graph_of({{"student.feature-weight", "1", ""}}), "loss-features"), nullptr) << "of flows";
 }
 
 TEST(Graph, KeysOfANetworkAreThoseOfItsStudentsOnly) {

@@ -120,7 +120,7 @@ class Run:
 
 
 IDENTITY = {"model", "student", "coupling", "seed", "solver", "grid", "noise", "sampling_seed", "table", "split", "ema", "guidance", "guidance_interval",
-            "denoised", "metric", "atol", "rtol", "made_with", "nfe"}
+            "temperature", "denoised", "metric", "atol", "rtol", "made_with", "nfe"}
 
 
 def begun(before, after):
@@ -378,6 +378,7 @@ def main():
     change("fewer-nfe", both, ("--evaluate.euler-nfe", "1"), {"report"})
     change("solver", both, ("--evaluate.midpoint-nfe", "2"), students)
     change("guidance", both, ("--evaluate.guidance", "1", "2"), students)
+    change("temperature", both, ("--evaluate.temperature", "1", "0.9"), students)
     change("ema", both, ("--evaluate.ema", "0.98", "0.9", "0"), students)
     change("sampling-seed", both, ("--evaluate.sampling-seeds", "0", "1"), students | {"evaluate/teacher"})
     change("samples", both, ("--evaluate.samples", "60"), EVALUATIONS | {"report"})

@@ -22,7 +22,7 @@ STEPS = 8
 KEYS = f"""
 --prepare.train-rows 480 --prepare.test-rows 96 --prepare.shard-rows 240 --prepare.block-rows 60
 --features.images {96 * STEPS} --features.batch 96 --features.warmup 4
---teacher.images {96 * STEPS} --teacher.batch 96 --teacher.variant vp --teacher.warmup 4 --teacher.ema 0.9,0.5
+--teacher.images {96 * STEPS} --teacher.batch 96 --teacher.variant vp --teacher.warmup 4 --teacher.ema 0.9,0.5 --teacher.dropout 0.1 --teacher.clip-shift 2
 --student.images {96 * STEPS} --student.batch 96 --student.compare nf --student.warmup 4 --student.ema 0.9,0.5
 --couple.shard-rows 480 --couple.block-rows 60 --couple.slice-rows 60
 --pipeline.reproducible true --pipeline.slices 4 --pipeline.checkpoint-every 3 --pipeline.threads 1

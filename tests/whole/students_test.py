@@ -23,6 +23,7 @@ STUDENTS = {
     "exploding": "--path ve --objective score --time-law uniform",
     "weighted": "--path vp --objective scoreflow --time-law importance",
     "regressed": "--objective regression",
+    "one-step": "--kind image --image-loss huber --train-guidance 1.5",
     "likely": "--objective likelihood --cnf-steps 2",
     "restored": "--coupling low-resolution --network unet --channels 32 --multipliers 1,1 --blocks 1 --heads 2 --dropout 0.2",
     "perceptron": "--network mlp --depth 2",
@@ -54,8 +55,19 @@ REFUSED = {
         ["student.plain.reflow-of = other", "one image of all noise"],
     "--student.plain.coupling reflow --student.plain.reflow-of other --student.other.label-drop 1 --couple.guidance 2":
         ["student.plain.reflow-of = other", "couple.guidance = 2"],
-    "--student.plain.objective regression --evaluate.euler-nfe NONE --evaluate.heun-nfe NONE --evaluate.sde-nfe 4":
-        ["student.plain.objective = regression has no score", "evaluate.euler-nfe"],
+    "--prepare.condition low-resolution --prepare.factor 4 --evaluate.samples 500 --student.plain.coupling low-resolution "
+    "--evaluate.temperature 1,0.9": ["evaluate.temperature = 1 0.9", "student.plain.coupling = low-resolution"],
+    "--evaluate.temperature 0.9 --evaluate.euler-nfe NONE --evaluate.heun-nfe NONE --evaluate.sde-nfe 4":
+        ["evaluate.temperature = 0.9", "temperature 1 alone"],
+    "--couple.ema 0.5": ["couple.ema = 0.5", "teacher.ema = 0.999"],
+    "--student.plain.objective likelihood --evaluate.euler-nfe NONE --evaluate.heun-nfe NONE --evaluate.sde-nfe 4":
+        ["student.plain.objective = likelihood has no score", "evaluate.euler-nfe"],
+    "--student.plain.kind image --student.plain.path vp": ["student.plain.kind = image", "set student.plain.path = linear"],
+    "--student.plain.kind image --student.plain.objective noise": ["student.plain.objective = noise", "student.kind = image"],
+    "--student.plain.kind image --student.plain.times 1": ["student.plain.times = 1", "student.kind = image"],
+    "--student.plain.feature-weight 1": ["student.plain.feature-weight = 1", "student.kind = flow"],
+    "--student.plain.coupling reflow --student.plain.reflow-of other --student.other.kind image": ["student.plain.reflow-of = other", "in one step"],
+    "--student.plain.init-from other --student.other.kind image": ["student.plain.kind = flow", "image of other"],
     "--student.objective consistency --student.path vp": ["student.objective = consistency", "set student.path = linear"],
     "--student.objective shortcut --student.times 1": ["student.times = 1", "student.objective = shortcut"],
     "--student.plain.init-from other --student.other.objective meanflow": ["student.plain.objective = velocity", "meanflow of other"],

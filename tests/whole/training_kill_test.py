@@ -22,7 +22,7 @@ from program import fail  # noqa: E402
 STEPS, INTERVAL, RANKS = 200, 8, 2
 KEYS = f"""
 --prepare.train-rows 480 --prepare.test-rows 96 --prepare.shard-rows 240 --prepare.block-rows 60
---teacher.images {48 * STEPS} --teacher.batch 48 --teacher.validate-every 100000
+--teacher.images {48 * STEPS} --teacher.batch 48 --teacher.validate-every 100000 --teacher.dropout 0.1
 --pipeline.checkpoint-every {INTERVAL} --pipeline.threads 1
 """.split()
 POINTS = ("written", "synced", "renamed", "published")  # of storage/files/atomic_file.cpp

@@ -1,25 +1,21 @@
 #include "method/models/fields/unet_blocks.h"
 
 #include "pipeline/tensor/group_norm.h"
-#include "pipeline/tensor/random.h"
 #include "pipeline/tensor/transformer_ops.h"
 #include "pipeline/tensor/weights.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/nn/init.h>
 #include <torch/utils.h>
 
 #include <optional>
-#include <span>
 #include <string>
 
 namespace couplet {
 namespace {
 
 constexpr double group_norm_eps = 1e-5;
-constexpr std::int64_t most_blocks = 1024;  ///< that a position's dropout is divided among
 
 torch::nn::GroupNorm group_norm(torch::nn::Module& parent, const std::string& name, std::int64_t channels) {
   return parent.register_module(
@@ -55,24 +51,6 @@ at::Tensor normed_silu(const at::Tensor& x, const torch::nn::GroupNorm& norm, co
   return group_norm(x, norm->weight, norm->bias, {unet_norm_groups, group_norm_eps, /*silu=*/true}, scale, shift);
 }
 
-at::Tensor DropoutDraws::mask(const at::Tensor& values, const at::Tensor& positions) const {
-  const std::int64_t rows = values.size(0), size = values.numel() / rows;
-  const at::Tensor mask = at::empty(values.sizes(), at::kFloat);
-  const at::Tensor places = positions.to(at::kCPU);
-  const auto* place = places.const_data_ptr<std::int64_t>();
-  auto* out = mask.data_ptr<float>();
-  const float kept = static_cast<float>(1 / (1 - probability));
-  const auto dropped = static_cast<float>(probability);
-  at::parallel_for(0, rows, 1, [&](std::int64_t first, std::int64_t end) {
-    for (std::int64_t row = first; row < end; ++row) {
-      const std::span<float> of_row(out + row * size, static_cast<std::size_t>(size));
-      fill_uniform(of_row, seed, Purpose::dropout, static_cast<std::uint64_t>(place[row] * most_blocks + block));
-      for (float& value : of_row) value = value < dropped ? 0 : kept;
-    }
-  });
-  return mask.to(values.options());
-}
-
 UNetResidual::UNetResidual(const UNetOptions& o, const UNetPart& part, const DropoutDraws& dropout)
     : part_(part), scale_shift_(o.scale_shift), dropout_(dropout) {
   auto& in_layers = add_scope(*this, "in_layers");
@@ -96,7 +74,7 @@ at::Tensor UNetResidual::forward(const at::Tensor& x, const at::Tensor& embeddin
   } else {
     h = normed_silu(h + e.to(h.scalar_type()).unsqueeze(2).unsqueeze(3), out_norm_);
   }
-  if (dropout_.probability > 0 && positions.numel() > 0) h = h * dropout_.mask(h, positions);
+  h = dropout_.applied(h, positions);
   const at::Tensor straight = resampled(x, part_.resampling);
   return (skip_ ? skip_(straight) : straight) + out_conv_(h);
 }

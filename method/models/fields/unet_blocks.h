@@ -1,6 +1,7 @@
 // The blocks of ADM's U-Net, with the parameter names of guided-diffusion's unet.py.
 #pragma once
 
+#include "method/models/dropout.h"
 #include "method/models/fields/unet_layout.h"
 
 #include <ATen/core/Tensor.h>
@@ -24,17 +25,6 @@ at::Tensor normed_silu(const at::Tensor& x, const torch::nn::GroupNorm& norm, co
 class UNetPartModule : public torch::nn::Module {
 public:
   virtual at::Tensor forward(const at::Tensor& x, const at::Tensor& embedding, const at::Tensor& positions) = 0;
-};
-
-/// Of what a residual block drops: value k of a row is a function of (seed, position of the row, number of the block,
-/// k), so that it is the same on any number of ranks, after a resume and when it is computed again.
-struct DropoutDraws {
-  double probability = 0;
-  std::uint64_t seed = 0;
-  std::int64_t block = 0;  ///< below 1024
-
-  /// 0 where a value is dropped, 1 / (1 - probability) elsewhere, of the shape and type of `values` [N, C, H, W].
-  at::Tensor mask(const at::Tensor& values, const at::Tensor& positions) const;
 };
 
 class UNetResidual : public UNetPartModule {

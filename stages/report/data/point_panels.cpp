@@ -26,7 +26,8 @@ std::vector<PointPanels> read_point_panels(const RunDirectory& run, const Config
   if (!has_points(config.prepare)) return {};
   const std::filesystem::path directory = run.pictures();
   std::vector<PointPanels> all{{"", panels_of(directory / "data.json")}};
-  const std::set<std::int64_t> nfe(config.evaluate.euler_nfe.begin(), config.evaluate.euler_nfe.end());
+  std::set<std::int64_t> nfe(config.evaluate.euler_nfe.begin(), config.evaluate.euler_nfe.end());
+  nfe.insert(1);  // of one-step students, whatever is asked for
   for (const std::string& student : config.compare) {
     const StudentConfig settings = student_config(config, student);
     const std::string model = model_name(student, settings.seeds.front());

@@ -86,6 +86,7 @@ std::vector<Fact> provenance(const RunView& view, const nlohmann::json& results,
   add("feature network", list(networks(records)));
   add("samples are compared with", reference(records, config));
   add_file("built-in classifier", run.classifier());
+  add_file("second classifier, of losses", run.loss_classifier());
   for (const StageNode& node : view.graph) {
     if (node.kind == "autoencoder") add_file("codec", run.autoencoder_codec());
     if (node.kind == "teacher") add_file("teacher", run.teacher_ema());

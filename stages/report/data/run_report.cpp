@@ -32,11 +32,13 @@ nlohmann::json read_json(const std::filesystem::path& path) {
   return parse_json(read_file(path), path.string());
 }
 
-/// The NFE of which sample pictures are shown: those scored with Euler steps on the first grid, at most `most`.
+/// The NFE of which sample pictures are shown: those scored with Euler steps on the first grid, at most `most`. Also 1,
+/// which one-step students are scored at whatever is asked for.
 std::vector<std::int64_t> picture_nfe(const EvaluateConfig& config, std::size_t most) {
   const std::set<std::int64_t> sorted(config.euler_nfe.begin(), config.euler_nfe.end());
   std::vector<std::int64_t> nfe(sorted.begin(), sorted.end());
   if (nfe.size() > most) nfe.resize(most);
+  if (!sorted.contains(1)) nfe.insert(nfe.begin(), 1);
   return nfe;
 }
 
@@ -66,6 +68,7 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
            .solver = "Euler",
            .grid = grid,
            .guidance = field.guidance.scale,
+           .temperature = field.temperature,
            .ema = field.ema});
     }
     add({PictureKind::trajectory, student, directory / (model + "-trajectory.png")});
@@ -76,10 +79,11 @@ std::vector<SamplePicture> find_pictures(const RunDirectory& run, const Config& 
 }
 
 std::optional<TrainingConfig> training_of(const StageNode& node, const Config& config) {
+  if (node.kind == "features" || node.kind == "loss-features") return config.features.training;
   if (node.kind == "autoencoder") return config.autoencoder.training;
-  if (node.kind == "features") return config.features.training;
-  if (node.kind == "autoencoder") return config.autoencoder.training;
+  if (node.kind == "gaussianiser") return config.gaussianiser.training;
   if (node.kind == "teacher") return config.teacher.training;
+  if (node.kind == "noise-classifier") return config.noise_classifier.training;
   if (node.kind == "student") return student_config(config, node.student).training;
   return std::nullopt;
 }

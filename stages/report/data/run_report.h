@@ -35,6 +35,7 @@ struct SamplePicture {
   std::string grid = {};       ///< of times, of a grid of samples: "uniform"
   bool denoised = false;       ///< of the teacher
   double guidance = 1;         ///< of a grid
+  double temperature = 1;      ///< likewise
   double ema = -1;             ///< of a grid: as ScoreRecord's
 };
 

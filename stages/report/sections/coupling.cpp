@@ -5,6 +5,8 @@
 #include "stages/report/sections/findings.h"
 #include "stages/report/sections/page.h"
 #include "stages/report/sections/sections.h"
+#include "stages/results/metric_names.h"
+#include "stages/results/noise_gaps.h"
 #include "storage/text.h"
 
 #include <algorithm>
@@ -86,6 +88,19 @@ Json judged_rows_json(const Page& page) {
   return rows;
 }
 
+/// A row of the table of their noise.
+Json gap_row(const NoiseGap& gap) {
+  Json row{{"run", gap.run}, {"table", gap.table}, {"held_out", gap.split == "test"}, {"rows", nullptr}};
+  for (const MetricName& metric : noise_metrics()) {
+    const ScoreRecord* record = gap.find(metric.metric);
+    row[metric.metric] = record ? figure(*record) : Json();
+    if (record) row["rows"] = record->samples;
+  }
+  const ScoreRecord* overfitting = gap.overfitting();
+  row["overfitting"] = overfitting ? figure(*overfitting) : Json();
+  return row;
+}
+
 }  // namespace
 
 Json coupling_section(const Page& page) {
@@ -103,8 +118,10 @@ Json coupling_section(const Page& page) {
     }
   }
   Json judged = judged_rows_json(page);
-  if (tables.empty() && judged.empty()) return nullptr;
-  return {{"judged", std::move(judged)}, {"tables", std::move(tables)}};
+  Json gaps = Json::array();
+  for (const NoiseGap& gap : noise_gaps(page.scores)) gaps.push_back(gap_row(gap));
+  if (tables.empty() && judged.empty() && gaps.empty()) return nullptr;
+  return {{"judged", std::move(judged)}, {"gaps", std::move(gaps)}, {"tables", std::move(tables)}};
 }
 
 }  // namespace couplet

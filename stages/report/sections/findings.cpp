@@ -2,6 +2,7 @@
 
 #include "stages/results/likelihoods.h"
 #include "stages/results/metric_names.h"
+#include "stages/results/noise_gaps.h"
 #include "storage/text.h"
 
 #include <fmt/format.h>
@@ -98,6 +99,22 @@ Json likelihood_fact(const Scores& scores, const std::string& metric) {
   return {{"kind", metric}, {"models", models}};
 }
 
+/// What was measured of a table's noise: of held-out rows where there are some.
+Json prior_gap_fact(const NoiseGap& gap) {
+  Json figures = Json::array();
+  for (const char* metric : {"class_mean_nats", "class_deviation_nats", "covariance_nats", "class_covariance_nats",
+                             "noise_log_ratio", "nats_closed", "noise_square", "noise_kurtosis", "noise_auc"})
+    if (const ScoreRecord* record = gap.find(metric))
+      figures.push_back({{"kind", metric}, {"score", figure(*record)}});
+  const ScoreRecord* overfitting = gap.overfitting();
+  return {{"kind", "prior_gap"},
+          {"run", gap.run},
+          {"table", gap.table},
+          {"held_out", gap.split == "test"},
+          {"figures", figures},
+          {"overfitting", overfitting ? figure(*overfitting) : Json()}};
+}
+
 void add_levels(Facts& facts, const ScoreLevels& levels) {
   if (levels.teacher || levels.teacher_denoised)
     facts.add({{"kind", "teacher"},
@@ -122,6 +139,12 @@ Json figure(double value, const std::string& text) {
   return {{"value", value}, {"text", text}};
 }
 
+Json figure(const ScoreRecord& record) {
+  return figure(record.value,
+                number_text(record.value) +
+                    (record.uncertainty > 0 ? fmt::format(" ± {:.2g}", record.uncertainty) : std::string()));
+}
+
 Json figure(const ScoreSummary& score) {
   return figure(score.mean, score_text(score));
 }
@@ -134,6 +157,8 @@ Json score_json(std::int64_t nfe, const ScoreSummary& score) {
           {"solver", score.solver},
           {"grid", score.grid},
           {"guidance", score.guidance},
+          {"temperature", score.temperature},
+          {"candidates", score.candidates},
           {"training_seeds", score.seeds},
           {"training_sd", score.sd},
           {"sampling_seeds", score.sampling_seeds},
@@ -185,6 +210,8 @@ Json spread_json(const Scores& scores) {
 Json facts_json(const Scores& scores) {
   Facts facts;
   for (const ScoreLevels& levels : scores.levels) add_levels(facts, levels);
+  for (const NoiseGap& gap : noise_gaps(scores))
+    if (gap.is_shown) facts.add(prior_gap_fact(gap), "figures");
   for (const ScoreCurve& curve : scores.curves)
     if (curve.noise == "fresh") facts.add(prior_mismatch(scores, curve), "pairs");
   for (const char* metric : {"curvature", "straightness", "transport_cost"})

@@ -31,7 +31,10 @@ Json record_json(const ScoreRecord& record) {
           {"training_seed", record.seed},
           {"sampling_seed", record.sampling_seed},
           {"guidance", record.guidance},
+          {"candidates", record.candidates},
           {"guidance_text", fmt::format("{:g}", record.guidance)},
+          {"temperature", record.temperature},
+          {"temperature_text", fmt::format("{:g}", record.temperature)},
           {"ema", record.ema < 0 ? Json() : Json(record.ema)},
           {"table", record.table},
           {"samples", number_or_null(record.samples)},
@@ -46,17 +49,21 @@ Json record_json(const ScoreRecord& record) {
 Json record_section(const Page& page) {
   if (page.scores.records.empty()) return nullptr;
   Json records = Json::array();
-  bool has_names = false, has_tables = false, has_ema_rates = false;
+  bool has_names = false, has_tables = false, has_temperatures = false, has_ema_rates = false, has_candidates = false;
   for (const ScoreRecord& record : page.scores.records) {
     records.push_back(record_json(record));
     has_names |= record.student != record.coupling;
     has_tables |= !record.table.empty();
+    has_temperatures |= record.temperature != 1;
     has_ema_rates |= record.ema >= 0;
+    has_candidates |= record.candidates > 1;
   }
   return {{"count", records.size()},
           {"has_names", has_names},
           {"has_tables", has_tables},
+          {"has_temperatures", has_temperatures},
           {"has_ema_rates", has_ema_rates},
+          {"has_candidates", has_candidates},
           {"list", std::move(records)}};
 }
 

@@ -72,6 +72,8 @@ Json curve_json(const Page& page, const ScoreCurve& curve) {
           {"coupling", curve.coupling},
           {"noise", curve.noise},
           {"guidance", curve.guidance},
+          {"temperature", curve.temperature},
+          {"candidates", curve.candidates},
           {"ema", curve.ema < 0 ? Json() : Json(curve.ema)},
           {"colour", page.colour(curve.run, curve.student)},
           {"cells", std::move(cells)}};

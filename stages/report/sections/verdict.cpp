@@ -74,9 +74,11 @@ Json command(const Page& page) {
   return chosen && !chosen->command.empty() ? Json(chosen->command) : Json();
 }
 
-/// True for samples of the curve's student, weights and guidance; scores of old did not record their weights.
+/// True for samples of the curve's student, weights, guidance and temperature; scores of old did not record their
+/// weights.
 bool is_of(const SamplePicture& picture, const ScoreCurve& curve) {
   return picture.kind == PictureKind::grid && picture.student == curve.student && picture.guidance == curve.guidance &&
+         picture.temperature == curve.temperature && curve.candidates == 1 &&
          (picture.ema == curve.ema || curve.ema < 0);
 }
 

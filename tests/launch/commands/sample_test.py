@@ -121,6 +121,12 @@ def check_choices(program):
     check(np.array_equal(arrays(program.work / "fewer.npz")[0], images[:12]), "samples depend on their number")
     program.make("seed.npz", "--count", "25", "--seed", "1", *few)
     check(not np.array_equal(arrays(program.work / "seed.npz")[0], images), "the seed does nothing")
+    program.make("cold.npz", "--count", "25", "--temperature", "0", *few)
+    cold = arrays(program.work / "cold.npz")[0]
+    check(len({image.tobytes() for image in cold}) <= 10 and np.array_equal(cold[:15], cold[10:]), "noise of 0 is one sample a class")
+    check(not np.array_equal(cold, images), "the temperature does nothing")
+    told = program.make("warm.npz", "--count", "25", "--temperature", "1", *few)
+    check("temperature" not in told and np.array_equal(arrays(program.work / "warm.npz")[0], images), f"temperature 1: {told}")
     program.make("data.npz", "--count", "30", "--labels", "data", *few)
     with open(program.run / "prepare/train/manifest.json") as file:
         counts = json.load(file)["summary"]["class_counts"]
@@ -171,7 +177,8 @@ def check_options(program):
             (["--guidance-to", "needs --guidance"], ("--guidance", "1", "--guidance-to", "0.5")),
             (["start below its end"], ("--guidance", "2", "--guidance-from", "0.5", "--guidance-to", "0.5")),
             (["evaluate.guidance", "nan"], ("--guidance", "nan")),
-            (["--temperature", "teacher's; nf-0 is a student"], ("--temperature", "0.5")),
+            (["--temperature 0.5", "sde", "adds noise"], ("--temperature", "0.5", "--solver", "sde")),
+            (["evaluate.temperature", "-1"], ("--temperature", "-1")),
             (["--no-denoising", "nf-0 is a student"], ("--no-denoising",)),
             (["--solver", "without a solver"], ("--model", "teacher", "--solver", "euler")),
             (["--nfe", "without a solver"], ("--model", "teacher", "--nfe", "4")),
@@ -196,6 +203,19 @@ def check_options(program):
     section = lines.index("[teacher]")
     lines[section + 1:] = ["noise = uniform", *(line for line in lines[section + 1:] if not line.startswith("noise ="))]
     (uniform / "config.ini").write_text("\n".join(lines) + "\n")
+    for students, parts in (("independent nf", ["student/independent-0 is not complete"]), ("", None)):
+        other = program.work / f"first {students}"
+        other.mkdir()
+        for name in ("prepare", "teacher", "coupling", "student", "evaluate"):
+            (other / name).symlink_to(program.run / name)
+        text = (program.run / "config.ini").read_text()
+        (other / "config.ini").write_text(text.replace("compare = nf independent\n", f"compare = {students}\n"))
+        words = ("sample", "--run-dir", other, "--count", "2", "--output", program.work / f"{other.name}.npz")
+        if parts:
+            program.refuses(2, parts, *words)
+        else:
+            told = program.works(*words)
+            check("2 samples of teacher" in told, f"without students the teacher: {told}")
     program.refuses(2, ["no denoising step to leave out"], "sample", "--run-dir", uniform, "--model", "teacher", "--no-denoising", "--output",
                     program.work / "refused.npz")
 

@@ -17,7 +17,7 @@ from program import Program, check  # noqa: E402
 
 ROWS = 400  # 200 images and their mirror images
 TINY = {"prepare.train-rows": 200, "prepare.test-rows": 60, "prepare.shard-rows": 100, "prepare.block-rows": 50,
-        "teacher.images": 96, "teacher.batch": 48, "couple.shard-rows": 150, "couple.block-rows": 50,
+        "teacher.images": 96, "teacher.batch": 48, "teacher.ema": "0.999 0.9", "couple.ema": 0.9, "couple.shard-rows": 150, "couple.block-rows": 50,
         "couple.slice-rows": 50, "couple.round-trip": 0.1, "pipeline.device": "cpu"}
 
 
@@ -242,11 +242,13 @@ def check_pictures(program, run, columns, folder):
 
     other = folder / "other"
     shutil.copytree(run, other)
-    weights = other / "teacher" / "ema.safetensors"
+    weights = other / "teacher" / "ema-0.9.safetensors"  # of couple.ema
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1
     weights.write_bytes(changed)
-    teacher = json.loads((run / "coupling" / "nf" / "train" / "manifest.json").read_text())["provenance"]["teacher"]
+    provenance = json.loads((run / "coupling" / "nf" / "train" / "manifest.json").read_text())["provenance"]
+    teacher = provenance["teacher"]
+    check(provenance["teacher_ema"] == 0.9, f"the average that made the table: {provenance}")
     program.refuses(2, [teacher, str(weights)], "inspect", run / "coupling" / "nf" / "train", "--pictures", path, "--run-dir", other)
     program.refuses(2, ["no run directory"], "inspect", run / "coupling" / "nf" / "train", "--pictures", path, "--run-dir", folder)
 

@@ -106,6 +106,12 @@ void expect_equal(Options options, Model (*make)(const Options&, std::uint64_t),
 TEST(RecomputedLayers, TarFlow) {
   expect_equal<TarFlow, TarFlowOptions>(
       teacher, make_tarflow, [](TarFlow& model, const Inputs& in) { return model->loss(model(in.x, in.y)); }, 0.6);
+  TarFlowOptions dropping = teacher;
+  dropping.dropout = 0.2;
+  expect_equal<TarFlow, TarFlowOptions>(
+      dropping, make_tarflow,
+      [](TarFlow& model, const Inputs& in) { return model->loss(model(in.x, in.y, at::arange(rows, at::kLong))); },
+      std::nullopt);
 }
 
 TEST(RecomputedLayers, SiT) {

@@ -8,7 +8,10 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/utils.h>
 
+#include <cmath>
 #include <numbers>
+#include <utility>
+#include <vector>
 
 namespace couplet::testing {
 namespace {
@@ -107,7 +110,114 @@ TEST_P(TarFlowVariants, ReverseUnderAutocastIsClose) {
 INSTANTIATE_TEST_SUITE_P(Sizes, TarFlowVariants,
                          ::testing::Values(small, changed([](TarFlowOptions& o) { o.nvp = false; }),
                                            changed([](TarFlowOptions& o) { o.num_classes = 0; }),
-                                           changed([](TarFlowOptions& o) { o.patch = 3; })));
+                                           changed([](TarFlowOptions& o) { o.patch = 3; }),
+                                           changed([](TarFlowOptions& o) { o.clip_scale = 0.05; }),
+                                           changed([](TarFlowOptions& o) {
+                                             o.clip_scale = 0.1;
+                                             o.clip_shift = 0.2;
+                                           }),
+                                           changed([](TarFlowOptions& o) {
+                                             o.nvp = false;
+                                             o.clip_shift = 0.1;
+                                           })));
+
+TEST(TarFlow, BoundsHoldWhateverTheLayersSay) {
+  const double scale = 0.3, shift = 0.7;
+  auto options = small;
+  options.blocks = 1;
+  options.layers = {1};
+  auto model = trained(options);
+  const auto x = images(options, 4);
+  const at::NoGradGuard no_grad;
+  auto& block = model->blocks()[0];
+  const auto affine = at::randn({5, 2 * options.token_size()}) * 10;
+  EXPECT_TRUE(block->bounded(affine).is_same(affine)) << "no bounds by default";
+  const auto free = model(x);
+  block->clip_scale = scale;
+  block->clip_shift = shift;
+  const auto bounded = block->bounded(affine);
+  EXPECT_LE(bounded.narrow(1, 0, options.token_size()).abs().max().item<double>(), scale + 1e-6);
+  EXPECT_LE(bounded.narrow(1, options.token_size(), options.token_size()).abs().max().item<double>(), shift + 1e-6);
+  EXPECT_GT(bounded.abs().max().item<double>(), 0.99 * shift);
+  EXPECT_LE(difference(block->bounded(affine * 1e-4), affine * 1e-4), 1e-6) << "small values stay what they are";
+  EXPECT_GT(difference(model(x).z, free.z), 1e-4);
+  block->proj_out->weight.normal_(0, 10);
+  EXPECT_LE(model(x).logdet.abs().max().item<double>(), scale);
+  EXPECT_LE(difference(model->reverse(model(x).z), x), sample_tolerance);
+}
+
+/// a and b of a single block's second token, by what the forward pass makes of it at 0 and at 1. [N, D] each.
+std::pair<at::Tensor, at::Tensor> affine_of(TarFlow& model, const at::Tensor& x, const at::Tensor& y) {
+  const auto patch = model->options().patch;
+  const auto z_at = [&](double value) {
+    auto changed = x.clone();
+    changed.narrow(2, 0, patch).narrow(3, patch, patch).fill_(value);
+    return model(changed, y).z.select(1, 1);
+  };
+  const auto at_0 = z_at(0), shrunk = z_at(1) - at_0;
+  return {-shrunk.log(), -at_0 / shrunk};
+}
+
+TEST(TarFlow, GuidanceIsOfBoundedMaps) {
+  auto options = small;
+  options.blocks = 1;
+  options.layers = {2};
+  options.clip_scale = 0.4;
+  options.clip_shift = 0.6;
+  auto model = trained(options);
+  const at::NoGradGuard no_grad;
+  model->blocks()[0]->proj_out->weight.normal_(0, 0.5);
+  model->blocks()[0]->class_embed.normal_();
+  const auto z = at::randn({3, options.tokens(), options.token_size()});
+  const auto y = at::tensor({0, 1, 3}, at::kLong);
+  const double guidance = 1.5;
+  const auto x = model->reverse(z, y, {.guidance = guidance});
+  const auto [a, b] = affine_of(model, x, y);
+  const auto [free_a, free_b] = affine_of(model, x, {});
+  const auto token = model->options().patch;
+  const auto found = x.narrow(2, 0, token).narrow(3, token, token).flatten(1);
+  const auto expected = z.select(1, 1) * (a + guidance * (a - free_a)).exp() + b + guidance * (b - free_b);
+  ASSERT_GT(difference(a, free_a), 0.05);
+  EXPECT_LE(difference(found, expected), sample_tolerance);
+}
+
+TEST(TarFlow, DropsByThePositionOfARow) {
+  for (const bool recompute : {false, true}) {
+    auto options = small;
+    options.recompute = recompute;
+    auto plain = trained(options);
+    options.dropout = 0.3;
+    auto model = trained(options);
+    const auto x = images(options, 3);
+    const auto y = at::tensor({1, -1, 2}, at::kLong), places = at::tensor({70, 71, 72}, at::kLong);
+    const auto dropped = model(x, y, places).z;
+    EXPECT_TRUE(dropped.equal(model(x, y, places).z));
+    EXPECT_TRUE(model(x, y).z.equal(plain(x, y).z)) << "without positions nothing is dropped";
+    EXPECT_GT(difference(dropped, plain(x, y).z), 1e-3);
+    EXPECT_GT(difference(dropped, model(x, y, places + 3).z), 1e-3);
+    const auto alone = model(x.narrow(0, 1, 1), y.narrow(0, 1, 1), places.narrow(0, 1, 1)).z;
+    EXPECT_LE(difference(alone, dropped.narrow(0, 1, 1)), 1e-5) << "as on another number of ranks";
+  }
+}
+
+TEST(TarFlow, DropsValuesAtItsRateAndEachBranchItsOwn) {
+  auto options = small;
+  options.dropout = 0.2;
+  auto model = make_tarflow(options, 7);
+  const auto values = at::ones({40, 9, 24});
+  const auto places = at::arange(40, at::kLong);
+  std::vector<at::Tensor> masks;
+  for (auto& block : model->blocks())
+    for (auto& layer : block->layers)
+      for (const auto* draws : {&layer->attention_dropout, &layer->mlp_dropout})
+        masks.push_back(draws->mask(values, places));
+  ASSERT_EQ(masks.size(), 8U);  // two a layer
+  const auto all = at::stack(masks);
+  const double rate = (all == 0).to(at::kDouble).mean().item<double>();
+  EXPECT_NEAR(rate, 0.2, 3 * std::sqrt(0.2 * 0.8 / static_cast<double>(all.numel())));
+  for (std::size_t i = 0; i < masks.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j) EXPECT_FALSE(masks[i].equal(masks[j])) << i << " " << j;
+}
 
 TEST(TarFlow, LikelihoodIsThePriorsDensityTimesTheVolume) {
   auto model = trained(changed([](TarFlowOptions& o) { o.nvp = false; }));
@@ -158,6 +268,16 @@ TEST(TarFlow, RefusesSizesThatDoNotFit) {
   EXPECT_NE(message([](TarFlowOptions& o) { o.layers = {0}; }).find("teacher.layers = 0"), std::string::npos);
   const std::string two = message([](TarFlowOptions& o) { o.layers = {1, 2}; });
   EXPECT_NE(two.find("teacher.layers = 1 2: layers of 2 blocks, but teacher.blocks = 3"), std::string::npos) << two;
+  const std::string scale = message([](TarFlowOptions& o) {
+    o.nvp = false;
+    o.clip_scale = 2;
+  });
+  EXPECT_NE(scale.find("teacher.clip-scale = 2 with teacher.variant = vp"), std::string::npos) << scale;
+  const std::string many = message([](TarFlowOptions& o) {
+    o.layers = {200};
+    o.dropout = 0.1;
+  });
+  EXPECT_NE(many.find("teacher.dropout = 0.1 with 600 layers"), std::string::npos) << many;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <torch/utils.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -137,6 +138,58 @@ TEST(StudentField, StartsFromItsSource) {
   const StudentFlow flow(model, {}, "float32");
   EXPECT_FALSE(flow.starts_from_noise());
   EXPECT_TRUE(flow.start(z, condition).equal((condition.image + 0.5 * z) * 3));
+  EXPECT_THROW(StudentFlow(model, {}, "float32", 0.9), Error) << "a source has no temperature";
+}
+
+/// The flow of points whose noise at t = 1 is s z: those at t = 0 have deviation 2. Along the straight path of
+/// independent pairs the deviation at t is √(4 (1 - t)² + s² t²), and a point keeps its quantile.
+class GaussianField : public Field {
+public:
+  explicit GaussianField(double noise) : noise_(noise) {}
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& t, const Condition&) override {
+    const at::Tensor variance = 4 * (1 - t).square() + noise_ * noise_ * t.square();
+    return x * per_row((noise_ * noise_ * t - 4 * (1 - t)) / variance, x);
+  }
+  std::int64_t no_label() const override { return 0; }
+  double forward_flops() const override { return 0; }
+  std::int64_t activation_values() const override { return 1; }
+  std::map<std::string, std::string> sizes() const override { return {}; }
+
+private:
+  double noise_;
+};
+
+TEST(StudentField, StartsFromNoiseTimesItsTemperature) {
+  const torch::NoGradGuard no_grad;
+  const StudentModel wide{small_field(),
+                          std::make_shared<ImageObjective>(std::make_shared<WidePath>(), ObjectiveOptions{})};
+  const torch::Tensor z = torch::randn({2, 1, 4, 4});
+  EXPECT_TRUE(StudentFlow(wide, {}, "float32", 0.5).start(z, {}).equal(1.5 * z));
+  EXPECT_TRUE(StudentFlow(wide, {}, "float32", 0).start(z, {}).equal(torch::zeros_like(z)));
+}
+
+// A student whose table noise has variance s² in place of 1 makes the data's distribution of s z, and of no other
+// scale.
+TEST(StudentField, HasItsBestTemperatureAtTheDeviationOfItsNoise) {
+  const torch::NoGradGuard no_grad;
+  torch::manual_seed(4);
+  const double s = 0.8;
+  const StudentModel student = testing::velocity_student(std::make_shared<GaussianField>(s));
+  const torch::Tensor z = torch::randn({20000, 2, 1, 1});
+  const Condition condition{torch::zeros({20000}, torch::kLong), {}};
+  // Fréchet distance of the samples to N(0, 4 I), whose samples' means and covariances are those of z scaled.
+  const auto distance = [&](double temperature) {
+    const StudentFlow flow(student, {}, "float32", temperature);
+    const torch::Tensor x =
+        solve(flow.velocity(condition), flow.start(z, condition), Solver::rk4, Grid::uniform, 40).flatten(1);
+    return x.mean(0).square().sum().item<double>() + (x.std(0) - 2).square().sum().item<double>();
+  };
+  double best = 0;
+  for (const double temperature : {0.7, 0.75, 0.8, 0.85, 0.9, 1.0})
+    if (best == 0 || distance(temperature) < distance(best)) best = temperature;
+  EXPECT_EQ(best, s);
+  EXPECT_LT(distance(s), 3e-3);
+  EXPECT_NEAR(distance(1), 2 * 0.25, 0.05) << "the deviation is 2 / s there";
 }
 
 TEST(StudentField, OfOneThatHasSeenNoLabelsIsAskedWithoutThem) {

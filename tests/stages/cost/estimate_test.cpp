@@ -74,6 +74,7 @@ Config small_config() {
   config.student.heads = 2;
   config.evaluate.samples = 50;
   config.evaluate.guidance = {1};
+  config.evaluate.temperature = {1};
   config.evaluate.sampling_seeds = {0};
   config.evaluate.euler_nfe = {1, 4};
   config.evaluate.heun_nfe = {3};
@@ -192,6 +193,28 @@ TEST(Estimate, CountsTrainingByLikelihood) {
   config.student.cnf_trace = "hutchinson";
   // 3 steps of 4 evaluations, each with a trace; computed twice and differentiated in training.
   EXPECT_EQ(by_stage(config)["student/nf-0"].flops.float32, student * 3 * 4 * 2 * (4 * 160 + 2 * 2 * 10));
+}
+
+TEST(Estimate, OfOneStepStudents) {
+  Config config = small_config();
+  config.student.kind = "image";
+  config.evaluate.likelihood_rows = 3;
+  config.evaluate.tolerance_samples = 4;
+  config.evaluate.tolerances = {1e-3};
+  auto stage = by_stage(config);
+  EXPECT_EQ(stage["student/independent-0"].flops.float32, student * (3 * 160 + 2 * 2 * 10));
+  // 50 samples, and pairs of both splits, at one evaluation; no paths, tolerances and likelihoods.
+  EXPECT_EQ(stage["evaluate/independent-0"].flops.all(), student * (50 + 2 * 7) + classifier * 50);
+  config.student.train_guidance = 2;
+  EXPECT_EQ(by_stage(config)["student/independent-0"].flops.float32, student * (4 * 160 + 2 * 2 * 10));
+  // Features: another classifier, of 3 channels and 6 features, forward for the image and for what is made of its noise,
+  // and back through the latter.
+  config.student.feature_weight = 1;
+  auto with_features = by_stage(config);
+  EXPECT_EQ(with_features.size(), 12);
+  const double second = with_features["loss-features"].flops.float32 / (3 * 64 + 2 * 2 * 10 + 20);
+  EXPECT_GT(second, classifier);
+  EXPECT_EQ(with_features["student/independent-0"].flops.float32, student * (4 * 160 + 2 * 2 * 10) + 3 * second * 160);
 }
 
 TEST(Estimate, CountsDisk) {

@@ -3,6 +3,7 @@
 
 #include "pipeline/config/options.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -37,11 +38,55 @@ TEST(SamplingSettings, TakeOneStepOnTheFirstGridAlone) {
   EXPECT_EQ(found, expected);
 }
 
+/// "fresh 0.9: euler uniform NFE 2", in their order.
+std::vector<std::string> ways_at(const std::string& temperatures) {
+  const Config config = resolve_config("", {{"evaluate.euler-nfe", "2", ""},
+                                            {"evaluate.heun-nfe", "", ""},
+                                            {"evaluate.grids", "uniform", ""},
+                                            {"evaluate.sde-nfe", "3", ""},
+                                            {"evaluate.temperature", temperatures, ""}});
+  std::vector<std::string> found;
+  for (const SamplingSetting& setting : sampling_settings(config.evaluate, student_config(config, "nf"), "nf"))
+    found.push_back(fmt::format("{} {:g}: {}", setting.table.empty() ? "fresh" : "table", setting.field.temperature,
+                                setting.integration.text()));
+  return found;
+}
+
+TEST(SamplingSettings, ScaleFreshNoiseAloneAndForSolversThatAddNone) {
+  EXPECT_EQ(ways_at("1 0.9"),
+            (std::vector<std::string>{"fresh 1: euler uniform NFE 2", "fresh 1: sde uniform NFE 3",
+                                      "fresh 0.9: euler uniform NFE 2", "table 1: euler uniform NFE 2"}));
+  EXPECT_EQ(ways_at("0.9 0.8"),
+            (std::vector<std::string>{"fresh 0.9: euler uniform NFE 2", "fresh 0.8: euler uniform NFE 2",
+                                      "table 1: euler uniform NFE 2"}));
+}
+
+TEST(SamplingSettings, TakeOneStepOfOneStepStudentsWhateverIsAskedFor) {
+  for (const Setting& one_step :
+       {Setting{"student.kind", "image", ""}, Setting{"student.objective", "regression", ""}}) {
+    Config config = resolve_config("", {one_step,
+                                        {"evaluate.euler-nfe", "2 4", ""},
+                                        {"evaluate.heun-nfe", "3", ""},
+                                        {"evaluate.dopri5", "true", ""},
+                                        {"evaluate.times", "0 0.5 1", ""},
+                                        {"evaluate.sampling-seeds", "0 1", ""}});
+    std::vector<std::string> found;
+    for (const SamplingSetting& setting : sampling_settings(config.evaluate, student_config(config, "nf"), "nf"))
+      found.push_back(setting.integration.text() + " " + std::to_string(setting.seed) + " " + setting.table);
+    EXPECT_EQ(found, (std::vector<std::string>{"euler uniform NFE 1 0 ", "euler uniform NFE 1 1 ",
+                                               "euler uniform NFE 1 0 nf"}))
+        << one_step.text;
+  }
+}
+
 TEST(SamplingSettings, HaveASheetOfTheirOwn) {
   const Integration ancestral = stochastic_integration(StochasticSolver::ancestral, Grid::uniform, 25);
   const Config config = default_config();
   EXPECT_EQ(sheet_name("ddpm-0", "fresh", ancestral, {config.student.training.ema.front(), {}}, config.student),
             "ddpm-0-fresh-ancestral-uniform-nfe-25.png");
+  EXPECT_EQ(
+      sheet_name("nf-0", "fresh", fixed_integration(Solver::euler, Grid::uniform, 4), {0, {}, 0.95}, config.student),
+      "nf-0-fresh-euler-uniform-nfe-04-temperature-0.95-ema-0.png");
 }
 
 }  // namespace

@@ -50,6 +50,30 @@ TEST_F(RecordFiles, AScoreIsFoundByItsKeyAndWhatItWasMadeWith) {
   EXPECT_EQ(both.find(key, "frechet_distance", other)->at("value"), 2.5);
 }
 
+// What programs before knew of no temperature is of temperature 1, and stays.
+TEST_F(RecordFiles, ATemperatureIsSaidWhereItIsAnother) {
+  Records records(folder);
+  const ScoreKey key{.model = "student", .student = "nf", .solver = "euler", .nfe = 4};
+  ScoreKey colder = key;
+  colder.temperature = 0.9;
+  records.add(key, "frechet_distance", one, 1.5, 100, {});
+  EXPECT_FALSE(records.has(colder, "frechet_distance", one));
+  records.add(colder, "frechet_distance", one, 2.5, 100, {});
+  EXPECT_EQ(records.find(key, "frechet_distance", one)->at("value"), 1.5);
+  EXPECT_FALSE(records.find(key, "frechet_distance", one)->contains("temperature"));
+  EXPECT_EQ(records.find(colder, "frechet_distance", one)->at("value"), 2.5);
+  EXPECT_EQ(records.find(colder, "frechet_distance", one)->at("temperature"), 0.9);
+  records.publish();
+  const std::vector<ScoreRecord> read = read_records(nlohmann::json::parse(read_file(folder / "records.json")));
+  ASSERT_EQ(read.size(), 2U);
+  EXPECT_EQ(read[0].temperature, 1);
+  EXPECT_EQ(read[1].temperature, 0.9);
+
+  Records of_the_other(folder / "other");
+  of_the_other.add(colder, "frechet_distance", one, 2.5, 100, {});
+  EXPECT_FALSE(of_the_other.has(key, "frechet_distance", one));
+}
+
 TEST_F(RecordFiles, AFileThatHoldsNoRecordsIsAnErrorThatNamesIt) {
   for (const std::string& text :
        {std::string("{"), std::string("[]"), std::string("{\"records\": 3}"), std::string("{\"records\": [3]}"),

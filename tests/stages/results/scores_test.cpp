@@ -265,6 +265,45 @@ TEST(Curves, AreComparedAtEqualGuidanceAndAverage) {
   EXPECT_EQ(verdict.against.baseline->model(), "base, guidance 2, EMA 0.999");
 }
 
+TEST(Curves, AreOfATemperatureAndComparedAtTheSame) {
+  nlohmann::json records = nlohmann::json::array();
+  const auto add = [&](const char* student, double temperature, double value, const char* noise = "fresh") {
+    nlohmann::json added = other(record(student, 4, value), {{"noise", noise}});
+    if (temperature != 1) added["temperature"] = temperature;
+    records.push_back(added);
+  };
+  add("independent", 1, 9);
+  add("nf", 1, 6);
+  add("nf", 0.9, 3);
+  add("nf", 1, 2, "table");
+  const auto pairs = [&] {
+    std::vector<std::string> found;
+    for (const Comparison& comparison : compare(read_scores({{"records", records}})))
+      found.push_back(comparison.curve->model() + " / " + comparison.baseline->model());
+    return found;
+  };
+  EXPECT_EQ(pairs(), (std::vector<std::string>{"nf / independent"})) << "none at 0.9";
+  const Scores scores = read_scores({{"records", records}});
+  const Verdict verdict = find_verdict(scores);
+  EXPECT_EQ(verdict.winner->model(), "nf, temperature 0.9");
+  ASSERT_EQ(scores.curves.size(), 4U);
+  EXPECT_EQ(setting_text(scores.curves[3].scores.at(4)), "euler, uniform, temperature 0.9");
+  // What is left of the gap is seen from either.
+  for (const ScoreCurve& curve : scores.curves)
+    if (curve.student == "nf" && curve.noise == "fresh") {
+      const ScoreCurve* table = scores.from_noise("table", curve);
+      ASSERT_NE(table, nullptr) << curve.model();
+      EXPECT_EQ(scores.in_setting(curve, 4, table->scores.at(4), "frechet_distance")->mean,
+                curve.temperature == 1 ? 6 : 3);
+    }
+
+  add("independent", 0.9, 12);
+  EXPECT_EQ(pairs(),
+            (std::vector<std::string>{"nf / independent", "nf, temperature 0.9 / independent, temperature 0.9"}));
+  const Scores both = read_scores({{"records", records}});
+  EXPECT_EQ(find_verdict(both).against.baseline->model(), "independent, temperature 0.9");
+}
+
 TEST(Curves, OfRecordsWithoutStudentOrAverageAreNamedByTheirCoupling) {
   const Scores scores = read_scores({{"records", {record("nf", 1, 3)}}});
   ASSERT_EQ(scores.curves.size(), 1U);
