@@ -46,7 +46,8 @@ Matrix in_double(const at::Tensor& tensor) {
   const at::Tensor flat = tensor.detach().flatten(1).to(at::kDouble);
   Matrix made(static_cast<std::size_t>(flat.size(0)));
   for (std::size_t i = 0; i < made.size(); ++i)
-    for (std::int64_t j = 0; j < flat.size(1); ++j) made[i].push_back(flat[static_cast<std::int64_t>(i)][j].item<double>());
+    for (std::int64_t j = 0; j < flat.size(1); ++j)
+      made[i].push_back(flat[static_cast<std::int64_t>(i)][j].item<double>());
   return made;
 }
 
@@ -57,11 +58,13 @@ struct Sums {
 };
 Sums by_sums(const LinearField& field, const Pairs& p, const std::function<double(double)>& error,
              const std::function<double(double)>& slope) {
-  const Matrix matrix = in_double(field.matrix), shifts = in_double(field.shifts), x = in_double(p.x), z = in_double(p.z);
+  const Matrix matrix = in_double(field.matrix), shifts = in_double(field.shifts), x = in_double(p.x),
+               z = in_double(p.z);
   Sums sums;
   constexpr double count = rows * values;
   for (std::size_t row = 0; row < rows; ++row) {
-    const auto label = static_cast<std::size_t>(p.condition.labels[static_cast<std::int64_t>(row)].item<std::int64_t>());
+    const auto label =
+        static_cast<std::size_t>(p.condition.labels[static_cast<std::int64_t>(row)].item<std::int64_t>());
     for (std::size_t i = 0; i < values; ++i) {
       double made = shifts[label][i];
       for (std::size_t j = 0; j < values; ++j) made += matrix[i][j] * z[row][j];
@@ -84,14 +87,16 @@ void expect_sums(const OneStepOptions& options, const std::function<double(doubl
   EXPECT_NEAR(loss.item<double>(), expected.loss, 1e-6);
   const Matrix gradient = in_double(field->matrix.grad());
   for (std::size_t i = 0; i < values; ++i)
-    for (std::size_t j = 0; j < values; ++j) EXPECT_NEAR(gradient[i][j], expected.gradient[i][j], 1e-6) << i << ", " << j;
+    for (std::size_t j = 0; j < values; ++j)
+      EXPECT_NEAR(gradient[i][j], expected.gradient[i][j], 1e-6) << i << ", " << j;
   const at::Tensor errors = objective->errors(*field, p.x, p.z, p.t, p.condition);
   EXPECT_EQ(errors.sizes(), at::IntArrayRef({rows}));
   EXPECT_NEAR(errors.mean().item<double>(), expected.loss, 1e-6);
 }
 
 TEST(OneStep, TheLossIsTheMeanSquareErrorOfTheImage) {
-  expect_sums({}, [](double e) { return e * e; }, [](double e) { return 2 * e; });
+  expect_sums(
+      {}, [](double e) { return e * e; }, [](double e) { return 2 * e; });
 }
 
 TEST(OneStep, HubersLossIsSquareUpToDeltaAndStraightBeyond) {
@@ -132,7 +137,8 @@ TEST(OneStep, OneStepOfEulerIsTheOutput) {
   Draws draws(1, Purpose::time, 2);
   EXPECT_EQ(objective->draw_time(draws), 1);
   const StudentFlow flow({field, objective}, {}, "float32");
-  const at::Tensor made = solve(flow.velocity(p.condition), flow.start(p.z, p.condition), Solver::euler, Grid::uniform, 1);
+  const at::Tensor made =
+      solve(flow.velocity(p.condition), flow.start(p.z, p.condition), Solver::euler, Grid::uniform, 1);
   EXPECT_TRUE(made.allclose(field->forward(p.z, p.t, p.condition), 1e-6, 1e-6));
 }
 
@@ -167,7 +173,8 @@ struct Classes {
 };
 
 std::vector<std::shared_ptr<const Objective>> guided(double scale) {
-  return {one_step({}, scale), find_objective("velocity").make(find_path("linear").make({}), {.train_guidance = scale})};
+  return {one_step({}, scale),
+          find_objective("velocity").make(find_path("linear").make({}), {.train_guidance = scale})};
 }
 
 // What meets the target is a share 1/w of the network's output; the rest is its output without label, and no gradient.
