@@ -23,7 +23,7 @@ public:
   /// The mean of the two half steps' velocities. What training drops is not dropped here.
   at::Tensor map_target(Field& field, const MapRows& rows) const override {
     Condition condition = rows.condition;
-    condition.positions = {};
+    condition.positions.reset();
     const at::Tensor half = rows.span() / 2;
     const at::Tensor asked = at::where(half < smallest_half, 0, half);
     const at::Tensor first = mean_velocity(field, rows.x_t, rows.t, asked, condition);

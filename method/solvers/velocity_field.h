@@ -10,9 +10,17 @@
 #include <concepts>
 #include <cstdint>
 #include <functional>
+#include <type_traits>
 #include <utility>
 
 namespace couplet {
+
+class VelocityField;
+
+/// A function of (x, t), or of (x, t, span), that is no VelocityField already.
+template <class Function, class... Span>
+concept VelocityFunction = !std::same_as<Function, VelocityField> &&
+                           std::is_invocable_r_v<at::Tensor, const Function&, const at::Tensor&, double, Span...>;
 
 /// dx/dt at (x, t): a tensor of x's shape (converted to x's type where a network answers in another). x is [rows, ...];
 /// t is the same for all rows. A field that knows its flow map gives the mean velocity of the path through (x, t) from
@@ -20,14 +28,11 @@ namespace couplet {
 class VelocityField {
 public:
   VelocityField() = default;
-  /// Of a function of (x, t), or of (x, t, span).
-  template <class Function>
-  requires(!std::same_as<Function, VelocityField>) VelocityField(Function function) {
-    if constexpr (std::invocable<const Function&, const at::Tensor&, double, double>)
-      function_ = std::move(function);
-    else
-      function_ = [of = std::move(function)](const at::Tensor& x, double t, double) { return of(x, t); };
-  }
+  template <VelocityFunction<double> Function>
+  VelocityField(Function function) : function_(std::move(function)) {}
+  template <VelocityFunction Function>
+  VelocityField(Function function)
+      : function_([of = std::move(function)](const at::Tensor& x, double t, double) { return of(x, t); }) {}
 
   at::Tensor operator()(const at::Tensor& x, double t, double span = 0) const { return function_(x, t, span); }
 

@@ -62,7 +62,7 @@ TEST_P(SpanEmbeddingTest, TakesTheWeightsOfAFieldWithoutIt) {
   const at::Tensor at_once = with->forward(x, t, condition);
   for (std::int64_t row = 0; row < 5; ++row)
     EXPECT_GT((asked[row] - at_once[row]).abs().max().item<double>(), 1e-4) << row;
-  condition.span = {};
+  condition.span.reset();
   EXPECT_TRUE(with->forward(x, t, condition).equal(at_once)) << "a span that is not said is 0";
   const NamedTensors own = named_tensors(*with);
   EXPECT_EQ(tensors_hash(with_span_embedding(own, *field(true))), tensors_hash(own)) << "weights that have it keep it";

@@ -30,7 +30,7 @@ std::shared_ptr<const FlowMap> flow_map(const std::string& name, ObjectiveOption
 }
 
 Condition with_span(const at::Tensor& span) {
-  return {.labels = at::zeros({span.size(0)}, at::kLong), .span = span};
+  return {at::zeros({span.size(0)}, at::kLong), {}, {}, span};
 }
 
 /// Rows [n, 2] as images, and back.
@@ -185,7 +185,7 @@ TEST(FlowMap, ErrorsAreOfEachRowAlone) {
     const at::Tensor none = objective->errors(field, p.x, p.z, p.t, with_span(at::zeros_like(span)));
     EXPECT_TRUE(none.index({span == 0}).equal(all.index({span == 0}))) << name;
     Condition unsaid = with_span(span);
-    unsaid.span = {};
+    unsaid.span.reset();
     EXPECT_TRUE(objective->errors(field, p.x, p.z, p.t, unsaid).equal(none)) << name;
   }
 }
@@ -286,7 +286,9 @@ TEST(FlowMap, DrawsItsShareOfSpans) {
       ++with_spans;
       ++levels[drawn.span];
       later += drawn.t == time;
-      if (name == "shortcut") ASSERT_EQ(std::fmod(drawn.t, drawn.span), 0);
+      if (name == "shortcut") {
+        ASSERT_EQ(std::fmod(drawn.t, drawn.span), 0);
+      }
     }
     const double error = std::sqrt(share * (1 - share) / draws);
     EXPECT_NEAR(with_spans / static_cast<double>(draws), share, 3 * error) << name;

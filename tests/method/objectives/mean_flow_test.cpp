@@ -32,7 +32,7 @@ MapRows some_rows(const FieldOptions& options) {
   constexpr std::int64_t rows = 6;
   const at::Tensor span = 0.8 * at::rand({rows}), t = span + (1 - span) * at::rand({rows});
   const auto image = [&] { return at::randn({rows, options.image_channels, options.image_size, options.image_size}); };
-  return {image(), image(), t, {.labels = at::arange(rows).remainder(options.num_classes), .span = span}};
+  return {image(), image(), t, {at::arange(rows).remainder(options.num_classes), {}, {}, span}};
 }
 
 /// J (direction, 1, 1): Jᵀ w is linear in w, so that its derivative by w along the way is J itself times it.
@@ -90,7 +90,7 @@ TEST(MeanFlow, TheTargetTakesTheDerivativeAlongTheNetworksOwnVelocity) {
   const auto objective =
       std::dynamic_pointer_cast<const FlowMap>(make_objective("meanflow", find_path("linear").make({}), {}));
   Condition at_once = rows.condition;
-  at_once.span = {};
+  at_once.span.reset();
   const at::Tensor own = field->forward(rows.x_t, rows.t, at_once).detach();
   const at::Tensor expected = rows.velocity - per_row(rows.span(), own) * exact_derivative(*field, rows, own);
   const torch::NoGradGuard no_grad;

@@ -102,7 +102,7 @@ TEST(StudentField, OfAFlowMapGivesMeanVelocities) {
     const VelocityField field = StudentFlow({model, objective}, {.scale = scale}, "float32").velocity({labels, {}});
     const auto asked = [&](double t, double span) {
       const auto of = [&](const at::Tensor& classes) {
-        return model->forward(x, torch::full({3}, t), {.labels = classes, .span = torch::full({3}, span)});
+        return model->forward(x, torch::full({3}, t), {classes, {}, {}, torch::full({3}, span)});
       };
       return at::lerp(of(torch::full_like(labels, 3)), of(labels), scale);
     };
