@@ -22,7 +22,7 @@
 namespace couplet {
 namespace {
 
-using Json = nlohmann::json;
+
 
 /// Adds the records of one split of a table.
 class TableRecords {
@@ -34,11 +34,11 @@ public:
 
   const ScoreRequest& request() const { return request_; }
 
-  void add(const char* metric, double value, std::int64_t rows, const Json& details = Json::object(),
+  void add(const char* metric, double value, std::int64_t rows, const nlohmann::json& details = nlohmann::json::object(),
            std::int64_t nonfinite = 0) {
     evaluation_.records.add(request_.key, metric, request_.with, value, rows, {}, nonfinite, details);
   }
-  void add(const char* metric, const MeanEstimate& estimate, std::int64_t rows, Json details = Json::object(),
+  void add(const char* metric, const MeanEstimate& estimate, std::int64_t rows, nlohmann::json details = nlohmann::json::object(),
            std::int64_t nonfinite = 0) {
     details["standard_error"] = estimate.standard_error;
     add(metric, estimate.value, rows, details, nonfinite);
@@ -60,7 +60,7 @@ SplitGap measure_split(const Evaluation& evaluation, const NoiseFit& fit, const 
 void add_covariance(TableRecords& records, const SplitGap& gap, const char* metric, NoiseModel model, NoiseModel plain,
                     double shrinkage) {
   const MeanEstimate unshrunk = gap.nats_of(plain);
-  Json details{{"shrinkage", shrinkage}};
+  nlohmann::json details{{"shrinkage", shrinkage}};
   if (std::isfinite(unshrunk.value))
     details.update({{"plain", unshrunk.value}, {"plain_standard_error", unshrunk.standard_error}});
   records.add(metric, gap.nats_of(model), gap.rows, details);
@@ -191,7 +191,7 @@ void test_noise(Evaluation& evaluation, const ScoreRequest& request) {
   const AreaUnderCurve area = area_under_curve(of_table, of_fresh);
   const DivergenceBound bound = divergence_bound(of_table, of_fresh);
   TableRecords records(evaluation, request, "test");
-  records.add("noise_auc", MeanEstimate{area.value, area.standard_error}, rows, Json::object(), nonfinite);
+  records.add("noise_auc", MeanEstimate{area.value, area.standard_error}, rows, nlohmann::json::object(), nonfinite);
   records.add("noise_log_ratio", MeanEstimate{bound.value, bound.standard_error}, rows,
               {{"mean_logit", bound.mean_logit}, {"log_normaliser", bound.log_normaliser}}, nonfinite);
   if (context.communicator.is_root()) evaluation.records.publish();

@@ -16,7 +16,7 @@ SEPARATOR = "\x1f"
 SECONDS = 200  # for one command: the machine may be busy
 LONG_AGO = 7200  # seconds; told as "2h 0" for some minutes
 JOB_END_TIME = "2026-01-02 03:04"
-GRAPH = ["prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/independent-0",
+GRAPH = ["prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/table-nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/independent-0",
          "evaluate/independent-0", "report"]
 DATA = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
 

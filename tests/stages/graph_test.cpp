@@ -39,14 +39,14 @@ using Names = std::vector<std::string>;
 
 TEST(Graph, StudentsAskForWhatTheyNeed) {
   EXPECT_EQ(names_of(graph_of({})),
-            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/teacher", "student/nf-0",
+            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/table-nf", "evaluate/teacher", "student/nf-0",
                    "evaluate/nf-0", "student/independent-0", "evaluate/independent-0", "report"}));
   EXPECT_EQ(
       names_of(graph_of({{"student.compare", "independent", ""}})),
       (Names{"prepare", "features", "evaluate/real", "student/independent-0", "evaluate/independent-0", "report"}));
   EXPECT_EQ(names_of(graph_of(
                 {{"student.compare", "wide", ""}, {"student.wide.coupling", "nf", ""}, {"student.seeds", "0 7", ""}})),
-            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/teacher",
+            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/table-nf", "evaluate/teacher",
                    "student/wide-0", "evaluate/wide-0", "student/wide-7", "evaluate/wide-7", "report"}));
 }
 
@@ -65,7 +65,7 @@ TEST(Graph, ModelsOfLatentsStandBehindThese) {
   std::vector<Setting> own = pixels, given = pixels;
   own.push_back({"latents.codec", "autoencoder", ""});
   EXPECT_EQ(names_of(graph_of(own)), (Names{"prepare", "features", "autoencoder", "latents", "evaluate/real", "teacher",
-                                            "coupling/nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0",
+                                            "coupling/nf", "evaluate/table-nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0",
                                             "student/independent-0", "evaluate/independent-0", "report"}));
   given.insert(given.end(), {{"latents.codec", "script", ""}, {"latents.file", "a.pt", ""}});
   const auto with_file = [&](const std::string& hash, std::vector<Setting> more = {}) {
@@ -141,11 +141,20 @@ TEST(Graph, ATableStandsBehindWhoeverMakesIt) {
       {"student.second.coupling", "reflow", ""},      {"student.second.reflow-of", "reflow", ""}};
   const StageGraph graph = graph_of(reflows);
   EXPECT_EQ(names_of(graph), (Names{"prepare", "features", "evaluate/real", "student/first-0", "coupling/reflow-first",
-                                    "student/reflow-0", "coupling/reflow-reflow", "student/second-0",
-                                    "evaluate/second-0", "evaluate/first-0", "evaluate/reflow-0", "report"}));
+                                    "evaluate/table-reflow-first", "student/reflow-0", "coupling/reflow-reflow",
+                                    "evaluate/table-reflow-reflow", "student/second-0", "evaluate/second-0", "evaluate/first-0", "evaluate/reflow-0", "report"}));
   EXPECT_EQ(find_node(graph, "coupling/reflow-first").inputs, (Names{"prepare", "student/first-0"}));
   EXPECT_EQ(find_node(graph, "student/reflow-0").inputs,
             (Names{"prepare", "coupling/reflow-first", "student/first-0"}));
+}
+
+TEST(Graph, EvaluationsOfOneNameAreRefused) {
+  const std::vector<Setting> settings{{"student.compare", "a table-a", ""},
+                                      {"student.a.coupling", "imported", ""},
+                                      {"student.a.table", "a-0", ""},
+                                      {"couple.a-0.source", "somewhere", ""},
+                                      {"student.table-a.coupling", "independent", ""}};
+  EXPECT_THROW(graph_of(settings), Error);
 }
 
 TEST(Graph, AKeyOfOneTableIsItsOwn) {
@@ -289,6 +298,30 @@ Names changed(const StageGraph& a, const StageGraph& b) {
   return names;
 }
 
+TEST(Graph, ATablesNoiseIsMeasuredBeforeStudentsAreTrained) {
+  const StageGraph plain = graph_of({});
+  const StageNode& measured = find_node(plain, "evaluate/table-nf");
+  EXPECT_EQ(measured.measured, "nf");
+  EXPECT_TRUE(measured.runs_after("coupling/nf"));
+  EXPECT_FALSE(measured.runs_after("features")) << "noise is compared with no images";
+  EXPECT_EQ(look_for_node(plain, "noise-classifier/nf"), nullptr);
+  // Numbers of noise are N(0, I) by themselves.
+  EXPECT_EQ(look_for_node(graph_of({{"student.compare", "sd", ""}}), "evaluate/table-sd"), nullptr);
+  const StageGraph classified = graph_of({{"evaluate.noise-classifier", "true", ""}});
+  EXPECT_TRUE(find_node(classified, "evaluate/table-nf").runs_after("noise-classifier/nf"));
+  EXPECT_FALSE(find_node(classified, "evaluate/nf-0").runs_after("noise-classifier/nf"));
+  const StageGraph chosen = graph_of({{"evaluate.candidates", "1 4", ""}});
+  EXPECT_TRUE(find_node(chosen, "evaluate/nf-0").runs_after("noise-classifier/nf"));
+  EXPECT_FALSE(find_node(chosen, "evaluate/independent-0").runs_after("noise-classifier/nf"));
+  // What is measured changes nothing that is made.
+  for (const StageGraph& graph : {classified, chosen})
+    for (const StageNode& node : plain)
+      EXPECT_EQ(find_node(graph, node.name).fingerprint, node.fingerprint) << node.name;
+  const Setting wide{"noise-classifier.channels", "8", ""};
+  EXPECT_EQ(changed(chosen, graph_of({{"evaluate.candidates", "1 4", ""}, wide})), Names{"noise-classifier/nf"});
+  EXPECT_EQ(changed(plain, graph_of({wide})), Names{});
+}
+
 TEST(Graph, WhatAListAsksForChangesNoFingerprint) {
   const StageGraph graph = graph_of({});
   for (const Setting& setting : std::vector<Setting>{{"student.seeds", "0 1", ""},
@@ -303,7 +336,7 @@ TEST(Graph, WhatAListAsksForChangesNoFingerprint) {
 
 TEST(Graph, AKeyOfAStageChangesItAndWhatIsMadeFromIt) {
   EXPECT_EQ(changed(graph_of({}), graph_of({{"teacher.channels", "256", ""}})),
-            (Names{"teacher", "coupling/nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0"}));
+            (Names{"teacher", "coupling/nf", "evaluate/table-nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0"}));
   EXPECT_EQ(changed(graph_of({}), graph_of({{"student.independent.channels", "192", ""}})),
             (Names{"student/independent-0", "evaluate/independent-0"}));
 }

@@ -32,6 +32,8 @@ TINY = {"prepare.train-rows": 300, "prepare.test-rows": 60, "prepare.shard-rows"
         "evaluate.pairing-rows": 8, "evaluate.pairing-nfe": 2, "evaluate.pairwise-images": 20, "evaluate.grid-rows": 1, "pipeline.device": "cpu",
         "pipeline.threads": 1, "pipeline.ranks": 1, "pipeline.checkpoint-every": 3}
 
+CLASSIFIER = {"noise-classifier.images": 240, "noise-classifier.batch": 24, "noise-classifier.channels": 4}
+
 MAKE_NETWORK = """
 import sys, torch
 
@@ -50,7 +52,8 @@ torch.jit.script(Network()).save(sys.argv[1])
 NF = {"student/nf-0", "evaluate/nf-0"}
 INDEPENDENT = {"student/independent-0", "evaluate/independent-0"}
 DATA = {"prepare", "features", "evaluate/real"}
-TEACHER = {"teacher", "coupling/nf", "evaluate/teacher"}
+TABLE = {"coupling/nf", "evaluate/table-nf"}
+TEACHER = {"teacher", "evaluate/teacher"} | TABLE
 EVALUATIONS = {"evaluate/real", "evaluate/teacher", "evaluate/nf-0", "evaluate/independent-0"}
 ALL = DATA | TEACHER | NF | INDEPENDENT | {"report"}
 
@@ -120,7 +123,7 @@ class Run:
 
 
 IDENTITY = {"model", "student", "coupling", "seed", "solver", "grid", "noise", "sampling_seed", "table", "split", "ema", "guidance", "guidance_interval",
-            "temperature", "denoised", "metric", "atol", "rtol", "made_with", "nfe"}
+            "temperature", "candidates", "denoised", "metric", "atol", "rtol", "made_with", "nfe"}
 
 
 def begun(before, after):
@@ -286,6 +289,22 @@ def unlisted(base):
     print("what is not listed is made anew, too", flush=True)
 
 
+def earlier_run(base):
+    """A finished run of a program that measured no tables gains their scores, and nothing else is made."""
+    run = base.copy("earlier-run")
+    scores = run.scores()
+    shutil.rmtree(run.directory / "evaluate/table-nf")
+    kept = run.scores()
+    check(0 < len(scores) - len(kept) < 40, f"{len(scores) - len(kept)} scores of the table")
+    before = run.attempts()
+    run.works("run")
+    counts = begun(before, run.attempts())
+    check(set(counts) == {"evaluate/table-nf", "report"}, f"a run without scores of its table began {sorted(counts)}")
+    check(run.scores() == scores, "the table's scores are others than those of a run that had them from the beginning")
+    shutil.rmtree(run.directory)
+    print("a finished run gains the scores of its table", flush=True)
+
+
 def earlier_form(base):
     """A run directory of the form before tables had names is refused, with what to do."""
     run = base.copy("earlier-form")
@@ -361,7 +380,8 @@ def main():
 
     students = {"evaluate/nf-0", "evaluate/independent-0", "report"}
     matrix = Matrix(arguments)
-    cases = [lambda: one_class(couplet, arguments), lambda: refused_data(both, arguments), lambda: unlisted(both), lambda: earlier_form(both)]
+    cases = [lambda: one_class(couplet, arguments), lambda: refused_data(both, arguments), lambda: unlisted(both), lambda: earlier_run(both),
+             lambda: earlier_form(both)]
 
     def change(*case, again=False):
         cases.append(lambda: matrix.change(*case, again=again))
@@ -381,13 +401,17 @@ def main():
     change("temperature", both, ("--evaluate.temperature", "1", "0.9"), students)
     change("ema", both, ("--evaluate.ema", "0.98", "0.9", "0"), students)
     change("sampling-seed", both, ("--evaluate.sampling-seeds", "0", "1"), students | {"evaluate/teacher"})
+    change("gap-rows", both, ("--evaluate.gap-rows", "50"), {"evaluate/table-nf", "report"})
+    change("noise-classifier", both, ("--evaluate.noise-classifier", "true", *keys(CLASSIFIER)), {"noise-classifier/nf", "evaluate/table-nf", "report"})
+    change("candidates", both, ("--evaluate.candidates", "1", "4", *keys(CLASSIFIER)),
+           {"noise-classifier/nf", "evaluate/table-nf", "evaluate/nf-0", "report"})
     change("samples", both, ("--evaluate.samples", "60"), EVALUATIONS | {"report"})
     change("redo-prepare", both, ("--redo", "prepare"), ALL, again=True)
     change("redo-features", both, ("--redo", "features"), EVALUATIONS | {"features", "report"}, again=True)
     change("redo-teacher", both, ("--redo", "teacher"), TEACHER | NF | {"evaluate/independent-0", "report"}, again=True)
-    change("redo-couple", both, ("--redo", "couple"), NF | {"coupling/nf", "evaluate/independent-0", "report"}, again=True)
+    change("redo-couple", both, ("--redo", "couple"), NF | TABLE | {"evaluate/independent-0", "report"}, again=True)
     change("redo-student", both, ("--redo", "student"), NF | INDEPENDENT | {"report"}, again=True)
-    change("redo-evaluate", both, ("--redo", "evaluate"), EVALUATIONS | {"report"}, again=True)
+    change("redo-evaluate", both, ("--redo", "evaluate"), EVALUATIONS | {"evaluate/table-nf", "report"}, again=True)
     change("redo-report", both, ("--redo", "report"), {"report"})
 
     python, environment = peer_python.find(arguments.torch, arguments.compiler, arguments.work / "cuda")

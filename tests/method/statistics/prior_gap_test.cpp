@@ -44,6 +44,7 @@ public:
 
 private:
   void write(const std::string& split, const Rows& rows) const {
+    const std::filesystem::path directory = folder_ / split;
     if (!ranks().is_root()) return;
     const std::vector<Column> all = coupling_columns({1, size, classes, {}}, ElementType::float32);
     std::vector<Column> columns;
@@ -51,7 +52,7 @@ private:
       columns.push_back(*std::ranges::find(all, std::string(name), &Column::name));
     const std::int64_t n = rows.z.size(0);
     const at::Tensor nll = rows.nll + rows.nll_spread * normal({n}, 77);
-    write_table(folder_ / split, coupling_format, columns,
+    write_table(directory, coupling_format, columns,
                 {(rows.z * sigma_f).to(at::kFloat).view({n, 1, size, size}),
                  at::arange(n).remainder(classes).to(columns[1].type == ElementType::int64 ? at::kLong : at::kInt),
                  nll.to(at::kFloat)},
