@@ -155,7 +155,7 @@ void say_memory_used(c10::Device device, const Communicator& communicator) {
 TrainingResult result_of(const torch::nn::Module& model, const TrainedState& state, const FlatParameters& parameters,
                          const std::vector<Ema>& emas, const Progression& at, bool is_root) {
   const auto kept = [&](NamedTensors tensors) { return is_root ? host_copies(tensors) : std::move(tensors); };
-  TrainingResult result{kept(named_tensors(model)), {}, {}, at.step, at.line};
+  TrainingResult result{kept(named_tensors(model)), {}, {}, at.step, at.line, {}};
   const NamedTensors untrained = kept(state.untrained());
   for (std::size_t i = 0; i < emas.size(); ++i) {
     NamedTensors tensors = kept(parameters.named(emas[i].averages()));

@@ -167,7 +167,6 @@ void Requests::add_pairing(const ScoreKey& field_key, const Names& names) {
 
 std::vector<ScoreRequest> Requests::of_student() {
   const StudentConfig student = student_config(view_.config, node_.student);
-  const CouplingKind& coupling = find_coupling(student.coupling);
   const auto own = table_of_student(view_.config, node_.student);
   const std::string table = own && has_held_out_noise(view_.config, view_.run, *own) ? own->name : "";
   for (const SamplingSetting& sampling : sampling_settings(config_, student, table, own && own->has_noise)) {
