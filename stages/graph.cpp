@@ -267,8 +267,7 @@ std::vector<std::string> GraphBuilder::compared_with(const std::string& student)
   for (const RunTable& table : run_tables(config_))
     if ((measures_pairs && table.is_of_images()) || (table.has_noise && own && own->name == table.name))
       nodes.push_back(table_node(table.name));
-  if (measures_pairs && has_noise_of_teacher(student_config(config_, student)))
-    nodes.push_back("teacher");
+  if (measures_pairs && has_noise_of_teacher(student_config(config_, student))) nodes.push_back("teacher");
   return nodes;
 }
 

@@ -14,8 +14,8 @@ namespace couplet {
 ///  classes;
 ///  - latents, where models see these ([latents]), and behind it everything that models are; before it the autoencoder,
 ///  where the run trains its own;
-///  - coupling/NAME for every table that a student's coupling reads, behind the teacher or the student that fills it, or
-///  behind the table whose noise it maps;
+///  - coupling/NAME for every table that a student's coupling reads, behind the teacher or the student that fills it,
+///  or behind the table whose noise it maps;
 ///  - gaussianiser/NAME where the noise of the table NAME is mapped by a second flow;
 ///  - the teacher also where there are no students: then it is what the run is for;
 ///  - evaluate/real and, with a teacher, evaluate/teacher;

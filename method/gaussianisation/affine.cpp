@@ -42,13 +42,12 @@ private:
 /// stay as near to what they were as they can.
 void add_whitening(NamedTensors& state, const NoiseRows& rows, std::int64_t values) {
   const Affine standardised(state, c10::kCPU);
-  const at::Tensor sums = sum_over_rows(
-      rows, pieces_of(rows.rows, affine_piece_rows), {values * values + 1},
-      [&](at::Tensor& sum, const LabelledNoise& piece) {
-        const at::Tensor u = standardised(piece.z, piece.label).z.flatten(1);
-        sum.narrow(0, 0, values * values).view({values, values}).addmm_(u.t(), u);
-        sum[values * values] += u.square().sum(1).square().sum();
-      });
+  const at::Tensor sums = sum_over_rows(rows, pieces_of(rows.rows, affine_piece_rows), {values * values + 1},
+                                        [&](at::Tensor& sum, const LabelledNoise& piece) {
+                                          const at::Tensor u = standardised(piece.z, piece.label).z.flatten(1);
+                                          sum.narrow(0, 0, values * values).view({values, values}).addmm_(u.t(), u);
+                                          sum[values * values] += u.square().sum(1).square().sum();
+                                        });
   const auto n = static_cast<double>(rows.rows), d = static_cast<double>(values);
   const at::Tensor sample = sums.narrow(0, 0, values * values).view({values, values}) / n;
   const double fourth = sums[values * values].item<double>() / n;
@@ -107,10 +106,8 @@ GaussianMapKind affine_map() {
           .keys = {"affine-prior", "affine-covariance"},
           .check = check_affine,
           .fit = fit_affine,
-          .make = [](const NamedTensors& state, const GaussianMapOptions&,
-                     c10::Device device) -> std::shared_ptr<const GaussianMap> {
-            return std::make_shared<Affine>(state, device);
-          }};
+          .make = [](const NamedTensors& state, const GaussianMapOptions&, c10::Device device)
+              -> std::shared_ptr<const GaussianMap> { return std::make_shared<Affine>(state, device); }};
 }
 
 }  // namespace couplet

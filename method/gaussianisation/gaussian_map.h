@@ -62,8 +62,8 @@ const std::vector<GaussianMapKind>& gaussian_map_kinds();
 /// An unknown name is refused with the nearest.
 const GaussianMapKind& find_gaussian_map(const std::string& name);
 
-/// Nats of each row [n], float64, that it gains by a map: ln N(T(z); 0, I) + log |det ∂T/∂z| - ln N(z; 0, I). Their mean
-/// over rows of q is KL(q ‖ N(0, I)) before the map less that behind it.
+/// Nats of each row [n], float64, that it gains by a map: ln N(T(z); 0, I) + log |det ∂T/∂z| - ln N(z; 0, I). Their
+/// mean over rows of q is KL(q ‖ N(0, I)) before the map less that behind it.
 at::Tensor nats_gained(const at::Tensor& z, const MappedNoise& mapped);
 
 }  // namespace couplet

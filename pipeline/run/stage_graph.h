@@ -11,10 +11,10 @@ namespace couplet {
 
 /// One node of the graph: a stage instance. "student/nf-0" trains the student nf of seed 0.
 struct StageNode {
-  std::string name = {};  ///< also its directory under the run: prepare, features, teacher, coupling/nf,
-                          ///< gaussianiser/nf, student/nf-0, evaluate/nf-0, report
-  std::string kind = {};  ///< prepare, features, autoencoder, teacher, couple, gaussianiser, student, evaluate,
-                           ///< report
+  std::string name = {};     ///< also its directory under the run: prepare, features, teacher, coupling/nf,
+                             ///< gaussianiser/nf, student/nf-0, evaluate/nf-0, report
+  std::string kind = {};     ///< prepare, features, autoencoder, teacher, couple, gaussianiser, student, evaluate,
+                             ///< report
   std::string student = {};  ///< name of the student that it trains or scores
   std::int64_t seed = 0;
   std::string table = {};  ///< name of the coupling table that it fills
