@@ -71,9 +71,10 @@ void gaussianiser(StageContext& context) {
   const RowTable table = open_for_training(table_directory(config, context.run, context.node.base, "train"),
                                            coupling_format, training_reads(config.storage));
   if (table.rows() <= table.block_rows())
-    refuse("{}: its {} rows are one block, of which none can be held back: make it with smaller blocks "
-           "(couple.block-rows)",
-           table.path().string(), table.rows());
+    refuse(
+        "{}: its {} rows are one block, of which none can be held back: make it with smaller blocks "
+        "(couple.block-rows)",
+        table.path().string(), table.rows());
   const double sigma = table.summary().at("sigma_f").get<double>();
   const DatasetShape shape = dataset_shape(RowTable(seen_rows(config, context.run, "train"), dataset_format));
   const TarFlowOptions options = gaussianiser_options(own, shape);
@@ -99,8 +100,8 @@ void gaussianiser(StageContext& context) {
   };
   task.loss = [&](const Batch& batch) { return model->loss(model->forward(batch[0], batch[1])); };
   task.validate = [&] {
-    return nlohmann::json{{"held_back_nats_per_value", held_back.nats(model, own.training.validate_rows,
-                                                                      context.communicator, context.device)}};
+    return nlohmann::json{{"held_back_nats_per_value",
+                           held_back.nats(model, own.training.validate_rows, context.communicator, context.device)}};
   };
   task.validate_every = own.training.validate_every;
   task.best_of = "held_back_nats_per_value";

@@ -444,7 +444,8 @@ const std::vector<StageKind>& stage_kinds() {
        .progress = no_work,
        .cost = report_cost,
        .missing = report_news,
-       .forget = forget_report}};
+       .forget = forget_report},
+  };
   return kinds;
 }
 

@@ -40,15 +40,14 @@ private:
 /// The inverse square root of the covariance of standardised values, which is shrunk to a multiple of 1 as far as its
 /// own scatter asks for (Ledoit and Wolf, Journal of Multivariate Analysis 88, 2004). It is the symmetric root: values
 /// stay as near to what they were as they can.
-void add_whitening(NamedTensors& state, const NoiseRows& rows, std::int64_t values) {
+void add_whitening(NamedTensors& state, const TrainingNoise& rows, std::int64_t values) {
   const Affine standardised(state, c10::kCPU);
-  const at::Tensor sums = sum_over_rows(
-      rows, pieces_of(rows.rows, affine_piece_rows), {values * values + 1},
-      [&](at::Tensor& sum, const LabelledNoise& piece) {
-        const at::Tensor u = standardised(piece.z, piece.label).z.flatten(1);
-        sum.narrow(0, 0, values * values).view({values, values}).addmm_(u.t(), u);
-        sum[values * values] += u.square().sum(1).square().sum();
-      });
+  const at::Tensor sums = sum_over_rows(rows, pieces_of(rows.rows, affine_piece_rows), {values * values + 1},
+                                        [&](at::Tensor& sum, const LabelledNoise& piece) {
+                                          const at::Tensor u = standardised(piece.z, piece.label).z.flatten(1);
+                                          sum.narrow(0, 0, values * values).view({values, values}).addmm_(u.t(), u);
+                                          sum[values * values] += u.square().sum(1).square().sum();
+                                        });
   const auto n = static_cast<double>(rows.rows), d = static_cast<double>(values);
   const at::Tensor sample = sums.narrow(0, 0, values * values).view({values, values}) / n;
   const double fourth = sums[values * values].item<double>() / n;
@@ -72,7 +71,7 @@ void check_affine(const GaussianMapOptions& options) {
 }
 
 /// Of a class with few rows both are drawn towards those of all: as if it had `affine_prior` rows of theirs besides.
-NamedTensors fit_affine(const NoiseRows& rows, const GaussianMapOptions& options) {
+NamedTensors fit_affine(const TrainingNoise& rows, const GaussianMapOptions& options) {
   const std::int64_t values = options.values();
   // [classes, 1 + 2 d]: rows, sums, sums of squares.
   const at::Tensor sums = sum_over_rows(
@@ -107,10 +106,8 @@ GaussianMapKind affine_map() {
           .keys = {"affine-prior", "affine-covariance"},
           .check = check_affine,
           .fit = fit_affine,
-          .make = [](const NamedTensors& state, const GaussianMapOptions&,
-                     c10::Device device) -> std::shared_ptr<const GaussianMap> {
-            return std::make_shared<Affine>(state, device);
-          }};
+          .make = [](const NamedTensors& state, const GaussianMapOptions&, c10::Device device)
+              -> std::shared_ptr<const GaussianMap> { return std::make_shared<Affine>(state, device); }};
 }
 
 }  // namespace couplet

@@ -2,7 +2,7 @@
 // sampled from N(0, I): nobody needs T's inverse. Which ones there are stands in members.list.
 #pragma once
 
-#include "method/gaussianisation/noise_rows.h"
+#include "method/gaussianisation/training_noise.h"
 #include "method/models/tarflow.h"
 #include "pipeline/tensor/weights.h"
 
@@ -53,7 +53,7 @@ struct GaussianMapKind {
   void (*check)(const GaussianMapOptions& options) = nullptr;
   /// Learns the map of rows: what `make` makes it again of. The bits do not depend on the number of ranks, threads or
   /// on how rows are stored. Collective. Absent: the stage gaussianiser trains it, whose weights are its state.
-  NamedTensors (*fit)(const NoiseRows& rows, const GaussianMapOptions& options) = nullptr;
+  NamedTensors (*fit)(const TrainingNoise& rows, const GaussianMapOptions& options) = nullptr;
   std::shared_ptr<const GaussianMap> (*make)(const NamedTensors& state, const GaussianMapOptions& options,
                                              c10::Device device) = nullptr;
 };
@@ -62,8 +62,8 @@ const std::vector<GaussianMapKind>& gaussian_map_kinds();
 /// An unknown name is refused with the nearest.
 const GaussianMapKind& find_gaussian_map(const std::string& name);
 
-/// Nats of each row [n], float64, that it gains by a map: ln N(T(z); 0, I) + log |det ∂T/∂z| - ln N(z; 0, I). Their mean
-/// over rows of q is KL(q ‖ N(0, I)) before the map less that behind it.
+/// Nats of each row [n], float64, that it gains by a map: ln N(T(z); 0, I) + log |det ∂T/∂z| - ln N(z; 0, I). Their
+/// mean over rows of q is KL(q ‖ N(0, I)) before the map less that behind it.
 at::Tensor nats_gained(const at::Tensor& z, const MappedNoise& mapped);
 
 }  // namespace couplet

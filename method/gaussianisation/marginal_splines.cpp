@@ -57,9 +57,8 @@ MarginalSplines::Mapped MarginalSplines::operator()(const at::Tensor& x) const {
   const at::Tensor both = at_place * to_right, denominator = slope + (d0 + d1 - 2 * slope) * both;
   // Within the knots; beyond them `beyond` goes straight on with the slope of the end.
   const at::Tensor within = y0 + (y1 - y0) * (slope * at_place.square() + d0 * both) / denominator;
-  const at::Tensor derivative = slope.square() *
-                                (d1 * at_place.square() + 2 * slope * both + d0 * to_right.square()) /
-                                denominator.square();
+  const at::Tensor derivative =
+      slope.square() * (d1 * at_place.square() + 2 * slope * both + d0 * to_right.square()) / denominator.square();
   const at::Tensor beyond = (by_value - x1).clamp_min(0) + (by_value - x0).clamp_max(0);
   return {(within + derivative * beyond).t().contiguous(), derivative.log().sum(0)};
 }

@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::int64_t rotation_piece_rows = 256, least_pieces = 200, pieces_a_judged_one = 10;
 constexpr std::int64_t fewest_fitted_rows = 500;
+constexpr double errors_of_a_gain = 2;  // standard errors that count as one
 
 /// Rows are frequencies (DCT-II), orthonormal: [n, n].
 at::Tensor cosines(std::int64_t n) {
@@ -74,9 +75,10 @@ std::string knots_name(std::int64_t layer) {
 class Rotations : public GaussianMap {
 public:
   Rotations(const NamedTensors& state, const GaussianMapOptions& options, c10::Device device) {
-    for (std::int64_t layer = 0; state.contains(knots_name(layer)); ++layer)
-      layers_.push_back({Mixing(layer, options.shape, options.seed, device),
-                         MarginalSplines(state.at(knots_name(layer)).to(device), state.at("scores").to(device))});
+    for (std::int64_t layer = 0; layer < options.rotation_layers; ++layer)
+      if (state.contains(knots_name(layer)))
+        layers_.push_back({Mixing(layer, options.shape, options.seed, device),
+                           MarginalSplines(state.at(knots_name(layer)).to(device), state.at("scores").to(device))});
   }
 
   MappedNoise operator()(const at::Tensor& z, const at::Tensor&) const override {
@@ -125,7 +127,7 @@ struct MeanGain {
 };
 
 /// What the rows gain by one map more than by another.
-MeanGain gain_over(const GaussianMap& map, const GaussianMap& before, const NoiseRows& rows,
+MeanGain gain_over(const GaussianMap& map, const GaussianMap& before, const TrainingNoise& rows,
                    const std::vector<RowPiece>& pieces) {
   const at::Tensor sums = sum_over_rows(rows, pieces, {2}, [&](at::Tensor& sum, const LabelledNoise& piece) {
     const at::Tensor gained =
@@ -137,7 +139,7 @@ MeanGain gain_over(const GaussianMap& map, const GaussianMap& before, const Nois
   return {mean, std::sqrt(std::max(square - mean * mean, 0.0) / n)};
 }
 
-NamedTensors fit_rotations(const NoiseRows& rows, const GaussianMapOptions& options) {
+NamedTensors fit_rotations(const TrainingNoise& rows, const GaussianMapOptions& options) {
   const RotationRows chosen = rotation_rows(rows.rows, options.rotation_rows);
   const bool says = rows.communicator.is_root();
   NamedTensors state{{"scores", at::zeros({1}, at::kDouble)}};
@@ -157,14 +159,13 @@ NamedTensors fit_rotations(const NoiseRows& rows, const GaussianMapOptions& opti
     more["scores"] = fit.scores;
     more[knots_name(layer)] = fit.knots;
     const MeanGain gain = gain_over(Rotations(more, options, c10::kCPU), before, rows, chosen.judged);
-    const bool is_kept = gain.nats > gain.standard_error;
+    const bool is_kept = gain.nats > errors_of_a_gain * gain.standard_error;
     if (says)
       say("rotations: layer {} gains {:.3f} ± {:.3f} nats a row of {} that it was not fitted to (quantiles count by "
           "{:.2f}){}",
           layer + 1, gain.nats, gain.standard_error, count_of(chosen.judged), fit.weight,
-          is_kept ? "" : ": it is left out, and none follows");
-    if (!is_kept) break;
-    state = std::move(more);
+          is_kept ? "" : ": it is left out");
+    if (is_kept) state = std::move(more);
   }
   return state;
 }
@@ -176,10 +177,8 @@ GaussianMapKind rotations_map() {
           .help = "makes each value normal, then each spatial frequency, and mixtures of these, layer by layer",
           .keys = {"rotation-layers", "rotation-rows"},
           .fit = fit_rotations,
-          .make = [](const NamedTensors& state, const GaussianMapOptions& options,
-                     c10::Device device) -> std::shared_ptr<const GaussianMap> {
-            return std::make_shared<Rotations>(state, options, device);
-          }};
+          .make = [](const NamedTensors& state, const GaussianMapOptions& options, c10::Device device)
+              -> std::shared_ptr<const GaussianMap> { return std::make_shared<Rotations>(state, options, device); }};
 }
 
 }  // namespace couplet

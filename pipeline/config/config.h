@@ -165,9 +165,9 @@ struct CoupleConfig {
   std::int64_t sd_draws = 0;        ///< noises an image
   std::int64_t sd_check_every = 0;  ///< steps
   // Of tables of mapped noise:
-  double affine_prior = 0;                               ///< rows
-  std::string affine_covariance;                         ///< "none" or "pooled"
-  std::int64_t rotation_layers = 0, rotation_rows = 0;   ///< 0 rows: all
+  double affine_prior = 0;                              ///< rows
+  std::string affine_covariance;                        ///< "none" or "pooled"
+  std::int64_t rotation_layers = 0, rotation_rows = 0;  ///< 0 rows: all
 };
 
 /// What a student is trained by: [student], overridden by its own section (`student_config`).
@@ -180,7 +180,7 @@ struct StudentConfig {
   std::int64_t patch = 0, channels = 0, depth = 0, heads = 0;
   double label_drop = 0;
   double time_mean = 0, time_std = 0;
-  double mix = 0, fresh_share = 0;  ///< of fresh noise in the coupling's
+  double mix = 0, fresh_share = 0;       ///< of fresh noise in the coupling's
   std::vector<std::string> gaussianise;  ///< maps of the noise of the coupling's table, one behind the other
   std::int64_t loom_slots = 0, loom_resample_every = 0, loom_train_after = 0;
   bool loom_swaps = true;

@@ -36,10 +36,11 @@ void add_semidiscrete(std::vector<Option>& table) {
 void add_maps(std::vector<Option>& table) {
   table.insert(
       table.end(),
-      {later({"couple.affine-prior", result, FIELD(couple.affine_prior), "20", "rows",
-              "map affine: rows like those of all classes that each class is given besides its own, so that few rows do "
-              "not say too much",
-              1, no_limit}),
+      {later(
+           {"couple.affine-prior", result, FIELD(couple.affine_prior), "20", "rows",
+            "map affine: rows like those of all classes that each class is given besides its own, so that few rows do "
+            "not say too much",
+            1, no_limit}),
        later({"couple.affine-covariance",
               result,
               FIELD(couple.affine_covariance),
@@ -51,9 +52,7 @@ void add_maps(std::vector<Option>& table) {
               0,
               {"none", "pooled"}}),
        later({"couple.rotation-layers", result, FIELD(couple.rotation_layers), "4", "layers",
-              "map rotations: most layers; one that rows it was not fitted to do not gain by is left out, and none "
-              "follows",
-              1, 64}),
+              "map rotations: most layers; one that rows it was not fitted to do not gain by is left out", 1, 64}),
        later({"couple.rotation-rows", result, FIELD(couple.rotation_rows), "0", "rows",
               "map rotations: training rows, at even distances, that layers are fitted to and judged by; 0: all", 0,
               no_limit})});
@@ -62,19 +61,18 @@ void add_maps(std::vector<Option>& table) {
 }  // namespace
 
 void add_gaussianiser(std::vector<Option>& table) {
-  table.insert(
-      table.end(),
-      {{"gaussianiser.patch", result, FIELD(gaussianiser.patch), "4", "values", "side of a patch of noise (one token)",
-        1, 256},
-       {"gaussianiser.channels", result, FIELD(gaussianiser.channels), "128", "",
-        "width of the transformer; a multiple of gaussianiser.head-size", 1, 65536},
-       {"gaussianiser.blocks", result, FIELD(gaussianiser.blocks), "2", "", "flow blocks", 1, 256},
-       {"gaussianiser.layers", result, FIELD(gaussianiser.layers), "2", "",
-        "attention layers a block; a number for each block where they differ", 1, 256},
-       {"gaussianiser.head-size", result, FIELD(gaussianiser.head_size), "64", "", "channels an attention head", 1,
-        65536},
-       {"gaussianiser.window-blocks", result, FIELD(gaussianiser.window_blocks), "16", "blocks",
-        "table blocks within which rows are shuffled", 1, 1e6}});
+  table.insert(table.end(),
+               {{"gaussianiser.patch", result, FIELD(gaussianiser.patch), "4", "values",
+                 "side of a patch of noise (one token)", 1, 256},
+                {"gaussianiser.channels", result, FIELD(gaussianiser.channels), "128", "",
+                 "width of the transformer; a multiple of gaussianiser.head-size", 1, 65536},
+                {"gaussianiser.blocks", result, FIELD(gaussianiser.blocks), "2", "", "flow blocks", 1, 256},
+                {"gaussianiser.layers", result, FIELD(gaussianiser.layers), "2", "",
+                 "attention layers a block; a number for each block where they differ", 1, 256},
+                {"gaussianiser.head-size", result, FIELD(gaussianiser.head_size), "64", "",
+                 "channels an attention head", 1, 65536},
+                {"gaussianiser.window-blocks", result, FIELD(gaussianiser.window_blocks), "16", "blocks",
+                 "table blocks within which rows are shuffled", 1, 1e6}});
   add_training(table, "gaussianiser", [](Config& config) -> TrainingConfig& { return config.gaussianiser.training; },
                {.images = 200000,
                 .batch = 64,

@@ -231,9 +231,10 @@ void add_student(std::vector<Option>& table) {
               "rho of the fresh noise that each visit mixes into the coupling's: sqrt(1 - rho^2) z + rho e", 0, 1}),
        later({"student.fresh-share", result, FIELD(student.fresh_share), "0", "",
               "probability that a visit takes fresh noise in place of the coupling's", 0, 1}),
-       later({"student.gaussianise", result, FIELD(student.gaussianise), "", "",
-              "maps that make the noise of the coupling's table more Gaussian, one behind the other; each fills a table "
-              "of its own, such as nf-affine; empty: the noise as it is"}),
+       later(
+           {"student.gaussianise", result, FIELD(student.gaussianise), "", "",
+            "maps that make the noise of the coupling's table more Gaussian, one behind the other; each fills a table "
+            "of its own, such as nf-affine; empty: the noise as it is"}),
        {"student.loom-slots", result, FIELD(student.loom_slots), "4", "",
         "coupling loom: noises that each image has, and each mirrored one", 1, 64},
        {"student.loom-resample-every", result, FIELD(student.loom_resample_every), "0", "epochs",

@@ -65,13 +65,12 @@ MappedSlice NoiseMapper::map_rows(const TableSplit& table, std::int64_t first, s
   const at::Tensor z = (read_rows(table.images, "noise", first, count).to(at::kDouble) / sigma_).to(device_);
   const at::Tensor labels = read_rows(table.images, "label", first, count).to(device_, at::kLong);
   // [n, 1 + values]: the nats and the noise.
-  const at::Tensor made =
-      by_row_chunks(count, device_, [&](std::int64_t from, std::int64_t rows) {
-        const Autocast autocast(config_.precision, device_);
-        const at::Tensor own = z.narrow(0, from, rows);
-        const MappedNoise mapped = (*map_)(own, labels.narrow(0, from, rows));
-        return at::cat({nats_gained(own, mapped).unsqueeze(1), mapped.z.flatten(1)}, 1);
-      }).cpu();
+  const at::Tensor made = by_row_chunks(count, device_, [&](std::int64_t from, std::int64_t rows) {
+                            const Autocast autocast(config_.precision, device_);
+                            const at::Tensor own = z.narrow(0, from, rows);
+                            const MappedNoise mapped = (*map_)(own, labels.narrow(0, from, rows));
+                            return at::cat({nats_gained(own, mapped).unsqueeze(1), mapped.z.flatten(1)}, 1);
+                          }).cpu();
   const std::int64_t values = made.size(1) - 1;
   const at::Tensor noise = made.narrow(1, 1, values).contiguous().view(z.sizes());
   MappedSlice slice{noise.to(scalar_type(table.columns.front().type)).contiguous(), made.select(1, 0).contiguous(), {}};

@@ -44,7 +44,7 @@ bool is_map_of(const std::filesystem::path& path, const std::map<std::string, st
   }
 }
 
-NoiseRows standardised_rows(const RowTable& base, double sigma, Communicator& communicator) {
+TrainingNoise standardised_rows(const RowTable& base, double sigma, Communicator& communicator) {
   return {base.rows(),
           [&base, sigma](std::int64_t first, std::int64_t count) {
             return LabelledNoise{read_rows(base, "noise", first, count).to(at::kDouble) / sigma,

@@ -54,10 +54,9 @@ struct OpenTable {
         add(context, sources.emplace_back(seen_rows(context.config, context.run, split), dataset_format), split,
             made_from);
       else
-        add_mapped(
-            context,
-            sources.emplace_back(table_directory(context.config, context.run, base, split), coupling_format), split,
-            made_from);
+        add_mapped(context,
+                   sources.emplace_back(table_directory(context.config, context.run, base, split), coupling_format),
+                   split, made_from);
     }
   }
   OpenTable(const OpenTable&) = delete;  // the splits refer to their sources
@@ -72,7 +71,8 @@ private:
   void add(const StageContext& context, const RowTable& images, const std::string& split,
            const nlohmann::json& made_from) {
     const CouplingRows rows = numbering(config, images.rows(), split == "train");
-    nlohmann::json provenance{{"dataset", images.content_hash()}, {"flips", rows.flips}, {"replicates", rows.replicates}};
+    nlohmann::json provenance{
+        {"dataset", images.content_hash()}, {"flips", rows.flips}, {"replicates", rows.replicates}};
     add(context, images, rows, split, std::move(provenance), made_from, config.block_rows,
         ShardPlan{rows.rows(), config.shard_rows}, kind.columns(shape, config));
   }
@@ -209,8 +209,7 @@ nlohmann::json table_summary(const TableSplit& table) {
     const double rows = static_cast<double>(table.plan.rows - count("nonfinite_rows"));
     const double nats = sums["nats_sum"] / rows;
     summary["nats_closed"] = nats;
-    summary["nats_closed_standard_error"] =
-        std::sqrt(std::max(sums["nats_squares"] / rows - nats * nats, 0.0) / rows);
+    summary["nats_closed_standard_error"] = std::sqrt(std::max(sums["nats_squares"] / rows - nats * nats, 0.0) / rows);
   }
   if (!sums.contains("round_trip_rows")) return summary;
   summary["round_trip_rows"] = count("round_trip_rows");

@@ -55,8 +55,8 @@ struct ShardedTable {
   std::vector<Column> (*columns)(const DatasetShape& shape, const CoupleConfig& config);
   /// Collective.
   std::unique_ptr<ShardMaker> (*open)(const StageContext& context, const DatasetShape& shape);
-  /// The columns of a table that is made of another's rows (RunTable::base), given that one's. It has the other's splits
-  /// and shards. Absent: tables are made of the data set.
+  /// The columns of a table that is made of another's rows (RunTable::base), given that one's. It has the other's
+  /// splits and shards. Absent: tables are made of the data set.
   std::vector<Column> (*mapped_columns)(const std::vector<Column>& base, const CoupleConfig& config) = nullptr;
 };
 
@@ -70,9 +70,10 @@ struct ShardPart {
   std::int64_t part = 0, parts = 1;
 };
 
-/// Publishes RUN/coupling/NAME/train (training images) and RUN/coupling/NAME/test (held-out ones, where there are). Rows are computed in
-/// fixed slices aligned to their shard's start, the last one padded, so shards are byte-equal for any number of ranks
-/// and interruptions. σ_f is finished from the shards' sums and stands in the manifest's summary. Collective.
+/// Publishes RUN/coupling/NAME/train (training images) and RUN/coupling/NAME/test (held-out ones, where there are).
+/// Rows are computed in fixed slices aligned to their shard's start, the last one padded, so shards are byte-equal for
+/// any number of ranks and interruptions. σ_f is finished from the shards' sums and stands in the manifest's summary.
+/// Collective.
 void make_sharded_table(StageContext& context, const ShardedTable& kind);
 /// The missing shards of `range` only, and no manifest: one of several jobs on the same directory. Jobs whose ranges
 /// overlap do work twice and no harm. Collective.

@@ -13,14 +13,14 @@
 namespace couplet {
 
 struct RunTable {
-  std::string name;          ///< "nf": its folder is RUN/coupling/nf
-  std::string made_by;       ///< a member of stages/couple/table_makers: "inversion"
-  std::string student = {};  ///< whose flow makes it, by the weights of its first seed; "": none's
-  std::int64_t round = 0;    ///< how many tables of students' flows stand behind each other up to this one
-  bool has_noise = true;     ///< it holds noise and images; false: numbers of noise (method/tables/seeds_table.h)
-  std::string base = {};     ///< the table whose noise a map carries to this one's; "": none
-  std::string map = {};      ///< that map: a member of method/gaussianisation
-  std::string pairs_by = {}; ///< who made the pairs of such a table: `made_by` of the table that no map has filled
+  std::string name;           ///< "nf": its folder is RUN/coupling/nf
+  std::string made_by;        ///< a member of stages/couple/table_makers: "inversion"
+  std::string student = {};   ///< whose flow makes it, by the weights of its first seed; "": none's
+  std::int64_t round = 0;     ///< how many tables of students' flows stand behind each other up to this one
+  bool has_noise = true;      ///< it holds noise and images; false: numbers of noise (method/tables/seeds_table.h)
+  std::string base = {};      ///< the table whose noise a map carries to this one's; "": none
+  std::string map = {};       ///< that map: a member of method/gaussianisation
+  std::string pairs_by = {};  ///< who made the pairs of such a table: `made_by` of the table that no map has filled
 
   /// Its rows are the data set's own images in their order: a student's samples from its noise have counterparts.
   bool is_of_images() const { return (base.empty() ? made_by : pairs_by) == "inversion"; }

@@ -1,6 +1,5 @@
 #include "stages/evaluate/score_requests.h"
 
-#include "method/couplings/coupling.h"
 #include "method/data/codec.h"
 #include "pipeline/config/options.h"
 #include "stages/data/run_source.h"

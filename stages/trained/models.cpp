@@ -140,10 +140,9 @@ TarFlowOptions gaussianiser_options(const GaussianiserConfig& config, const Data
 }
 
 std::string tarflow_text(const TarFlowOptions& options) {
-  return fmt::format(
-      "TarFlow {}: {} blocks of {} layers, width {}, {} tokens of {} values, {:.2f} M parameters",
-      options.nvp ? "nvp" : "vp", options.blocks, fmt::join(options.layers, ", "), options.channels, options.tokens(),
-      options.token_size(), static_cast<double>(parameter_count(options)) / 1e6);
+  return fmt::format("TarFlow {}: {} blocks of {} layers, width {}, {} tokens of {} values, {:.2f} M parameters",
+                     options.nvp ? "nvp" : "vp", options.blocks, fmt::join(options.layers, ", "), options.channels,
+                     options.tokens(), options.token_size(), static_cast<double>(parameter_count(options)) / 1e6);
 }
 
 std::map<std::string, std::string> tarflow_sizes(const TarFlowOptions& options) {

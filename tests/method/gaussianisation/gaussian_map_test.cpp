@@ -27,13 +27,19 @@ GaussianMapOptions options_of(double prior = 1) {
   options.shape = row_shape;
   options.classes = classes;
   options.affine_prior = prior;
-  options.flow = {.in_channels = 2, .image_size = 2, .patch = 1, .channels = 8, .blocks = 2, .layers = {1},
-                  .head_size = 4, .num_classes = classes};
+  options.flow = {.in_channels = 2,
+                  .image_size = 2,
+                  .patch = 1,
+                  .channels = 8,
+                  .blocks = 2,
+                  .layers = {1},
+                  .head_size = 4,
+                  .num_classes = classes};
   return options;
 }
 
-/// Rows of g ~ N(0, I) that `warp` (of g [n, d] and labels) has made something else: the first are fitted to, the others
-/// judge.
+/// Rows of g ~ N(0, I) that `warp` (of g [n, d] and labels) has made something else: the first are fitted to, the
+/// others judge.
 LabelledNoise toy(const std::function<at::Tensor(const at::Tensor& g, const at::Tensor& label)>& warp) {
   const std::int64_t rows = fitted_rows + judged_rows;
   std::vector<float> normal(static_cast<std::size_t>(rows * row_values));
@@ -43,7 +49,7 @@ LabelledNoise toy(const std::function<at::Tensor(const at::Tensor& g, const at::
   return {warp(g, label).reshape({rows, 2, 2, 2}).contiguous(), label};
 }
 
-NoiseRows rows_of(const LabelledNoise& toy, Communicator& communicator, std::int64_t rows = fitted_rows) {
+TrainingNoise rows_of(const LabelledNoise& toy, Communicator& communicator, std::int64_t rows = fitted_rows) {
   return {rows,
           [&toy](std::int64_t first, std::int64_t count) {
             return LabelledNoise{toy.z.narrow(0, first, count), toy.label.narrow(0, first, count)};
@@ -236,9 +242,8 @@ TEST(GaussianMap, DeterminantsAreThoseOfTheJacobian) {
 }
 
 TEST(GaussianMap, FitsAreTheSameOnAnyRanks) {
-  const LabelledNoise rows = toy([](const at::Tensor& g, const at::Tensor& label) {
-    return heavy_tails(class_affine(g, label), label) * 0.7;
-  });
+  const LabelledNoise rows = toy(
+      [](const at::Tensor& g, const at::Tensor& label) { return heavy_tails(class_affine(g, label), label) * 0.7; });
   GaussianMapOptions options = options_of();
   options.affine_covariance = true;
   const auto alone = make_single_communicator();

@@ -16,7 +16,7 @@ struct LabelledNoise {
   at::Tensor label;  ///< int64 [n]
 };
 
-struct NoiseRows {
+struct TrainingNoise {
   std::int64_t rows = 0;
   /// Rows [first, first + count). Several threads may ask at once.
   std::function<LabelledNoise(std::int64_t first, std::int64_t count)> read;
@@ -33,7 +33,7 @@ std::vector<RowPiece> pieces_of(std::int64_t rows, std::int64_t piece_rows);
 /// neighbouring pieces, and the groups' sums are added in their order: the bits depend on the pieces alone. `add` may
 /// be called by several threads at once, with sums of their own. Throws Interrupted when the ranks agree to stop.
 /// Memory: four sums a rank. Collective.
-at::Tensor sum_over_rows(const NoiseRows& rows, const std::vector<RowPiece>& pieces,
+at::Tensor sum_over_rows(const TrainingNoise& rows, const std::vector<RowPiece>& pieces,
                          const std::vector<std::int64_t>& sizes,
                          const std::function<void(at::Tensor& sum, const LabelledNoise& piece)>& add);
 

@@ -1,4 +1,4 @@
-#include "method/gaussianisation/noise_rows.h"
+#include "method/gaussianisation/training_noise.h"
 
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
@@ -37,7 +37,7 @@ std::vector<RowPiece> pieces_of(std::int64_t rows, std::int64_t piece_rows) {
   return pieces;
 }
 
-at::Tensor sum_over_rows(const NoiseRows& rows, const std::vector<RowPiece>& pieces,
+at::Tensor sum_over_rows(const TrainingNoise& rows, const std::vector<RowPiece>& pieces,
                          const std::vector<std::int64_t>& sizes,
                          const std::function<void(at::Tensor& sum, const LabelledNoise& piece)>& add) {
   Communicator& communicator = rows.communicator;
