@@ -73,8 +73,8 @@ nlohmann::json validate(Classifier& classifier, const HeldOut& held_out, const C
 }
 
 /// What a classifier is trained on, and judged by.
-struct Images {
-  explicit Images(const StageContext& context)
+struct ClassifierImages {
+  explicit ClassifierImages(const StageContext& context)
       : train(open_for_training(context.run.train_images(), dataset_format, training_reads(context.config.storage))),
         test(context.run.test_images(), dataset_format),
         shape(dataset_shape(train)) {}
@@ -85,7 +85,7 @@ struct Images {
 
 /// Trains a classifier by [features], and leaves it with its averaged weights, which are returned. `seed` is that of
 /// its initial weights and of the order of the images. Collective.
-NamedTensors train_classifier(const StageContext& context, const Images& images, Classifier& classifier,
+NamedTensors train_classifier(const StageContext& context, const ClassifierImages& images, Classifier& classifier,
                               std::uint64_t seed) {
   const Config& config = context.config;
   const Codec& codec = *images.shape.codec;
@@ -122,7 +122,7 @@ void say_accuracy(const std::string& network, double accuracy) {
 
 void features(StageContext& context) {
   const Config& config = context.config;
-  const Images images(context);
+  const ClassifierImages images(context);
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   Classifier classifier = make_classifier(classifier_options(config.features, images.shape), seed);
   const NamedTensors weights = train_classifier(context, images, classifier, seed);
@@ -150,7 +150,7 @@ void features(StageContext& context) {
 }
 
 void loss_features(StageContext& context) {
-  const Images images(context);
+  const ClassifierImages images(context);
   const ClassifierOptions options = loss_classifier_options(context.config.features, images.shape);
   const std::uint64_t seed = loss_classifier_seed(context.config.pipeline.seed);
   Classifier classifier = make_classifier(options, seed);
