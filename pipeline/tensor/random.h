@@ -45,10 +45,10 @@ enum class Purpose : std::uint32_t {
   dropout = 31,              ///< what a network drops; index: position · 1024 + number of the block
   latent_draw = 32,          ///< a latent within its deviation; index: hash of the row's bytes and the draw's number
   autoencoder_noise = 33,    ///< ε of the latents that an autoencoder is trained on; index: position
-  candidate_noise = 160,     ///< further noises that a sample may start from; index: sample · 1024 + number of the noise
-  candidate_choice = 161,    ///< which of its noises a sample starts from; index: sample
-  classifier_noise = 162,    ///< noise that a classifier is trained to tell from a table's; index: position
-  classifier_test = 163      ///< the same that it is judged by; index: row
+  candidate_noise = 160,   ///< further noises that a sample may start from; index: sample · 1024 + number of the noise
+  candidate_choice = 161,  ///< which of its noises a sample starts from; index: sample
+  classifier_noise = 162,  ///< noise that a classifier is trained to tell from a table's; index: position
+  classifier_test = 163    ///< the same that it is judged by; index: row
 };
 
 /// Ten rounds of Philox4x32.

@@ -48,8 +48,8 @@ class Sampler {
 public:
   /// A model that is not trained yet, or unknown, is refused with those there are; so is a label that the data set
   /// lacks, a stochastic solver of a student without a score, and `denoise` switched off where the teacher has no such
-  /// step; candidates of a student whose table has no noise classifier; and low-resolution images that are missing, of another shape than the data set's, or given to a model that
-  /// takes none. Collective, unlike `make`.
+  /// step; candidates of a student whose table has no noise classifier; and low-resolution images that are missing, of
+  /// another shape than the data set's, or given to a model that takes none. Collective, unlike `make`.
   Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator);
 
   const DatasetShape& shape() const { return shape_; }

@@ -55,12 +55,8 @@ Json record_section(const Page& page) {
     has_ema_rates |= record.ema >= 0;
     has_candidates |= record.candidates > 1;
   }
-  return {{"count", records.size()},
-          {"has_names", has_names},
-          {"has_tables", has_tables},
-          {"has_ema_rates", has_ema_rates},
-          {"has_candidates", has_candidates},
-          {"list", std::move(records)}};
+  return {{"count", records.size()},        {"has_names", has_names},           {"has_tables", has_tables},
+          {"has_ema_rates", has_ema_rates}, {"has_candidates", has_candidates}, {"list", std::move(records)}};
 }
 
 }  // namespace couplet
