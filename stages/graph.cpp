@@ -223,7 +223,8 @@ bool GraphBuilder::has_noise_classifiers() const {
 void GraphBuilder::measure_noise(const RunTable& table) {
   std::vector<std::string> classifier;
   if (has_noise_classifiers()) {
-    StageNode& node = add(classifier_node(table.name), "noise-classifier", {seen_rows_node(config_), table_node(table.name)});
+    StageNode& node =
+        add(classifier_node(table.name), "noise-classifier", {seen_rows_node(config_), table_node(table.name)});
     node.measured = table.name;
     add_keys(node, "noise-classifier");
     add_training_keys(node);

@@ -190,8 +190,8 @@ void latents(StageContext& context) {
   const auto encoded = [&](const std::vector<std::int64_t>& rows) {
     return script.encode(read_numbered_rows(train, "image", rows));
   };
-  const LatentForm form = latent_form(context, program, pixels,
-                                      {train.path().string(), train.content_hash(), train.rows(), encoded});
+  const LatentForm form =
+      latent_form(context, program, pixels, {train.path().string(), train.content_hash(), train.rows(), encoded});
   publish_split(script, latent_split(context, train, form, shape, true), context);
   publish_split(script, latent_split(context, test, form, shape, false), context);
 }

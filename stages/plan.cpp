@@ -33,8 +33,7 @@ Decision with_new_inputs(const StageNode& node, const Decision& decision, const 
 /// were made from. They come in an order in which they could run.
 StageGraph unlisted_stages(const RunView& view) {
   StageGraph found;
-  for (const auto& [folder, kind] :
-       {std::pair{"coupling", "couple"},
+  for (const auto& [folder, kind] : {std::pair{"coupling", "couple"},
                                      {"noise-classifier", "noise-classifier"},
                                      {"student", "student"},
                                      {"evaluate", "evaluate"}}) {

@@ -39,9 +39,10 @@ SplitGap measure_alone(const NoiseFit& fit, const NoiseSample& sample, Communica
   return measure_gap(fit, sample, [&](std::int64_t rows, std::int64_t figures, const auto& measure) {
     at::Tensor sum = at::zeros({figures}, at::kDouble);
     const std::int64_t slice = std::min(rows, rows_of_a_slice);
-    for_each_slice(communicator, {.rows = rows, .slice_rows = slice, .columns = figures, .stopped = ""},
-                   [&](std::int64_t first) { return measure(first, slice); },
-                   [&](const at::Tensor& values) { sum += values.sum(0); });
+    for_each_slice(
+        communicator, {.rows = rows, .slice_rows = slice, .columns = figures, .stopped = ""},
+        [&](std::int64_t first) { return measure(first, slice); },
+        [&](const at::Tensor& values) { sum += values.sum(0); });
     return sum;
   });
 }
@@ -62,8 +63,8 @@ void print_split(const std::string& name, const Json& split) {
                                    split.at("normal_log_density").get<double>()));
   print_gap_fact("", fmt::format("|z|^2/d {}, its deviation {:.4f} (normal {:.4f}); skewness {:.4f}, kurtosis {:.4f}",
                                  gap_estimate_text(square), split.at("square_deviation").get<double>(),
-                                 split.at("normal_square_deviation").get<double>(),
-                                 split.at("skewness").get<double>(), split.at("kurtosis").get<double>()));
+                                 split.at("normal_square_deviation").get<double>(), split.at("skewness").get<double>(),
+                                 split.at("kurtosis").get<double>()));
   std::string gains;
   for (const auto& [figure, what] : {std::pair{"class_mean_nats", "class means"},
                                      {"class_deviation_nats", "and deviations"},
@@ -79,7 +80,8 @@ void print_split(const std::string& name, const Json& split) {
 }  // namespace
 
 Json describe_noise(const RowSource& source) {
-  if (!source.is_table() || source.format() != coupling_format || !source.sigma_f() || source.rows() == 0) return nullptr;
+  if (!source.is_table() || source.format() != coupling_format || !source.sigma_f() || source.rows() == 0)
+    return nullptr;
   if (!source.find("noise") || !source.find("label")) return nullptr;
   const std::optional<RowTable> trained = table_beside(source.path(), "test", "train");
   const std::optional<RowTable> beside = table_beside(source.path(), "train", "test");
@@ -107,8 +109,8 @@ void print_noise_gap(const Json& gap) {
   }
   if (!gap.contains("frechet")) return;
   print_gap_fact("Fréchet distance",
-                 fmt::format("{:.4g} to N(0, I); as many normal rows have about {:.4g}", gap.at("frechet").get<double>(),
-                             gap.at("normal_frechet").get<double>()));
+                 fmt::format("{:.4g} to N(0, I); as many normal rows have about {:.4g}",
+                             gap.at("frechet").get<double>(), gap.at("normal_frechet").get<double>()));
   for (const Json& of : gap.at("classes"))
     print_gap_fact(fmt::format("  class {}", of.at("label").get<std::int64_t>()),
                    fmt::format("eigenvalues {:.4f} … {:.4f} (normal {:.4f} … {:.4f}), |mean|^2 {:.4g}, Fréchet {:.4g}",

@@ -5,8 +5,8 @@
 
 namespace couplet {
 
-/// The area under the ROC curve: P(a > b) + P(a = b)/2 for logits a of the one set and b of the other; 1/2 where nothing
-/// tells them apart. The standard error is that of DeLong, DeLong and Clarke-Pearson (1988).
+/// The area under the ROC curve: P(a > b) + P(a = b)/2 for logits a of the one set and b of the other; 1/2 where
+/// nothing tells them apart. The standard error is that of DeLong, DeLong and Clarke-Pearson (1988).
 struct AreaUnderCurve {
   double value = 0, standard_error = 0;
 };
@@ -16,7 +16,7 @@ AreaUnderCurve area_under_curve(const at::Tensor& a, const at::Tensor& b);
 /// Varadhan's E_q[l] - log E_p[exp l]. It is a bound for any l, but for the noise of the second mean.
 struct DivergenceBound {
   double value = 0, standard_error = 0;
-  double mean_logit = 0;   ///< E_q[l]: the divergence itself where l is exact
+  double mean_logit = 0;      ///< E_q[l]: the divergence itself where l is exact
   double log_normaliser = 0;  ///< log E_p[exp l]: 0 where l is exact
 };
 DivergenceBound divergence_bound(const at::Tensor& of_q, const at::Tensor& of_p);

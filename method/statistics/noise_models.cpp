@@ -56,8 +56,8 @@ void add_class(const NoiseSample& sample, const std::vector<std::int64_t>& numbe
 ClassSums class_sums(const NoiseSample& sample, std::int64_t classes, bool covariances, Communicator& communicator) {
   const std::int64_t d = sample.values();
   const auto options = at::TensorOptions(at::kDouble);
-  ClassSums sums{at::zeros({classes}, options), at::zeros({classes, d}, options), at::zeros({classes, d}, options), {},
-                 {}};
+  ClassSums sums{
+      at::zeros({classes}, options), at::zeros({classes, d}, options), at::zeros({classes, d}, options), {}, {}};
   if (covariances) {
     sums.outer = at::zeros({classes, d, d}, options);
     sums.fourth = at::zeros({classes}, options);
@@ -95,7 +95,8 @@ void decompose(NoiseFit& fit, const ClassSums& sums, Communicator& communicator)
   const double rows = fit.rows.sum().item<double>();
   at::Tensor values = at::zeros({classes + 2, d}, at::kDouble), vectors = at::zeros({classes + 1, d, d}, at::kDouble);
   for (std::int64_t i = communicator.rank(); i <= about_all; i += communicator.size()) {
-    at::Tensor covariance = i < all ? sums.outer[i] / fit.rows[i].clamp_min(1) : sums.outer.sum(0) / std::max(rows, 1.0);
+    at::Tensor covariance =
+        i < all ? sums.outer[i] / fit.rows[i].clamp_min(1) : sums.outer.sum(0) / std::max(rows, 1.0);
     if (i == about_all) {
       const at::Tensor apart = (fit.mean - fit.all_mean) * (fit.rows / std::max(rows, 1.0)).sqrt().unsqueeze(1);
       covariance = covariance + apart.t().matmul(apart);
@@ -141,8 +142,8 @@ NoiseFit fit_noise(const NoiseSample& sample, std::int64_t classes, Communicator
   const at::Tensor rows = sums.rows.unsqueeze(1), all = sums.rows.sum();
   fit.variance = with_one_row(sums.squares / rows.clamp_min(1), rows);
   fit.all_mean = (rows * fit.mean).sum(0) / all.clamp_min(1);
-  fit.all_variance = with_one_row(
-      (sums.squares + rows * (fit.mean - fit.all_mean).square()).sum(0) / all.clamp_min(1), all);
+  fit.all_variance =
+      with_one_row((sums.squares + rows * (fit.mean - fit.all_mean).square()).sum(0) / all.clamp_min(1), all);
   if (covariances) decompose(fit, sums, communicator);
   return fit;
 }

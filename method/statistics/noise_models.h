@@ -34,11 +34,11 @@ struct Spectra {
 
 /// What is fitted. A class with fewer than two finite rows is N(0, I).
 struct NoiseFit {
-  at::Tensor rows;                       ///< float64 [classes]: finite ones that it was fitted on
-  at::Tensor mean, variance;             ///< float64 [classes, d]
-  at::Tensor all_mean, all_variance;     ///< float64 [d], over all classes
-  Spectra pooled, by_class;              ///< about the classes' means; undefined where d is too large
-  at::Tensor all_values;                 ///< float64 [d]: eigenvalues of the covariance about the mean of all
+  at::Tensor rows;                    ///< float64 [classes]: finite ones that it was fitted on
+  at::Tensor mean, variance;          ///< float64 [classes, d]
+  at::Tensor all_mean, all_variance;  ///< float64 [d], over all classes
+  Spectra pooled, by_class;           ///< about the classes' means; undefined where d is too large
+  at::Tensor all_values;              ///< float64 [d]: eigenvalues of the covariance about the mean of all
   std::int64_t classes() const { return mean.size(0); }
   std::int64_t values() const { return mean.size(1); }
 };

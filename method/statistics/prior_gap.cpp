@@ -18,7 +18,7 @@ enum GapFigure : std::int64_t {
   of_finite,
   of_square,  ///< ‖z‖²/d
   of_fourth,  ///< its square
-  of_cubes,  ///< mean over values, by their means and deviations
+  of_cubes,   ///< mean over values, by their means and deviations
   of_fourths,
   of_nll,  ///< - log p, nats a row
   of_nll_square,
@@ -35,12 +35,11 @@ at::Tensor gap_figures_of(const NoiseFit& fit, const NoiseRows& all) {
   const at::Tensor u = (rows.z - fit.all_mean) / fit.all_variance.sqrt(), u2 = u.square();
   const at::Tensor nll = rows.nll.defined() ? rows.nll * fit.values() : at::zeros_like(square);
   const at::Tensor gains = nats_gained(fit, rows);
-  const at::Tensor figures =
-      at::cat({at::stack({at::ones_like(square), square, square.square(), (u2 * u).mean(1), u2.square().mean(1), nll,
-                          nll.square()},
-                         1),
-               gains, gains.square()},
-              1);
+  const at::Tensor figures = at::cat({at::stack({at::ones_like(square), square, square.square(), (u2 * u).mean(1),
+                                                 u2.square().mean(1), nll, nll.square()},
+                                                1),
+                                      gains, gains.square()},
+                                     1);
   return at::where(finite.unsqueeze(1), figures, at::zeros_like(figures));
 }
 

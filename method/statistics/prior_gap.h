@@ -22,9 +22,9 @@ struct MeanEstimate {
 /// One split's figures, over its finite rows.
 struct SplitGap {
   std::int64_t rows = 0, nonfinite = 0, values = 0;
-  MeanEstimate square;                       ///< E‖z‖²/d: 1 for N(0, I)
-  double square_deviation = 0;           ///< of ‖z‖²/d: √(2/d) for N(0, I)
-  double skewness = 0, kurtosis = 0;     ///< of values by the mean and deviation that each has over fitted rows: 0, 3
+  MeanEstimate square;                ///< E‖z‖²/d: 1 for N(0, I)
+  double square_deviation = 0;        ///< of ‖z‖²/d: √(2/d) for N(0, I)
+  double skewness = 0, kurtosis = 0;  ///< of values by the mean and deviation that each has over fitted rows: 0, 3
   std::array<MeanEstimate, noise_models> nats = {};  ///< gained by each model, a row; NaN where it was not fitted
   std::optional<MeanEstimate> nll;                   ///< of the table's column, nats a row
 
@@ -35,9 +35,9 @@ struct SplitGap {
 };
 
 /// Sums of figures of a sample's rows: float64 [figures] over [first, first + count), slice by slice.
-using SumOverRows = std::function<at::Tensor(
-    std::int64_t rows, std::int64_t figures,
-    const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure)>;
+using SumOverRows =
+    std::function<at::Tensor(std::int64_t rows, std::int64_t figures,
+                             const std::function<at::Tensor(std::int64_t first, std::int64_t count)>& measure)>;
 
 SplitGap measure_gap(const NoiseFit& fit, const NoiseSample& sample, const SumOverRows& sum);
 

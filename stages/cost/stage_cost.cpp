@@ -141,8 +141,7 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   if (evaluate.guidance.front() != 1) evaluations *= 2;  // a guided evaluation is one of twice the rows
   const auto own = table_of_student(model.config, node.student);
   const bool has_noise = own && own->has_noise;
-  for (const SamplingSetting& sampling :
-       sampling_settings(evaluate, student, has_noise ? own->name : "", has_noise)) {
+  for (const SamplingSetting& sampling : sampling_settings(evaluate, student, has_noise ? own->name : "", has_noise)) {
     const double samples =
         number(sampling.table.empty() ? evaluate.samples : std::min(evaluate.samples, model.dataset.test_rows));
     evaluations += samples * evaluations_of(sampling.integration) * (sampling.field.guidance.scale == 1 ? 1 : 2);
@@ -301,8 +300,7 @@ StageCost couple_cost(const StageNode& node, const CostModel& model) {
 }
 
 StageCost noise_classifier_cost(const StageNode& node, const CostModel& model) {
-  const NoiseClassifierOptions options =
-      noise_classifier_options(model.config.noise_classifier, model.dataset.shape);
+  const NoiseClassifierOptions options = noise_classifier_options(model.config.noise_classifier, model.dataset.shape);
   // A row of the table, and a fresh one.
   return training_cost(node, model.config.noise_classifier.training, 2 * forward_flops(options),
                        parameter_count(options), model);

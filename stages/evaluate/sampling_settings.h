@@ -16,8 +16,8 @@ namespace couplet {
 struct SamplingSetting {
   FieldSetting field;
   Integration integration;
-  std::int64_t seed = 0;  ///< of fresh noise
-  std::string table;      ///< from the held-out noise of this table instead
+  std::int64_t seed = 0;        ///< of fresh noise
+  std::string table;            ///< from the held-out noise of this table instead
   std::int64_t candidates = 1;  ///< noises that a sample starts from one of; 1: its own
 };
 

@@ -22,8 +22,6 @@
 namespace couplet {
 namespace {
 
-
-
 /// Adds the records of one split of a table.
 class TableRecords {
 public:
@@ -34,12 +32,12 @@ public:
 
   const ScoreRequest& request() const { return request_; }
 
-  void add(const char* metric, double value, std::int64_t rows, const nlohmann::json& details = nlohmann::json::object(),
-           std::int64_t nonfinite = 0) {
+  void add(const char* metric, double value, std::int64_t rows,
+           const nlohmann::json& details = nlohmann::json::object(), std::int64_t nonfinite = 0) {
     evaluation_.records.add(request_.key, metric, request_.with, value, rows, {}, nonfinite, details);
   }
-  void add(const char* metric, const MeanEstimate& estimate, std::int64_t rows, nlohmann::json details = nlohmann::json::object(),
-           std::int64_t nonfinite = 0) {
+  void add(const char* metric, const MeanEstimate& estimate, std::int64_t rows,
+           nlohmann::json details = nlohmann::json::object(), std::int64_t nonfinite = 0) {
     details["standard_error"] = estimate.standard_error;
     add(metric, estimate.value, rows, details, nonfinite);
   }
@@ -68,9 +66,9 @@ void add_covariance(TableRecords& records, const SplitGap& gap, const char* metr
 
 void keep_split(TableRecords records, const NoiseFit& fit, const SplitGap& gap) {
   records.add("noise_log_density", gap.log_density(), gap.rows, {{"normal", gap.normal_log_density()}}, gap.nonfinite);
-  records.add("noise_square", gap.square, gap.rows,
-              {{"deviation", gap.square_deviation},
-               {"normal_deviation", std::sqrt(2 / static_cast<double>(gap.values))}});
+  records.add(
+      "noise_square", gap.square, gap.rows,
+      {{"deviation", gap.square_deviation}, {"normal_deviation", std::sqrt(2 / static_cast<double>(gap.values))}});
   records.add("noise_skewness", gap.skewness, gap.rows);
   records.add("noise_kurtosis", gap.kurtosis, gap.rows);
   records.add("class_mean_nats", gap.nats_of(NoiseModel::class_means), gap.rows);
@@ -129,9 +127,10 @@ void keep_nats_closed(TableRecords records, const Evaluation& evaluation, const 
   at::Tensor closed = (nll(before) - nll(after)) * values;
   closed = closed.index({closed.isfinite()});
   const auto rows = static_cast<double>(closed.size(0));
-  records.add("nats_closed",
-              MeanEstimate{closed.mean().item<double>(), closed.std(/*unbiased=*/true).item<double>() / std::sqrt(rows)},
-              closed.size(0), {{"base", base}});
+  records.add(
+      "nats_closed",
+      MeanEstimate{closed.mean().item<double>(), closed.std(/*unbiased=*/true).item<double>() / std::sqrt(rows)},
+      closed.size(0), {{"base", base}});
 }
 
 }  // namespace
@@ -186,7 +185,8 @@ void test_noise(Evaluation& evaluation, const ScoreRequest& request) {
   at::Tensor logits = evaluation.figures_of_rows(request, sample.rows(), 2, measure);
   logits = logits.index({logits.isfinite().all(1)});
   const std::int64_t rows = logits.size(0), nonfinite = sample.rows() - rows;
-  if (rows < 2) fail("{}: of its {} rows {} are finite, too few for a test", table.path().string(), sample.rows(), rows);
+  if (rows < 2)
+    fail("{}: of its {} rows {} are finite, too few for a test", table.path().string(), sample.rows(), rows);
   const at::Tensor of_table = logits.select(1, 0).contiguous(), of_fresh = logits.select(1, 1).contiguous();
   const AreaUnderCurve area = area_under_curve(of_table, of_fresh);
   const DivergenceBound bound = divergence_bound(of_table, of_fresh);

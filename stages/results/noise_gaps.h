@@ -10,9 +10,9 @@
 namespace couplet {
 
 struct NoiseGap {
-  std::string run;    ///< as ScoreRecord's
-  std::string table;  ///< its name
-  std::string split;  ///< "train", "test"
+  std::string run;        ///< as ScoreRecord's
+  std::string table;      ///< its name
+  std::string split;      ///< "train", "test"
   bool is_shown = false;  ///< where one split is: the held-out rows, of a table without any the training rows
   std::map<std::string, ScoreRecord> figures = {};  ///< by metric
 

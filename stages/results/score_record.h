@@ -113,7 +113,7 @@ struct ScoreRecord {
   double temperature = 1;       ///< of a student's initial noise
   std::int64_t candidates = 1;  ///< noises that a sample started from one of
   double atol = 0, rtol = 0;    ///< of an adaptive solver
-  bool denoised = false;      ///< teacher: with its final denoising step
+  bool denoised = false;        ///< teacher: with its final denoising step
   double value = 0;
   double uncertainty = 0;  ///< the record's own: a standard error, or the standard deviation over subsets or splits; 0:
                            ///< none

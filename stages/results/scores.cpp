@@ -79,13 +79,12 @@ ScoreSummary over_seeds(const BySeeds& by_seeds) {
   return score;
 }
 
-/// Solver, grid, guidance and its interval, candidates, tolerances.
-using SettingKey = std::tuple<std::string, std::string, double, double, double, std::int64_t, double, double>;
+/// Solver, grid, guidance and its interval, tolerances.
+using SettingKey = std::tuple<std::string, std::string, double, double, double, double, double>;
 
 template <class Settings>
 SettingKey setting_of(const Settings& from) {
-  return {from.solver,      from.grid,       from.guidance, from.guidance_from,
-          from.guidance_to, from.candidates, from.atol,     from.rtol};
+  return {from.solver, from.grid, from.guidance, from.guidance_from, from.guidance_to, from.atol, from.rtol};
 }
 
 /// More seeds first, then the lower mean.

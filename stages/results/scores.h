@@ -90,7 +90,8 @@ struct Scores {
   /// The curve of a student from fresh noise that `like` is fairly set against: with its guidance and its EMA rate, or,
   /// where the student was not scored with these, its first one; nothing if there is none at its temperature.
   const ScoreCurve* counterpart(const std::string& student, const std::string& run, const ScoreCurve& like) const;
-  /// Finds the same student, weights and guidance from other noise, whatever the temperature; nothing if there is none.
+  /// Finds the same student, weights and guidance from other noise, whatever the temperature and the candidates; nothing
+  /// if there is none.
   const ScoreCurve* from_noise(const std::string& noise, const ScoreCurve& curve) const;
   /// Sums up the records that `wanted` accepts (one a training and sampling seed; of several the last counts); nothing
   /// if there are none.

@@ -75,8 +75,8 @@ NoiseClassifierOptions noise_classifier_options(const NoiseClassifierConfig& con
 }
 
 NoiseClassifier load_noise_classifier(const RunDirectory& run, const std::string& table,
-                                      const NoiseClassifierConfig& config, const DatasetShape& shape, c10::Device device,
-                                      Communicator& communicator) {
+                                      const NoiseClassifierConfig& config, const DatasetShape& shape,
+                                      c10::Device device, Communicator& communicator) {
   return with_weights(make_noise_classifier(noise_classifier_options(config, shape), 0), run.noise_classifier(table),
                       device, communicator);
 }

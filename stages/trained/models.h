@@ -45,8 +45,8 @@ Classifier load_classifier(const RunDirectory& run, const FeaturesConfig& config
 NoiseClassifierOptions noise_classifier_options(const NoiseClassifierConfig& config, const DatasetShape& shape);
 /// The published classifier of a table's noise, likewise.
 NoiseClassifier load_noise_classifier(const RunDirectory& run, const std::string& table,
-                                      const NoiseClassifierConfig& config, const DatasetShape& shape, c10::Device device,
-                                      Communicator& communicator);
+                                      const NoiseClassifierConfig& config, const DatasetShape& shape,
+                                      c10::Device device, Communicator& communicator);
 /// Its estimates of log q/p, for the choice among noises (method/sampling/candidates.h).
 LogRatio log_ratio_of(const NoiseClassifier& classifier, c10::Device device);
 

@@ -145,9 +145,9 @@ void Sampler::choose_among_candidates(const RunView& view, const StageNode& node
         "--candidates {}: {} has no finished stage {}, which chooses among them; set evaluate.noise-classifier = true, "
         "and run it",
         request_.candidates, view.run.root().string(), stage);
-  log_ratio_ = log_ratio_of(load_noise_classifier(view.run, table->name, view.config.noise_classifier, shape_, device_,
-                                                  communicator),
-                            device_);
+  log_ratio_ = log_ratio_of(
+      load_noise_classifier(view.run, table->name, view.config.noise_classifier, shape_, device_, communicator),
+      device_);
 }
 
 Sampler::Maker Sampler::teacher_maker(const RunView& view, const StageNode& node, Communicator& communicator) const {

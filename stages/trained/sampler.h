@@ -53,8 +53,7 @@ public:
   /// student that starts from a source of its own, and `denoise` switched off where the teacher has no such step; so
   /// are more steps than the one of a one-step student, which takes it where the user named none; candidates of a
   /// student whose table has no noise classifier; and low-resolution images that are missing, of another shape than the
-  /// data set's, or given to a model that
-  /// takes none. Collective, unlike `make`.
+  /// data set's, or given to a model that takes none. Collective, unlike `make`.
   Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator);
 
   const DatasetShape& shape() const { return shape_; }

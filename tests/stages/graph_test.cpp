@@ -38,16 +38,17 @@ std::vector<std::string> names_of(const StageGraph& graph) {
 using Names = std::vector<std::string>;
 
 TEST(Graph, StudentsAskForWhatTheyNeed) {
-  EXPECT_EQ(names_of(graph_of({})),
-            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/table-nf", "evaluate/teacher", "student/nf-0",
-                   "evaluate/nf-0", "student/independent-0", "evaluate/independent-0", "report"}));
+  EXPECT_EQ(names_of(graph_of({})), (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf",
+                                           "evaluate/table-nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0",
+                                           "student/independent-0", "evaluate/independent-0", "report"}));
   EXPECT_EQ(
       names_of(graph_of({{"student.compare", "independent", ""}})),
       (Names{"prepare", "features", "evaluate/real", "student/independent-0", "evaluate/independent-0", "report"}));
-  EXPECT_EQ(names_of(graph_of(
-                {{"student.compare", "wide", ""}, {"student.wide.coupling", "nf", ""}, {"student.seeds", "0 7", ""}})),
-            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/table-nf", "evaluate/teacher",
-                   "student/wide-0", "evaluate/wide-0", "student/wide-7", "evaluate/wide-7", "report"}));
+  EXPECT_EQ(
+      names_of(graph_of(
+          {{"student.compare", "wide", ""}, {"student.wide.coupling", "nf", ""}, {"student.seeds", "0 7", ""}})),
+      (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/table-nf", "evaluate/teacher",
+             "student/wide-0", "evaluate/wide-0", "student/wide-7", "evaluate/wide-7", "report"}));
 }
 
 TEST(Graph, WithoutStudentsTheTeacherIsWhatTheRunIsFor) {
@@ -64,9 +65,10 @@ TEST(Graph, ModelsOfLatentsStandBehindThese) {
   const std::vector<Setting> pixels{{"teacher.flips", "false", ""}, {"couple.flips", "false", ""}};
   std::vector<Setting> own = pixels, given = pixels;
   own.push_back({"latents.codec", "autoencoder", ""});
-  EXPECT_EQ(names_of(graph_of(own)), (Names{"prepare", "features", "autoencoder", "latents", "evaluate/real", "teacher",
-                                            "coupling/nf", "evaluate/table-nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0",
-                                            "student/independent-0", "evaluate/independent-0", "report"}));
+  EXPECT_EQ(names_of(graph_of(own)),
+            (Names{"prepare", "features", "autoencoder", "latents", "evaluate/real", "teacher", "coupling/nf",
+                   "evaluate/table-nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/independent-0",
+                   "evaluate/independent-0", "report"}));
   given.insert(given.end(), {{"latents.codec", "script", ""}, {"latents.file", "a.pt", ""}});
   const auto with_file = [&](const std::string& hash, std::vector<Setting> more = {}) {
     std::vector<Setting> all = given;
@@ -142,7 +144,8 @@ TEST(Graph, ATableStandsBehindWhoeverMakesIt) {
   const StageGraph graph = graph_of(reflows);
   EXPECT_EQ(names_of(graph), (Names{"prepare", "features", "evaluate/real", "student/first-0", "coupling/reflow-first",
                                     "evaluate/table-reflow-first", "student/reflow-0", "coupling/reflow-reflow",
-                                    "evaluate/table-reflow-reflow", "student/second-0", "evaluate/second-0", "evaluate/first-0", "evaluate/reflow-0", "report"}));
+                                    "evaluate/table-reflow-reflow", "student/second-0", "evaluate/second-0",
+                                    "evaluate/first-0", "evaluate/reflow-0", "report"}));
   EXPECT_EQ(find_node(graph, "coupling/reflow-first").inputs, (Names{"prepare", "student/first-0"}));
   EXPECT_EQ(find_node(graph, "student/reflow-0").inputs,
             (Names{"prepare", "coupling/reflow-first", "student/first-0"}));
@@ -335,8 +338,9 @@ TEST(Graph, WhatAListAsksForChangesNoFingerprint) {
 }
 
 TEST(Graph, AKeyOfAStageChangesItAndWhatIsMadeFromIt) {
-  EXPECT_EQ(changed(graph_of({}), graph_of({{"teacher.channels", "256", ""}})),
-            (Names{"teacher", "coupling/nf", "evaluate/table-nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0"}));
+  EXPECT_EQ(
+      changed(graph_of({}), graph_of({{"teacher.channels", "256", ""}})),
+      (Names{"teacher", "coupling/nf", "evaluate/table-nf", "evaluate/teacher", "student/nf-0", "evaluate/nf-0"}));
   EXPECT_EQ(changed(graph_of({}), graph_of({{"student.independent.channels", "192", ""}})),
             (Names{"student/independent-0", "evaluate/independent-0"}));
 }

@@ -104,15 +104,11 @@ Json prior_gap_fact(const NoiseGap& gap) {
   Json figures = Json::array();
   for (const char* metric : {"class_mean_nats", "class_deviation_nats", "covariance_nats", "class_covariance_nats",
                              "noise_log_ratio", "nats_closed", "noise_square", "noise_kurtosis", "noise_auc"})
-    if (const ScoreRecord* record = gap.find(metric))
-      figures.push_back({{"kind", metric}, {"score", figure(*record)}});
+    if (const ScoreRecord* record = gap.find(metric)) figures.push_back({{"kind", metric}, {"score", figure(*record)}});
   const ScoreRecord* overfitting = gap.overfitting();
-  return {{"kind", "prior_gap"},
-          {"run", gap.run},
-          {"table", gap.table},
-          {"held_out", gap.split == "test"},
-          {"figures", figures},
-          {"overfitting", overfitting ? figure(*overfitting) : Json()}};
+  return {{"kind", "prior_gap"}, {"run", gap.run},
+          {"table", gap.table},  {"held_out", gap.split == "test"},
+          {"figures", figures},  {"overfitting", overfitting ? figure(*overfitting) : Json()}};
 }
 
 void add_levels(Facts& facts, const ScoreLevels& levels) {

@@ -26,9 +26,9 @@ Json confidence_json(const Comparison& comparison);
 /// Says over how many seeds scores are spread; null where there is one of each kind.
 Json spread_json(const Scores& scores);
 /// What is said besides the curves: teacher (as sampled and denoised), held-out images, the noise of tables, prior
-/// mismatch (equal solver and grid on both sides), curvature, straightness, transport cost, pairing fidelity of training and test rows,
-/// distance from the teacher, likelihood, class accuracy, samples and records that are not finite; those that there
-/// are.
+/// mismatch (equal solver and grid on both sides), curvature, straightness, transport cost, pairing fidelity of
+/// training and test rows, distance from the teacher, likelihood, class accuracy, samples and records that are not
+/// finite; those that there are.
 Json facts_json(const Scores& scores);
 
 }  // namespace couplet

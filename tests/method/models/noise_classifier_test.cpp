@@ -47,8 +47,7 @@ const NoiseClassifierOptions small{.in_channels = 1, .size = 4, .channels = 4, .
 
 TEST(NoiseClassifier, BeginsWithoutAnOpinion) {
   for (const std::int64_t side : {1, 4, 28, 33}) {
-    NoiseClassifier model =
-        make_noise_classifier({.in_channels = 2, .size = side, .channels = 4, .num_classes = 5}, 1);
+    NoiseClassifier model = make_noise_classifier({.in_channels = 2, .size = side, .channels = 4, .num_classes = 5}, 1);
     const at::Tensor z = at::randn({6, 2, side, side}), labels = at::arange(6).remainder(5);
     EXPECT_EQ(model->forward(z, labels).abs().max().item<double>(), 0);
     EXPECT_NEAR(model->errors(z, at::randn_like(z), labels).mean().item<double>(), std::numbers::ln2, 1e-6);
@@ -99,9 +98,9 @@ TEST(NoiseClassifier, RowsAreTheirOwnAndRecomputingChangesNothing) {
       parameter.normal_(0, 0.1);
     }
   const at::Tensor z = at::randn({5, 1, 20, 20}), labels = at::arange(5).remainder(3);
-  EXPECT_LE(difference(model->forward(z.narrow(0, 2, 1), labels.narrow(0, 2, 1)),
-                       model->forward(z, labels).narrow(0, 2, 1)),
-            1e-5);
+  EXPECT_LE(
+      difference(model->forward(z.narrow(0, 2, 1), labels.narrow(0, 2, 1)), model->forward(z, labels).narrow(0, 2, 1)),
+      1e-5);
   EXPECT_TRUE(at::equal(model->forward(z, labels), twin->forward(z, labels)));
 }
 

@@ -51,8 +51,8 @@ TEST(Candidates, TheirLawIsTheWeightedOne) {
   // The candidate that is taken has the mean E Σ w_k z_k / Σ w_k, by numbers that are drawn apart.
   constexpr std::int64_t rows = 20000, count = 4;
   const double shift = 1;
-  const at::Tensor z =
-      at::randn({200000, count}, at::make_generator<at::CPUGeneratorImpl>(9), at::kDouble), w = (shift * z).exp();
+  const at::Tensor z = at::randn({200000, count}, at::make_generator<at::CPUGeneratorImpl>(9), at::kDouble),
+                   w = (shift * z).exp();
   const at::Tensor means = (w * z).sum(1) / w.sum(1), squares = (w * z.square()).sum(1) / w.sum(1);
   const at::Tensor taken =
       with_candidates(initial_noise(0, rows), count, seed, 0, shifted(shift)).z.flatten().to(at::kDouble);

@@ -28,7 +28,7 @@ at::Tensor normal(at::IntArrayRef shape, std::uint64_t seed) {
 
 /// Noise of unit variance with labels in turn, and what a model said of its rows.
 struct Rows {
-  at::Tensor z;                   ///< float64 [n, d]
+  at::Tensor z;                     ///< float64 [n, d]
   double nll = -1, nll_spread = 0;  ///< nats a value, and its deviation
 };
 
@@ -70,9 +70,10 @@ struct Found {
 Found measure(const Tables& tables, Communicator& communicator = ranks(), std::int64_t most = 0) {
   const auto sum = [&](std::int64_t rows, std::int64_t figures, const auto& figures_of) {
     at::Tensor total = at::zeros({figures}, at::kDouble);
-    for_each_slice(communicator, {.rows = rows, .slice_rows = 50, .columns = figures, .stopped = ""},
-                   [&](std::int64_t first) { return figures_of(first, 50); },
-                   [&](const at::Tensor& values) { total += values.sum(0); });
+    for_each_slice(
+        communicator, {.rows = rows, .slice_rows = 50, .columns = figures, .stopped = ""},
+        [&](std::int64_t first) { return figures_of(first, 50); },
+        [&](const at::Tensor& values) { total += values.sum(0); });
     return total;
   };
   const RowTable train = tables.open("train"), test = tables.open("test");
@@ -103,13 +104,12 @@ TEST(PriorGap, KnownMeansAndDeviationsGainTheirNats) {
   };
   const Found found = measure(Tables(made(9000, 3), made(3000, 4)));
   const double of_means = means.square().sum(1).mean().item<double>() / 2;
-  const double of_deviations =
-      (deviations.square() - 1 - deviations.square().log()).sum(1).mean().item<double>() / 2;
+  const double of_deviations = (deviations.square() - 1 - deviations.square().log()).sum(1).mean().item<double>() / 2;
   expect_nats(found, NoiseModel::class_means, of_means, d);
   expect_nats(found, NoiseModel::class_deviations, of_means + of_deviations, 2 * d);
   expect_nats(found, NoiseModel::class_covariance, of_means + of_deviations, d + d * (d + 1) / 2.0);
-  EXPECT_GT(found.test.nats_of(NoiseModel::class_deviations).value,
-            found.test.nats_of(NoiseModel::covariance).value) << "one covariance knows no class's deviations";
+  EXPECT_GT(found.test.nats_of(NoiseModel::class_deviations).value, found.test.nats_of(NoiseModel::covariance).value)
+      << "one covariance knows no class's deviations";
 }
 
 TEST(PriorGap, KnownCovarianceGainsItsNats) {
@@ -140,8 +140,7 @@ TEST(PriorGap, NormalNoiseHasNone) {
   EXPECT_FALSE(compare_splits(found.train, found.test).is_clear());
   // log N(z; 0, I), value by value.
   const at::Tensor stored = (test.z * sigma_f).to(at::kFloat).to(at::kDouble) / sigma_f;
-  const double log_density =
-      (-0.5 * std::log(2 * std::numbers::pi) - stored.square() / 2).sum(1).mean().item<double>();
+  const double log_density = (-0.5 * std::log(2 * std::numbers::pi) - stored.square() / 2).sum(1).mean().item<double>();
   EXPECT_NEAR(found.test.log_density().value, log_density, 1e-9);
   EXPECT_NEAR(found.test.normal_log_density(), -0.5 * d * (1 + std::log(2 * std::numbers::pi)), 1e-9);
 }
@@ -199,7 +198,8 @@ TEST(PriorGap, AnOverfittedTeacherIsNamed) {
   EXPECT_TRUE(overfitting.is_clear());
   EXPECT_TRUE(gap_json(found.fit, found.train, found.test).at("overfitted").get<bool>());
   // Not where it is too little to matter, within chance, or the other way round.
-  for (const auto& [of_test, spread] : {std::pair{-1 + 0.3 * difference, 0.001}, {-1 + difference, 3.0}, {-2.0, 0.02}}) {
+  for (const auto& [of_test, spread] :
+       {std::pair{-1 + 0.3 * difference, 0.001}, {-1 + difference, 3.0}, {-2.0, 0.02}}) {
     const Found other = measure(Tables({train, -1, spread}, {test, of_test, spread}));
     EXPECT_FALSE(compare_splits(other.train, other.test).is_clear()) << of_test << ", " << spread;
   }
@@ -220,7 +220,8 @@ TEST(PriorGap, DigitsDoNotDependOnRanks) {
 TEST(PriorGap, RowsThatAreNotFiniteAreLeftOutAndCounted) {
   at::Tensor train = normal({300, d}, 20), test = normal({150, d}, 21);
   const Found whole = measure(Tables({train.slice(0, 3)}, {test.slice(0, 3)}));
-  for (at::Tensor* rows : {&train, &test}) rows->slice(0, 0, 3).select(1, 5).fill_(std::numeric_limits<double>::quiet_NaN());
+  for (at::Tensor* rows : {&train, &test})
+    rows->slice(0, 0, 3).select(1, 5).fill_(std::numeric_limits<double>::quiet_NaN());
   const Found found = measure(Tables({train}, {test}));
   EXPECT_EQ(found.train.nonfinite, 3);
   EXPECT_EQ(found.test.rows, 147);

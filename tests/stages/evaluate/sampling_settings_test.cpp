@@ -79,6 +79,24 @@ TEST(SamplingSettings, TakeOneStepOfOneStepStudentsWhateverIsAskedFor) {
   }
 }
 
+TEST(SamplingSettings, TakeCandidatesOfStudentsWithATableOfNoise) {
+  const Config config = resolve_config("", {{"evaluate.candidates", "1 4", ""},
+                                            {"evaluate.euler-nfe", "1 2", ""},
+                                            {"evaluate.heun-nfe", "", ""},
+                                            {"evaluate.grids", "uniform", ""}});
+  const auto candidates = [&](const std::string& student, bool has_noise) {
+    std::vector<std::int64_t> found;
+    const std::string table = has_noise ? "nf" : "";
+    for (const SamplingSetting& setting :
+         sampling_settings(config.evaluate, student_config(config, student), table, has_noise))
+      found.push_back(setting.candidates);
+    return found;
+  };
+  // Of held-out noise of the table there is nothing to choose.
+  EXPECT_EQ(candidates("nf", true), (std::vector<std::int64_t>{1, 1, 4, 4, 1, 1}));
+  EXPECT_EQ(candidates("independent", false), (std::vector<std::int64_t>{1, 1}));
+}
+
 TEST(SamplingSettings, HaveASheetOfTheirOwn) {
   const Integration ancestral = stochastic_integration(StochasticSolver::ancestral, Grid::uniform, 25);
   const Config config = default_config();
@@ -87,6 +105,8 @@ TEST(SamplingSettings, HaveASheetOfTheirOwn) {
   EXPECT_EQ(
       sheet_name("nf-0", "fresh", fixed_integration(Solver::euler, Grid::uniform, 4), {0, {}, 0.95}, config.student),
       "nf-0-fresh-euler-uniform-nfe-04-temperature-0.95-ema-0.png");
+  EXPECT_EQ(sheet_name("nf-0", "fresh", ancestral, {config.student.training.ema.front(), {}}, config.student, 4),
+            "nf-0-fresh-ancestral-uniform-nfe-25-candidates-4.png");
 }
 
 }  // namespace

@@ -252,6 +252,38 @@ TEST_F(Report, SetsCouplingsBesideEachOther) {
   expect_lacks(page_of(data), {"id=\"coupling\""});
 }
 
+TEST_F(Report, ShowsTheNoiseOfTables) {
+  expect_lacks(page_of(data), {"The noise of the tables"});
+  const auto of_table = [](const char* split, const char* metric, double value, double error) {
+    return nlohmann::json{{"model", "table"}, {"table", "nf"},  {"split", split},         {"metric", metric},
+                          {"value", value},   {"samples", 900}, {"standard_error", error}};
+  };
+  for (const nlohmann::json& added :
+       {of_table("test", "class_mean_nats", 0.301, 0.012), of_table("test", "noise_auc", 0.612, 0.004),
+        of_table("test", "noise_square", 1.02, 0.003), of_table("test", "nll_difference", 4.5, 0.5),
+        of_table("train", "class_mean_nats", 0.404, 0.011)})
+    run().results["records"].push_back(added);
+  const Json page = report_page(data);
+  const std::string html = report_html(page);
+  EXPECT_EQ(parse(html), 0);
+  expect_has(html, {"The noise of the tables", "noise of the table nf, held-out rows</th><td>900</td><td>0.301 ± 0.012",
+                    "noise of the table nf, training rows</th><td>900</td><td>0.404 ± 0.011",
+                    "what made the table is overfitted: held-out rows are less likely than training rows by 4.50 ± 0.5",
+                    "noise of the table nf, held-out rows against N(0, I)",
+                    "class means gain 0.301 ± 0.012 nats an image, ‖z‖²/d 1.02 ± 0.003"});
+  const Json gaps = Json::parse(report_json(page)).at("coupling").at("gaps");
+  ASSERT_EQ(gaps.size(), 2U);
+  EXPECT_EQ(gaps.at(0).at("overfitting").at("value"), 4.5);
+  EXPECT_TRUE(gaps.at(1).at("overfitting").is_null());
+  EXPECT_TRUE(gaps.at(1).at("noise_auc").is_null());
+  expect_has(score_table(read_scores(run().results)), {"class means gain 0.301 ± 0.012 nats an image"});
+  // Within three standard errors, or less than half a nat, it is not overfitted.
+  for (const auto& [value, error] : {std::pair{4.5, 2.0}, {0.4, 0.01}}) {
+    run().results["records"].push_back(of_table("test", "nll_difference", value, error));
+    expect_lacks(page_of(data), {"overfitted:"});
+  }
+}
+
 TEST_F(Report, IsPublishedForProgramsToo) {
   data.folder = folder / "report";
   const Json page = report_page(data);

@@ -74,6 +74,21 @@ TEST_F(RecordFiles, ATemperatureIsSaidWhereItIsAnother) {
   EXPECT_FALSE(of_the_other.has(key, "frechet_distance", one));
 }
 
+TEST_F(RecordFiles, WithoutANumberOfCandidatesThereIsOne) {
+  ScoreKey own{.model = "student", .student = "nf", .solver = "euler", .nfe = 4}, chosen = own;
+  chosen.candidates = 4;
+  Records records(folder);
+  records.add(chosen, "frechet_distance", one, 2.5, 100, {});
+  EXPECT_FALSE(records.has(own, "frechet_distance", one)) << "its samples started from one of four noises";
+  records.add(own, "frechet_distance", one, 1.5, 100, {});
+  records.publish();
+  const Records again(folder);
+  EXPECT_EQ(again.find(own, "frechet_distance", one)->at("value"), 1.5);
+  EXPECT_EQ(again.find(chosen, "frechet_distance", one)->at("value"), 2.5);
+  EXPECT_FALSE(again.find(own, "frechet_distance", one)->contains("candidates")) << "as in records of before";
+  EXPECT_NE(identity_text(own, "frechet_distance", one), identity_text(chosen, "frechet_distance", one));
+}
+
 TEST_F(RecordFiles, AFileThatHoldsNoRecordsIsAnErrorThatNamesIt) {
   for (const std::string& text :
        {std::string("{"), std::string("[]"), std::string("{\"records\": 3}"), std::string("{\"records\": [3]}"),

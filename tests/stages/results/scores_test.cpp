@@ -304,6 +304,32 @@ TEST(Curves, AreOfATemperatureAndComparedAtTheSame) {
   EXPECT_EQ(find_verdict(both).against.baseline->model(), "independent, temperature 0.9");
 }
 
+TEST(Curves, AreOfOneNumberOfCandidates) {
+  nlohmann::json records = nlohmann::json::array();
+  for (const auto& [coupling, noise, candidates, value] : {std::tuple{"independent", "fresh", 1, 9.0},
+                                                           {"nf", "fresh", 1, 6.0},
+                                                           {"nf", "fresh", 4, 4.0},
+                                                           {"nf", "table", 1, 2.0}})
+    records.push_back(other(record(coupling, 4, value), {{"noise", noise}, {"candidates", candidates}}));
+  records.push_back(other(record("nf", 128, 0.02), {{"metric", "curvature"}}));
+  const Scores scores = read_scores({{"records", records}});
+  std::vector<std::string> labels;
+  for (const ScoreCurve& curve : scores.curves) labels.push_back(curve.label());
+  EXPECT_EQ(labels, (std::vector<std::string>{"independent", "nf", "nf, from held-out table z", "nf, 4 candidates"}));
+  const ScoreCurve &own = scores.curves[1], &chosen = scores.curves[3];
+  EXPECT_DOUBLE_EQ(chosen.scores.at(4).mean, 4);
+  EXPECT_EQ(setting_text(chosen.scores.at(4)), "euler, uniform, 4 candidates");
+  // All of them are beside the table's own noise, and compared with the independent pairs, which have no candidates.
+  for (const ScoreCurve* curve : {&own, &chosen}) {
+    ASSERT_NE(scores.from_noise("table", *curve), nullptr);
+    EXPECT_DOUBLE_EQ(scores.in_setting(*curve, 4, scores.curves[2].scores.at(4), "frechet_distance")->mean,
+                     curve->scores.at(4).mean);
+    EXPECT_EQ(scores.counterpart("independent", "", *curve), &scores.curves[0]);
+  }
+  EXPECT_TRUE(scores.of_curve(own, "curvature"));
+  EXPECT_FALSE(scores.of_curve(chosen, "curvature"));
+}
+
 TEST(Curves, OfRecordsWithoutStudentOrAverageAreNamedByTheirCoupling) {
   const Scores scores = read_scores({{"records", {record("nf", 1, 3)}}});
   ASSERT_EQ(scores.curves.size(), 1U);
