@@ -156,7 +156,7 @@ def known_gaps(couplet, work):
             "flow": (bent, 8 * 0.9**2 / 2 * mean_of(lambda g: numpy.tanh(2 * g)**2))}
     run = Run(couplet, work / "known")
     settings = {"prepare.source": work / "images.npz", "prepare.format": "auto", "student.compare": " ".join(gaps),
-                "gaussianiser.patch": 2, "gaussianiser.channels": 32, "gaussianiser.head-size": 16, "gaussianiser.layers": 1, "gaussianiser.blocks": 1,
+                "gaussianiser.patch": 2, "gaussianiser.channels": 32, "gaussianiser.head-size": 16, "gaussianiser.layers": 1, "gaussianiser.blocks": 2,
                 "gaussianiser.images": 200000, "gaussianiser.batch": 200, "gaussianiser.learning-rate": 3e-3, "gaussianiser.warmup": 20,
                 "gaussianiser.ema": 0.99, "gaussianiser.validate-every": 100, "pipeline.device": "cpu", "pipeline.threads": 1, "pipeline.ranks": 1,
                 "couple.noise-type": "float32"}
