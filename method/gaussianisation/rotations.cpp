@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::int64_t rotation_piece_rows = 256, least_pieces = 200, pieces_a_judged_one = 10;
 constexpr std::int64_t fewest_fitted_rows = 500;
-constexpr double errors_of_a_gain = 2;  // standard errors that count as one
+constexpr double errors_of_a_gain = 2, least_gain = 1e-3;  // standard errors, and nats, that count as one
 
 /// Rows are frequencies (DCT-II), orthonormal: [n, n].
 at::Tensor cosines(std::int64_t n) {
@@ -159,7 +159,7 @@ NamedTensors fit_rotations(const TrainingNoise& rows, const GaussianMapOptions& 
     more["scores"] = fit.scores;
     more[knots_name(layer)] = fit.knots;
     const MeanGain gain = gain_over(Rotations(more, options, c10::kCPU), before, rows, chosen.judged);
-    const bool is_kept = gain.nats > errors_of_a_gain * gain.standard_error;
+    const bool is_kept = gain.nats > std::max(least_gain, errors_of_a_gain * gain.standard_error);
     if (says)
       say("rotations: layer {} gains {:.3f} ± {:.3f} nats a row of {} that it was not fitted to (quantiles count by "
           "{:.2f}){}",

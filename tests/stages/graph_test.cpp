@@ -100,6 +100,64 @@ TEST(Graph, ModelsOfLatentsStandBehindThese) {
     EXPECT_EQ(node.fingerprint, find_node(graph_of(others), node.name).fingerprint) << node.name;
 }
 
+TEST(Graph, MapsOfNoiseFillTablesOfTheirOwn) {
+  const std::vector<Setting> mapped{{"student.compare", "nf calm flowed", ""},
+                                    {"student.calm.coupling", "nf", ""},
+                                    {"student.calm.gaussianise", "affine rotations", ""},
+                                    {"student.flowed.coupling", "nf", ""},
+                                    {"student.flowed.gaussianise", "affine flow", ""}};
+  const auto with = [&](const std::string& key, const std::string& value) {
+    std::vector<Setting> all = mapped;
+    all.push_back({key, value, ""});
+    return graph_of(all);
+  };
+  const StageGraph graph = graph_of(mapped);
+  EXPECT_EQ(names_of(graph),
+            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "coupling/nf-affine",
+                   "coupling/nf-affine-rotations", "gaussianiser/nf-affine", "coupling/nf-affine-flow",
+                   "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/calm-0", "evaluate/calm-0",
+                   "student/flowed-0", "evaluate/flowed-0", "report"}));
+  // Students that read another's noise are what they were, and the teacher is no measure of mapped noise.
+  EXPECT_EQ(find_node(graph, "student/nf-0").fingerprint, find_node(graph_of({}), "student/nf-0").fingerprint);
+  EXPECT_EQ(find_node(graph, "coupling/nf").fingerprint, find_node(graph_of({}), "coupling/nf").fingerprint);
+  EXPECT_TRUE(find_node(graph, "evaluate/nf-0").runs_after("teacher"));
+  EXPECT_FALSE(find_node(graph, "evaluate/calm-0").runs_after("teacher"));
+  EXPECT_TRUE(find_node(graph, "evaluate/calm-0").runs_after("coupling/nf-affine-rotations"));
+  // A key is of the tables of its map, and of what is made from them.
+  const auto changed_by = [&](const std::string& key, const std::string& value) {
+    Names changed;
+    for (const StageNode& node : with(key, value))
+      if (node.kind != "evaluate" && node.kind != "report" &&
+          node.fingerprint != find_node(graph, node.name).fingerprint)
+        changed.push_back(node.name);
+    return changed;
+  };
+  EXPECT_EQ(changed_by("couple.rotation-layers", "2"), (Names{"coupling/nf-affine-rotations", "student/calm-0"}));
+  EXPECT_EQ(changed_by("couple.nf-affine-rotations.rotation-layers", "2"),
+            (Names{"coupling/nf-affine-rotations", "student/calm-0"}));
+  EXPECT_EQ(changed_by("couple.affine-prior", "5"),
+            (Names{"coupling/nf-affine", "coupling/nf-affine-rotations", "gaussianiser/nf-affine",
+                   "coupling/nf-affine-flow", "student/calm-0", "student/flowed-0"}));
+  EXPECT_EQ(changed_by("gaussianiser.blocks", "3"),
+            (Names{"gaussianiser/nf-affine", "coupling/nf-affine-flow", "student/flowed-0"}));
+}
+
+TEST(Graph, MapsAskForATableOfNoise) {
+  for (const char* coupling : {"independent", "ot", "loom", "sd", "low-resolution"}) {
+    try {
+      config_of({{"student.compare", "mine", ""},
+                 {"student.mine.coupling", coupling, ""},
+                 {"student.mine.gaussianise", "affine", ""}});
+      ADD_FAILURE() << coupling << " accepted";
+    } catch (const Error& error) {
+      for (const std::string& part : {std::string("student.mine.gaussianise = affine"), std::string(coupling)})
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  }
+  EXPECT_THROW(config_of({{"student.gaussianise", "affine affine", ""}, {"student.compare", "nf", ""}}), Error);
+  EXPECT_THROW(config_of({{"student.gaussianise", "afine", ""}, {"student.compare", "nf", ""}}), Error);
+}
+
 TEST(Graph, LatentsRefuseWhatCannotBe) {
   const auto refused = [](std::vector<Setting> settings, const std::string& part) {
     settings.push_back({"latents.codec", "autoencoder", ""});
