@@ -13,6 +13,7 @@
 #include "method/scoring/described_images.h"
 #include "pipeline/config/options.h"
 #include "pipeline/config/validation.h"
+#include "pipeline/tensor/weights.h"
 #include "stages/autoencoder.h"
 #include "stages/cost/dataset_size.h"
 #include "stages/couple/couple.h"
@@ -53,6 +54,16 @@ using Nodes = std::vector<StageNode>;
 
 void require_file(const char* key, const std::filesystem::path& path) {
   if (!path.empty() && !is_there(path)) refuse("{}: there is no file {}", key, path.string());
+}
+
+void require_weights(const char* key, const std::filesystem::path& path) {
+  require_file(key, path);
+  if (path.empty()) return;
+  try {
+    require_tensors(path);
+  } catch (const Error& error) {
+    refuse("{}: {}", key, error.what());
+  }
 }
 
 void require_prepare(const Nodes&, const RunView& view) {
@@ -106,7 +117,7 @@ void require_autoencoder(const Nodes&, const RunView& view) {
 }
 
 void require_teacher(const Nodes&, const RunView& view) {
-  require_file("teacher.init", view.config.teacher.init);
+  require_weights("teacher.init", view.config.teacher.init);
   const auto dataset = known_dataset(view);
   if (!dataset) return;
   teacher_options(view.config.teacher, dataset->shape);
@@ -164,7 +175,7 @@ void require_student(const Nodes& nodes, const RunView& view) {
   const auto dataset = known_dataset(view);
   for (const StageNode& node : nodes) {
     const StudentConfig student = student_config(view.config, node.student);
-    require_file("student.init", student.init);
+    require_weights("student.init", student.init);
     if (!dataset) continue;
     const std::string section = section_of_student(view.config, node.student);
     student_options(student, dataset->shape, section);

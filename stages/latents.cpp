@@ -24,6 +24,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,16 @@ struct LatentSplit {
   }
 };
 
+/// What float16 leaves of latents, as sums over the values that this rank has stored.
+struct Rounding {
+  double squares = 0, error_squares = 0;
+
+  void add(const at::Tensor& exact, const at::Tensor& stored) {
+    squares += exact.to(at::kDouble).square().sum().item<double>();
+    error_squares += (stored.to(at::kDouble) - exact).square().sum().item<double>();
+  }
+};
+
 /// Rows of a table of latents.
 struct LatentRows {
   at::Tensor image;   ///< float16 [n, 2 C, h, w]
@@ -62,7 +73,8 @@ void require_storable(const at::Tensor& latents, const LatentSplit& split, const
          split.images.path().string(), source[unfit->row].item<std::int64_t>(), unfit->what);
 }
 
-LatentRows encode_rows(const LatentScript& script, const LatentSplit& split, std::int64_t first, std::int64_t count) {
+LatentRows encode_rows(const LatentScript& script, const LatentSplit& split, std::int64_t first, std::int64_t count,
+                       Rounding& rounding) {
   const at::Tensor row = at::arange(first, first + count, at::kLong);
   LatentRows rows;
   rows.source = at::floor_divide(row, split.views);
@@ -70,20 +82,22 @@ LatentRows encode_rows(const LatentScript& script, const LatentSplit& split, std
   const std::int64_t low = first / split.views, span = (first + count - 1) / split.views - low + 1;
   const at::Tensor image = read_rows(split.images, "image", low, span).index_select(0, rows.source - low);
   const at::Tensor mirrored = rows.flip.to(at::kBool).view({-1, 1, 1, 1});
-  rows.image = script.encode(at::where(mirrored, image.flip({3}), image)).cpu().to(at::kHalf);
+  const at::Tensor exact = script.encode(at::where(mirrored, image.flip({3}), image)).cpu();
+  rows.image = exact.to(at::kHalf);
   rows.label = read_rows(split.images, "label", low, span).index_select(0, rows.source - low);
   require_storable(rows.image, split, rows.source);
+  rounding.add(exact, rows.image);
   return rows;
 }
 
 void write_shard(const LatentScript& script, const LatentSplit& split, const ShardHeader& header,
-                 const std::filesystem::path& path) {
+                 const std::filesystem::path& path, Rounding& rounding) {
   Pending pending(path);
   RowShardWriter writer(pending.path(), header, split.columns);
   for (std::int64_t done = 0; done < header.rows; done += images_at_once) {
     if (stop_requested()) return;
     const std::int64_t count = std::min(images_at_once, header.rows - done);
-    const LatentRows rows = encode_rows(script, split, header.first_row + done, count);
+    const LatentRows rows = encode_rows(script, split, header.first_row + done, count, rounding);
     const at::Tensor columns[] = {rows.image, rows.label, rows.source, rows.flip};
     for (std::size_t column = 0; column < std::size(columns); ++column)
       writer.write(column, done, bytes_of(columns[column].contiguous()));
@@ -99,6 +113,16 @@ nlohmann::json summary_of(const LatentSplit& split) {
   return summary;
 }
 
+/// Of the shards that were made now. Collective.
+void say_rounding(const LatentSplit& split, const Rounding& rounding, Communicator& communicator) {
+  at::Tensor sums = at::tensor({rounding.squares, rounding.error_squares}, at::kDouble);
+  communicator.all_reduce(sums);
+  const double squares = sums[0].item<double>(), errors = sums[1].item<double>();
+  if (squares > 0)
+    say("{}: stored in float16, latents are off by {:.2g} of their root mean square", split.name,
+        std::sqrt(errors / squares));
+}
+
 void publish_split(const LatentScript& script, const LatentSplit& split, StageContext& context) {
   Communicator& communicator = context.communicator;
   run_on_all(communicator, [&] {
@@ -108,6 +132,7 @@ void publish_split(const LatentScript& script, const LatentSplit& split, StageCo
     require_space_for_shards(split.directory, split.plan, split.columns, "the latents' split " + split.name);
   });
   const std::int64_t shards = split.plan.shards(), ranks = communicator.size();
+  Rounding rounding;
   for (std::int64_t round = 0; round < shards; round += ranks) {
     const std::int64_t shard = round + communicator.rank();
     std::string why;
@@ -115,13 +140,13 @@ void publish_split(const LatentScript& script, const LatentSplit& split, StageCo
       note_progress(fmt::format("{}, shard {} of {}", split.name, shard, shards));
       const ShardHeader header = split.header(shard);
       if (!shard_is_complete(split.directory, split.plan, shard, header, split.columns, why))
-        write_shard(script, split, header, split.directory / shard_name(shard, shards));
+        write_shard(script, split, header, split.directory / shard_name(shard, shards), rounding);
     }
     if (agree_to_stop(communicator))
       throw Interrupted(
           fmt::format("{}: stopped after whole shards; the same command makes the rest", context.node.name));
   }
-  communicator.barrier();
+  say_rounding(split, rounding, communicator);
   if (!communicator.is_root()) return;
   const WorkingAlone alone("hashing the latents");
   publish_manifest(split.directory, split.plan, dataset_format, summary_of(split));

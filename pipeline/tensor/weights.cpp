@@ -119,6 +119,13 @@ NamedTensors read_tensors(const std::filesystem::path& path) {
   return tensors_of(Safetensors(path));
 }
 
+void require_tensors(const std::filesystem::path& path) {
+  if (torch_file(path) != TorchFile::none)
+    require_state_dict(path);
+  else
+    require_safetensors(path);
+}
+
 NamedTensors tensors_of(const Safetensors& file) {
   return copies_of(file.tensors());
 }

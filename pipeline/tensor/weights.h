@@ -32,6 +32,9 @@ void publish_tensors(const std::filesystem::path& path, const NamedTensors& tens
 /// Reads all tensors, into memory of their own, from a safetensors file or a state dict of PyTorch (.pth): which of
 /// them it is, its first bytes say.
 NamedTensors read_tensors(const std::filesystem::path& path);
+/// Looks whether a file is one that `read_tensors` reads, by its first bytes and its header or directory: no tensor is
+/// read. Anything else is an error that says what it is not.
+void require_tensors(const std::filesystem::path& path);
 /// The same from a safetensors file that has been read.
 NamedTensors tensors_of(const Safetensors& file);
 /// Copies `tensors` into the module by name. A missing or unknown name, a shape that differs, or whole numbers for

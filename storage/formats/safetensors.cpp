@@ -75,6 +75,19 @@ std::string make_header(const std::filesystem::path& path, const std::map<std::s
   return text;
 }
 
+/// The bytes of the header, as the first bytes of a file of `file_bytes` say.
+std::uint64_t header_size(const std::filesystem::path& path, std::span<const std::byte> first,
+                          std::uint64_t file_bytes) {
+  if (first.size() < prefix_bytes)
+    fail("{}: is no safetensors file: {} bytes, expected at least {}", path.string(), first.size(), prefix_bytes);
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < prefix_bytes; ++i) bytes |= std::to_integer<std::uint64_t>(first[i]) << (8 * i);
+  if (bytes > largest_header || bytes > file_bytes - prefix_bytes)
+    fail("{}: truncated or no safetensors file: a header of {} bytes is announced, {} bytes follow", path.string(),
+         bytes, file_bytes - prefix_bytes);
+  return bytes;
+}
+
 /// Parses the header; a name that stands twice is an error rather than a silent loss.
 json parse_header(const std::filesystem::path& path, std::string_view text) {
   json header = parse_json(text, fmt::format("{}: the header of a safetensors file", path.string()), header_levels);
@@ -163,20 +176,32 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   file.close();
 }
 
+void require_safetensors(const std::filesystem::path& path) {
+  const FileHandle file = FileHandle::open_to_read(path);
+  const std::uint64_t size = file.size();
+  std::array<std::byte, prefix_bytes> prefix{};
+  const std::size_t read = file.read_some(prefix, 0);
+  const std::uint64_t header_bytes = header_size(path, std::span(prefix).first(read), size);
+  std::string text(header_bytes, '\0');
+  file.read_at(std::as_writable_bytes(std::span(text)), prefix_bytes);
+  const std::uint64_t data = size - prefix_bytes - header_bytes;
+  const json header = parse_header(path, text);
+  std::uint64_t end = 0;
+  for (const auto& [name, entry] : header.items())
+    if (name != metadata_key && entry.is_object() && entry.contains("data_offsets") &&
+        is_list_of_sizes(entry["data_offsets"]))
+      for (const auto& offset : entry["data_offsets"]) end = std::max(end, offset.get<std::uint64_t>());
+  if (end != data)
+    fail("{}: truncated or no safetensors file: its tensors end at byte {} of the data, the file holds {}",
+         path.string(), end, data);
+}
+
 Safetensors::Safetensors(const std::filesystem::path& path)
     : Safetensors(path, FileHandle::open_to_read(path).read_whole()) {}
 
 Safetensors::Safetensors(std::filesystem::path path, std::vector<std::byte> bytes)
     : path_(std::move(path)), bytes_(std::move(bytes)) {
-  if (bytes_.size() < prefix_bytes) {
-    fail("{}: is no safetensors file: {} bytes, expected at least {}", path_.string(), bytes_.size(), prefix_bytes);
-  }
-  std::uint64_t header_bytes = 0;
-  for (std::size_t i = 0; i < prefix_bytes; ++i) header_bytes |= std::to_integer<std::uint64_t>(bytes_[i]) << (8 * i);
-  if (header_bytes > largest_header || header_bytes > bytes_.size() - prefix_bytes) {
-    fail("{}: truncated or no safetensors file: a header of {} bytes is announced, {} bytes follow", path_.string(),
-         header_bytes, bytes_.size() - prefix_bytes);
-  }
+  const std::uint64_t header_bytes = header_size(path_, bytes_, bytes_.size());
   const auto body = std::span<const std::byte>(bytes_).subspan(prefix_bytes);
   const json header = parse_header(path_, {reinterpret_cast<const char*>(body.data()), header_bytes});
   const auto data = body.subspan(header_bytes);

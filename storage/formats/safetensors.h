@@ -16,6 +16,9 @@ namespace couplet {
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
+/// Reads only the header. A file that has none, or is not as long as its header says, is an error that names it.
+void require_safetensors(const std::filesystem::path& path);
+
 /// A safetensors file, read whole. A truncated file, overlapping or missing ranges, a type that we do not read, a name
 /// that stands twice, and a header that is no JSON or is nested deeper than the format has it are errors that name the
 /// file and the tensor.

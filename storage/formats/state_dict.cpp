@@ -318,9 +318,12 @@ private:
   std::uint64_t stored_ = 0, given_ = 0;  ///< bytes of all storages, and of all tensors
 };
 
+/// Of the dict that a pickle is of, by name.
+using Entries = std::vector<std::pair<std::string, const PickleValue*>>;
+
 /// Refuses a dict that holds dicts, with the keys that lead to tensors.
 void require_flat(const std::string& what, const std::filesystem::path& path, const TorchValues& values,
-                  const std::vector<std::pair<std::string, const PickleValue*>>& entries) {
+                  const Entries& entries) {
   std::vector<std::string> keys, with_tensors;
   bool is_nested = false;
   for (const auto& [name, value] : entries) {
@@ -350,13 +353,12 @@ void require_flat(const std::string& what, const std::filesystem::path& path, co
 }
 
 /// The entries of the dict that the pickle is of, by name.
-std::vector<std::pair<std::string, const PickleValue*>> named_values(const std::string& what,
-                                                                     const TorchValues& values) {
+Entries named_values(const std::string& what, const TorchValues& values) {
   const PickleValue& top = values.top();
   if (!values.is_dict(top))
     refuse("{}: holds {}, where a dict of tensors by name is expected: torch.save(model.state_dict(), FILE)", what,
            values.kind_text(top));
-  std::vector<std::pair<std::string, const PickleValue*>> entries;
+  Entries entries;
   for (std::size_t i = 0; i + 1 < top.items.size(); i += 2) {
     const PickleValue& key = values.value(top.items[i]);
     if (key.kind != ValueKind::text)
@@ -365,6 +367,24 @@ std::vector<std::pair<std::string, const PickleValue*>> named_values(const std::
     entries.emplace_back(key.text, &values.value(top.items[i + 1]));
   }
   return entries;
+}
+
+/// Calls `use(archive, values, entries)` for the state dict that the file holds; no tensor has been read by then.
+template <class Use>
+void with_entries(const std::filesystem::path& path, const Use& use) {
+  if (magic_bytes(path) == old_magic)
+    refuse("{}: is in the form that PyTorch wrote before version 1.6, which is not read; {}", utf8_text(path.string()),
+           saved_anew(loaded(path)));
+  const TorchArchive archive(path);
+  require_state_dict(archive, path);
+  const std::vector<std::byte> program = archive.read(pickle_member);
+  const Pickle pickle(fmt::format("{}: {}", archive.what(), pickle_member),
+                      {reinterpret_cast<const char*>(program.data()), program.size()},
+                      [&](const std::string& name) { require_plain_name(archive.what(), name); });
+  const TorchValues values(pickle);
+  const Entries entries = named_values(archive.what(), values);
+  require_flat(archive.what(), path, values, entries);
+  use(archive, values, entries);
 }
 
 }  // namespace
@@ -381,26 +401,20 @@ TorchFile torch_file(const std::filesystem::path& path) {
   }
 }
 
+void require_state_dict(const std::filesystem::path& path) {
+  with_entries(path, [](const TorchArchive&, const TorchValues&, const Entries&) {});
+}
+
 StateDict::StateDict(const std::filesystem::path& path) {
-  if (magic_bytes(path) == old_magic)
-    refuse("{}: is in the form that PyTorch wrote before version 1.6, which is not read; {}", utf8_text(path.string()),
-           saved_anew(loaded(path)));
-  const TorchArchive archive(path);
-  require_state_dict(archive, path);
-  const std::vector<std::byte> program = archive.read(pickle_member);
-  const Pickle pickle(fmt::format("{}: {}", archive.what(), pickle_member),
-                      {reinterpret_cast<const char*>(program.data()), program.size()},
-                      [&](const std::string& name) { require_plain_name(archive.what(), name); });
-  const TorchValues values(pickle);
-  const auto entries = named_values(archive.what(), values);
-  require_flat(archive.what(), path, values, entries);
-  Storages storages(archive, storages_, copies_);
-  for (const auto& [name, value] : entries) {
-    const std::string what = fmt::format("{}: tensor {}", archive.what(), json_excerpt(name));
-    if (!values.is_tensor(*value)) refuse("{}: is {}, and no tensor", what, values.kind_text(*value));
-    if (!tensors_.emplace(name, storages.view(strided_tensor(what, values, *value))).second)
-      fail("{}: is damaged: it stands there twice", what);
-  }
+  with_entries(path, [this](const TorchArchive& archive, const TorchValues& values, const Entries& entries) {
+    Storages storages(archive, storages_, copies_);
+    for (const auto& [name, value] : entries) {
+      const std::string what = fmt::format("{}: tensor {}", archive.what(), json_excerpt(name));
+      if (!values.is_tensor(*value)) refuse("{}: is {}, and no tensor", what, values.kind_text(*value));
+      if (!tensors_.emplace(name, storages.view(strided_tensor(what, values, *value))).second)
+        fail("{}: is damaged: it stands there twice", what);
+    }
+  });
 }
 
 }  // namespace couplet

@@ -17,6 +17,9 @@ namespace couplet {
 enum class TorchFile { none, tensors, other_archive };
 TorchFile torch_file(const std::filesystem::path& path);
 
+/// Refuses a file that is no state dict, as the constructor of `StateDict` does; its tensors are not read.
+void require_state_dict(const std::filesystem::path& path);
+
 /// The tensors of a state dict (a dict or an OrderedDict), by their names. Tensors may share a storage, and lie in it
 /// in any order: those that are not row-major are copied. Nothing that the pickle names is run.
 ///

@@ -32,7 +32,7 @@ REFUSED = {
     "protocol.pth": (2, ["pickle of protocol 4"]),
     "diverged.pth": (2, ["NaN", "var"]),
     "wrapped.pth": (1, ["every name begins with 'module.'"]),
-    "cut.pth": (1, ["is cut short"]),
+    "cut.pth": (2, ["is cut short"]),
 }
 # Made by PyTorch in the folder it is started in, of a plain dict that `couplet export` wrote.
 MAKE_FILES = """
@@ -130,6 +130,12 @@ def main():
     other = new_run("refused")
     for name, (status, parts) in REFUSED.items():
         program.refuses(status, [name, *parts], *stage("teacher", other, {"teacher.init": files / name}))
+    # A run looks at such a file before it does anything.
+    (files / "text").write_text("no weights at all")
+    for key in ("teacher.init", "student.init"):
+        words = (word for pair in {**TINY, key: files / "text"}.items() for word in (f"--{pair[0]}", pair[1]))
+        program.refuses(2, [key, "text", "no safetensors file"], "run", "--run-dir", work / "none", "--config", arguments.config, *words)
+    check(not (work / "none/prepare").exists(), "a run began before it looked at its weights")
     check(not (files / "RUN").exists(), "a command of a file was run")
     print("passed")
 

@@ -84,6 +84,27 @@ Points density(const at::Tensor& counts, double values) {
   return points;
 }
 
+/// Noise as a picture of the pixels' shape: of its first channels, each value as large as the pixels that it is of.
+at::Tensor noise_beside(const at::Tensor& pixels, const at::Tensor& z) {
+  const std::int64_t channels = z.size(1) < pixels.size(1) ? 1 : pixels.size(1);
+  const at::Tensor picture = noise_picture(z.narrow(1, 0, channels));
+  return at::upsample_nearest2d(picture, {pixels.size(2), pixels.size(3)}).expand(pixels.sizes());
+}
+
+/// Images of table rows, each beside its noise. Latents become pixels by their program, which may be gone.
+void add_picture(CouplingFacts& shown, const at::Tensor& image, const at::Tensor& z, const Codec& codec) {
+  const std::int64_t channels = codec.pixel_shape(image.sizes().slice(1).vec()).front();
+  if (channels != 1 && channels != 3) return;
+  try {
+    const at::Tensor pixels = image_pixels(image, codec);
+    const at::Tensor pairs = at::stack({pixels, noise_beside(pixels, z)}, 1);
+    shown.picture = encode_png(picture_of(pairs.flatten(0, 1), 2 * pictured_across));
+    shown.pictured_rows = image.size(0);
+  } catch (const Error& error) {
+    shown.facts.push_back({{"kind", "unreadable"}, {"reason", error.what()}});
+  }
+}
+
 void add_rows(CouplingFacts& shown, const RowTable& table, const Codec& codec) {
   if (!CouplingStatistics::apply_to(table.columns())) return;
   const nlohmann::json& manifest_sigma = table.summary().value("sigma_f", nlohmann::json());
@@ -101,12 +122,9 @@ void add_rows(CouplingFacts& shown, const RowTable& table, const Codec& codec) {
     const at::Tensor z = noise.to(at::kFloat) / sigma;
     counts += at::histc(z, bins, -widest, widest).to(at::kDouble);
     values += z.isfinite().sum().item<double>();
+    if (first > 0) continue;
     const std::int64_t pictured = std::min(pictured_rows, count);
-    if (first > 0 || codec.tables_hold_seen() || (image.size(1) != 1 && image.size(1) != 3)) continue;
-    shown.pictured_rows = pictured;
-    const at::Tensor pixels = image_pixels(image.narrow(0, 0, pictured), codec);
-    const at::Tensor pairs = at::stack({pixels, noise_picture(z.narrow(0, 0, pictured))}, 1);
-    shown.picture = encode_png(picture_of(pairs.flatten(0, 1), 2 * pictured_across));
+    add_picture(shown, image.narrow(0, 0, pictured), z.narrow(0, 0, pictured), codec);
   }
   add_statistics(shown, statistics.to_json(sigma), rows, table.rows());
   if (values > 0) shown.noise = density(counts, values);

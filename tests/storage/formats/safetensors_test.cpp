@@ -124,6 +124,27 @@ TEST(Safetensors, DamagedFilesAreErrorsThatNameTheTensor) {
   expect_error([&] { Safetensors{folder / "none"}; }, {"none", "No such file"});
 }
 
+/// The header alone says what is no safetensors file, and what is cut short.
+TEST(Safetensors, AFileIsKnownByItsHeader) {
+  const Folder folder;
+  const std::string entry = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  write_bytes(folder / "good", make_file(entry, 8));
+  require_safetensors(folder / "good");
+  write_bytes(folder / "empty", make_file("{}", 0));
+  require_safetensors(folder / "empty");
+  const auto expect = [&](const std::string& bytes, const std::vector<std::string>& parts) {
+    write_bytes(folder / "file", bytes);
+    expect_error([&] { require_safetensors(folder / "file"); }, parts);
+  };
+  expect("", {"/file", "0 bytes"});
+  expect("an image, say, or a text", {"/file", "no safetensors file"});
+  expect(make_file(entry, 8).substr(0, 30), {"/file", "truncated"});
+  expect(make_file(entry, 7), {"/file", "byte 8", "holds 7"});
+  expect(make_file(entry, 9), {"/file", "byte 8", "holds 9"});
+  expect(make_file("[1]", 0), {"/file", "no JSON object"});
+  expect_error([&] { require_safetensors(folder / "none"); }, {"none", "No such file"});
+}
+
 /// Whoever prints or copies what nests without end runs out of stack.
 TEST(Safetensors, HeadersAreAsDeepAsTheFormatHasThem) {
   const Folder folder;
