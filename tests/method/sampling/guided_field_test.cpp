@@ -175,21 +175,19 @@ TEST(StudentField, HasItsBestTemperatureAtTheDeviationOfItsNoise) {
   torch::manual_seed(4);
   const double s = 0.8;
   const StudentModel student = testing::velocity_student(std::make_shared<GaussianField>(s));
-  const torch::Tensor z = torch::randn({20000, 2, 1, 1});
-  const Condition condition{torch::zeros({20000}, torch::kLong), {}};
-  // Fréchet distance of the samples to N(0, 4 I), whose samples' means and covariances are those of z scaled.
+  const torch::Tensor z = torch::randn({400, 100, 1, 1});
+  const Condition condition{torch::zeros({400}, torch::kLong), {}};
+  // Fréchet distance of the samples' values to N(0, 4).
   const auto distance = [&](double temperature) {
     const StudentFlow flow(student, {}, "float32", temperature);
-    const torch::Tensor x =
-        solve(flow.velocity(condition), flow.start(z, condition), Solver::rk4, Grid::uniform, 40).flatten(1);
-    return x.mean(0).square().sum().item<double>() + (x.std(0) - 2).square().sum().item<double>();
+    const torch::Tensor x = solve(flow.velocity(condition), flow.start(z, condition), Solver::rk4, Grid::uniform, 32);
+    const double mean = x.mean().item<double>(), deviation = x.std().item<double>();
+    return mean * mean + (deviation - 2) * (deviation - 2);
   };
-  double best = 0;
-  for (const double temperature : {0.7, 0.75, 0.8, 0.85, 0.9, 1.0})
-    if (best == 0 || distance(temperature) < distance(best)) best = temperature;
-  EXPECT_EQ(best, s);
-  EXPECT_LT(distance(s), 3e-3);
-  EXPECT_NEAR(distance(1), 2 * 0.25, 0.05) << "the deviation is 2 / s there";
+  const double at_best = distance(s), without = distance(1);
+  for (const double temperature : {0.7, 0.75, 0.85, 0.9}) EXPECT_GT(distance(temperature), at_best) << temperature;
+  EXPECT_LT(at_best, 1e-3);
+  EXPECT_NEAR(without, 0.25, 0.03) << "the deviation is 2 / s there";
 }
 
 TEST(StudentField, OfOneThatHasSeenNoLabelsIsAskedWithoutThem) {

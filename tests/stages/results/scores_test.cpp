@@ -277,23 +277,23 @@ TEST(Curves, AreOfATemperatureAndComparedAtTheSame) {
   add("nf", 0.9, 3);
   add("nf", 1, 2, "table");
   const auto pairs = [&] {
+    const Scores scores = read_scores({{"records", records}});
     std::vector<std::string> found;
-    for (const Comparison& comparison : compare(read_scores({{"records", records}})))
+    for (const Comparison& comparison : compare(scores))
       found.push_back(comparison.curve->model() + " / " + comparison.baseline->model());
     return found;
   };
   EXPECT_EQ(pairs(), (std::vector<std::string>{"nf / independent"})) << "none at 0.9";
-  const Scores scores = read_scores({{"records", records}});
-  const Verdict verdict = find_verdict(scores);
-  EXPECT_EQ(verdict.winner->model(), "nf, temperature 0.9");
-  ASSERT_EQ(scores.curves.size(), 4U);
-  EXPECT_EQ(setting_text(scores.curves[3].scores.at(4)), "euler, uniform, temperature 0.9");
+  const Scores colder = read_scores({{"records", records}});
+  EXPECT_EQ(find_verdict(colder).winner->model(), "nf, temperature 0.9");
+  ASSERT_EQ(colder.curves.size(), 4U);
+  EXPECT_EQ(setting_text(colder.curves[3].scores.at(4)), "euler, uniform, temperature 0.9");
   // What is left of the gap is seen from either.
-  for (const ScoreCurve& curve : scores.curves)
+  for (const ScoreCurve& curve : colder.curves)
     if (curve.student == "nf" && curve.noise == "fresh") {
-      const ScoreCurve* table = scores.from_noise("table", curve);
+      const ScoreCurve* table = colder.from_noise("table", curve);
       ASSERT_NE(table, nullptr) << curve.model();
-      EXPECT_EQ(scores.in_setting(curve, 4, table->scores.at(4), "frechet_distance")->mean,
+      EXPECT_EQ(colder.in_setting(curve, 4, table->scores.at(4), "frechet_distance")->mean,
                 curve.temperature == 1 ? 6 : 3);
     }
 
