@@ -17,6 +17,7 @@ TINY = {"prepare.train-rows": 1200, "prepare.test-rows": 400, "prepare.shard-row
         "evaluate.samples": 200, "evaluate.slice-rows": 50, "evaluate.euler-nfe": "1 4", "evaluate.heun-nfe": 3, "evaluate.dopri5": "false",
         "evaluate.curvature-samples": 50, "evaluate.curvature-steps": 16, "evaluate.likelihood-rows": 60, "evaluate.atol": 1e-3,
         "evaluate.rtol": 1e-3, "pipeline.device": "cpu", "pipeline.threads": 1, "pipeline.ranks": 1}
+MAPS = ("shortcut", "consistency", "meanflow")
 ENTROPY = 2.831578  # of the eight Gaussians, in nats
 
 
@@ -71,6 +72,20 @@ def check_report(run, students):
     check("drawing" not in panels[0], "drawings are the page's")
 
 
+def check_flow_maps(program, run):
+    """Flow maps from the weights of a student of velocities, which one step leads to the middle of the points: theirs leads on."""
+    before = records(run)
+    own = [word for name in MAPS for word in (f"--student.{name}.objective", name, f"--student.{name}.init-from", "independent",
+                                              f"--student.{name}.map-share", 0.5)]
+    program.works("run", "--run-dir", run, "--student.compare", "independent", "ot", "likelihood", *MAPS, "--evaluate.euler-nfe", 1, 2, 4, *own)
+    made = values(run, "independent")
+    check(all(record in records(run) for record in before if record.get("student") == "independent"), "scores were made again")
+    for name in MAPS:
+        found = {nfe: values(run, name)["wasserstein_distance", nfe, "euler"] for nfe in (1, 2, 4)}
+        check(all(math.isfinite(value) for value in found.values()), f"{name}: {found}")
+        check(found[1] < 0.8 * made["wasserstein_distance", 1, "euler"], f"one step of {name}: {found}, of velocities: {made}")
+
+
 def refusals(program, config, work):
     start = ["run", "--config", config, "--run-dir", work / "refused"]
     program.refuses(2, ["prepare.toy", "moonz", "moons"], *start, "--prepare.toy", "moonz")
@@ -112,6 +127,7 @@ def main():
     check_report(runs[1], ["independent", "ot", "likelihood"])
     trained = values(runs[1], "likelihood")["nats", *next(key[1:] for key in values(runs[1], "likelihood") if key[0] == "nats")]
     check(ENTROPY - 0.5 < trained < 6, f"negative log-likelihood of a flow that is trained by it: {trained}")
+    check_flow_maps(program, runs[1])
     for command in ("inspect", "verify"):
         shown = program.works(command, runs[1] / "prepare" / "train")
         check(command == "verify" or "float32" in shown, shown)
