@@ -251,9 +251,9 @@ struct EvaluateConfig {
   std::vector<std::int64_t> ancestral_nfe, sde_nfe, corrector_nfe;
   std::int64_t grid_rows = 0;
   std::string precision;
-  std::int64_t gap_rows = 0;             ///< of each split of a table, whose noise is measured; 0: all
-  bool noise_classifier = false;         ///< tables' noise is told from N(0, I) by a classifier
-  std::vector<std::int64_t> candidates;  ///< noises that a sample is started from one of; 1: its own
+  std::int64_t gap_rows = 0;                   ///< of each split of a table, whose noise is measured; 0: all
+  bool noise_classifier = false;               ///< tables' noise is told from N(0, I) by a classifier
+  std::vector<std::int64_t> candidates = {1};  ///< noises that a sample is started from one of; 1: its own
 };
 
 /// What tells a table's noise from N(0, I).

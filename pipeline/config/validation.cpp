@@ -270,8 +270,12 @@ void validate(const Config& config) {
   if (config.latents.codec == "autoencoder")
     check_training("autoencoder", config.autoencoder.training, config.pipeline);
   check_training("teacher", config.teacher.training, config.pipeline);
-  check_training("noise-classifier", config.noise_classifier.training, config.pipeline);
-  check_training("gaussianiser", config.gaussianiser.training, config.pipeline);
+  const EvaluateConfig& evaluate = config.evaluate;
+  if (evaluate.noise_classifier || evaluate.candidates != std::vector<std::int64_t>{1})
+    check_training("noise-classifier", config.noise_classifier.training, config.pipeline);
+  const auto trains_a_map = [&](const std::string& name) { return !student_config(config, name).gaussianise.empty(); };
+  if (std::ranges::any_of(config.compare, trains_a_map))
+    check_training("gaussianiser", config.gaussianiser.training, config.pipeline);
   if (config.teacher.training.images == 0 && config.teacher.init.empty())
     refuse("teacher.images = 0 without teacher.init: weights that nothing was learnt by would be the teacher");
 

@@ -130,6 +130,39 @@ def check_quality(found, columns, sigma):
     check(0 < crossing["share"] < 1.1 and len(crossing["shares"]) == 5, f"crossing {crossing['share']}")
 
 
+def check_gap(found, columns, sigma, table):
+    """`found` is the object "gap": of the training rows and of those of the split beside them."""
+    held_out = read_columns(sorted((table.parent / "test").glob("*.h5")))
+    rows = {}
+    for split, read in (("train", columns), ("test", held_out)):
+        rows[split] = read["noise"].astype(np.float32).astype(np.float64).reshape(len(read["noise"]), -1) / sigma, read["label"].astype(int)
+    trained, labels = rows["train"]
+    d = trained.shape[1]
+    means = np.zeros((labels.max() + 1, d))
+    variances = np.ones_like(means)
+    for c in np.unique(labels):
+        of_class, n = trained[labels == c], (labels == c).sum()
+        if n > 1:  # one row's worth of unit variance is added
+            means[c], variances[c] = of_class.mean(0), (n * of_class.var(0) + 1) / (n + 1)
+    for split, (z, label) in rows.items():
+        gap, squares = found[split], (z**2).sum(1)
+        check((gap["rows"], gap["nonfinite_rows"]) == (len(z), 0), f"{split}: rows of the gap")
+        log_density = stats.norm.logpdf(z).sum(1)
+        near(gap["log_density"]["value"], log_density.mean(), f"{split}: log-density", 1e-9)
+        near(gap["log_density"]["standard_error"], log_density.std(ddof=1) / np.sqrt(len(z)), f"{split}: its error", 1e-6)
+        near(gap["normal_log_density"], -d / 2 * (1 + np.log(2 * np.pi)), f"{split}: of N(0, I)", 1e-9)
+        near(gap["square"]["value"], squares.mean() / d, f"{split}: |z|²/d", 1e-9)
+        for name, model in (("class_mean_nats", stats.norm.logpdf(z, means[label])),
+                            ("class_deviation_nats", stats.norm.logpdf(z, means[label], np.sqrt(variances[label])))):
+            near(gap[name]["value"], (model.sum(1) - log_density).mean(), f"{split}: {name}", 1e-6)
+        check(np.isfinite(gap["covariance_nats"]["value"]) and "plain_class_covariance_nats" not in gap, f"{split}: fewer rows a class than values")
+        near(gap["nll"]["value"], d * (columns if split == "train" else held_out)["nll"].mean(), f"{split}: nll", 1e-5)
+    near(found["nll_difference"]["value"], d * (held_out["nll"].mean() - columns["nll"].mean()), "nll between the splits", 1e-3)
+    spectrum = np.linalg.eigvalsh(np.cov(trained.T, bias=True)).clip(0)
+    near(found["frechet"], (trained.mean(0)**2).sum() + ((np.sqrt(spectrum) - 1)**2).sum(), "Fréchet distance", 1e-6)
+    check([c["label"] for c in found["classes"]] == [c for c in np.unique(labels) if (labels == c).sum() > 1], "classes of the gap")
+
+
 def check_table(program, table, shards, columns):
     found = program.json(table)
     manifest = json.loads((table / "manifest.json").read_text())
@@ -144,11 +177,14 @@ def check_table(program, table, shards, columns):
     check(abs(found["couplings"]["sigma_f_relative_difference"]) < 1e-4, "sigma_f against the manifest")
     check_statistics(found["couplings"], columns, sigma)
     check_quality(found["quality"], columns, sigma)
+    check_gap(found["gap"], columns, sigma, table)
+    check(program.json(table.parent / "test")["gap"] == found["gap"], "the gap of both splits, by either")
     text = program.works("inspect", table)
-    for part in ("Kolmogorov-Smirnov", "transport cost", "excess kurtosis", "round_trip", "20 bins", "crossing",
+    for part in ("Kolmogorov-Smirnov", "transport cost", "excess kurtosis", "round_trip", "20 bins", "crossing", "nats gained", "overfitted?",
                  "a bound: by 195 projections of 784 values"):
         check(part in text, f"{part} in the text")
-    check("quality" not in program.json(table, "--no-quality"), "--no-quality")
+    bare = program.json(table, "--no-quality")
+    check("quality" not in bare and "gap" not in bare, "--no-quality")
     check("crossing" not in program.works("inspect", table, "--no-quality"), "--no-quality in the text")
 
 
@@ -158,7 +194,7 @@ def check_lone_shard(program, shard, folder):
     columns = read_columns([alone])
     found = program.json(alone)
     check(found["rows"] == 150 and found["first_row"] == 150, "rows of a shard")
-    check("manifest_sigma_f" not in found["couplings"], "a shard has no manifest")
+    check("manifest_sigma_f" not in found["couplings"] and "gap" not in found, "a shard has no manifest")
     sigma = np.sqrt(np.mean(columns["noise"].astype(np.float64)**2))
     check_statistics(found["couplings"], columns, sigma)
     check_quality(found["quality"], columns, sigma)

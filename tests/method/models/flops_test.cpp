@@ -4,6 +4,7 @@
 #include "method/models/classifier.h"
 #include "method/models/fields/sit.h"
 #include "method/models/fields/unet.h"
+#include "method/models/noise_classifier.h"
 #include "method/models/tarflow.h"
 
 #include <ATen/record_function.h>
@@ -115,6 +116,14 @@ TEST(Flops, OfTheClassifier) {
   const double found = flops_of([&] { model->forward(x); });
   said = forward_flops(options);
   EXPECT_EQ(found, rows * said);
+}
+
+TEST(Flops, OfTheNoiseClassifier) {
+  const NoiseClassifierOptions options{.in_channels = 2, .size = 20, .channels = 8, .num_classes = 3};
+  NoiseClassifier model = make_noise_classifier(options, 1);
+  model->to(torch::kFloat64);
+  const at::Tensor z = torch::randn({rows, 2, 20, 20}, torch::kFloat64), labels = torch::tensor({0, 2});
+  EXPECT_EQ(flops_of([&] { model->forward(z, labels); }), rows * forward_flops(options));
 }
 
 TEST(Flops, OfTheAutoencoder) {

@@ -121,9 +121,26 @@ TEST(Estimate, OfTheAutoencoder) {
   EXPECT_EQ(cost.disk.weights, 4 * autoencoder_parameters * 2);
 }
 
+TEST(Estimate, OfTheNoiseClassifierAndWhatItChooses) {
+  Config config = small_config();
+  config.noise_classifier = {training(96, 16, "float32"), 2};
+  auto plain = by_stage(config);
+  config.evaluate.candidates = {1, 4};
+  auto chosen = by_stage(config);
+  // A convolution of 9·2·2 at 16 pixels, the linear map of 2·16, 2·16·64 hidden, 64 out; a row beside a fresh one.
+  constexpr double classifies = 2 * (576 + 32 + 2048 + 64);
+  EXPECT_EQ(chosen["noise-classifier/nf"].flops.float32, 2 * classifies * (3 * 96 + 2 * 2 * 10));
+  EXPECT_EQ(chosen["noise-classifier/nf"].parameters, 38 + 33 + 33 * 64 + 65 + 3 * 2);
+  const auto added = [&](const char* stage) { return chosen[stage].flops.all() - plain[stage].flops.all(); };
+  EXPECT_EQ(added("evaluate/table-nf"), 2 * classifies * 20);
+  // The five ways of sampling once more, each sample with four noises to choose from.
+  EXPECT_EQ(added("evaluate/nf-0"), student * 50 * (1 + 4 + 3 + 4 + 3) + classifier * 50 * 5 + classifies * 50 * 5 * 4);
+  EXPECT_EQ(added("evaluate/independent-0"), 0) << "it has no table";
+}
+
 TEST(Estimate, CountsTheProductsOfEveryStage) {
   auto stage = by_stage(small_config());
-  EXPECT_EQ(stage.size(), 11);
+  EXPECT_EQ(stage.size(), 12);
   EXPECT_EQ(stage["prepare"].flops.all(), 0);
   EXPECT_EQ(stage["report"].flops.all(), 0);
 
@@ -139,6 +156,10 @@ TEST(Estimate, CountsTheProductsOfEveryStage) {
   // 100 images twice (mirrored) with two draws each, and 20 held out; a quarter of them back.
   EXPECT_EQ(stage["coupling/nf"].work, "420 rows");
   EXPECT_EQ(stage["coupling/nf"].flops.float32, teacher * 420 * 1.25);
+
+  // Of 400 and 20 rows of 16 values: covariances of the former, and all of them turned into two sets of axes.
+  EXPECT_EQ(stage["evaluate/table-nf"].work, "420 rows");
+  EXPECT_EQ(stage["evaluate/table-nf"].flops.float32, 2 * 16 * 16 * (3 * 400 + 2 * 20));
 
   // 5 steps of 32; validation after steps 3 and 5.
   EXPECT_EQ(stage["student/nf-0"].flops.float32, student * (3 * 160 + 2 * 2 * 10));
