@@ -22,10 +22,9 @@ struct SamplingSetting {
 
 /// For each of the fields that are asked for (`field_settings`) every solver with every grid at every NFE that is asked
 /// for, then times of the user's own, then dopri5. One step of Euler looks the same on every grid, and a first Heun
-/// step is one, so it is made once; so is one step of a stochastic solver, which samples students with a score only.
-/// All of one sampling seed come before those of the next. A one-step student has one step of Euler, whatever is asked
-/// for. Then, with a `table`: from its held-out noise, Euler on the
-/// first grid.
+/// step is one, so it is made once; so is one step of a stochastic solver, which samples students with a score only. A
+/// one-step student has one step of Euler, whatever is asked for. All of one sampling seed come before those of the
+/// next. Then, with a `table`: from its held-out noise, Euler on the first grid.
 std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, const StudentConfig& student,
                                                const std::string& table);
 
