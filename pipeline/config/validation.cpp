@@ -257,9 +257,7 @@ void validate(const Config& config) {
   if (config.latents.codec == "autoencoder")
     check_training("autoencoder", config.autoencoder.training, config.pipeline);
   check_training("teacher", config.teacher.training, config.pipeline);
-  const EvaluateConfig& evaluate = config.evaluate;
-  if (evaluate.noise_classifier || evaluate.candidates != std::vector<std::int64_t>{1})
-    check_training("noise-classifier", config.noise_classifier.training, config.pipeline);
+  check_training("noise-classifier", config.noise_classifier.training, config.pipeline);
   if (config.teacher.training.images == 0 && config.teacher.init.empty())
     refuse("teacher.images = 0 without teacher.init: weights that nothing was learnt by would be the teacher");
 
