@@ -239,8 +239,9 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
   }
   evaluation.keep_samples(key, request.with, score,
                           key.is_adaptive() ? evaluations_made(score) : nlohmann::json::object());
-  say("{} {}{}: {}", context.node.student, sampling.integration.text(),
-      sampling.table.empty() ? "" : " from held-out table noise", figures_text(score));
+  say("{} {}{}{}: {}", context.node.student, sampling.integration.text(),
+      sampling.table.empty() ? "" : " from held-out table noise",
+      sampling.candidates > 1 ? fmt::format(", {} candidates", sampling.candidates) : "", figures_text(score));
 }
 
 /// What fresh noise, of the first sampling seed, costs against the held-out noise of a table, where both are over as

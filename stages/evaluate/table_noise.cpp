@@ -66,9 +66,9 @@ void add_covariance(TableRecords& records, const SplitGap& gap, const char* metr
 
 void keep_split(TableRecords records, const NoiseFit& fit, const SplitGap& gap) {
   records.add("noise_log_density", gap.log_density(), gap.rows, {{"normal", gap.normal_log_density()}}, gap.nonfinite);
-  records.add(
-      "noise_square", gap.square, gap.rows,
-      {{"deviation", gap.square_deviation}, {"normal_deviation", std::sqrt(2 / static_cast<double>(gap.values))}});
+  records.add("noise_square", gap.square, gap.rows,
+              {{"square_deviation", gap.square_deviation},
+               {"normal_square_deviation", std::sqrt(2 / static_cast<double>(gap.values))}});
   records.add("noise_skewness", gap.skewness, gap.rows);
   records.add("noise_kurtosis", gap.kurtosis, gap.rows);
   records.add("class_mean_nats", gap.nats_of(NoiseModel::class_means), gap.rows);

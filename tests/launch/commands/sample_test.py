@@ -29,8 +29,9 @@ TINY = {"prepare.train-rows": 300, "prepare.test-rows": 60, "prepare.shard-rows"
         "evaluate.sde-nfe": 2, "evaluate.corrector-nfe": 4, "evaluate.times": "0 0.2 1",
         "evaluate.dopri5": "true", "evaluate.atol": 1e-2, "evaluate.rtol": 1e-2, "evaluate.guidance": 1.5, "evaluate.guidance-from": 0.2,
         "evaluate.guidance-to": 0.9, "evaluate.teacher-guidance": 0.5, "evaluate.teacher-annealed": "true", "evaluate.teacher-temperature": 0.8,
+        "evaluate.candidates": "1 4", "noise-classifier.images": 240, "noise-classifier.batch": 24, "noise-classifier.channels": 4,
         "evaluate.sampling-seeds": 3, "evaluate.curvature-samples": 0, "evaluate.pairing-rows": 0, "pipeline.device": "cpu", "pipeline.threads": 1}
-STAGES = ("prepare", "features", "teacher", "couple", "student/nf-0", "evaluate/teacher", "evaluate/nf-0")
+STAGES = ("prepare", "features", "teacher", "couple", "noise-classifier", "student/nf-0", "evaluate/teacher", "evaluate/nf-0")
 GUIDED = ("--guidance", "1.5", "--guidance-from", "0.2", "--guidance-to", "0.9")
 # By the names of the evaluate stage's pictures.
 STUDENT_WAYS = {"euler-uniform-nfe-01": ("--nfe", "1"), "euler-uniform-nfe-02": ("--nfe", "2"),
@@ -91,6 +92,22 @@ def check_evaluation(program, run):
     program.make("all.npz", *same, *TEACHER)
     program.make("plain.npz", *same, "--model", "teacher")
     check(not np.array_equal(arrays(program.work / "all.npz")[0], arrays(program.work / "plain.npz")[0]), "the teacher's guidance does nothing")
+
+
+def check_candidates(program, run):
+    """One of several noises, chosen as the evaluate stage does; one alone is the sample's own."""
+    words = ("--count", SLICE, "--batch", SLICE, "--labels", "data", "--seed", "3", "--nfe", "2", *GUIDED)
+    picture = run / "evaluate/pictures/nf-0-fresh-euler-uniform-nfe-02-guidance-1.5.png"
+    for count, path in ((1, picture), (4, picture.with_name(f"{picture.stem}-candidates-4.png"))):
+        told = program.make("way.png", "--overwrite", *words, "--candidates", count)
+        check((program.work / "way.png").read_bytes() == path.read_bytes(), f"{count} candidates are not the evaluation's")
+        check(("4 candidates" in told) == (count == 4), f"candidates: {told}")
+    check(path.read_bytes() != picture.read_bytes(), "candidates do nothing")
+    program.not_made(2, ["--candidates", "teacher"], "refused.npz", "--model", "teacher", "--candidates", "2")
+    program.not_made(2, ["--candidates 5000", "1024"], "refused.npz", "--candidates", "5000")
+    away = (run / "noise-classifier").rename(run / "away")
+    program.not_made(2, ["noise-classifier/nf", "evaluate.noise-classifier = true"], "refused.npz", "--candidates", "4")
+    away.rename(run / "noise-classifier")
 
 
 def check_outputs(program):
@@ -321,6 +338,7 @@ def main():
     for stage in STAGES:
         program.works("stage", stage, "--run-dir", run, "--config", arguments.config, *keys)
     check_evaluation(program, run)
+    check_candidates(program, run)
     check_outputs(program)
     check_choices(program)
     check_ranks(program)
