@@ -10,8 +10,9 @@ namespace couplet {
 namespace {
 
 constexpr std::int64_t spline_knots = 13;
-constexpr double widest_value = 6, rows_beyond_knots = 30, least_gap = 1e-3;
-constexpr double bin_width = 2 * widest_value / static_cast<double>(ValueCounts::bins);
+constexpr double rows_beyond_knots = 30, least_gap = 1e-3, widest_score = 6;
+constexpr double widest_place = 8;  // asinh of values of 1490
+constexpr double bin_width = 2 * widest_place / static_cast<double>(ValueCounts::bins);
 
 /// Φ of scores.
 at::Tensor normal_shares(const at::Tensor& scores) {
@@ -37,7 +38,7 @@ at::Tensor quantiles(const at::Tensor& counts, const at::Tensor& shares) {
   const at::Tensor bin = at::searchsorted(below, wanted).clamp_max(counts.size(1) - 1);
   const at::Tensor inside = counts.gather(1, bin).clamp_min(1);
   const at::Tensor part = 1 - (below.gather(1, bin) - wanted) / inside;
-  return -widest_value + bin_width * (bin.to(at::kDouble) + part.clamp(0, 1));
+  return (-widest_place + bin_width * (bin.to(at::kDouble) + part.clamp(0, 1))).sinh();
 }
 
 }  // namespace
@@ -65,7 +66,7 @@ MarginalSplines::Mapped MarginalSplines::operator()(const at::Tensor& x) const {
 
 void ValueCounts::add(at::Tensor& counts, const at::Tensor& x) {
   const std::int64_t values = x.size(1);
-  const at::Tensor bin = ((x + widest_value) / bin_width).floor().clamp(0, bins - 1).to(at::kLong);
+  const at::Tensor bin = ((x.asinh() + widest_place) / bin_width).floor().clamp(0, bins - 1).to(at::kLong);
   const at::Tensor place = (bin + at::arange(values, at::kLong) * bins).flatten();
   counts.view({-1}).index_add_(0, place, at::ones({place.numel()}, counts.options()));
 }
@@ -73,7 +74,7 @@ void ValueCounts::add(at::Tensor& counts, const at::Tensor& x) {
 SplineFit fit_splines(const at::Tensor& counts) {
   const double n = counts[0].sum().item<double>();
   // The outermost knots have some rows beyond them: Φ(-y) = rows / n, by bisection.
-  double low = 0, high = widest_value;
+  double low = 0, high = widest_score;
   for (int i = 0; i < 60; ++i) {
     const double middle = 0.5 * (low + high);
     (0.5 * std::erfc(middle / std::numbers::sqrt2) > rows_beyond_knots / n ? low : high) = middle;

@@ -26,11 +26,12 @@ private:
   at::Tensor knots_, scores_, slopes_;  ///< [d, K], [K], [d, K]
 };
 
-/// Counts of values on a fine grid, from which quantiles follow: sums of whole numbers, in any order.
+/// Counts of values on a grid that is fine near 0 and grows coarse with the value, even in asinh x: quantiles follow
+/// from them.
 class ValueCounts {
 public:
-  static constexpr std::int64_t bins = 1200;
-  /// Adds rows x [n, d] to counts [d, bins]. Values beyond ±6 count as there.
+  static constexpr std::int64_t bins = 1600;
+  /// Adds rows x [n, d] to counts [d, bins]. Values beyond ±1490 count as there.
   static void add(at::Tensor& counts, const at::Tensor& x);
 };
 

@@ -177,6 +177,13 @@ TEST(GaussianMap, RotationsCloseTheGapOfValuesWithTwoModes) {
   expect_gain(*fitted("rotations", rows, options_of()), rows, gap);
 }
 
+TEST(GaussianMap, RotationsReachWideAndNarrowValues) {
+  const at::Tensor scale = at::tensor({8.0, 0.1, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0}, at::kDouble);
+  const LabelledNoise rows = toy([&](const at::Tensor& g, const at::Tensor&) { return g * scale; });
+  const double gap = (0.5 * (scale.square() - 1 - 2 * scale.log())).sum().item<double>();
+  expect_gain(*fitted("rotations", rows, options_of()), rows, gap);
+}
+
 TEST(GaussianMap, RotationsFindWhatSpatialFrequenciesHide) {
   // One frequency of the eight, cosines of two places along each axis, has tails.
   const at::Tensor two = at::tensor({1.0, 1.0, 1.0, -1.0}, at::kDouble).view({2, 2}) / std::numbers::sqrt2;
