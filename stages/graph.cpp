@@ -15,6 +15,7 @@
 #include "storage/error.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <vector>
@@ -82,6 +83,7 @@ private:
   std::vector<std::string> need_mapped_noise(const RunTable& table);
   void need_student(const std::string& name, std::int64_t seed);
   std::string need_first_student(const std::string& name);
+  void require_candidates(const std::string& student) const;
   std::vector<std::string> compared_with(const std::string& student) const;
   StageNode& add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after,
                             bool of_images = true);
@@ -304,6 +306,18 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
     for (const std::string& key : row_keys) node.keys[key] = value_text(config_, key);
 }
 
+/// Refuses numbers of candidates without 1 where there is nothing to choose among them by.
+void GraphBuilder::require_candidates(const std::string& student) const {
+  const auto table = table_of_student(config_, student);
+  const std::vector<std::int64_t>& asked = config_.evaluate.candidates;
+  if ((table && table->has_noise) || std::ranges::find(asked, 1) != asked.end()) return;
+  refuse(
+      "evaluate.candidates = {}: the student {} reads no table of noise, by whose density one of several noises would "
+      "be "
+      "chosen; list 1, its own noise, too",
+      fmt::join(asked, " "), student);
+}
+
 /// What a student is scored with besides the data: noise of its table; pairs of every table of the run; samples of the
 /// teacher, if that filled its table.
 std::vector<std::string> GraphBuilder::compared_with(const std::string& student) const {
@@ -345,6 +359,7 @@ StageGraph GraphBuilder::build() {
   // One seed of all students before the next: what they are compared by is there early.
   for (const std::int64_t seed : seeds)
     for (const std::string& name : config_.compare) {
+      require_candidates(name);
       const auto own = student_config(config_, name).seeds;
       if (std::ranges::find(own, seed) == own.end()) continue;
       need_student(name, seed);

@@ -258,12 +258,6 @@ void require_student(const Nodes& nodes, const RunView& view) {
     if (find_coupling(student.coupling).made_by == "reflow")
       require_flow(view.config, section, student, table_of_student(view.config, node.student)->name);
     const auto table = table_of_student(view.config, node.student);
-    const auto& candidates = view.config.evaluate.candidates;
-    if ((!table || !table->has_noise) && std::ranges::find(candidates, 1) == candidates.end())
-      refuse(
-          "evaluate.candidates = {}: {}.coupling = {} reads no table of noise, by whose density one of several noises "
-          "would be chosen; list 1, its own noise, too",
-          fmt::join(candidates, " "), section, student.coupling);
     if (sampling_settings(view.config.evaluate, student, "", table && table->has_noise).empty())
       refuse(
           "{}.objective = {} has no score, which all solvers that [evaluate] lists need: list one that adds no noise, "

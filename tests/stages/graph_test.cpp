@@ -209,6 +209,14 @@ TEST(Graph, ATableStandsBehindWhoeverMakesIt) {
             (Names{"prepare", "coupling/reflow-first", "student/first-0"}));
 }
 
+TEST(Graph, CandidatesWithoutOneNeedATableOfNoise) {
+  const Setting four{"evaluate.candidates", "4", ""};
+  EXPECT_NO_THROW(graph_of({{"student.compare", "nf", ""}, four}));
+  for (const char* student : {"independent", "sd"})
+    EXPECT_THROW(graph_of({{"student.compare", student, ""}, four}), Error) << student;
+  EXPECT_NO_THROW(graph_of({{"evaluate.candidates", "1 4", ""}}));
+}
+
 TEST(Graph, EvaluationsOfOneNameAreRefused) {
   const std::vector<Setting> settings{{"student.compare", "a table-a", ""},
                                       {"student.a.coupling", "imported", ""},
