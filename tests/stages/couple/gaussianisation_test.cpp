@@ -1,0 +1,216 @@
+// Tables of mapped noise, of a table whose gap to N(0, I) is known, on any number of ranks.
+#include "stages/couple/gaussianisation.h"
+
+#include "method/data/dataset.h"
+#include "pipeline/config/options.h"
+#include "pipeline/loader/table_rows.h"
+#include "pipeline/tensor/random.h"
+#include "pipeline/tensor/tensor_bytes.h"
+#include "stages/gaussianiser.h"
+#include "stages/graph.h"
+#include "stages/kinds.h"
+#include "stages/prepare.h"
+#include "storage/files/atomic_file.h"
+#include "storage/tables/filenames.h"
+#include "storage/tables/row_shard_writer.h"
+#include "tests/pipeline/ranks.h"
+#include "tests/storage/storage_testing.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace couplet::testing {
+namespace {
+
+constexpr std::int64_t train_images = 8000, test_images = 3000, row_values = 16;
+
+class EvenImages : public SourceImages {
+public:
+  EvenImages(const std::string& name, std::int64_t images) : SourceImages(name, {images, 1, 4, 4}) {}
+  at::Tensor read(std::int64_t first, std::int64_t count) override {
+    return (at::arange(first, first + count).view({-1, 1}) + at::arange(row_values)).to(at::kByte).view({-1, 1, 4, 4});
+  }
+  std::int64_t label(std::int64_t image) const override { return image % 2; }
+  std::string content_hash() const override { return "even"; }
+};
+
+/// Noise of g ~ N(0, I) [n, 16] and labels.
+using Warp = std::function<at::Tensor(const at::Tensor& g, const at::Tensor& label)>;
+
+at::Tensor class_means() {
+  return at::linspace(-0.5, 0.6, 2 * row_values, at::kDouble).view({2, row_values});
+}
+at::Tensor class_deviations() {
+  return at::linspace(1.3, 0.8, 2 * row_values, at::kDouble).view({2, row_values});
+}
+at::Tensor of_classes(const at::Tensor& g, const at::Tensor& label) {
+  return g * class_deviations().index_select(0, label) + class_means().index_select(0, label);
+}
+
+/// A run whose table nf is there.
+class GaussianisationTest : public ::testing::Test {
+protected:
+  GaussianisationTest() : run_(ranks().broadcast_text(folder_.path().string(), 0)) {
+    offer_members();
+    config_ = resolve_config("", {{"student.compare", "calm flowed", ""},
+                                  {"student.calm.coupling", "nf", ""},
+                                  {"student.calm.gaussianise", "affine rotations", ""},
+                                  {"student.flowed.coupling", "nf", ""},
+                                  {"student.flowed.gaussianise", "flow", ""},
+                                  {"couple.noise-type", "float32", ""},
+                                  {"couple.slice-rows", "96", ""},
+                                  {"gaussianiser.patch", "2", ""},
+                                  {"gaussianiser.channels", "32", ""},
+                                  {"gaussianiser.head-size", "16", ""},
+                                  {"gaussianiser.layers", "1", ""},
+                                  {"gaussianiser.images", "115200", ""},
+                                  {"gaussianiser.batch", "192", ""},
+                                  {"gaussianiser.learning-rate", "3e-3", ""},
+                                  {"gaussianiser.warmup", "20", ""},
+                                  {"gaussianiser.ema", "0.98", ""},
+                                  {"gaussianiser.validate-every", "100", ""}});
+    graph_ = stage_graph(config_, {});
+    const ImageSource source{2, std::make_unique<EvenImages>("train", train_images),
+                             std::make_unique<EvenImages>("test", test_images)};
+    publish_dataset(source, config_.prepare, run_, ranks());
+    ranks().barrier();
+  }
+  ~GaussianisationTest() override { ranks().barrier(); }
+
+  void publish_base(const Warp& warp) {
+    if (ranks().is_root())
+      for (const std::string split : {"train", "test"}) publish_base(split, warp);
+    ranks().barrier();
+  }
+
+  /// Made by a communicator, with all that it needs.
+  void make(const std::string& table, Communicator& communicator = ranks()) {
+    const StageNode& node = find_node(graph_, "coupling/" + table);
+    StageContext context{node, graph_, config_, run_, communicator, c10::kCPU};
+    make_sharded_table(context, gaussianisation);
+    communicator.barrier();
+  }
+
+  RowTable open(const std::string& table, const std::string& split) {
+    return RowTable(run_.table(table, split), coupling_format);
+  }
+  at::Tensor column(const std::string& table, const std::string& split, const std::string& name) {
+    const RowTable rows = open(table, split);
+    return read_rows(rows, name, 0, rows.rows());
+  }
+
+  /// That the held-out rows have gained `expected` nats, by the manifest and by the columns `nll`.
+  void expect_closed(const std::string& table, const std::string& base, double expected) {
+    const nlohmann::json summary = open(table, "test").summary();
+    const double nats = summary.at("nats_closed").get<double>();
+    const double error = summary.at("nats_closed_standard_error").get<double>();
+    EXPECT_NEAR(nats, expected, 3 * error) << table;
+    const at::Tensor gained =
+        column(base, "test", "nll").to(at::kDouble) - column(table, "test", "nll").to(at::kDouble);
+    EXPECT_NEAR(gained.mean().item<double>() * row_values, nats, 1e-4) << table;
+    EXPECT_NEAR(gained.std().item<double>() * row_values / std::sqrt(static_cast<double>(test_images)), error, 1e-4);
+  }
+
+  Folder folder_;
+  RunDirectory run_;
+  Config config_;
+  StageGraph graph_;
+
+private:
+  void publish_base(const std::string& split, const Warp& warp) {
+    const std::int64_t rows = split == "train" ? train_images : test_images;
+    const ShardPlan plan{rows, 3000};
+    std::vector<float> normal(static_cast<std::size_t>(rows * row_values));
+    fill_normal(normal, 1, Purpose::evaluation_noise, split == "train" ? 0 : 1);
+    const at::Tensor g = at::from_blob(normal.data(), {rows, row_values}, at::kFloat).to(at::kDouble);
+    const at::Tensor label = at::arange(rows, at::kLong) % 2;
+    const at::Tensor noise = warp(g, label).reshape({rows, 1, 4, 4}).to(at::kFloat).contiguous();
+    const std::vector<at::Tensor> values{noise,
+                                         at::zeros({rows, 1, 4, 4}, at::kByte),
+                                         label.to(at::kInt),
+                                         at::arange(rows, at::kLong),
+                                         at::zeros({rows}, at::kByte),
+                                         at::zeros({rows}, at::kInt),
+                                         at::arange(rows, at::kFloat).remainder(7),
+                                         at::full({rows}, -1, at::kFloat)};
+    const auto directory = run_.table("nf", split);
+    fs::create_directories(directory);
+    const nlohmann::json provenance{{"kind", "nf"}, {"split", split}, {"flips", false}, {"replicates", 1}};
+    for (std::int64_t shard = 0; shard < plan.shards(); ++shard) {
+      const std::int64_t first = plan.first_row(shard), count = plan.rows_of(shard);
+      RowShardWriter writer(directory / shard_name(shard, plan.shards()),
+                            {coupling_format, newest_shard_version, first, count, 100, provenance},
+                            coupling_columns({1, 4, 2, {}, pixel_codec()}, ElementType::float32));
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const at::Tensor own = values[i].narrow(0, first, count).contiguous();
+        writer.write(i, 0, bytes_of(own));
+      }
+      writer.finish({{"nonfinite_rows", 0}});
+    }
+    publish_manifest(directory, plan, coupling_format,
+                     {{"sigma_f", noise.square().mean().sqrt().item<double>()}, {"nonfinite_rows", 0}});
+  }
+};
+
+TEST_F(GaussianisationTest, AffineClosesTheGapOfClassesAndLeavesNothingToRotations) {
+  publish_base(of_classes);
+  make("nf-affine");
+  make("nf-affine-rotations");
+  const at::Tensor variance = class_deviations().square();
+  const double gap = (0.5 * (class_means().square() + variance - 1 - variance.log())).sum(1).mean().item<double>();
+  expect_closed("nf-affine", "nf", gap);
+  EXPECT_NEAR(open("nf-affine-rotations", "test").summary().at("nats_closed").get<double>(), 0, 0.02);
+  for (const std::string split : {"train", "test"}) {
+    for (const char* name : {"image", "label", "sample", "flip", "replicate"})
+      EXPECT_TRUE(column("nf-affine", split, name).equal(column("nf", split, name))) << name;
+    EXPECT_THROW(column("nf-affine", split, "round_trip"), Error);
+    const nlohmann::json provenance = open("nf-affine", split).provenance();
+    EXPECT_EQ(provenance.at("kind"), "gaussianised");
+    EXPECT_EQ(provenance.at("base_table"), open("nf", split).content_hash());
+    EXPECT_FALSE(provenance.contains("teacher")) << "the teacher makes no image of mapped noise";
+  }
+}
+
+TEST_F(GaussianisationTest, TablesAreTheSameOnAnyRanksAndWhereTheyGoOn) {
+  publish_base([](const at::Tensor& g, const at::Tensor& label) {
+    return 0.8 * (1.15 * of_classes(g, label).asinh() + 0.3).sinh();
+  });
+  for (const std::string name : {"nf-affine", "nf-affine-rotations"}) {
+    make(name);
+    const std::string train = open(name, "train").content_hash(), test = open(name, "test").content_hash();
+    // Half of the shards and the map are lost, and one process alone goes on.
+    ranks().barrier();
+    if (ranks().is_root()) {
+      fs::remove(run_.table(name, "train") / "manifest.json");
+      fs::remove(run_.table(name, "train") / shard_name(1, 3));
+      fs::remove(run_.stage("coupling/" + name) / "map.safetensors");
+      const auto alone = make_single_communicator();
+      make(name, *alone);
+      EXPECT_EQ(open(name, "train").content_hash(), train) << name;
+      EXPECT_EQ(open(name, "test").content_hash(), test) << name;
+    }
+    ranks().barrier();
+  }
+}
+
+TEST_F(GaussianisationTest, AFlowClosesTheGapOfValuesThatLeanOnOthers) {
+  publish_base([](const at::Tensor& g, const at::Tensor& label) {
+    const at::Tensor z = g.clone().view({-1, 4, 4});
+    z.narrow(2, 2, 2).add_(0.9 * z.narrow(2, 0, 2));
+    return z.view({-1, row_values}) + 0.4 * (2 * label - 1).unsqueeze(1);
+  });
+  const StageNode& node = find_node(graph_, "gaussianiser/nf");
+  StageContext context{node, graph_, config_, run_, ranks(), c10::kCPU};
+  gaussianiser(context);
+  ranks().barrier();
+  make("nf-flow");
+  expect_closed("nf-flow", "nf", 0.5 * (8 * 0.81 + row_values * 0.16));
+}
+
+}  // namespace
+}  // namespace couplet::testing
