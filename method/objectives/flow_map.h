@@ -85,7 +85,7 @@ at::Tensor mean_velocity(Field& field, const at::Tensor& x, const at::Tensor& t,
 /// A forward derivative would be exact, but the custom operations of pipeline/tensor have none (LibTorch has no forward
 /// mode for those written in C++), and a double backward pass costs three times as much and keeps all activations. The
 /// difference costs two passes; its relative error against the exact derivative is below 1e-3 where no wave of the time
-/// turns by more than 0.06 a step (test `mean_flow`): it falls with step², and the rounding of the network grows with
+/// turns by more than 0.03 a step (test `mean_flow`): it falls with step², and the rounding of the network grows with
 /// 1 / step.
 at::Tensor total_derivative(Field& field, const MapRows& rows, const at::Tensor& direction, double step);
 

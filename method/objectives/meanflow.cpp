@@ -16,7 +16,7 @@ public:
   MeanFlowObjective(std::shared_ptr<const Path> path, const ObjectiveOptions& options)
       : FlowMap(std::move(path), options, {"meanflow", options.map_weight_power}) {}
 
-  double difference_step() const override { return 2e-3; }
+  double difference_step() const override { return 1e-3; }
 
   at::Tensor map_target(Field& field, const MapRows& rows) const override {
     const at::Tensor direction = mean_velocity(field, rows.x_t, rows.t, at::zeros_like(rows.t), rows.condition);

@@ -21,7 +21,7 @@ namespace {
 
 /// How far, in radians, a wave that a network sees may turn in the step of a difference: its error is a sixth of the
 /// square.
-constexpr double largest_turn_a_step = 0.06;
+constexpr double largest_turn_a_step = 0.03;
 
 }  // namespace
 

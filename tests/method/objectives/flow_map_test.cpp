@@ -127,11 +127,11 @@ TEST(FlowMap, TrainingFindsTheExactMapOfALinearFlow) {
       t[row] = drawn.t;
       span[row] = drawn.span;
     }
-    constexpr int steps = 800;
-    torch::optim::Adam adam(field.parameters(), torch::optim::AdamOptions(0.03));
+    constexpr int steps = 2000;
+    torch::optim::Adam adam(field.parameters(), torch::optim::AdamOptions(0.2));
     for (int step = 0; step < steps; ++step) {
       static_cast<torch::optim::AdamOptions&>(adam.param_groups()[0].options())
-          .lr(0.03 * std::pow(1e-4, static_cast<double>(step) / steps));
+          .lr(0.2 * std::pow(0.01, static_cast<double>(step) / steps));
       adam.zero_grad();
       objective->loss(field, x, z, t, with_span(span)).backward();
       adam.step();
