@@ -633,7 +633,9 @@ TEST(Graph, PathsCountByWhatLiesThere) {
 TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
   const Config config = config_of({{"pipeline.reproducible", "true", ""},
                                    {"pipeline.tf32", "true", ""},
-                                   {"student.compare", "nf reflow imported ot loom sd", ""},
+                                   {"student.compare", "nf reflow imported ot loom sd flowed", ""},
+                                   {"student.flowed.coupling", "nf", ""},
+                                   {"student.flowed.gaussianise", "flow", ""},
                                    {"student.reflow.reflow-of", "nf", ""},
                                    {"couple.imported.source", "/tables/mine", ""},
                                    {"latents.codec", "autoencoder", ""},

@@ -82,11 +82,11 @@ def rows_are_mapped(couplet, work):
         sigma = manifest(coupling / "nf" / "train")["summary"]["sigma_f"]
         f, label = column(coupling / "nf" / split, "noise").astype(float), column(coupling / "nf" / split, "label")
         mapped = (f / sigma - learnt["mean"][label]) / learnt["deviation"][label]
-        check(abs(column(coupling / "nf-affine" / split, "noise") - mapped).max() < 1e-5, f"{split}: affine maps to something else")
+        check(numpy.allclose(column(coupling / "nf-affine" / split, "noise"), mapped, 1e-6, 1e-5), f"{split}: affine maps to something else")
         axes, values = (1, 2, 3), mapped[0].size
         expected = column(coupling / "nf" / split, "nll") + ((mapped**2 - f**2).sum(axes) / 2 + numpy.log(learnt["deviation"][label]).sum(axes)) / values \
             + math.log(sigma)
-        check(abs(column(coupling / "nf-affine" / split, "nll") - expected).max() < 1e-4, f"{split}: nll is of something else")
+        check(numpy.allclose(column(coupling / "nf-affine" / split, "nll"), expected, 1e-5, 1e-4), f"{split}: nll is of something else")
     check(manifest(coupling / "nf-affine" / "train")["summary"]["nats_closed"] > 0, "affine closes nothing of the rows it was fitted to")
     distances = [record for record in json.loads((run.directory / "evaluate" / "results.json").read_text())["records"]
                  if record["metric"] == "teacher_distance"]
@@ -155,12 +155,13 @@ def known_gaps(couplet, work):
             "rotations": (with_tails, 16 * mean_of(lambda g: ((0.8 * numpy.sinh(inner(g)))**2 - g * g) / 2 - numpy.log(slope(g)))),
             "flow": (leaning, (8 * 0.9**2 + 16 * 0.4**2) / 2)}
     run = Run(couplet, work / "known")
-    settings = {"prepare.source": work / "images.npz", "prepare.format": "auto", "student.compare": " ".join(gaps),
+    settings = {"prepare.source": work / "images.npz", "prepare.format": "auto", "student.compare": " ".join(gaps), "student.patch": 2,
                 "gaussianiser.patch": 2, "gaussianiser.channels": 32, "gaussianiser.head-size": 16, "gaussianiser.layers": 1, "gaussianiser.blocks": 2,
                 "gaussianiser.images": 120000, "gaussianiser.batch": 200, "gaussianiser.learning-rate": 3e-3, "gaussianiser.warmup": 20,
                 "gaussianiser.ema": 0.99, "gaussianiser.validate-every": 100, "pipeline.device": "cpu", "pipeline.threads": 1, "pipeline.ranks": 1,
                 "couple.noise-type": "float32"}
     for name, (warp, _) in gaps.items():
+        (work / name).mkdir()
         for split, count in counts.items():
             noise = warp(generator.standard_normal((count, 16)), label[split]).reshape(-1, 1, 4, 4)
             numpy.savez(work / "pairs.npz", noise=noise.astype("float32"), image=images[split][:, None], label=label[split])
@@ -186,7 +187,7 @@ def refusals(couplet, work):
             ("patch", {"student.compare": "nf", "student.gaussianise": "flow", "gaussianiser.patch": 5}, ["gaussianiser.patch = 5", "28x28"])]:
         done = Run(couplet, work / f"refused-{name}").call("run", *keys(TINY | settings))
         text = done.stdout + done.stderr
-        check(done.returncode == 2 and all(part in text for part in parts), f"{name}: status {done.returncode}: {text[-1500:]}")
+        check(done.returncode not in (0, 139) and all(part in text for part in parts), f"{name}: status {done.returncode}: {text[-1500:]}")
 
 
 def main():

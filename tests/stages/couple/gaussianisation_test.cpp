@@ -68,7 +68,7 @@ protected:
                                   {"gaussianiser.channels", "32", ""},
                                   {"gaussianiser.head-size", "16", ""},
                                   {"gaussianiser.layers", "1", ""},
-                                  {"gaussianiser.images", "115200", ""},
+                                  {"gaussianiser.images", "57600", ""},
                                   {"gaussianiser.batch", "192", ""},
                                   {"gaussianiser.learning-rate", "3e-3", ""},
                                   {"gaussianiser.warmup", "20", ""},
