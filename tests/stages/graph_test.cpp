@@ -234,6 +234,7 @@ TEST(Graph, AKeyOfOneTableIsItsOwn) {
   EXPECT_EQ(find_node(before, "coupling/nf").fingerprint, find_node(after, "coupling/nf").fingerprint);
   EXPECT_NE(find_node(before, "coupling/reflow-nf").fingerprint, find_node(after, "coupling/reflow-nf").fingerprint);
   EXPECT_FALSE(find_node(before, "coupling/nf").keys.contains("couple.guidance")) << "no key of the inversion";
+  EXPECT_FALSE(find_node(before, "coupling/nf").keys.contains("couple.ema")) << "tables from before it was there stay";
 }
 
 TEST(Graph, LatentsThatWereMadeElsewhereAreTheDataSet) {

@@ -214,7 +214,10 @@ TEST(Options, KeysThatDoNotFitTogetherAreRefused) {
   EXPECT_SAYS(refused_keys({{"student.compare", "nf nf", ""}}), "twice");
   EXPECT_TRUE(resolve_config("", {{"student.compare", "", ""}}).compare.empty()) << "the teacher alone";
   EXPECT_SAYS(refused_keys({{"evaluate.guidance", "2 2", ""}}), "twice");
+  EXPECT_SAYS(refused_keys({{"evaluate.temperature", "0.9 0.9", ""}}), "twice");
+  EXPECT_SAYS(refused_keys({{"evaluate.temperature", "", ""}}), "evaluate.temperature is empty");
   EXPECT_SAYS(refused_keys({{"evaluate.ema", "0.5", ""}}), "student.ema = 0.999");
+  EXPECT_SAYS(refused_keys({{"couple.ema", "0.5", ""}}), "teacher.ema = 0.999");
 }
 
 TEST(Options, BatchesDivideByTheRanks) {
