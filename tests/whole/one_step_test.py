@@ -138,7 +138,8 @@ def check_networks(program, arguments, run):
     for file in (network, copied):
         refuses(["student.mine.feature-network", "is the network of evaluate.network"], {"evaluate.network": file})
     refuses(["no-such-file.pt"], {"student.mine.feature-network": arguments.work / "no-such-file.pt"})
-    refuses(["student.mine.feature-weight = 0.5", "latents"], {"latents.codec": "autoencoder", "teacher.flips": "false", "couple.flips": "false"})
+    refuses(["student.mine.feature-weight = 0.5", "latents"], {"latents.codec": "autoencoder", "teacher.flips": "false",
+                                                             "couple.flips": "false", "student.patch": 1})
     check(not new.exists(), "refused after some work")
     # Their files differ, their weights do not: found out by the evaluation.
     users = run.copy("users")
