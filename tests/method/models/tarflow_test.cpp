@@ -144,6 +144,9 @@ TEST(TarFlow, BoundsHoldWhateverTheLayersSay) {
   block->proj_out->weight.normal_(0, 10);
   EXPECT_LE(model(x).logdet.abs().max().item<double>(), scale);
   EXPECT_LE(difference(model->reverse(model(x).z), x), sample_tolerance);
+  model->to(at::kDouble);
+  const auto exact = x.to(at::kDouble);
+  EXPECT_LE(difference(model->reverse(model(exact).z), exact), 1e-5);
 }
 
 /// a and b of a single block's second token, by what the forward pass makes of it at 0 and at 1. [N, D] each.
