@@ -246,7 +246,7 @@ void require_student(const Nodes& nodes, const RunView& view) {
     const std::string section = section_of_student(view.config, node.student);
     student_options(student, dataset->shape, section);
     try_loss_network(view.config, student, dataset->shape, section);
-    if (view.config.pipeline.tf32 && student_objective(student, section)->difference_step() > 0)
+    if (view.config.pipeline.tf32 && student_objective(student, section)->needs_all_digits())
       refuse(
           "{}.objective = {} takes differences of what the network puts out, of which pipeline.tf32 = true leaves "
           "nothing: set it to false",

@@ -5,7 +5,8 @@
 //   - s),
 // the right side without a divisor that vanishes with the span. Its square is the error. SoFlow's weight 1 / (t - s) of
 // ‖F - F‖² / (t - l) leaves r times that, whose gradient is bounded as r goes to 0, where it becomes MeanFlow's.
-// SoFlow lowers r in training from 0.1 to 0.002; here it is student.map-step throughout.
+// SoFlow lowers r in training from 0.1 to 0.002; here it is student.map-step throughout. What a network with dropout
+// drops of a row, it drops at both points: one map is compared with itself.
 #include "method/objectives/flow_map.h"
 
 #include <ATen/ATen.h>

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 namespace couplet {
@@ -22,6 +23,12 @@ at::Tensor where_spans(const Condition& condition, double value, const at::Tenso
   if (!condition.span.defined()) return at::ones_like(rows);
   return at::where(condition.span.gt(0), value, 1.0).to(rows.scalar_type());
 }
+
+/// While it lives, this thread computes in float32, whatever the precision of training.
+struct AllDigits {
+  const at::NoTF32Guard no_tf32;
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast{c10::autocast_dispatch_keyset};
+};
 
 }  // namespace
 
@@ -51,13 +58,15 @@ double FlowMap::training_passes(std::int64_t) const {
 at::Tensor FlowMap::errors(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
                            const Condition& condition) const {
   const at::Tensor x_t = path().state(x, z, t), velocity = target(x, z, t);
-  // First of all, so that autocast keeps no weights that it has cast without gradients.
-  const at::Tensor output = field.forward(x_t, t, condition).to(at::kFloat);
+  const at::Tensor output = [&] {
+    std::optional<AllDigits> all_digits;
+    if (kind_.reach < 1) all_digits.emplace();
+    return field.forward(x_t, t, condition).to(at::kFloat);
+  }();
   at::Tensor wanted = velocity;
   if (condition.span.defined()) {
     const at::NoGradGuard no_grad;
-    const at::NoTF32Guard all_digits;
-    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    const AllDigits all_digits{};
     const at::Tensor with_span = condition.span.gt(0).nonzero().squeeze(1);
     const auto of = [&](const at::Tensor& rows) { return rows.index_select(0, with_span); };
     if (with_span.numel() > 0)

@@ -27,7 +27,8 @@ struct MapRows {
 /// without gradients and in float32, whatever the precision: differences of its answers are learnt.
 ///
 /// A row's error is E, the mean square of u - target; over a span it is of (u - target) / r, where a target moves u by
-/// the share r only of what is wrong with it, and r E counts in the loss. E is divided by
+/// the share r only of what is wrong with it, and r E counts in the loss. With r below 1, u itself is computed in
+/// float32 too, for the division makes its rounding larger. E is divided by
 /// (E + c/d)^p, taken as a constant, with p = student.map-weight-power, the d values of a row, and c = 0.01: MeanFlow's
 /// adaptive weight (arXiv 2505.13447 §4.3, of the sum of squares d E) but for the constant factor d^(p - 1), which
 /// leaves E itself at p = 0.
@@ -43,6 +44,7 @@ public:
 
   bool is_flow_map() const override { return true; }
   bool takes_guidance() const override { return false; }
+  bool needs_all_digits() const override { return kind_.reach < 1 || Objective::needs_all_digits(); }
   /// Rows that are weighted by their own errors do not learn the mean.
   bool has_score() const override { return kind_.weight_power == 0; }
   RowTimes draw_times(Draws& draws) const override;

@@ -1,5 +1,6 @@
 #include "method/objectives/objective.h"
 
+#include "pipeline/tensor/autocast.h"
 #include "pipeline/tensor/flops.h"
 #include "storage/error.h"
 
@@ -73,8 +74,10 @@ at::Tensor Objective::training_output(Field& field, const at::Tensor& x, const a
   if (options_.train_guidance == 1) return own;
   const at::Tensor unlabelled = [&] {
     const at::NoGradGuard no_grad;
+    const UncachedAutocast no_casts_without_gradients;
     Condition nothing_said = condition;
     nothing_said.labels = at::full_like(condition.labels, field.no_label());
+    nothing_said.positions.reset();
     return output(field, x, z, t, nothing_said);
   }();
   const at::Tensor share = at::where(condition.labels.eq(field.no_label()), 1, 1 / options_.train_guidance).to(own);

@@ -86,8 +86,10 @@ public:
   /// with FieldOptions::spans. What it puts out at span 0 is the velocity.
   virtual bool is_flow_map() const { return false; }
   /// The step of time over which the loss takes differences of what the network puts out; 0: it takes none. They are of
-  /// no use where waves of the time that the network sees turn fast against it, or where products are rounded much.
+  /// no use where waves of the time that the network sees turn fast against it.
   virtual double difference_step() const { return 0; }
+  /// Whether products that are rounded more than in float32 leave nothing of what its loss compares.
+  virtual bool needs_all_digits() const { return difference_step() > 0; }
 
   /// Whether it is of the density of the images, and takes no noise for them to be paired with. Images that are stored
   /// in levels then come to it spread over them (`spread_over_levels`): a density on single points has no bound. In
@@ -109,9 +111,9 @@ protected:
   at::Tensor output(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
                     const Condition& condition) const;
   /// What is to meet the target in training. With w = `train_guidance` above 1 that is, of a row with a label, o_c / w
-  /// + (1 - 1/w) o, where o_c is the network's output and o, without gradient, its output without the label: o_c then
-  /// learns to be o + w (target - o), what guidance of scale w would make of it (guidance-free training,
-  /// arXiv 2501.15420).
+  /// + (1 - 1/w) o, where o_c is the network's output and o, without gradient and dropout, its output without the
+  /// label: o_c then learns to be o + w (target - o), what guidance of scale w would make of it (guidance-free
+  /// training, arXiv 2501.15420).
   at::Tensor training_output(Field& field, const at::Tensor& x, const at::Tensor& z, const at::Tensor& t,
                              const Condition& condition) const;
 

@@ -33,4 +33,18 @@ private:
   bool enabled_, was_enabled_ = false;
 };
 
+/// While it lives, autocast keeps none of the weights that this thread casts. The threads share what is kept, which
+/// does not tell a cast that records gradients from one that does not: passes without gradients leave none to the
+/// others.
+class UncachedAutocast {
+public:
+  UncachedAutocast() { at::autocast::set_autocast_cache_enabled(false); }
+  ~UncachedAutocast() { at::autocast::set_autocast_cache_enabled(was_cached_); }
+  UncachedAutocast(const UncachedAutocast&) = delete;
+  UncachedAutocast& operator=(const UncachedAutocast&) = delete;
+
+private:
+  bool was_cached_ = at::autocast::is_autocast_cache_enabled();
+};
+
 }  // namespace couplet

@@ -3,6 +3,7 @@
 
 #include "method/sampling/guided_field.h"
 #include "method/solvers/fixed_step.h"
+#include "pipeline/tensor/autocast.h"
 #include "pipeline/tensor/flops.h"
 #include "storage/error.h"
 #include "tests/method/objectives/linear_field.h"
@@ -12,7 +13,10 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
+#include <thread>
 #include <vector>
 
 namespace couplet {
@@ -222,6 +226,49 @@ TEST(TrainingGuidance, TheOptimumIsGuided) {
     const Condition condition{at::full({1}, label, at::kLong), {}};
     const at::Tensor made = solve(flow.velocity(condition), data.z.narrow(0, 0, 1), Solver::euler, Grid::uniform, 1);
     EXPECT_TRUE(made.flatten().allclose(expected, 0, 1e-4)) << label << ": " << made << expected;
+  }
+}
+
+/// A linear field of one matrix. Just before and after its pass without gradients, another thread begins and ends one
+/// of its own under autocast, as threads do that share a batch.
+class SharedField : public Field {
+public:
+  SharedField() { matrix = register_parameter("matrix", at::randn({values, values})); }
+  at::Tensor forward(const at::Tensor& x, const at::Tensor&, const Condition& condition) override {
+    const bool records = at::GradMode::is_enabled();
+    if (!records) EXPECT_FALSE(condition.positions.defined()) << "nothing is dropped without a label";
+    if (!records) elsewhere();
+    const at::Tensor made = at::mm(x.flatten(1), matrix).to(at::kFloat).view(x.sizes());
+    if (!records) EXPECT_TRUE(elsewhere()) << "another thread loses its gradients";
+    return made;
+  }
+  std::int64_t no_label() const override { return labels; }
+  double forward_flops() const override { return 0; }
+  std::int64_t activation_values() const override { return 0; }
+  std::map<std::string, std::string> sizes() const override { return {}; }
+  at::Tensor matrix;
+
+private:
+  /// Whether gradients flow to the matrix.
+  bool elsewhere() const {
+    bool flows = false;
+    std::thread([&] {
+      const Autocast autocast("bfloat16", at::kCPU);
+      flows = at::mm(at::ones({1, values}), matrix).requires_grad();
+    }).join();
+    return flows;
+  }
+};
+
+TEST(TrainingGuidance, ThePassWithoutGradientsTakesThemFromNoThread) {
+  const Pairs p;
+  Condition condition = p.condition;
+  condition.positions = at::arange(rows);
+  for (const auto& objective : guided(2)) {
+    SharedField field;
+    const Autocast autocast("bfloat16", at::kCPU);
+    objective->loss(field, p.x, p.z, p.t, condition).backward();
+    EXPECT_GT(field.matrix.grad().abs().sum().item<double>(), 0);
   }
 }
 
