@@ -1,5 +1,7 @@
 #include "method/gaussianisation/marginal_splines.h"
 
+#include "pipeline/tensor/row_chunks.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -72,6 +74,7 @@ void ValueCounts::add(at::Tensor& counts, const at::Tensor& x) {
 }
 
 SplineFit fit_splines(const at::Tensor& counts) {
+  const OneThread one_thread;
   const double n = counts[0].sum().item<double>();
   // The outermost knots have some rows beyond them: Φ(-y) = rows / n, by bisection.
   double low = 0, high = widest_score;

@@ -6,6 +6,7 @@
 #include "method/gaussianisation/marginal_splines.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/random.h"
+#include "pipeline/tensor/row_chunks.h"
 
 #include <ATen/ATen.h>
 
@@ -24,6 +25,7 @@ constexpr double errors_of_a_gain = 2, least_gain = 1e-3;  // standard errors, a
 
 /// Rows are frequencies (DCT-II), orthonormal: [n, n].
 at::Tensor cosines(std::int64_t n) {
+  const OneThread one_thread;
   const at::Tensor place = at::arange(n, at::kDouble) + 0.5, frequency = at::arange(n, at::kDouble).unsqueeze(1);
   const at::Tensor rows = (std::numbers::pi / static_cast<double>(n) * frequency * place).cos();
   const double size = static_cast<double>(n);
