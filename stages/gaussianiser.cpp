@@ -12,6 +12,7 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
+#include "stages/couple/noise_map.h"
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/trained/models.h"
@@ -70,6 +71,7 @@ void gaussianiser(StageContext& context) {
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   const RowTable table = open_for_training(table_directory(config, context.run, context.node.base, "train"),
                                            coupling_format, training_reads(config.storage));
+  require_finite(table);
   if (table.rows() <= table.block_rows())
     refuse(
         "{}: its {} rows are one block, of which none can be held back: make it with smaller blocks "
