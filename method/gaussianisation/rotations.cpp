@@ -128,17 +128,20 @@ struct MeanGain {
   double nats = 0, standard_error = 0;
 };
 
-/// What the rows gain by one map more than by another.
+/// What the rows gain by one map more than by another. A piece counts as one: rows beside each other may be mirror
+/// images or replicates.
 MeanGain gain_over(const GaussianMap& map, const GaussianMap& before, const TrainingNoise& rows,
                    const std::vector<RowPiece>& pieces) {
-  const at::Tensor sums = sum_over_rows(rows, pieces, {2}, [&](at::Tensor& sum, const LabelledNoise& piece) {
+  const at::Tensor sums = sum_over_rows(rows, pieces, {4}, [&](at::Tensor& sum, const LabelledNoise& piece) {
     const at::Tensor gained =
         nats_gained(piece.z, map(piece.z, piece.label)) - nats_gained(piece.z, before(piece.z, piece.label));
-    sum += at::stack({gained.sum(), gained.square().sum()});
+    const at::Tensor nats = gained.sum(), count = at::ones_like(nats) * gained.size(0);
+    sum += at::stack({nats, nats.square(), nats * count, count.square()});
   });
   const auto n = static_cast<double>(count_of(pieces));
-  const double mean = sums[0].item<double>() / n, square = sums[1].item<double>() / n;
-  return {mean, std::sqrt(std::max(square - mean * mean, 0.0) / n)};
+  const double mean = sums[0].item<double>() / n;
+  const at::Tensor about_mean = sums[1] - 2 * mean * sums[2] + mean * mean * sums[3];
+  return {mean, std::sqrt(std::max(about_mean.item<double>(), 0.0)) / n};
 }
 
 NamedTensors fit_rotations(const TrainingNoise& rows, const GaussianMapOptions& options) {
