@@ -104,16 +104,22 @@ protected:
     return read_rows(rows, name, 0, rows.rows());
   }
 
-  /// That the held-out rows have gained `expected` nats, by the manifest and by the columns `nll`.
+  /// That the held-out rows have gained `expected` nats over N(f; 0, I) by the columns `nll`, and by the manifest what
+  /// these are more than dividing by σ_f gains.
   void expect_closed(const std::string& table, const std::string& base, double expected) {
     const nlohmann::json summary = open(table, "test").summary();
     const double nats = summary.at("nats_closed").get<double>();
     const double error = summary.at("nats_closed_standard_error").get<double>();
-    EXPECT_NEAR(nats, expected, 3 * error) << table;
-    const at::Tensor gained =
+    const double sigma = open(base, "train").summary().at("sigma_f").get<double>();
+    const at::Tensor squares = column(base, "test", "noise").to(at::kDouble).flatten(1).square().sum(1);
+    const at::Tensor divided = 0.5 * squares * (1 - 1 / (sigma * sigma)) - row_values * std::log(sigma);
+    EXPECT_NEAR(nats, expected - divided.mean().item<double>(), 3 * error) << table;
+    EXPECT_GT(std::abs(divided.mean().item<double>()), 3 * error) << "dividing by σ_f gains nothing to speak of";
+    const at::Tensor columns =
         column(base, "test", "nll").to(at::kDouble) - column(table, "test", "nll").to(at::kDouble);
-    EXPECT_NEAR(gained.mean().item<double>() * row_values, nats, 1e-4) << table;
-    EXPECT_NEAR(gained.std().item<double>() * row_values / std::sqrt(static_cast<double>(test_images)), error, 1e-4);
+    const at::Tensor gained = columns * row_values - divided;
+    EXPECT_NEAR(gained.mean().item<double>(), nats, 1e-3) << table;
+    EXPECT_NEAR(gained.std().item<double>() / std::sqrt(static_cast<double>(test_images)), error, 1e-4);
   }
 
   Folder folder_;
