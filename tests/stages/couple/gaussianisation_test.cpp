@@ -2,14 +2,18 @@
 #include "stages/couple/gaussianisation.h"
 
 #include "method/data/dataset.h"
+#include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/config/options.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/random.h"
 #include "pipeline/tensor/tensor_bytes.h"
+#include "pipeline/tensor/weights.h"
 #include "stages/gaussianiser.h"
 #include "stages/graph.h"
 #include "stages/kinds.h"
+#include "stages/noise_classifier.h"
 #include "stages/prepare.h"
+#include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
@@ -19,6 +23,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -64,6 +69,14 @@ protected:
                                   {"student.flowed.gaussianise", "flow", ""},
                                   {"couple.noise-type", "float32", ""},
                                   {"couple.slice-rows", "96", ""},
+                                  {"evaluate.noise-classifier", "true", ""},
+                                  {"noise-classifier.channels", "4", ""},
+                                  {"noise-classifier.images", "19200", ""},
+                                  {"noise-classifier.batch", "192", ""},
+                                  {"noise-classifier.learning-rate", "0.1", ""},
+                                  {"noise-classifier.final-learning-rate", "0.1", ""},
+                                  {"noise-classifier.ema", "0.5", ""},
+                                  {"noise-classifier.validate-every", "10", ""},
                                   {"gaussianiser.patch", "2", ""},
                                   {"gaussianiser.channels", "32", ""},
                                   {"gaussianiser.head-size", "16", ""},
@@ -85,6 +98,12 @@ protected:
   void publish_base(const Warp& warp) {
     if (ranks().is_root())
       for (const std::string split : {"train", "test"}) publish_base(split, warp);
+    ranks().barrier();
+  }
+
+  void run_stage(const std::string& name, const std::function<void(StageContext&)>& stage) {
+    StageContext context{find_node(graph_, name), graph_, config_, run_, ranks(), c10::kCPU};
+    stage(context);
     ranks().barrier();
   }
 
@@ -210,12 +229,57 @@ TEST_F(GaussianisationTest, AFlowClosesTheGapOfValuesThatLeanOnOthers) {
     z.narrow(2, 2, 2).add_(0.9 * z.narrow(2, 0, 2));
     return z.view({-1, row_values}) + 0.4 * (2 * label - 1).unsqueeze(1);
   });
-  const StageNode& node = find_node(graph_, "gaussianiser/nf");
-  StageContext context{node, graph_, config_, run_, ranks(), c10::kCPU};
-  gaussianiser(context);
-  ranks().barrier();
+  run_stage("gaussianiser/nf", gaussianiser);
   make("nf-flow");
   expect_closed("nf-flow", "nf", 0.5 * (8 * 0.81 + row_values * 0.16));
+}
+
+TEST_F(GaussianisationTest, RowsThatAreNotFiniteAreRefused) {
+  publish_base(of_classes);
+  if (ranks().is_root()) {
+    const RowTable rows = open("nf", "train");
+    nlohmann::json summary = rows.summary();
+    summary["nonfinite_rows"] = 3;
+    publish_manifest(run_.table("nf", "train"), rows.plan(), coupling_format, summary);
+  }
+  ranks().barrier();
+  for (const auto& work : std::vector<std::function<void()>>{[&] { make("nf-affine"); },
+                                                             [&] { run_stage("gaussianiser/nf", gaussianiser); }}) {
+    try {
+      work();
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("3 of its rows are not finite"), std::string::npos) << error.what();
+    }
+    ranks().barrier();
+  }
+  EXPECT_FALSE(fs::exists(run_.stage("gaussianiser/nf") / "metrics.jsonl"));
+}
+
+TEST_F(GaussianisationTest, AClassifierIsChosenByTrainingRowsAlone) {
+  publish_base(of_classes);
+  if (ranks().is_root()) fs::remove_all(run_.table("nf", "test"));
+  ranks().barrier();
+  // At this learning rate the last weights are hardly the best.
+  run_stage("noise-classifier/nf", noise_classifier);
+  if (!ranks().is_root()) return;
+  const fs::path directory = run_.stage("noise-classifier/nf");
+  double lowest = 1e9;
+  std::int64_t best = 0, last = 0;
+  std::ifstream lines(directory / "metrics.jsonl");
+  for (std::string text; std::getline(lines, text);) {
+    const auto line = nlohmann::json::parse(text);
+    last = line.at("step").get<std::int64_t>() + 1;
+    if (!line.contains("test_loss") || line["test_loss"].get<double>() >= lowest) continue;
+    lowest = line["test_loss"].get<double>();
+    best = last;
+  }
+  EXPECT_LT(best, last);
+  EXPECT_LT(lowest, std::log(2.0));
+  const std::vector<double> rates = config_.noise_classifier.training.ema;
+  EXPECT_EQ(
+      tensors_hash(read_tensors(run_.noise_classifier("nf"))),
+      tensors_hash(read_tensors(weights_file(directory / "checkpoints" / checkpoint_name(best), rates, rates[0]))));
 }
 
 }  // namespace
