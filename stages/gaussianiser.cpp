@@ -70,7 +70,7 @@ void gaussianiser(StageContext& context) {
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   const RowTable table = open_for_training(table_directory(config, context.run, context.node.base, "train"),
                                            coupling_format, training_reads(config.storage));
-  require_finite(table);
+  require_finite_noise(table);
   BlockSplit split = hold_back_blocks(table, seed);
   const double sigma = table.summary().at("sigma_f").get<double>();
   const DatasetShape shape = dataset_shape(RowTable(seen_rows(config, context.run, "train"), dataset_format));

@@ -92,7 +92,7 @@ double base_sigma(const StageContext& context, const RunTable& table) {
   return base_rows(context, table).summary().at("sigma_f").get<double>();
 }
 
-void require_finite(const RowTable& table) {
+void require_finite_noise(const RowTable& table) {
   const auto rows = table.summary().value("nonfinite_rows", std::int64_t{0});
   if (rows > 0)
     fail("{}: {} of its rows are not finite (couple.allow-nonfinite): no map can be fitted to them",
@@ -106,7 +106,7 @@ std::filesystem::path learnt_map(const StageContext& context, Communicator& comm
   const std::filesystem::path path = context.directory() / "map.safetensors";
   const RowTable base = base_rows(context, table);
   const auto facts = map_facts(context, table, base);
-  require_finite(base);
+  require_finite_noise(base);
   std::optional<FileLock> lock;
   std::int64_t is_known = 0;
   run_on_all(communicator, [&] {

@@ -20,7 +20,7 @@ GaussianMapOptions noise_map_options(const Config& config, const RunTable& table
 double base_sigma(const StageContext& context, const RunTable& table);
 
 /// Refuses a table with rows that are not finite: no map can be learnt of them.
-void require_finite(const RowTable& table);
+void require_finite_noise(const RowTable& table);
 
 /// The file of what the map of the node's table has learnt: the weights of the stage gaussianiser, or
 /// RUN/coupling/NAME/map.safetensors. The latter is fitted to the training rows of the table that it maps, by all

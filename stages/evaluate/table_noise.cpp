@@ -25,7 +25,7 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t rows_at_once = 1024;
+constexpr std::int64_t nll_rows_at_once = 1024;
 
 /// Adds the records of one split of a table.
 class TableRecords {
@@ -126,7 +126,7 @@ void keep_nats_closed(TableRecords records, const Evaluation& evaluation, const 
   const double sigma_f = evaluation.sigma_f(base);
   const at::Tensor log_det = at::full({1}, -values * std::log(sigma_f), at::kDouble);
   std::vector<at::Tensor> parts;
-  for (const RowPiece& piece : pieces_of(before.rows(), rows_at_once)) {
+  for (const RowPiece& piece : pieces_of(before.rows(), nll_rows_at_once)) {
     note_progress();
     const auto read = [&](const RowTable& rows, const char* column) {
       return read_rows(rows, column, piece.first, piece.count).to(at::kDouble);
