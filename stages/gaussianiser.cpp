@@ -12,10 +12,10 @@
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/trainer.h"
+#include "stages/couple/noise_map.h"
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/trained/models.h"
-#include "storage/error.h"
 #include "storage/files/atomic_file.h"
 
 #include <ATen/ATen.h>
@@ -70,11 +70,8 @@ void gaussianiser(StageContext& context) {
   const auto seed = static_cast<std::uint64_t>(config.pipeline.seed);
   const RowTable table = open_for_training(table_directory(config, context.run, context.node.base, "train"),
                                            coupling_format, training_reads(config.storage));
-  if (table.rows() <= table.block_rows())
-    refuse(
-        "{}: its {} rows are one block, of which none can be held back: make it with smaller blocks "
-        "(couple.block-rows)",
-        table.path().string(), table.rows());
+  require_finite_noise(table);
+  BlockSplit split = hold_back_blocks(table, seed);
   const double sigma = table.summary().at("sigma_f").get<double>();
   const DatasetShape shape = dataset_shape(RowTable(seen_rows(config, context.run, "train"), dataset_format));
   const TarFlowOptions options = gaussianiser_options(own, shape);
@@ -83,7 +80,6 @@ void gaussianiser(StageContext& context) {
   say("{}, on the noise of {}", tarflow_text(options), table.path().string());
 
   const auto all = std::make_shared<TableRows>(table);
-  BlockSplit split = split_blocks(*all, seed);
   const HeldBack held_back(table, RowSubset(all, std::move(split.held_out)), sigma);
   RowStream rows(std::make_shared<RowSubset>(all, std::move(split.trained)), {"noise", "label"}, own.window_blocks,
                  seed);

@@ -193,9 +193,9 @@ void require_same_network(const Config& config, const std::string& section, cons
 
 /// A table of reflow is made by another student's flow.
 void require_flow(const Config& config, const std::string& section, const StudentConfig& student,
-                  const std::string& table) {
+                  const RunTable& table) {
   const StudentConfig other = student_config(config, student.reflow_of);
-  const double guidance = couple_config(config, table).guidance;
+  const double guidance = couple_config(config, unmapped_table(config, table).name).guidance;
   if (guidance != 1 && other.label_drop == 1)
     refuse(
         "{}.reflow-of = {} with couple.guidance = {}: guidance leads away from what a student makes without a label, "
@@ -256,7 +256,7 @@ void require_student(const Nodes& nodes, const RunView& view) {
              dataset->shape.codec->name());
     if (!student.init_from.empty()) require_same_network(view.config, section, student, dataset->shape);
     if (find_coupling(student.coupling).made_by == "reflow")
-      require_flow(view.config, section, student, table_of_student(view.config, node.student)->name);
+      require_flow(view.config, section, student, *table_of_student(view.config, node.student));
     const auto table = table_of_student(view.config, node.student);
     if (sampling_settings(view.config.evaluate, student, "", table && table->has_noise).empty())
       refuse(

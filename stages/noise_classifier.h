@@ -5,7 +5,8 @@
 
 namespace couplet {
 
-/// Trains it on the table's training rows and fresh noise of the same labels, and publishes its averaged weights.
+/// Trains it on the table's training rows and fresh noise of the same labels. A twentieth of the table's blocks is held
+/// back; published are the averaged weights that tell these rows best.
 void noise_classifier(StageContext& context);
 
 }  // namespace couplet

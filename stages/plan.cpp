@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <ranges>
 #include <set>
 #include <utility>
@@ -29,24 +31,41 @@ Decision with_new_inputs(const StageNode& node, const Decision& decision, const 
   return decision;
 }
 
-/// The stages of tables, students and seeds that lie in the run but are not listed now. Their records tell what they
-/// were made from. They come in an order in which they could run.
-StageGraph unlisted_stages(const RunView& view) {
-  StageGraph found;
-  for (const auto& [folder, kind] : {std::pair{"coupling", "couple"},
-                                     {"noise-classifier", "noise-classifier"},
-                                     {"student", "student"},
-                                     {"evaluate", "evaluate"}}) {
+/// The stages that lie in the run but are not listed now. Their records tell what they were made from.
+std::map<std::string, StageNode> recorded_stages(const RunView& view) {
+  std::map<std::string, StageNode> found;
+  const auto look = [&](const std::string& name, const std::string& kind) {
+    if (look_for_node(view.graph, name) != nullptr) return;
+    const auto record = read_record(view.run.stage(name));
+    if (!record) return;
+    StageNode& node = found[name];
+    node.name = name;
+    node.kind = kind;
+    for (const auto& [input, fingerprint] : record->inputs) node.inputs.push_back(input);
+  };
+  for (const StageKind& kind : stage_kinds()) {
+    look(kind.name, kind.name);
+    const std::string folder = kind.name == "couple" ? "coupling" : kind.name;
     if (!std::filesystem::is_directory(view.run.stage(folder))) continue;
-    for (const auto& entry : std::filesystem::directory_iterator(view.run.stage(folder))) {
-      StageNode node{.name = fmt::format("{}/{}", folder, entry.path().filename().string()), .kind = kind};
-      const auto record = read_record(entry.path());
-      if (!record || look_for_node(view.graph, node.name) != nullptr) continue;
-      for (const auto& [input, fingerprint] : record->inputs) node.inputs.push_back(input);
-      found.push_back(std::move(node));
-    }
+    for (const auto& entry : std::filesystem::directory_iterator(view.run.stage(folder)))
+      if (entry.is_directory()) look(folder + "/" + entry.path().filename().string(), kind.name);
   }
   return found;
+}
+
+/// The same in an order in which they could run: each behind those of its inputs that are among them.
+StageGraph unlisted_stages(const RunView& view) {
+  const std::map<std::string, StageNode> found = recorded_stages(view);
+  StageGraph ordered;
+  std::set<std::string> seen;
+  const std::function<void(const std::string&)> add = [&](const std::string& name) {
+    const auto node = found.find(name);
+    if (node == found.end() || !seen.insert(name).second) return;
+    for (const std::string& input : node->second.inputs) add(input);
+    ordered.push_back(node->second);
+  };
+  for (const auto& [name, node] : found) add(name);
+  return ordered;
 }
 
 }  // namespace

@@ -29,8 +29,8 @@ std::vector<StageNode> nodes_to_redo(const std::vector<std::string>& names, cons
 /// looked at).
 void require_stages(const std::vector<PlannedStage>& plan, const RunView& view, std::int64_t ranks);
 /// Deletes from the end of the graph backwards, so that what is left at any moment depends on nothing deleted, and
-/// drops what other nodes made with the results of these. Stages of students and seeds that are out of the lists just
-/// now go, too, where they were made from these: the lists may name them again. Waits a while for the ranks of a killed
+/// drops what other nodes made with the results of these. Stages that the configuration does not ask for just now go,
+/// too, where they were made from these: it may ask for them again. Waits a while for the ranks of a killed
 /// launcher to be gone.
 void delete_stages(const std::vector<StageNode>& nodes, const RunView& view);
 

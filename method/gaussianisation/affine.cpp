@@ -1,6 +1,7 @@
 // Means and deviations of each class, and on request the covariance of all: what is not Gaussian in the orders 1 and 2.
 #include "method/gaussianisation/gaussian_map.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/row_chunks.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
@@ -19,6 +20,7 @@ class Affine : public GaussianMap {
 public:
   Affine(const NamedTensors& state, c10::Device device)
       : mean_(state.at("mean").to(device)), deviation_(state.at("deviation").to(device)) {
+    const OneThread one_thread;
     log_det_ = -deviation_.flatten(1).log().sum(1);
     if (!state.contains("whitening")) return;
     whitening_ = state.at("whitening").to(device);
@@ -48,6 +50,7 @@ void add_whitening(NamedTensors& state, const TrainingNoise& rows, std::int64_t 
                                           sum.narrow(0, 0, values * values).view({values, values}).addmm_(u.t(), u);
                                           sum[values * values] += u.square().sum(1).square().sum();
                                         });
+  const OneThread one_thread;
   const auto n = static_cast<double>(rows.rows), d = static_cast<double>(values);
   const at::Tensor sample = sums.narrow(0, 0, values * values).view({values, values}) / n;
   const double fourth = sums[values * values].item<double>() / n;
@@ -70,16 +73,11 @@ void check_affine(const GaussianMapOptions& options) {
            options.section, options.values(), widest_covariance);
 }
 
-/// Of a class with few rows both are drawn towards those of all: as if it had `affine_prior` rows of theirs besides.
-NamedTensors fit_affine(const TrainingNoise& rows, const GaussianMapOptions& options) {
+/// Means and deviations, of the classes' sums [classes, 1 + 2 d]: rows, values, squares. Of a class with few rows both
+/// are drawn towards those of all: as if it had `affine_prior` rows of theirs besides.
+NamedTensors class_moments(const at::Tensor& sums, const GaussianMapOptions& options) {
+  const OneThread one_thread;
   const std::int64_t values = options.values();
-  // [classes, 1 + 2 d]: rows, sums, sums of squares.
-  const at::Tensor sums = sum_over_rows(
-      rows, pieces_of(rows.rows, affine_piece_rows), {options.classes, 1 + 2 * values},
-      [&](at::Tensor& sum, const LabelledNoise& piece) {
-        const at::Tensor z = piece.z.flatten(1);
-        sum.index_add_(0, piece.label, at::cat({at::ones({z.size(0), 1}, z.options()), z, z.square()}, 1));
-      });
   const at::Tensor count = sums.narrow(1, 0, 1), sum = sums.narrow(1, 1, values);
   const at::Tensor squares = sums.narrow(1, 1 + values, values), divisor = count.clamp_min(1);
   const at::Tensor weight = count / (count + options.affine_prior).clamp_min(1);
@@ -93,7 +91,18 @@ NamedTensors fit_affine(const TrainingNoise& rows, const GaussianMapOptions& opt
          still[0][1].item<std::int64_t>(), still[0][0].item<std::int64_t>());
   std::vector<std::int64_t> shape = options.shape;
   shape.insert(shape.begin(), options.classes);
-  NamedTensors state{{"mean", mean.contiguous().view(shape)}, {"deviation", variance.sqrt().contiguous().view(shape)}};
+  return {{"mean", mean.contiguous().view(shape)}, {"deviation", variance.sqrt().contiguous().view(shape)}};
+}
+
+NamedTensors fit_affine(const TrainingNoise& rows, const GaussianMapOptions& options) {
+  const std::int64_t values = options.values();
+  const at::Tensor sums = sum_over_rows(
+      rows, pieces_of(rows.rows, affine_piece_rows), {options.classes, 1 + 2 * values},
+      [&](at::Tensor& sum, const LabelledNoise& piece) {
+        const at::Tensor z = piece.z.flatten(1);
+        sum.index_add_(0, piece.label, at::cat({at::ones({z.size(0), 1}, z.options()), z, z.square()}, 1));
+      });
+  NamedTensors state = class_moments(sums, options);
   if (options.affine_covariance) add_whitening(state, rows, values);
   return state;
 }

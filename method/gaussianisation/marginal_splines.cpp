@@ -1,5 +1,7 @@
 #include "method/gaussianisation/marginal_splines.h"
 
+#include "pipeline/tensor/row_chunks.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -72,6 +74,7 @@ void ValueCounts::add(at::Tensor& counts, const at::Tensor& x) {
 }
 
 SplineFit fit_splines(const at::Tensor& counts) {
+  const OneThread one_thread;
   const double n = counts[0].sum().item<double>();
   // The outermost knots have some rows beyond them: Φ(-y) = rows / n, by bisection.
   double low = 0, high = widest_score;
@@ -82,10 +85,13 @@ SplineFit fit_splines(const at::Tensor& counts) {
   SplineFit fit;
   fit.scores = at::linspace(-low, low, spline_knots, at::kDouble);
   const at::Tensor shares = normal_shares(fit.scores);
-  const at::Tensor found = quantiles(counts, shares), moved = found - fit.scores;
+  // A value that is the same in all rows has no quantiles: nothing makes it normal, and it stays as it is.
+  const at::Tensor varies = std::get<0>(counts.max(1, /*keepdim=*/true)) < n;
+  const at::Tensor moved = at::where(varies, quantiles(counts, shares) - fit.scores, at::zeros({1}, at::kDouble));
   const at::Tensor density = (-0.5 * fit.scores.square()).exp() / std::sqrt(2 * std::numbers::pi);
   const at::Tensor scatter = shares * (1 - shares) / (n * density.square());
-  const double ratio = (moved.square() / scatter).mean().item<double>();
+  const double figures = varies.sum().item<double>() * static_cast<double>(spline_knots);
+  const double ratio = (moved.square() / scatter).sum().item<double>() / std::max(figures, 1.0);
   fit.weight = std::max(0.0, 1 - 1 / std::max(ratio, 1e-12));
   // Increasing by `least_gap` at least, where rows of many equal values would put several knots into one place.
   const at::Tensor rise = at::arange(spline_knots, at::kDouble) * least_gap;

@@ -36,7 +36,7 @@ public:
 };
 
 /// Knots and scores of the splines that make rows of these counts normal, drawn towards the identity as far as the
-/// scatter of quantiles asks for.
+/// scatter of quantiles asks for. A value all of whose rows lie in one bin stays as it is.
 struct SplineFit {
   at::Tensor knots, scores;
   /// 1: the quantiles as they are; 0: the identity. Deviations of quantiles from those of N(0, 1) are Σ of a true part

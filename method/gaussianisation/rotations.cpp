@@ -6,6 +6,7 @@
 #include "method/gaussianisation/marginal_splines.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/random.h"
+#include "pipeline/tensor/row_chunks.h"
 
 #include <ATen/ATen.h>
 
@@ -24,6 +25,7 @@ constexpr double errors_of_a_gain = 2, least_gain = 1e-3;  // standard errors, a
 
 /// Rows are frequencies (DCT-II), orthonormal: [n, n].
 at::Tensor cosines(std::int64_t n) {
+  const OneThread one_thread;
   const at::Tensor place = at::arange(n, at::kDouble) + 0.5, frequency = at::arange(n, at::kDouble).unsqueeze(1);
   const at::Tensor rows = (std::numbers::pi / static_cast<double>(n) * frequency * place).cos();
   const double size = static_cast<double>(n);
@@ -126,17 +128,20 @@ struct MeanGain {
   double nats = 0, standard_error = 0;
 };
 
-/// What the rows gain by one map more than by another.
+/// What the rows gain by one map more than by another. A piece counts as one: rows beside each other may be mirror
+/// images or replicates.
 MeanGain gain_over(const GaussianMap& map, const GaussianMap& before, const TrainingNoise& rows,
                    const std::vector<RowPiece>& pieces) {
-  const at::Tensor sums = sum_over_rows(rows, pieces, {2}, [&](at::Tensor& sum, const LabelledNoise& piece) {
+  const at::Tensor sums = sum_over_rows(rows, pieces, {4}, [&](at::Tensor& sum, const LabelledNoise& piece) {
     const at::Tensor gained =
         nats_gained(piece.z, map(piece.z, piece.label)) - nats_gained(piece.z, before(piece.z, piece.label));
-    sum += at::stack({gained.sum(), gained.square().sum()});
+    const at::Tensor nats = gained.sum(), count = at::ones_like(nats) * gained.size(0);
+    sum += at::stack({nats, nats.square(), nats * count, count.square()});
   });
   const auto n = static_cast<double>(count_of(pieces));
-  const double mean = sums[0].item<double>() / n, square = sums[1].item<double>() / n;
-  return {mean, std::sqrt(std::max(square - mean * mean, 0.0) / n)};
+  const double mean = sums[0].item<double>() / n;
+  const at::Tensor about_mean = sums[1] - 2 * mean * sums[2] + mean * mean * sums[3];
+  return {mean, std::sqrt(std::max(about_mean.item<double>(), 0.0)) / n};
 }
 
 NamedTensors fit_rotations(const TrainingNoise& rows, const GaussianMapOptions& options) {

@@ -1,5 +1,7 @@
 #include "method/metrics/density_ratio.h"
 
+#include "pipeline/tensor/row_chunks.h"
+
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -22,11 +24,13 @@ double variance_of_mean(const at::Tensor& values) {
 }  // namespace
 
 AreaUnderCurve area_under_curve(const at::Tensor& a, const at::Tensor& b) {
+  const OneThread one_thread;
   const at::Tensor of_a = placements(a, b), of_b = placements(b, a);
   return {of_a.mean().item<double>(), std::sqrt(variance_of_mean(of_a) + variance_of_mean(of_b))};
 }
 
 DivergenceBound divergence_bound(const at::Tensor& of_q, const at::Tensor& of_p) {
+  const OneThread one_thread;
   const double largest = of_p.max().item<double>();
   const at::Tensor ratio = (of_p - largest).exp();
   const double mean = ratio.mean().item<double>(), logit = of_q.mean().item<double>();

@@ -11,12 +11,19 @@
 namespace couplet {
 namespace {
 
-/// Candidate k of samples [first, first + count), k from 1 on.
-at::Tensor further_noise(const at::Tensor& z, std::uint64_t seed, std::int64_t first, std::int64_t candidate) {
-  std::vector<std::int64_t> indices;
-  for (std::int64_t sample = first; sample < first + z.size(0); ++sample)
-    indices.push_back(sample * most_candidates + candidate);
-  return normal_rows(z.sizes().slice(1).vec(), seed, Purpose::candidate_noise, indices);
+/// The noises z of samples from `first` on, where each row takes its candidate of this number: its own, of number 0, or
+/// one of the further ones.
+at::Tensor candidates_of(const at::Tensor& z, std::uint64_t seed, std::int64_t first, const at::Tensor& numbers) {
+  std::vector<std::int64_t> rows, indices;
+  for (std::int64_t row = 0; row < z.size(0); ++row) {
+    const std::int64_t number = numbers.data_ptr<std::int64_t>()[row];
+    if (number == 0) continue;
+    rows.push_back(row);
+    indices.push_back((first + row) * most_candidates + number);
+  }
+  if (rows.empty()) return z;
+  const at::Tensor further = normal_rows(z.sizes().slice(1).vec(), seed, Purpose::candidate_noise, indices);
+  return z.index_copy(0, at::tensor(rows, at::kLong), further);
 }
 
 at::Tensor uniform_numbers(std::uint64_t seed, std::int64_t first, std::int64_t count) {
@@ -44,11 +51,12 @@ InitialNoise with_candidates(InitialNoise initial, std::int64_t count, std::uint
                              const LogRatio& log_ratio) {
   if (count == 1) return initial;
   const std::int64_t rows = initial.z.size(0);
-  std::vector<at::Tensor> candidates{initial.z}, ratios;
-  for (std::int64_t k = 1; k < count; ++k) candidates.push_back(further_noise(initial.z, seed, first, k));
-  for (const at::Tensor& z : candidates) ratios.push_back(log_ratio(z, initial.condition.labels).to(at::kDouble));
-  const at::Tensor chosen = chosen_candidates(at::stack(ratios, 1), uniform_numbers(seed, first, rows));
-  initial.z = at::stack(candidates, 1).index({at::arange(rows), chosen});
+  const auto with = [&](const at::Tensor& numbers) { return candidates_of(initial.z, seed, first, numbers); };
+  // One candidate of all rows at a time: those that are chosen are drawn again.
+  std::vector<at::Tensor> ratios;
+  for (std::int64_t k = 0; k < count; ++k)
+    ratios.push_back(log_ratio(with(at::full({rows}, k, at::kLong)), initial.condition.labels).to(at::kDouble));
+  initial.z = with(chosen_candidates(at::stack(ratios, 1), uniform_numbers(seed, first, rows)));
   return initial;
 }
 

@@ -1,5 +1,8 @@
 #include "method/statistics/noise_models.h"
 
+#include "pipeline/distributed/agreement.h"
+#include "pipeline/liveness/activity.h"
+#include "pipeline/process/interruption.h"
 #include "pipeline/tensor/row_chunks.h"
 
 #include <ATen/ATen.h>
@@ -20,13 +23,20 @@ struct ClassSums {
   at::Tensor outer, fourth;        ///< Σ x xᵀ [classes, d, d], Σ ‖x‖⁴ [classes]; undefined: not needed
 };
 
-/// Calls `use` with the finite rows of these numbers, some at a time.
+void end_if_asked(Communicator& communicator) {
+  if (agree_to_stop(communicator))
+    throw Interrupted("stopped while simple models were fitted to noise; the same command begins with them anew");
+}
+
+/// Calls `use` with the finite rows of these numbers, some at a time, until a stop is asked for.
 template <class Use>
 void for_finite_rows(const NoiseSample& sample, const std::vector<std::int64_t>& numbers, Use use) {
   const auto step = static_cast<std::ptrdiff_t>(std::max<std::int64_t>(1, most_values_at_once / sample.values()));
   for (std::ptrdiff_t first = 0; first < std::ssize(numbers); first += step) {
     const auto begin = numbers.begin() + first;
     const auto end = numbers.begin() + std::min(first + step, std::ssize(numbers));
+    if (stop_requested()) return;
+    note_progress();
     const at::Tensor z = sample.read({begin, end}).z;
     use(z.index({z.isfinite().all(1)}));
   }
@@ -65,6 +75,7 @@ ClassSums class_sums(const NoiseSample& sample, std::int64_t classes, bool covar
   const auto rows = sample.by_class(classes);
   for (std::int64_t label = communicator.rank(); label < classes; label += communicator.size())
     add_class(sample, rows[static_cast<std::size_t>(label)], label, sums);
+  end_if_asked(communicator);
   // Every class was added up by one rank; the others have 0 there.
   for (at::Tensor* part : {&sums.rows, &sums.mean, &sums.squares, &sums.outer, &sums.fourth})
     if (part->defined()) communicator.all_reduce(*part);
@@ -95,6 +106,8 @@ void decompose(NoiseFit& fit, const ClassSums& sums, Communicator& communicator)
   const double rows = fit.rows.sum().item<double>();
   at::Tensor values = at::zeros({classes + 2, d}, at::kDouble), vectors = at::zeros({classes + 1, d, d}, at::kDouble);
   for (std::int64_t i = communicator.rank(); i <= about_all; i += communicator.size()) {
+    if (stop_requested()) break;
+    note_progress();
     at::Tensor covariance =
         i < all ? sums.outer[i] / fit.rows[i].clamp_min(1) : sums.outer.sum(0) / std::max(rows, 1.0);
     if (i == about_all) {
@@ -105,6 +118,7 @@ void decompose(NoiseFit& fit, const ClassSums& sums, Communicator& communicator)
     values[i].copy_(eigenvalues.clamp_min(0));
     if (i < about_all) vectors[i].copy_(eigenvectors);
   }
+  end_if_asked(communicator);
   communicator.all_reduce(values);
   communicator.all_reduce(vectors);
   fit.by_class = {values.narrow(0, 0, classes), vectors.narrow(0, 0, classes), {}, {}};

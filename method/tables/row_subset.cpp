@@ -1,6 +1,8 @@
 #include "method/tables/row_subset.h"
 
+#include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/random.h"
+#include "storage/error.h"
 
 #include <algorithm>
 #include <utility>
@@ -36,6 +38,15 @@ BlockSplit split_blocks(const StoredRows& rows, std::uint64_t seed) {
   std::ranges::sort(split.trained);
   std::ranges::sort(split.held_out);
   return split;
+}
+
+BlockSplit hold_back_blocks(const RowTable& table, std::uint64_t seed) {
+  if (table.rows() <= table.block_rows())
+    refuse(
+        "{}: its {} rows are one block, of which none can be held back: make it with smaller blocks "
+        "(couple.block-rows)",
+        table.path().string(), table.rows());
+  return split_blocks(TableRows(table), seed);
 }
 
 }  // namespace couplet

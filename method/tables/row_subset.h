@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pipeline/loader/stored_rows.h"
+#include "storage/tables/row_table.h"
 
 #include <cstdint>
 #include <memory>
@@ -38,5 +39,7 @@ struct BlockSplit {
   std::vector<std::int64_t> trained, held_out;
 };
 BlockSplit split_blocks(const StoredRows& rows, std::uint64_t seed);
+/// That of a table on whose rows a model is trained. One of a single block is refused.
+BlockSplit hold_back_blocks(const RowTable& table, std::uint64_t seed);
 
 }  // namespace couplet

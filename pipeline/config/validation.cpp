@@ -273,7 +273,10 @@ void validate(const Config& config) {
   const EvaluateConfig& evaluate = config.evaluate;
   if (evaluate.noise_classifier || evaluate.candidates != std::vector<std::int64_t>{1})
     check_training("noise-classifier", config.noise_classifier.training, config.pipeline);
-  const auto trains_a_map = [&](const std::string& name) { return !student_config(config, name).gaussianise.empty(); };
+  const auto trains_a_map = [&](const std::string& name) {
+    const std::vector<std::string> maps = student_config(config, name).gaussianise;
+    return std::ranges::find(maps, "flow") != maps.end();
+  };
   if (std::ranges::any_of(config.compare, trains_a_map))
     check_training("gaussianiser", config.gaussianiser.training, config.pipeline);
   if (config.teacher.training.images == 0 && config.teacher.init.empty())

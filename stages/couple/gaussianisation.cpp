@@ -59,25 +59,28 @@ private:
 };
 
 /// Of z = f/σ and y = T(z): ln p(x') = ln N(f; 0, I) + ln |∂f/∂x'| by the teacher alone, and ln N(y; 0, I) +
-/// ln |∂f/∂x'| - d ln σ + ln |∂T/∂z| by both. What the second is more than the first are the nats closed. Where there
-/// is no likelihood, they count from N(z; 0, I).
+/// ln |∂f/∂x'| - d ln σ + ln |∂T/∂z| by both. What the second is more than the first is gained by dividing by σ, which
+/// students of the other table do, too, and by the map: the nats that it closes.
 MappedSlice NoiseMapper::map_rows(const TableSplit& table, std::int64_t first, std::int64_t count) const {
   const at::Tensor z = (read_rows(table.images, "noise", first, count).to(at::kDouble) / sigma_).to(device_);
   const at::Tensor labels = read_rows(table.images, "label", first, count).to(device_, at::kLong);
-  // [n, 1 + values]: the nats and the noise.
+  const std::int64_t values = z[0].numel();
+  const auto d = static_cast<double>(values);
+  // [n, 2 + values]: nats gained by the map and by dividing by σ, and the noise.
   const at::Tensor made = by_row_chunks(count, device_, [&](std::int64_t from, std::int64_t rows) {
                             const Autocast autocast(config_.precision, device_);
                             const at::Tensor own = z.narrow(0, from, rows);
                             const MappedNoise mapped = (*map_)(own, labels.narrow(0, from, rows));
-                            return at::cat({nats_gained(own, mapped).unsqueeze(1), mapped.z.flatten(1)}, 1);
+                            const MappedNoise divided{own, at::full({rows}, -d * std::log(sigma_), own.options())};
+                            return at::cat({nats_gained(own, mapped).unsqueeze(1),
+                                            nats_gained(own * sigma_, divided).unsqueeze(1), mapped.z.flatten(1)},
+                                           1);
                           }).cpu();
-  const std::int64_t values = made.size(1) - 1;
-  const at::Tensor noise = made.narrow(1, 1, values).contiguous().view(z.sizes());
+  const at::Tensor noise = made.narrow(1, 2, values).contiguous().view(z.sizes());
   MappedSlice slice{noise.to(scalar_type(table.columns.front().type)).contiguous(), made.select(1, 0).contiguous(), {}};
   if (std::ranges::find(table.columns, "nll", &Column::name) == table.columns.end()) return slice;
-  const auto d = static_cast<double>(values);
-  slice.nats += 0.5 * (sigma_ * sigma_ - 1) * z.cpu().flatten(1).square().sum(1) - d * std::log(sigma_);
-  slice.nll = (read_rows(table.images, "nll", first, count).to(at::kDouble) - slice.nats / d).to(at::kFloat);
+  const at::Tensor nats = slice.nats + made.select(1, 1);
+  slice.nll = (read_rows(table.images, "nll", first, count).to(at::kDouble) - nats / d).to(at::kFloat);
   return slice;
 }
 

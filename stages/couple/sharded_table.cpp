@@ -229,7 +229,7 @@ void close_split(const TableSplit& table) {
       summary.contains("nll_mean") ? fmt::format(", NLL {:.4f} nats a value", summary["nll_mean"].get<double>()) : "",
       summary["nonfinite_rows"].get<std::int64_t>());
   if (summary.contains("nats_closed"))
-    say("{}: the map closes {:.3f} ± {:.3f} nats a row of the gap to N(0, I)", table.split,
+    say("{}: the table's own map closes {:.3f} ± {:.3f} nats a row of the gap to N(0, I)", table.split,
         summary["nats_closed"].get<double>(), summary["nats_closed_standard_error"].get<double>());
   if (summary.contains("round_trip_mean"))
     say("{}: round trip of {} rows: mean {:.4g}, largest {:.4g}", table.split,

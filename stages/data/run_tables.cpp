@@ -103,6 +103,10 @@ RunTable find_run_table(const Config& config, const std::string& name) {
   return *found;
 }
 
+RunTable unmapped_table(const Config& config, const RunTable& table) {
+  return table.base.empty() ? table : unmapped_table(config, find_run_table(config, table.base));
+}
+
 std::filesystem::path table_directory(const Config& config, const RunDirectory& run, const std::string& table,
                                       const std::string& split) {
   const std::vector<RunTable> all = run_tables(config);

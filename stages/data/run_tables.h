@@ -39,6 +39,9 @@ std::vector<RunTable> run_tables(const Config& config);
 /// The one of that name, which is there.
 RunTable find_run_table(const Config& config, const std::string& name);
 
+/// The table that its maps, one behind the other, began with: itself where it has none.
+RunTable unmapped_table(const Config& config, const RunTable& table);
+
 /// Where a split of a table lies: in the run, or where couple.NAME.source says. "" for held-out rows that a table from
 /// elsewhere does not have, nor one of its mapped noise: some of its rows are held out then.
 std::filesystem::path table_directory(const Config& config, const RunDirectory& run, const std::string& table,

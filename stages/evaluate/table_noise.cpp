@@ -1,10 +1,13 @@
 #include "stages/evaluate/table_noise.h"
 
 #include "method/data/noise.h"
+#include "method/gaussianisation/gaussian_map.h"
 #include "method/metrics/density_ratio.h"
 #include "method/statistics/prior_gap.h"
+#include "pipeline/liveness/activity.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/row_chunks.h"
 #include "stages/data/run_tables.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
@@ -21,6 +24,8 @@
 
 namespace couplet {
 namespace {
+
+constexpr std::int64_t nll_rows_at_once = 1024;
 
 /// Adds the records of one split of a table.
 class TableRecords {
@@ -107,24 +112,29 @@ void keep_difference(TableRecords records, const std::string& table, const Split
         table, estimate_text(found.nll.value_or(found.normal)));
 }
 
-/// The table whose noise maps made into that of this one. "": none did.
-std::string base_of(const Config& config, const RunTable& table) {
-  if (table.base.empty()) return {};
-  const RunTable base = find_run_table(config, table.base);
-  return base.base.empty() ? base.name : base_of(config, base);
-}
-
-/// "nats_closed": by the maps, on held-out rows, which both tables have in one order. The nll of both are of their whole
-/// models, so that their difference is what the maps close.
+/// "nats_closed": by all maps between a table and the one that no map made, on held-out rows, which both have in one
+/// order. The nll of both are of their whole models: their difference is what the maps close, and what dividing by σ_f
+/// does, which students of the other table do, too.
 void keep_nats_closed(TableRecords records, const Evaluation& evaluation, const RunTable& table) {
-  const std::string base = base_of(evaluation.context.config, table);
-  if (base.empty()) return;
+  if (table.base.empty()) return;
+  const std::string base = unmapped_table(evaluation.context.config, table).name;
   const RowTable before = evaluation.table(base, "test"), after = evaluation.table(table.name, "test");
   const auto is_nll = [](const Column& column) { return column.name == "nll"; };
   if (std::ranges::none_of(before.columns(), is_nll)) return;
-  const auto nll = [](const RowTable& rows) { return read_rows(rows, "nll", 0, rows.rows()).to(at::kDouble); };
+  const OneThread one_thread;
   const auto values = static_cast<double>(evaluation.shape.channels * evaluation.shape.size * evaluation.shape.size);
-  at::Tensor closed = (nll(before) - nll(after)) * values;
+  const double sigma_f = evaluation.sigma_f(base);
+  const at::Tensor log_det = at::full({1}, -values * std::log(sigma_f), at::kDouble);
+  std::vector<at::Tensor> parts;
+  for (const RowPiece& piece : pieces_of(before.rows(), nll_rows_at_once)) {
+    note_progress();
+    const auto read = [&](const RowTable& rows, const char* column) {
+      return read_rows(rows, column, piece.first, piece.count).to(at::kDouble);
+    };
+    const at::Tensor f = read(before, "noise");
+    parts.push_back((read(before, "nll") - read(after, "nll")) * values - nats_gained(f, {f / sigma_f, log_det}));
+  }
+  at::Tensor closed = at::cat(parts);
   closed = closed.index({closed.isfinite()});
   const auto rows = static_cast<double>(closed.size(0));
   records.add(

@@ -64,7 +64,7 @@ const std::vector<MetricName>& noise_metrics() {
                                            {"class_covariance_nats", "nats gained by class covariances", lower},
                                            {"nll_difference", "nats by which held-out rows are less likely", lower},
                                            {"normal_nats_difference", "the same under N(0, I)", lower},
-                                           {"nats_closed", "nats closed by a map", higher},
+                                           {"nats_closed", "nats closed by all maps of a table", higher},
                                            {"noise_auc", "area under a noise classifier's curve", lower},
                                            {"noise_log_ratio", "nats that a noise classifier finds", lower}};
   return all;

@@ -1,5 +1,7 @@
 // What models compute for evaluations and tables is the same for any number of threads, bit for bit.
 #include "method/features/open_network.h"
+#include "method/gaussianisation/gaussian_map.h"
+#include "method/metrics/density_ratio.h"
 #include "method/models/classifier.h"
 #include "method/models/patches.h"
 #include "method/models/tarflow.h"
@@ -24,6 +26,7 @@
 #include <set>
 #include <stdexcept>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -161,6 +164,58 @@ TEST_F(Threads, GradientsOfTeachersAndClassifiers) {
     return torch::nn::functional::cross_entropy(classifier->forward(batch[0]), batch[1]);
   };
   expect_same_gradients(*classifier, task, {x, y});
+}
+
+/// What a map learns of rows with tails, as one tensor a number of threads.
+std::vector<at::Tensor> fits_of_threads(const char* map, const GaussianMapOptions& options, std::int64_t count) {
+  std::vector<std::int64_t> sizes = options.shape;
+  sizes.insert(sizes.begin(), count);
+  const at::Tensor z = torch::randn(sizes, torch::kFloat64).mul(1.3).sinh(), label = torch::arange(count).remainder(2);
+  const auto alone = make_single_communicator();
+  const TrainingNoise noise{count,
+                            [&](std::int64_t first, std::int64_t n) {
+                              return LabelledNoise{z.narrow(0, first, n), label.narrow(0, first, n)};
+                            },
+                            *alone};
+  std::vector<at::Tensor> fits;
+  const int before = at::get_num_threads();
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    std::vector<at::Tensor> parts;
+    for (const auto& [name, tensor] : find_gaussian_map(map).fit(noise, options)) parts.push_back(tensor.flatten());
+    fits.push_back(torch::cat(parts));
+  }
+  at::set_num_threads(before);
+  return fits;
+}
+
+TEST_F(Threads, MapsOfNoise) {
+  GaussianMapOptions covariance, rotations;
+  covariance.shape = {1, 28, 28};
+  covariance.affine_covariance = true;
+  rotations.shape = {3, 32, 32};
+  rotations.rotation_layers = 2;
+  covariance.classes = rotations.classes = 2;
+  for (const auto& [map, options, count] : {std::tuple{"affine", covariance, 300}, {"rotations", rotations, 600}}) {
+    const std::vector<at::Tensor> fits = fits_of_threads(map, options, count);
+    EXPECT_GT(fits[0].numel(), 30000) << map << ": there are too few values for LibTorch to share them among threads";
+    for (const at::Tensor& fit : fits) EXPECT_TRUE(fit.equal(fits[0])) << map;
+  }
+}
+
+TEST_F(Threads, FiguresOfTwoSamples) {
+  const at::Tensor q = torch::randn({100000}, torch::kFloat64) + 0.3, p = torch::randn({100000}, torch::kFloat64);
+  std::vector<std::vector<double>> all;
+  const int before = at::get_num_threads();
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    const AreaUnderCurve area = area_under_curve(q, p);
+    const DivergenceBound bound = divergence_bound(q, p);
+    all.push_back({area.value, area.standard_error, bound.value, bound.standard_error});
+  }
+  at::set_num_threads(before);
+  EXPECT_EQ(all[1], all[0]);
+  EXPECT_EQ(all[2], all[0]);
 }
 
 TEST_F(Threads, PartsAreOneAThreadWhereTheirGradientsFit) {

@@ -6,6 +6,7 @@
 #include "method/objectives/one_step.h"
 #include "method/paths/path.h"
 #include "pipeline/config/options.h"
+#include "stages/data/run_tables.h"
 #include "stages/kinds.h"
 #include "storage/error.h"
 
@@ -140,6 +141,24 @@ TEST(Graph, MapsOfNoiseFillTablesOfTheirOwn) {
                    "coupling/nf-affine-flow", "student/calm-0", "student/flowed-0"}));
   EXPECT_EQ(changed_by("gaussianiser.blocks", "3"),
             (Names{"gaussianiser/nf-affine", "coupling/nf-affine-flow", "student/flowed-0"}));
+}
+
+TEST(Graph, KeysOfTheSecondFlowAreCheckedWhereThereIsOne) {
+  const auto settings = [](const std::string& maps) {
+    return std::vector<Setting>{{"student.compare", "calm", ""},
+                                {"student.calm.coupling", "nf", ""},
+                                {"student.calm.gaussianise", maps, ""},
+                                {"gaussianiser.final-learning-rate", "1", ""}};
+  };
+  const Config config = config_of(settings("affine rotations"));
+  EXPECT_EQ(unmapped_table(config, find_run_table(config, "nf-affine-rotations")).name, "nf");
+  EXPECT_EQ(unmapped_table(config, find_run_table(config, "nf")).name, "nf");
+  try {
+    config_of(settings("affine flow"));
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("gaussianiser.final-learning-rate"), std::string::npos) << error.what();
+  }
 }
 
 TEST(Graph, MapsAskForATableOfNoise) {

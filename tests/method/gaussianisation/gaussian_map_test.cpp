@@ -160,6 +160,24 @@ TEST(GaussianMap, RotationsCloseTheGapOfValuesWithTails) {
   expect_gain(*fitted("rotations", rows, options_of()), rows, gap);
 }
 
+TEST(GaussianMap, RotationsLeaveAValueAsItIsThatNeverVaries) {
+  const LabelledNoise varied = toy(heavy_tails);
+  LabelledNoise still = varied;
+  still.z = varied.z.clone();
+  still.z.flatten(1).select(1, 5).fill_(0.37);
+  GaussianMapOptions options = options_of();
+  options.rotation_layers = 1;
+  const at::Tensor rows = varied.z.narrow(0, fitted_rows, judged_rows);
+  const at::Tensor with = still.z.narrow(0, fitted_rows, judged_rows);
+  const MappedNoise mapped = (*fitted("rotations", still, options))(with, {});
+  EXPECT_LT((mapped.z - with).flatten(1).select(1, 5).abs().max().item<double>(), 1e-12);
+  // The others gain what they gain beside a value that varies.
+  const double gained = nats_gained(with, mapped).mean().item<double>();
+  const double all = nats_gained(rows, (*fitted("rotations", varied, options))(rows, {})).mean().item<double>();
+  EXPECT_NEAR(gained, all * (row_values - 1) / row_values, 0.05 * all);
+  EXPECT_GT(all, 0.1);
+}
+
 TEST(GaussianMap, RotationsCloseTheGapOfValuesWithTwoModes) {
   constexpr double middle = 0.8, deviation = 0.6;
   const LabelledNoise rows = toy([&](const at::Tensor& g, const at::Tensor&) {

@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
 namespace couplet::testing {
 namespace {
@@ -73,6 +74,22 @@ TEST(Candidates, ASampleDoesNotDependOnTheOthers) {
   EXPECT_TRUE(at::equal(all.narrow(0, 11, 6), some));
   EXPECT_FALSE(at::equal(all, initial_noise(0, 30, 5).z));
   EXPECT_FALSE(at::equal(all, with_candidates(initial_noise(0, 30, 5), 8, seed + 1, 0, shifted(0.4)).z));
+}
+
+TEST(Candidates, TheOneThatIsTakenIsTheOneThatWasJudged) {
+  std::vector<at::Tensor> judged;
+  const LogRatio highest = [&](const at::Tensor& z, const at::Tensor&) {
+    judged.push_back(z.clone());
+    return 1e9 * z.flatten(1).to(at::kDouble).sum(1);
+  };
+  const InitialNoise own = initial_noise(7, 40, 5);
+  const at::Tensor taken = with_candidates(own, 6, seed, 7, highest).z;
+  ASSERT_EQ(judged.size(), 6u);
+  EXPECT_TRUE(at::equal(judged[0], own.z)) << "the first is the sample's own";
+  const at::Tensor all = at::stack(judged, 1), best = all.to(at::kDouble).flatten(2).sum(2).argmax(1);
+  EXPECT_TRUE(at::equal(taken, all.index({at::arange(40), best})));
+  EXPECT_EQ(best.max().item<std::int64_t>(), 5);
+  EXPECT_EQ(best.min().item<std::int64_t>(), 0);
 }
 
 TEST(Candidates, TheClassDecidesWithThem) {

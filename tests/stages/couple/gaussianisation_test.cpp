@@ -2,14 +2,18 @@
 #include "stages/couple/gaussianisation.h"
 
 #include "method/data/dataset.h"
+#include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/config/options.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/tensor/random.h"
 #include "pipeline/tensor/tensor_bytes.h"
+#include "pipeline/tensor/weights.h"
 #include "stages/gaussianiser.h"
 #include "stages/graph.h"
 #include "stages/kinds.h"
+#include "stages/noise_classifier.h"
 #include "stages/prepare.h"
+#include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
@@ -19,6 +23,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -64,6 +69,14 @@ protected:
                                   {"student.flowed.gaussianise", "flow", ""},
                                   {"couple.noise-type", "float32", ""},
                                   {"couple.slice-rows", "96", ""},
+                                  {"evaluate.noise-classifier", "true", ""},
+                                  {"noise-classifier.channels", "4", ""},
+                                  {"noise-classifier.images", "19200", ""},
+                                  {"noise-classifier.batch", "192", ""},
+                                  {"noise-classifier.learning-rate", "0.1", ""},
+                                  {"noise-classifier.final-learning-rate", "0.1", ""},
+                                  {"noise-classifier.ema", "0.5", ""},
+                                  {"noise-classifier.validate-every", "10", ""},
                                   {"gaussianiser.patch", "2", ""},
                                   {"gaussianiser.channels", "32", ""},
                                   {"gaussianiser.head-size", "16", ""},
@@ -88,6 +101,12 @@ protected:
     ranks().barrier();
   }
 
+  void run_stage(const std::string& name, const std::function<void(StageContext&)>& stage) {
+    StageContext context{find_node(graph_, name), graph_, config_, run_, ranks(), c10::kCPU};
+    stage(context);
+    ranks().barrier();
+  }
+
   /// Made by a communicator, with all that it needs.
   void make(const std::string& table, Communicator& communicator = ranks()) {
     const StageNode& node = find_node(graph_, "coupling/" + table);
@@ -104,16 +123,22 @@ protected:
     return read_rows(rows, name, 0, rows.rows());
   }
 
-  /// That the held-out rows have gained `expected` nats, by the manifest and by the columns `nll`.
+  /// That the held-out rows have gained `expected` nats over N(f; 0, I) by the columns `nll`, and by the manifest what
+  /// these are more than dividing by σ_f gains.
   void expect_closed(const std::string& table, const std::string& base, double expected) {
     const nlohmann::json summary = open(table, "test").summary();
     const double nats = summary.at("nats_closed").get<double>();
     const double error = summary.at("nats_closed_standard_error").get<double>();
-    EXPECT_NEAR(nats, expected, 3 * error) << table;
-    const at::Tensor gained =
+    const double sigma = open(base, "train").summary().at("sigma_f").get<double>();
+    const at::Tensor squares = column(base, "test", "noise").to(at::kDouble).flatten(1).square().sum(1);
+    const at::Tensor divided = 0.5 * squares * (1 - 1 / (sigma * sigma)) - row_values * std::log(sigma);
+    EXPECT_NEAR(nats, expected - divided.mean().item<double>(), 3 * error) << table;
+    EXPECT_GT(std::abs(divided.mean().item<double>()), 3 * error) << "dividing by σ_f gains nothing to speak of";
+    const at::Tensor columns =
         column(base, "test", "nll").to(at::kDouble) - column(table, "test", "nll").to(at::kDouble);
-    EXPECT_NEAR(gained.mean().item<double>() * row_values, nats, 1e-4) << table;
-    EXPECT_NEAR(gained.std().item<double>() * row_values / std::sqrt(static_cast<double>(test_images)), error, 1e-4);
+    const at::Tensor gained = columns * row_values - divided;
+    EXPECT_NEAR(gained.mean().item<double>(), nats, 1e-3) << table;
+    EXPECT_NEAR(gained.std().item<double>() / std::sqrt(static_cast<double>(test_images)), error, 1e-4);
   }
 
   Folder folder_;
@@ -204,12 +229,57 @@ TEST_F(GaussianisationTest, AFlowClosesTheGapOfValuesThatLeanOnOthers) {
     z.narrow(2, 2, 2).add_(0.9 * z.narrow(2, 0, 2));
     return z.view({-1, row_values}) + 0.4 * (2 * label - 1).unsqueeze(1);
   });
-  const StageNode& node = find_node(graph_, "gaussianiser/nf");
-  StageContext context{node, graph_, config_, run_, ranks(), c10::kCPU};
-  gaussianiser(context);
-  ranks().barrier();
+  run_stage("gaussianiser/nf", gaussianiser);
   make("nf-flow");
   expect_closed("nf-flow", "nf", 0.5 * (8 * 0.81 + row_values * 0.16));
+}
+
+TEST_F(GaussianisationTest, RowsThatAreNotFiniteAreRefused) {
+  publish_base(of_classes);
+  if (ranks().is_root()) {
+    const RowTable rows = open("nf", "train");
+    nlohmann::json summary = rows.summary();
+    summary["nonfinite_rows"] = 3;
+    publish_manifest(run_.table("nf", "train"), rows.plan(), coupling_format, summary);
+  }
+  ranks().barrier();
+  for (const auto& work : std::vector<std::function<void()>>{[&] { make("nf-affine"); },
+                                                             [&] { run_stage("gaussianiser/nf", gaussianiser); }}) {
+    try {
+      work();
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("3 of its rows are not finite"), std::string::npos) << error.what();
+    }
+    ranks().barrier();
+  }
+  EXPECT_FALSE(fs::exists(run_.stage("gaussianiser/nf") / "metrics.jsonl"));
+}
+
+TEST_F(GaussianisationTest, AClassifierIsChosenByTrainingRowsAlone) {
+  publish_base(of_classes);
+  if (ranks().is_root()) fs::remove_all(run_.table("nf", "test"));
+  ranks().barrier();
+  // At this learning rate the last weights are hardly the best.
+  run_stage("noise-classifier/nf", noise_classifier);
+  if (!ranks().is_root()) return;
+  const fs::path directory = run_.stage("noise-classifier/nf");
+  double lowest = 1e9;
+  std::int64_t best = 0, last = 0;
+  std::ifstream lines(directory / "metrics.jsonl");
+  for (std::string text; std::getline(lines, text);) {
+    const auto line = nlohmann::json::parse(text);
+    last = line.at("step").get<std::int64_t>() + 1;
+    if (!line.contains("test_loss") || line["test_loss"].get<double>() >= lowest) continue;
+    lowest = line["test_loss"].get<double>();
+    best = last;
+  }
+  EXPECT_LT(best, last);
+  EXPECT_LT(lowest, std::log(2.0));
+  const std::vector<double> rates = config_.noise_classifier.training.ema;
+  EXPECT_EQ(
+      tensors_hash(read_tensors(run_.noise_classifier("nf"))),
+      tensors_hash(read_tensors(weights_file(directory / "checkpoints" / checkpoint_name(best), rates, rates[0]))));
 }
 
 }  // namespace
