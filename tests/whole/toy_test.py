@@ -76,14 +76,14 @@ def check_flow_maps(program, run):
     """Flow maps from the weights of a student of velocities, which one step leads to the middle of the points: theirs leads on."""
     before = records(run)
     own = [word for name in MAPS for word in (f"--student.{name}.objective", name, f"--student.{name}.init-from", "independent",
-                                              f"--student.{name}.map-share", 0.5)]
+                                              f"--student.{name}.map-share", 0.5, f"--student.{name}.images", 25600)]
     program.works("run", "--run-dir", run, "--student.compare", "independent", "ot", "likelihood", *MAPS, "--evaluate.euler-nfe", 1, 2, 4, *own)
     made = values(run, "independent")
     check(all(record in records(run) for record in before if record.get("student") == "independent"), "scores were made again")
     for name in MAPS:
         found = {nfe: values(run, name)["wasserstein_distance", nfe, "euler"] for nfe in (1, 2, 4)}
         check(all(math.isfinite(value) for value in found.values()), f"{name}: {found}")
-        check(found[1] < 0.8 * made["wasserstein_distance", 1, "euler"], f"one step of {name}: {found}, of velocities: {made}")
+        check(found[1] < 0.85 * made["wasserstein_distance", 1, "euler"], f"one step of {name}: {found}, of velocities: {made}")
 
 
 def refusals(program, config, work):
