@@ -93,6 +93,7 @@ NamedTensors train_classifier(const StageContext& context, const ClassifierImage
   RowStream rows(images.train, {"image", "label"}, config.prepare.window_blocks, seed);
   TrainingTask task;
   task.name = context.node.name;
+  task.section = "features";
   task.directory = context.directory();
   task.training = config.features.training;
   task.provenance = {{"stage", context.node.fingerprint}, {"dataset", images.train.content_hash()}};

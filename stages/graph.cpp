@@ -83,7 +83,6 @@ private:
   std::vector<std::string> need_mapped_noise(const RunTable& table);
   void need_student(const std::string& name, std::int64_t seed);
   std::string need_first_student(const std::string& name);
-  void require_candidates(const std::string& student) const;
   std::vector<std::string> compared_with(const std::string& student) const;
   StageNode& add_evaluation(const std::string& name, std::vector<std::string> inputs, std::vector<std::string> after,
                             bool of_images = true);
@@ -259,9 +258,10 @@ StageNode& GraphBuilder::add_evaluation(const std::string& name, std::vector<std
   return node;
 }
 
-/// False of a key that only kinds of students, or members of a registry, use which the student does not have.
+/// False of a key that only kinds of students, or members of a registry, use which the student does not have, and of
+/// one that has no say beside its other keys.
 bool depends_on(const StudentConfig& student, const std::string& key) {
-  return uses_key(student_kinds(), student.kind, key) && uses_key(coupling_kinds(), student.coupling, key) &&
+  return why_unused(student, key).empty() && uses_key(coupling_kinds(), student.coupling, key) &&
          uses_key(field_kinds(), student.field, key) && uses_key(path_kinds(), student.path, key) &&
          uses_key(objective_kinds(), objective_name(student), key);
 }
@@ -306,18 +306,6 @@ void GraphBuilder::need_student(const std::string& name, std::int64_t seed) {
     for (const std::string& key : row_keys) node.keys[key] = value_text(config_, key);
 }
 
-/// Refuses numbers of candidates without 1 where there is nothing to choose among them by.
-void GraphBuilder::require_candidates(const std::string& student) const {
-  const auto table = table_of_student(config_, student);
-  const std::vector<std::int64_t>& asked = config_.evaluate.candidates;
-  if ((table && table->has_noise) || std::ranges::find(asked, 1) != asked.end()) return;
-  refuse(
-      "evaluate.candidates = {}: the student {} reads no table of noise, by whose density one of several noises would "
-      "be "
-      "chosen; list 1, its own noise, too",
-      fmt::join(asked, " "), student);
-}
-
 /// What a student is scored with besides the data: noise of its table; pairs of every table of the run; samples of the
 /// teacher, if that filled its table.
 std::vector<std::string> GraphBuilder::compared_with(const std::string& student) const {
@@ -328,8 +316,7 @@ std::vector<std::string> GraphBuilder::compared_with(const std::string& student)
     if ((measures_pairs && table.is_of_images()) || (table.has_noise && own && own->name == table.name))
       nodes.push_back(table_node(table.name));
   if (own && own->has_noise && wants_candidates(config_.evaluate)) nodes.push_back(classifier_node(own->name));
-  if (measures_pairs && has_noise_of_teacher(student_config(config_, student)))
-    nodes.push_back("teacher");
+  if (measures_pairs && has_noise_of_teacher(student_config(config_, student))) nodes.push_back("teacher");
   return nodes;
 }
 
@@ -359,7 +346,6 @@ StageGraph GraphBuilder::build() {
   // One seed of all students before the next: what they are compared by is there early.
   for (const std::int64_t seed : seeds)
     for (const std::string& name : config_.compare) {
-      require_candidates(name);
       const auto own = student_config(config_, name).seeds;
       if (std::ranges::find(own, seed) == own.end()) continue;
       need_student(name, seed);

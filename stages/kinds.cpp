@@ -175,7 +175,7 @@ void require_same_network(const Config& config, const std::string& section, cons
   if (student.kind == "flow" && other.kind != "flow") refuse_other("kind", student.kind, other.kind);
   if (student.kind == "flow" && means(student, options.spans) != means(other, other_options.spans))
     refuse_other("objective", student.objective, other.objective);
-  if (!options.spans && other_options.spans) refuse_other("kind", student.kind, other.objective);
+  if (!options.spans && other_options.spans) refuse_other("objective", objective_name(student), other.objective);
   const FieldKind& kind = find_field(student.field);
   options.spans = other_options.spans;  // what the weights lack of it is drawn
   const std::int64_t parameters = kind.parameter_count(options);
@@ -209,14 +209,14 @@ void require_flow(const Config& config, const std::string& section, const Studen
            section, student.reflow_of, other.kind);
 }
 
-/// A student's own section sets no key that has no say for its kind.
+/// A student's own section sets no key that has no say for its kind, or beside another key.
 void require_keys_of_kind(const Config& config, const std::string& name, const StudentConfig& student) {
   const auto section = config.student_sections.find(name);
   if (section == config.student_sections.end()) return;
   for (const auto& [key, value] : section->second)
-    if (!uses_key(student_kinds(), student.kind, "student." + key))
-      refuse("student.{0}.{1} = {2}: it has no say where student.kind = {3}, as of {0}; leave it out", name, key, value,
-             student.kind);
+    if (const std::string reason = why_unused(student, "student." + key); !reason.empty())
+      refuse("student.{0}.{1} = {2}: it has no say where student.{3}, as of {0}; leave it out", name, key, value,
+             reason);
 }
 
 /// The network of a student's loss is not the one that scores it, as far as their files tell; the evaluation looks at
@@ -246,6 +246,9 @@ void require_student(const Nodes& nodes, const RunView& view) {
     const std::string section = section_of_student(view.config, node.student);
     student_options(student, dataset->shape, section);
     try_loss_network(view.config, student, dataset->shape, section);
+    if (student.train_guidance != 1 && !dataset->shape.has_classes())
+      refuse("{}.train-guidance = {}: it leads towards a class, and the data set has none; set it to 1", section,
+             student.train_guidance);
     if (view.config.pipeline.tf32 && student_objective(student, section)->needs_all_digits())
       refuse(
           "{}.objective = {} takes differences of what the network puts out, of which pipeline.tf32 = true leaves "

@@ -60,7 +60,7 @@ MAY_INCLUDE = {
     "stages/data": [],
     "stages/trained": ["data"],
     "stages/couple": ["trained", "data"],
-    "stages/results": [],
+    "stages/results": ["trained"],
     "stages/evaluate": ["trained", "results", "data"],
     "stages/report": ["report/data", "report/sections", "report/html", "results"],
     "stages/report/data": ["results", "data"],

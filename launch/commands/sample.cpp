@@ -168,7 +168,7 @@ void parse_student(const CommandLine& line, SampleRequest& request) {
   if (request.candidates > most_candidates)
     refuse("--candidates {}: a sample has at most {}", request.candidates, most_candidates);
   const std::string solver = line.get("solver", "euler");
-  request.says_steps = solver != "euler" || line.has("nfe") || line.has("times");
+  request.says_steps = solver != "euler" || line.has("grid") || line.has("times") || line.integer("nfe", 1, 1) != 1;
   if (solver == "dopri5") {
     exclude(line, {"nfe", "grid", "times"}, "dopri5 chooses its steps itself, by --atol and --rtol");
     request.integration = adaptive_integration({wanted.atol, wanted.rtol});

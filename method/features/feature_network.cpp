@@ -76,12 +76,16 @@ ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, 
           joined(parts, &ImageFeatures::spatial)};
 }
 
-std::string weights_hash(const std::vector<at::Tensor>& tensors) {
-  std::vector<std::string> hashes;
+std::set<std::string> weight_hashes(const std::vector<at::Tensor>& tensors) {
+  std::set<std::string> hashes;
   for (const at::Tensor& tensor : tensors)
-    if (tensor.is_floating_point()) hashes.push_back(tensors_hash({{"", tensor}}));
-  std::ranges::sort(hashes);
-  return hashes.empty() ? "" : hash_text(fmt::format("{}", fmt::join(hashes, " ")));
+    if (tensor.is_floating_point() && tensor.dim() > 1) hashes.insert(tensors_hash({{"", tensor.to(at::kFloat)}}));
+  return hashes;
+}
+
+bool share_weights(const std::set<std::string>& one, const std::set<std::string>& other) {
+  const auto shared = std::ranges::count_if(one, [&](const std::string& hash) { return other.contains(hash); });
+  return shared > 0 && 2 * shared >= std::min(std::ssize(one), std::ssize(other));
 }
 
 at::Tensor as_rgb(const at::Tensor& images) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,9 @@ public:
   virtual const std::string& name() const = 0;
   /// A hash of its weights, program and arguments: networks of equal hashes make equal features.
   virtual const std::string& hash() const = 0;
-  /// `weights_hash` of its weights, by which the same network in another file is known; "": it has none, or does not
-  /// say.
-  virtual std::string weights() const { return ""; }
+  /// `weight_hashes` of its weights, by which the same network in another file is known; empty: it has none, or does
+  /// not say.
+  virtual std::set<std::string> weights() const { return {}; }
   /// How images come to the network's resolution: "none", "inside the network", "bilinear, TensorFlow 1's, to 299x299".
   virtual const std::string& resize() const = 0;
 };
@@ -48,9 +49,11 @@ struct NetworkFile {
 /// threads, and `network` is called by several.
 ImageFeatures describe_in_batches(const at::Tensor& images, std::int64_t batch, c10::Device device,
                                   const std::function<ImageFeatures(const at::Tensor&)>& network);
-/// A hash of the weights among these tensors (counters are none), whatever they are called and in whichever order; ""
-/// of none.
-std::string weights_hash(const std::vector<at::Tensor>& tensors);
+/// Hashes of the weights among these tensors, each in float32, whatever they are called: of those with two axes or
+/// more, as shifts and counters of different networks are often alike.
+std::set<std::string> weight_hashes(const std::vector<at::Tensor>& tensors);
+/// True if half or more of the weights of one of two networks are the other's too.
+bool share_weights(const std::set<std::string>& one, const std::set<std::string>& other);
 /// Grey images [n, 1, H, W] as RGB, the channel three times; others as they are.
 at::Tensor as_rgb(const at::Tensor& images);
 

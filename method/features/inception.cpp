@@ -148,10 +148,10 @@ public:
   }
   const std::string& name() const override { return name_; }
   const std::string& hash() const override { return hash_; }
-  std::string weights() const override {
+  std::set<std::string> weights() const override {
     std::vector<at::Tensor> all = network_->parameters();
     for (const at::Tensor& buffer : network_->buffers()) all.push_back(buffer);
-    return weights_hash(all);
+    return weight_hashes(all);
   }
   const std::string& resize() const override { return resize_; }
 

@@ -75,7 +75,7 @@ public:
     return tensors_of(program_.forward({rgb_ ? as_rgb(values) : values}));
   }
 
-  std::string weights() const { return weights_hash(script_weights(program_)); }
+  std::set<std::string> weights() const { return weight_hashes(script_weights(program_)); }
 
 private:
   Levels tried(const at::Tensor& images) {
@@ -136,7 +136,7 @@ LossNetwork make_loss_network(Classifier classifier, const std::string& name) {
   const NamedTensors named = named_tensors(*classifier);
   return {.name = name,
           .hash = tensors_hash(named),
-          .weights = weights_hash(classifier->parameters()),
+          .weights = weight_hashes(classifier->parameters()),
           .distance = [classifier](const at::Tensor& made, const at::Tensor& images) {
             const auto levels = [&](const at::Tensor& of) { return Classifier(classifier)->levels(of); };
             return distance_by(levels, made, images);

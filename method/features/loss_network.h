@@ -10,15 +10,16 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
 namespace couplet {
 
 struct LossNetwork {
-  std::string name;     ///< "perceptual.pt"
-  std::string hash;     ///< of its weights, or of its file
-  std::string weights;  ///< weights_hash; "": it has none
+  std::string name;               ///< "perceptual.pt"
+  std::string hash;               ///< of its weights, or of its file
+  std::set<std::string> weights;  ///< `weight_hashes`
   /// [N]: the distance between images [N, C, H, W] on [-1, 1] and others (`feature_distance`). May be called by several
   /// threads at once.
   std::function<at::Tensor(const at::Tensor& made, const at::Tensor& images)> distance;

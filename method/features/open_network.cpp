@@ -41,7 +41,7 @@ public:
   }
   const std::string& name() const override { return name_; }
   const std::string& hash() const override { return hash_; }
-  std::string weights() const override { return weights_hash(classifier_->parameters()); }
+  std::set<std::string> weights() const override { return weight_hashes(classifier_->parameters()); }
   const std::string& resize() const override { return resize_; }
 
 private:

@@ -154,7 +154,7 @@ public:
   }
   const std::string& name() const override { return name_; }
   const std::string& hash() const override { return hash_; }
-  std::string weights() const override { return weights_hash(script_weights(program_)); }
+  std::set<std::string> weights() const override { return weight_hashes(script_weights(program_)); }
   const std::string& resize() const override { return resize_; }
 
 private:

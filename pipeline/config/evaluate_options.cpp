@@ -118,7 +118,8 @@ void add_evaluate(std::vector<Option>& table) {
               "table by it"}),
        later({"evaluate.candidates", result, FIELD(evaluate.candidates), "1", "noises",
               "numbers of noises of which a sample starts from one, chosen by how likely the table's noise is there by "
-              "its noise classifier, each scored; 1: its own; students without a table of noise are left out of others",
+              "its noise classifier, each scored; 1, its own, is always listed; students without a table of noise, and "
+              "temperatures other than 1, are left out of others",
               1, 1024})});
 }
 

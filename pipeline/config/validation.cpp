@@ -126,6 +126,13 @@ void check_evaluate(const EvaluateConfig& evaluate) {
         "temperature 1 alone, and no other solver is asked for",
         fmt::join(evaluate.temperature, " "));
   require_distinct("evaluate.candidates", evaluate.candidates);
+  const auto is_listed = [](const auto& list) { return std::ranges::find(list, 1) != list.end(); };
+  if (!is_listed(evaluate.candidates))
+    refuse("evaluate.candidates = {}: list 1 too, a sample's own noise, which the others are compared with",
+           fmt::join(evaluate.candidates, " "));
+  if (evaluate.candidates.size() > 1 && !is_listed(evaluate.temperature))
+    refuse("evaluate.candidates = {}: candidates are of temperature 1, and evaluate.temperature = {} does not list it",
+           fmt::join(evaluate.candidates, " "), fmt::join(evaluate.temperature, " "));
   check_likelihood(evaluate);
 }
 

@@ -9,7 +9,7 @@
 namespace couplet {
 
 std::string section_of(const TrainingTask& task) {
-  return task.name.substr(0, task.name.find('/'));
+  return !task.section.empty() ? task.section : task.name.substr(0, task.name.find('/'));
 }
 
 TrainingPlan plan_training(const TrainingTask& task, const Communicator& communicator) {

@@ -24,7 +24,7 @@ struct TrainingPlan {
 
 /// Refuses a global batch that does not divide by the ranks, and an unknown precision.
 TrainingPlan plan_training(const TrainingTask& task, const Communicator& communicator);
-/// The section of the task's keys: "student" for "student/nf-0".
+/// The section of the task's keys: its own, or "student" for "student/nf-0".
 std::string section_of(const TrainingTask& task);
 
 /// The global batch consists of equal gradient groups: rows whose gradients are summed before they meet those of other

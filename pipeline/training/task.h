@@ -58,6 +58,7 @@ struct SampleRows {
 
 struct TrainingTask {
   std::string name;                 ///< of the stage instance, for messages
+  std::string section;              ///< of the keys, for messages; "": the name as far as a slash
   std::filesystem::path directory;  ///< of the stage: checkpoints/, metrics.jsonl
   TrainingConfig training;
   nlohmann::json provenance;  ///< written into every checkpoint and checked on resuming: result keys, input hashes

@@ -324,6 +324,7 @@ void say_without_students(const StageContext& context) {
   std::vector<std::string> keys;
   if (asked.guidance != usual.guidance) keys.emplace_back("evaluate.guidance");
   if (asked.temperature != usual.temperature) keys.emplace_back("evaluate.temperature");
+  if (asked.candidates != usual.candidates) keys.emplace_back("evaluate.candidates");
   if (asked.ema != usual.ema) keys.emplace_back("evaluate.ema");
   if (keys.empty() || !context.config.compare.empty() || context.node.name != "evaluate/teacher") return;
   say("the run has no students (student.compare), and {} changes nothing: the teacher is sampled by its first average, "

@@ -61,7 +61,7 @@ std::string Evaluation::model_name() const {
 
 void Evaluation::open_network() {
   ScorerReference basis = run_reference(context, train_images(), test_images());
-  const auto require_other = [&](const ScoreNetwork& scorer, const std::string& weights) {
+  const auto require_other = [&](const ScoreNetwork& scorer, const std::set<std::string>& weights) {
     require_other_network(context.run, context.node, scorer.name, scorer.hash, weights);
   };
   if (basis.network) {
@@ -73,7 +73,7 @@ void Evaluation::open_network() {
   if (look_for_node(context.graph, "features") != nullptr) {
     classifier = load_classifier(context.run, context.config.features, shape, context.device, context.communicator);
     classifier_ = {couplet::network_name(context.config), tensors_hash(named_tensors(**classifier)), "none"};
-    require_other(classifier_, weights_hash((*classifier)->parameters()));
+    require_other(classifier_, weight_hashes((*classifier)->parameters()));
   }
   scorer_.emplace(std::move(classifier), shape.codec, std::move(basis), config().slice_rows,
                   sheet_images(config().grid_rows), scoring_stopped, context.communicator, context.device);

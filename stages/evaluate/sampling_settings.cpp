@@ -52,7 +52,7 @@ std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, con
     for (const FieldSetting& field : fields)
       for (const std::int64_t seed : config.sampling_seeds)
         for (const Integration& integration : asked)
-          if (field.temperature == 1 || !integration.stochastic)
+          if (field.temperature == 1 || (!integration.stochastic && candidates == 1))
             all.push_back({field, integration, seed, "", candidates});
   }
   if (table.empty()) return all;

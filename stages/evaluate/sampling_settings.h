@@ -26,7 +26,8 @@ struct SamplingSetting {
 /// step is one, so it is made once; so is one step of a stochastic solver, which samples students with a score only,
 /// at temperature 1. All of one sampling seed come before those of the next. A one-step student has one step of Euler,
 /// whatever is asked for. Each number of candidates that is asked for has all of these in turn, where the student reads
-/// a table of noise. Then, with a `table`: from its held-out noise as it is, Euler on the first grid.
+/// a table of noise; above 1 at temperature 1, as whose noise they are chosen. Then, with a `table`: from its held-out
+/// noise as it is, Euler on the first grid.
 std::vector<SamplingSetting> sampling_settings(const EvaluateConfig& config, const StudentConfig& student,
                                                const std::string& table, bool has_noise = false);
 

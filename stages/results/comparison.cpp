@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -35,15 +36,26 @@ std::vector<std::int64_t> counts_where(const std::map<std::int64_t, double>& rat
   return counts;
 }
 
-}  // namespace
+/// Of a run, by NFE: the first student that was scored there from fresh noise.
+using Baselines = std::map<std::int64_t, std::string>;
 
-Comparison compare(const ScoreCurve& curve, const ScoreCurve& baseline) {
+Baselines find_baselines(const Scores& scores, const std::string& run) {
+  Baselines found;
+  for (const ScoreCurve& curve : scores.curves)
+    if (curve.noise == "fresh" && curve.run == run)
+      for (const auto& [nfe, score] : curve.scores) found.emplace(nfe, curve.student);
+  return found;
+}
+
+/// At the NFE that are `wanted`.
+template <class Wanted>
+Comparison compare_at(const ScoreCurve& curve, const ScoreCurve& baseline, Wanted wanted) {
   Comparison comparison;
   comparison.curve = &curve;
   comparison.baseline = &baseline;
   for (const auto& [nfe, ours] : curve.scores) {
     const auto found = baseline.scores.find(nfe);
-    if (found == baseline.scores.end() || ours.mean <= 0 || found->second.mean <= 0) continue;
+    if (!wanted(nfe) || found == baseline.scores.end() || ours.mean <= 0 || found->second.mean <= 0) continue;
     const ScoreSummary& theirs = found->second;
     const auto fewest = [&](std::int64_t so_far, std::int64_t a, std::int64_t b) {
       const std::int64_t both = std::min(a, b);
@@ -59,6 +71,16 @@ Comparison compare(const ScoreCurve& curve, const ScoreCurve& baseline) {
   }
   comparison.crossings = find_crossings(comparison.ratio);
   return comparison;
+}
+
+bool always(std::int64_t) {
+  return true;
+}
+
+}  // namespace
+
+Comparison compare(const ScoreCurve& curve, const ScoreCurve& baseline) {
+  return compare_at(curve, baseline, always);
 }
 
 std::vector<std::int64_t> Comparison::won() const {
@@ -83,22 +105,23 @@ std::int64_t Comparison::best() const {
 
 std::vector<Comparison> compare(const Scores& scores) {
   std::vector<Comparison> comparisons;
-  const auto add = [&](const ScoreCurve& curve, const ScoreCurve* baseline) {
+  const auto add = [&](const ScoreCurve& curve, const ScoreCurve* baseline, const auto& wanted) {
     if (!baseline) return;
-    Comparison comparison = compare(curve, *baseline);
+    Comparison comparison = compare_at(curve, *baseline, wanted);
     if (!comparison.ratio.empty()) comparisons.push_back(std::move(comparison));
   };
-  const ScoreCurve* first = nullptr;
   for (const ScoreCurve& curve : scores.curves) {
     if (curve.noise != "fresh") continue;
-    if (!first || first->run != curve.run)
-      first = &curve;
-    else if (curve.student != first->student)
-      add(curve, scores.counterpart(first->student, curve.run, curve));
+    const Baselines baselines = find_baselines(scores, curve.run);
+    std::set<std::string> compared{curve.student};
+    for (const auto& [first_nfe, student] : baselines)
+      if (compared.insert(student).second)
+        add(curve, scores.counterpart(student, curve.run, curve),
+            [&, &student = student](std::int64_t nfe) { return baselines.at(nfe) == student; });
   }
   for (const ScoreCurve& curve : scores.curves) {
     const std::string& run = scores.curves.front().run;
-    if (curve.noise == "fresh" && curve.run != run) add(curve, scores.counterpart(curve.student, run, curve));
+    if (curve.noise == "fresh" && curve.run != run) add(curve, scores.counterpart(curve.student, run, curve), always);
   }
   return comparisons;
 }

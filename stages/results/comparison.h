@@ -37,9 +37,9 @@ struct Comparison {
   bool level() const { return !ratio.empty() && won().empty() && lost().empty(); }
 };
 
-/// In each run every student against the first one, which is of independent pairs where there is such a student, at
-/// equal temperature, and equal guidance and EMA rate where it has them; then the students of later runs against the
-/// same one of the first run. Those with an NFE in common; they point into `scores`.
+/// In each run every student against the first one that was scored at the NFE, which is of independent pairs where
+/// there is such a student, at equal temperature, and equal guidance and EMA rate where it has them; then the students
+/// of later runs against the same one of the first run. Those with an NFE in common; they point into `scores`.
 std::vector<Comparison> compare(const Scores& scores);
 /// One curve against another.
 Comparison compare(const ScoreCurve& curve, const ScoreCurve& baseline);

@@ -1,5 +1,7 @@
 #include "stages/results/field_setting.h"
 
+#include "stages/trained/models.h"
+
 #include <fmt/format.h>
 
 namespace couplet {
@@ -7,10 +9,13 @@ namespace couplet {
 std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student) {
   std::vector<double> rates = config.ema;
   if (rates.empty()) rates.push_back(student.training.ema.front());
+  // What starts from no noise has none to scale.
+  const bool has_noise = student_objective(student)->path().prior_scale() != 0;
+  const std::vector<double> temperatures = has_noise ? config.temperature : std::vector<double>{1};
   std::vector<FieldSetting> all;
   for (const double rate : rates)
     for (const double scale : config.guidance)
-      for (const double temperature : config.temperature)
+      for (const double temperature : temperatures)
         all.push_back(
             {rate, scale == 1 ? Guidance{} : Guidance{scale, config.guidance_from, config.guidance_to}, temperature});
   return all;

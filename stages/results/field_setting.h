@@ -19,7 +19,7 @@ struct FieldSetting {
 };
 
 /// Every way to make a student's field that the configuration asks for: each EMA rate with each guidance scale at each
-/// temperature.
+/// temperature; at 1 alone of a student that starts from no noise.
 std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student);
 
 /// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance, temperature, an average other

@@ -20,12 +20,13 @@ std::vector<const ScoreCurve*> ranking(const Scores& scores, std::int64_t nfe) {
 }
 
 /// What the winner is set against.
-const ScoreCurve* opponent(const Scores& scores, const ScoreCurve& winner, std::int64_t lowest_won) {
-  const auto first = std::ranges::find_if(
-      scores.curves, [&](const ScoreCurve& curve) { return curve.noise == "fresh" && curve.run == winner.run; });
+const ScoreCurve* opponent(const Scores& scores, const ScoreCurve& winner, const std::vector<std::int64_t>& won) {
+  const auto first = std::ranges::find_if(scores.curves, [&](const ScoreCurve& curve) {
+    return curve.noise == "fresh" && curve.run == winner.run && curve.scores.contains(won.back());
+  });
   const ScoreCurve* baseline = scores.counterpart(first->student, winner.run, winner);
   if (baseline && baseline != &winner && !compare(winner, *baseline).won().empty()) return baseline;
-  std::vector<const ScoreCurve*> ranked = ranking(scores, lowest_won);
+  std::vector<const ScoreCurve*> ranked = ranking(scores, won.front());
   std::erase(ranked, &winner);
   std::ranges::stable_partition(ranked, [&](const ScoreCurve* curve) { return curve->student != winner.student; });
   std::ranges::stable_partition(ranked,
@@ -92,7 +93,7 @@ Verdict find_verdict(const Scores& scores) {
   }
   verdict.best_at = best.at(verdict.winner);
   verdict.rivals = find_rivals(scores, best, *verdict.winner);
-  verdict.against = compare(*verdict.winner, *opponent(scores, *verdict.winner, verdict.best_at.front()));
+  verdict.against = compare(*verdict.winner, *opponent(scores, *verdict.winner, verdict.best_at));
   return verdict;
 }
 

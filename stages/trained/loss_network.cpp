@@ -1,5 +1,8 @@
 #include "stages/trained/loss_network.h"
 
+#include "method/features/feature_network.h"
+#include "method/objectives/one_step.h"
+#include "method/registry.h"
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/shared_tensors.h"
 #include "stages/data/run_source.h"
@@ -32,6 +35,14 @@ LossNetwork open_program(const StudentConfig& student, const DatasetShape& shape
 }
 
 }  // namespace
+
+std::string why_unused(const StudentConfig& student, const std::string& key) {
+  if (!uses_key(student_kinds(), student.kind, key)) return "kind = " + student.kind;
+  if (key == "student.huber-delta" && student.image_loss != "huber") return "image-loss = " + student.image_loss;
+  if (key != "student.feature-network" && key != "student.feature-range") return "";
+  if (student.feature_weight == 0) return "feature-weight = 0";
+  return key == "student.feature-range" && student.feature_network.empty() ? "feature-network is empty" : "";
+}
 
 bool has_feature_loss(const StudentConfig& student) {
   return student.kind == "image" && student.feature_weight > 0;
@@ -100,13 +111,11 @@ nlohmann::json loss_network_facts(const RunDirectory& run, const StageNode& eval
 }
 
 void require_other_network(const RunDirectory& run, const StageNode& evaluation, const std::string& name,
-                           const std::string& hash, const std::string& weights) {
+                           const std::string& hash, const std::set<std::string>& weights) {
   if (evaluation.student.empty()) return;
   const nlohmann::json summary = student_summary(run, evaluation);
-  const auto is_of_loss = [&](const char* fact, const std::string& value) {
-    return !value.empty() && summary.value(fact, "") == value;
-  };
-  if (!is_of_loss("loss_network_hash", hash) && !is_of_loss("loss_network_weights", weights)) return;
+  const bool is_same_file = !hash.empty() && summary.value("loss_network_hash", "") == hash;
+  if (!is_same_file && !share_weights(summary.value("loss_network_weights", std::set<std::string>()), weights)) return;
   refuse(
       "{}: the network {} scores the student {}, and its features are what the student's loss compared ({}): such a "
       "score says nothing; set evaluate.network or student.feature-network to another",

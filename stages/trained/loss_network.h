@@ -11,9 +11,13 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace couplet {
+
+/// What of a student leaves the key without a say: "kind = flow", "image-loss = mse"; "": nothing.
+std::string why_unused(const StudentConfig& student, const std::string& key);
 
 bool has_feature_loss(const StudentConfig& student);
 /// The stage `loss-features` trains it.
@@ -41,8 +45,8 @@ nlohmann::json facts_of(const LossNetwork& network);
 /// Of the trained student: those of them that records of its scores have too; {} where its loss compared no features.
 nlohmann::json loss_network_facts(const RunDirectory& run, const StageNode& evaluation);
 /// Refuses, for the student of this evaluation, a network that scores it and is that of its loss: by the hash of the
-/// file, or of the weights (`weights_hash`), either of which may be "".
+/// file, which may be "", or by weights that both have (`share_weights`).
 void require_other_network(const RunDirectory& run, const StageNode& evaluation, const std::string& name,
-                           const std::string& hash, const std::string& weights);
+                           const std::string& hash, const std::set<std::string>& weights);
 
 }  // namespace couplet

@@ -101,12 +101,10 @@ Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node
   check(request_.guidance);
   const StudentConfig config = student_config(view.config, node.student);
   if (is_one_step(config)) {
-    const Integration one = fixed_integration(Solver::euler, Grid::uniform, 1);
-    if (request_.says_steps && request_.integration.nfe() != one.nfe())
-      refuse(
-          "{} makes a sample in one step, and {} is asked for: leave --solver, --nfe and --times out, or give --nfe 1",
-          request_.model, request_.integration.text());
-    request_.integration = one;
+    if (request_.says_steps)
+      refuse("{} makes a sample in one step, and {} is asked for: leave --solver, --nfe, --grid and --times out",
+             request_.model, request_.integration.text());
+    request_.integration = fixed_integration(Solver::euler, Grid::uniform, 1);
   }
   if (request_.integration.stochastic && !has_score(config))
     refuse(
@@ -119,6 +117,12 @@ Sampler::Maker Sampler::student_maker(const RunView& view, const StageNode& node
   if (find_coupling(config.coupling).source && request_.temperature != 1)
     refuse("--temperature {}: {} has student.coupling = {}, whose samples start from a source of its own",
            request_.temperature, request_.model, config.coupling);
+  if (student_objective(config)->path().prior_scale() == 0 && request_.temperature != 1)
+    refuse("--temperature {}: {} has student.objective = {}, whose samples start from no noise", request_.temperature,
+           request_.model, config.objective);
+  if (request_.candidates > 1 && request_.temperature != 1)
+    refuse("--candidates {} with --temperature {}: candidates are chosen as noise of temperature 1; give one of them",
+           request_.candidates, request_.temperature);
   const StudentModel model = load_student(weights(view, node, config.training), config, shape_, device_, communicator);
   labelled_ = model.labelled;
   no_label_ = model.field->no_label();

@@ -36,7 +36,7 @@ struct SampleRequest {
   std::filesystem::path low_resolution;
   std::uint64_t seed = 0;  ///< of the noise; equal seeds give equal noise for all models, that of evaluations
   Integration integration = fixed_integration(Solver::euler, Grid::uniform, 4);  ///< of a student
-  bool says_steps = false;  ///< the user named the solver or its steps: not a one-step student's to change
+  bool says_steps = false;      ///< the user named a solver or steps that are not the one step of a one-step student
   Guidance guidance;            ///< of a student
   double temperature = 1;       ///< of a student: factor of the noise
   std::int64_t candidates = 1;  ///< noises that a student's sample starts from one of, by its table's noise classifier
@@ -50,10 +50,10 @@ class Sampler {
 public:
   /// A model that is not trained yet, or unknown, is refused with those there are; so is a label that the data set
   /// lacks, a stochastic solver of a student without a score or at another temperature than 1, such a temperature of a
-  /// student that starts from a source of its own, and `denoise` switched off where the teacher has no such step; so
-  /// are more steps than the one of a one-step student, which takes it where the user named none; candidates of a
-  /// student whose table has no noise classifier; and low-resolution images that are missing, of another shape than the
-  /// data set's, or given to a model that takes none. Collective, unlike `make`.
+  /// student that starts from a source of its own or from no noise, and with candidates, and `denoise` switched off
+  /// where the teacher has no such step; so are other steps than the one of a one-step student, which takes it where
+  /// the user named none; candidates of a student whose table has no noise classifier; and low-resolution images that
+  /// are missing, of another shape than the data set's, or given to a model that takes none. Collective, unlike `make`.
   Sampler(const RunView& view, const SampleRequest& request, c10::Device device, Communicator& communicator);
 
   const DatasetShape& shape() const { return shape_; }

@@ -228,14 +228,6 @@ TEST(Graph, ATableStandsBehindWhoeverMakesIt) {
             (Names{"prepare", "coupling/reflow-first", "student/first-0"}));
 }
 
-TEST(Graph, CandidatesWithoutOneNeedATableOfNoise) {
-  const Setting four{"evaluate.candidates", "4", ""};
-  EXPECT_NO_THROW(graph_of({{"student.compare", "nf", ""}, four}));
-  for (const char* student : {"independent", "sd"})
-    EXPECT_THROW(graph_of({{"student.compare", student, ""}, four}), Error) << student;
-  EXPECT_NO_THROW(graph_of({{"evaluate.candidates", "1 4", ""}}));
-}
-
 TEST(Graph, EvaluationsOfOneNameAreRefused) {
   const std::vector<Setting> settings{{"student.compare", "a table-a", ""},
                                       {"student.a.coupling", "imported", ""},
@@ -309,6 +301,8 @@ TEST(Graph, TablesThatCannotBeMadeAreRefused) {
       EXPECT_NE(refusal(settings).find(part), std::string::npos) << refusal(settings);
   };
   expect({{"student.compare", "reflow", ""}}, {"reflow-of"});
+  expect({{"evaluate.candidates", "4 2", ""}}, {"evaluate.candidates = 4 2", "list 1"});
+  expect({{"evaluate.candidates", "1 4", ""}, {"evaluate.temperature", "0.9", ""}}, {"evaluate.temperature = 0.9"});
   expect({{"student.compare", "reflow", ""}, {"student.reflow.reflow-of", "nf", ""}},
          {"student.reflow.reflow-of = nf", "student.compare = reflow"});
   expect({{"student.compare", "reflow", ""}, {"student.reflow.reflow-of", "reflow", ""}}, {"reflow-of = reflow"});
@@ -385,6 +379,23 @@ Names changed(const StageGraph& a, const StageGraph& b) {
         other != nullptr && other->fingerprint != node.fingerprint)
       names.push_back(node.name);
   return names;
+}
+
+TEST(Graph, KeysWithoutASayAreNoPartOfAOneStepStudent) {
+  using Settings = std::vector<Setting>;
+  const auto matters = [](Settings settings, const Setting& change) {
+    settings.insert(settings.end(), {{"student.compare", "nf", ""}, {"student.kind", "image", ""}});
+    const StageGraph before = graph_of(settings);
+    settings.push_back(change);
+    return changed(before, graph_of(settings)) != Names{};
+  };
+  const Setting delta{"student.huber-delta", "0.2", ""}, range{"student.feature-range", "unit", ""};
+  EXPECT_FALSE(matters({}, delta));
+  EXPECT_TRUE(matters({{"student.image-loss", "huber", ""}}, delta));
+  const Setting file{"student.feature-network", "loss.pt", ""}, weight{"student.feature-weight", "0.1", ""};
+  EXPECT_FALSE(matters({file}, range));
+  EXPECT_FALSE(matters({weight}, range));
+  EXPECT_TRUE(matters({file, weight}, range));
 }
 
 TEST(Graph, ATablesNoiseIsMeasuredBeforeStudentsAreTrained) {

@@ -104,9 +104,10 @@ def check_samples(program, run, work):
         program.works("sample", "--run-dir", run.directory, "--model", "felt-0", "--count", 20, "--output", work / name, *words)
         return (work / name).read_bytes()
 
-    check(sample("a.npz") == sample("b.npz", "--nfe", 1) == sample("c.npz", "--solver", "heun", "--nfe", 1), "one step, whatever")
-    for words in (("--nfe", 4), ("--solver", "heun", "--nfe", 3), ("--solver", "dopri5"), ("--times", "0,0.5,1")):
-        program.refuses(2, ["felt-0 makes a sample in one step", "--nfe 1"], "sample", "--run-dir", run.directory, "--model", "felt-0",
+    check(sample("a.npz") == sample("b.npz", "--nfe", 1) == sample("c.npz", "--solver", "euler"), "one step")
+    for words in (("--nfe", 4), ("--solver", "heun", "--nfe", 3), ("--solver", "heun", "--nfe", 1), ("--solver", "sde", "--nfe", 1), ("--solver", "dopri5"),
+                  ("--grid", "squared"), ("--times", "0,0.5,1")):
+        program.refuses(2, ["felt-0 makes a sample in one step", "--grid"], "sample", "--run-dir", run.directory, "--model", "felt-0",
                         "--output", work / "none.npz", *words)
 
 

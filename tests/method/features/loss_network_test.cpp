@@ -157,10 +157,26 @@ TEST_F(LossScript, TheSameWeightsInAnotherFileAreKnown) {
   const auto scorer = make_feature_network({path, {}}, at::kCPU);
   EXPECT_NE(scorer->hash(), loss.hash) << "another program";
   EXPECT_EQ(scorer->weights(), loss.weights);
+  EXPECT_TRUE(share_weights(loss.weights, scorer->weights()));
   const Classifier one = make_classifier({}, 1), two = make_classifier({}, 2);
-  EXPECT_EQ(weights_hash(one->parameters()), make_feature_network(one, "one", at::kCPU)->weights());
-  EXPECT_NE(weights_hash(one->parameters()), weights_hash(two->parameters()));
-  EXPECT_EQ(weights_hash({}), "");
+  EXPECT_EQ(weight_hashes(one->parameters()), make_feature_network(one, "one", at::kCPU)->weights());
+  EXPECT_FALSE(share_weights(weight_hashes(one->parameters()), weight_hashes(two->parameters())));
+}
+
+// A program of another form: without its last layers, in doubles, with tensors of its own.
+TEST(SharedWeights, AreKnownByHalfOfTheSmallerNetwork) {
+  at::manual_seed(1);
+  const at::Tensor a = at::randn({2, 3}), b = at::randn({4, 2, 3, 3}), c = at::randn({5, 5}), d = at::randn({6, 2});
+  const at::Tensor shift = at::zeros({3});
+  const auto share = [](const std::vector<at::Tensor>& one, const std::vector<at::Tensor>& other) {
+    return share_weights(weight_hashes(one), weight_hashes(other));
+  };
+  EXPECT_TRUE(share({a, b, shift}, {b.to(at::kDouble), c, a, d}));
+  EXPECT_TRUE(share({a, b}, {b, c, d, d + 1})) << "half of two";
+  EXPECT_FALSE(share({a, b, c}, {a, b + 1, c + 1, d})) << "one of three";
+  EXPECT_FALSE(share({a, shift}, {b, shift})) << "vectors say nothing";
+  EXPECT_FALSE(share({}, {a})) << "frozen programs have none";
+  EXPECT_FALSE(share({}, {}));
 }
 
 }  // namespace

@@ -236,10 +236,14 @@ public:
   SharedField() { matrix = register_parameter("matrix", at::randn({values, values})); }
   at::Tensor forward(const at::Tensor& x, const at::Tensor&, const Condition& condition) override {
     const bool records = at::GradMode::is_enabled();
-    if (!records) EXPECT_FALSE(condition.positions.defined()) << "nothing is dropped without a label";
-    if (!records) elsewhere();
+    if (!records) {
+      EXPECT_FALSE(condition.positions.defined()) << "nothing is dropped without a label";
+      elsewhere();
+    }
     const at::Tensor made = at::mm(x.flatten(1), matrix).to(at::kFloat).view(x.sizes());
-    if (!records) EXPECT_TRUE(elsewhere()) << "another thread loses its gradients";
+    if (!records) {
+      EXPECT_TRUE(elsewhere()) << "another thread loses its gradients";
+    }
     return made;
   }
   std::int64_t no_label() const override { return labels; }

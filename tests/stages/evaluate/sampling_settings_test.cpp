@@ -97,6 +97,27 @@ TEST(SamplingSettings, TakeCandidatesOfStudentsWithATableOfNoise) {
   EXPECT_EQ(candidates("independent", false), (std::vector<std::int64_t>{1, 1}));
 }
 
+TEST(SamplingSettings, ChooseCandidatesAtTemperatureOneAlone) {
+  const Config config = resolve_config("", {{"evaluate.candidates", "1 4", ""},
+                                            {"evaluate.temperature", "0.9 1", ""},
+                                            {"evaluate.euler-nfe", "2", ""},
+                                            {"evaluate.heun-nfe", "", ""},
+                                            {"evaluate.grids", "uniform", ""}});
+  std::vector<std::string> found;
+  for (const SamplingSetting& setting : sampling_settings(config.evaluate, student_config(config, "nf"), "", true))
+    found.push_back(fmt::format("{} of {:g}", setting.candidates, setting.field.temperature));
+  EXPECT_EQ(found, (std::vector<std::string>{"1 of 0.9", "1 of 1", "4 of 1"}));
+}
+
+TEST(SamplingSettings, ScaleNothingWhereSamplesStartFromNoNoise) {
+  const Config config =
+      resolve_config("", {{"student.objective", "regression", ""}, {"evaluate.temperature", "0.9 0.8", ""}});
+  std::vector<double> found;
+  for (const SamplingSetting& setting : sampling_settings(config.evaluate, student_config(config, "nf"), ""))
+    found.push_back(setting.field.temperature);
+  EXPECT_EQ(found, std::vector<double>{1});
+}
+
 TEST(SamplingSettings, HaveASheetOfTheirOwn) {
   const Integration ancestral = stochastic_integration(StochasticSolver::ancestral, Grid::uniform, 25);
   const Config config = default_config();

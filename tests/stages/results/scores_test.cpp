@@ -9,6 +9,7 @@
 #include "stages/results/verdict.h"
 #include "storage/error.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -263,6 +264,23 @@ TEST(Curves, AreComparedAtEqualGuidanceAndAverage) {
   const Verdict verdict = find_verdict(scores);
   EXPECT_EQ(verdict.winner->model(), "large, guidance 2, EMA 0.999");
   EXPECT_EQ(verdict.against.baseline->model(), "base, guidance 2, EMA 0.999");
+}
+
+TEST(Curves, AreComparedBeyondTheOneStepOfTheFirst) {
+  nlohmann::json records = nlohmann::json::array();
+  records.push_back(record("blur", 1, 20));
+  for (const std::int64_t nfe : {1, 4}) {
+    records.push_back(record("low", nfe, 10));
+    records.push_back(record("nf", nfe, 5));
+  }
+  const Scores scores = read_scores({{"records", records}});
+  std::vector<std::string> found;
+  for (const Comparison& comparison : compare(scores))
+    for (const auto& [nfe, ratio] : comparison.ratio)
+      found.push_back(
+          fmt::format("{} / {} at {}: {}", comparison.curve->model(), comparison.baseline->model(), nfe, ratio));
+  EXPECT_EQ(found, (std::vector<std::string>{"low / blur at 1: 2", "nf / blur at 1: 4", "nf / low at 4: 2"}));
+  EXPECT_EQ(find_verdict(scores).against.baseline->model(), "low");
 }
 
 TEST(Curves, AreOfATemperatureAndComparedAtTheSame) {
