@@ -170,7 +170,10 @@ TEST_F(Threads, GradientsOfTeachersAndClassifiers) {
 std::vector<at::Tensor> fits_of_threads(const char* map, const GaussianMapOptions& options, std::int64_t count) {
   std::vector<std::int64_t> sizes = options.shape;
   sizes.insert(sizes.begin(), count);
-  const at::Tensor z = torch::randn(sizes, torch::kFloat64).mul(1.3).sinh(), label = torch::arange(count).remainder(2);
+  // Values have tails, and a part in common.
+  const at::Tensor common = torch::randn({count, 1, 1, 1}, torch::kFloat64);
+  const at::Tensor z = (torch::randn(sizes, torch::kFloat64) + common).sinh(),
+                   label = torch::arange(count).remainder(2);
   const auto alone = make_single_communicator();
   const TrainingNoise noise{count,
                             [&](std::int64_t first, std::int64_t n) {

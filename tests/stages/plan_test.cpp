@@ -8,8 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <map>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -29,11 +28,14 @@ protected:
   }
 
   void complete(const std::string& name, const Names& inputs) {
-    StageRecord record{.state = StageState::complete, .stage = name, .fingerprint = "of " + name};
+    StageRecord record;
+    record.state = StageState::complete;
+    record.stage = name;
+    record.fingerprint = "of " + name;
     for (const std::string& input : inputs) record.inputs[input] = "of " + input;
     fs::create_directories(run_.stage(name));
     publish_record(run_.stage(name), record);
-    write_file(run_.stage(name) / "content", "x");
+    std::ofstream(run_.stage(name) / "content") << "x";
   }
 
   void redo(const std::string& name) { delete_stages(nodes_to_redo({name}, graph_), {config_, run_, graph_}); }
