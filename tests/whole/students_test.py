@@ -59,7 +59,7 @@ REFUSED = {
     "--evaluate.temperature 1,0.9": ["evaluate.temperature = 1 0.9", "student.plain.coupling = low-resolution"],
     "--evaluate.temperature 0.9 --evaluate.euler-nfe NONE --evaluate.heun-nfe NONE --evaluate.sde-nfe 4":
         ["evaluate.temperature = 0.9", "temperature 1 alone"],
-    "--couple.ema 0.5": ["couple.ema = 0.5", "teacher.ema = 0.999"],
+    "--couple.ema 0.5": ["couple.ema = 0.5", "teacher.ema = 0.98"],
     "--student.plain.objective likelihood --evaluate.euler-nfe NONE --evaluate.heun-nfe NONE --evaluate.sde-nfe 4":
         ["student.plain.objective = likelihood has no score", "evaluate.euler-nfe"],
     "--student.plain.kind image --student.plain.path vp": ["student.plain.kind = image", "set student.plain.path = linear"],
