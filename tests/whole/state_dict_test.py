@@ -32,7 +32,7 @@ REFUSED = {
     "protocol.pth": (2, ["pickle of protocol 4"]),
     "diverged.pth": (2, ["NaN", "var"]),
     "wrapped.pth": (1, ["every name begins with 'module.'"]),
-    "cut.pth": (2, ["is cut short"]),
+    "cut.pth": (1, ["is cut short"]),
 }
 # Made by PyTorch in the folder it is started in, of a plain dict that `couplet export` wrote.
 MAKE_FILES = """
