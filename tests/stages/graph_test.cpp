@@ -114,10 +114,11 @@ TEST(Graph, MapsOfNoiseFillTablesOfTheirOwn) {
   };
   const StageGraph graph = graph_of(mapped);
   EXPECT_EQ(names_of(graph),
-            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "coupling/nf-affine",
-                   "coupling/nf-affine-rotations", "gaussianiser/nf-affine", "coupling/nf-affine-flow",
-                   "evaluate/teacher", "student/nf-0", "evaluate/nf-0", "student/calm-0", "evaluate/calm-0",
-                   "student/flowed-0", "evaluate/flowed-0", "report"}));
+            (Names{"prepare", "features", "evaluate/real", "teacher", "coupling/nf", "evaluate/table-nf",
+                   "coupling/nf-affine", "evaluate/table-nf-affine", "coupling/nf-affine-rotations",
+                   "evaluate/table-nf-affine-rotations", "gaussianiser/nf-affine", "coupling/nf-affine-flow",
+                   "evaluate/table-nf-affine-flow", "evaluate/teacher", "student/nf-0", "evaluate/nf-0",
+                   "student/calm-0", "evaluate/calm-0", "student/flowed-0", "evaluate/flowed-0", "report"}));
   // Students that read another's noise are what they were, and the teacher is no measure of mapped noise.
   EXPECT_EQ(find_node(graph, "student/nf-0").fingerprint, find_node(graph_of({}), "student/nf-0").fingerprint);
   EXPECT_EQ(find_node(graph, "coupling/nf").fingerprint, find_node(graph_of({}), "coupling/nf").fingerprint);

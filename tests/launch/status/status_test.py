@@ -63,7 +63,7 @@ def without_slurm(cases):
     expect(stages["evaluate/independent-0"], "failed", "rank 1: bad shard 3", log="evaluate-independent-0.log")
     check(run.status()["slurm"] is None, "a run that was never submitted has nothing to ask Slurm")
     table = run.table()
-    check("6 of 11 stages complete, 1 failed, 1 interrupted, 3 not started" in table, table)
+    check("7 of 12 stages complete, 1 failed, 1 interrupted, 3 not started" in table, table)
     check("Slurm" not in table, table)
     check("    rank 1: bad shard 3\n    log: " in table, table)
     # A failure counts for the attempt that it ended, whatever the log says; one of another stage of the kind does not.
@@ -336,7 +336,7 @@ def watch(cases):
     run.slurm.queue({"job": "70", "state": "PENDING", "reason": "Priority"})
     job = run.start("status", str(run.directory), "--watch", "--interval", "1")
     output = ""
-    while output.count("10 of 11 stages complete, 1 pending") < 2:
+    while output.count("11 of 12 stages complete, 1 pending") < 2:
         line = job.stdout.readline()
         check(line, f"--watch ended while a job waits: {output}")
         output += line
@@ -352,7 +352,7 @@ def watch(cases):
     states = [{stage["stage"]: stage["state"] for stage in json.loads(line)["stages"]}["student/nf-0"] for line in lines]
     check(job.wait(SECONDS) == 0 and states[0] == "pending" and states[-1] == "vanished", f"status {job.returncode}: {states}")
     complete = cases.run()
-    check("11 of 11 stages complete" in complete.command("status", str(complete.directory), "--watch"), "a complete run has nothing to watch")
+    check("12 of 12 stages complete" in complete.command("status", str(complete.directory), "--watch"), "a complete run has nothing to watch")
 
 
 def main():

@@ -75,6 +75,7 @@ TEST(Options, EveryValueSurvivesTheIniFile) {
   set_value(config, {"evaluate.guidance", "2.5, 1", "test"});
   set_value(config, {"evaluate.guidance-to", "0.9876543210987", "test"});
   set_value(config, {"evaluate.times", "0 0.1234567890123 1", "test"});
+  set_value(config, {"couple.ema", "0", "test"});            // is a rate of the teacher's, or none
   set_value(config, {"student.init-from", "", "test"});      // would be a second start of the weights
   set_value(config, {"prepare.condition", "none", "test"});  // is of pixels, and models see latents
   EXPECT_GT(changed, 40);

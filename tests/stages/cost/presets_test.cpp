@@ -102,6 +102,8 @@ const std::map<std::string, Told>& told() {
       {"fashion-long", {fashion}},
       {"fashion-smoke", {{6000, 1000, {1, 28, 10, {}}}}},
       {"couplings", {fashion}},
+      {"one-step", {fashion}},
+      {"prior-gap", {fashion}},
       {"flow-family", {fashion}},
       {"super-resolution", {fashion}},
       {"emoji", {{3277, 364, {3, 64, 9, {}}}}},
@@ -166,18 +168,21 @@ TEST(Presets, BuildTheModelsThatTheirEstimateCounts) {
     const Preset preset = read_preset(path, told().at(name));
     const DatasetShape& shape = preset.dataset.shape;
     auto costs = preset.costs();
-    const OnMetaDevice on_meta;
     for (const StageNode& node : preset.graph) {
       const std::int64_t counted = costs.at(node.name).parameters;
       const std::string what = name + ", " + node.name;
       if (node.kind == "features") {
+        const OnMetaDevice on_meta;
         EXPECT_EQ(parameter_count(*make_classifier(classifier_options(preset.config.features, shape), 0)), counted)
             << what;
       } else if (node.kind == "teacher") {
+        const OnMetaDevice on_meta;
         EXPECT_EQ(parameter_count(*make_tarflow(teacher_options(preset.config.teacher, shape), 0)), counted) << what;
       } else if (node.kind == "student") {
         const StudentConfig student = student_config(preset.config, node.student);
-        const auto field = find_field(student.field).make(student_options(student, shape), 0);
+        const FieldOptions options = student_options(student, shape);
+        const OnMetaDevice on_meta;
+        const auto field = find_field(student.field).make(options, 0);
         EXPECT_EQ(parameter_count(*field), counted) << what;
         if (const std::int64_t values = told().at(name).student_values; values > 0) {
           EXPECT_EQ(values_of(*field), values) << what;
