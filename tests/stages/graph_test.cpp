@@ -533,10 +533,12 @@ TEST(Graph, AnObjectiveRefusesAPathAndTimesThatItCannotHave) {
 TEST(Graph, KeysOfOneStepStudentsAndOfFlowsAreTheirOwn) {
   const std::vector<Setting> students{
       {"student.compare", "flow one", ""}, {"student.coupling", "independent", ""}, {"student.one.kind", "image", ""}};
-  const auto with = [&](const char* key, const char* value) {
-    std::vector<Setting> all = students;
-    all.push_back({key, value, ""});
-    return changed(graph_of(students), graph_of(all));
+  const auto with = [&](const char* key, const char* value, const std::vector<Setting>& beside = {}) {
+    std::vector<Setting> before = students;
+    before.insert(before.end(), beside.begin(), beside.end());
+    std::vector<Setting> after = before;
+    after.push_back({key, value, ""});
+    return changed(graph_of(before), graph_of(after));
   };
   const Names of_the_flow{"student/flow-0", "evaluate/flow-0"}, of_one{"student/one-0", "evaluate/one-0"};
   EXPECT_EQ(with("student.objective", "noise"), of_the_flow);
@@ -545,10 +547,14 @@ TEST(Graph, KeysOfOneStepStudentsAndOfFlowsAreTheirOwn) {
   EXPECT_EQ(with("student.time-mean", "0.1"), of_the_flow);
   EXPECT_EQ(with("student.time-std", "2"), of_the_flow);
   EXPECT_EQ(with("student.image-loss", "huber"), of_one);
-  EXPECT_EQ(with("student.huber-delta", "0.2"), of_one);
-  EXPECT_EQ(with("student.feature-range", "unit"), of_one);
-  EXPECT_EQ(with("student.feature-network", "/a.pt"), of_one);
+  EXPECT_EQ(with("student.huber-delta", "0.2", {{"student.image-loss", "huber", ""}}), of_one);
   EXPECT_EQ(with("student.feature-weight", "1"), of_one);
+  const std::vector<Setting> by_file{{"student.feature-weight", "1", ""}, {"student.feature-network", "/a.pt", ""}};
+  EXPECT_EQ(with("student.feature-range", "unit", by_file), of_one);
+  // What has no say makes nothing anew.
+  EXPECT_EQ(with("student.huber-delta", "0.2"), Names{});
+  EXPECT_EQ(with("student.feature-range", "unit"), Names{});
+  EXPECT_EQ(with("student.feature-network", "/a.pt"), Names{});
   EXPECT_EQ(with("student.train-guidance", "2"),
             (Names{"student/flow-0", "evaluate/flow-0", "student/one-0", "evaluate/one-0"}));
   const StageGraph graph = graph_of(students);
@@ -671,6 +677,7 @@ TEST(Graph, EveryResultKeyIsAKeyOrASettingOfSomeStage) {
                                    {"student.reflow.reflow-of", "nf", ""},
                                    {"couple.imported.source", "/tables/mine", ""},
                                    {"latents.codec", "autoencoder", ""},
+                                   {"evaluate.noise-classifier", "true", ""},
                                    {"teacher.flips", "false", ""},
                                    {"couple.flips", "false", ""}});
   const StageGraph graph = stage_graph(config, {});
