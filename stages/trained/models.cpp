@@ -105,7 +105,11 @@ AutoencoderOptions autoencoder_options(const AutoencoderConfig& config, const Da
   return options;
 }
 
-TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape) {
+namespace {
+
+/// What [teacher] and [gaussianiser] say of a TarFlow in the same words.
+template <class FlowConfig>
+TarFlowOptions tarflow_options(const FlowConfig& config, const DatasetShape& shape) {
   TarFlowOptions options;
   options.in_channels = shape.channels;
   options.image_size = shape.size;
@@ -116,6 +120,13 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
   options.head_size = config.head_size;
   options.num_classes = shape.labels();
   options.recompute = config.training.checkpoint_activations;
+  return options;
+}
+
+}  // namespace
+
+TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& shape) {
+  TarFlowOptions options = tarflow_options(config, shape);
   options.nvp = config.variant == "nvp";
   options.clip_scale = config.clip_scale;
   options.clip_shift = config.clip_shift;
@@ -125,17 +136,8 @@ TarFlowOptions teacher_options(const TeacherConfig& config, const DatasetShape& 
 }
 
 TarFlowOptions gaussianiser_options(const GaussianiserConfig& config, const DatasetShape& shape) {
-  TarFlowOptions options;
+  TarFlowOptions options = tarflow_options(config, shape);
   options.section = "gaussianiser";
-  options.in_channels = shape.channels;
-  options.image_size = shape.size;
-  options.patch = config.patch;
-  options.channels = config.channels;
-  options.blocks = config.blocks;
-  options.layers = config.layers;
-  options.head_size = config.head_size;
-  options.num_classes = shape.labels();
-  options.recompute = config.training.checkpoint_activations;
   return options;
 }
 
