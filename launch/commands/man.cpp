@@ -149,6 +149,7 @@ std::string page() {
   std::string text = fmt::format(
       ".\\\" Printed by `couplet man`.\n"
       ".TH COUPLET 1 \"\" \"Couplet {}\" \"User Commands\"\n"
+      ".nh\n.ad l\n"  // no hyphens of troff's own, no wide spaces
       ".SH NAME\ncouplet \\- few\\-step image generators distilled from noise\\-data couplings\n"
       ".SH SYNOPSIS\n\\fBcouplet\\fR \\fICOMMAND\\fR [\\fIARGUMENT\\fR ...] [\\fB\\-\\-flag\\fR [\\fIVALUE\\fR]] "
       "[\\fB\\-\\-section.key\\fR \\fIVALUE\\fR]\n.br\n\\fBcouplet help\\fR [\\fICOMMAND\\fR]\n.SH DESCRIPTION\n",
