@@ -15,8 +15,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax cancel_syntax() {
   return {
       .name = "cancel",
@@ -28,6 +26,8 @@ CommandSyntax cancel_syntax() {
                ",\nor one such as student/nf-0. Slurm also cancels the jobs that wait for it. A cancelled job does\n"
                "not queue itself again; `couplet submit` goes on from what is saved.\n"};
 }
+
+namespace {
 
 /// "user@host"
 std::string own_name() {

@@ -10,8 +10,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax clean_syntax() {
   return {.name = "clean",
           .arguments = "RUN",
@@ -23,6 +21,8 @@ CommandSyntax clean_syntax() {
               "everything before. Weights, tables, scores, metrics and logs stay; a stage that is not complete\n"
               "keeps its checkpoints.\n"};
 }
+
+namespace {
 
 struct Waste {
   std::filesystem::path path;

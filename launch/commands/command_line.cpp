@@ -172,21 +172,25 @@ std::filesystem::path new_output(const CommandLine& line, const std::vector<std:
   return output;
 }
 
+std::string flag_text(const Flag& flag) {
+  const std::string letter = has_letter(flag) ? fmt::format("-{}, ", flag.letter) : "";
+  return fmt::format("{}--{}{}{}", letter, flag.name, flag.value.empty() ? "" : " ", flag.value);
+}
+
+std::vector<Flag> all_flags(const CommandSyntax& syntax) {
+  std::vector<Flag> flags = syntax.flags;
+  if (syntax.takes_keys) {
+    flags.push_back({"section.key", "VALUE", "any key of the configuration; `couplet config` prints them with help"});
+    flags.push_back({"student.NAME.key", "VALUE", "a key of [student] for the student NAME alone"});
+  }
+  flags.push_back({"help", "", "this text"});
+  return flags;
+}
+
 std::string help_text(const CommandSyntax& syntax) {
   std::string text = fmt::format("couplet {}{}{}: {}\n\n", syntax.name, syntax.arguments.empty() ? "" : " ",
                                  syntax.arguments, syntax.summary);
-  const auto add = [&text](const std::string& flag, const std::string& help) {
-    text += fmt::format("  {:<28} {}\n", flag, help);
-  };
-  for (const auto& flag : syntax.flags) {
-    const std::string letter = has_letter(flag) ? fmt::format("-{}, ", flag.letter) : "";
-    add(fmt::format("{}--{}{}{}", letter, flag.name, flag.value.empty() ? "" : " ", flag.value), flag.help);
-  }
-  if (syntax.takes_keys) {
-    add("--section.key VALUE", "any key of the configuration; `couplet config` prints them with help");
-    add("--student.NAME.key VALUE", "a key of [student] for the student NAME alone");
-  }
-  add("--help", "this text");
+  for (const Flag& flag : all_flags(syntax)) text += fmt::format("  {:<28} {}\n", flag_text(flag), flag.help);
   if (!syntax.notes.empty()) text += "\n" + syntax.notes;
   text +=
       "\nExit status: 0 done; 1 failed; 2 refused before any work; 75 stopped on request, the same command goes on.\n";

@@ -12,12 +12,14 @@
 
 namespace couplet {
 
-/// A flag of a command. `value` stands for the value in the help; it is "" for a switch. A `letter` such as 'f' makes
-/// -f stand for --follow.
+/// A flag of a command. `value` stands for the value in the help, and says what it is where a shell completes it (DIR,
+/// FILE, STAGE, ...: launch/commands/completion.cpp); it is "" for a switch. A `letter` such as 'f' makes -f stand for
+/// --follow.
 struct Flag {
   std::string name, value, help;
   bool repeated = false;
   char letter = 0;
+  std::vector<std::string> choices = {};  ///< the values, where there are few
 };
 
 struct CommandSyntax {
@@ -67,6 +69,10 @@ void require_absent(const std::filesystem::path& path);
 /// Returns the value of --output, the path of a file that does not exist yet and whose name ends in one of `endings`.
 std::filesystem::path new_output(const CommandLine& line, const std::vector<std::string>& endings);
 
+/// "-f, --follow", "--ranks N"
+std::string flag_text(const Flag& flag);
+/// The flags of the command and those that stand for keys, with --help as the last.
+std::vector<Flag> all_flags(const CommandSyntax& syntax);
 /// What `couplet NAME --help` prints.
 std::string help_text(const CommandSyntax& syntax);
 

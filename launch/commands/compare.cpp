@@ -14,8 +14,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax compare_syntax() {
   return {
       .name = "compare",
@@ -31,6 +29,8 @@ CommandSyntax compare_syntax() {
           "Runs whose Fréchet distances may not be compared are refused: another data set, reference, feature\n"
           "network (by content hash), resize, or number of samples a score.\n"};
 }
+
+namespace {
 
 std::vector<RunDirectory> parse_runs(const CommandLine& line) {
   std::vector<RunDirectory> runs;

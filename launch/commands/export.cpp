@@ -23,15 +23,13 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax export_syntax() {
   return {
       .name = "export",
       .arguments = "",
       .summary = "write a trained model's weights for the program that published its architecture",
       .flags = {{"run-dir", "DIR", "the run directory"},
-                {"model", "NAME", "teacher, or a student: nf-0, independent-0"},
+                {"model", "MODEL", "teacher, or a student: nf-0, independent-0"},
                 {"ema", "RATE", "the weights averaged at that rate; 0: the raw ones (the first rate of its training)"},
                 {"output", "FILE", "file to write, .safetensors or .pt; it must not exist"}},
       .takes_keys = false,
@@ -45,6 +43,8 @@ CommandSyntax export_syntax() {
           "arguments that construct the model are printed; they also stand in a .safetensors file's metadata,\n"
           "and beside a .pt file in FILE.json.\n"};
 }
+
+namespace {
 
 /// A model in its publishers' terms.
 struct PeerModel {

@@ -7,8 +7,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax import_syntax() {
   return {
       .name = "import",
@@ -27,6 +25,8 @@ CommandSyntax import_syntax() {
           "NaN, infinite values and negative labels are refused, and so is an array that is not whole: HDF5 chunks\n"
           "that were never written, sources of a virtual data set that are missing. docs/coupling-table.md has all.\n"};
 }
+
+namespace {
 
 ImportLayout parse_layout(const CommandLine& line) {
   ImportLayout layout;

@@ -14,13 +14,6 @@
 
 namespace couplet {
 
-namespace {
-
-using Json = nlohmann::ordered_json;
-
-constexpr std::uint64_t largest_export = std::uint64_t{4} << 30;  // bytes, where --rows was not given
-constexpr std::int64_t pictured_rows = 64, most_pictured_rows = 4096;
-
 CommandSyntax inspect_syntax() {
   return {.name = "inspect",
           .arguments = "PATH",
@@ -43,6 +36,13 @@ CommandSyntax inspect_syntax() {
               "shard needs neither manifest nor configuration. PATH may also be the directory of a student whose\n"
               "coupling has no table, such as RUN/student/ot-0: of the pairs that it draws it has the same figures.\n"};
 }
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::uint64_t largest_export = std::uint64_t{4} << 30;  // bytes, where --rows was not given
+constexpr std::int64_t pictured_rows = 64, most_pictured_rows = 4096;
 
 void require_suffix(const CommandLine& line, const std::string& flag, const std::string& suffix) {
   if (!line.has(flag)) return;

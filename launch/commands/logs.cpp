@@ -21,12 +21,6 @@
 
 namespace couplet {
 
-namespace {
-
-constexpr std::int64_t usual_lines = 200;
-constexpr std::size_t most_heartbeats = 8;
-constexpr int look_milliseconds = 300;
-
 CommandSyntax logs_syntax() {
   return {
       .name = "logs",
@@ -42,6 +36,12 @@ CommandSyntax logs_syntax() {
                "The command prints RUN/log/STAGE.log, what the outputs of its jobs (RUN/log/slurm-STAGE-JOB.out) hold\n"
                "besides, and the last heartbeats of its ranks (RUN/log/ranks).\n"};
 }
+
+namespace {
+
+constexpr std::int64_t usual_lines = 200;
+constexpr std::size_t most_heartbeats = 8;
+constexpr int look_milliseconds = 300;
 
 /// The stage that runs, else the one that stopped, else any: of several the one whose log changed last.
 StageNode stage_of_interest(const RunDirectory& run, const std::vector<StageNode>& graph) {

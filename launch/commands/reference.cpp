@@ -17,8 +17,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax reference_syntax() {
   return {.name = "reference",
           .arguments = "DATASET",
@@ -28,7 +26,7 @@ CommandSyntax reference_syntax() {
                     {"network-args", "LIST", "arguments of a TorchScript program besides the images"},
                     {"output", "FILE", "file to write, .safetensors or .npz; it must not exist"},
                     {"split", "NAME", "what to call these images (the name of DATASET's directory)"},
-                    {"device", "NAME", "auto, cpu or cuda (auto)"}},
+                    {"device", "NAME", "auto, cpu or cuda (auto)", false, 0, find_option("pipeline.device").allowed}},
           .takes_keys = false,
           .notes =
               "DATASET is a directory of data-set shards, such as RUN/prepare/train. The statistics are in float64,\n"
@@ -37,6 +35,8 @@ CommandSyntax reference_syntax() {
               "features), as pytorch-fid, ADM and EDM read them. Ranks share the images, with the same digits:\n"
               "mpirun -n N couplet reference DATASET ...\n"};
 }
+
+namespace {
 
 /// The name of the last directory of a path: "train" of "RUN/prepare/train/".
 std::string directory_name(const std::filesystem::path& path) {

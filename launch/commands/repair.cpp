@@ -15,8 +15,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax repair_syntax() {
   return {.name = "repair",
           .arguments = "PATH",
@@ -29,6 +27,8 @@ CommandSyntax repair_syntax() {
               "it does. Inside a run directory it marks the stage as unfinished; the command that made the stage\n"
               "then makes the missing shards.\n"};
 }
+
+namespace {
 
 /// The directory of the stage that made the table: of RUN/coupling/nf/test it is RUN/coupling/nf. Nothing outside a
 /// run.

@@ -28,8 +28,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax run_syntax() {
   return {.name = "run",
           .arguments = "",
@@ -44,6 +42,8 @@ CommandSyntax run_syntax() {
               "training resumes from its last checkpoint, tables from their last shard.\n"
               "A second Ctrl-C or SIGTERM does not wait for the checkpoint.\n"};
 }
+
+namespace {
 
 using Clock = std::chrono::steady_clock;
 

@@ -34,8 +34,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax sample_syntax() {
   return {
       .name = "sample",
@@ -44,18 +42,22 @@ CommandSyntax sample_syntax() {
       .flags = {{"run-dir", "DIR", "the run directory"},
                 {"output", "PATH", "FILE.png, FILE.npz or a folder"},
                 {"overwrite", "", "replace an output that exists"},
-                {"model", "NAME",
+                {"model", "MODEL",
                  "teacher, or a student: nf-0, independent-0 (the run's first student; without students the teacher)"},
                 {"ema", "RATE", "its weights averaged at that rate; 0: the raw ones (the first rate of its training)"},
                 {"count", "N", "samples (100; of --low-resolution, one an image)"},
                 {"low-resolution", "PATH", "small images that a super-resolution student restores, used in turn"},
                 {"labels", "LIST", "classes, used in turn; data: as often as in the data, as scored (every class)"},
                 {"seed", "N", "seed of the noise; equal seeds give equal noise for all models (0)"},
-                {"solver", "NAME",
+                {"solver",
+                 "NAME",
                  "of a student: euler, midpoint, heun, heun-full, rk4, dopri5; with noise: ancestral, sde, corrector "
-                 "(euler)"},
+                 "(euler)",
+                 false,
+                 0,
+                 {"euler", "midpoint", "heun", "heun-full", "rk4", "dopri5", "ancestral", "sde", "corrector"}},
                 {"nfe", "N", "evaluations of a student's network a sample (4; 1 of a one-step student)"},
-                {"grid", "NAME", "times of its steps: uniform or squared (uniform)"},
+                {"grid", "NAME", "times of its steps: uniform or squared (uniform)", false, 0, {"uniform", "squared"}},
                 {"times", "LIST", "instead of --nfe and --grid: the times, ascending from 0 (data) to 1 (noise)"},
                 {"atol", "X", "absolute tolerance of dopri5 (1e-5)"},
                 {"rtol", "X", "relative tolerance of dopri5 (1e-5)"},
@@ -69,9 +71,11 @@ CommandSyntax sample_syntax() {
                  "unlabelled branch (1)"},
                 {"no-denoising", "", "leave the noise of its training on the teacher's samples"},
                 {"batch", "N", "samples made at once (the run's evaluate.slice-rows, or all where there are fewer)"},
-                {"precision", "NAME", "float32 or bfloat16 (the run's evaluate.precision)"},
+                {"precision", "NAME", "float32 or bfloat16 (the run's evaluate.precision)", false, 0,
+                 find_option("evaluate.precision").allowed},
                 {"threads", "N", "threads a rank (the run's pipeline.threads)"},
-                {"device", "NAME", "auto, cpu or cuda (the run's pipeline.device)"}},
+                {"device", "NAME", "auto, cpu or cuda (the run's pipeline.device)", false, 0,
+                 find_option("pipeline.device").allowed}},
       .takes_keys = false,
       .notes =
           "FILE.npz holds arr_0, uint8 [N, H, W, C], and arr_1, the classes, as ADM's samplers write them; a folder\n"
@@ -82,6 +86,8 @@ CommandSyntax sample_syntax() {
           "Samples that are not finite are written with those values black or white, counted and reported; the exit\n"
           "status is then 1. docs/commands.md says more.\n"};
 }
+
+namespace {
 
 constexpr std::string_view data_labels = "data";
 

@@ -21,8 +21,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax score_syntax() {
   return {.name = "score",
           .arguments = "",
@@ -40,7 +38,7 @@ CommandSyntax score_syntax() {
                     {"paired", "", "sample i is to be image i of the reference: PSNR and SSIM"},
                     {"nearest", "K", "the K images of the reference nearest to each sample, by pixels"},
                     {"json", "", "print one JSON object"},
-                    {"device", "NAME", "auto, cpu or cuda (auto)"}},
+                    {"device", "NAME", "auto, cpu or cuda (auto)", false, 0, find_option("pipeline.device").allowed}},
           .takes_keys = false,
           .notes =
               "An .npz file has the images as arr_0, uint8 [N, H, W, C]; statistics are mu and sigma, or what\n"
@@ -50,6 +48,8 @@ CommandSyntax score_syntax() {
               "network there are --paired and --nearest alone. Warnings go to stderr. Ranks share the images, with\n"
               "the same digits: mpirun -n N couplet score ...\n"};
 }
+
+namespace {
 
 ImageScoreRequest parse_request(const CommandLine& line) {
   return {.samples = line.required("samples"),

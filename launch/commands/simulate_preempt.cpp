@@ -9,8 +9,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax simulate_preempt_syntax() {
   return {.name = "simulate-preempt",
           .arguments = "RUN [STAGE]",
@@ -19,6 +17,8 @@ CommandSyntax simulate_preempt_syntax() {
           .takes_keys = false,
           .notes = "The stage saves at its next step and its job queues itself again, as after the real signal.\n"};
 }
+
+namespace {
 
 /// Slurm signals ranks that srun started; with mpirun the script at the time limit, and nobody it could reach on the
 /// first node at a preemption: then the script too.

@@ -30,12 +30,10 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax stage_syntax() {
   return {
       .name = "stage",
-      .arguments = "NAME",
+      .arguments = "STAGE",
       .summary = "run one stage, or all of a kind, in this process",
       .flags = {{"run-dir", "DIR", "the run directory"},
                 {"config", "FILE", "INI file; without it the run's own config.ini"},
@@ -46,12 +44,14 @@ CommandSyntax stage_syntax() {
                 {"launched", "RANKS",
                  "one of so many ranks of `couplet run`, which holds the run directory and ends this process with it"}},
       .takes_keys = true,
-      .notes = "NAME: " + kind_names() +
+      .notes = "STAGE: " + kind_names() +
                ",\nor one stage such as student/nf-0.\n"
-               "With several ranks: mpirun -n N couplet stage NAME ..., or srun.\n"
+               "With several ranks: mpirun -n N couplet stage STAGE ..., or srun.\n"
                "--couple.shards counts through the training table's shards, then the held-out table's. The job that\n"
                "makes the last missing one closes the table; --couple.finish does so where none did.\n"};
 }
+
+namespace {
 
 /// The part of the coupling table that the command line asks for; false: no part, but whole stages.
 bool run_parts(const CommandLine& line, const Session& session, const std::vector<StageNode>& nodes) {

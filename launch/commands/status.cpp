@@ -13,11 +13,6 @@
 
 namespace couplet {
 
-namespace {
-
-constexpr std::size_t usual_width = 120;
-constexpr std::int64_t usual_interval = 5;  // seconds: every look asks the cluster's controller
-
 CommandSyntax status_syntax() {
   return {
       .name = "status",
@@ -34,6 +29,11 @@ CommandSyntax status_syntax() {
           "does not answer); interrupted (it was begun, and nobody works on it); incomplete (more is asked for than\n"
           "it has made); not started; or stale (it was made with another configuration than the run's config.ini).\n"};
 }
+
+namespace {
+
+constexpr std::size_t usual_width = 120;
+constexpr std::int64_t usual_interval = 5;  // seconds: every look asks the cluster's controller
 
 nlohmann::ordered_json known(double number) {
   return number >= 0 ? nlohmann::ordered_json(number) : nlohmann::ordered_json(nullptr);

@@ -26,8 +26,6 @@ namespace couplet {
 
 namespace {
 
-constexpr double end_seconds = 180;  // within which cancelled jobs are gone: Slurm's KillWait, and time to spare
-
 std::string profile_help() {
   std::string text =
       "\nThe cluster profile has keys of [slurm] for all stages, and of [slurm.student] and the like for those of\n"
@@ -40,6 +38,8 @@ std::string profile_help() {
                         key.default_text.empty() ? "" : fmt::format(" (default {})", key.default_text));
   return text;
 }
+
+}  // namespace
 
 CommandSyntax submit_syntax() {
   return {
@@ -61,6 +61,10 @@ CommandSyntax submit_syntax() {
           "cancel` ends it. If jobs were lost, submit again: the run goes on from what is saved.\n" +
           profile_help()};
 }
+
+namespace {
+
+constexpr double end_seconds = 180;  // within which cancelled jobs are gone: Slurm's KillWait, and time to spare
 
 struct SkippedStage {
   std::string name, reason;

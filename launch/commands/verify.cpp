@@ -17,10 +17,6 @@
 
 namespace couplet {
 
-namespace {
-
-using Json = nlohmann::ordered_json;
-
 CommandSyntax verify_syntax() {
   return {.name = "verify",
           .arguments = "PATH",
@@ -36,6 +32,10 @@ CommandSyntax verify_syntax() {
               "another table, a stale manifest. The exit status is 0 if all is sound, else 1. Ranks share the\n"
               "shards: mpirun -n N couplet verify PATH.\n"};
 }
+
+namespace {
+
+using Json = nlohmann::ordered_json;
 
 Json to_json(const std::vector<Problem>& problems) {
   Json list = Json::array();

@@ -1,12 +1,13 @@
-// couplet version: the program's version and those of the libraries that it runs with.
+// couplet version: what the program was built of, and the libraries that it runs with.
 #include "launch/commands/commands.h"
 
 #include "pipeline/distributed/cuda_library.h"
+#include "storage/library_versions.h"
 
-#include <H5public.h>
 #include <fmt/ranges.h>
 #include <mpi.h>
 #include <torch/version.h>
+#include <boost/version.hpp>
 
 namespace couplet {
 
@@ -36,22 +37,27 @@ std::string cuda_state() {
 
 }  // namespace
 
+CommandSyntax version_syntax() {
+  return {.name = "version",
+          .arguments = "",
+          .summary = "print what the program was built of, and the versions of its libraries",
+          .flags = {},
+          .takes_keys = false,
+          .notes = "Quote all of it where you report a fault.\n"};
+}
+
 int version_command(const std::vector<std::string>& words) {
-  const CommandSyntax syntax{.name = "version",
-                             .arguments = "",
-                             .summary = "print the versions of the program and of its libraries",
-                             .flags = {},
-                             .takes_keys = false,
-                             .notes = ""};
-  const CommandLine line(syntax, words);
+  const CommandLine line(version_syntax(), words);
   if (line.help()) {
-    fmt::print("{}", help_text(syntax));
+    fmt::print("{}", help_text(version_syntax()));
     return exit_ok;
   }
-  unsigned major = 0, minor = 0, release = 0;
-  H5get_libversion(&major, &minor, &release);
-  fmt::print("couplet {}\nLibTorch {}\nHDF5 {}.{}.{}\nMPI {}\nCUDA {}\n", COUPLET_VERSION, TORCH_VERSION, major, minor,
-             release, mpi_version(), cuda_state());
+  fmt::print("couplet {}\ncommit {}\ncompiler {}\nbuild type {}\nLibTorch {}\n", COUPLET_VERSION, program_commit(),
+             COUPLET_COMPILER, COUPLET_BUILD_TYPE, TORCH_VERSION);
+  for (const auto& [library, version] : storage_library_versions()) fmt::print("{} {}\n", library, version);
+  fmt::print("Boost {}.{}.{}\nfmt {}.{}.{}\nMPI {}\nCUDA {}\n", BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000,
+             BOOST_VERSION % 100, FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100, mpi_version(),
+             cuda_state());
   return exit_ok;
 }
 

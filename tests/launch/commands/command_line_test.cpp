@@ -362,7 +362,7 @@ TEST_F(CommandLineTest, AChangedResultKeyIsRefusedWithTheDifference) {
 TEST_F(CommandLineTest, AStageWithoutItsInputsIsRefused) {
   expect_error(couplet({"stage", "teacher", "--run-dir", run_dir()}), exit_usage, {"teacher needs prepare"});
   expect_error(couplet({"stage", "teachr", "--run-dir", run_dir()}), exit_usage, {"nearest is teacher"});
-  expect_error(couplet({"stage", "--run-dir", run_dir()}), exit_usage, {"needs NAME"});
+  expect_error(couplet({"stage", "--run-dir", run_dir()}), exit_usage, {"needs STAGE"});
 }
 
 TEST_F(CommandLineTest, StatusShowsEveryStage) {
