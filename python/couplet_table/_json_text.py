@@ -23,6 +23,8 @@ def parse(text: bytes, what: str, deepest: int = DEEPEST) -> Any:
             raise TableError(f"{what}: has the key {json.dumps(twice, ensure_ascii=False)} twice in one object")
         return found
 
+    too_deep = f"{what}: is JSON of more than {deepest} levels, which nothing that belongs there has"
+
     def no_number(name: str) -> None:
         raise TableError(f"{what}: is no JSON: it holds {name}")
 
@@ -31,11 +33,11 @@ def parse(text: bytes, what: str, deepest: int = DEEPEST) -> Any:
     except UnicodeDecodeError:
         raise TableError(f"{what}: is no JSON: it holds bytes that are no UTF-8 text") from None
     except RecursionError:
-        raise TableError(f"{what}: is JSON of more than {deepest} levels, which nothing that belongs there has") from None
+        raise TableError(too_deep) from None
     except ValueError as error:
         raise TableError(f"{what}: is no JSON: {error}; it has {len(text)} bytes") from None
     if _levels(value) > deepest:
-        raise TableError(f"{what}: is JSON of more than {deepest} levels, which nothing that belongs there has")
+        raise TableError(too_deep)
     return value
 
 
@@ -159,9 +161,9 @@ def _digits(low: int, middle: int, high: int, exponent: int, decimal: int) -> tu
 
 def _towards(text: str, distance: int, delta: int, rest: int, unit: int) -> str:
     last = int(text[-1])
-    while (
-        rest < distance and delta - rest >= unit and (rest + unit < distance or distance - rest > rest + unit - distance)
-    ):
-        last -= 1
-        rest += unit
+    while rest < distance and delta - rest >= unit:
+        next_rest = rest + unit
+        if next_rest >= distance and distance - rest <= next_rest - distance:
+            break
+        last, rest = last - 1, next_rest
     return text[:-1] + str(last)

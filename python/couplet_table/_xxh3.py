@@ -1,4 +1,4 @@
-"""XXH3 with seed 0, the hash of every checksum in a table: by the package `xxhash` where it is installed, else by numpy.
+"""XXH3 with seed 0, the hash of every checksum of a table: by the package `xxhash` if it is there, else by numpy.
 
 numpy's way hashes many inputs of one length at a time, which is what rows and blocks of a column are. It hashes some
 hundred MB/s of a core, `xxhash` a hundred times as much; both give the same numbers, which
@@ -7,13 +7,14 @@ https://github.com/Cyan4973/xxHash specifies.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 try:
-    import xxhash as _xxhash
+    _xxhash: Any = importlib.import_module("xxhash")
 except ImportError:
     _xxhash = None
 
@@ -130,7 +131,8 @@ def _lane_sums(words: Words, keys: Words) -> Words:
 
 def _words(data: Bytes) -> Words:
     """[n, bytes] as little-endian words [n, bytes / 8]."""
-    return np.ascontiguousarray(data).view("<u8").astype(np.uint64, copy=False)
+    words: Words = np.ascontiguousarray(data).view("<u8").astype(np.uint64, copy=False)
+    return words
 
 
 def _accumulate(sums: Words, data: Bytes) -> Words:
@@ -153,7 +155,9 @@ def _accumulate(sums: Words, data: Bytes) -> Words:
 def _merge(sums: Words, keys: int, start: int) -> Words:
     result = np.full(len(sums), _u(start))
     for i in range(4):
-        result = result + _fold(sums[:, 2 * i] ^ _secret(keys + 16 * i), sums[:, 2 * i + 1] ^ _secret(keys + 16 * i + 8))
+        result = result + _fold(
+            sums[:, 2 * i] ^ _secret(keys + 16 * i), sums[:, 2 * i + 1] ^ _secret(keys + 16 * i + 8)
+        )
     return _avalanche(result)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ class BlockLoader:
                     window[name] = convert(window[name])
         return {**window, "row": rows}
 
-    def _windows(self) -> Iterator[Batch]:
+    def _windows(self) -> Generator[Batch, None, None]:
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             share = self.order.share(self.epoch, self.reader, self.readers, self.batches * self.batch_rows)
 

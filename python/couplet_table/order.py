@@ -34,7 +34,7 @@ def _philox(index: npt.NDArray[np.uint64], purpose: int, block: Words, seed: int
 
 def _draws(seed: int, index: int, count: int) -> Words:
     blocks = np.arange((count + 3) // 4, dtype=np.uint64)
-    return np.stack(_philox(np.uint64(index), _ROW_ORDER, blocks, seed), axis=1).reshape(-1)
+    return np.stack(_philox(np.array(index, np.uint64), _ROW_ORDER, blocks, seed), axis=1).reshape(-1)
 
 
 def permutation(n: int, seed: int, index: int) -> Numbers:
@@ -64,7 +64,9 @@ class RowOrder:
 
     def __init__(self, rows: int, block_rows: int, window_blocks: int = 8, seed: int = 0) -> None:
         if min(rows, block_rows, window_blocks) < 1:
-            raise ValueError(f"{rows} rows in blocks of {block_rows}, windows of {window_blocks} blocks: expected 1 or more")
+            raise ValueError(
+                f"{rows} rows in blocks of {block_rows}, windows of {window_blocks} blocks: expected 1 or more"
+            )
         self.rows, self.block_rows, self.window_blocks, self.seed = rows, block_rows, window_blocks, seed
         self._last: tuple[int, int, Numbers] = (0, 0, np.empty(0, np.int64))  # the window that `at` used last
 
@@ -122,4 +124,4 @@ def numbered_noise(seed: int, ids: npt.ArrayLike, shape: Sequence[int]) -> npt.N
         angle = 2 * np.pi * turn / 2**32
         values += [radius * np.cos(angle), radius * np.sin(angle)]
     noise = np.stack(values, axis=-1).reshape(len(index), -1)[:, :count]
-    return noise.astype(np.float32).reshape(len(index), *shape)
+    return np.asarray(noise.reshape(len(index), *shape), np.float32)

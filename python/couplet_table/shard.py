@@ -173,7 +173,9 @@ class Shard:
     def _locate(self, data: h5py.Dataset, name: str, length: int) -> int:
         creation = data.id.get_create_plist()
         if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_external_count() != 0:
-            raise TableError(f"{self.path}: data set '{name}' is chunked, compact or external; expected a contiguous one")
+            raise TableError(
+                f"{self.path}: data set '{name}' is chunked, compact or external; expected a contiguous one"
+            )
         offset = data.id.get_offset()
         if offset is None or offset + length > self.bytes:
             raise TableError(
@@ -213,7 +215,7 @@ class Shard:
 
     def read_at(self, out: Array, offset: int) -> None:
         """Fills a contiguous array with the bytes of the file from `offset` on, without any check."""
-        view = memoryview(out.reshape(-1).view(np.uint8))
+        view = out.reshape(-1).view(np.uint8).data
         while len(view):
             try:
                 count = os.preadv(self._file, [view], offset)
@@ -278,7 +280,9 @@ class Shard:
         for full in (True, False):  # blocks of one length are hashed together
             some = np.flatnonzero(whole & ((lengths == self.block_rows) == full))
             for begin in range(0, len(some), at_once):
-                self._take_of_blocks(column, blocks, some[begin : begin + at_once], (starts, counts), wanted, out, places)
+                self._take_of_blocks(
+                    column, blocks, some[begin : begin + at_once], (starts, counts), wanted, out, places
+                )
         for i in np.flatnonzero(~whole):
             part = slice(starts[i], starts[i] + counts[i])
             self._take_of_block(column, wanted[part], out, places[part])
@@ -362,8 +366,8 @@ class Shard:
             first = blocks[i] * self.block_rows
             last = min(first + self.block_rows, self.rows) - 1
             raise TableError(
-                f"{self.path}: column '{column.name}' is damaged in rows {first} to {last} (block {blocks[i]}): checksum "
-                f"{found[i]:016x}, expected {expected[i]:016x}; {REMEDY}"
+                f"{self.path}: column '{column.name}' is damaged in rows {first} to {last} (block {blocks[i]}): "
+                f"checksum {found[i]:016x}, expected {expected[i]:016x}; {REMEDY}"
             )
 
     def _check_rows(self, column: Column, numbers: Numbers, rows: Array, expected: npt.NDArray[np.uint64]) -> None:
@@ -421,9 +425,7 @@ def _check_superblock(path: Path) -> None:
 
 def _attribute(path: Path, owner: Any, owner_name: str, name: str) -> h5py.h5a.AttrID:
     if not h5py.h5a.exists(owner.id, name.encode()):
-        raise TableError(
-            f"{path}: {owner_name} has no attribute '{name}'; it is unfinished or no Couplet row shard"
-        )
+        raise TableError(f"{path}: {owner_name} has no attribute '{name}'; it is unfinished or no Couplet row shard")
     return h5py.h5a.open(owner.id, name.encode())
 
 

@@ -1,4 +1,4 @@
-"""A table: a directory of shards and their manifest (docs/row-shards.md, docs/coupling-table.md), or one shard alone."""
+"""A table: a directory of shards and their manifest (docs/row-shards.md and coupling-table.md), or one shard alone."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ class Table:
             raise TableError(f"{path}: does not belong to the table of {self.path / MANIFEST_NAME}: {text}")
         if shard.bytes != bytes_listed:
             raise TableError(
-                f"{path}: has {shard.bytes} bytes, {self.path / MANIFEST_NAME} lists {bytes_listed}; the shard was replaced"
+                f"{path}: has {shard.bytes} bytes, {self.path / MANIFEST_NAME} lists {bytes_listed}; "
+                "the shard was replaced"
             )
         return shard
 
@@ -140,8 +141,10 @@ class Table:
         if numbers.size == 0:
             return np.empty(0, np.int64)
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise TypeError(f"rows are {numbers.dtype} of shape {list(numbers.shape)}; expected integers [n] or a slice")
-        numbers = numbers.astype(np.int64)
+            raise TypeError(
+                f"rows are {numbers.dtype} of shape {list(numbers.shape)}; expected integers [n] or a slice"
+            )
+        numbers = np.asarray(numbers, np.int64)
         bad = numbers[(numbers < 0) | (numbers >= self.rows)]
         if len(bad):
             raise IndexError(f"{self.path}: has no row {bad[0]}; its rows are 0 to {self.rows - 1}")
@@ -277,8 +280,8 @@ def load_manifest(directory: Path) -> dict[str, Any]:
     manifest = _json_text.parse(text, str(path))
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), str):
         raise TableError(
-            f"{path}: is no manifest of a Couplet table: it has no key 'format'. Where another program made it, move it "
-            "away"
+            f"{path}: is no manifest of a Couplet table: it has no key 'format'. Where another program made it, move "
+            "it away"
         )
     if not manifest["format"].startswith("couplet-"):
         raise TableError(f"{path}: is a table of format {_excerpt(manifest['format'])}, expected 'couplet-...'")

@@ -64,8 +64,8 @@ def verify(path: str | os.PathLike[str], quick: bool = False) -> list[Problem]:
 
 
 def content_hash(shard: Shard) -> str:
-    """Returns the XXH3-128 by which a manifest knows a shard: of its bytes outside the columns, which hold the checksums
-    of all others; of a shard of version 1, of all bytes."""
+    """Returns the XXH3-128 by which a manifest knows a shard: of its bytes outside the columns, which hold the
+    checksums of all others; of a shard of version 1, of all bytes."""
     whole, position = _xxh3.new_hash128(), 0
     if shard.has_row_checksums:
         for column in _columns_in_file(shard):
@@ -156,8 +156,8 @@ def _shard_problems(shard: Shard, manifest: dict[str, Any] | None, index: int, q
     problems += damage
     if entry and not problems and found != entry["hash"]:
         problems.append(
-            f"its content hash is {found}, the manifest lists {entry['hash']}: bytes outside the rows were changed, the "
-            "shard was replaced, or the manifest is an old one"
+            f"its content hash is {found}, the manifest lists {entry['hash']}: bytes outside the rows were changed, "
+            "the shard was replaced, or the manifest is an old one"
         )
         yield problems[-1]
     if not problems:
@@ -289,8 +289,8 @@ def _coupling_problems(shard: Shard) -> list[str]:
                 yield f"row {row} has label {label[row]}"
             else:
                 yield (
-                    f"row {row} is sample {found[0][row]}, flip {stored_flip[row]}, replicate {found[2][row]}; expected "
-                    + ", ".join(str(values[row]) for values in expected)
+                    f"row {row} is sample {found[0][row]}, flip {stored_flip[row]}, replicate {found[2][row]}; "
+                    "expected " + ", ".join(str(values[row]) for values in expected)
                 )
 
     return _told(problems())
@@ -332,7 +332,11 @@ def _seeds_problems(shard: Shard) -> list[str]:
 
 
 def _before(sample: Array, flip: Array, noise: Array, row: int, other: int) -> bool:
-    return (int(sample[row]), int(flip[row]), int(noise[row])) < (int(sample[other]), int(flip[other]), int(noise[other]))
+    return (int(sample[row]), int(flip[row]), int(noise[row])) < (
+        int(sample[other]),
+        int(flip[other]),
+        int(noise[other]),
+    )
 
 
 def _seeds_table_problems(table: Table) -> list[str]:
