@@ -2,23 +2,15 @@
 #include "launch/commands/commands.h"
 
 #include "pipeline/distributed/cuda_library.h"
+#include "pipeline/distributed/make_communicator.h"
 
 #include <H5public.h>
 #include <fmt/ranges.h>
-#include <mpi.h>
 #include <torch/version.h>
 
 namespace couplet {
 
 namespace {
-
-std::string mpi_version() {
-  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
-  int length = 0;
-  MPI_Get_library_version(text, &length);
-  const std::string whole(text, static_cast<std::size_t>(length));
-  return whole.substr(0, whole.find(','));  // "Open MPI v4.1.4, package: ..."
-}
 
 std::string cuda_state() {
   const Cuda& cuda = find_cuda();
@@ -51,7 +43,7 @@ int version_command(const std::vector<std::string>& words) {
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
   fmt::print("couplet {}\nLibTorch {}\nHDF5 {}.{}.{}\nMPI {}\nCUDA {}\n", COUPLET_VERSION, TORCH_VERSION, major, minor,
-             release, mpi_version(), cuda_state());
+             release, mpi_name(), cuda_state());
   return exit_ok;
 }
 
