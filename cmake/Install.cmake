@@ -14,9 +14,9 @@ option(COUPLET_BUNDLE_TORCH "Copy LibTorch's libraries into PREFIX/lib/couplet, 
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 if(COUPLET_BUNDLE_TORCH)
   # For bin/couplet and lib/libcouplet_cuda.so.
-  set(CMAKE_INSTALL_RPATH $ORIGIN/../lib/couplet/torch/lib)
+  list(PREPEND CMAKE_INSTALL_RPATH $ORIGIN/../lib/couplet/torch/lib)
 else()
-  set(CMAKE_INSTALL_RPATH ${COUPLET_TORCH_WHEEL}/torch/lib)
+  list(PREPEND CMAKE_INSTALL_RPATH ${COUPLET_TORCH_WHEEL}/torch/lib)
 endif()
 
 # In the wheel's own layout: its libraries find each other by paths relative to themselves.

@@ -77,8 +77,7 @@ Run resolve_run(const CommandLine& line) {
 
 /// The command that runs one stage on all ranks.
 std::vector<std::string> stage_words(const Run& run, const StageNode& node) {
-  std::vector<std::string> words;
-  if (run.ranks > 1) words = launcher_words(run.ranks);
+  std::vector<std::string> words = launcher_words(run.ranks);
   const auto& root = run.directory.root();
   words.insert(words.end(),
                {std::filesystem::read_symlink("/proc/self/exe").string(), "stage", node.name, "--launched",

@@ -62,6 +62,7 @@ bool is_launchers_child() {
 }
 
 std::vector<std::string> launcher_words(std::int64_t ranks) {
+  if (ranks == 1) return {};
   std::vector<std::string> words;
   if (is_open_mpi()) {
     words = {find_program("mpirun", "install Open MPI, or run with --ranks 1").string(), "--oversubscribe"};

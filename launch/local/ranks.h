@@ -15,8 +15,8 @@ std::int64_t resolve_ranks(const PipelineConfig& pipeline);
 std::int64_t local_ranks();
 /// True if mpirun or Hydra started this process: it is a child of theirs on this host, and is to end with them.
 bool is_launchers_child();
-/// The words that start `ranks` processes on this host with the launcher of the MPI that this program is built with,
-/// the first of its name on PATH. An error says what to do where there is none.
+/// What stands before a program's own words to start so many ranks of it on this machine, with the launcher of the MPI
+/// that this program is built with; nothing for one. An error says what to do where the launcher is not on PATH.
 std::vector<std::string> launcher_words(std::int64_t ranks);
 /// Returns pipeline.threads; for 0, the cores divided by the ranks of this host, at least one.
 std::int64_t resolve_threads(const PipelineConfig& pipeline, std::int64_t local_ranks);
