@@ -101,9 +101,10 @@ std::string mpi_name() {
   int length = 0;
   MPI_Get_library_version(text, &length);
   std::string words(text, static_cast<std::size_t>(length));
-  words.resize(std::min(words.find_first_of(",\n"), words.size()));     // "Open MPI v4.1.4, package: ..."
-  if (const auto label = words.find(" Version:"); label != words.npos)  // "MPICH Version:\t4.0.2"
-    words.replace(label, std::string_view(" Version:\t").size(), " ");
+  words.resize(std::min(words.find_first_of(",\n"), words.size()));  // "Open MPI v4.1.4, package: ..."
+  constexpr std::string_view label = " Version:\t";                  // "MPICH Version:\t4.0.2"
+  if (const auto at = words.find(label); at != words.npos)
+    return fmt::format("{} {}", words.substr(0, at), words.substr(at + label.size()));
   return words;
 }
 

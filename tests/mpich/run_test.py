@@ -61,16 +61,19 @@ class Runner:
 
 
 def ranks_of(process):
-    """Process ids of the ranks below `couplet run`."""
-    pairs = [line.split(None, 2) for line in
-             subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]]
-    below, found = {process.pid}, []
-    for _ in range(4):  # run, Hydra, its proxy, ranks
-        below |= {int(pid) for pid, parent, _ in pairs if int(parent) in below}
-    for pid, parent, command in pairs:
-        if int(pid) in below and " stage " in command and "mpiexec" not in command and "hydra" not in command:
-            found.append(int(pid))
-    return found
+    """Process ids of the ranks below `couplet run`: children of Hydra's proxy."""
+    table = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            stat, command = (entry / "stat").read_text(), (entry / "cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            continue
+        if entry.name.isdigit():
+            table[int(entry.name)] = (int(stat[stat.rindex(")") + 2 :].split()[1]), command)
+    below = {process.pid}
+    for _ in range(3):  # the launcher, its proxy, the ranks
+        below |= {pid for pid, (parent, _) in table.items() if parent in below}
+    return sorted(pid for pid in below if table.get(pid, (0, [b""]))[1][1:2] == [b"stage"])
 
 
 def rows_of(run):

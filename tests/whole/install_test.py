@@ -4,14 +4,13 @@ the cache of scripts/setup can't be seen: nothing installed points there, two ra
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "launch"))
-from program import check, fail  # noqa: E402
+from program import check  # noqa: E402
 
 SMALL = {"prepare.train-rows": 400, "prepare.test-rows": 100, "prepare.shard-rows": 200, "prepare.block-rows": 100, "features.images": 400,
          "features.batch": 40, "features.validate-rows": 40, "pipeline.device": "cpu", "pipeline.threads": 1}

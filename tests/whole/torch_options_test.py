@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""How cmake takes LibTorch: -DCOUPLET_CUDA=ON fails where NCCL's header is missing, and says which and what to do; AUTO and OFF go on without. A torch that is too old is
-refused with both versions, a newer one is warned of, and one without an OpenMP library of its own gets the compiler's."""
+"""How cmake takes LibTorch: -DCOUPLET_CUDA=ON fails where NCCL's header is missing, and says which and what to do; AUTO and OFF go on without. A torch that is
+too old is refused with both versions, a newer one is warned of, and one without an OpenMP library of its own gets the compiler's."""
 
 import argparse
 import shutil
