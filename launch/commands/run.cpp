@@ -1,6 +1,7 @@
 // couplet run: every stage of the graph in order on this machine, each by MPI's launcher or, with one rank, a
 // process of its own.
 #include "launch/commands/commands.h"
+#include "launch/local/child_process.h"
 #include "launch/local/process.h"
 #include "launch/local/ranks.h"
 #include "launch/slurm/live_jobs.h"
