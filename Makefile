@@ -1,5 +1,5 @@
 # The short ways. Everything here can also be done by hand: see README.md.
-#   make run [GPU=1] | test | fuzz | build | slurm-demo | slurm-chaos | bench | install PREFIX=... | device-bundle | format | tidy | clean
+#   make run [GPU=1] | test | test-mpich | fuzz | build | slurm-demo | slurm-chaos | bench | install PREFIX=... | device-bundle | format | tidy | clean
 BUILD ?= build
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
@@ -18,7 +18,7 @@ RANKS ?= 0
 endif
 RANKS ?= 2
 
-.PHONY: run test fuzz slurm-demo slurm-chaos build build-tests setup configure bench install device-bundle format tidy clean
+.PHONY: run test test-mpich fuzz slurm-demo slurm-chaos build build-tests setup configure bench install device-bundle format tidy clean
 
 run: build
 	$(BUILD)/couplet run --config configs/fashion.ini --run-dir $(RUN_DIR) --ranks $(RANKS) $(RUN_FLAGS)
@@ -26,6 +26,12 @@ run: build
 # One test process a core; tests that start ranks reserve both.
 test: build-tests
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+# The program with MPICH, which stands beside Open MPI: its communicator, trainer and a small run. `make test` has these too
+# where MPICH is installed.
+test-mpich: configure
+	cmake --build $(BUILD) -j $(JOBS) --target couplet mpich
+	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -L '^mpich$$'
 
 # Inputs that libFuzzer makes, for every reader of files from elsewhere; it goes on from those of earlier calls.
 SECONDS ?= 60
@@ -47,7 +53,8 @@ bench: setup configure
 	bench/run $(BUILD)
 
 # Slurm's packages only for what starts a cluster, Chromium only for the test that looks at reports, Clang only for fuzzing.
-test: SETUP += slurm browser fuzz
+test: SETUP += slurm browser fuzz mpich
+test-mpich: SETUP += mpich
 fuzz: SETUP += fuzz
 bench: SETUP += bench
 slurm-demo slurm-chaos: SETUP += slurm
@@ -67,7 +74,7 @@ build-tests: configure
 	cmake --build $(BUILD) -j $(JOBS)
 
 install: build
-	cmake --install $(BUILD) --prefix $(PREFIX)
+	cmake --install $(BUILD) --prefix "$(PREFIX)"
 
 # For a machine with a GPU and torch 2.11, but nothing else of ours: dist/couplet-device.tar.zst.
 device-bundle: build-tests

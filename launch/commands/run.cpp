@@ -1,5 +1,5 @@
-// couplet run: every stage of the graph in order on this machine, each by mpirun or, with one rank, a process of its
-// own.
+// couplet run: every stage of the graph in order on this machine, each by MPI's launcher or, with one rank, a
+// process of its own.
 #include "launch/commands/commands.h"
 #include "launch/local/child_process.h"
 #include "launch/local/process.h"
@@ -78,14 +78,7 @@ Run resolve_run(const CommandLine& line) {
 
 /// The command that runs one stage on all ranks.
 std::vector<std::string> stage_words(const Run& run, const StageNode& node) {
-  std::vector<std::string> words;
-  if (run.ranks > 1)
-    words = {find_program("mpirun", "install Open MPI, or run with --ranks 1").string(),
-             "--oversubscribe",
-             "--bind-to",
-             "none",
-             "-n",
-             fmt::format("{}", run.ranks)};
+  std::vector<std::string> words = launcher_words(run.ranks);
   const auto& root = run.directory.root();
   words.insert(words.end(),
                {std::filesystem::read_symlink("/proc/self/exe").string(), "stage", node.name, "--launched",

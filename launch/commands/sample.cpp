@@ -27,7 +27,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstdlib>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -336,7 +335,7 @@ int sample_command(const std::vector<std::string>& words) {
       fmt::print("{}", help_text(sample_syntax()));
       return static_cast<int>(exit_ok);
     }
-    if (std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
+    if (is_launchers_child()) end_with_parent();
     return sample_on_ranks(line, words);
   });
 }

@@ -25,7 +25,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 
 namespace couplet {
@@ -131,14 +130,14 @@ void run_nodes(const CommandLine& line, const Config& config, const RunDirectory
 void require_launched(const CommandLine& line, int ranks) {
   if (!line.has("launched") || line.get("launched") == fmt::format("{}", ranks)) return;
   refuse(
-      "`couplet run` started {} ranks, to MPI there are {}: the first mpirun in PATH does not belong to {}, with which "
-      "this program is built; put its mpirun first, or run with --ranks 1",
+      "`couplet run` started {} ranks, to MPI there are {}: the launcher that it found in PATH does not belong to {}, "
+      "with which this program is built; put its own first, or run with --ranks 1",
       line.get("launched"), ranks, mpi_name());
 }
 
 void run_ranks(const CommandLine& line) {
   if (line.has("end-note")) open_end_note(line.get("end-note"));
-  if (line.has("launched") || std::getenv("OMPI_COMM_WORLD_SIZE")) end_with_parent();
+  if (line.has("launched") || is_launchers_child()) end_with_parent();
   const RunDirectory run(std::filesystem::path(line.required("run-dir")).lexically_normal());
   keep_failure_in(failure_path(run.heartbeats(), job_name(line)));
   std::filesystem::path file = line.get("config");

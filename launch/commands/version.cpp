@@ -2,24 +2,16 @@
 #include "launch/commands/commands.h"
 
 #include "pipeline/distributed/cuda_library.h"
+#include "pipeline/distributed/make_communicator.h"
 #include "storage/library_versions.h"
 
 #include <fmt/ranges.h>
-#include <mpi.h>
 #include <torch/version.h>
 #include <boost/version.hpp>
 
 namespace couplet {
 
 namespace {
-
-std::string mpi_version() {
-  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
-  int length = 0;
-  MPI_Get_library_version(text, &length);
-  const std::string whole(text, static_cast<std::size_t>(length));
-  return whole.substr(0, whole.find(','));  // "Open MPI v4.1.4, package: ..."
-}
 
 std::string cuda_state() {
   const Cuda& cuda = find_cuda();
@@ -56,7 +48,7 @@ int version_command(const std::vector<std::string>& words) {
              COUPLET_COMPILER, COUPLET_BUILD_TYPE, TORCH_VERSION);
   for (const auto& [library, version] : storage_library_versions()) fmt::print("{} {}\n", library, version);
   fmt::print("Boost {}.{}.{}\nfmt {}.{}.{}\nMPI {}\nCUDA {}\n", BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000,
-             BOOST_VERSION % 100, FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100, mpi_version(),
+             BOOST_VERSION % 100, FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100, mpi_name(),
              cuda_state());
   return exit_ok;
 }

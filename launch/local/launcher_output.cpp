@@ -1,6 +1,5 @@
 #include "launch/local/launcher_output.h"
 
-#include <algorithm>
 #include <sstream>
 #include <utility>
 
@@ -8,16 +7,25 @@ namespace couplet {
 
 namespace {
 
-constexpr std::size_t shortest_rule = 40;  // dashes; Open MPI prints 74
+constexpr std::size_t shortest_rule = 40;  // Open MPI prints 74 dashes, Hydra 83 equal signs
 
 bool is_rule(std::string_view line) {
-  return line.size() >= shortest_rule && std::ranges::all_of(line, [](char letter) { return letter == '-'; });
+  return line.size() >= shortest_rule &&
+         (line.find_first_not_of('-') == line.npos || line.find_first_not_of('=') == line.npos);
 }
 
 /// Lines by which Open MPI tells that it has left out others, or that it does what it was asked to.
 bool is_idle(std::string_view line) {
   return line.find("sent help message help-") != line.npos || line.find("orte_base_help_aggregate") != line.npos ||
          line.find(": Forwarding signal ") != line.npos;
+}
+
+/// Lines of Hydra's ("[mpiexec@node1] ...") that stand between no rules, and of MPICH in a rank that ends all others.
+bool is_of_mpich(std::string_view line) {
+  for (const char* start : {"[mpiexec@", "[proxy:", "YOUR APPLICATION TERMINATED WITH",
+                            "This typically refers to a problem", "Please see the FAQ page for debugging"})
+    if (line.starts_with(start)) return true;
+  return line.starts_with("Abort(") && line.find("application called MPI_Abort(") != line.npos;
 }
 
 }  // namespace
@@ -42,7 +50,7 @@ bool LauncherOutput::is_of_a_rank(std::string_view line) {
   const bool rule = is_rule(line);
   if (rule) in_own_words_ = !in_own_words_;
   if (rule || is_idle(line)) return false;
-  if (in_own_words_ || line.starts_with(own_mark_)) {
+  if (in_own_words_ || line.starts_with(own_mark_) || is_of_mpich(line)) {
     keep(line);
     return false;
   }

@@ -6,8 +6,9 @@
 
 namespace couplet {
 
-/// Parts the two. Open MPI puts its own words between two lines of dashes, or behind its name ("mpirun: ..."); it tells
-/// in them why it started no rank, and also, at length, that a rank ended which has told why itself.
+/// Parts the two. Open MPI puts its own words between two lines of dashes, or behind its name ("mpirun: ..."), MPICH's
+/// Hydra between two of equal signs, or behind its own ("[mpiexec@node] ..."); they tell in them why they started no
+/// rank, and also, at length, that a rank ended which has told why itself.
 class LauncherOutput {
 public:
   /// `launcher` is the program's name.

@@ -1,8 +1,13 @@
 #include "launch/local/ranks.h"
 
+#include "launch/local/child_process.h"
+
 #include "pipeline/distributed/cuda_library.h"
 #include "pipeline/distributed/device.h"
+#include "pipeline/distributed/make_communicator.h"
 #include "pipeline/process/host.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -24,6 +29,12 @@ std::int64_t tasks_of_node(const std::string& text, std::int64_t node) {
   return std::max<std::int64_t>(1, tasks);
 }
 
+/// What mpirun or Hydra says of the number of ranks on this host; null: neither started this process.
+const char* launchers_local_ranks() {
+  const char* const by_mpirun = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  return by_mpirun ? by_mpirun : std::getenv("MPI_LOCALNRANKS");
+}
+
 }  // namespace
 
 std::int64_t resolve_ranks(const PipelineConfig& pipeline) {
@@ -38,12 +49,31 @@ std::int64_t resolve_threads(const PipelineConfig& pipeline, std::int64_t local_
 }
 
 std::int64_t local_ranks() {
-  if (const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE")) return std::max(1, std::atoi(text));
+  if (const char* text = launchers_local_ranks()) return std::max(1, std::atoi(text));
   const char* tasks = std::getenv("SLURM_STEP_TASKS_PER_NODE");
   const char* node = std::getenv("SLURM_NODEID");
   // Only srun's own tasks have a rank of PMI.
   const bool by_srun = std::getenv("PMIX_RANK") || std::getenv("PMI_RANK");
   return by_srun && tasks && node ? tasks_of_node(tasks, std::atoll(node)) : 1;
+}
+
+bool is_launchers_child() {
+  return launchers_local_ranks() != nullptr;
+}
+
+std::vector<std::string> launcher_words(std::int64_t ranks) {
+  if (ranks == 1) return {};
+  std::vector<std::string> words;
+  if (is_open_mpi()) {
+    words = {find_program("mpirun", "install Open MPI, or run with --ranks 1").string(), "--oversubscribe"};
+  } else {
+    // Where Open MPI stands beside MPICH, `mpiexec` may be its.
+    const auto hydra = find_on_path("mpiexec.hydra");
+    const std::string need = "put the mpiexec of " + mpi_name() + " on PATH, or run with --ranks 1";
+    words = {(hydra.empty() ? find_program("mpiexec", need) : hydra).string()};
+  }
+  words.insert(words.end(), {"--bind-to", "none", "-n", fmt::format("{}", ranks)});
+  return words;
 }
 
 std::int64_t resolve_task_threads(const PipelineConfig& pipeline, std::int64_t local_ranks) {

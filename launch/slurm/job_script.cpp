@@ -1,5 +1,6 @@
 #include "launch/slurm/job_script.h"
 
+#include "pipeline/distributed/make_communicator.h"
 #include "storage/error.h"
 #include "storage/text.h"
 
@@ -76,6 +77,14 @@ std::string launch_words(const StageProfile& profile) {
              fmt::format("--ntasks-per-node={}", profile.tasks_per_node)};
     // srun does not take it over from sbatch (since 22.05).
     if (profile.cpus_per_task > 0) words.push_back(fmt::format("--cpus-per-task={}", profile.cpus_per_task));
+  } else if (!is_open_mpi()) {  // Hydra hands the environment on by itself
+    words = {"mpirun",
+             "-bind-to",
+             "none",
+             "-ppn",
+             fmt::format("{}", profile.tasks_per_node),
+             "-n",
+             fmt::format("{}", profile.ranks())};
   } else {
     words = {"mpirun",
              "--bind-to",

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 #include <utility>
 
 namespace couplet {
@@ -38,8 +39,9 @@ void refuse_lone_process() {
   if (variable == nullptr || std::atoi(std::getenv(variable)) < 2) return;
   refuse(
       "{0} processes were started ({1} = {0}) but no MPI among them: the launcher does not belong to {2}, with which "
-      "this program is built. Use its mpirun, or srun --mpi=pmix (srun --mpi=list shows what there is); to work in one "
-      "process, unset {1}",
+      "this program is built. Use its own, or srun --mpi=pmix (for MPICH pmi2; srun --mpi=list shows what there is); "
+      "to "
+      "work in one process, unset {1}",
       std::getenv(variable), variable, mpi_name());
 }
 
@@ -98,8 +100,16 @@ std::string mpi_name() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
   int length = 0;
   MPI_Get_library_version(text, &length);
-  const std::string words(text, static_cast<std::size_t>(length));
-  return words.substr(0, words.find_first_of(",\n"));
+  std::string words(text, static_cast<std::size_t>(length));
+  words.resize(std::min(words.find_first_of(",\n"), words.size()));  // "Open MPI v4.1.4, package: ..."
+  constexpr std::string_view label = " Version:\t";                  // "MPICH Version:\t4.0.2"
+  if (const auto at = words.find(label); at != words.npos)
+    return fmt::format("{} {}", words.substr(0, at), words.substr(at + label.size()));
+  return words;
+}
+
+bool is_open_mpi() {
+  return mpi_name().starts_with("Open MPI");
 }
 
 void forget_launcher() {

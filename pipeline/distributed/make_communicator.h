@@ -21,6 +21,8 @@ std::unique_ptr<Communicator> make_communicator(const std::string& device,
                                                 const std::function<void(Communicator& ranks)>& met = {});
 /// The MPI library that this program uses, and its version: "Open MPI v4.1.4".
 std::string mpi_name();
+/// True if that is Open MPI, whose launcher is mpirun. MPICH, and what is made from it (Intel's, Cray's), have Hydra.
+bool is_open_mpi();
 /// Removes from the environment what the launcher of an outer process has told it, or its shell: a process that starts
 /// from here on works alone.
 void forget_launcher();

@@ -39,6 +39,23 @@ TEST(LauncherOutput, KeepsBackWhatTheLauncherSaysItself) {
   EXPECT_FALSE(output.rank_has_told());
 }
 
+TEST(LauncherOutput, KeepsBackWhatHydraSaysItself) {
+  LauncherOutput output("mpiexec.hydra");
+  const std::string line = std::string(83, '=') + "\n";
+  EXPECT_EQ(
+      output.take("\n" + line + "=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\n=   EXIT CODE: 9\n" + line +
+                  "YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)\n"
+                  "a rank's line\n[proxy:0:0@n1] it is gone\n"),
+      "\na rank's line\n");
+  EXPECT_EQ(
+      output.own_words(),
+      "= BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES = EXIT CODE: 9 YOUR APPLICATION TERMINATED WITH THE EXIT "
+      "STRING: Killed (signal 9) [proxy:0:0@n1] it is gone");
+  EXPECT_EQ(output.take(
+                "Abort(1) on node 1 (rank 1 in comm 0): application called MPI_Abort(MPI_COMM_WORLD, 1) - process 1\n"),
+            "");
+}
+
 TEST(LauncherOutput, DashesOfARankAreNoRule) {
   LauncherOutput output("mpirun");
   EXPECT_EQ(output.take("----\n--- a table ---\n"), "----\n--- a table ---\n");
