@@ -65,6 +65,7 @@ const std::vector<Command>& commands() {
       {"sample", "draw samples from a trained model", sample_command},
       {"score", "score images made by anybody", score_command},
       {"config", "print all keys with their help, values and defaults", config_command},
+      {"selftest", "try whether the program works here: ranks, files, devices, training", selftest_command},
       {"version", "print the versions of the program and of its libraries", version_command}};
   return all;
 }

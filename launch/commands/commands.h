@@ -26,6 +26,7 @@ int sample_command(const std::vector<std::string>& words);
 int score_command(const std::vector<std::string>& words);
 int compare_command(const std::vector<std::string>& words);
 int config_command(const std::vector<std::string>& words);
+int selftest_command(const std::vector<std::string>& words);
 int version_command(const std::vector<std::string>& words);
 
 /// The flag --redo STAGE of the commands that start a whole run.

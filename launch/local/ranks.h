@@ -1,9 +1,11 @@
-// How many processes and threads a run uses on this machine.
+// How many processes and threads a run uses on this machine, and how they are started.
 #pragma once
 
 #include "pipeline/config/config.h"
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace couplet {
 
@@ -16,5 +18,10 @@ std::int64_t resolve_threads(const PipelineConfig& pipeline, std::int64_t local_
 /// The same for a rank that srun or mpirun started as a task of a Slurm job: for 0, the CPUs that the job asked for
 /// each task (SLURM_CPUS_PER_TASK), if it did.
 std::int64_t resolve_task_threads(const PipelineConfig& pipeline, std::int64_t local_ranks);
+
+/// What stands before a program's own words to start so many ranks of it on this machine; nothing for one.
+std::vector<std::string> launcher_words(std::int64_t ranks);
+/// Sets the environment that these ranks inherit, of so many threads each.
+void set_rank_environment(std::int64_t ranks, std::int64_t threads);
 
 }  // namespace couplet
