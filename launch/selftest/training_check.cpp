@@ -37,15 +37,16 @@ std::string name_of(SmallModel model) {
   return model == SmallModel::student ? "student" : "teacher";
 }
 
-/// Matrices are drawn from (seed, number): LibTorch's own draws depend on its version.
+/// Matrices are drawn from (seed, number), biases are 0 and scales stay 1: LibTorch's own draws depend on its version.
 void draw_weights(torch::nn::Module& model) {
   const at::NoGradGuard no_grad;
   std::uint64_t number = 0;
   for (const auto& parameter : model.named_parameters()) {
-    const at::Tensor& into = parameter.value();
+    at::Tensor into = parameter.value();
     at::Tensor drawn = at::empty(into.sizes(), at::kFloat);
     fill_normal({drawn.mutable_data_ptr<float>(), static_cast<std::size_t>(drawn.numel())}, seed,
                 Purpose::initial_weights, number++);
+    if (parameter.key().ends_with("bias")) into.zero_();
     if (into.dim() > 1) into.copy_(drawn.mul_(0.5 / std::sqrt(static_cast<double>(into.size(-1)))));
   }
 }
