@@ -22,6 +22,7 @@
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 
+#include <fmt/ranges.h>
 #include <unistd.h>
 #include <algorithm>
 #include <chrono>
@@ -84,10 +85,11 @@ public:
     else
       print_failures(name, failures);
     ++counts_[failed_ranks > 0 ? Outcome::State::failed : mine.state];
+    if (failed_ranks > 0) failed_ones_.push_back(name);
     return failed_ranks == 0;
   }
 
-  int failures() { return counts_[Outcome::State::failed]; }
+  const std::vector<std::string>& failed_ones() const { return failed_ones_; }
   std::string summary() {
     return fmt::format("{} ok, {} FAILED, {} skipped", counts_[Outcome::State::ok], counts_[Outcome::State::failed],
                        counts_[Outcome::State::skipped]);
@@ -131,7 +133,7 @@ private:
     for (const auto& [text, of] : ranks) {
       if (++printed > most_failures) break;
       const std::string others =
-          of.size() > 1 ? fmt::format(" (and so ranks {})", ranges_text({of.begin() + 1, of.end()})) : "";
+          of.size() > 1 ? fmt::format(" (alike: {})", ranges_text({of.begin() + 1, of.end()})) : "";
       print(name, failed("{}{}: {}", who(static_cast<int>(of.front())), others, text));
     }
     if (ranks.size() > most_failures)
@@ -142,6 +144,7 @@ private:
   Communicator* communicator_ = nullptr;
   std::vector<std::string> hosts_;
   std::map<Outcome::State, int> counts_;
+  std::vector<std::string> failed_ones_;
 };
 
 Outcome check_version() {
@@ -209,7 +212,7 @@ void skip_all(Checks& checks, const std::vector<std::string>& names, const std::
 
 }  // namespace
 
-int run_selftest(const fs::path& directory) {
+void run_selftest(const fs::path& directory) {
   const auto start = std::chrono::steady_clock::now();
   Deadline deadline(check_limit, fmt::format("process {} on {}", ::getpid(), host_name()), "start of MPI");
   at::set_num_threads(static_cast<int>(resolve_task_threads(default_config().pipeline, local_ranks())));
@@ -249,7 +252,7 @@ int run_selftest(const fs::path& directory) {
   communicator->barrier();
   scratch.directory.reset();
   say("selftest: {} in {:.1f} s", checks.summary(), seconds_since(start));
-  return checks.failures() == 0 ? exit_ok : exit_failed;
+  if (!checks.failed_ones().empty()) fail("selftest: these checks failed: {}", fmt::join(checks.failed_ones(), ", "));
 }
 
 }  // namespace couplet

@@ -6,7 +6,7 @@
 namespace couplet {
 
 /// Runs all checks, each of which prints a line on stdout, in a directory below `directory` that is removed again.
-/// Returns 0, or 1 where a check has failed. An error of MPI or of a rank alone, and a request to stop, are thrown.
-int run_selftest(const std::filesystem::path& directory);
+/// Throws an error that names the checks that failed; an error of MPI or of one rank, and a request to stop, at once.
+void run_selftest(const std::filesystem::path& directory);
 
 }  // namespace couplet

@@ -189,7 +189,7 @@ Outcome check_training(SmallModel model, Communicator& communicator, c10::Device
                   together.wrong);
   const auto largest = communicator.all_gather(at::full({1}, std::max(alone.difference, together.difference))).max();
   return passed(
-      "{} steps on {}: losses differ from the stored ones by {:.1g} of them, {:.0e} is allowed; {:.2f} s", steps,
+      "{} steps on {}: losses differ from the stored ones by {:.1g}, {:.0e} is allowed; {:.2f} s", steps,
       communicator.size() == 1 ? "one rank" : fmt::format("each rank alone and on all {}", communicator.size()),
       largest.item<float>(), loss_tolerance, seconds_since(start));
 }

@@ -58,15 +58,16 @@ def passes(selftest, what, *words, ranks=0, skipped=()):
     return found
 
 
-def fails(selftest, what, name, parts, *words, status=1, **more):
+def fails(selftest, what, name, parts, *words, **more):
     """By this check, in whose line all parts stand; nothing else fails."""
     code, out, errors = selftest.call(*words, **more)
-    check(code == status, f"{what}: status {code}, expected {status}\n{out}\n{errors}")
+    check(code == 1, f"{what}: status {code}, expected 1\n{out}\n{errors}")
     found = states(out)
     wrong = [each for each, (state, _) in found.items() if state == "FAILED"]
     check(wrong == [name], f"{what}: {wrong} failed, expected {name} alone\n{out}")
     for part in parts:
         check(part in found[name][1], f"{what}: '{part}' is not in: {found[name][1]}")
+    check(errors == f"couplet: selftest: these checks failed: {name}\n", f"{what}: it says {errors}")
     return found
 
 
