@@ -15,8 +15,6 @@
 
 namespace couplet {
 
-namespace {
-
 CommandSyntax selftest_syntax() {
   return {
       .name = "selftest",
@@ -30,6 +28,8 @@ CommandSyntax selftest_syntax() {
           "On all ranks of a job: mpirun -n N couplet selftest, or srun. Give it a directory on the file system\n"
           "where runs are to be kept. docs/commands.md says what each check tries.\n"};
 }
+
+namespace {
 
 bool is_a_rank() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})

@@ -97,8 +97,9 @@ Outcome check_collectives(Communicator& communicator, c10::Device device) {
   if (!compare.wrong().empty()) return failed("{}", compare.wrong());
   return passed(
       "all-reduce, broadcast, all-gather, all-to-all and barrier give what they must; all-reduce of {} at "
-      "{:.3g} GB/s, of one number in {:.3g} us",
-      bytes_text(large_message), static_cast<double>(large_message) / large_seconds / 1e9, small_seconds * 1e6);
+      "{:.3g} GB/s, of one number in {} us",
+      bytes_text(large_message), static_cast<double>(large_message) / large_seconds / 1e9,
+      number_text(small_seconds * 1e6));
 }
 
 }  // namespace couplet

@@ -104,8 +104,8 @@ private:
     };
     try {
       return work();
-    } catch (const Interrupted&) {
-      throw;
+    } catch (const Interrupted&) {  // of a training, which would say that it goes on
+      throw Interrupted("stopped on request in the check " + name);
     } catch (const Error& error) {
       throw with_name(error.what());
     } catch (const fs::filesystem_error& error) {

@@ -32,9 +32,9 @@ double largest_difference(const std::vector<double>& found, const std::vector<do
   return largest;
 }
 
-const std::vector<double> student_losses{1.422751, 1.442023, 1.377474, 1.370639, 1.344993,
-                                         1.276984, 1.257684, 1.185512, 1.218620, 1.180026};
-const std::vector<double> teacher_losses{0.2469837,  0.1690761,  0.0876946,  0.0036300,  -0.0612567,
-                                         -0.1078779, -0.1661917, -0.2129912, -0.2645586, -0.2960044};
+const std::vector<double> student_losses{1.42275095, 1.44202328, 1.37747395, 1.37063897, 1.34499264,
+                                         1.27698421, 1.25768387, 1.18551171, 1.21862030, 1.18002570};
+const std::vector<double> teacher_losses{0.24698374,  0.16907614,  0.08769462,  0.00363003,  -0.06125674,
+                                         -0.10787787, -0.16619173, -0.21299124, -0.26455861, -0.29600435};
 
 }  // namespace couplet

@@ -6,6 +6,7 @@
 #include "method/objectives/objective.h"
 #include "pipeline/checkpoint/checkpoint.h"
 #include "pipeline/config/options.h"
+#include "pipeline/process/interruption.h"
 #include "pipeline/tensor/random.h"
 #include "pipeline/training/trainer.h"
 #include "storage/clock.h"
@@ -179,7 +180,11 @@ Outcome check_training(SmallModel model, Communicator& communicator, c10::Device
   Judgement alone;
   if (communicator.size() > 1) {
     const auto own = make_single_communicator();
-    alone = train_and_judge(model, *own, device, scratch / fmt::format("rank-{:05}", communicator.rank()));
+    try {
+      alone = train_and_judge(model, *own, device, scratch / fmt::format("rank-{:05}", communicator.rank()));
+    } catch (const Interrupted&) {
+      // The ranks stop together, in what follows.
+    }
   }
   const Judgement together = train_and_judge(model, communicator, device, scratch / "all");
   if (!alone.wrong.empty()) return failed("trained by this rank alone, {}", alone.wrong);
