@@ -187,12 +187,12 @@ Outcome check_training(SmallModel model, Communicator& communicator, c10::Device
     }
   }
   const Judgement together = train_and_judge(model, communicator, device, scratch / "all");
+  const auto largest = communicator.all_gather(at::full({1}, std::max(alone.difference, together.difference))).max();
   if (!alone.wrong.empty()) return failed("trained by this rank alone, {}", alone.wrong);
   if (!together.wrong.empty())
     return failed("trained by {}, {}",
                   communicator.size() == 1 ? "one rank" : fmt::format("all {} ranks together", communicator.size()),
                   together.wrong);
-  const auto largest = communicator.all_gather(at::full({1}, std::max(alone.difference, together.difference))).max();
   return passed(
       "{} steps on {}: losses differ from the stored ones by {:.1g}, {:.0e} is allowed; {:.2f} s", steps,
       communicator.size() == 1 ? "one rank" : fmt::format("each rank alone and on all {}", communicator.size()),
