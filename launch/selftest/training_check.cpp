@@ -126,16 +126,17 @@ SmallTraining small_training(SmallModel model, int ranks, const std::filesystem:
   return training;
 }
 
-PipelineConfig small_pipeline() {
+PipelineConfig small_pipeline(std::int64_t checkpoint_every) {
   PipelineConfig pipeline = default_config().pipeline;
-  pipeline.checkpoint_every = checkpoint_step;
+  pipeline.checkpoint_every = checkpoint_every;
   pipeline.log_every = 3600;
   return pipeline;
 }
 
-TrainingResult train_small(SmallTraining& training, Communicator& communicator, c10::Device device) {
+TrainingResult train_small(SmallTraining& training, Communicator& communicator, c10::Device device,
+                           std::int64_t checkpoint_every = checkpoint_step) {
   if (communicator.is_root()) std::filesystem::create_directories(training.task.directory);
-  return train(training.task, *training.model, small_pipeline(), communicator, device);
+  return train(training.task, *training.model, small_pipeline(checkpoint_every), communicator, device);
 }
 
 /// The loss of each step, as training has recorded it.
@@ -153,9 +154,9 @@ struct Judgement {
   double difference = 0;
 };
 Judgement train_and_judge(SmallModel model, Communicator& communicator, c10::Device device,
-                          const std::filesystem::path& directory) {
+                          const std::filesystem::path& directory, std::int64_t checkpoint_every = checkpoint_step) {
   SmallTraining training = small_training(model, communicator.size(), directory);
-  train_small(training, communicator, device);
+  train_small(training, communicator, device, checkpoint_every);
   if (!communicator.is_root()) return {};
   const std::vector<double> found = recorded_losses(training.task.directory);
   const auto& stored = model == SmallModel::student ? student_losses : teacher_losses;
@@ -179,12 +180,15 @@ Outcome check_training(SmallModel model, Communicator& communicator, c10::Device
   const auto start = std::chrono::steady_clock::now();
   Judgement alone;
   if (communicator.size() > 1) {
+    // Thousands of ranks leave no checkpoints, and each removes its own files.
     const auto own = make_single_communicator();
+    const std::filesystem::path directory = scratch / fmt::format("rank-{:05}", communicator.rank());
     try {
-      alone = train_and_judge(model, *own, device, scratch / fmt::format("rank-{:05}", communicator.rank()));
+      alone = train_and_judge(model, *own, device, directory, 0);
     } catch (const Interrupted&) {
       // The ranks stop together, in what follows.
     }
+    std::filesystem::remove_all(directory);
   }
   const Judgement together = train_and_judge(model, communicator, device, scratch / "all");
   const auto largest = communicator.all_gather(at::full({1}, std::max(alone.difference, together.difference))).max();
