@@ -68,6 +68,8 @@ const std::vector<Command>& commands() {
       {"sample", "draw samples from a trained model", sample_command, sample_syntax},
       {"score", "score images made by anybody", score_command, score_syntax},
       {"config", "print all keys with their help, values and defaults", config_command, config_syntax},
+      {"selftest", "try whether the program works here: ranks, files, devices, training", selftest_command,
+       selftest_syntax},
       {"version", "print the versions of the program and of its libraries", version_command, version_syntax},
       {"completion", "print the script with which a shell completes couplet's words", completion_command,
        completion_syntax},

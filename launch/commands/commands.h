@@ -45,6 +45,8 @@ CommandSyntax compare_syntax();
 int compare_command(const std::vector<std::string>& words);
 CommandSyntax config_syntax();
 int config_command(const std::vector<std::string>& words);
+CommandSyntax selftest_syntax();
+int selftest_command(const std::vector<std::string>& words);
 CommandSyntax version_syntax();
 int version_command(const std::vector<std::string>& words);
 CommandSyntax completion_syntax();

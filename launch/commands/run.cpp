@@ -7,8 +7,6 @@
 #include "launch/slurm/live_jobs.h"
 
 #include "pipeline/config/options.h"
-#include "pipeline/distributed/make_communicator.h"
-#include "pipeline/process/host.h"
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
 #include "stages/kinds.h"
@@ -21,10 +19,8 @@
 #include "storage/files/file_lock.h"
 #include "storage/text.h"
 
-#include <unistd.h>
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 
 namespace couplet {
 
@@ -84,18 +80,6 @@ std::vector<std::string> stage_words(const Run& run, const StageNode& node) {
                {std::filesystem::read_symlink("/proc/self/exe").string(), "stage", node.name, "--launched",
                 fmt::format("{}", run.ranks), "--run-dir", root.string(), "--config", run.directory.config().string()});
   return words;
-}
-
-/// What the stages inherit.
-void set_environment(const Run& run) {
-  if (run.ranks == 1) forget_launcher();
-  ::setenv("OMP_NUM_THREADS", fmt::format("{}", run.threads).c_str(), 1);
-  // Threads that wait for their next piece of work take the cores from those that work, where there are too few.
-  if (run.ranks * run.threads > usable_cores()) ::setenv("OMP_WAIT_POLICY", "passive", 0);
-  if (::geteuid() == 0) {
-    ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-    ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
-  }
 }
 
 [[noreturn]] void stop(const std::string& when) {
@@ -195,7 +179,7 @@ int run_command(const std::vector<std::string>& words) {
   remove_leftovers(run.directory.root());
   publish_file(run.directory.config(), text);
   delete_stages(redone, run.view());
-  set_environment(run);
+  set_rank_environment(run.ranks, run.threads);
   run_stages(run, stop_at, signals);
   const std::chrono::duration<double> seconds = Clock::now() - start;
   show_results(run);

@@ -1,14 +1,13 @@
 #include "launch/local/ranks.h"
 
 #include "launch/local/child_process.h"
-
 #include "pipeline/distributed/cuda_library.h"
 #include "pipeline/distributed/device.h"
 #include "pipeline/distributed/make_communicator.h"
 #include "pipeline/process/host.h"
 
 #include <fmt/format.h>
-
+#include <unistd.h>
 #include <algorithm>
 #include <cstdlib>
 #include <regex>
@@ -81,6 +80,17 @@ std::int64_t resolve_task_threads(const PipelineConfig& pipeline, std::int64_t l
   const std::int64_t given = text ? std::atoll(text) : 0;
   if (pipeline.threads > 0 || given <= 0) return resolve_threads(pipeline, local_ranks);
   return given;
+}
+
+void set_rank_environment(std::int64_t ranks, std::int64_t threads) {
+  if (ranks == 1) forget_launcher();
+  ::setenv("OMP_NUM_THREADS", fmt::format("{}", threads).c_str(), 1);
+  // Threads that wait for their next piece of work take the cores from those that work, where there are too few.
+  if (ranks * threads > usable_cores()) ::setenv("OMP_WAIT_POLICY", "passive", 0);
+  if (::geteuid() == 0) {
+    ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+  }
 }
 
 }  // namespace couplet

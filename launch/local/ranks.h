@@ -1,4 +1,4 @@
-// How many processes and threads a run uses on this machine.
+// How many processes and threads a run uses on this machine, and how they are started.
 #pragma once
 
 #include "pipeline/config/config.h"
@@ -23,5 +23,8 @@ std::int64_t resolve_threads(const PipelineConfig& pipeline, std::int64_t local_
 /// The same for a rank that srun or mpirun started as a task of a Slurm job: for 0, the CPUs that the job asked for
 /// each task (SLURM_CPUS_PER_TASK), if it did.
 std::int64_t resolve_task_threads(const PipelineConfig& pipeline, std::int64_t local_ranks);
+
+/// Sets the environment that ranks of this machine inherit, of so many threads each.
+void set_rank_environment(std::int64_t ranks, std::int64_t threads);
 
 }  // namespace couplet
