@@ -13,7 +13,7 @@ struct Machine {
   double kernel = 5e-6;                       ///< seconds that the shortest operation takes
   double gpus = 8;                            ///< of a node
   double node_bandwidth = 360e9;              ///< at which a GPU sends to others of its node, bytes/s
-  double network_bandwidth = 45e9;            ///< and to those of other nodes
+  double network_bandwidth = 45e9;            ///< of its card, to other nodes
   double latency = 12e-6;                     ///< of a step of a collective between GPUs, seconds
   double host_latency = 5e-6;                 ///< of one between hosts
   double filesystem = 200e9;                  ///< that the file system reads or writes for all nodes, bytes/s
@@ -25,7 +25,7 @@ struct Machine {
   double start = 30;                          ///< until a job's ranks have started, seconds
 };
 
-/// The machine with what "network_bandwidth=25e9 gpus=4" sets. An unknown name, or what is no positive number, is
+/// The machine with what "network-bandwidth=25e9 gpus=4" sets. An unknown name, or what is no positive number, is
 /// refused.
 Machine parse_machine(const std::string& words);
 /// "gpus=8 ...": all figures, as parse_machine takes them.

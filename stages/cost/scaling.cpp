@@ -19,6 +19,12 @@ double tree_steps(std::int64_t ranks) {
   return std::ceil(std::log2(static_cast<double>(std::max<std::int64_t>(ranks, 1))));
 }
 
+/// At which rings carry a sum: within a node; over nodes each card has a ring of its own, and the node all of them.
+double ring_bandwidth(std::int64_t ranks, const Machine& machine) {
+  if (static_cast<double>(ranks) <= machine.gpus) return machine.node_bandwidth;
+  return std::min(machine.node_bandwidth, machine.gpus * machine.network_bandwidth);
+}
+
 double computing_seconds(const Flops& flops, const Machine& machine) {
   return (flops.bfloat16 / machine.bfloat16 + flops.float32 / machine.float32) / machine.utilisation;
 }
@@ -42,17 +48,17 @@ void add_training_time(StageTime& time, const StageLoad& load, const Machine& ma
   if (shortest > step) time.parts.push_back({"few images a GPU", steps * (shortest - step)});
   const double computed = std::max(step, shortest);
 
-  const double emas = std::max(0.0, (load.state_bytes - load.layout.bytes - 3 * load.layout.trained_bytes) /
-                                        std::max(load.layout.trained_bytes, 1.0));
-  time.parts.push_back({"the optimizer's update", steps * load.layout.trained_bytes *
-                                                      (updated_copies + averaged_copies * std::max(emas, 0.0)) /
-                                                      machine.memory_bandwidth});
+  const double updated = updated_copies / static_cast<double>(load.optimizer_parts) + averaged_copies * load.averages;
+  time.parts.push_back(
+      {"the optimizer's update", steps * load.layout.trained_bytes * updated / machine.memory_bandwidth});
   if (load.ranks > 1) {
     const double exposed =
         exposed_seconds(load.layout.bucket_bytes, backward_share * computed, load.ranks, machine, overlap);
     const double waits = static_cast<double>(load.layout.bucket_bytes.size()) * 2 * tree_steps(load.ranks) *
                          machine.latency;
-    time.parts.push_back({"the network's bandwidth", steps * std::max(0.0, exposed - std::min(exposed, waits))});
+    const double gathered =
+        load.optimizer_parts > 1 ? load.layout.reduced_bytes() / ring_bandwidth(load.ranks, machine) : 0;
+    time.parts.push_back({"the network's bandwidth", steps * (exposed - std::min(exposed, waits) + gathered)});
     time.parts.push_back({"the network's latency",
                           steps * (std::min(exposed, waits) + 2 * tree_steps(load.ranks) * machine.host_latency)});
   }
@@ -104,9 +110,7 @@ TimePart StageTime::largest() const {
 double all_reduce_seconds(double bytes, std::int64_t ranks, const Machine& machine) {
   if (ranks < 2) return 0;
   const double count = static_cast<double>(ranks);
-  // A ring within a node; over nodes every card carries its GPU's part of one.
-  const double bandwidth = count <= machine.gpus ? machine.node_bandwidth : machine.network_bandwidth;
-  return 2 * (count - 1) / count * bytes / bandwidth + 2 * tree_steps(ranks) * machine.latency;
+  return 2 * (count - 1) / count * bytes / ring_bandwidth(ranks, machine) + 2 * tree_steps(ranks) * machine.latency;
 }
 
 double exposed_seconds(const std::vector<double>& bucket_bytes, double backward, std::int64_t ranks,

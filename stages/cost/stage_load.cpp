@@ -31,9 +31,9 @@ constexpr double largest_gap = 64;        // bytes, of RowShard: what lies betwe
 // Of a table: its manifest, and its first shard, which is opened twice (its first bytes, then by HDF5).
 constexpr double opens_a_table = 3, opens_a_shard = 2;
 // Counted, as the many short ones are not worth a formula each: what ranks agree on before the first step of training
-// and behind the last, and what the root writes down about a stage.
-constexpr double agreements_of_training = 40, agreement_bytes = 100, opens_of_a_record = 14, opens_of_a_training = 20;
-constexpr double step_record_bytes = 1500;  // of metrics.jsonl and of the curves
+// and behind the last, what the root writes down about it, and the files of a source.
+constexpr double agreements_of_training = 15, agreement_bytes = 100, opens_of_a_training = 8, opens_of_a_source = 20;
+constexpr double step_record_bytes = 550;  // of metrics.jsonl and of the curves
 
 double amount(std::int64_t value) {
   return static_cast<double>(value);
@@ -178,6 +178,11 @@ std::int64_t validated_rows(const TrainingConfig& training, const CostModel& mod
                                     : model.dataset.test_rows;
 }
 
+/// Classifiers are published by their averages alone.
+bool node_publishes_raw_weights(const StageLoad& load) {
+  return load.kind == "teacher" || load.kind == "student";
+}
+
 /// What every stage that trains does, whatever it trains on.
 void add_training(StageLoad& load, const TrainingConfig& training, const PreviewConfig& preview,
                   const CostModel& model) {
@@ -207,16 +212,22 @@ void add_training(StageLoad& load, const TrainingConfig& training, const Preview
   const bool coincide = training.validate_every > 0 && training.validate_every % pipeline.checkpoint_every == 0;
   load.checkpoints = due + (coincide ? 1 : validations);
   load.checkpoint_bytes = layout.bytes + emas * layout.bytes + 2 * layout.trained_bytes;
+  load.optimizer_parts = pipeline.shard_optimizer ? load.ranks : 1;
+  load.averages = emas;
   load.state_bytes = layout.bytes + (1 + emas) * layout.trained_bytes +
-                     2 * layout.trained_bytes / (pipeline.shard_optimizer ? ranks : 1);
+                     2 * layout.trained_bytes / amount(load.optimizer_parts);
   add(load, "all_gather", 2 * (load.checkpoints + 1), 4);
   if (pipeline.shard_optimizer)
     add(load, "gather_at_root", 2 * buckets * load.checkpoints, mean_bucket / ranks);
-  // A checkpoint's files are written, then read once to be hashed; then latest and best, beside the records.
-  const double files = 2 + emas;
-  load.bytes_written += load.checkpoints * load.checkpoint_bytes + (1 + emas) * layout.bytes + steps * step_record_bytes;
+  // Each file is made, flushed, and its folder flushed, or read once to be hashed: of a checkpoint its tensors, state and
+  // the name of the latest; that of the best from the first validation on; metrics and curves are flushed before.
+  const double tensor_files = 2 + emas, published = node_publishes_raw_weights(load) ? 1 + emas : 1;
+  const double with_best = training.validate_every > 0
+                               ? std::max(load.checkpoints * (1 - amount(training.validate_every) / steps), 0.0) + 1
+                               : 1;
+  load.bytes_written += load.checkpoints * load.checkpoint_bytes + published * layout.bytes + steps * step_record_bytes;
   load.bytes_read += load.checkpoints * load.checkpoint_bytes;
-  load.opens += load.checkpoints * (3 * files + 14) + 3 * (1 + emas) + opens_of_a_training;
+  load.opens += load.checkpoints * (3 * tensor_files + 11) + 3 * with_best + 3 * published + opens_of_a_training;
 
   if (preview.every > 0) {
     const DatasetShape& shape = model.dataset.shape;
@@ -281,10 +292,20 @@ void add_prepare(StageLoad& load, const CostModel& model, const StageCost& cost)
   const TableReading train = dataset_reading(model, amount(model.dataset.training_images)),
                      test = dataset_reading(model, amount(model.dataset.test_rows));
   add_shards(load, train.shards(), test.shards());
-  load.opens += opens_a_shard * (train.shards() + test.shards() + 2);  // the manifests
+  load.opens += opens_a_shard * (train.shards() + test.shards() + 2) + opens_of_a_source;  // for the manifests
   load.bytes_written += cost.disk.dataset / shard_overhead;
   load.bytes_read += train.rows * train.row_bytes + test.rows * test.row_bytes;  // at most: sources are compressed
   add(load, "all_gather", 10, agreement_bytes);
+}
+
+/// The published weights of a node that trains: rank 0 reads them and gives them to the others.
+void add_weights(StageLoad& load, const CostModel& model, const std::string& name, double times) {
+  const StageNode* const node = look_for_node(model.graph, name);
+  if (node == nullptr) return;
+  const ModelLayout layout = layout_of(*node, model, false, 1);
+  add(load, "broadcast", times * amount(layout.tensors), layout.bytes / amount(layout.tensors));
+  load.bytes_read += times * layout.bytes;
+  load.opens += times;
 }
 
 void add_couple(StageLoad& load, const StageNode& node, const CostModel& model, const StageCost& cost) {
@@ -303,13 +324,8 @@ void add_couple(StageLoad& load, const StageNode& node, const CostModel& model, 
   load.opens += 2 * opens_a_shard * (train_shards + test_shards);  // sums and hashes of what is made
   add(load, "all_gather", std::ceil((train_shards + test_shards) / amount(load.ranks)), 8);
   add(load, "all_gather", 12, agreement_bytes);
-  // Weights: rank 0 hashes and reads them, and gives them to the others.
-  if (!config.precision.empty() && node.runs_after("teacher")) {
-    const ModelLayout teacher = layout_of(find_node(model.graph, "teacher"), model, false, 1);
-    add(load, "broadcast", amount(teacher.tensors) + 2, teacher.bytes / (amount(teacher.tensors) + 2));
-    load.bytes_read += 2 * teacher.bytes;
-    load.opens += 2;
-  }
+  add_weights(load, model, "teacher", node.runs_after("teacher") ? 1 : 0);
+  if (node.runs_after("teacher")) load.bytes_read += layout_of(find_node(model.graph, "teacher"), model, false, 1).bytes;  // hashed
 }
 
 /// The slices of its scores; what else is measured of a model is left to StageCost.
@@ -333,6 +349,16 @@ void add_evaluation(StageLoad& load, const StageNode& node, const CostModel& mod
   const double width = 4 * amount(model.config.features.dimension + 3);
   for (double done = 0; done < scores; ++done) add_slices(load, samples, evaluate.slice_rows, width, true);
   load.bytes_written += scores * amount(samples) * width;  // the journal of what is computed
+  add(load, "all_gather", 7, agreement_bytes);
+  add_weights(load, model, "features", 2);  // of the classifier, which describes samples and says their class
+  if (!node.student.empty())
+    add_weights(load, model, "student/" + model_name(node.student, node.seed), 1);
+  else if (node.runs_after("teacher"))
+    add_weights(load, model, "teacher", 1);
+  const TableReading test = dataset_reading(model, amount(model.dataset.test_rows));
+  for (int opened = 0; opened < 2; ++opened) add_opens(load, test, 1);
+  if (node.student.empty() && !node.runs_after("teacher"))
+    load.bytes_read += test.rows * (test.row_bytes + test.small_bytes);
 }
 
 }  // namespace
@@ -365,7 +391,6 @@ StageLoad load_of(const StageNode& node, const CostModel& model, const StageCost
   load.ranks = ranks;
   load.flops = cost.flops;
   load.layout = layout_of(node, model, on_gpu, model.config.pipeline.reproducible ? model.config.pipeline.slices : ranks);
-  load.opens = opens_of_a_record;
   const PreviewConfig no_preview;
   if (node.kind == "prepare" || node.kind == "latents")
     add_prepare(load, model, cost);

@@ -36,6 +36,8 @@ struct StageLoad {
 
   // Of stages that train:
   ModelLayout layout;
+  std::int64_t optimizer_parts = 1;  ///< of its state, a part a rank (pipeline.shard-optimizer)
+  double averages = 0;               ///< rates of [X] ema that are kept
   double state_bytes = 0;       ///< a rank: weights, gradients, the optimizer's state and averages
   double checkpoint_bytes = 0;  ///< of one
   double checkpoints = 0;
