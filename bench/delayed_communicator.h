@@ -60,8 +60,8 @@ private:
   };
 
   std::unique_ptr<PendingCollective> delayed(std::unique_ptr<PendingCollective> inner, double bytes) {
-    const auto lasts = std::chrono::duration_cast<Clock::duration>(
-        std::chrono::duration<double>(network_.seconds(bytes)));
+    const auto lasts =
+        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(network_.seconds(bytes)));
     free_at_ = std::max(free_at_, Clock::now()) + lasts;
     return std::make_unique<Delayed>(std::move(inner), free_at_);
   }

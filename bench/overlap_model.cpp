@@ -1,7 +1,7 @@
 // overlap_model: what pipeline.overlap hides of a network that is put between two ranks (DelayedCommunicator), against
 // what the model of docs/scaling.md says. Reductions of a step take half, then as long, then twice as long as its
-// backward pass. A line each, with and without overlap: the seconds of a step beyond one without delays, measured, by the
-// model, and their ratio.
+// backward pass. A line each, with and without overlap: the seconds of a step beyond one without delays, measured, by
+// the model, and their ratio.
 #include "bench/delayed_communicator.h"
 #include "bench/memory.h"
 #include "bench/training_round.h"
@@ -26,10 +26,11 @@ std::vector<Setting> settings_of(bool overlap) {
 /// Median of the seconds of a step on two ranks with this network between them; 0: none.
 double step_seconds(const BenchDirectory& folder, bool overlap, double bandwidth, std::int64_t steps) {
   const fs::path directory = folder / "run";
-  number_from(fmt::format(
-      "OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe --bind-to none "
-      "-n 2 '{}' worker '{}' {} {} {}",
-      fs::read_symlink("/proc/self/exe").string(), directory.string(), overlap, bandwidth, steps));
+  number_from(
+      fmt::format("OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe "
+                  "--bind-to none "
+                  "-n 2 '{}' worker '{}' {} {} {}",
+                  fs::read_symlink("/proc/self/exe").string(), directory.string(), overlap, bandwidth, steps));
   std::vector<double> seconds;
   std::ifstream lines(directory / "metrics.jsonl");
   for (std::string line; std::getline(lines, line);) {

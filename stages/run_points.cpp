@@ -12,7 +12,8 @@ std::vector<StagePoint> run_points(const Config& config, const DatasetSize& data
   for (const StageNode& node : graph) {
     const auto [ranks, on_gpu] = ranks_of(node.kind);
     StageLoad load = load_of(node, model, kind_of(node).cost(node, model), ranks, on_gpu);
-    const StageTime time = time_of(load, machine, config.pipeline.overlap);
+    // The machine's figures are those of GPUs; estimate_text tells how long cores take.
+    const StageTime time = on_gpu ? time_of(load, machine, config.pipeline.overlap) : StageTime{};
     points.push_back({std::move(load), time});
   }
   return points;

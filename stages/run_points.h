@@ -19,7 +19,7 @@ struct StageRanks {
   bool on_gpu = true;
 };
 
-/// Every stage of the graph, on the ranks that its kind has.
+/// Every stage of the graph, on the ranks that its kind has. Times are those of GPUs; on cores there are none.
 std::vector<StagePoint> run_points(const Config& config, const DatasetSize& dataset, const StageGraph& graph,
                                    const std::function<StageRanks(const std::string& kind)>& ranks_of,
                                    const Machine& machine);

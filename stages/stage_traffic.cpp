@@ -5,8 +5,8 @@
 #include "storage/text.h"
 
 #include <ATen/ATen.h>
-#include <nlohmann/json.hpp>
 #include <sys/resource.h>
+#include <nlohmann/json.hpp>
 
 #include <array>
 #include <utility>
@@ -51,7 +51,8 @@ void StageTraffic::publish(Communicator& communicator, const std::filesystem::pa
   nlohmann::json counted{{"ranks", communicator.size()}, {"collectives", entered}};
   for (std::size_t i = 0; i < own.size(); ++i) {
     const at::Tensor values = ranks.select(1, static_cast<std::int64_t>(i));
-    counted[counted_names[i]] = {{"all", values.sum().item<std::int64_t>()}, {"most", values.max().item<std::int64_t>()}};
+    counted[counted_names[i]] = {{"all", values.sum().item<std::int64_t>()},
+                                 {"most", values.max().item<std::int64_t>()}};
   }
   const auto all = [&](const char* name) { return counted[name]["all"].get<std::int64_t>(); };
   say("counted: {} read, {} written, {} opens of files by {}; {} collectives of {} on each rank",

@@ -12,7 +12,7 @@ namespace {
 /// "reading tables (12 %)": what costs most besides computing, where it costs a hundredth.
 std::string saturation_text(const StagePoint& point) {
   const TimePart part = point.time.largest();
-  if (point.load.kind == "report" || part.seconds < 0.01 * point.time.all()) return "";
+  if (point.load.kind == "report" || point.time.parts.empty() || part.seconds < 0.01 * point.time.all()) return "";
   return fmt::format("{} ({:.0f} %)", part.what, 100 * part.seconds / point.time.all());
 }
 
@@ -23,6 +23,11 @@ bool trains(const StageLoad& load) {
 /// Training divides its batch: it is refused on other numbers of ranks.
 bool is_refused(const StageLoad& load) {
   return trains(load) && load.units % load.ranks != 0;
+}
+
+/// On GPUs, and not refused.
+bool has_time(const StagePoint& point) {
+  return !is_refused(point.load) && point.time.all() > 0;
 }
 
 std::string count_of(double value) {
@@ -45,8 +50,8 @@ std::string load_text(const std::vector<StagePoint>& stages, const Machine& mach
     text += fmt::format(row, load.stage, load.ranks, bytes(load.state_bytes),
                         load.calls() > 0 ? count_of(load.calls()) : "", bytes(load.network_bytes()),
                         bytes(load.bytes_read), bytes(load.bytes_written), count_of(load.opens),
-                        is_refused(load) ? "" : duration_text(point.time.all()),
-                        is_refused(load) ? "" : fmt::format("{:.0f} %", 100 * point.time.efficiency()),
+                        has_time(point) ? duration_text(point.time.all()) : "",
+                        has_time(point) ? fmt::format("{:.0f} %", 100 * point.time.efficiency()) : "",
                         is_refused(load) ? fmt::format("refused: a batch of {}", load.units) : saturation_text(point));
   }
   return text + machine_line(machine);

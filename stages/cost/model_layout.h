@@ -9,11 +9,11 @@
 namespace couplet {
 
 struct ModelLayout {
-  std::int64_t tensors = 0;           ///< parameters, and fixed ones
-  double bytes = 0;                   ///< of all of them
-  double trained_bytes = 0;           ///< of the trained parameters, without what pads their buckets
-  std::vector<double> bucket_bytes;   ///< of the buckets of gradients, in the order in which they are reduced
-  double reduced_bytes() const;       ///< of all buckets
+  std::int64_t tensors = 0;          ///< parameters, and fixed ones
+  double bytes = 0;                  ///< of all of them
+  double trained_bytes = 0;          ///< of the trained parameters, without what pads their buckets
+  std::vector<double> bucket_bytes;  ///< of the buckets of gradients, in the order in which they are reduced
+  double reduced_bytes() const;      ///< of all buckets
 };
 
 /// Of a node that trains; empty for others. `groups`: gradient groups, by which buckets are padded (BucketSizes).

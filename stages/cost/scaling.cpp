@@ -54,8 +54,8 @@ void add_training_time(StageTime& time, const StageLoad& load, const Machine& ma
   if (load.ranks > 1) {
     const double exposed =
         exposed_seconds(load.layout.bucket_bytes, backward_share * computed, load.ranks, machine, overlap);
-    const double waits = static_cast<double>(load.layout.bucket_bytes.size()) * 2 * tree_steps(load.ranks) *
-                         machine.latency;
+    const double waits =
+        static_cast<double>(load.layout.bucket_bytes.size()) * 2 * tree_steps(load.ranks) * machine.latency;
     const double gathered =
         load.optimizer_parts > 1 ? load.layout.reduced_bytes() / ring_bandwidth(load.ranks, machine) : 0;
     time.parts.push_back({"the network's bandwidth", steps * (exposed - std::min(exposed, waits) + gathered)});
@@ -91,8 +91,8 @@ void add_sharing_time(StageTime& time, const StageLoad& load, const Machine& mac
     calls += of_one.calls;
   }
   if (load.ranks > 1)
-    time.parts.push_back(
-        {"exchanging results", bytes / machine.network_bandwidth + calls * tree_steps(load.ranks) * machine.host_latency});
+    time.parts.push_back({"exchanging results",
+                          bytes / machine.network_bandwidth + calls * tree_steps(load.ranks) * machine.host_latency});
 }
 
 }  // namespace

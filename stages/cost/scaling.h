@@ -1,4 +1,5 @@
-// How long a stage takes on a number of GPUs, by its load and the machine's figures, and what keeps it from taking less.
+// How long a stage takes on a number of GPUs, by its load and the machine's figures, and what keeps it from taking
+// less.
 #pragma once
 
 #include "stages/cost/machine.h"
@@ -16,8 +17,8 @@ struct TimePart {
 };
 
 struct StageTime {
-  double computing = 0;         ///< that all products would take on these GPUs at the machine's share of the peak
-  std::vector<TimePart> parts;  ///< what it waits for besides; they add up
+  double computing = 0;           ///< that all products would take on these GPUs at the machine's share of the peak
+  std::vector<TimePart> parts;    ///< what it waits for besides; they add up
   std::int64_t useful_ranks = 0;  ///< of those, how many have work; training is refused on others than these
 
   double all() const;

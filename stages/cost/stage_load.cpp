@@ -1,12 +1,15 @@
 #include "stages/cost/stage_load.h"
 
 #include "method/couplings/coupling.h"
+#include "method/statistics/coupling_quality.h"
+#include "method/statistics/noise_models.h"
 #include "method/tables/coupling_table.h"
 #include "pipeline/config/options.h"
 #include "pipeline/optimizer/schedule.h"
 #include "stages/couple/table_makers.h"
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
+#include "stages/evaluate/pictures.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
@@ -32,7 +35,11 @@ constexpr double largest_gap = 64;        // bytes, of RowShard: what lies betwe
 constexpr double opens_a_table = 3, opens_a_shard = 2;
 // Counted, as the many short ones are not worth a formula each: what ranks agree on before the first step of training
 // and behind the last, what the root writes down about it, and the files of a source.
-constexpr double agreements_of_training = 15, agreement_bytes = 100, opens_of_a_training = 8, opens_of_a_source = 20;
+constexpr double agreements_of_training = 15, agreement_bytes = 100, opens_of_a_training = 8, opens_of_a_source = 20,
+                 opens_of_an_evaluation = 18;
+// Of an evaluation's picture, its share of pixels' bytes; of a score's record, of which all are written after each; of
+// results.json.
+constexpr double picture_share = 0.46, record_bytes = 2000, results_bytes = 50e3, opens_of_a_score = 10;
 constexpr double step_record_bytes = 550;  // of metrics.jsonl and of the curves
 
 double amount(std::int64_t value) {
@@ -76,7 +83,9 @@ struct TableReading {
   double checksums_of_a_block = 16;  ///< which a shard's opening reads, of all its columns
 
   double shards() const { return std::ceil(rows / shard_rows); }
-  double opening_bytes() const { return 48 + checksums_of_a_block * std::ceil(std::min(shard_rows, rows) / block_rows); }
+  double opening_bytes() const {
+    return 48 + checksums_of_a_block * std::ceil(std::min(shard_rows, rows) / block_rows);
+  }
 };
 
 /// Bytes that are read for each of many rows of which a rank wants one in `ranks`, of `element` bytes each: rows that
@@ -84,8 +93,7 @@ struct TableReading {
 double scattered_bytes(double element, std::int64_t ranks) {
   const double wanted = 1 / amount(ranks);
   double between = 0;
-  for (double gap = 1; gap * element <= largest_gap; ++gap)
-    between += gap * wanted * std::pow(1 - wanted, gap);
+  for (double gap = 1; gap * element <= largest_gap; ++gap) between += gap * wanted * std::pow(1 - wanted, gap);
   return element * (1 + between);
 }
 
@@ -152,14 +160,15 @@ TableReading student_reading(const StudentConfig& student, const CostModel& mode
     return reading;
   }
   couple = couple_config(model.config, unmapped_table(model.config, *table).name);
-  const auto columns = coupling_columns(model.dataset.shape, couple.noise_type == "float16" ? ElementType::float16
-                                                                                            : ElementType::float32);
+  const auto columns = coupling_columns(model.dataset.shape,
+                                        couple.noise_type == "float16" ? ElementType::float16 : ElementType::float32);
   reading.rows = amount(CouplingRows{model.dataset.train_rows, couple.flips, couple.replicates}.rows());
   reading.block_rows = amount(couple.block_rows);
   reading.shard_rows = amount(couple.shard_rows);
   reading.row_bytes = 0;
   for (const Column& column : columns)
-    if (column.name == "noise" || column.name == "image") reading.row_bytes += amount(static_cast<std::int64_t>(column.row_bytes()));
+    if (column.name == "noise" || column.name == "image")
+      reading.row_bytes += amount(static_cast<std::int64_t>(column.row_bytes()));
   reading.columns = 3;
   reading.checksums_of_a_block = 8 * amount(std::ssize(columns));
   return reading;
@@ -194,7 +203,8 @@ void add_training(StageLoad& load, const TrainingConfig& training, const Preview
   load.rounds = steps;
 
   const double buckets = amount(std::ssize(layout.bucket_bytes)), mean_bucket = layout.reduced_bytes() / buckets;
-  const double emas = amount(std::ssize(training.ema)), groups = pipeline.reproducible ? amount(pipeline.slices) : ranks;
+  const double emas = amount(std::ssize(training.ema)),
+               groups = pipeline.reproducible ? amount(pipeline.slices) : ranks;
   if (load.ranks > 1 && !pipeline.reproducible) {
     add(load, pipeline.shard_optimizer ? "start_reduce_scatter" : "start_all_reduce", steps * buckets, mean_bucket);
     if (pipeline.shard_optimizer) add(load, "all_gather_parts", steps * buckets, mean_bucket);
@@ -206,21 +216,19 @@ void add_training(StageLoad& load, const TrainingConfig& training, const Preview
   add(load, "all_gather", agreements_of_training, agreement_bytes);
 
   // Validation may give the best figure so far, which is kept.
-  const double validations =
-      training.validate_every > 0 ? std::ceil(steps / amount(training.validate_every)) : 1;
+  const double validations = training.validate_every > 0 ? std::ceil(steps / amount(training.validate_every)) : 1;
   const double due = pipeline.checkpoint_every > 0 ? std::ceil(steps / amount(pipeline.checkpoint_every)) - 1 : 0;
   const bool coincide = training.validate_every > 0 && training.validate_every % pipeline.checkpoint_every == 0;
   load.checkpoints = due + (coincide ? 1 : validations);
   load.checkpoint_bytes = layout.bytes + emas * layout.bytes + 2 * layout.trained_bytes;
   load.optimizer_parts = pipeline.shard_optimizer ? load.ranks : 1;
   load.averages = emas;
-  load.state_bytes = layout.bytes + (1 + emas) * layout.trained_bytes +
-                     2 * layout.trained_bytes / amount(load.optimizer_parts);
+  load.state_bytes =
+      layout.bytes + (1 + emas) * layout.trained_bytes + 2 * layout.trained_bytes / amount(load.optimizer_parts);
   add(load, "all_gather", 2 * (load.checkpoints + 1), 4);
-  if (pipeline.shard_optimizer)
-    add(load, "gather_at_root", 2 * buckets * load.checkpoints, mean_bucket / ranks);
-  // Each file is made, flushed, and its folder flushed, or read once to be hashed: of a checkpoint its tensors, state and
-  // the name of the latest; that of the best from the first validation on; metrics and curves are flushed before.
+  if (pipeline.shard_optimizer) add(load, "gather_at_root", 2 * buckets * load.checkpoints, mean_bucket / ranks);
+  // Each file is made, flushed, and its folder flushed, or read once to be hashed: of a checkpoint its tensors, state
+  // and the name of the latest; that of the best from the first validation on; metrics and curves are flushed before.
   const double tensor_files = 2 + emas, published = node_publishes_raw_weights(load) ? 1 + emas : 1;
   const double with_best = training.validate_every > 0
                                ? std::max(load.checkpoints * (1 - amount(training.validate_every) / steps), 0.0) + 1
@@ -279,6 +287,16 @@ void add_student(StageLoad& load, const StageNode& node, const CostModel& model)
   add_opens(load, test, test.shards());
   add_opens(load, dataset_reading(model, 1), 1);
   add_held_out(load, test, 2 * validations_of(config.training), validated_rows(config.training, model), 8);
+  if (find_coupling(config.coupling.empty() ? node.student : config.coupling).has_table()) return;
+  // It is judged by pairs that it draws on (stages/drawn_pairs.cpp).
+  const DatasetShape& shape = model.dataset.shape;
+  const std::int64_t values = shape.channels * shape.size * shape.size;
+  const double judged = amount(std::min(model.dataset.train_rows, judged_rows(values)));
+  const double draws = std::ceil(judged / amount(config.training.batch));
+  add(load, "gather_at_root", 3 * draws,
+      amount(config.training.batch) / amount(load.ranks) * (8 * amount(values) + 8) / 3);
+  add(load, "all_gather", 2 * draws, 8);
+  load.bytes_read += draws * amount(config.training.batch) * (train.row_bytes + train.small_bytes);
 }
 
 /// The two splits' shards: what ranks make of them, one after the other.
@@ -321,35 +339,66 @@ void add_couple(StageLoad& load, const StageNode& node, const CostModel& model, 
   add_opens(load, train, 1);
   load.bytes_read += (train.rows + test.rows) * (train.row_bytes + train.small_bytes);
   load.bytes_written += cost.disk.coupling / shard_overhead;
-  load.opens += 2 * opens_a_shard * (train_shards + test_shards);  // sums and hashes of what is made
+  load.opens += 2 * opens_a_shard * (train_shards + test_shards) + 10;  // sums and hashes of what is made, manifests
   add(load, "all_gather", std::ceil((train_shards + test_shards) / amount(load.ranks)), 8);
   add(load, "all_gather", 12, agreement_bytes);
   add_weights(load, model, "teacher", node.runs_after("teacher") ? 1 : 0);
-  if (node.runs_after("teacher")) load.bytes_read += layout_of(find_node(model.graph, "teacher"), model, false, 1).bytes;  // hashed
+  if (node.runs_after("teacher"))  // hashed twice
+    load.bytes_read += 2 * layout_of(find_node(model.graph, "teacher"), model, false, 1).bytes;
+}
+
+/// Noise is read for its covariances and to be turned into their axes, over all classes and by class.
+void add_measured_noise(StageLoad& load, const StageNode& node, const CostModel& model) {
+  const CoupleConfig couple = couple_config(model.config, node.measured);
+  const CouplingRows rows{model.dataset.train_rows, couple.flips, couple.replicates};
+  const std::int64_t most = model.config.evaluate.gap_rows;
+  const auto measured = [&](std::int64_t there) { return amount(most > 0 ? std::min(most, there) : there); };
+  const DatasetShape& shape = model.dataset.shape;
+  const double values = amount(shape.channels * shape.size * shape.size);
+  const double row_bytes = values * (couple.noise_type == "float16" ? 2 : 4) + 4;
+  load.unit = "slices";
+  load.units = std::max<std::int64_t>(1, rows.rows() / model.config.evaluate.slice_rows);
+  load.bytes_read += (3 * measured(rows.rows()) + 2 * measured(model.dataset.test_rows)) * row_bytes;
+  if (values <= amount(most_fitted_values))
+    add(load, "all_reduce", 7, 8 * values * values * amount(2 * shape.classes + 1) / 7);
 }
 
 /// The slices of its scores; what else is measured of a model is left to StageCost.
 void add_evaluation(StageLoad& load, const StageNode& node, const CostModel& model) {
   const EvaluateConfig& evaluate = model.config.evaluate;
-  double scores = 1;
+  double scores = 1, variants = 1, pictures = 1;
+  load.opens += opens_of_an_evaluation;
+  if (!node.measured.empty()) return add_measured_noise(load, node, model);
   std::int64_t samples = evaluate.samples;
   if (!node.student.empty()) {
     const StudentConfig student = student_config(model.config, node.student);
     const auto own = table_of_student(model.config, node.student);
     const bool has_noise = own && own->has_noise;
-    scores = amount(std::ssize(sampling_settings(evaluate, student, has_noise ? own->name : "", has_noise)));
+    const auto settings = sampling_settings(evaluate, student, has_noise ? own->name : "", has_noise);
+    scores = pictures = amount(std::ssize(settings));
+    const double from_table =
+        amount(std::ranges::count_if(settings, [](const auto& one) { return !one.table.empty(); }));
+    load.bytes_read += from_table * amount(std::min(samples, model.dataset.test_rows)) *
+                       (2 * amount(model.dataset.shape.channels * model.dataset.shape.size * model.dataset.shape.size));
+    load.opens += 8 * from_table * amount(load.ranks);
   } else if (node.runs_after("teacher")) {
     scores = amount(std::ssize(evaluate.sampling_seeds));
+    pictures = variants = denoising_std(model.config.teacher) > 0 ? 2 : 1;
   } else {
     samples = model.dataset.test_rows;
   }
   load.unit = "slices";
   load.units = (samples + evaluate.slice_rows - 1) / evaluate.slice_rows;
   load.rounds = scores;
-  const double width = 4 * amount(model.config.features.dimension + 3);
+  const double width = 4 * variants * amount(model.config.features.dimension + 3);
   for (double done = 0; done < scores; ++done) add_slices(load, samples, evaluate.slice_rows, width, true);
-  load.bytes_written += scores * amount(samples) * width;  // the journal of what is computed
-  add(load, "all_gather", 7, agreement_bytes);
+  // The journal of what is computed, pictures, and records.
+  const double pixels = amount(model.dataset.shape.channels * model.dataset.shape.size * model.dataset.shape.size);
+  load.bytes_written += scores * amount(samples) * width +
+                        pictures * amount(sheet_images(evaluate.grid_rows)) * pixels * picture_share +
+                        record_bytes * scores * (scores + 1) / 2 + (node.student.empty() ? 0 : results_bytes);
+  load.opens += opens_of_a_score * scores;
+  add(load, "all_gather", 8 + scores, agreement_bytes);
   add_weights(load, model, "features", 2);  // of the classifier, which describes samples and says their class
   if (!node.student.empty())
     add_weights(load, model, "student/" + model_name(node.student, node.seed), 1);
@@ -390,7 +439,8 @@ StageLoad load_of(const StageNode& node, const CostModel& model, const StageCost
   load.kind = node.kind;
   load.ranks = ranks;
   load.flops = cost.flops;
-  load.layout = layout_of(node, model, on_gpu, model.config.pipeline.reproducible ? model.config.pipeline.slices : ranks);
+  load.layout =
+      layout_of(node, model, on_gpu, model.config.pipeline.reproducible ? model.config.pipeline.slices : ranks);
   const PreviewConfig no_preview;
   if (node.kind == "prepare" || node.kind == "latents")
     add_prepare(load, model, cost);

@@ -1,6 +1,6 @@
-// What a stage asks of its ranks, of the network between them and of the file system, on a number of ranks. Every figure
-// is of a run that is neither stopped nor resumed, and is what StageTraffic counts (stages/stage_traffic.h); bench/loads
-// compares them, docs/scaling.md tells how well they agree.
+// What a stage asks of its ranks, of the network between them and of the file system, on a number of ranks. Every
+// figure is of a run that is neither stopped nor resumed, and is what StageTraffic counts (stages/stage_traffic.h);
+// bench/loads compares them, docs/scaling.md tells how well they agree.
 #pragma once
 
 #include "stages/cost/model_layout.h"
@@ -38,8 +38,8 @@ struct StageLoad {
   ModelLayout layout;
   std::int64_t optimizer_parts = 1;  ///< of its state, a part a rank (pipeline.shard-optimizer)
   double averages = 0;               ///< rates of [X] ema that are kept
-  double state_bytes = 0;       ///< a rank: weights, gradients, the optimizer's state and averages
-  double checkpoint_bytes = 0;  ///< of one
+  double state_bytes = 0;            ///< a rank: weights, gradients, the optimizer's state and averages
+  double checkpoint_bytes = 0;       ///< of one
   double checkpoints = 0;
 
   double calls() const;

@@ -27,6 +27,7 @@ SIZES = {"--prepare.train-rows": 3000, "--prepare.test-rows": 500, "--features.i
 REDUCTIONS = ("start_all_reduce", "start_reduce_scatter")
 # Figures, by name: how they are taken from counts or model, and the difference that never matters.
 FIGURES = {
+    # The calls of collectives by a rank, the bytes of sums of gradients, of all collectives; of files, by all ranks.
     "calls": (lambda said: sum(one["calls"] for one in said["collectives"].values()), 30),
     "reduced": (lambda said: sum(said["collectives"].get(name, {"bytes": 0})["bytes"] for name in REDUCTIONS), 0),
     "given": (lambda said: sum(one["bytes"] for one in said["collectives"].values()), 50e3),
@@ -34,6 +35,9 @@ FIGURES = {
     "written": (lambda said: total(said, "bytes_written"), 100e3),
     "opens": (lambda said: total(said, "opens"), 20),
 }
+# What the model leaves out: sources of images, which it cannot know; the slices in which noise is measured; the report.
+LEFT_OUT = {("prepare", "read"), ("evaluate/table-nf", "calls"), ("evaluate/table-nf", "given"), ("evaluate/table-nf", "written")}
+UNMODELLED = ("report",)
 
 
 def total(said, name):
@@ -57,6 +61,8 @@ def counted_and_modelled(arguments, ranks):
     model = json.loads(called([arguments.couplet, "submit", *where, "--dry-run", "--json", "--slurm.tasks-per-node", ranks]))
     stages = {}
     for said in model:
+        if said["stage"] in UNMODELLED:
+            continue
         counts = directory / "log" / (said["stage"].replace("/", "-") + ".traffic.json")
         if not counts.exists():
             fail(f"{counts}: the stage left no counts")
@@ -80,8 +86,9 @@ def main():
             cells = []
             for name, (figure, small) in FIGURES.items():
                 counted, modelled = figure(counts), figure(model)
-                cells.append(f"{modelled / counted:.2f}" if counted > small else "–")
-                if abs(modelled - counted) > max(TOLERANCE * counted, small):
+                modelled_here = counted > small and (stage, name) not in LEFT_OUT
+                cells.append(f"{modelled / counted:.2f}" if modelled_here else "–")
+                if (stage, name) not in LEFT_OUT and abs(modelled - counted) > max(TOLERANCE * counted, small):
                     wrong.append(f"{stage} on {ranks} ranks, {name}: {counted:.6g} were counted, the model says {modelled:.6g}")
             lines.append(f"| {stage} | {ranks} | {' | '.join(cells)} |")
     if arguments.table:
