@@ -54,7 +54,7 @@ CommandSyntax submit_syntax() {
                 {"dry-run", "",
                  "print plan, reasons and scripts; needs no Slurm, writes no more than RUN/file-hashes.json"},
                 {"scaling", "RANKS", "with --dry-run: how long stages would last on so many ranks: \"8 64 512\""},
-                {"machine", "FIGURES", "with --dry-run: of which machine, see below"},
+                {"machine", "FIGURES", "with --dry-run: of another machine: \"network-bandwidth=25e9 gpus=4\""},
                 {"json", "", "with --dry-run: the model of the stages as JSON, and nothing else"},
                 {"replace", "", "cancel this run's jobs that wait or run, and take over when they are gone"},
                 redo_flag()},
@@ -64,9 +64,11 @@ CommandSyntax submit_syntax() {
           "Every stage that is not complete becomes a job, which starts when what it needs has succeeded. At a\n"
           "time limit or preemption a job saves and queues itself again. `couplet status` shows what runs, `couplet\n"
           "cancel` ends it. If jobs were lost, submit again: the run goes on from what is saved.\n\n"
-          "--dry-run says what the stages ask of memory, network and files, how long they last and what saturates first\n"
-          "(docs/scaling.md). It assumes a machine whose figures --machine sets, in bytes, seconds and FLOP/s:\n  " +
-          machine_text({}) + "\n" + profile_help()};
+          "--dry-run says what the stages ask of memory, network and files, how long they last and what saturates "
+          "first\n"
+          "(docs/scaling.md), on a machine of figures that it prints: bytes, seconds and FLOP/s, as --machine takes "
+          "them.\n" +
+          profile_help()};
 }
 
 struct SkippedStage {
@@ -176,7 +178,10 @@ struct Model {
     std::vector<StagePoint> all;
     for (const std::int64_t count : ranks)
       for (StagePoint& point : run_points(
-               plan.config, dataset, plan.graph, [count](const std::string&) { return StageRanks{count, true}; },
+               plan.config, dataset, plan.graph,
+               [count](const std::string&) {
+                 return StageRanks{count, true};
+               },
                machine))
         all.push_back(std::move(point));
     std::ranges::stable_sort(all, {}, [&](const StagePoint& point) {
@@ -329,7 +334,8 @@ int submit_command(const std::vector<std::string>& words) {
   const Plan plan = make_plan(line);
   const Model model{parse_machine(line.get("machine")), listed_ranks(line.get("scaling"))};
   for (const char* flag : {"machine", "scaling", "json"})
-    if (line.has(flag) && !line.has("dry-run")) refuse("--{} is for couplet submit --dry-run, which submits nothing", flag);
+    if (line.has(flag) && !line.has("dry-run"))
+      refuse("--{} is for couplet submit --dry-run, which submits nothing", flag);
   if (line.has("json")) {
     print_model(plan, model);
     return exit_ok;
