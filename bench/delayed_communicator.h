@@ -16,6 +16,7 @@ namespace couplet {
 struct DelayedNetwork {
   double latency = 0;    ///< seconds of a reduction, whatever its size
   double bandwidth = 0;  ///< bytes of the tensor a second
+  int ranks = 0;         ///< that callers are told of; 0: those that there are
 
   double seconds(double bytes) const { return latency + bytes / bandwidth; }
 };
@@ -24,7 +25,7 @@ class DelayedCommunicator final : public Communicator {
 public:
   DelayedCommunicator(Communicator& ranks, const DelayedNetwork& network) : ranks_(ranks), network_(network) {}
   int rank() const override { return ranks_.rank(); }
-  int size() const override { return ranks_.size(); }
+  int size() const override { return network_.ranks > 0 ? network_.ranks : ranks_.size(); }
   int local_rank() const override { return ranks_.local_rank(); }
   void all_reduce(at::Tensor& tensor) override { start_all_reduce(tensor)->wait(); }
   std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override {

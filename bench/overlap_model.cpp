@@ -1,79 +1,84 @@
-// overlap_model: what pipeline.overlap hides of a network that is put between two ranks (DelayedCommunicator), against
-// what the model of docs/scaling.md says. Reductions of a step take half, then as long, then twice as long as its
-// backward pass. A line each, with and without overlap: the seconds of a step beyond one without delays, measured, by
+// overlap_model: what pipeline.overlap hides of a network, against what the model of docs/scaling.md says. The network
+// is a delay (DelayedCommunicator), and so is the backward pass: each layer of a model sleeps in it, so that figures
+// depend little on what else the machine does. Reductions of a step take half, then as long, then twice as long as its
+// backward pass. A line each, with and without overlap: the seconds of a step behind its backward pass, measured, by
 // the model, and their ratio.
+#include "bench/comparison.h"
 #include "bench/delayed_communicator.h"
-#include "bench/memory.h"
-#include "bench/training_round.h"
-#include "pipeline/distributed/make_communicator.h"
+#include "pipeline/optimizer/flat_parameters.h"
+#include "pipeline/optimizer/gradient_reduction.h"
 #include "stages/cost/scaling.h"
-#include "stages/graph.h"
-#include "stages/kinds.h"
 
-#include <fstream>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/nn/module.h>
+
+#include <chrono>
+#include <cstdio>
+#include <thread>
 
 namespace couplet {
 namespace {
 
-const std::string trained = "teacher";
-constexpr double latency = 1e-3, backward_share = 2.0 / 3;
-constexpr std::int64_t first_step = 3;  // those before it warm up
+constexpr std::int64_t layers = 8, parameters_a_layer = 1 << 18;
+constexpr double layer_seconds = 0.05, latency = 2e-3;
+constexpr int ranks = 2;
 
-std::vector<Setting> settings_of(bool overlap) {
-  return {{"pipeline.bucket-size", "0.25", "bench"}, {"pipeline.overlap", overlap ? "true" : "false", "bench"}};
-}
-
-/// Median of the seconds of a step on two ranks with this network between them; 0: none.
-double step_seconds(const BenchDirectory& folder, bool overlap, double bandwidth, std::int64_t steps) {
-  const fs::path directory = folder / "run";
-  number_from(
-      fmt::format("OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe "
-                  "--bind-to none "
-                  "-n 2 '{}' worker '{}' {} {} {}",
-                  fs::read_symlink("/proc/self/exe").string(), directory.string(), overlap, bandwidth, steps));
-  std::vector<double> seconds;
-  std::ifstream lines(directory / "metrics.jsonl");
-  for (std::string line; std::getline(lines, line);) {
-    const auto said = nlohmann::json::parse(line);
-    if (said.at("step") >= first_step) seconds.push_back(said.at("seconds"));
+/// Adds a parameter to what a layer is given, and takes its time to say the gradients.
+struct SleepingLayer : torch::autograd::Function<SleepingLayer> {
+  static at::Tensor forward(torch::autograd::AutogradContext*, const at::Tensor& given, const at::Tensor& parameter) {
+    return given + parameter;
   }
-  return median(seconds);
-}
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext*,
+                                               const torch::autograd::tensor_list& gradients) {
+    std::this_thread::sleep_for(std::chrono::duration<double>(layer_seconds));
+    return {gradients[0], gradients[0]};
+  }
+};
 
-void work(const std::vector<std::string>& words) {
-  const auto ranks = make_communicator("cpu");
-  const double bandwidth = std::stod(words[2]);
-  DelayedCommunicator delayed(*ranks, {latency, bandwidth});
-  Communicator& between = bandwidth > 0 ? delayed : *ranks;
-  const Config config = bench_config(trained, std::stoll(words[3]), settings_of(words[1] == "true"));
-  const double rate = training_rate(trained, config, synthetic_rows(bench_rows), words[0], between);
-  if (ranks->is_root()) fmt::print("{}\n", rate);
+struct SleepingModel : torch::nn::Module {
+  std::vector<at::Tensor> parameters_in_order;
+  SleepingModel() {
+    for (std::int64_t i = 0; i < layers; ++i)
+      parameters_in_order.push_back(register_parameter(fmt::format("layer{}", i), at::zeros({parameters_a_layer, 1})));
+  }
+  at::Tensor loss() const {
+    at::Tensor x = at::zeros({parameters_a_layer, 1});
+    for (const at::Tensor& parameter : parameters_in_order) x = SleepingLayer::apply(x, parameter);
+    return x.sum();
+  }
+};
+
+/// Seconds from the end of the backward pass until all gradients are summed.
+double seconds_behind(const SleepingModel& model, GradientReduction& reduction) {
+  const at::Tensor loss = model.loss();
+  reduction.begin();
+  reduction.follow_backward();
+  loss.backward();
+  return seconds_of([&] { reduction.finish(); });
 }
 
 void run() {
-  offer_members();
-  const BenchDirectory folder;
-  const Config config = bench_config(trained, 1, settings_of(true));
-  const DatasetSize dataset{60000, 10000, {1, 28, 10, {}}, 60000};
-  const StageGraph graph = stage_graph(config, {.has_classes = true});
-  const auto buckets = layout_of(find_node(graph, trained), {config, graph, dataset}, false, 2).bucket_bytes;
-  double bytes = 0;
-  for (const double bucket : buckets) bytes += bucket;
-  const double plain = step_seconds(folder, true, 0, 20);
-  const auto steps = first_step + static_cast<std::int64_t>(bench_seconds() / plain) + 1;
+  const std::int64_t bucket = parameters_a_layer * 4;
+  const SleepingModel model;
+  const FlatParameters parameters(model, {bucket, 1});
+  const std::vector<double> bytes(parameters.buckets().size(), static_cast<double>(bucket));
+  const double backward = layer_seconds * static_cast<double>(layers);
+  const auto single = make_single_communicator();
   for (const double share : {0.5, 1.0, 2.0}) {
-    const double backward = backward_share * plain;
-    const double bandwidth = bytes / (share * backward - latency * static_cast<double>(buckets.size()));
+    const double bandwidth = static_cast<double>(bucket) / (share * layer_seconds - latency);
     Machine machine;
     machine.node_bandwidth = bandwidth;
     machine.latency = latency / 2;
     for (const bool overlap : {false, true}) {
-      std::vector<double> beyond;
-      for (int round = 0; round < bench_rounds(); ++round)
-        beyond.push_back(step_seconds(folder, overlap, bandwidth, steps) - step_seconds(folder, overlap, 0, steps));
-      const double said = exposed_seconds(buckets, backward, 2, machine, overlap);
-      fmt::print("bench overlap_model network={:.1f} overlap={} step={:.4f} beyond={:.4f} model={:.4f} ratio={:.2f}\n",
-                 share, overlap, plain, median(beyond), said, median(beyond) / said);
+      DelayedCommunicator between(*single, {latency, bandwidth, ranks});
+      GradientReduction reduction(parameters, {.share = {}, .overlap = overlap}, between);
+      std::vector<double> behind;
+      for (int round = 0; round < bench_rounds(); ++round) behind.push_back(seconds_behind(model, reduction));
+      const double said = exposed_seconds(bytes, backward, ranks, machine, overlap);
+      fmt::print(
+          "bench overlap_model network={:.1f} overlap={} backward={:.3f} behind={:.3f} model={:.3f} ratio={:.2f}\n",
+          share, overlap, backward, median(behind), said, median(behind) / said);
       std::fflush(stdout);
     }
   }
@@ -82,10 +87,6 @@ void run() {
 }  // namespace
 }  // namespace couplet
 
-int main(int count, char** words) {
-  couplet::open_log({}, "bench", /*rank=*/1);  // says nothing
-  if (count >= 6)
-    couplet::work({words + 2, words + count});
-  else
-    couplet::run();
+int main() {
+  couplet::run();
 }

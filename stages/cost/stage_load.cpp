@@ -35,7 +35,7 @@ constexpr double largest_gap = 64;        // bytes, of RowShard: what lies betwe
 constexpr double opens_a_table = 3, opens_a_shard = 2;
 // Counted, as the many short ones are not worth a formula each: what ranks agree on before the first step of training
 // and behind the last, what the root writes down about it, and the files of a source.
-constexpr double agreements_of_training = 15, agreement_bytes = 100, opens_of_a_training = 8, opens_of_a_source = 20,
+constexpr double agreements_of_training = 15, agreement_bytes = 100, opens_of_a_training = 8, opens_of_a_source = 30,
                  opens_of_an_evaluation = 18;
 // Of an evaluation's picture, its share of pixels' bytes; of a score's record, of which all are written after each; of
 // results.json.
@@ -386,6 +386,7 @@ void add_evaluation(StageLoad& load, const StageNode& node, const CostModel& mod
     pictures = variants = denoising_std(model.config.teacher) > 0 ? 2 : 1;
   } else {
     samples = model.dataset.test_rows;
+    pictures = 0;
   }
   load.unit = "slices";
   load.units = (samples + evaluate.slice_rows - 1) / evaluate.slice_rows;
