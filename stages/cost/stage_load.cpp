@@ -39,7 +39,7 @@ constexpr double agreements_of_training = 15, agreement_bytes = 100, opens_of_a_
                  opens_of_an_evaluation = 18;
 // Of an evaluation's picture, its share of pixels' bytes; of a score's record, of which all are written after each; of
 // results.json.
-constexpr double picture_share = 0.46, record_bytes = 2000, results_bytes = 50e3, opens_of_a_score = 10;
+constexpr double picture_share = 0.58, record_bytes = 2000, results_bytes = 50e3, opens_of_a_score = 10;
 constexpr double step_record_bytes = 550;  // of metrics.jsonl and of the curves
 
 double amount(std::int64_t value) {
