@@ -35,8 +35,8 @@ constexpr double largest_gap = 64;        // bytes, of RowShard: what lies betwe
 constexpr double opens_a_table = 3, opens_a_shard = 2;
 // Counted, as the many short ones are not worth a formula each: what ranks agree on before the first step of training
 // and behind the last, what the root writes down about it, and the files of a source.
-constexpr double agreements_of_training = 15, agreement_bytes = 100, opens_of_a_training = 8, opens_of_a_source = 30,
-                 opens_of_an_evaluation = 18;
+constexpr double agreements_of_training = 15, agreement_bytes = 100, opens_of_a_training = 8, opens_of_a_source = 10,
+                 opens_of_an_evaluation = 18, opens_without_model = 5;
 // Of an evaluation's picture, its share of pixels' bytes; of a score's record, of which all are written after each; of
 // results.json.
 constexpr double picture_share = 0.58, record_bytes = 2000, results_bytes = 50e3, opens_of_a_score = 10;
@@ -310,7 +310,7 @@ void add_prepare(StageLoad& load, const CostModel& model, const StageCost& cost)
   const TableReading train = dataset_reading(model, amount(model.dataset.training_images)),
                      test = dataset_reading(model, amount(model.dataset.test_rows));
   add_shards(load, train.shards(), test.shards());
-  load.opens += opens_a_shard * (train.shards() + test.shards() + 2) + opens_of_a_source;  // for the manifests
+  load.opens += opens_a_shard * (train.shards() + test.shards() + 2) + opens_of_a_source * (2 + amount(load.ranks));
   load.bytes_written += cost.disk.dataset / shard_overhead;
   load.bytes_read += train.rows * train.row_bytes + test.rows * test.row_bytes;  // at most: sources are compressed
   add(load, "all_gather", 10, agreement_bytes);
@@ -367,7 +367,7 @@ void add_measured_noise(StageLoad& load, const StageNode& node, const CostModel&
 void add_evaluation(StageLoad& load, const StageNode& node, const CostModel& model) {
   const EvaluateConfig& evaluate = model.config.evaluate;
   double scores = 1, variants = 1, pictures = 1;
-  load.opens += opens_of_an_evaluation;
+  load.opens += node.student.empty() && !node.runs_after("teacher") ? opens_without_model : opens_of_an_evaluation;
   if (!node.measured.empty()) return add_measured_noise(load, node, model);
   std::int64_t samples = evaluate.samples;
   if (!node.student.empty()) {

@@ -69,8 +69,11 @@ TEST(Scaling, AFewImagesTakeAsLongAsTheirOperations) {
   machine.kernel = 1e-3;
   const StageTime time = time_of(load, machine, true);  // 10 ms of products, 70 operations of 1 ms
   EXPECT_DOUBLE_EQ(time.computing, 1);
+  ASSERT_FALSE(time.parts.empty());
   for (const TimePart& part : time.parts)
-    if (part.what == "few images a GPU") EXPECT_NEAR(part.seconds, 6, 1e-9);
+    if (part.what == "few images a GPU") {
+      EXPECT_NEAR(part.seconds, 6, 1e-9);
+    }
 }
 
 TEST(Scaling, AMachineIsReadAndWrongOnesAreRefused) {
