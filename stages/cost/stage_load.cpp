@@ -405,6 +405,9 @@ void add_evaluation(StageLoad& load, const StageNode& node, const CostModel& mod
     add_weights(load, model, "student/" + model_name(node.student, node.seed), 1);
   else if (node.runs_after("teacher"))
     add_weights(load, model, "teacher", 1);
+  // Each rank reads the moments of the training images' features.
+  const double moments = 8 * amount(model.config.features.dimension * model.config.features.dimension);
+  if (look_for_node(model.graph, "features") != nullptr) load.bytes_read += amount(load.ranks) * moments;
   const TableReading test = dataset_reading(model, amount(model.dataset.test_rows));
   for (int opened = 0; opened < 2; ++opened) add_opens(load, test, 1);
   if (node.student.empty() && !node.runs_after("teacher"))
