@@ -23,7 +23,7 @@ struct WithoutMemory {
 };
 
 /// The model that the node trains; null where it trains none.
-std::shared_ptr<torch::nn::Module> model_of(const StageNode& node, const CostModel& model) {
+std::shared_ptr<torch::nn::Module> module_of(const StageNode& node, const CostModel& model) {
   const Config& config = model.config;
   const DatasetShape& shape = model.dataset.shape;
   if (node.kind == "features") return make_classifier(classifier_options(config.features, shape), 0).ptr();
@@ -46,7 +46,7 @@ double ModelLayout::reduced_bytes() const {
 
 ModelLayout layout_of(const StageNode& node, const CostModel& model, bool on_gpu, std::int64_t groups) {
   const WithoutMemory without_memory;
-  const std::shared_ptr<torch::nn::Module> module = model_of(node, model);
+  const std::shared_ptr<torch::nn::Module> module = module_of(node, model);
   if (module == nullptr) return {};
   ModelLayout layout;
   for (const auto& [name, tensor] : named_tensors(*module)) {

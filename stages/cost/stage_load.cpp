@@ -188,7 +188,7 @@ std::int64_t validated_rows(const TrainingConfig& training, const CostModel& mod
 }
 
 /// Classifiers are published by their averages alone.
-bool node_publishes_raw_weights(const StageLoad& load) {
+bool publishes_raw_weights(const StageLoad& load) {
   return load.kind == "teacher" || load.kind == "student";
 }
 
@@ -229,7 +229,7 @@ void add_training(StageLoad& load, const TrainingConfig& training, const Preview
   if (pipeline.shard_optimizer) add(load, "gather_at_root", 2 * buckets * load.checkpoints, mean_bucket / ranks);
   // Each file is made, flushed, and its folder flushed, or read once to be hashed: of a checkpoint its tensors, state
   // and the name of the latest; that of the best from the first validation on; metrics and curves are flushed before.
-  const double tensor_files = 2 + emas, published = node_publishes_raw_weights(load) ? 1 + emas : 1;
+  const double tensor_files = 2 + emas, published = publishes_raw_weights(load) ? 1 + emas : 1;
   const double with_best = training.validate_every > 0
                                ? std::max(load.checkpoints * (1 - amount(training.validate_every) / steps), 0.0) + 1
                                : 1;
