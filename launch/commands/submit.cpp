@@ -199,7 +199,8 @@ void print_estimate(const Plan& plan, const Model& model) {
   const auto devices = [&](const std::string& kind) { return devices_of(plan.profile.stage(kind)); };
   try {
     const DatasetSize dataset = dataset_size(plan.config, plan.run);
-    fmt::print("\n{}", estimate_text(estimate_run(plan.config, dataset, plan.graph), devices));
+    const DeviceSpeed gpu{model.machine.bfloat16, model.machine.float32, model.machine.utilisation};
+    fmt::print("\n{}", estimate_text(estimate_run(plan.config, dataset, plan.graph), devices, gpu));
     const std::vector<StagePoint> points = model.points(plan, dataset);
     fmt::print("\n{}", model.ranks.empty() ? load_text(points, model.machine) : scaling_text(points, model.machine));
   } catch (const Error& error) {
