@@ -25,6 +25,11 @@ bool is_refused(const StageLoad& load) {
   return trains(load) && load.units % load.ranks != 0;
 }
 
+std::string refusal_text(const StageLoad& load) {
+  if (load.ranks > load.units) return fmt::format("the batch: refused, as it has {} images only", load.units);
+  return fmt::format("the batch: refused, as {} images do not divide by {}", load.units, load.ranks);
+}
+
 /// On GPUs, and not refused.
 bool has_time(const StagePoint& point) {
   return !is_refused(point.load) && point.time.all() > 0;
@@ -52,7 +57,7 @@ std::string load_text(const std::vector<StagePoint>& stages, const Machine& mach
                         bytes(load.bytes_read), bytes(load.bytes_written), count_of(load.opens),
                         has_time(point) ? duration_text(point.time.all()) : "",
                         has_time(point) ? fmt::format("{:.0f} %", 100 * point.time.efficiency()) : "",
-                        is_refused(load) ? fmt::format("refused: a batch of {}", load.units) : saturation_text(point));
+                        is_refused(load) ? refusal_text(load) : saturation_text(point));
   }
   return text + machine_line(machine);
 }
@@ -62,9 +67,7 @@ std::string scaling_text(const std::vector<StagePoint>& points, const Machine& m
   std::string text = fmt::format(row, "stage", "ranks", "lasts", "used", "saturates first");
   for (const StagePoint& point : points)
     text += is_refused(point.load)
-                ? fmt::format(row, point.load.stage, point.load.ranks, "", "",
-                              fmt::format("the batch: {} images give work to at most {} ranks", point.load.units,
-                                          point.load.units))
+                ? fmt::format(row, point.load.stage, point.load.ranks, "", "", refusal_text(point.load))
                 : fmt::format(row, point.load.stage, point.load.ranks, duration_text(point.time.all()),
                               fmt::format("{:.0f} %", 100 * point.time.efficiency()), saturation_text(point));
   return text + machine_line(machine);

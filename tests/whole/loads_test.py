@@ -56,7 +56,7 @@ def called(command):
 def counted_and_modelled(arguments, ranks):
     """Of each stage: what was counted, and what the model says."""
     directory = arguments.work / str(ranks)
-    keys = [str(word) for pair in SIZES.items() for word in pair] + arguments.keys
+    keys = [str(word) for key, value in SIZES.items() if key not in arguments.keys for word in (key, value)] + arguments.keys
     where = ["--config", arguments.config, "--run-dir", directory, *keys]
     called([arguments.couplet, "run", *where, "--ranks", ranks, "--pipeline.threads", 1])
     model = json.loads(called([arguments.couplet, "submit", *where, "--dry-run", "--json", "--slurm.tasks-per-node", ranks]))
