@@ -9,6 +9,7 @@
 #include "stages/data/run_tables.h"
 #include "stages/kinds.h"
 #include "stages/plan.h"
+#include "stages/stage_traffic.h"
 #include "storage/clock.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
@@ -158,6 +159,7 @@ void attempt_stage(const Session& session, const StageNode& node) {
   if (!lock) lock.emplace(run.stage_lock(node.name), LockMode::shared, "stage " + node.name);
 
   StageContext context = context_of(session, node);
+  const StageTraffic traffic;
   try {
     kind_of(node).run(context);
   } catch (const Interrupted&) {
@@ -165,6 +167,7 @@ void attempt_stage(const Session& session, const StageNode& node) {
     throw;
   }
   communicator.barrier();
+  traffic.publish(communicator, run.log() / (flat_name(node.name) + ".traffic.json"));
   if (!communicator.is_root()) return;
   end_attempt(session, node, record, StageState::complete);
   say("complete in {}", duration_text(record.seconds));

@@ -10,6 +10,7 @@
 #include "stages/kinds.h"
 #include "stages/opened_run.h"
 #include "stages/plan.h"
+#include "stages/run_points.h"
 #include "storage/clock.h"
 #include "storage/files/atomic_file.h"
 #include "storage/files/file_lock.h"
@@ -20,6 +21,7 @@
 #include <algorithm>
 #include <map>
 #include <regex>
+#include <sstream>
 #include <utility>
 
 namespace couplet {
@@ -51,6 +53,9 @@ CommandSyntax submit_syntax() {
                 {"slurm.profile", "FILE", "what the cluster wants (slurm/*.ini), see below"},
                 {"dry-run", "",
                  "print plan, reasons and scripts; needs no Slurm, writes no more than RUN/file-hashes.json"},
+                {"scaling", "RANKS", "with --dry-run: how long stages would last on so many ranks: \"8 64 512\""},
+                {"machine", "FIGURES", "with --dry-run: of another machine: \"network-bandwidth=25e9 gpus=4\""},
+                {"json", "", "with --dry-run: the model of the stages as JSON, and nothing else"},
                 {"replace", "", "cancel this run's jobs that wait or run, and take over when they are gone"},
                 redo_flag()},
       .takes_keys = true,
@@ -58,7 +63,11 @@ CommandSyntax submit_syntax() {
       .notes =
           "Every stage that is not complete becomes a job, which starts when what it needs has succeeded. At a\n"
           "time limit or preemption a job saves and queues itself again. `couplet status` shows what runs, `couplet\n"
-          "cancel` ends it. If jobs were lost, submit again: the run goes on from what is saved.\n" +
+          "cancel` ends it. If jobs were lost, submit again: the run goes on from what is saved.\n\n"
+          "--dry-run says what the stages ask of memory, network and files, how long they last and what saturates "
+          "first\n"
+          "(docs/scaling.md), on a machine of figures that it prints: bytes, seconds and FLOP/s, as --machine takes "
+          "them.\n" +
           profile_help()};
 }
 
@@ -147,11 +156,57 @@ StageDevices devices_of(const StageProfile& profile) {
   return {false, profile.ranks() * std::max<std::int64_t>(1, profile.cpus_per_task)};
 }
 
-void print_estimate(const Plan& plan) {
+/// The numbers of ranks that --scaling lists.
+std::vector<std::int64_t> listed_ranks(const std::string& text) {
+  std::vector<std::int64_t> ranks;
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    if (!std::regex_match(word, std::regex("[1-9][0-9]{0,5}")))
+      refuse("--scaling '{}': '{}' is no number of ranks; give some, separated by spaces: \"8 64 512\"", text, word);
+    ranks.push_back(std::stoll(word));
+  }
+  return ranks;
+}
+
+/// What the stages ask of machine and network, on the ranks that are listed, or else on those of their jobs.
+struct Model {
+  Machine machine;
+  std::vector<std::int64_t> ranks;  ///< none: those of the jobs
+
+  std::vector<StagePoint> points(const Plan& plan, const DatasetSize& dataset) const {
+    const auto own = [&](const std::string& kind) {
+      const StageProfile profile = plan.profile.stage(kind);
+      return StageRanks{profile.ranks(), devices_of(profile).gpus};
+    };
+    if (ranks.empty()) return run_points(plan.config, dataset, plan.graph, own, machine);
+    std::vector<StagePoint> all;
+    for (const std::int64_t count : ranks)
+      for (StagePoint& point : run_points(
+               plan.config, dataset, plan.graph,
+               [count](const std::string&) {
+                 return StageRanks{count, true};
+               },
+               machine))
+        all.push_back(std::move(point));
+    std::ranges::stable_sort(all, {}, [&](const StagePoint& point) {
+      return std::ranges::find(plan.graph, point.load.stage, &StageNode::name) - plan.graph.begin();
+    });
+    return all;
+  }
+};
+
+void print_model(const Plan& plan, const Model& model) {
+  fmt::print("{}\n", points_json(model.points(plan, dataset_size(plan.config, plan.run))).dump(2));
+}
+
+void print_estimate(const Plan& plan, const Model& model) {
   const auto devices = [&](const std::string& kind) { return devices_of(plan.profile.stage(kind)); };
   try {
     const DatasetSize dataset = dataset_size(plan.config, plan.run);
-    fmt::print("\n{}", estimate_text(estimate_run(plan.config, dataset, plan.graph), devices));
+    const DeviceSpeed gpu{model.machine.bfloat16, model.machine.float32, model.machine.utilisation};
+    fmt::print("\n{}", estimate_text(estimate_run(plan.config, dataset, plan.graph), devices, gpu));
+    const std::vector<StagePoint> points = model.points(plan, dataset);
+    fmt::print("\n{}", model.ranks.empty() ? load_text(points, model.machine) : scaling_text(points, model.machine));
   } catch (const Error& error) {
     fmt::print("\nno estimate of hours and disk: {}\n", error.what());  // the plan holds without
   }
@@ -282,11 +337,19 @@ int submit_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   const Plan plan = make_plan(line);
+  const Model model{parse_machine(line.get("machine")), listed_ranks(line.get("scaling"))};
+  for (const char* flag : {"machine", "scaling", "json"})
+    if (line.has(flag) && !line.has("dry-run"))
+      refuse("--{} is for couplet submit --dry-run, which submits nothing", flag);
+  if (line.has("json")) {
+    print_model(plan, model);
+    return exit_ok;
+  }
   say_idle_sections(plan.config);
   warn_of_unused_variables();
   print_plan(plan);
   if (line.has("dry-run")) {
-    print_estimate(plan);
+    print_estimate(plan, model);
     print_scripts(plan);
   } else if (plan.jobs.empty()) {
     say("everything is complete: no job is needed");

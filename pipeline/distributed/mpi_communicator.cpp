@@ -1,6 +1,7 @@
 #include "pipeline/distributed/mpi_communicator.h"
 
 #include "pipeline/distributed/mpi.h"
+#include "pipeline/liveness/collective_counts.h"
 #include "storage/error.h"
 
 #include <ATen/core/grad_mode.h>
@@ -297,6 +298,7 @@ void MpiCommunicator::agree(const CollectiveCall& call) {
   mix(call);
   const auto mark = static_cast<std::int64_t>(history_ >> 2);
   std::int64_t extremes[2] = {mark, -mark};
+  count_collective("check", sizeof extremes);
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD), call.operation, rank_);
   if (extremes[0] != -extremes[1])
     report_difference(call.text() + (unchecked_ > 0 ? fmt::format(" after {} unchecked calls", unchecked_) : ""));

@@ -1,5 +1,6 @@
 #include "pipeline/liveness/activity.h"
 
+#include "pipeline/liveness/collective_counts.h"
 #include "storage/clock.h"
 
 #include <fmt/ranges.h>
@@ -25,6 +26,7 @@ struct Monitor {
   std::mutex mutex;
   Clock::time_point since = Clock::now();
   std::int64_t collectives = 0;
+  std::map<std::string, CollectiveCount> counts;
   bool waiting = false;
   CollectiveCall call;  ///< the one it waits in
   std::deque<Unattended> unattended;
@@ -44,6 +46,12 @@ struct Monitor {
 Monitor& monitor() {
   static auto* const monitor = new Monitor;
   return *monitor;
+}
+
+void add_call(Monitor& now, const char* operation, std::int64_t bytes) {
+  CollectiveCount& count = now.counts[operation];
+  ++count.calls;
+  count.bytes += bytes;
 }
 
 template <class Change>
@@ -107,8 +115,23 @@ void note_rate(double units_a_second) {
 
 CollectiveCall enter_collective(const char* operation, const at::Tensor* tensor, int root) {
   CollectiveCall call(operation, tensor, root);
-  change([&](Monitor& now) { call.number = ++now.collectives; });
+  change([&](Monitor& now) {
+    call.number = ++now.collectives;
+    add_call(now, operation, tensor ? static_cast<std::int64_t>(tensor->nbytes()) : 0);
+  });
   return call;
+}
+
+std::map<std::string, CollectiveCount> collective_counts() {
+  Monitor& now = monitor();
+  const std::scoped_lock lock(now.mutex);
+  return now.counts;
+}
+
+void count_collective(const char* operation, std::int64_t bytes) {
+  Monitor& now = monitor();
+  const std::scoped_lock lock(now.mutex);
+  add_call(now, operation, bytes);
 }
 
 Waiting::Waiting(const CollectiveCall& call) {

@@ -1,6 +1,7 @@
 #include "storage/files/atomic_file.h"
 
 #include "storage/error.h"
+#include "storage/files/file_counts.h"
 #include "storage/files/file_handle.h"
 #include "storage/host_name.h"
 #include "storage/local_process.h"
@@ -71,6 +72,7 @@ bool flushing_all_reports_errors() {
 /// Of everything on a directory's file system, in one call.
 void sync_file_system(const fs::path& directory) {
   const FileHandle file = FileHandle::open_to_read(directory);
+  count_sync();
   if (::syncfs(file.descriptor()) != 0)
     fail("{}: cannot be flushed to disk: {}", directory.string(), errno_text(errno));
 }
@@ -89,6 +91,7 @@ void sync_tree(const fs::path& path) {
 }
 
 void rename_or_fail(const fs::path& from, const fs::path& to) {
+  count_rename();
   if (::rename(from.c_str(), to.c_str()) != 0) {
     fail("{}: cannot be published (renamed from {}): {}", to.string(), from.filename().string(), errno_text(errno));
   }
@@ -99,6 +102,7 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
 /// first, from which `remove_leftovers` puts it back if this process is killed in between.
 void replace_directory(const fs::path& pending, const fs::path& target) {
   if (::renameat2(AT_FDCWD, pending.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) {
+    count_rename();
     sync_path(parent_of(target));
     fs::remove_all(pending);
     return;
@@ -204,6 +208,7 @@ std::string read_file(const fs::path& path) {
 
 void sync_path(const fs::path& path) {
   const FileHandle file = FileHandle::open_to_read(path);
+  count_sync();
   // Some network file systems cannot flush a directory and say so with EINVAL; there the rename itself is synchronous.
   if (::fsync(file.descriptor()) != 0 && !(errno == EINVAL && fs::is_directory(path))) {
     fail("{}: cannot be flushed to disk: {}", path.string(), errno_text(errno));

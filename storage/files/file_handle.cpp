@@ -1,6 +1,7 @@
 #include "storage/files/file_handle.h"
 
 #include "storage/error.h"
+#include "storage/files/file_counts.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -23,6 +24,7 @@ int open_or_fail(const std::filesystem::path& path, int flags, const char* purpo
     descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
   } while (descriptor < 0 && errno == EINTR);
   if (descriptor < 0) fail("{}: cannot open to {}: {}", path.string(), purpose, errno_text(errno));
+  count_open();
   return descriptor;
 }
 
@@ -42,6 +44,7 @@ std::string errno_text(int error) {
 int open_to_append(const std::filesystem::path& path) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (file < 0) fail("{}: cannot be opened for appending: {}", path.string(), errno_text(errno));
+  count_open();
   return file;
 }
 
@@ -50,6 +53,7 @@ bool write_whole(int file, std::string_view text) {
     const ssize_t written = ::write(file, text.data(), text.size());
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return false;
+    count_written(written);
     text.remove_prefix(static_cast<std::size_t>(written));
   }
   return true;
@@ -98,6 +102,7 @@ std::size_t FileHandle::read_some(std::span<std::byte> out, std::uint64_t offset
     if (n < 0) fail("{}: cannot read at byte {}: {}", path_.string(), offset + done, errno_text(errno));
     done += static_cast<std::size_t>(n);
   }
+  count_read(static_cast<std::int64_t>(done));
   return done;
 }
 
@@ -121,6 +126,7 @@ void FileHandle::read_parts(std::span<const iovec> parts, std::uint64_t offset) 
   const ssize_t n = ::preadv(descriptor_, parts.data(), static_cast<int>(parts.size()), static_cast<off_t>(offset));
   // What one call did not bring, or an error, is met again below, part by part.
   std::size_t there = n > 0 ? static_cast<std::size_t>(n) : 0;
+  count_read(static_cast<std::int64_t>(there));
   for (const iovec& part : parts) {
     const std::size_t done = std::min(there, part.iov_len);
     there -= done;
@@ -142,6 +148,7 @@ void FileHandle::write_at(std::span<const std::byte> bytes, std::uint64_t offset
     }
     done += static_cast<std::size_t>(n);
   }
+  count_written(static_cast<std::int64_t>(done));
 }
 
 void FileHandle::resize(std::uint64_t bytes) const {

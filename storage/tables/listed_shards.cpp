@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/files/file_counts.h"
 #include "storage/tables/filenames.h"
 #include "storage/tables/table_manifest.h"
 
@@ -78,6 +79,7 @@ RowShard ListedShards::open_anew(std::int64_t index) {
   const json& entry = manifest_.at("shards").at(static_cast<std::size_t>(index));
   const std::filesystem::path path = directory_ / entry.at("name").get<std::string>();
   const std::string manifest_path = (directory_ / manifest_name).string();
+  count_look();
   if (!fs::exists(path)) fail("{}: is missing, but {} lists it; make it again", path.string(), manifest_path);
   if (cache_) {
     std::filesystem::path& copy = copies_.at(static_cast<std::size_t>(index));

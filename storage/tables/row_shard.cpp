@@ -1,6 +1,7 @@
 #include "storage/tables/row_shard.h"
 
 #include "storage/error.h"
+#include "storage/files/file_counts.h"
 #include "storage/files/file_handle.h"
 #include "storage/files/hash.h"
 #include "storage/formats/hdf5_access.h"
@@ -248,6 +249,7 @@ void RowShard::Impl::load_column(const H5::H5File& hdf5, const std::string& name
 
 void RowShard::Impl::load(const std::string& expected_format) {
   const H5::H5File hdf5(path.string(), H5F_ACC_RDONLY, H5::FileCreatPropList::DEFAULT, shard_file_access());
+  count_open();
   // The rows are read through the very file that HDF5 opened, even if another is renamed over it meanwhile.
   void* handle = nullptr;
   hdf5.getVFDHandle(&handle);

@@ -2,6 +2,7 @@
 
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
+#include "storage/files/file_counts.h"
 #include "storage/tables/filenames.h"
 
 #include <algorithm>
@@ -27,6 +28,7 @@ void RowTable::require_shards() const {
     const std::string listed = (directory_ / manifest_name).string();
     std::error_code error;
     const std::uint64_t size = fs::file_size(path, error);
+    count_look();
     if (error == std::errc::no_such_file_or_directory)
       fail("{}: is missing, but {} lists it; make it again", path.string(), listed);
     if (error) fail("{}: cannot be looked at: {}", path.string(), error.message());

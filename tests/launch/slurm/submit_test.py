@@ -50,6 +50,16 @@ def dry_run(cases):
     check("coupling/nf" in rows(plan)["student/nf-0"] and "student/nf-0" not in rows(plan)["student/independent-0"],
           "students do not run side by side")
     check("device time" in plan and "student/nf-0" in plan.split("device time")[1], "no estimate")
+    check("saturates first" in plan and "network-bandwidth=" in plan, "no model of what saturates first")
+    model = json.loads(cases.submit(directory, "--dry-run", "--json", "--scaling", "2 8"))
+    check([(point["stage"], point["ranks"]) for point in model] == [(name, ranks) for name in GRAPH for ranks in (2, 8)],
+          "the model is not of the ranks that were asked for")
+    reduced = {point["ranks"]: point["collectives"]["start_all_reduce"] for point in model if point["stage"] == "teacher"}
+    check(reduced[2]["calls"] == reduced[8]["calls"] > 0, f"each of the teacher's steps reduces as often on any ranks: {reduced}")
+    for words, part in ((("--dry-run", "--machine", "gpu=4"), "network-bandwidth"), (("--dry-run", "--scaling", "8 x"), "--scaling"),
+                        (("--json",), "--dry-run")):
+        said = cases.submit(directory, *words, status=2)
+        check(part in said, f"{words}: {part} expected in: {said}")
     printed = scripts(plan)
     check(sorted(printed) == sorted(name.replace("/", "-") for name in GRAPH), f"scripts of {sorted(printed)}")
     for name, text in printed.items():
