@@ -25,9 +25,14 @@ at::Tensor DropoutDraws::mask(const at::Tensor& values, const at::Tensor& positi
   return mask.to(values.options());
 }
 
-at::Tensor DropoutDraws::applied(const at::Tensor& values, const at::Tensor& positions) const {
+at::Tensor DropoutDraws::mask_if_any(const at::Tensor& values, const at::Tensor& positions) const {
   const bool drops = probability > 0 && positions.defined() && positions.numel() > 0;
-  return drops ? values * mask(values, positions) : values;
+  return drops ? mask(values, positions) : at::Tensor();
+}
+
+at::Tensor DropoutDraws::applied(const at::Tensor& values, const at::Tensor& positions) const {
+  const at::Tensor drawn = mask_if_any(values, positions);
+  return drawn.defined() ? values * drawn : values;
 }
 
 }  // namespace couplet

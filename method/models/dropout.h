@@ -22,7 +22,10 @@ struct DropoutDraws {
   /// 0 where a value is dropped, 1 / (1 - probability) elsewhere, of the shape and type of `values` [N, ...]. It is
   /// drawn on the CPU. `positions`: int64 [N].
   at::Tensor mask(const at::Tensor& values, const at::Tensor& positions) const;
-  /// The values with some dropped: none at probability 0, nor without positions (undefined, or no elements).
+  /// `mask`, or an undefined tensor where nothing is dropped: at probability 0, and without positions (undefined, or no
+  /// elements).
+  at::Tensor mask_if_any(const at::Tensor& values, const at::Tensor& positions) const;
+  /// The values with those dropped.
   at::Tensor applied(const at::Tensor& values, const at::Tensor& positions) const;
 };
 

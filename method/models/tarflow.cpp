@@ -4,6 +4,7 @@
 #include "method/models/recompute.h"
 #include "pipeline/tensor/fitting_rows.h"
 #include "pipeline/tensor/flops.h"
+#include "pipeline/tensor/residual_branch.h"
 #include "pipeline/tensor/transformer_ops.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
@@ -95,13 +96,21 @@ TarFlowLayerImpl::TarFlowLayerImpl(std::int64_t channels, std::int64_t head_size
 }
 
 at::Tensor TarFlowLayerImpl::forward(const at::Tensor& x, const at::Tensor& positions) {
-  const auto rows = x.size(0), tokens = x.size(1), channels = x.size(2);
-  const auto parts =
-      linear(attention_norm(x), qkv).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
-  const auto mixed = attention(parts[0], parts[1], parts[2], /*causal=*/true);
-  const auto seen = linear(mixed.transpose(1, 2).reshape({rows, tokens, channels}), proj);
-  const auto attended = x + attention_dropout.applied(seen, positions);
-  return attended + mlp_dropout.applied(linear(at::gelu(linear(mlp_norm(attended), mlp_in)), mlp_out), positions);
+  const auto branch = [&](const torch::nn::LayerNorm& norm, const torch::nn::Linear& in, const torch::nn::Linear& out,
+                          const at::Tensor& mask) {
+    return ResidualBranch{.eps = norm->options.eps(),
+                          .factor = norm->weight,
+                          .offset = norm->bias,
+                          .in_weight = in->weight,
+                          .in_bias = in->bias,
+                          .out_weight = out->weight,
+                          .out_bias = out->bias,
+                          .gate = {},
+                          .mask = mask};
+  };
+  const auto seen = branch(attention_norm, qkv, proj, attention_dropout.mask_if_any(x, positions));
+  const auto attended = with_attention(x, seen, heads, /*causal=*/true);
+  return with_mlp(attended, branch(mlp_norm, mlp_in, mlp_out, mlp_dropout.mask_if_any(x, positions)), Gelu::erf);
 }
 
 TarFlowBlockImpl::TarFlowBlockImpl(const TarFlowOptions& o, std::int64_t own_layers, bool reads_backwards,

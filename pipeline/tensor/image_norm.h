@@ -1,6 +1,8 @@
 // Passes over one image for group normalisation with what follows it, each over all of its values once.
 #pragma once
 
+#include "pipeline/tensor/bfloat16.h"
+
 #include <cstdint>
 
 namespace couplet {
@@ -13,9 +15,6 @@ struct ImageLayout {
 
   std::int64_t values() const { return channels * pixels; }
 };
-
-/// bfloat16, as its bits.
-enum class Bfloat16 : std::uint16_t {};
 
 // T is float or Bfloat16: of that type values lie in memory. They are computed in float.
 

@@ -20,9 +20,6 @@ namespace {
 
 thread_local bool twice_differentiable = false;  ///< TwiceDifferentiable
 
-/// Above this many tokens, plain products would need too much memory for their [T, T] scores.
-constexpr std::int64_t most_tokens_of_plain_products = 256;
-
 using OneDnnLinear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
                                 std::string_view, c10::List<std::optional<at::Scalar>>,
                                 std::optional<std::string_view>);
@@ -44,6 +41,12 @@ at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const std::op
   return onednn_linear()->call(x, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }
 
+/// gradientᵀ x [m, k], with the narrower factor on the left: oneDNN copies that one to turn it.
+at::Tensor narrower_left(const at::Tensor& gradient, const at::Tensor& x) {
+  if (gradient.size(1) <= x.size(1)) return multiply(gradient.t(), x.t(), std::nullopt);
+  return multiply(x.t(), gradient.t(), std::nullopt).t().contiguous();
+}
+
 class Linear : public torch::autograd::Function<Linear> {
 public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
@@ -60,16 +63,9 @@ public:
     at::Tensor of_x, of_weight, of_bias;
     if (context->needs_input_grad(0)) of_x = multiply(gradient, weight.t(), std::nullopt);
     const auto rows = gradient.reshape({-1, weight.size(0)});
-    if (context->needs_input_grad(1)) of_weight = weight_gradient(rows, x.reshape({-1, weight.size(1)}));
+    if (context->needs_input_grad(1)) of_weight = narrower_left(rows, x.reshape({-1, weight.size(1)}));
     if (context->needs_input_grad(2)) of_bias = rows.sum(0);
     return {of_x, of_weight, of_bias};
-  }
-
-private:
-  /// gradientᵀ x [m, k], with the narrower factor on the left: oneDNN copies that one to turn it.
-  static at::Tensor weight_gradient(const at::Tensor& gradient, const at::Tensor& x) {
-    if (gradient.size(1) <= x.size(1)) return multiply(gradient.t(), x.t(), std::nullopt);
-    return multiply(x.t(), gradient.t(), std::nullopt).t().contiguous();
   }
 };
 
@@ -101,6 +97,16 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   return multiply(x, weight, bias);
 }
 
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  return by_onednn(x, weight) ? multiply(x, weight, bias) : at::linear(x, weight, bias);
+}
+at::Tensor weight_gradient(const at::Tensor& gradient, const at::Tensor& x) {
+  return by_onednn(x, gradient) ? narrower_left(gradient, x) : at::mm(gradient.t(), x);
+}
+
+bool twice_differentiable_here() {
+  return twice_differentiable;
+}
 TwiceDifferentiable::TwiceDifferentiable() : before_(std::exchange(twice_differentiable, true)) {}
 TwiceDifferentiable::~TwiceDifferentiable() {
   twice_differentiable = before_;

@@ -6,6 +6,9 @@
 #include <ATen/core/Tensor.h>
 #include <torch/nn/modules/linear.h>
 
+#include <cstdint>
+#include <optional>
+
 namespace couplet {
 
 /// x Wᵀ + b. For float32 on a CPU by oneDNN: the default, MKL, is half as fast on CPUs that are not Intel's
@@ -14,6 +17,11 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 inline at::Tensor linear(const at::Tensor& x, const torch::nn::Linear& layer) {
   return linear(x, layer->weight, layer->bias);
 }
+
+/// For operations that have a backward pass of their own, where no graph is recorded: x Wᵀ + b, and the gradient of W
+/// [m, k] from those of the product's rows [n, m] and the rows x [n, k]; by the same means as `linear`.
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias = {});
+at::Tensor weight_gradient(const at::Tensor& gradient, const at::Tensor& x);
 
 /// While it lives, attention on the calling thread is by operations whose gradients have gradients: the fused kernels
 /// have none. Its scores [T, T] are then kept in memory.
@@ -27,6 +35,10 @@ public:
 private:
   bool before_;
 };
+bool twice_differentiable_here();
+
+/// Up to so many tokens, attention is by plain products on a CPU: above, its [T, T] scores would need too much memory.
+constexpr std::int64_t most_tokens_of_plain_products = 256;
 
 /// softmax(q kᵀ / √d) v for q, k, v [N, heads, T, d]; causal: token i sees tokens up to i. On a CPU by plain products,
 /// up to 256 tokens: as fast as the fused kernel in float32, three times as exact (that kernel's exponential is a rough

@@ -3,6 +3,7 @@
 #include "method/models/patches.h"
 #include "method/models/recompute.h"
 #include "pipeline/tensor/flops.h"
+#include "pipeline/tensor/residual_branch.h"
 #include "pipeline/tensor/transformer_ops.h"
 #include "pipeline/tensor/weights.h"
 #include "storage/error.h"
@@ -115,16 +116,21 @@ SiTBlockImpl::SiTBlockImpl(const SiTOptions& o) : heads(o.heads) {
 }
 
 at::Tensor SiTBlockImpl::forward(const at::Tensor& x, const at::Tensor& condition) {
-  const auto rows = x.size(0), tokens = x.size(1), channels = x.size(2);
   // They are, in order, shift, scale and gate of attention, then of the MLP.
-  const auto m = linear(condition, modulation).chunk(6, 1);
-  const auto parts =
-      linear(modulated(x, m[0], m[1]), qkv).view({rows, tokens, 3, heads, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
-  const auto mixed = attention(parts[0], parts[1], parts[2], /*causal=*/false);
-  const auto attended =
-      at::addcmul(x, m[2].unsqueeze(1), linear(mixed.transpose(1, 2).reshape({rows, tokens, channels}), proj));
-  const auto hidden = at::gelu(linear(modulated(attended, m[3], m[4]), mlp_in), "tanh");
-  return at::addcmul(attended, m[5].unsqueeze(1), linear(hidden, mlp_out));
+  const auto m = linear(condition, modulation).to(x.scalar_type()).chunk(6, 1);
+  const auto branch = [&](std::size_t first, const torch::nn::Linear& in, const torch::nn::Linear& out) {
+    return ResidualBranch{.eps = norm_eps,
+                          .factor = 1 + m[first + 1],
+                          .offset = m[first],
+                          .in_weight = in->weight,
+                          .in_bias = in->bias,
+                          .out_weight = out->weight,
+                          .out_bias = out->bias,
+                          .gate = m[first + 2],
+                          .mask = {}};
+  };
+  const auto attended = with_attention(x, branch(0, qkv, proj), heads, /*causal=*/false);
+  return with_mlp(attended, branch(3, mlp_in, mlp_out), Gelu::tanh);
 }
 
 SiTImpl::SiTImpl(const SiTOptions& o) : options_(o) {
