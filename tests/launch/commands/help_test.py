@@ -114,6 +114,7 @@ def check_completion(program, told, work):
         (("logs", "--rank", "3", "runs/"), {"runs/first run"}),
         (("run", "--run-dir", "runs/first run", "--redo", "teach"), {"teacher"}),
         (("sample", "--run-dir", "runs/first run", "--model", ""), {"teacher", "nf-0"}),
+        (("sample", "--run-dir", "runs/first\\ run", "--model", "n"), {"nf-0"}),
         (("sample", "--device", "c"), {"cpu", "cuda"}),
         (("compare", "runs/first run", "runs/"), {"runs/first run"}),
         (("submit", "--slurm.pro"), {"--slurm.profile", "--slurm.program"}),
