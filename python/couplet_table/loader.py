@@ -35,7 +35,7 @@ class BlockLoader:
         batch_rows: int,
         columns: Sequence[str] = TRAINING_COLUMNS,
         *,
-        window_blocks: int = 8,
+        window_blocks: int = 16,
         seed: int = 0,
         reader: int = 0,
         readers: int = 1,

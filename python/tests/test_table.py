@@ -81,6 +81,11 @@ class Reading(FolderTest):
             with multiprocessing.get_context(method).Pool(1) as pool:
                 self.assertEqual(pool.apply(sum_in_child, (table,)), expected)
 
+    def test_files_that_are_open_elsewhere(self) -> None:
+        path = self.write() / "shard-00000-of-00003.h5"
+        with h5py.File(path, "r"), Shard(path) as shard, h5py.File(path, "r"):
+            self.assertTrue(np.array_equal(shard.read("label"), pairs()["label"][:512]))
+
     def test_many_shards_stay_closed(self) -> None:
         write_coupling(self.folder / "many", **pairs(200), shard_rows=2, block_rows=2)
         table = Table(self.folder / "many")
