@@ -120,7 +120,7 @@ def _fold(a: Words, b: Words) -> Words:
 def _lane_sums(words: Words, keys: Words) -> Words:
     """Returns what stripes of 8 words, [m, 8 · stripes] under their keys, add to accumulators: [8, m]."""
     by_word = words.T.copy()  # numpy is quick along the last axis, which is long here
-    sums = by_word.reshape(-1, 8, len(words)).sum(axis=0, dtype=np.uint64)[_NEIGHBOUR]
+    sums: Words = by_word.reshape(-1, 8, len(words)).sum(axis=0, dtype=np.uint64)[_NEIGHBOUR]
     by_word ^= keys.reshape(-1, 1)
     low = by_word & _LOW
     by_word >>= _u(32)
