@@ -305,7 +305,9 @@ class Shard:
         if self.verify:
             self._check_blocks(column, blocks[some], read)
         for i, first, start, count in zip(range(len(some)), firsts, parts[0][some], parts[1][some]):
-            out[places[start : start + count]] = read[i][wanted[start : start + count] - first]
+            rows = wanted[start : start + count] - first
+            whole = count == length and np.array_equal(rows, np.arange(length))
+            out[places[start : start + count]] = read[i] if whole else read[i][rows]
 
     def _take_of_block(self, column: Column, wanted: Numbers, out: Array, places: Numbers) -> None:
         """Reads single rows."""
