@@ -148,6 +148,21 @@ class Damage(FolderTest):
         with self.assertRaisesRegex(TableError, "manifest.json: has format version 2 .* up to version 1"):
             Table(path)
 
+    def test_version_1_has_checksums_of_blocks_alone(self) -> None:
+        path, arrays = self.write() / "shard-00000-of-00003.h5", pairs()
+        with h5py.File(path, "r+", libver=("v108", "v108")) as file:
+            file.attrs.modify("format_version", 1)
+            del file["row_checksums"]
+        self.assertEqual(verify(path), [])
+        with Shard(path) as shard:
+            self.assertTrue(np.array_equal(shard.take("image", [70, 3]), arrays["image"][[70, 3]]))
+            self.assertTrue(np.array_equal(shard.read("image", 60, 100), arrays["image"][60:160]))
+            flip_byte(path, shard.offset("image") + 70 * 192)
+            for read in (lambda: shard.take("image", [100]), lambda: shard.read("image", 100, 5)):
+                with self.assertRaisesRegex(TableError, r"damaged in rows 64 to 127 \(block 1\)"):
+                    read()
+        self.assertEqual(len(verify(path)), 1)
+
     def test_manifests(self) -> None:
         path = self.write()
         text = (path / "manifest.json").read_text()
