@@ -1,6 +1,6 @@
 // The loader of the Python package couplet-table on a table of 3x64x64 float16 noise and uint8 images, in a warm cache:
 // rows a second of shuffled batches of 256 rows (noise, image, label), every byte looked at, checksums verified (by the
-// package xxhash where the system's Python has it, else by numpy).
+// system's libxxhash, as the program does).
 //   table_python_h5py     against single rows in shuffled order by h5py, which verifies nothing
 //   table_python_program  against this program's loader, in the same order
 #include "bench/comparison.h"

@@ -52,10 +52,9 @@ add_library(torch_cpu INTERFACE)
 # After the system's directories: the wheel also brings headers of fmt and others, in versions whose libraries it does not bring.
 target_compile_options(torch_cpu INTERFACE
   "SHELL:-idirafter ${_wheel}/torch/include" "SHELL:-idirafter ${_wheel}/torch/include/torch/csrc/api/include")
-# libtorch_cpu's own dependencies are found through its RPATH at run time, not through ours at link time.
-target_link_options(torch_cpu INTERFACE -Wl,--allow-shlib-undefined)
-# By name, not by path: an installed program does not look for them where they are now (cmake/Install.cmake).
-target_link_directories(torch_cpu INTERFACE ${_wheel}/torch/lib)
+# libtorch_cpu's own dependencies are found through its RPATH at run time, not through ours at link time. And a directory
+# that CMake knows of would be in the RPATH of an installed program, which finds its own (cmake/Install.cmake).
+target_link_options(torch_cpu INTERFACE -Wl,--allow-shlib-undefined -L${_wheel}/torch/lib)
 target_link_libraries(torch_cpu INTERFACE -ltorch_cpu -lc10 ${_openmp})
 list(APPEND CMAKE_BUILD_RPATH ${_wheel}/torch/lib)
 

@@ -108,6 +108,7 @@ _couplet() {
     fi
   done
   run=${run:-${arguments[0]-}}
+  run=${run//\\/}  # as the line has it: with backslashes before spaces
   run=${run/#\~/$HOME}
   local kinds=(${_couplet_arguments[$command]-})
   if [[ $current == -* ]]; then

@@ -113,14 +113,14 @@ std::string key_entry(const Option& option) {
 
 using Entries = std::vector<std::pair<const char*, const char*>>;
 
-const Entries exit_statuses{
+const Entries page_statuses{
     {"0", "done"},
     {"1", "it could not be done; the last line on stderr says what, with which file, and what to do"},
     {"2", "the command line or configuration was refused before any work"},
     {"75", "it stopped on request after saving; the same command goes on"}};
 
-const Entries variables{
-    {"PATH", "where mpirun, sbatch, squeue, sacct, scontrol and scancel are looked for"},
+const Entries page_variables{
+    {"PATH", "where mpirun, srun, sbatch, squeue, sacct and scancel are looked for"},
     {"CUDA_VISIBLE_DEVICES", "the GPUs that a process sees, as everywhere"},
     {"OMPI_COMM_WORLD_LOCAL_SIZE, OMPI_COMM_WORLD_RANK, PMIX_RANK, PMI_RANK, SLURM_PROCID",
      "set by mpirun or srun; by them a process knows that it is one of several ranks"},
@@ -130,8 +130,8 @@ const Entries variables{
     {"SBATCH_*", "not used by couplet submit, which says so: a job asks for what the cluster profile says"},
     {"HDF5_VDS_PREFIX", "where the sources of virtual data sets are looked for, as HDF5 does"}};
 
-const Entries files{
-    {"RUN/config.ini", "the configuration of the run, every key with its help"},
+const Entries page_files{
+    {"RUN/config.ini", "the resolved configuration of the run"},
     {"RUN/*/stage.json", "what a stage was made with, and whether it is complete"},
     {"RUN/log/", "what the ranks of every stage said"},
     {"RUN/coupling/NAME/train, RUN/coupling/NAME/test", "a coupling table: HDF5 shards and manifest.json"},
@@ -173,9 +173,9 @@ std::string page() {
     if (option.section() != last) text += ".SS [" + escaped(last = option.section()) + "]\n";
     text += key_entry(option);
   }
-  text += section("EXIT STATUS", exit_statuses) + section("ENVIRONMENT", variables) + section("FILES", files);
+  text += section("EXIT STATUS", page_statuses) + section("ENVIRONMENT", page_variables) + section("FILES", page_files);
   text += ".SH SEE ALSO\n\\fBmpirun\\fR(1), \\fBsrun\\fR(1), \\fBsbatch\\fR(1), \\fBh5dump\\fR(1)\n";
-  return text + paragraph("docs/commands.md and the pages that README.md lists, in PREFIX/share/couplet.");
+  return text + paragraph("docs/commands.md, and the pages beside it, in PREFIX/share/couplet/docs.");
 }
 
 }  // namespace

@@ -1,13 +1,15 @@
-"""XXH3 with seed 0, the hash of every checksum of a table: by the package `xxhash` if it is there, else by numpy.
+"""XXH3 with seed 0, the hash of every checksum of a table: by the package `xxhash` if it is there, else by the system's
+library libxxhash, else by numpy, which hashes some hundred MB/s of a core, a hundredth of what the others do.
 
-numpy's way hashes many inputs of one length at a time, which is what rows and blocks of a column are. It hashes some
-hundred MB/s of a core, `xxhash` a hundred times as much; both give the same numbers, which
-https://github.com/Cyan4973/xxHash specifies.
+numpy's way takes many inputs of one length at a time, which is what rows and blocks of a column are. All give the same
+numbers, which https://github.com/Cyan4973/xxHash specifies.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +19,21 @@ try:
     _xxhash: Any = importlib.import_module("xxhash")
 except ImportError:
     _xxhash = None
+
+
+def _find_library() -> Callable[[int, int], int] | None:
+    """Returns XXH3_64bits of the system's xxHash, from the release on in which XXH3 is final."""
+    try:
+        library = ctypes.CDLL("libxxhash.so.0")
+        hash_bytes = library.XXH3_64bits
+    except (OSError, AttributeError):
+        return None
+    hash_bytes.argtypes, hash_bytes.restype = (ctypes.c_void_p, ctypes.c_size_t), ctypes.c_uint64
+    found: Callable[[int, int], int] = hash_bytes
+    return found if library.XXH_versionNumber() >= 800 else None
+
+
+_library = _find_library() if _xxhash is None else None
 
 Words = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
@@ -34,7 +51,14 @@ class Hash128(Protocol):
 
 def hash64(rows: Bytes) -> Words:
     """Returns the XXH3-64 of each row: uint8 [n, length] gives uint64 [n]."""
-    if _xxhash is None or rows.shape[1] <= 16:  # a call for each of many short rows would take longer
+    length = rows.shape[1]
+    if length <= 16:  # a call for each of many short rows would take longer
+        return _Many(rows).hash64()
+    if _library is not None:
+        rows = np.ascontiguousarray(rows)
+        first = rows.ctypes.data
+        return np.fromiter((_library(first + i * length, length) for i in range(len(rows))), np.uint64, len(rows))
+    if _xxhash is None:
         return _Many(rows).hash64()
     return np.fromiter((_xxhash.xxh3_64_intdigest(row) for row in rows), np.uint64, len(rows))
 
@@ -120,7 +144,7 @@ def _fold(a: Words, b: Words) -> Words:
 def _lane_sums(words: Words, keys: Words) -> Words:
     """Returns what stripes of 8 words, [m, 8 · stripes] under their keys, add to accumulators: [8, m]."""
     by_word = words.T.copy()  # numpy is quick along the last axis, which is long here
-    sums = by_word.reshape(-1, 8, len(words)).sum(axis=0, dtype=np.uint64)[_NEIGHBOUR]
+    sums: Words = by_word.reshape(-1, 8, len(words)).sum(axis=0, dtype=np.uint64)[_NEIGHBOUR]
     by_word ^= keys.reshape(-1, 1)
     low = by_word & _LOW
     by_word >>= _u(32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import copy
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,15 @@ from .table import Table
 
 Batch = dict[str, Array]
 TRAINING_COLUMNS = ("noise", "image", "label")
+_MOST_KEPT = 3  # windows' memory that is kept: one is handed out, one is read, a batch may hold on to another
+
+
+def _holders(pool: list[Array], i: int) -> int:
+    """Returns the references to an array in a list; parts of an array refer to it."""
+    return sys.getrefcount(pool[i])
+
+
+_ALONE = _holders([np.empty(0)], 0)
 
 
 class BlockLoader:
@@ -25,8 +35,8 @@ class BlockLoader:
     share memory with each other and are not to be written to.
 
     Blocks come in a random order that seed and epoch give, `window_blocks` at a time, and the rows of a window in a
-    random order. Memory: two windows, one that is handed out and one that a thread reads. An iteration goes through the
-    rest of an epoch and leaves the loader at the beginning of the next.
+    random order. Memory: two windows, one that is handed out and one that a thread reads, and a third while a batch
+    holds on to it. An iteration goes through the rest of an epoch and leaves the loader at the beginning of the next.
     """
 
     def __init__(
@@ -35,7 +45,7 @@ class BlockLoader:
         batch_rows: int,
         columns: Sequence[str] = TRAINING_COLUMNS,
         *,
-        window_blocks: int = 8,
+        window_blocks: int = 16,
         seed: int = 0,
         reader: int = 0,
         readers: int = 1,
@@ -55,6 +65,7 @@ class BlockLoader:
         self.batch_rows, self.columns, self.stored = batch_rows, tuple(columns), stored
         self.reader, self.readers, self.drop_last = reader, readers, drop_last
         self.order = RowOrder(table.rows, table.block_rows, window_blocks, seed)
+        self._pools: dict[str, list[Array]] = {}
         self.epoch = self.batches = 0  #: batches: that were given of this epoch
 
     def __len__(self) -> int:
@@ -87,13 +98,27 @@ class BlockLoader:
             "batch_rows": self.batch_rows,
         }
 
+    def _memory(self, name: str, count: int) -> Array:
+        """Returns room for rows of a window: that of an earlier one, of which nobody holds a part, else new."""
+        pool = self._pools.setdefault(name, [])
+        for i in range(len(pool)):
+            if len(pool[i]) >= count and _holders(pool, i) == _ALONE:
+                return pool[i][:count]
+        del pool[: max(0, len(pool) - _MOST_KEPT)]
+        column, rows = self.table.column(name), self.order.window_blocks * self.order.block_rows
+        pool.append(np.empty((max(count, min(rows, self.table.rows)), *column.shape), column.dtype))
+        return pool[-1][:count]
+
     def _window(self, rows: Numbers) -> Batch:
-        window = {name: self.table.read(name, rows) for name in self.columns}
+        window = {name: self.table.read(name, rows, self._memory(name, len(rows))) for name in self.columns}
+        return {**window, "row": rows}
+
+    def _converted(self, batch: Batch) -> Batch:
         if not self.stored:
             for name, convert in (("noise", self.table.scaled), ("image", self.table.ranged)):
-                if name in window:
-                    window[name] = convert(window[name])
-        return {**window, "row": rows}
+                if name in batch:
+                    batch[name] = convert(batch[name])
+        return batch
 
     def _windows(self) -> Generator[Batch, None, None]:
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
@@ -110,17 +135,22 @@ class BlockLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Gives the batches that are left of the epoch."""
-        left = len(self) - self.batches
-        rest: Batch = {}
         windows = self._windows()
-        while left > 0:
-            while not rest or len(rest["row"]) < self.batch_rows:
-                window = next(windows, None)
-                if window is None:
-                    break
-                rest = {name: np.concatenate([rest[name], window[name]]) for name in window} if rest else window
-            left, self.batches = left - 1, self.batches + 1
-            yield {name: values[: self.batch_rows] for name, values in rest.items()}
-            rest = {name: values[self.batch_rows :] for name, values in rest.items()}
+        window: Batch | None = {"row": np.empty(0, np.int64)}
+        while self.batches < len(self):
+            parts: list[Batch] = []
+            needed = self.batch_rows
+            while needed > 0 and window is not None:
+                if len(window["row"]):
+                    parts.append({name: values[:needed] for name, values in window.items()})
+                    window = {name: values[needed:] for name, values in window.items()}
+                    needed -= len(parts[-1]["row"])
+                else:
+                    window = next(windows, None)
+            self.batches += 1
+            whole = (
+                {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts[1:] else parts[0]
+            )
+            yield self._converted(whole)
         windows.close()
         self.epoch, self.batches = self.epoch + 1, 0

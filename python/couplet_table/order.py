@@ -62,7 +62,7 @@ class RowOrder:
     """Each epoch visits the table's blocks in a random order, `window_blocks` at a time, and the rows of such a window
     in a random order. Every epoch visits every row once. Position p of a training run belongs to epoch p // rows."""
 
-    def __init__(self, rows: int, block_rows: int, window_blocks: int = 8, seed: int = 0) -> None:
+    def __init__(self, rows: int, block_rows: int, window_blocks: int = 16, seed: int = 0) -> None:
         if min(rows, block_rows, window_blocks) < 1:
             raise ValueError(
                 f"{rows} rows in blocks of {block_rows}, windows of {window_blocks} blocks: expected 1 or more"

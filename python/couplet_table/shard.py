@@ -73,11 +73,10 @@ class Shard:
         self._file = -1
         _check_superblock(self.path)
         try:
-            with h5py.File(self.path, "r", locking=False) as hdf5:
-                self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-                if not os.path.sameopenfile(self._file, hdf5.id.get_vfd_handle()):
-                    raise TableError(f"{self.path}: was replaced while it was opened; open it again")
-                self.bytes = os.fstat(self._file).st_size  #: of the file
+            # HDF5 reads through the file that is open already: without locks, and though another is renamed over it.
+            self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self.bytes = os.fstat(self._file).st_size  #: of the file
+            with open(self._file, "rb", closefd=False) as file, h5py.File(file, "r") as hdf5:
                 self._load(hdf5)
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             self.close()
@@ -306,7 +305,9 @@ class Shard:
         if self.verify:
             self._check_blocks(column, blocks[some], read)
         for i, first, start, count in zip(range(len(some)), firsts, parts[0][some], parts[1][some]):
-            out[places[start : start + count]] = read[i][wanted[start : start + count] - first]
+            rows = wanted[start : start + count] - first
+            whole = count == length and np.array_equal(rows, np.arange(length))
+            out[places[start : start + count]] = read[i] if whole else read[i][rows]
 
     def _take_of_block(self, column: Column, wanted: Numbers, out: Array, places: Numbers) -> None:
         """Reads single rows."""

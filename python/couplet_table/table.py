@@ -150,15 +150,21 @@ class Table:
             raise IndexError(f"{self.path}: has no row {bad[0]}; its rows are 0 to {self.rows - 1}")
         return numbers
 
-    def read(self, column: str, rows: Rows = None) -> Array:
+    def read(self, column: str, rows: Rows = None, out: Array | None = None) -> Array:
         """Reads rows of one column as they are stored, in the order asked for: [n, *shape].
 
         A block of which a quarter or more is asked for is read whole, and once; of others just the rows are read.
+        `out`, of the shape and type that is returned, takes the rows where it is given.
         """
         described, numbers = self.column(column), self.numbers(rows)
-        if len(numbers) and len(numbers) == numbers[-1] - numbers[0] + 1 and np.all(np.diff(numbers) == 1):
+        if (
+            out is None
+            and len(numbers)
+            and len(numbers) == numbers[-1] - numbers[0] + 1
+            and np.all(np.diff(numbers) == 1)
+        ):
             return self._read_range(described, int(numbers[0]), len(numbers))
-        out = np.empty((len(numbers), *described.shape), described.dtype)
+        out = np.empty((len(numbers), *described.shape), described.dtype) if out is None else out
         shards = numbers // self.shard_rows
         for index in np.unique(shards):
             places = np.flatnonzero(shards == index)

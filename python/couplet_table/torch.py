@@ -53,7 +53,7 @@ class BlockDataset(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
         batch_rows: int,
         columns: Sequence[str] = TRAINING_COLUMNS,
         *,
-        window_blocks: int = 8,
+        window_blocks: int = 16,
         seed: int = 0,
         rank: int | None = None,
         ranks: int | None = None,

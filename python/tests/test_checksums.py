@@ -58,7 +58,12 @@ class Checksums(unittest.TestCase):
             self.assertEqual(pieces.hexdigest(), long, length)
 
     def test_by_numpy(self) -> None:
-        with mock.patch.object(_xxh3, "_xxhash", None):
+        with mock.patch.object(_xxh3, "_xxhash", None), mock.patch.object(_xxh3, "_library", None):
+            self.check()
+
+    @unittest.skipIf(_xxh3._find_library() is None, "libxxhash is not installed")
+    def test_by_the_library(self) -> None:
+        with mock.patch.object(_xxh3, "_xxhash", None), mock.patch.object(_xxh3, "_library", _xxh3._find_library()):
             self.check()
 
     @unittest.skipIf(_xxh3._xxhash is None, "the package xxhash is not installed")
@@ -67,7 +72,7 @@ class Checksums(unittest.TestCase):
 
     def test_different_rows(self) -> None:
         rows = np.frombuffer(TEXT[:9000], np.uint8).reshape(6, 1500)
-        with mock.patch.object(_xxh3, "_xxhash", None):
+        with mock.patch.object(_xxh3, "_xxhash", None), mock.patch.object(_xxh3, "_library", None):
             together, alone = _xxh3.hash64(rows), [_xxh3.hash64(row[np.newaxis])[0] for row in rows]
         self.assertEqual(together.tolist(), alone)
         self.assertEqual(len(set(alone)), 6)

@@ -63,6 +63,11 @@ class Blocks(FolderTest):
         stored = next(iter(self.loader(stored=True, columns=["image"])))
         self.assertEqual((list(stored), stored["image"].dtype), (["image", "row"], np.uint8))
 
+    def test_batches_that_are_kept_stay(self) -> None:
+        kept = list(self.loader(stored=True)) + list(self.loader(stored=True))
+        for batch in kept:
+            self.assertTrue(np.array_equal(batch["image"], pairs()["image"][batch["row"]]))
+
     def test_goes_on(self) -> None:
         loader = self.loader(reader=1, readers=2)
         whole = rows_of(loader) + rows_of(loader)

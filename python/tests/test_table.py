@@ -81,6 +81,11 @@ class Reading(FolderTest):
             with multiprocessing.get_context(method).Pool(1) as pool:
                 self.assertEqual(pool.apply(sum_in_child, (table,)), expected)
 
+    def test_files_that_are_open_elsewhere(self) -> None:
+        path = self.write() / "shard-00000-of-00003.h5"
+        with h5py.File(path, "r"), Shard(path) as shard, h5py.File(path, "r"):
+            self.assertTrue(np.array_equal(shard.read("label"), pairs()["label"][:512]))
+
     def test_many_shards_stay_closed(self) -> None:
         write_coupling(self.folder / "many", **pairs(200), shard_rows=2, block_rows=2)
         table = Table(self.folder / "many")
@@ -142,6 +147,21 @@ class Damage(FolderTest):
         (path / "manifest.json").write_text(_json_text.indented(manifest))
         with self.assertRaisesRegex(TableError, "manifest.json: has format version 2 .* up to version 1"):
             Table(path)
+
+    def test_version_1_has_checksums_of_blocks_alone(self) -> None:
+        path, arrays = self.write() / "shard-00000-of-00003.h5", pairs()
+        with h5py.File(path, "r+", libver=("v108", "v108")) as file:
+            file.attrs.modify("format_version", 1)
+            del file["row_checksums"]
+        self.assertEqual(verify(path), [])
+        with Shard(path) as shard:
+            self.assertTrue(np.array_equal(shard.take("image", [70, 3]), arrays["image"][[70, 3]]))
+            self.assertTrue(np.array_equal(shard.read("image", 60, 100), arrays["image"][60:160]))
+            flip_byte(path, shard.offset("image") + 70 * 192)
+            for read in (lambda: shard.take("image", [100]), lambda: shard.read("image", 100, 5)):
+                with self.assertRaisesRegex(TableError, r"damaged in rows 64 to 127 \(block 1\)"):
+                    read()
+        self.assertEqual(len(verify(path)), 1)
 
     def test_manifests(self) -> None:
         path = self.write()

@@ -31,6 +31,7 @@ def run_paths(file):
 
 def hiding(directories):
     """The words by which a command sees these directories empty; none where this machine lets nobody do that."""
+    directories = [one for one in directories if not any(one != other and one.is_relative_to(other) for other in directories)]
     mounts = " && ".join(f"mount -t tmpfs none '{directory}'" for directory in directories)
     for unshare in (["unshare", "-m"], ["unshare", "-r", "-m"]):
         words = [*unshare, "sh", "-c", f'{mounts} && cd / && exec "$@"', "sh"]

@@ -43,9 +43,9 @@ class Help:
         for line in program.works("config").splitlines():
             if line.startswith("["):
                 section = line.strip("[]")
-            elif line.startswith("# "):
+            elif re.match(r"# \S", line):
                 note = line
-            elif " =" in line:
+            elif " =" in line and not line.startswith("#"):
                 self.keys.append(f"{section}.{line.split(' =')[0]}")
                 if listed := re.search(r"\((?:one|some) of ([^;]*?)[;)]", note):
                     self.choices[self.keys[-1]] = listed[1].split(", ")
@@ -110,10 +110,11 @@ def check_completion(program, told, work):
         (("status", "runs/"), {"runs/first run"}),
         (("verify", "runs/"), {"runs/first run", "runs/plain.ini"}),
         (("logs", "-f", "runs/first run", "student"), {"student", "student/nf-0"}),
-        (("logs", "--follow", "runs/first run", "coupl"), {"coupling/nf"}),
+        (("logs", "--follow", "runs/first run", "coupl"), {"couple", "coupling/nf"}),
         (("logs", "--rank", "3", "runs/"), {"runs/first run"}),
         (("run", "--run-dir", "runs/first run", "--redo", "teach"), {"teacher"}),
         (("sample", "--run-dir", "runs/first run", "--model", ""), {"teacher", "nf-0"}),
+        (("sample", "--run-dir", "runs/first\\ run", "--model", "n"), {"nf-0"}),
         (("sample", "--device", "c"), {"cpu", "cuda"}),
         (("compare", "runs/first run", "runs/"), {"runs/first run"}),
         (("submit", "--slurm.pro"), {"--slurm.profile", "--slurm.program"}),

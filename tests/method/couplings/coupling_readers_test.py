@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The readers printed in README.md and docs/coupling-table.md, run as they stand there on a table whose values are known.
+"""The readers printed in README.md, which import the package in python/, and in docs/coupling-table.md, run as they stand there on a table
+whose values are known.
 
 Also: h5ls and h5dump on every shard, the specification's lists of data sets against what shards hold, and the noise that
 its program makes of ids.
@@ -66,7 +67,7 @@ def check_pair_program(arguments, table):
 
 TRAINING = """
 import sys, numpy, torch
-from couplings import Couplings
+from couplet_table.torch import CouplingDataset
 from coupling_readers_test import ROWS, SHAPE, expected
 
 def check_all(rows):
@@ -100,7 +101,7 @@ def train(couplings):
     assert len(losses) == 5 and abs(weight).max() > 0.01
 
 if __name__ == "__main__":
-    couplings = Couplings(sys.argv[1])
+    couplings = CouplingDataset(sys.argv[1])
     assert len(couplings) == ROWS
     assert check_all(couplings[row] for row in range(ROWS)) == list(range(ROWS))
     # This process has files open now; workers of both kinds open their own.
@@ -113,11 +114,24 @@ if __name__ == "__main__":
 """
 
 
+README_BATCHES = """
+    for row, at, image, number in zip(batch["row"].tolist(), z, x, label):
+        assert abs(expected(row)[0] - at.numpy()).max() < 1e-6 and abs(expected(row)[1] - image.numpy()).max() < 1e-6, row
+        assert number == expected(row)[2], row
+    seen += batch["row"].tolist()
+assert sorted(seen) == list(range(ROWS)) and seen != sorted(seen), seen
+"""
+
+
 def check_dataset(arguments, table):
-    (arguments.work / "couplings.py").write_text(code_block(arguments.source / "README.md", "class Couplings", 20))
+    block = code_block(arguments.source / "README.md", "BlockDataset", 20)
+    block = block.replace("runs/smoke/coupling/nf/train", str(table)).replace("batch_rows=256", "batch_rows=16")
+    start = "from coupling_readers_test import ROWS, expected\nseen = []\n"
+    (arguments.work / "readme.py").write_text(start + block + README_BATCHES)
     (arguments.work / "train.py").write_text(TRAINING)
     environment = torch_without_cuda.environment(arguments.torch, arguments.compiler, arguments.work / "cuda")
-    environment["PYTHONPATH"] += f":{Path(__file__).parent}"
+    environment["PYTHONPATH"] += f":{Path(__file__).parent}:{arguments.source / 'python'}"
+    run(sys.executable, arguments.work / "readme.py", env=environment)
     print(run(sys.executable, arguments.work / "train.py", table, env=environment), end="")
 
 
