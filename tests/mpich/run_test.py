@@ -46,7 +46,8 @@ class Runner:
         metrics = self.work / run / "features/metrics.jsonl"
         deadline = time.monotonic() + SECONDS
         while not (metrics.exists() and metrics.stat().st_size):
-            check(process.poll() is None, f"the run ended: {process.stdout and process.stdout.read()}")
+            if process.poll() is not None:
+                fail(f"the run ended: {process.stdout.read()}")
             check(time.monotonic() < deadline, "no step of training within the time")
             time.sleep(0.1)
         return process
