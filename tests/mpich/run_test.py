@@ -42,10 +42,11 @@ class Runner:
 
     def start_endless(self, run):
         """A run whose ranks train."""
-        process = subprocess.Popen(self.words("run", "--ranks", 2, run=run, keys=ENDLESS), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         metrics = self.work / run / "features/metrics.jsonl"
+        before = metrics.stat().st_size if metrics.exists() else 0
+        process = subprocess.Popen(self.words("run", "--ranks", 2, run=run, keys=ENDLESS), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         deadline = time.monotonic() + SECONDS
-        while not (metrics.exists() and metrics.stat().st_size):
+        while not (metrics.exists() and metrics.stat().st_size > before):
             if process.poll() is not None:
                 fail(f"the run ended: {process.stdout.read()}")
             check(time.monotonic() < deadline, "no step of training within the time")
