@@ -22,7 +22,7 @@ TINY = {"prepare.train-rows": 300, "prepare.test-rows": 60, "prepare.shard-rows"
         "evaluate.curvature-samples": 8, "evaluate.curvature-steps": 4, "evaluate.pairing-rows": 8, "evaluate.pairing-nfe": 2,
         "evaluate.pairwise-images": 20, "evaluate.grid-rows": 1, "pipeline.device": "cpu", "pipeline.threads": 1, "pipeline.checkpoint-every": 3}
 ENDLESS = {**TINY, "features.images": 10**9, "pipeline.stop-grace": 30}
-SECONDS = 120
+SECONDS = 300  # for one command: the machine may be busy, and ranks of MPICH that wait keep their cores
 
 
 class Runner:
