@@ -22,7 +22,7 @@ TINY = {"prepare.train-rows": 300, "prepare.test-rows": 60, "prepare.shard-rows"
         "evaluate.curvature-samples": 8, "evaluate.curvature-steps": 4, "evaluate.pairing-rows": 8, "evaluate.pairing-nfe": 2,
         "evaluate.pairwise-images": 20, "evaluate.grid-rows": 1, "pipeline.device": "cpu", "pipeline.threads": 1, "pipeline.checkpoint-every": 3}
 ENDLESS = {**TINY, "features.images": 10**9, "pipeline.stop-grace": 30}
-SECONDS = 120
+SECONDS = 300  # for one command: the machine may be busy, and ranks of MPICH that wait keep their cores
 
 
 class Runner:
@@ -42,11 +42,13 @@ class Runner:
 
     def start_endless(self, run):
         """A run whose ranks train."""
-        process = subprocess.Popen(self.words("run", "--ranks", 2, run=run, keys=ENDLESS), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         metrics = self.work / run / "features/metrics.jsonl"
+        before = metrics.stat().st_size if metrics.exists() else 0
+        process = subprocess.Popen(self.words("run", "--ranks", 2, run=run, keys=ENDLESS), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         deadline = time.monotonic() + SECONDS
-        while not (metrics.exists() and metrics.stat().st_size):
-            check(process.poll() is None, f"the run ended: {process.stdout and process.stdout.read()}")
+        while not (metrics.exists() and metrics.stat().st_size > before):
+            if process.poll() is not None:
+                fail(f"the run ended: {process.stdout.read()}")
             check(time.monotonic() < deadline, "no step of training within the time")
             time.sleep(0.1)
         return process
