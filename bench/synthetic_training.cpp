@@ -78,6 +78,20 @@ SyntheticTraining student(const Config& config, const SyntheticRows& rows) {
   return {model.field, task};
 }
 
+SyntheticTraining features(const Config& config, const SyntheticRows& rows) {
+  Classifier model = make_classifier(classifier_options(config.features, rows.shape), 1);
+  TrainingTask task;
+  task.training = config.features.training;
+  task.batch = [=](const BatchRange& range) {
+    const auto index = rows_at(positions_of(range), rows.images.size(0));
+    return Batch{rows.shape.codec->encode(rows.images.index_select(0, index)), rows.labels.index_select(0, index)};
+  };
+  task.loss = [model](const Batch& batch) mutable {
+    return at::cross_entropy_loss(model->forward(batch[0]), batch[1]);
+  };
+  return {model.ptr(), task};
+}
+
 }  // namespace
 
 SyntheticRows synthetic_rows(std::int64_t count, std::int64_t size) {
@@ -92,8 +106,10 @@ SyntheticRows synthetic_rows(std::int64_t count, std::int64_t size) {
 
 SyntheticTraining synthetic_training(const std::string& stage, const Config& config, const SyntheticRows& rows,
                                      const std::filesystem::path& directory) {
-  if (stage != "teacher" && stage != "student") refuse("there is no training of a {}", stage);
-  SyntheticTraining training = stage == "teacher" ? teacher(config, rows) : student(config, rows);
+  if (stage != "teacher" && stage != "student" && stage != "features") refuse("there is no training of a {}", stage);
+  SyntheticTraining training = stage == "teacher"   ? teacher(config, rows)
+                               : stage == "student" ? student(config, rows)
+                                                    : features(config, rows);
   training.task.name = stage;
   training.task.directory = directory;
   training.task.provenance = {{"rows", "synthetic"}};

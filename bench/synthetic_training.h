@@ -25,7 +25,7 @@ struct SyntheticTraining {
   std::shared_ptr<torch::nn::Module> model;
   TrainingTask task;
 };
-/// The teacher or student ("teacher", "student") of `config` on these rows, taken in turn; batches and loss as in its
+/// The teacher, student or classifier ("teacher", "student", "features") of `config` on these rows, taken in turn; batches and loss as in its
 /// stage. Teacher: {noised images, labels, negative where dropped}. Student: {images, z, t, labels, the number of
 /// classes where dropped}.
 SyntheticTraining synthetic_training(const std::string& stage, const Config& config, const SyntheticRows& rows,

@@ -1,7 +1,8 @@
-// teacher_train, student_train, unet_train: images a second of the default preset's training (configs/fashion.ini, and
-// its student with a U-Net), through `train`, against an ordinary PyTorch program around the unmodified reference
-// (bench/training_peer.py: fused AdamW, set_to_none, SDPA), at the same threads. Each side in the better one of float32
-// and bfloat16 for it, tried first. Both train from rows in memory, whole rounds in turn.
+// teacher_train, student_train, features_train, unet_train: images a second of the default preset's training
+// (configs/fashion.ini, and its student with a U-Net), through `train`, against an ordinary PyTorch program around the
+// unmodified reference (bench/training_peer.py: fused AdamW, set_to_none, SDPA), at the same threads. Each side in the
+// better one of float32 and bfloat16 for it, tried first. Both train from rows in memory, whole rounds in turn.
+// teacher_train_compiled and so on: the same, where PyTorch may compile its model, too (torch.compile).
 #include "bench/peer.h"
 #include "bench/training_round.h"
 
@@ -9,11 +10,14 @@
 
 #include <cmath>
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace couplet {
 namespace {
 
-constexpr const char* precisions[] = {"float32", "bfloat16"};
+/// What torch.compile imports beside torch (scripts/setup bench).
+const std::string compile_tools = COUPLET_PYTHON_TOOLS "/../torch-compile";
 
 std::string peer_sizes(const TrainingBench& task, const Config& config) {
   const std::string& stage = task.stage;
@@ -25,6 +29,8 @@ std::string peer_sizes(const TrainingBench& task, const Config& config) {
     all["label_drop"] = t.label_drop;
     all["model"] = {{"in_channels", 1},       {"img_size", 28},         {"patch_size", t.patch},
                     {"channels", t.channels}, {"num_blocks", t.blocks}, {"layers_per_block", t.layers.front()}};
+  } else if (stage == "features") {
+    all["model"] = {{"channels", config.features.channels}, {"dimension", config.features.dimension}};
   } else if (task.name == "unet") {
     const StudentConfig& s = config.student;
     all["label_drop"] = s.label_drop;
@@ -47,32 +53,33 @@ std::string peer_sizes(const TrainingBench& task, const Config& config) {
   return all.dump();
 }
 
-/// Images a second of one side over so many steps in a precision.
-using Side = std::function<double(const std::string& precision, std::int64_t steps)>;
+/// Images a second of one side over so many steps in one of its ways: a precision, and the peer's mode.
+using Side = std::function<double(const std::string& way, std::int64_t steps)>;
 
 struct Choice {
-  std::string precision;
+  std::string way;
   double rate = 0;
 };
 
-/// The faster precision of a side, each tried for a few seconds after as many steps that warm up.
-Choice better_precision(const std::string& side, const Side& rate_of, double batch) {
+/// The fastest way of a side, each tried for a few seconds after as many steps that warm up.
+Choice best_way(const std::string& side, const std::vector<std::string>& ways, const Side& rate_of, double batch) {
   constexpr std::int64_t first_steps = 20;
   Choice best;
   std::string text;
-  for (const char* precision : precisions) {
-    const double rough = rate_of(precision, first_steps);
+  for (const std::string& way : ways) {
+    rate_of(way, first_steps);
+    const double rough = rate_of(way, first_steps);
     const double trial_seconds = 0.25 * bench_seconds();
-    const double rate = rate_of(precision, static_cast<std::int64_t>(std::ceil(trial_seconds * rough / batch)) + 1);
-    text += fmt::format(" {} {:.4g} images/s", precision, rate);
-    if (rate > best.rate) best = {precision, rate};
+    const double rate = rate_of(way, static_cast<std::int64_t>(std::ceil(trial_seconds * rough / batch)) + 1);
+    text += fmt::format(" {} {:.4g} images/s", way, rate);
+    if (rate > best.rate) best = {way, rate};
   }
-  fmt::print("  {}:{}; takes {}\n", side, text, best.precision);
+  fmt::print("  {}:{}; takes {}\n", side, text, best.way);
   std::fflush(stdout);
   return best;
 }
 
-void compare(const TrainingBench& task) {
+void compare(const TrainingBench& task, bool compiled) {
   const std::string& stage = task.stage;
   const auto peers = peers_folder();
   const BenchDirectory folder;
@@ -86,29 +93,35 @@ void compare(const TrainingBench& task) {
     const Config config = bench_config(stage, steps, settings);
     return training_rate(stage, config, rows, folder.path(), *communicator);
   };
-  const Choice our_choice = better_precision("ours", ours, batch);
+  const std::string name = task.name + (compiled ? "_train_compiled" : "_train");
+  const Choice our_choice = best_way("ours", {"float32", "bfloat16"}, ours, batch);
   const auto steps_of = [&](const Choice& choice) {
     return static_cast<std::int64_t>(std::ceil(1.1 * bench_seconds() * choice.rate / batch));
   };
-  if (!peers) {
-    fmt::print("bench {}_train ours={:.4g} theirs=skipped ratio=skipped (images/s, COUPLET_PEERS is unset)\n",
-               task.name, ours(our_choice.precision, steps_of(our_choice)));
+  const bool has_tools = !compiled || fs::exists(compile_tools + "/sympy");
+  if (!peers || !has_tools) {
+    fmt::print("bench {} ours={:.4g} theirs=skipped ratio=skipped (images/s, {})\n", name,
+               ours(our_choice.way, steps_of(our_choice)),
+               peers ? compile_tools + " is missing: scripts/setup bench" : "COUPLET_PEERS is unset");
     return;
   }
   PeerProcess peer("training_peer.py",
-                   {*peers, task.name, peer_sizes(task, preset), std::to_string(at::get_num_threads())});
-  const Side theirs = [&](const std::string& precision, std::int64_t steps) {
-    return static_cast<double>(steps) * batch / peer.ask(fmt::format("{} {}", precision, steps));
+                   {*peers, task.name, peer_sizes(task, preset), std::to_string(at::get_num_threads()),
+                    compile_tools});
+  const Side theirs = [&](const std::string& way, std::int64_t steps) {
+    return static_cast<double>(steps) * batch / peer.ask(fmt::format("{} {}", way, steps));
   };
-  const Choice their_choice = better_precision("theirs", theirs, batch);
+  std::vector<std::string> their_ways{"float32 eager", "bfloat16 eager"};
+  if (compiled) their_ways.insert(their_ways.end(), {"float32 compiled", "bfloat16 compiled"});
+  const Choice their_choice = best_way("theirs", their_ways, theirs, batch);
   RatePairs rates;
   for (int round = 0; round < bench_rounds(); ++round) {
-    const double our_rate = ours(our_choice.precision, steps_of(our_choice));
-    rates.add(our_rate, theirs(their_choice.precision, steps_of(their_choice)));
+    const double our_rate = ours(our_choice.way, steps_of(our_choice));
+    rates.add(our_rate, theirs(their_choice.way, steps_of(their_choice)));
     fmt::print("  round {}: ours {:.4g}, theirs {:.4g} images/s\n", round + 1, rates.ours.back(), rates.theirs.back());
     std::fflush(stdout);
   }
-  rates.print(task.name + "_train", "images/s");
+  rates.print(name, "images/s");
 }
 
 }  // namespace
@@ -117,6 +130,8 @@ void compare(const TrainingBench& task) {
 int main(int count, char** words) {
   couplet::open_log({}, "bench", /*rank=*/1);  // says nothing
   const auto is_asked_for = [&](const std::string& name) { return count == 1 || words[1] == name; };
-  for (const couplet::TrainingBench& task : couplet::training_benches())
-    if (is_asked_for(task.name)) couplet::compare(task);
+  for (const couplet::TrainingBench& task : couplet::training_benches()) {
+    if (is_asked_for(task.name)) couplet::compare(task, /*compiled=*/false);
+    if (task.name != "unet" && is_asked_for(task.name + "_compiled")) couplet::compare(task, /*compiled=*/true);
+  }
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The PyTorch side of teacher_train, student_train and unet_train: the unmodified reference (apple/ml-tarflow, willisma/SiT,
-openai/guided-diffusion) in an ordinary training loop.
+"""The PyTorch side of bench/training.cpp: the unmodified reference (apple/ml-tarflow, willisma/SiT, openai/guided-diffusion), or the
+built-in classifier as PyTorch has it, in an ordinary training loop.
 
-training_peer.py PEERS teacher|student|unet SIZES THREADS. Reads lines `float32|bfloat16 STEPS`, trains so many steps and answers with the seconds they took.
-SIZES is JSON: batch, the settings of the optimizer, and the reference's own arguments. Rows lie in memory.
+training_peer.py PEERS teacher|student|unet|features SIZES THREADS TOOLS. Reads lines `float32|bfloat16 eager|compiled STEPS`, trains so
+many steps and answers with the seconds they took. SIZES is JSON: batch, the settings of the optimizer, and the model's own arguments.
+TOOLS is a directory of the packages that torch.compile imports. Rows lie in memory.
 """
 
 import json
@@ -15,6 +16,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/peers"))
 import references  # noqa: E402
+
+sys.path.append(sys.argv[5])
 
 ROWS, CLASSES = 4096, 10
 
@@ -32,7 +35,7 @@ class Teacher:
         x, y = self.images[rows], self.labels[rows]
         x = x + self.noise_std * torch.randn_like(x)
         mask = (torch.rand(len(y)) < self.drop).int()
-        z, _, logdets = self.model(x, (1 - mask) * y - mask)
+        z, _, logdets = self.call(x, (1 - mask) * y - mask)
         return self.model.get_loss(z, logdets)
 
 
@@ -50,7 +53,7 @@ class Student:
                                          **sizes["model"])
 
     def velocity(self, x, t, labels):
-        return self.model(x, t, labels)
+        return self.call(x, t, labels)
 
     def loss(self, rows):
         x, z = self.images[rows], self.noise[rows]
@@ -68,7 +71,24 @@ class UNetStudent(Student):
 
     def velocity(self, x, t, labels):
         none = torch.rand(len(labels)) < self.drop
-        return self.model(x, 1000 * t, torch.where(none, CLASSES, labels))
+        return self.call(x, 1000 * t, torch.where(none, CLASSES, labels))
+
+
+class Features:
+    """The built-in classifier of 28x28 images."""
+
+    def __init__(self, peers, sizes):
+        channels, dimension = sizes["model"]["channels"], sizes["model"]["dimension"]
+        halved = [torch.nn.MaxPool2d(2), torch.nn.ReLU()]
+        self.model = torch.nn.Sequential(torch.nn.Conv2d(1, channels, 3, padding=1), *halved,
+                                         torch.nn.Conv2d(channels, 2 * channels, 3, padding=1), *halved, torch.nn.Flatten(),
+                                         torch.nn.Linear(2 * channels * 7 * 7, dimension), torch.nn.ReLU(),
+                                         torch.nn.Linear(dimension, CLASSES))
+        self.images = smooth_images(28)
+        self.labels = torch.arange(ROWS) % CLASSES
+
+    def loss(self, rows):
+        return torch.nn.functional.cross_entropy(self.call(self.images[rows]), self.labels[rows])
 
 
 def smooth_images(size):
@@ -84,8 +104,10 @@ class Training:
         self.optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.95), fused=True)
         self.average = [p.detach().clone() for p in self.parameters]
         task.model.train()
+        self.calls = {"eager": task.model, "compiled": torch.compile(task.model)}
 
-    def run(self, precision, steps):
+    def run(self, precision, mode, steps):
+        self.task.call = self.calls[mode]
         batch = self.sizes["batch"]
         start = time.perf_counter()
         for _ in range(steps):
@@ -105,14 +127,15 @@ class Training:
 
 
 def main():
-    peers, stage, sizes, threads = sys.argv[1:]
+    peers, stage, sizes, threads, _ = sys.argv[1:]
     torch.set_num_threads(int(threads))
     torch.manual_seed(0)
     sizes = json.loads(sizes)
-    training = Training({"teacher": Teacher, "student": Student, "unet": UNetStudent}[stage](peers, sizes), sizes)
+    tasks = {"teacher": Teacher, "student": Student, "unet": UNetStudent, "features": Features}
+    training = Training(tasks[stage](peers, sizes), sizes)
     for line in sys.stdin:
-        precision, steps = line.split()
-        print(training.run(precision, int(steps)), flush=True)
+        precision, mode, steps = line.split()
+        print(training.run(precision, mode, int(steps)), flush=True)
 
 
 if __name__ == "__main__":

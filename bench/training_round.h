@@ -28,10 +28,11 @@ struct TrainingBench {
   std::vector<Setting> settings = {};  ///< beside the preset's
 };
 
-/// The preset's teacher and student, and its student with a U-Net.
+/// The preset's teacher, student and classifier, and its student with a U-Net.
 inline std::vector<TrainingBench> training_benches() {
   return {{"teacher", "teacher"},
           {"student", "student"},
+          {"features", "features"},
           {"unet",
            "student",
            {{"student.network", "unet", "bench"},
@@ -42,18 +43,21 @@ inline std::vector<TrainingBench> training_benches() {
             {"student.heads", "2", "bench"}}}};
 }
 
+/// The settings of a stage's training within those of the run.
+template <class SomeConfig>
+auto& training_of(const std::string& stage, SomeConfig&& config) {
+  if (stage == "features") return config.features.training;
+  return stage == "teacher" ? config.teacher.training : config.student.training;
+}
+
 /// The preset, trained for so many steps with no checkpoint on the way.
 inline Config bench_config(const std::string& stage, std::int64_t steps, std::vector<Setting> settings) {
   settings.push_back({"pipeline.checkpoint-every", "1000000000", "bench"});
   settings.push_back({"pipeline.log-every", "3600", "bench"});
   Config config = resolve_config(bench_preset, settings);
-  TrainingConfig& training = stage == "teacher" ? config.teacher.training : config.student.training;
+  TrainingConfig& training = training_of(stage, config);
   training.images = steps * training.batch;
   return config;
-}
-
-inline const TrainingConfig& training_of(const std::string& stage, const Config& config) {
-  return stage == "teacher" ? config.teacher.training : config.student.training;
 }
 
 /// Trains from first weights in a directory that is emptied first, and returns the images a second of all ranks, what
