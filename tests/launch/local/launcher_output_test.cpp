@@ -41,7 +41,8 @@ TEST(LauncherOutput, KeepsBackWhatTheLauncherSaysItself) {
 
 TEST(LauncherOutput, KeepsBackWhatHydraSaysItself) {
   LauncherOutput output("mpiexec.hydra");
-  const std::string line = std::string(83, '=') + "\n";
+  std::string line(83, '=');
+  line += '\n';
   EXPECT_EQ(
       output.take("\n" + line + "=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\n=   EXIT CODE: 9\n" + line +
                   "YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)\n"
