@@ -106,8 +106,7 @@ void compare(const TrainingBench& task, bool compiled) {
     return;
   }
   PeerProcess peer("training_peer.py",
-                   {*peers, task.name, peer_sizes(task, preset), std::to_string(at::get_num_threads()),
-                    compile_tools});
+                   {*peers, task.name, peer_sizes(task, preset), std::to_string(at::get_num_threads()), compile_tools});
   const Side theirs = [&](const std::string& way, std::int64_t steps) {
     return static_cast<double>(steps) * batch / peer.ask(fmt::format("{} {}", way, steps));
   };

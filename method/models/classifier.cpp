@@ -65,8 +65,8 @@ ClassifierImpl::ClassifierImpl(const ClassifierOptions& o) : options_(o) {
 
 std::vector<at::Tensor> ClassifierImpl::levels(const at::Tensor& images) {
   std::vector<at::Tensor> all;
-  // On a CPU channels last, in which pooling is many times as fast. Images of one channel are in both layouts at once, of
-  // which a copy alone says which is meant.
+  // On a CPU channels last, in which pooling is many times as fast. Images of one channel are in both layouts at once,
+  // of which a copy alone says which is meant.
   auto x = images.is_cpu() ? images.clone(at::MemoryFormat::ChannelsLast) : images;
   for (auto& convolution : convolutions_) {
     auto halved = [convolution, smooth = options_.smooth](const std::vector<at::Tensor>& in) mutable {

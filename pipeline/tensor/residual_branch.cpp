@@ -76,7 +76,9 @@ void turn_heads(const at::Tensor& tokens_first, const at::Tensor& heads_first, b
                      tokens = heads_first.size(3);
   const auto bytes = static_cast<std::size_t>(heads_first.size(4)) * heads_first.element_size();
   auto *one = memory_of<std::byte>(tokens_first), *other = memory_of<std::byte>(heads_first);
-  const auto place = [&](std::byte* from, std::int64_t index) { return from + static_cast<std::size_t>(index) * bytes; };
+  const auto place = [&](std::byte* from, std::int64_t index) {
+    return from + static_cast<std::size_t>(index) * bytes;
+  };
   at::parallel_for(0, images, 1, [&](std::int64_t first, std::int64_t end) {
     for (std::int64_t image = first; image < end; ++image)
       for (std::int64_t part = 0; part < parts; ++part)
@@ -225,8 +227,8 @@ variable_list branch_backward(const Inputs& in, const Kept& kept, const at::Tens
     middle = at::empty_like(kept.hidden);
     const auto count = layout.tokens * middle.size(2);
     each_image(images, in.type(), [&]<class T>(T, std::int64_t i) {
-      gelu_gradient(in.between.gelu, read_from<T>(kept.hidden) + i * count, count,
-                    memory_of<T>(of_middle) + i * count, memory_of<T>(middle) + i * count);
+      gelu_gradient(in.between.gelu, read_from<T>(kept.hidden) + i * count, count, memory_of<T>(of_middle) + i * count,
+                    memory_of<T>(middle) + i * count);
     });
     of_projected = of_middle;
   }
@@ -251,9 +253,7 @@ variable_list branch_backward(const Inputs& in, const Kept& kept, const at::Tens
 }
 
 Inputs inputs_of(const at::Tensor& x, const ResidualBranch& b, const Between& between, at::ScalarType type) {
-  const auto of_channels = [](const at::Tensor& t) {
-    return !t.defined() || t.stride(-1) == 1 ? t : t.contiguous();
-  };
+  const auto of_channels = [](const at::Tensor& t) { return !t.defined() || t.stride(-1) == 1 ? t : t.contiguous(); };
   const auto of_product = [&](const at::Tensor& t) { return t.to(type); };
   return {x.contiguous(),
           of_channels(b.factor),
@@ -274,8 +274,8 @@ public:
                             const at::Tensor& out_weight, const at::Tensor& out_bias,
                             const std::optional<at::Tensor>& gate, double eps, const Between& between,
                             at::ScalarType type) {
-    const ResidualBranch branch{eps, factor, offset, in_weight, in_bias, out_weight, out_bias,
-                                gate.value_or(at::Tensor()), {}};
+    const ResidualBranch branch{
+        eps, factor, offset, in_weight, in_bias, out_weight, out_bias, gate.value_or(at::Tensor()), {}};
     const Inputs in = inputs_of(x, branch, between, type);
     Kept kept;
     const at::Tensor out = branch_forward(in, kept);
@@ -295,9 +295,8 @@ public:
                           static_cast<Gelu>(context->saved_data["gelu"].toInt())};
     const double eps = context->saved_data["eps"].toDouble();
     const auto type = saved[8].scalar_type();
-    variable_list all = at::GradMode::is_enabled()
-                            ? with_graph(saved, gradients[0], eps, between, type)
-                            : by_passes(*context, saved, gradients[0], eps, between);
+    variable_list all = at::GradMode::is_enabled() ? with_graph(saved, gradients[0], eps, between, type)
+                                                   : by_passes(*context, saved, gradients[0], eps, between);
     all.resize(11);
     return all;
   }
@@ -330,8 +329,7 @@ private:
     in.out_weight = saved[9];
     const Kept kept{saved[10], saved[11], saved[12], saved[13], saved[14], saved[15], saved[16]};
     const c10::impl::ExcludeDispatchKeyGuard types_are_chosen_here(c10::autocast_dispatch_keyset);
-    return branch_backward(in, kept, gradient.contiguous(),
-                           [&](std::size_t i) { return context.needs_input_grad(i); });
+    return branch_backward(in, kept, gradient.contiguous(), [&](std::size_t i) { return context.needs_input_grad(i); });
   }
 };
 

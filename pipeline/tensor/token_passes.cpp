@@ -91,11 +91,11 @@ WIDE_WHERE_THERE void norm_slopes(const float* __restrict x, const TokenLayout& 
     for (std::int64_t c = 0; c < channels; ++c)
       to[c] = more[c] + inner * (number(g[c]) * factor[c] - average - (from[c] - centre) * pull);
   }
-  sums_over_tokens<2>(layout, {factor_slope, offset_slope},
-                      [=](std::int64_t t, std::int64_t c) __attribute__((always_inline)) {
-                        const float g = number(y_slope[t * channels + c]);
-                        return Terms<2>{{g * (x[t * channels + c] - mean[t]) * inverse[t], g}};
-                      });
+  sums_over_tokens<2>(
+      layout, {factor_slope, offset_slope}, [=](std::int64_t t, std::int64_t c) __attribute__((always_inline)) {
+        const float g = number(y_slope[t * channels + c]);
+        return Terms<2>{{g * (x[t * channels + c] - mean[t]) * inverse[t], g}};
+      });
 }
 
 template <class T>
@@ -124,9 +124,10 @@ WIDE_WHERE_THERE void gate_slopes(const float* __restrict slope, const TokenLayo
   for (std::int64_t t = 0, at = 0; t < layout.tokens; ++t, at += channels)
 #pragma omp simd
     for (std::int64_t c = 0; c < channels; ++c) store(slope[at + c] * gate[c], y_slope[at + c]);
-  sums_over_tokens<1>(layout, {gate_slope}, [=](std::int64_t t, std::int64_t c) __attribute__((always_inline)) {
-    return Terms<1>{{slope[t * channels + c] * number(y[t * channels + c])}};
-  });
+  sums_over_tokens<1>(
+      layout, {gate_slope}, [=](std::int64_t t, std::int64_t c) __attribute__((always_inline)) {
+        return Terms<1>{{slope[t * channels + c] * number(y[t * channels + c])}};
+      });
 }
 
 /// GELU's value is x · share; its derivative share + x · density.
@@ -176,9 +177,10 @@ WIDE_WHERE_THERE void gelu_slopes(const T* __restrict x, std::int64_t count, T* 
 
 template <class T>
 WIDE_WHERE_THERE void summed(const T* __restrict x, const TokenLayout& layout, float* __restrict sum) {
-  sums_over_tokens<1>(layout, {sum}, [=](std::int64_t t, std::int64_t c) __attribute__((always_inline)) {
-    return Terms<1>{{number(x[t * layout.channels + c])}};
-  });
+  sums_over_tokens<1>(
+      layout, {sum}, [=](std::int64_t t, std::int64_t c) __attribute__((always_inline)) {
+        return Terms<1>{{number(x[t * layout.channels + c])}};
+      });
 }
 
 template <class T>
@@ -211,8 +213,7 @@ WIDE_WHERE_THERE void softmax_slopes(const T* __restrict softmax, std::int64_t t
 #pragma omp simd reduction(+ : sum)
     for (std::int64_t k = 0; k < tokens; ++k) sum += number(softmax[k]) * number(slope[k]);
 #pragma omp simd
-    for (std::int64_t k = 0; k < tokens; ++k)
-      store(scale * number(softmax[k]) * (number(slope[k]) - sum), slope[k]);
+    for (std::int64_t k = 0; k < tokens; ++k) store(scale * number(softmax[k]) * (number(slope[k]) - sum), slope[k]);
   }
 }
 
@@ -260,17 +261,16 @@ void softmax_gradient(const T* softmax, std::int64_t tokens, float scale, T* slo
   softmax_slopes(softmax, tokens, scale, slope);
 }
 
-#define FOR_TYPE(T)                                                                                                \
-  template void norm_tokens(const float*, const TokenLayout&, double, const float*, const float*, float*, float*, \
-                            T*);                                                                                   \
-  template void norm_gradient(const float*, const TokenLayout&, const float*, const float*, const float*,         \
-                              const T*, const float*, float*, float*, float*);                                     \
-  template void add_gated(const float*, const TokenLayout&, const float*, const T*, float*);                       \
-  template void gate_gradient(const float*, const TokenLayout&, const float*, const T*, T*, float*);               \
-  template void gelu_values(Gelu, const T*, std::int64_t, T*);                                                     \
-  template void gelu_gradient(Gelu, const T*, std::int64_t, T*, T*);                                               \
-  template void token_sums(const T*, const TokenLayout&, float*);                                                  \
-  template void softmax_scores(T*, std::int64_t, float, bool);                                                     \
+#define FOR_TYPE(T)                                                                                                    \
+  template void norm_tokens(const float*, const TokenLayout&, double, const float*, const float*, float*, float*, T*); \
+  template void norm_gradient(const float*, const TokenLayout&, const float*, const float*, const float*, const T*,    \
+                              const float*, float*, float*, float*);                                                   \
+  template void add_gated(const float*, const TokenLayout&, const float*, const T*, float*);                           \
+  template void gate_gradient(const float*, const TokenLayout&, const float*, const T*, T*, float*);                   \
+  template void gelu_values(Gelu, const T*, std::int64_t, T*);                                                         \
+  template void gelu_gradient(Gelu, const T*, std::int64_t, T*, T*);                                                   \
+  template void token_sums(const T*, const TokenLayout&, float*);                                                      \
+  template void softmax_scores(T*, std::int64_t, float, bool);                                                         \
   template void softmax_gradient(const T*, std::int64_t, float, T*);
 FOR_TYPE(float)
 FOR_TYPE(Bfloat16)

@@ -96,7 +96,8 @@ std::int64_t activation_values(const SiTOptions& o) {
   const auto side = o.image_size / o.patch, tokens = side * side;
   // Attention keeps its input normed and modulated, q, k, v, what it mixed, and the projection before the gate; the MLP
   // keeps its input, that normed and modulated, the hidden layer before and behind GELU, and the output before the
-  // gate.
+  // gate. That is what plain operations keep; where a half is one operation (residual_branch.h), it is up to a third
+  // less.
   const auto block = tokens * (7 * o.channels + 4 * o.channels + 2 * mlp_channels(o));
   const auto stream = (o.depth + 1) * tokens * o.channels;  // what enters each block, and the final layer
   const auto ends = tokens * (o.patch * o.patch * o.embedded_channels() + 2 * o.channels);

@@ -58,8 +58,7 @@ std::vector<at::Tensor> branch_inputs(const BranchCase& c) {
 }
 
 at::Tensor of_branch(const BranchCase& c, const std::vector<at::Tensor>& in) {
-  const ResidualBranch branch{1e-5,  in[1], in[2], in[3], in[4],
-                              in[5], in[6], in.size() > 7 ? in[7] : at::Tensor(), {}};
+  const ResidualBranch branch{1e-5, in[1], in[2], in[3], in[4], in[5], in[6], in.size() > 7 ? in[7] : at::Tensor(), {}};
   return c.heads > 0 ? with_attention(in[0], branch, c.heads, c.causal) : with_mlp(in[0], branch, c.gelu);
 }
 
@@ -146,7 +145,8 @@ TEST(ResidualBranch, TakesViewsAndGivesWhatIsWanted) {
     const Autocast autocast("bfloat16", at::kCPU);
     const at::Tensor y = of_branch(c, views);
     EXPECT_TRUE(at::equal(y, expected[0])) << c.name;
-    const auto some = torch::autograd::grad({y}, {views[0], views[1]}, {slope.transpose(0, 1).contiguous().transpose(0, 1)});
+    const auto some =
+        torch::autograd::grad({y}, {views[0], views[1]}, {slope.transpose(0, 1).contiguous().transpose(0, 1)});
     EXPECT_TRUE(at::equal(some[0], expected[1])) << c.name;
     EXPECT_TRUE(at::equal(some[1], expected[2])) << c.name;
     const at::NoGradGuard no_grad;
