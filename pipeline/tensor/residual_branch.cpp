@@ -1,6 +1,7 @@
 #include "pipeline/tensor/residual_branch.h"
 
 #include "pipeline/tensor/autocast.h"
+#include "pipeline/tensor/token_passes.h"
 #include "pipeline/tensor/transformer_ops.h"
 
 #include <ATen/ATen.h>
@@ -16,6 +17,8 @@
 #include <cstring>
 #include <functional>
 #include <optional>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace couplet {
@@ -170,6 +173,27 @@ at::Tensor attention_gradient(const Inputs& in, const Kept& kept, const at::Tens
   return projected;
 }
 
+at::Tensor gelu_of(const Inputs& in, const at::Tensor& hidden) {
+  if (in.between.gelu == Gelu::erf) return at::gelu(hidden);
+  const at::Tensor y = at::empty_like(hidden);
+  const auto count = hidden.size(1) * hidden.size(2);
+  each_image(in.images(), in.type(), [&]<class T>(T, std::int64_t i) {
+    gelu_tanh(read_from<T>(hidden) + i * count, count, memory_of<T>(y) + i * count);
+  });
+  return y;
+}
+/// The gradient of `hidden` from that of GELU's values, whose memory it may take, and these values once more.
+std::pair<at::Tensor, at::Tensor> gelu_gradient(const Inputs& in, const at::Tensor& hidden, const at::Tensor& slope) {
+  if (in.between.gelu == Gelu::erf) return {at::gelu_backward(slope, hidden), at::gelu(hidden)};
+  const at::Tensor y = at::empty_like(hidden);
+  const auto count = hidden.size(1) * hidden.size(2);
+  each_image(in.images(), in.type(), [&]<class T>(T, std::int64_t i) {
+    gelu_tanh_gradient(read_from<T>(hidden) + i * count, count, memory_of<T>(slope) + i * count,
+                       memory_of<T>(y) + i * count);
+  });
+  return {slope, y};
+}
+
 at::Tensor branch_forward(const Inputs& in, Kept& kept) {
   const auto images = in.images();
   const TokenLayout layout = in.layout();
@@ -189,11 +213,7 @@ at::Tensor branch_forward(const Inputs& in, Kept& kept) {
     middle = attended(in, projected, kept);
   } else {
     kept.hidden = projected;
-    middle = at::empty_like(projected);
-    const auto count = layout.tokens * projected.size(2);
-    each_image(images, in.type(), [&]<class T>(T, std::int64_t i) {
-      gelu_values(in.between.gelu, read_from<T>(projected) + i * count, count, memory_of<T>(middle) + i * count);
-    });
+    middle = gelu_of(in, projected);
   }
   const at::Tensor y = product(middle, in.out_weight, in.out_bias), out = at::empty_like(in.x);
   if (in.gate.defined()) kept.added = y;
@@ -224,13 +244,7 @@ variable_list branch_backward(const Inputs& in, const Kept& kept, const at::Tens
   if (in.between.heads > 0) {
     of_projected = attention_gradient(in, kept, of_middle);
   } else {
-    middle = at::empty_like(kept.hidden);
-    const auto count = layout.tokens * middle.size(2);
-    each_image(images, in.type(), [&]<class T>(T, std::int64_t i) {
-      gelu_gradient(in.between.gelu, read_from<T>(kept.hidden) + i * count, count, memory_of<T>(of_middle) + i * count,
-                    memory_of<T>(middle) + i * count);
-    });
-    of_projected = of_middle;
+    std::tie(of_projected, middle) = gelu_gradient(in, kept.hidden, of_middle);
   }
   const at::Tensor of_normed = product(of_projected, in.in_weight.t()), of_x = at::empty_like(in.x);
   const auto *mean = kept.mean.const_data_ptr<float>(), *inverse = kept.inverse.const_data_ptr<float>();

@@ -1,8 +1,6 @@
 // One half of a transformer layer: what it adds to the stream of tokens.
 #pragma once
 
-#include "pipeline/tensor/token_passes.h"
-
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -19,6 +17,9 @@ struct ResidualBranch {
   at::Tensor gate;                  ///< [N, C]; undefined: 1
   at::Tensor mask;                  ///< [N, T, C] that f's values are multiplied by; undefined: 1
 };
+
+/// at::gelu's forms.
+enum class Gelu { erf, tanh };
 
 /// Differentiable, twice too, and under autocast its products run in autocast's type. On a CPU, where x is float32,
 /// each is one operation with a backward pass of its own: it keeps less and passes over memory less often than the

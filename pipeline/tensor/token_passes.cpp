@@ -3,7 +3,6 @@
 #include "pipeline/tensor/wide_passes.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <vector>
@@ -131,45 +130,28 @@ WIDE_WHERE_THERE void gate_slopes(const float* __restrict slope, const TokenLayo
 }
 
 /// GELU's value is x · share; its derivative share + x · density.
-struct Normal {
+struct NearNormal {
   float share, density;
 };
 
-/// The normal distribution's Φ and its density; Φ(-|x|) = e^(-x²/2) R(|x|), R a polynomial in 1 / (1 + 0.3 |x|),
-/// fitted on [0, 14] to 1.5e-7 of its value.
-INLINED Normal normal_at(float x) {
-  constexpr float root = 0.398942280f;  // 1 / √(2π)
-  constexpr std::array factors = {0.0356821567f, -0.157232806f, 0.206402689f, -0.0537269823f,
-                                  0.128583625f,  0.0999070406f, 0.120754972f, 0.119629234f};
-  const float s = 1.0f / (1.0f + 0.3f * std::fabs(x)), bell = exponential(-0.5f * x * x);
-  float tail = 0;
-  for (const float each : factors) tail = tail * s + each;
-  const float below = tail * s * bell;
-  return {x < 0 ? below : 1.0f - below, root * bell};
-}
 /// The form of GELU by tanh: ½ (1 + tanh u) = 1 / (1 + e^(-2u)), u = √(2/π) (x + 0.044715 x³).
-INLINED Normal near_normal_at(float x) {
+INLINED NearNormal near_normal_at(float x) {
   constexpr float twice_root = 1.59576912f, cubic = 0.044715f;
   const float square = x * x, share = 1.0f / (1.0f + exponential(-twice_root * x * (1.0f + cubic * square)));
   return {share, share * (1.0f - share) * twice_root * (1.0f + 3.0f * cubic * square)};
 }
-template <Gelu kind>
-INLINED Normal share_at(float x) {
-  return kind == Gelu::erf ? normal_at(x) : near_normal_at(x);
-}
-
-template <Gelu kind, class T>
+template <class T>
 WIDE_WHERE_THERE void gelu_of(const T* __restrict x, std::int64_t count, T* __restrict y) {
 #pragma omp simd
-  for (std::int64_t i = 0; i < count; ++i) store(number(x[i]) * share_at<kind>(number(x[i])).share, y[i]);
+  for (std::int64_t i = 0; i < count; ++i) store(number(x[i]) * near_normal_at(number(x[i])).share, y[i]);
 }
 
-template <Gelu kind, class T>
+template <class T>
 WIDE_WHERE_THERE void gelu_slopes(const T* __restrict x, std::int64_t count, T* __restrict slope, T* __restrict y) {
 #pragma omp simd
   for (std::int64_t i = 0; i < count; ++i) {
     const float value = number(x[i]);
-    const Normal normal = share_at<kind>(value);
+    const NearNormal normal = near_normal_at(value);
     store(number(slope[i]) * (normal.share + value * normal.density), slope[i]);
     store(value * normal.share, y[i]);
   }
@@ -209,11 +191,15 @@ template <class T>
 WIDE_WHERE_THERE void softmax_slopes(const T* __restrict softmax, std::int64_t tokens, float scale,
                                      T* __restrict slope) {
   for (std::int64_t t = 0; t < tokens; ++t, softmax += tokens, slope += tokens) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t k = 0; k < tokens; ++k) sum += number(softmax[k]) * number(slope[k]);
+    float sum = 0, whole = 0;
+#pragma omp simd reduction(+ : sum, whole)
+    for (std::int64_t k = 0; k < tokens; ++k) {
+      sum += number(softmax[k]) * number(slope[k]);
+      whole += number(softmax[k]);  // 1 but for the rounding of each
+    }
+    const float mean = sum / whole;
 #pragma omp simd
-    for (std::int64_t k = 0; k < tokens; ++k) store(scale * number(softmax[k]) * (number(slope[k]) - sum), slope[k]);
+    for (std::int64_t k = 0; k < tokens; ++k) store(scale * number(softmax[k]) * (number(slope[k]) - mean), slope[k]);
   }
 }
 
@@ -240,12 +226,12 @@ void gate_gradient(const float* slope, const TokenLayout& layout, const float* g
   gate_slopes(slope, layout, gate, y, y_slope, gate_slope);
 }
 template <class T>
-void gelu_values(Gelu kind, const T* x, std::int64_t count, T* y) {
-  kind == Gelu::erf ? gelu_of<Gelu::erf>(x, count, y) : gelu_of<Gelu::tanh>(x, count, y);
+void gelu_tanh(const T* x, std::int64_t count, T* y) {
+  gelu_of(x, count, y);
 }
 template <class T>
-void gelu_gradient(Gelu kind, const T* x, std::int64_t count, T* slope, T* y) {
-  kind == Gelu::erf ? gelu_slopes<Gelu::erf>(x, count, slope, y) : gelu_slopes<Gelu::tanh>(x, count, slope, y);
+void gelu_tanh_gradient(const T* x, std::int64_t count, T* slope, T* y) {
+  gelu_slopes(x, count, slope, y);
 }
 template <class T>
 void token_sums(const T* x, const TokenLayout& layout, float* sum) {
@@ -267,8 +253,8 @@ void softmax_gradient(const T* softmax, std::int64_t tokens, float scale, T* slo
                               const float*, float*, float*, float*);                                                   \
   template void add_gated(const float*, const TokenLayout&, const float*, const T*, float*);                           \
   template void gate_gradient(const float*, const TokenLayout&, const float*, const T*, T*, float*);                   \
-  template void gelu_values(Gelu, const T*, std::int64_t, T*);                                                         \
-  template void gelu_gradient(Gelu, const T*, std::int64_t, T*, T*);                                                   \
+  template void gelu_tanh(const T*, std::int64_t, T*);                                                                 \
+  template void gelu_tanh_gradient(const T*, std::int64_t, T*, T*);                                                    \
   template void token_sums(const T*, const TokenLayout&, float*);                                                      \
   template void softmax_scores(T*, std::int64_t, float, bool);                                                         \
   template void softmax_gradient(const T*, std::int64_t, float, T*);

@@ -16,7 +16,7 @@
 
 namespace couplet::testing {
 
-constexpr double forward_tolerance = 3e-5;  ///< absolute, of forward values (up to 23) and gradients
+constexpr double forward_tolerance = 2e-5;  ///< absolute, of forward values and gradients
 constexpr double sample_tolerance = 1e-4;   ///< absolute, of sampled values
 
 inline std::filesystem::path reference_folder() {
