@@ -3,24 +3,15 @@
 #include "pipeline/config/options.h"
 #include "pipeline/optimizer/flat_parameters.h"
 #include "pipeline/tensor/weights.h"
+#include "pipeline/tensor/without_memory.h"
 #include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
-
-#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <memory>
 #include <numeric>
 
 namespace couplet {
 namespace {
-
-/// Tensors that are made while it lives have shapes and no memory. LibTorch has no default device in C++: factories ask
-/// for a device by the key BackendSelect, which is left out here.
-struct WithoutMemory {
-  c10::impl::ForceDispatchKeyGuard before;  // the other two leave a backend's key behind
-  c10::impl::ExcludeDispatchKeyGuard no_choice{c10::DispatchKey::BackendSelect};
-  c10::impl::IncludeDispatchKeyGuard meta{c10::DispatchKey::Meta};
-};
 
 /// The model that the node trains; null where it trains none.
 std::shared_ptr<torch::nn::Module> module_of(const StageNode& node, const CostModel& model) {

@@ -7,6 +7,7 @@
 #include "method/models/tarflow.h"
 #include "pipeline/config/options.h"
 #include "pipeline/tensor/weights.h"
+#include "pipeline/tensor/without_memory.h"
 #include "stages/cost/estimate_table.h"
 #include "stages/data/run_source.h"
 #include "stages/data/seen_rows.h"
@@ -15,7 +16,6 @@
 #include "stages/trained/models.h"
 #include "storage/files/atomic_file.h"
 
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -27,14 +27,6 @@
 
 namespace couplet {
 namespace {
-
-/// Tensors that are made while it lives have shapes and no memory. LibTorch has no default device in C++: factories ask
-/// for a device by the key BackendSelect, which is left out here.
-struct OnMetaDevice {
-  c10::impl::ForceDispatchKeyGuard before;  // the other two leave a backend's key behind
-  c10::impl::ExcludeDispatchKeyGuard no_choice{c10::DispatchKey::BackendSelect};
-  c10::impl::IncludeDispatchKeyGuard meta{c10::DispatchKey::Meta};
-};
 
 /// Counts all values of a module, as published figures do, which include fixed positions.
 std::int64_t values_of(const torch::nn::Module& module) {
@@ -172,16 +164,16 @@ TEST(Presets, BuildTheModelsThatTheirEstimateCounts) {
       const std::int64_t counted = costs.at(node.name).parameters;
       const std::string what = name + ", " + node.name;
       if (node.kind == "features") {
-        const OnMetaDevice on_meta;
+        const WithoutMemory on_meta;
         EXPECT_EQ(parameter_count(*make_classifier(classifier_options(preset.config.features, shape), 0)), counted)
             << what;
       } else if (node.kind == "teacher") {
-        const OnMetaDevice on_meta;
+        const WithoutMemory on_meta;
         EXPECT_EQ(parameter_count(*make_tarflow(teacher_options(preset.config.teacher, shape), 0)), counted) << what;
       } else if (node.kind == "student") {
         const StudentConfig student = student_config(preset.config, node.student);
         const FieldOptions options = student_options(student, shape);
-        const OnMetaDevice on_meta;
+        const WithoutMemory on_meta;
         const auto field = find_field(student.field).make(options, 0);
         EXPECT_EQ(parameter_count(*field), counted) << what;
         if (const std::int64_t values = told().at(name).student_values; values > 0) {
@@ -236,7 +228,7 @@ TEST(Presets, PublishedModelsHaveThePublishedNumbers) {
   xl4.in_channels = 3;
   xl4.image_size = 64;
   xl4.patch = 4;
-  const OnMetaDevice on_meta;
+  const WithoutMemory on_meta;
   for (const auto& [name, options, values] : std::vector<Published>{{"S/2", sit(12, 384, 6), 32963360},
                                                                     {"B/2", sit(12, 768, 12), 130512416},
                                                                     {"L/2", sit(24, 1024, 16), 458102816},

@@ -1,9 +1,8 @@
-// The report for results made up here: whole pages, their data, plots.
+// The report for results made up here: whole pages and their data.
 #include "tests/stages/report/report_pages.h"
 
 #include "pipeline/config/options.h"
 #include "stages/kinds.h"
-#include "stages/report/html/plot.h"
 #include "stages/report/report.h"
 #include "stages/report/score_table.h"
 #include "storage/error.h"
@@ -13,7 +12,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <limits>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -21,17 +19,6 @@
 
 namespace couplet {
 namespace {
-
-TEST(Thinning, KeepsMeansAndEnds) {
-  std::vector<std::pair<double, double>> points;
-  for (int i = 0; i < 1000; ++i) points.emplace_back(i, 2 * i);
-  points.emplace_back(2000, std::numeric_limits<double>::quiet_NaN());
-  const auto thin = thinned(points, 100);
-  ASSERT_EQ(thin.size(), 100U);
-  EXPECT_DOUBLE_EQ(thin.front().first, 4.5);
-  EXPECT_DOUBLE_EQ(thin.back().second, 2 * 994.5);
-  EXPECT_EQ(thinned(points, 5000).size(), 1000U);
-}
 
 class Report : public ::testing::Test {
 protected:
@@ -439,66 +426,6 @@ TEST_F(Report, OfSeveralRunsNamesThemEverywhere) {
   expect_has(html, {"better: nf beats fashion: nf at every NFE compared", "fashion: nf beats fashion: independent",
                     "better: teacher, as sampled: 5.25", "fashion: student/nf-0", "better: nf, training images",
                     "Grid of samples of better: nf, Euler, uniform grid, NFE 2", "runs/better-again"});
-}
-
-TEST(LossStart, TheSteepFallIsLeftOut) {
-  Points points;
-  for (int i = 0; i < 100; ++i) points.emplace_back(i, i < 2 ? 9 - i : 1.0 + 0.01 * (i % 2));
-  const Points rest = without_start(points);
-  ASSERT_EQ(rest.size(), 98U);
-  EXPECT_DOUBLE_EQ(rest.front().first, 2);
-  const Points rising{{0, 1}, {1, 2}, {2, 3}};
-  EXPECT_EQ(without_start(rising), rising);
-}
-
-Plot log_plot() {
-  Plot plot;
-  plot.log_x = plot.log_y = true;
-  return plot;
-}
-
-TEST(Plot, LeavesOutWhatAnAxisCannotShow) {
-  Plot plot = log_plot();
-  plot.lines = {{"a", {{0, 1}, {1, -1}}}};
-  EXPECT_FALSE(draw(plot));
-  EXPECT_TRUE(plot_json(plot).is_null());
-  plot.lines[0].points.push_back({4, 2, 3});
-  const std::string svg = draw(plot).value().svg;
-  expect_has(svg, {"<circle", "class=\"bar\"", "a: 2.00 at 4"});
-  expect_lacks(svg, {"nan", "inf", "class=\"spread\""});
-}
-
-TEST(Plot, LabelsOfTicksDoNotLieOnEachOther) {
-  Plot plot = log_plot();
-  plot.lines = {{"a", {{1, 10}, {56, 20}, {62, 100}}}};
-  plot.x_ticks = {1, 56, 62};
-  const std::string svg = draw(plot).value().svg;
-  expect_has(svg, {">1</text>", ">56</text>"});
-  expect_lacks(svg, {">62</text>"});
-}
-
-TEST(Plot, TellsOfLevelsThatAreTooFarAway) {
-  Plot plot = log_plot();
-  plot.lines = {{"a", {{1, 10}, {2, 100}}}};
-  plot.levels = {{"near: 5", 5, 0, 0.25}, {"far: 0.01", 0.01}};
-  const std::string svg = draw(plot).value().svg;
-  expect_has(svg, {"near: 5</text>", "far: 0.01 (outside)</text>", "class=\"band\""});
-  // Each has an entry in the legend, the near one a line across the plot besides.
-  std::size_t lines = 0;
-  for (std::size_t at = svg.find("line level"); at != std::string::npos; at = svg.find("line level", at + 1)) ++lines;
-  EXPECT_EQ(lines, 3U);
-}
-
-TEST(Plot, FallingAxisHasTheLargestValueOnTheLeft) {
-  Plot plot;
-  plot.lines = {{"a", {{0, 1}, {1, 2}}}};
-  const auto first_x = [&] {
-    const std::string svg = draw(plot).value().svg;
-    return std::stod(svg.substr(svg.find("class=\"line\" d=\"M") + 17));
-  };
-  const double rising = first_x();
-  plot.falling_x = true;
-  EXPECT_GT(first_x(), rising + 200);
 }
 
 }  // namespace
