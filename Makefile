@@ -12,7 +12,8 @@ SETUP =
 GPU ?=
 ifneq ($(filter-out 0,$(GPU)),)
 SETUP += gpu
-CMAKE_FLAGS += -DCOUPLET_CUDA=ON
+# Beside those of make's own command line.
+override CMAKE_FLAGS += -DCOUPLET_CUDA=ON
 RUN_FLAGS += --pipeline.device cuda
 RANKS ?= 0
 endif
@@ -62,8 +63,9 @@ setup:
 	@scripts/setup $(SETUP)
 
 configure: setup
-	@{ [ -e $(BUILD)/build.ninja ] && { [ -z "$(filter gpu,$(SETUP))" ] || \
-	  grep -q '^COUPLET_CUDA:.*=ON$$' $(BUILD)/CMakeCache.txt; }; } || \
+	@{ [ -e $(BUILD)/build.ninja ] && \
+	  { [ -z "$(filter gpu,$(SETUP))" ] || grep -q '^COUPLET_CUDA:.*=ON$$' $(BUILD)/CMakeCache.txt; } && \
+	  { [ -z "$(filter mpich,$(SETUP))" ] || grep -q '^MPICH_FOUND:INTERNAL=1' $(BUILD)/CMakeCache.txt; }; } || \
 	  cmake -S . -B $(BUILD) -G Ninja -DCOUPLET_TOGETHER=$(TOGETHER) $(CMAKE_FLAGS)
 
 # The program alone; the tests take as long again to build.

@@ -9,9 +9,8 @@ namespace {
 
 constexpr std::size_t shortest_rule = 40;  // Open MPI prints 74 dashes, Hydra 83 equal signs
 
-bool is_rule(std::string_view line) {
-  return line.size() >= shortest_rule &&
-         (line.find_first_not_of('-') == line.npos || line.find_first_not_of('=') == line.npos);
+bool is_rule(std::string_view line, char of) {
+  return line.size() >= shortest_rule && line.find_first_not_of(of) == line.npos;
 }
 
 /// Lines by which Open MPI tells that it has left out others, or that it does what it was asked to.
@@ -47,7 +46,7 @@ std::string LauncherOutput::take_rest() {
 }
 
 bool LauncherOutput::is_of_a_rank(std::string_view line) {
-  const bool rule = is_rule(line);
+  const bool rule = is_rule(line, rule_);
   if (rule) in_own_words_ = !in_own_words_;
   if (rule || is_idle(line)) return false;
   if (in_own_words_ || line.starts_with(own_mark_) || is_of_mpich(line)) {

@@ -12,7 +12,8 @@ namespace couplet {
 class LauncherOutput {
 public:
   /// `launcher` is the program's name.
-  explicit LauncherOutput(std::string_view launcher) : own_mark_(std::string(launcher) + ": ") {}
+  explicit LauncherOutput(std::string_view launcher)
+      : own_mark_(std::string(launcher) + ": "), rule_(launcher == "mpirun" ? '-' : '=') {}
 
   /// Takes what came next and returns the whole lines of the ranks in it.
   std::string take(std::string_view bytes);
@@ -29,6 +30,7 @@ private:
   void keep(std::string_view words);
 
   std::string own_mark_;
+  char rule_;  ///< what its lines before and behind its own words are made of
   std::string unfinished_, own_words_;
   bool in_own_words_ = false;  ///< between the two lines of dashes
   bool rank_has_told_ = false;

@@ -39,9 +39,8 @@ void refuse_lone_process() {
   if (variable == nullptr || std::atoi(std::getenv(variable)) < 2) return;
   refuse(
       "{0} processes were started ({1} = {0}) but no MPI among them: the launcher does not belong to {2}, with which "
-      "this program is built. Use its own, or srun --mpi=pmix (for MPICH pmi2; srun --mpi=list shows what there is); "
-      "to "
-      "work in one process, unset {1}",
+      "this program is built. Use its own, or srun --mpi=pmix (for MPICH pmi2; srun --mpi=list shows all); to work "
+      "in one process, unset {1}",
       std::getenv(variable), variable, mpi_name());
 }
 

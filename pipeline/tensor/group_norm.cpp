@@ -1,12 +1,12 @@
 #include "pipeline/tensor/group_norm.h"
 
 #include "pipeline/tensor/image_norm.h"
+#include "pipeline/tensor/own_operation.h"
 #include "storage/error.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -45,20 +45,6 @@ at::Tensor in_layout(const at::Tensor& x, const ImageLayout& layout) {
 ImageLayout layout_of(const at::Tensor& x, std::int64_t groups) {
   return {x.size(1), x.size(2) * x.size(3), groups,
           !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast)};
-}
-
-template <class T>
-const T* values_of(const at::Tensor& x) {
-  return static_cast<const T*>(x.const_data_ptr());
-}
-template <class T>
-T* changed_values_of(const at::Tensor& x) {
-  return static_cast<T*>(x.mutable_data_ptr());
-}
-/// Calls work(T()) with the type of x's values.
-template <class Work>
-void by_type(const at::Tensor& x, const Work& work) {
-  x.scalar_type() == at::kFloat ? work(float()) : work(Bfloat16());
 }
 
 /// What one image's values are multiplied by and what is added: h = factor x + offset.
@@ -107,7 +93,7 @@ public:
     const at::Tensor scale = of_channels(any_scale), shift = of_channels(any_shift);
     const auto *w = weight.const_data_ptr<float>(), *b = bias.const_data_ptr<float>();
     auto *means = mean.data_ptr<float>(), *inverses = inverse.data_ptr<float>();
-    by_type(x, [&]<class T>(T) {
+    by_type(x.scalar_type(), [&]<class T>(T) {
       const auto* from = values_of<T>(x);
       auto* to = changed_values_of<T>(y);
       at::parallel_for(0, rows, 1, [&](std::int64_t first, std::int64_t end) {
@@ -139,15 +125,10 @@ public:
 private:
   static variable_list backward_with_graph(const variable_list& saved, const at::Tensor& gradient,
                                            const GroupNormOptions& o) {
-    // Of aliases: what makes one input of another, such as scale of x, is not this operation's.
-    variable_list in(saved.begin(), saved.begin() + 5), inputs, all(6);
-    for (at::Tensor& input : in)
-      if (input.defined() && input.requires_grad()) inputs.push_back(input = at::alias(input));
-    const at::Tensor y = by_operations(in[0], in[1], in[2], o, in[3], in[4]);
-    const variable_list found =
-        torch::autograd::grad({y}, inputs, {gradient}, true, /*create_graph=*/true, /*allow_unused=*/true);
-    for (std::size_t i = 0, next = 0; i < 5; ++i)
-      if (saved[i].defined() && saved[i].requires_grad()) all[i] = found[next++];
+    variable_list all = gradients_with_graph(
+        {saved.begin(), saved.begin() + 5}, gradient,
+        [&](const variable_list& in) { return by_operations(in[0], in[1], in[2], o, in[3], in[4]); });
+    all.resize(6);
     return all;
   }
 
@@ -166,7 +147,7 @@ private:
     const auto *w = saved[1].const_data_ptr<float>(), *b = saved[2].const_data_ptr<float>();
     auto *plains = plain.data_ptr<double>(), *products = product.data_ptr<double>();
     const double count = static_cast<double>(of_group * layout.pixels);
-    by_type(x, [&]<class T>(T) {
+    by_type(x.scalar_type(), [&]<class T>(T) {
       const auto *from = values_of<T>(x), *from_slope = values_of<T>(slope);
       auto* to = changed_values_of<T>(x_slope);
       at::parallel_for(0, rows, 1, [&](std::int64_t first, std::int64_t end) {

@@ -1,6 +1,7 @@
 #include "pipeline/tensor/residual_branch.h"
 
 #include "pipeline/tensor/autocast.h"
+#include "pipeline/tensor/own_operation.h"
 #include "pipeline/tensor/token_passes.h"
 #include "pipeline/tensor/transformer_ops.h"
 
@@ -9,7 +10,6 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
-#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -50,14 +50,6 @@ at::Tensor branch_by_operations(const at::Tensor& x, const ResidualBranch& b, co
   return b.gate.defined() ? at::addcmul(x, b.gate.unsqueeze(1), y) : x + y;
 }
 
-template <class T>
-T* memory_of(const at::Tensor& t) {
-  return static_cast<T*>(t.mutable_data_ptr());
-}
-template <class T>
-const T* read_from(const at::Tensor& t) {
-  return static_cast<const T*>(t.const_data_ptr());
-}
 /// The values [C] of an image in [C] or [N, C], or null in an undefined tensor.
 const float* of_image(const at::Tensor& t, std::int64_t image) {
   if (!t.defined()) return nullptr;
@@ -68,8 +60,7 @@ const float* of_image(const at::Tensor& t, std::int64_t image) {
 template <class Work>
 void each_image(std::int64_t images, at::ScalarType type, const Work& work) {
   at::parallel_for(0, images, 1, [&](std::int64_t first, std::int64_t end) {
-    for (std::int64_t image = first; image < end; ++image)
-      type == at::kFloat ? work(float(), image) : work(Bfloat16(), image);
+    for (std::int64_t image = first; image < end; ++image) by_type(type, [&]<class T>(T one) { work(one, image); });
   });
 }
 
@@ -78,7 +69,7 @@ void turn_heads(const at::Tensor& tokens_first, const at::Tensor& heads_first, b
   const std::int64_t parts = heads_first.size(0), images = heads_first.size(1), heads = heads_first.size(2),
                      tokens = heads_first.size(3);
   const auto bytes = static_cast<std::size_t>(heads_first.size(4)) * heads_first.element_size();
-  auto *one = memory_of<std::byte>(tokens_first), *other = memory_of<std::byte>(heads_first);
+  auto *one = changed_values_of<std::byte>(tokens_first), *other = changed_values_of<std::byte>(heads_first);
   const auto place = [&](std::byte* from, std::int64_t index) {
     return from + static_cast<std::size_t>(index) * bytes;
   };
@@ -99,7 +90,8 @@ at::Tensor bias_gradient(const at::Tensor& x) {
   const TokenLayout layout{x.size(1), x.size(2)};
   const at::Tensor sums = at::empty({x.size(0), x.size(2)}, at::kFloat);
   each_image(x.size(0), x.scalar_type(), [&]<class T>(T, std::int64_t image) {
-    token_sums(read_from<T>(x) + image * layout.values(), layout, memory_of<float>(sums) + image * layout.channels);
+    token_sums(values_of<T>(x) + image * layout.values(), layout,
+               changed_values_of<float>(sums) + image * layout.channels);
   });
   return sums.sum(0);
 }
@@ -143,7 +135,7 @@ at::Tensor attended(const Inputs& in, const at::Tensor& projected, Kept& kept) {
   turn_heads(projected, kept.hidden, /*back=*/false);
   kept.weights = at::bmm(part_of(kept.hidden, 0), part_of(kept.hidden, 1).transpose(1, 2));
   each_image(images * heads, in.type(), [&]<class T>(T, std::int64_t i) {
-    softmax_scores(memory_of<T>(kept.weights) + i * tokens * tokens, tokens, score_scale(kept.hidden),
+    softmax_scores(changed_values_of<T>(kept.weights) + i * tokens * tokens, tokens, score_scale(kept.hidden),
                    in.between.causal);
   });
   const at::Tensor mixed = at::bmm(kept.weights, part_of(kept.hidden, 2));
@@ -161,8 +153,8 @@ at::Tensor attention_gradient(const Inputs& in, const Kept& kept, const at::Tens
   const at::Tensor scores = at::bmm(mixed, v.transpose(1, 2)), parts = at::empty_like(kept.hidden);
   each_image(images * heads, in.type(), [&]<class T>(T, std::int64_t i) {
     const auto first = i * tokens * tokens;
-    softmax_gradient(read_from<T>(kept.weights) + first, tokens, score_scale(kept.hidden),
-                     memory_of<T>(scores) + first);
+    softmax_gradient(values_of<T>(kept.weights) + first, tokens, score_scale(kept.hidden),
+                     changed_values_of<T>(scores) + first);
   });
   at::Tensor of_q = part_of(parts, 0), of_k = part_of(parts, 1), of_v = part_of(parts, 2);
   at::bmm_out(of_q, scores, k);
@@ -178,7 +170,7 @@ at::Tensor gelu_of(const Inputs& in, const at::Tensor& hidden) {
   const at::Tensor y = at::empty_like(hidden);
   const auto count = hidden.size(1) * hidden.size(2);
   each_image(in.images(), in.type(), [&]<class T>(T, std::int64_t i) {
-    gelu_tanh(read_from<T>(hidden) + i * count, count, memory_of<T>(y) + i * count);
+    gelu_tanh(values_of<T>(hidden) + i * count, count, changed_values_of<T>(y) + i * count);
   });
   return y;
 }
@@ -188,8 +180,8 @@ std::pair<at::Tensor, at::Tensor> gelu_gradient(const Inputs& in, const at::Tens
   const at::Tensor y = at::empty_like(hidden);
   const auto count = hidden.size(1) * hidden.size(2);
   each_image(in.images(), in.type(), [&]<class T>(T, std::int64_t i) {
-    gelu_tanh_gradient(read_from<T>(hidden) + i * count, count, memory_of<T>(slope) + i * count,
-                       memory_of<T>(y) + i * count);
+    gelu_tanh_gradient(values_of<T>(hidden) + i * count, count, changed_values_of<T>(slope) + i * count,
+                       changed_values_of<T>(y) + i * count);
   });
   return {slope, y};
 }
@@ -205,7 +197,8 @@ at::Tensor branch_forward(const Inputs& in, Kept& kept) {
   auto *mean = kept.mean.data_ptr<float>(), *inverse = kept.inverse.data_ptr<float>();
   each_image(images, in.type(), [&]<class T>(T, std::int64_t i) {
     norm_tokens(x + i * layout.values(), layout, in.eps, of_image(in.factor, i), of_image(in.offset, i),
-                mean + i * layout.tokens, inverse + i * layout.tokens, memory_of<T>(kept.normed) + i * layout.values());
+                mean + i * layout.tokens, inverse + i * layout.tokens,
+                changed_values_of<T>(kept.normed) + i * layout.values());
   });
   const at::Tensor projected = product(kept.normed, in.in_weight, in.in_bias);
   at::Tensor middle;
@@ -219,7 +212,7 @@ at::Tensor branch_forward(const Inputs& in, Kept& kept) {
   if (in.gate.defined()) kept.added = y;
   each_image(images, in.type(), [&]<class T>(T, std::int64_t i) {
     const auto first = i * layout.values();
-    add_gated(x + first, layout, of_image(in.gate, i), read_from<T>(y) + first, memory_of<float>(out) + first);
+    add_gated(x + first, layout, of_image(in.gate, i), values_of<T>(y) + first, changed_values_of<float>(out) + first);
   });
   return out;
 }
@@ -237,8 +230,8 @@ variable_list branch_backward(const Inputs& in, const Kept& kept, const at::Tens
   each_image(images, in.type(), [&]<class T>(T, std::int64_t i) {
     const auto first = i * layout.values();
     gate_gradient(slopes + first, layout, of_image(in.gate, i),
-                  in.gate.defined() ? read_from<T>(kept.added) + first : nullptr, memory_of<T>(of_added) + first,
-                  sum_of(2, i));
+                  in.gate.defined() ? values_of<T>(kept.added) + first : nullptr,
+                  changed_values_of<T>(of_added) + first, sum_of(2, i));
   });
   at::Tensor of_middle = product(of_added, in.out_weight.t()), middle = kept.mixed, of_projected;
   if (in.between.heads > 0) {
@@ -251,7 +244,7 @@ variable_list branch_backward(const Inputs& in, const Kept& kept, const at::Tens
   each_image(images, in.type(), [&]<class T>(T, std::int64_t i) {
     const auto first = i * layout.values(), token = i * layout.tokens;
     norm_gradient(x + first, layout, of_image(in.factor, i), mean + token, inverse + token,
-                  read_from<T>(of_normed) + first, slopes + first, memory_of<float>(of_x) + first, sum_of(0, i),
+                  values_of<T>(of_normed) + first, slopes + first, changed_values_of<float>(of_x) + first, sum_of(0, i),
                   sum_of(1, i));
   });
   const auto as_given = [&](std::int64_t which) {
@@ -324,16 +317,9 @@ private:
                                   const Between& between, at::ScalarType type) {
     const Autocast autocast(type == at::kBFloat16 ? "bfloat16" : "float32", at::kCPU);
     const UncachedAutocast uncached;
-    // Of aliases: what makes one input of another, such as the gate of x, is not this operation's.
-    variable_list in(saved.begin(), saved.begin() + 8), inputs, all(8);
-    for (at::Tensor& input : in)
-      if (input.defined() && input.requires_grad()) inputs.push_back(input = at::alias(input));
-    const at::Tensor y = branch_by_operations(in[0], branch_of(in, eps), between);
-    const variable_list found =
-        torch::autograd::grad({y}, inputs, {gradient}, true, /*create_graph=*/true, /*allow_unused=*/true);
-    for (std::size_t i = 0, next = 0; i < 8; ++i)
-      if (saved[i].defined() && saved[i].requires_grad()) all[i] = found[next++];
-    return all;
+    return gradients_with_graph({saved.begin(), saved.begin() + 8}, gradient, [&](const variable_list& in) {
+      return branch_by_operations(in[0], branch_of(in, eps), between);
+    });
   }
 
   static variable_list by_passes(AutogradContext& context, const variable_list& saved, const at::Tensor& gradient,
@@ -351,6 +337,8 @@ bool branch_by_passes(const at::Tensor& x, const ResidualBranch& b, const Betwee
   if (!x.is_cpu() || b.mask.defined() || twice_differentiable_here() || x.numel() == 0) return false;
   for (const at::Tensor& t : {x, b.factor, b.offset, b.in_weight, b.in_bias, b.out_weight, b.out_bias, b.gate})
     if (t.defined() && t.scalar_type() != at::kFloat) return false;
+  for (const at::Tensor& t : {b.factor, b.offset, b.gate})
+    if (t.defined() && t.dim() == 2 && t.size(0) != x.size(0)) return false;
   return between.heads == 0 || x.size(1) <= most_tokens_of_plain_products;
 }
 

@@ -4,6 +4,7 @@ the cache of scripts/setup can't be seen: nothing installed points there, two ra
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,12 @@ def check_module_files(share):
     check(len(files) == 2 and files[1] == files[0] + ".lua", f"module files: {files}")
     for path in (share / "modulefiles/couplet").iterdir():
         check("@" not in path.read_text(), f"{path}: a value is not filled in")
+    # What Lua does with the file's own pattern, and Tcl with its folder: both find the prefix.
+    pattern = re.search(r'match\("(.*)"\)', (share / "modulefiles/couplet" / files[1]).read_text())[1]
+    found = re.match(pattern, str(share / "modulefiles/couplet" / files[1]))
+    check(found and Path(found[1]) == share.parents[1], f"{files[1]} finds the prefix {found and found[1]}")
+    steps = re.search(r"\[file dirname \$ModulesCurrentModulefile\]((?: \.\.)+)\]", (share / "modulefiles/couplet" / files[0]).read_text())[1]
+    check((share / "modulefiles/couplet").joinpath(*steps.split()).resolve() == share.parents[1], f"{files[0]} goes up{steps}")
 
 
 def main():
@@ -87,6 +94,8 @@ def main():
         planned = run([*words, couplet, "submit", *common, "--dry-run"], environment)
         check("#SBATCH" in planned and str(couplet) in planned, f"no job script: {planned[-2000:]}")
         check_module_files(prefix / "share/couplet")
+        for page in ("man/man1/couplet.1", "bash-completion/completions/couplet"):
+            check("selftest" in (prefix / "share" / page).read_text(), f"{page} does not know the commands")
 
         (prefix / "lib/couplet/torch/lib/libc10.so").unlink()
         said = run([couplet, "version"], environment, expected=127)

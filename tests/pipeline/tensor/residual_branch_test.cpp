@@ -117,14 +117,23 @@ TEST(ResidualBranch, GradientsHaveGradients) {
   at::manual_seed(3);
   for (const BranchCase& c : branch_cases()) {
     const auto values = branch_inputs(c);
-    const auto second = [&](at::ScalarType type) {
+    const auto second = [&](at::ScalarType type, const std::string& precision) {
+      const Autocast autocast(precision, at::kCPU);
       const auto in = branch_leaves(values, type);
       const auto first = torch::autograd::grad({of_branch(c, in).square().sum()}, in, {}, true, /*create_graph=*/true);
       return torch::autograd::grad({first[0].square().sum() + first[3].sum()}, in);
     };
-    const auto ours = second(at::kFloat), exact = second(at::kDouble);
-    for (std::size_t i = 0; i < ours.size(); ++i)
+    const auto ours = second(at::kFloat, "float32"), exact = second(at::kDouble, "float32");
+    const auto rounded = second(at::kFloat, "bfloat16");
+    const TwiceDifferentiable plain;
+    const auto plainly_rounded = second(at::kFloat, "bfloat16");
+    double of_ours = 0, of_plain = 0;  // rounding, of all inputs' together: that of one bias is chance
+    for (std::size_t i = 0; i < ours.size(); ++i) {
       EXPECT_LE(branch_difference(ours[i], exact[i]), 1e-4) << c.name << ", " << i;
+      of_ours += branch_difference(rounded[i], exact[i]);
+      of_plain += branch_difference(plainly_rounded[i], exact[i]);
+    }
+    EXPECT_LE(of_ours, 1.2 * of_plain) << c.name;
   }
 }
 

@@ -5,7 +5,7 @@
 import pathlib
 
 from spack.package import *
-from spack_repo.builtin.build_systems.cmake import CMakePackage
+from spack_repo.builtin.build_systems.cmake import CMakePackage, generator
 
 
 class Couplet(CMakePackage):
@@ -13,13 +13,12 @@ class Couplet(CMakePackage):
     over MPI and NCCL."""
 
     # The clone that this recipe lies in: Spack builds from its commits and tags.
-    git = pathlib.Path(__file__).resolve().parents[5].as_uri()
+    git = pathlib.Path(__file__).resolve().parents[6].as_uri()
     homepage = "https://arxiv.org/abs/2603.09014"
 
     license("Apache-2.0", checked_by="couplet")
 
     version("main", branch="main")
-    version("0.2.0", tag="v0.2.0")
 
     variant("cuda", default=False, description="Build the library for NVIDIA's GPUs and NCCL")
 
