@@ -462,7 +462,7 @@ Estimate estimate_run(const Config& config, const DatasetSize& dataset, const St
   const CostModel model{config, graph, dataset};
   Estimate estimate;
   for (const StageNode& node : graph) {
-    estimate.stages.push_back(kind_of(node).cost(node, model));
+    estimate.stages.push_back(found_of(node, [&] { return kind_of(node).cost(node, model); }));
     const DiskEstimate& disk = estimate.stages.back().disk;
     estimate.disk.dataset += disk.dataset;
     estimate.disk.coupling += disk.coupling;

@@ -10,10 +10,13 @@ std::vector<StagePoint> run_points(const Config& config, const DatasetSize& data
   const CostModel model{config, graph, dataset};
   std::vector<StagePoint> points;
   for (const StageNode& node : graph) {
-    const auto [ranks, on_gpu] = ranks_of(node.kind);
-    StageLoad load = load_of(node, model, kind_of(node).cost(node, model), ranks, on_gpu);
+    const StageRanks on = ranks_of(node.kind);
+    StageLoad load = found_of(
+        node, [&] { return load_of(node, model, kind_of(node).cost(node, model), on.ranks, on.on_gpu); });
+    Machine own = machine;
+    if (on.of_node > 0) own.gpus = static_cast<double>(on.of_node);
     // The machine's figures are those of GPUs; estimate_text tells how long cores take.
-    const StageTime time = on_gpu ? time_of(load, machine, config.pipeline.overlap) : StageTime{};
+    const StageTime time = on.on_gpu ? time_of(load, own, config.pipeline.overlap) : StageTime{};
     points.push_back({std::move(load), time});
   }
   return points;

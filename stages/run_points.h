@@ -17,6 +17,7 @@ namespace couplet {
 struct StageRanks {
   std::int64_t ranks = 1;
   bool on_gpu = true;
+  std::int64_t of_node = 0;  ///< of them on a node, which are its GPUs; 0: as many as the machine has
 };
 
 /// Every stage of the graph, on the ranks that its kind has. Times are those of GPUs; on cores there are none.

@@ -3,9 +3,12 @@
 
 #include "pipeline/config/config.h"
 #include "pipeline/run/stage_graph.h"
+#include "pipeline/tensor/device_memory.h"
 #include "stages/cost/dataset_size.h"
+#include "storage/error.h"
 
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -59,6 +62,18 @@ StageCost student_cost(const StageNode& node, const CostModel& model);
 StageCost evaluate_cost(const StageNode& node, const CostModel& model);
 /// None that is counted.
 StageCost report_cost(const StageNode& node, const CostModel& model);
+
+/// What `find` finds of a stage. What a library throws meanwhile becomes an error that names the stage.
+template <class Find>
+auto found_of(const StageNode& node, const Find& find) {
+  try {
+    return find();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail("stage {}: {}", node.name, words_of(error));
+  }
+}
 
 struct Estimate {
   std::vector<StageCost> stages;  ///< in the graph's order
