@@ -24,8 +24,6 @@
 namespace couplet {
 namespace {
 
-constexpr std::int64_t described_rows = 500;
-
 /// Features of all images of a table: moments, and the share that is classified right.
 struct TableFeatures {
   Moments moments;
@@ -38,7 +36,7 @@ TableFeatures table_features(Classifier& classifier, const RowTable& table, cons
   TableFeatures out{Moments(dimension)};
   double right = 0;
   const auto make = [&](std::int64_t first) {
-    const std::int64_t count = std::min(described_rows, table.rows() - first);
+    const std::int64_t count = std::min(described_slice_rows, table.rows() - first);
     const at::Tensor features =
         classifier->features(to_float(codec.pixels(read_rows(table, "image", first, count))).to(device));
     const at::Tensor labels = read_rows(table, "label", first, count).to(torch::kInt64);
@@ -51,7 +49,7 @@ TableFeatures table_features(Classifier& classifier, const RowTable& table, cons
   };
   for_each_slice(communicator,
                  {.rows = table.rows(),
-                  .slice_rows = described_rows,
+                  .slice_rows = described_slice_rows,
                   .columns = dimension + 1,
                   .stopped = "reference statistics stopped; the classifier's last checkpoint is kept"},
                  make, add);

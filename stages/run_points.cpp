@@ -11,8 +11,8 @@ std::vector<StagePoint> run_points(const Config& config, const DatasetSize& data
   std::vector<StagePoint> points;
   for (const StageNode& node : graph) {
     const StageRanks on = ranks_of(node.kind);
-    StageLoad load = found_of(
-        node, [&] { return load_of(node, model, kind_of(node).cost(node, model), on.ranks, on.on_gpu); });
+    StageLoad load =
+        found_of(node, [&] { return load_of(node, model, kind_of(node).cost(node, model), on.ranks, on.on_gpu); });
     Machine own = machine;
     if (on.of_node > 0) own.gpus = static_cast<double>(on.of_node);
     // The machine's figures are those of GPUs; estimate_text tells how long cores take.

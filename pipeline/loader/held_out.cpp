@@ -10,12 +10,6 @@
 #include <algorithm>
 
 namespace couplet {
-namespace {
-
-constexpr std::int64_t slice_rows = 125;
-
-}  // namespace
-
 HeldOutRows::HeldOutRows(std::int64_t there, std::int64_t rows)
     : there_(there), rows_(rows == 0 ? there : std::min(rows, there)) {}
 
@@ -25,10 +19,10 @@ std::vector<double> HeldOutRows::mean(
   const at::NoGradGuard no_grad;
   at::Tensor sum = at::zeros({figures}, at::kDouble);
   for_each_slice(
-      communicator, {.rows = rows_, .slice_rows = slice_rows, .columns = figures, .stopped = ""},
+      communicator, {.rows = rows_, .slice_rows = held_out_slice_rows, .columns = figures, .stopped = ""},
       [&](std::int64_t first) {
         std::vector<std::int64_t> numbers;
-        for (std::int64_t i = first; i < std::min(first + slice_rows, rows_); ++i)
+        for (std::int64_t i = first; i < std::min(first + held_out_slice_rows, rows_); ++i)
           numbers.push_back(i * there_ / rows_);
         return fitting_rows(std::ssize(numbers), [&](std::int64_t from, std::int64_t count) {
           const auto begin = numbers.begin() + from;

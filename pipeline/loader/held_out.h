@@ -13,6 +13,9 @@
 
 namespace couplet {
 
+/// Rows of the slices that the ranks take of them.
+inline constexpr std::int64_t held_out_slice_rows = 125;
+
 /// A choice of rows at even distances.
 class HeldOutRows {
 public:

@@ -24,8 +24,7 @@ auto without_memory(const Make& make, const Options& options) {
 std::shared_ptr<torch::nn::Module> module_of(const StageNode& node, const CostModel& model) {
   const Config& config = model.config;
   const DatasetShape& shape = model.dataset.shape;
-  if (node.kind == "features")
-    return without_memory(make_classifier, classifier_options(config.features, shape)).ptr();
+  if (node.kind == "features") return without_memory(make_classifier, classifier_options(config.features, shape)).ptr();
   if (node.kind == "loss-features")
     return without_memory(make_classifier, loss_classifier_options(config.features, shape)).ptr();
   if (node.kind == "autoencoder")

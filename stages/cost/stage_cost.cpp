@@ -87,9 +87,10 @@ Flops training_flops(const TrainingConfig& training, double forward, const CostM
 Flops preview_flops(const PreviewConfig& preview, const TrainingConfig& training, double sample,
                     const CostModel& model) {
   if (preview.every <= 0) return {};
+  const bool scored = is_scored(preview, model);
   const double samples =
-      number(training_steps(training) / preview.every * (preview.samples > 0 ? preview.samples : previewed_samples));
-  const Flops scores{0, preview.samples > 0 ? scored_or_nothing(model) * samples : 0};
+      number(training_steps(training) / preview.every * (scored ? preview.samples : previewed_samples));
+  const Flops scores{0, scored ? scored_or_nothing(model) * samples : 0};
   return in_precision(training.precision, sample * samples) + scores;
 }
 
@@ -189,6 +190,12 @@ StageCost measured_noise_cost(const StageNode& node, const CostModel& model) {
 }
 
 }  // namespace
+
+// A distance takes more samples and images than features.
+bool is_scored(const PreviewConfig& preview, const CostModel& model) {
+  return look_for_node(model.graph, "features") != nullptr &&
+         std::min(preview.samples, model.dataset.training_images) > model.config.features.dimension;
+}
 
 StageCost prepare_cost(const StageNode& node, const CostModel& model) {
   const std::int64_t rows = model.dataset.training_images + model.dataset.test_rows;

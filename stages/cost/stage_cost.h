@@ -75,6 +75,9 @@ auto found_of(const StageNode& node, const Find& find) {
   }
 }
 
+/// Whether a preview's samples are scored. That the features are complete by then is assumed.
+bool is_scored(const PreviewConfig& preview, const CostModel& model);
+
 struct Estimate {
   std::vector<StageCost> stages;  ///< in the graph's order
   DiskEstimate disk;              ///< of all

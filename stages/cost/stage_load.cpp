@@ -5,15 +5,18 @@
 #include "method/statistics/noise_models.h"
 #include "method/tables/coupling_table.h"
 #include "pipeline/config/options.h"
+#include "pipeline/distributed/mpi_communicator.h"
+#include "pipeline/loader/held_out.h"
 #include "pipeline/optimizer/schedule.h"
+#include "stages/cost/table_reading.h"
 #include "stages/couple/table_makers.h"
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/sampling_settings.h"
-#include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
+#include "storage/error.h"
 #include "storage/tables/row_shard_layout.h"
 
 #include <algorithm>
@@ -25,12 +28,10 @@ namespace couplet {
 
 namespace {
 
-// What the code says where it is read: the slices of validation (pipeline/loader/held_out.cpp), of the classifier's
-// statistics (stages/features.cpp), of previews (stages/trained/preview.cpp).
-constexpr std::int64_t held_out_slice = 125, statistics_slice = 500, preview_slice = 20;
-constexpr double checked_repeats = 1000;  // MpiCommunicator's
-constexpr double check_bytes = 16;        // of its message
-constexpr double largest_gap = 64;        // bytes, of RowShard: what lies between two rows is read with them
+constexpr double check_bytes = 16;  // of MpiCommunicator's message
+constexpr double largest_gap = 64;  // bytes, of storage/tables/row_shard.cpp: what lies between two rows is read, too
+constexpr double figures_beside_features = 3;  // of a sample that is scored (method/scoring/scorer.cpp)
+constexpr std::int64_t held_back_share = 20;   // of a table's blocks (method/tables/row_subset.h)
 // Of a table: its manifest, and its first shard, which is opened twice (its first bytes, then by HDF5).
 constexpr double opens_a_table = 3, opens_a_shard = 2;
 // Counted, as the many short ones are not worth a formula each: what ranks agree on before the first step of training
@@ -71,22 +72,9 @@ void add_checks(StageLoad& load) {
     (operation == "start_all_reduce" || operation == "start_reduce_scatter" || operation == "all_gather_parts"
          ? repeated
          : others) += calls.calls;
-  if (load.ranks > 1) add(load, "check", others + std::min(repeated, checked_repeats), check_bytes);
+  if (load.ranks > 1)
+    add(load, "check", others + std::min(repeated, amount(MpiCommunicator::checked_repeats)), check_bytes);
 }
-
-/// Rows of a table that ranks read.
-struct TableReading {
-  double rows = 0, block_rows = 1, shard_rows = 1, window_blocks = 1;
-  double row_bytes = 0;              ///< of the large columns that are read
-  double small_bytes = 0;            ///< of the small ones
-  double columns = 1;                ///< that are read
-  double checksums_of_a_block = 16;  ///< which a shard's opening reads, of all its columns
-
-  double shards() const { return std::ceil(rows / shard_rows); }
-  double opening_bytes() const {
-    return 48 + checksums_of_a_block * std::ceil(std::min(shard_rows, rows) / block_rows);
-  }
-};
 
 /// Bytes that are read for each of many rows of which a rank wants one in `ranks`, of `element` bytes each: rows that
 /// are near to each other are read with what lies between them.
@@ -129,57 +117,12 @@ void add_stream(StageLoad& load, const TableReading& table, const TrainingConfig
   load.bytes_read += positions * (table.row_bytes + small + checks);
 }
 
-/// Rows of the data set as its shards hold them.
-TableReading dataset_reading(const CostModel& model, double rows) {
-  const DatasetShape& shape = model.dataset.shape;
-  const PrepareConfig& prepare = model.config.prepare;
-  const double values = amount(shape.channels * shape.size * shape.size);
-  double value_bytes = shape.codec ? amount(static_cast<std::int64_t>(element_size(shape.codec->stored_type()))) : 1;
-  if (has_latents(model.config)) value_bytes *= 2;  // mean and deviation
-  return {.rows = rows,
-          .block_rows = amount(prepare.block_rows),
-          .shard_rows = amount(prepare.shard_rows),
-          .window_blocks = amount(prepare.window_blocks),
-          .row_bytes = values * value_bytes,
-          .small_bytes = 4,
-          .columns = 2};
-}
-
-/// Rows of a student's coupling table; those of the data set in the order of one where it has none.
-TableReading student_reading(const StudentConfig& student, const CostModel& model, std::int64_t ranks) {
-  const auto table = table_of_student(model.config, student.coupling);
-  CoupleConfig couple = model.config.couple;
-  const CouplingRows numbering{model.dataset.train_rows, couple.flips, couple.replicates};
-  TableReading reading = dataset_reading(model, amount(numbering.rows()));
-  reading.window_blocks = amount(student.window_blocks);
-  if (!table || !table->has_noise) {
-    // Mirror images are made of one row of the data set, which is read once for both where one rank wants both.
-    if (couple.flips) reading.row_bytes *= 1 - 0.5 / amount(ranks);
-    reading.shard_rows *= amount(numbering.rows()) / amount(model.dataset.train_rows);
-    reading.block_rows = amount(couple.block_rows);
-    return reading;
-  }
-  couple = couple_config(model.config, unmapped_table(model.config, *table).name);
-  const auto columns = coupling_columns(model.dataset.shape,
-                                        couple.noise_type == "float16" ? ElementType::float16 : ElementType::float32);
-  reading.rows = amount(CouplingRows{model.dataset.train_rows, couple.flips, couple.replicates}.rows());
-  reading.block_rows = amount(couple.block_rows);
-  reading.shard_rows = amount(couple.shard_rows);
-  reading.row_bytes = 0;
-  for (const Column& column : columns)
-    if (column.name == "noise" || column.name == "image")
-      reading.row_bytes += amount(static_cast<std::int64_t>(column.row_bytes()));
-  reading.columns = 3;
-  reading.checksums_of_a_block = 8 * amount(std::ssize(columns));
-  return reading;
-}
-
 /// Held-out rows by their numbers, dealt out in slices; and the shards of the table that they lie in.
 void add_held_out(StageLoad& load, const TableReading& table, double times, std::int64_t rows, double figure_bytes) {
   const double spacing = table.rows / amount(rows);
   const double checks = table.columns * 8 * std::clamp(spacing, 1.0, largest_gap / 8 + 1);
   load.bytes_read += times * amount(rows) * (table.row_bytes + table.small_bytes + (spacing > 1 ? checks : checks / 2));
-  for (double done = 0; done < times; ++done) add_slices(load, rows, held_out_slice, figure_bytes, false);
+  for (double done = 0; done < times; ++done) add_slices(load, rows, held_out_slice_rows, figure_bytes, false);
 }
 
 std::int64_t validated_rows(const TrainingConfig& training, const CostModel& model) {
@@ -205,11 +148,11 @@ void add_training(StageLoad& load, const TrainingConfig& training, const Preview
   const double buckets = amount(std::ssize(layout.bucket_bytes)), mean_bucket = layout.reduced_bytes() / buckets;
   const double emas = amount(std::ssize(training.ema)),
                groups = pipeline.reproducible ? amount(pipeline.slices) : ranks;
-  if (load.ranks > 1 && !pipeline.reproducible) {
-    add(load, pipeline.shard_optimizer ? "start_reduce_scatter" : "start_all_reduce", steps * buckets, mean_bucket);
+  load.slices = pipeline.reproducible ? pipeline.slices : 0;
+  if (load.ranks > 1) {  // in a tree (sum_in_tree), a rank has added up its own groups before
+    const char* const sum = pipeline.shard_optimizer ? "start_reduce_scatter" : "start_all_reduce";
+    add(load, pipeline.reproducible ? "all_gather" : sum, steps * buckets, mean_bucket);
     if (pipeline.shard_optimizer) add(load, "all_gather_parts", steps * buckets, mean_bucket);
-  } else if (load.ranks > 1) {
-    add(load, "all_gather", steps * buckets * (groups / ranks), mean_bucket);  // sum_in_tree
   }
   add(load, "all_gather", steps, 8 * (3 + 2 * groups / ranks));  // what each step's ranks report
   add(load, "broadcast", amount(layout.tensors), layout.bytes / amount(layout.tensors));
@@ -223,8 +166,9 @@ void add_training(StageLoad& load, const TrainingConfig& training, const Preview
   load.checkpoint_bytes = layout.bytes + emas * layout.bytes + 2 * layout.trained_bytes;
   load.optimizer_parts = pipeline.shard_optimizer ? load.ranks : 1;
   load.averages = emas;
-  load.state_bytes =
-      layout.bytes + (1 + emas) * layout.trained_bytes + 2 * layout.trained_bytes / amount(load.optimizer_parts);
+  const double waiting = std::floor(std::log2(std::max(groups / ranks, 1.0)));  // sums in the tree (GradientTree)
+  load.state_bytes = layout.bytes + (1 + waiting + emas) * layout.trained_bytes +
+                     2 * layout.trained_bytes / amount(load.optimizer_parts);
   add(load, "all_gather", 2 * (load.checkpoints + 1), 4);
   if (pipeline.shard_optimizer) add(load, "gather_at_root", 2 * buckets * load.checkpoints, mean_bucket / ranks);
   // Each file is made, flushed, and its folder flushed, or read once to be hashed: of a checkpoint its tensors, state
@@ -237,13 +181,14 @@ void add_training(StageLoad& load, const TrainingConfig& training, const Preview
   load.bytes_read += load.checkpoints * load.checkpoint_bytes;
   load.opens += load.checkpoints * (3 * tensor_files + 11) + 3 * with_best + 3 * published + opens_of_a_training;
 
-  if (preview.every > 0) {
-    const DatasetShape& shape = model.dataset.shape;
-    const double previews = std::floor(steps / amount(preview.every));
-    const double pixel_bytes = 4 * amount(shape.channels * shape.size * shape.size);
-    for (double done = 0; done < previews; ++done)
-      add_slices(load, previewed_samples, preview_slice, pixel_bytes, false);
-  }
+  if (preview.every <= 0) return;
+  const DatasetShape& shape = model.dataset.shape;
+  const bool scored = is_scored(preview, model);
+  const double row_bytes = 4 * (scored ? amount(model.config.features.dimension) + figures_beside_features
+                                       : amount(shape.channels * shape.size * shape.size));
+  for (std::int64_t done = 0; done < training_steps(training) / preview.every; ++done)
+    add_slices(load, scored ? preview.samples : previewed_samples, scored ? scored_slice_rows : pictured_slice_rows,
+               row_bytes, false);
 }
 
 double validations_of(const TrainingConfig& training) {
@@ -261,9 +206,43 @@ void add_classifier(StageLoad& load, const CostModel& model, bool describes) {
   add_held_out(load, test, 2 * validations_of(config.training), validated_rows(config.training, model), 16);
   if (!describes) return;
   for (const TableReading& table : {train, test}) {
-    add_slices(load, static_cast<std::int64_t>(table.rows), statistics_slice, 8 * amount(config.dimension + 1), true);
+    add_slices(load, static_cast<std::int64_t>(table.rows), described_slice_rows, 8 * amount(config.dimension + 1),
+               true);
     load.bytes_read += table.rows * (table.row_bytes + table.small_bytes);
   }
+}
+
+/// Reads images alone.
+void add_autoencoder(StageLoad& load, const CostModel& model) {
+  const AutoencoderConfig& config = model.config.autoencoder;
+  add_training(load, config.training, {}, model);
+  TableReading train = image_reading(model, model.dataset.training_images),
+               test = image_reading(model, model.dataset.test_rows);
+  for (TableReading* const table : {&train, &test}) {
+    table->small_bytes = 0;
+    table->columns = 1;
+  }
+  const double figure_bytes = 8 * amount(4 + 2 * config.latent_channels);
+  add_stream(load, train, config.training, model.config.storage.verify_reads);
+  add_opens(load, test, test.shards());
+  add_held_out(load, test, 2 * validations_of(config.training), validated_rows(config.training, model), figure_bytes);
+  add_held_out(load, test, 1, model.dataset.test_rows, figure_bytes);
+}
+
+/// A model of a table's noise; some blocks of its rows are held back, on which it is judged, `times` on all of them.
+void add_noise_model(StageLoad& load, const std::string& table, const TrainingConfig& training,
+                     std::int64_t window_blocks, double times, const CostModel& model) {
+  add_training(load, training, {}, model);
+  TableReading trained = table_reading(find_run_table(model.config, table), {"noise"}, model), held_back = trained;
+  trained.window_blocks = amount(window_blocks);
+  held_back.rows = std::min(trained.rows, std::max(std::floor(trained.rows / held_back_share), trained.block_rows));
+  trained.rows -= held_back.rows;
+  const auto all = static_cast<std::int64_t>(held_back.rows);
+  const std::int64_t validated = training.validate_rows > 0 ? std::min(training.validate_rows, all) : all;
+  add_stream(load, trained, training, model.config.storage.verify_reads);
+  add_opens(load, dataset_reading(model, 1), 1);
+  add_held_out(load, held_back, 2 * validations_of(training), validated, 8);
+  add_held_out(load, held_back, times, all, 8);
 }
 
 void add_teacher(StageLoad& load, const CostModel& model) {
@@ -307,10 +286,13 @@ void add_shards(StageLoad& load, double train_shards, double test_shards) {
 }
 
 void add_prepare(StageLoad& load, const CostModel& model, const StageCost& cost) {
-  const TableReading train = dataset_reading(model, amount(model.dataset.training_images)),
-                     test = dataset_reading(model, amount(model.dataset.test_rows));
-  add_shards(load, train.shards(), test.shards());
-  load.opens += opens_a_shard * (train.shards() + test.shards() + 2) + opens_of_a_source * (2 + amount(load.ranks));
+  const TableReading train = image_reading(model, model.dataset.training_images),
+                     test = image_reading(model, model.dataset.test_rows);
+  const bool is_latents = load.kind == "latents";  // which may be of mirror images besides
+  const double shards =
+      dataset_reading(model, amount(is_latents ? model.dataset.train_rows : model.dataset.training_images)).shards();
+  add_shards(load, shards, test.shards());
+  load.opens += opens_a_shard * (shards + test.shards() + 2) + opens_of_a_source * (2 + amount(load.ranks));
   load.bytes_written += cost.disk.dataset / shard_overhead;
   load.bytes_read += train.rows * train.row_bytes + test.rows * test.row_bytes;  // at most: sources are compressed
   add(load, "all_gather", 10, agreement_bytes);
@@ -328,6 +310,9 @@ void add_weights(StageLoad& load, const CostModel& model, const std::string& nam
 
 void add_couple(StageLoad& load, const StageNode& node, const CostModel& model, const StageCost& cost) {
   const CoupleConfig config = couple_config(model.config, node.table);
+  const RunTable table = find_run_table(model.config, node.table);
+  // A teacher or a student reads the data set; what other makers read, and maps of noise, is not counted.
+  load.knows_reading = table.base.empty() && maker_of_table(model.config, node.table).shards != nullptr;
   const CouplingRows rows{model.dataset.train_rows, config.flips, config.replicates};
   const double train_shards = std::ceil(amount(rows.rows()) / amount(config.shard_rows)),
                test_shards = std::ceil(amount(model.dataset.test_rows) / amount(config.shard_rows));
@@ -342,9 +327,13 @@ void add_couple(StageLoad& load, const StageNode& node, const CostModel& model, 
   load.opens += 2 * opens_a_shard * (train_shards + test_shards) + 10;  // sums and hashes of what is made, manifests
   add(load, "all_gather", std::ceil((train_shards + test_shards) / amount(load.ranks)), 8);
   add(load, "all_gather", 12, agreement_bytes);
-  add_weights(load, model, "teacher", node.runs_after("teacher") ? 1 : 0);
-  if (node.runs_after("teacher"))  // hashed twice
-    load.bytes_read += 2 * layout_of(find_node(model.graph, "teacher"), model, false, 1).bytes;
+  const std::string maker =
+      table.student.empty()
+          ? "teacher"
+          : "student/" + model_name(table.student, student_config(model.config, table.student).seeds.front());
+  if (!node.runs_after(maker)) return;
+  add_weights(load, model, maker, 1);
+  load.bytes_read += 2 * layout_of(find_node(model.graph, maker), model, false, 1).bytes;  // hashed twice
 }
 
 /// Noise is read for its covariances and to be turned into their axes, over all classes and by class.
@@ -391,7 +380,7 @@ void add_evaluation(StageLoad& load, const StageNode& node, const CostModel& mod
   load.unit = "slices";
   load.units = (samples + evaluate.slice_rows - 1) / evaluate.slice_rows;
   load.rounds = scores;
-  const double width = 4 * variants * amount(model.config.features.dimension + 3);
+  const double width = 4 * variants * (amount(model.config.features.dimension) + figures_beside_features);
   for (double done = 0; done < scores; ++done) add_slices(load, samples, evaluate.slice_rows, width, true);
   // The journal of what is computed, pictures, and records.
   const double pixels = amount(model.dataset.shape.channels * model.dataset.shape.size * model.dataset.shape.size);
@@ -445,7 +434,6 @@ StageLoad load_of(const StageNode& node, const CostModel& model, const StageCost
   load.flops = cost.flops;
   load.layout =
       layout_of(node, model, on_gpu, model.config.pipeline.reproducible ? model.config.pipeline.slices : ranks);
-  const PreviewConfig no_preview;
   if (node.kind == "prepare" || node.kind == "latents")
     add_prepare(load, model, cost);
   else if (node.kind == "features" || node.kind == "loss-features")
@@ -457,13 +445,17 @@ StageLoad load_of(const StageNode& node, const CostModel& model, const StageCost
   else if (node.kind == "student")
     add_student(load, node, model);
   else if (node.kind == "autoencoder")
-    add_training(load, model.config.autoencoder.training, no_preview, model);
-  else if (node.kind == "gaussianiser")
-    add_training(load, model.config.gaussianiser.training, no_preview, model);
+    add_autoencoder(load, model);
+  else if (node.kind == "gaussianiser")  // judged on all rows before and behind
+    add_noise_model(load, node.base, model.config.gaussianiser.training, model.config.gaussianiser.window_blocks, 2,
+                    model);
   else if (node.kind == "noise-classifier")
-    add_training(load, model.config.noise_classifier.training, no_preview, model);
+    add_noise_model(load, node.measured, model.config.noise_classifier.training, model.config.prepare.window_blocks, 0,
+                    model);
   else if (node.kind == "evaluate")
     add_evaluation(load, node, model);
+  else if (node.kind != "report")
+    fail("{}: nothing is known of what stages of the kind '{}' ask of a machine", node.name, node.kind);
   if (ranks == 1)
     load.collectives.clear();
   else

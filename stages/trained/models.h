@@ -33,6 +33,9 @@ namespace couplet {
 /// run's configuration, or one whose stage is not complete, is refused with the models that can be had.
 StageNode trained_model(const RunView& view, const std::string& model);
 
+/// Rows of the slices in which the ranks describe a table by a classifier.
+inline constexpr std::int64_t described_slice_rows = 500;
+
 ClassifierOptions classifier_options(const FeaturesConfig& config, const DatasetShape& shape);
 /// How results name the built-in feature network: "Fashion-MNIST classifier features". Never FID, which means Inception
 /// features.

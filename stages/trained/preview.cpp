@@ -19,7 +19,6 @@ namespace couplet {
 namespace {
 
 constexpr std::int64_t picture_columns = 10, restoration_columns = 9;
-constexpr std::int64_t scored_slice_rows = 125, pictured_slice_rows = 20;
 constexpr std::int64_t rows_a_thread = 16;  // by_row_chunks
 constexpr char never_stopped[] = "";
 

@@ -18,6 +18,8 @@ namespace couplet {
 
 /// Samples in the picture of a preview.
 inline constexpr std::int64_t previewed_samples = 80;
+/// The slices in which ranks make a preview: of samples that are scored, and of a picture alone.
+inline constexpr std::int64_t scored_slice_rows = 125, pictured_slice_rows = 20;
 /// Evaluations of a student's network for a sample of its previews.
 inline constexpr std::int64_t preview_nfe = 4;
 
