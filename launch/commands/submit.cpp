@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 #include <map>
 #include <regex>
 #include <sstream>
@@ -165,6 +166,7 @@ std::vector<std::int64_t> listed_ranks(const std::string& text) {
       refuse("--scaling '{}': '{}' is no number of ranks; give some, separated by spaces: \"8 64 512\"", text, word);
     ranks.push_back(std::stoll(word));
   }
+  if (ranks.empty()) refuse("--scaling '{}': give numbers of ranks, separated by spaces: \"8 64 512\"", text);
   return ranks;
 }
 
@@ -172,11 +174,12 @@ std::vector<std::int64_t> listed_ranks(const std::string& text) {
 struct Model {
   Machine machine;
   std::vector<std::int64_t> ranks;  ///< none: those of the jobs
+  bool own_nodes = true;            ///< jobs have as many GPUs a node as ranks, whatever the machine has
 
   std::vector<StagePoint> points(const Plan& plan, const DatasetSize& dataset) const {
     const auto own = [&](const std::string& kind) {
       const StageProfile profile = plan.profile.stage(kind);
-      return StageRanks{profile.ranks(), devices_of(profile).gpus};
+      return StageRanks{profile.ranks(), devices_of(profile).gpus, own_nodes ? profile.tasks_per_node : 0};
     };
     if (ranks.empty()) return run_points(plan.config, dataset, plan.graph, own, machine);
     std::vector<StagePoint> all;
@@ -207,7 +210,9 @@ void print_estimate(const Plan& plan, const Model& model) {
     fmt::print("\n{}", estimate_text(estimate_run(plan.config, dataset, plan.graph), devices, gpu));
     const std::vector<StagePoint> points = model.points(plan, dataset);
     fmt::print("\n{}", model.ranks.empty() ? load_text(points, model.machine) : scaling_text(points, model.machine));
-  } catch (const Error& error) {
+    if (model.ranks.empty() && model.own_nodes)
+      fmt::print("nodes: of as many GPUs as the profile has ranks a node, whatever gpus= says\n");
+  } catch (const std::exception& error) {
     fmt::print("\nno estimate of hours and disk: {}\n", error.what());  // the plan holds without
   }
 }
@@ -337,7 +342,10 @@ int submit_command(const std::vector<std::string>& words) {
     return exit_ok;
   }
   const Plan plan = make_plan(line);
-  const Model model{parse_machine(line.get("machine")), listed_ranks(line.get("scaling"))};
+  const std::string figures = line.get("machine");
+  const Model model{parse_machine(figures),
+                    line.has("scaling") ? listed_ranks(line.get("scaling")) : std::vector<std::int64_t>(),
+                    figures.find("gpus=") == figures.npos};
   for (const char* flag : {"machine", "scaling", "json"})
     if (line.has(flag) && !line.has("dry-run"))
       refuse("--{} is for couplet submit --dry-run, which submits nothing", flag);

@@ -13,7 +13,7 @@ namespace couplet {
 
 namespace {
 
-constexpr DeviceSpeed a100{312e12, 19.5e12, 0.3}, server_core{50e9, 50e9, 0.3};
+constexpr DeviceSpeed server_core{50e9, 50e9, 0.3};
 
 /// "21 core s", "3.2 GPU h"
 std::string device_time_text(double seconds, bool gpus) {
@@ -45,12 +45,6 @@ std::string disk_line(const DiskEstimate& disk) {
 
 }  // namespace
 
-DeviceSpeed assumed_speed(bool gpus, const DeviceSpeed& given) {
-  const DeviceSpeed& usual = gpus ? a100 : server_core;
-  return {given.bfloat16 > 0 ? given.bfloat16 : usual.bfloat16, given.float32 > 0 ? given.float32 : usual.float32,
-          given.utilisation > 0 ? given.utilisation : usual.utilisation};
-}
-
 double device_seconds(const Flops& flops, const DeviceSpeed& speed) {
   return (flops.bfloat16 / speed.bfloat16 + flops.float32 / speed.float32) / speed.utilisation;
 }
@@ -64,9 +58,9 @@ std::string disk_text(double bytes) {
 
 std::string estimate_text(const Estimate& estimate,
                           const std::function<StageDevices(const std::string& kind)>& devices_of,
-                          const DeviceSpeed& gpu, const DeviceSpeed& core) {
+                          const DeviceSpeed& gpu) {
   constexpr auto row = "{:<26} {:>22} {:>13} {:>12} {:>14} {:>10} {:>8}  {}\n";
-  const DeviceSpeed speeds[] = {assumed_speed(false, core), assumed_speed(true, gpu)};
+  const DeviceSpeed speeds[] = {server_core, gpu};
   std::string text = fmt::format(row, "stage", "work", "parameters", "products", "device time", "lasts", "disk", "on");
   double seconds[] = {0, 0};
   bool used[] = {false, false};

@@ -15,14 +15,11 @@ struct StageDevices {
   std::int64_t count = 1;  ///< GPUs or cores of the whole job
 };
 
-/// The assumed speed of one GPU or core. 0 stands for what `assumed_speed` says.
+/// The assumed speed of one GPU or core.
 struct DeviceSpeed {
   double bfloat16 = 0, float32 = 0;  ///< peak of matrix products, FLOP/s
   double utilisation = 0;            ///< share of the peak that the stages reach, over their whole time
 };
-/// Of an NVIDIA A100, or of a core of a present server processor; what stands in `given` wins.
-DeviceSpeed assumed_speed(bool gpus, const DeviceSpeed& given);
-
 /// Seconds of one device for this work.
 double device_seconds(const Flops& flops, const DeviceSpeed& speed);
 
@@ -30,10 +27,9 @@ double device_seconds(const Flops& flops, const DeviceSpeed& speed);
 std::string disk_text(double bytes);
 
 /// The table that `submit --dry-run` prints, whole lines: a row a stage, then products by precision, disk and what is
-/// assumed. `devices_of`:
-/// by kind of stage. `gpu`, `core`: speeds that are known (a value of 0 is not).
+/// assumed. `devices_of`: by kind of stage. Of a core the speed is one of a present server processor.
 std::string estimate_text(const Estimate& estimate,
                           const std::function<StageDevices(const std::string& kind)>& devices_of,
-                          const DeviceSpeed& gpu = {}, const DeviceSpeed& core = {});
+                          const DeviceSpeed& gpu);
 
 }  // namespace couplet

@@ -20,14 +20,16 @@ bool trains(const StageLoad& load) {
   return !load.layout.bucket_bytes.empty();
 }
 
-/// Training divides its batch: it is refused on other numbers of ranks.
+/// Training divides its batch, and its gradient groups: it is refused on other numbers of ranks.
 bool is_refused(const StageLoad& load) {
-  return trains(load) && load.units % load.ranks != 0;
+  return trains(load) && (load.units % load.ranks != 0 || load.slices % load.ranks != 0);
 }
 
 std::string refusal_text(const StageLoad& load) {
   if (load.ranks > load.units) return fmt::format("the batch: refused, as it has {} images only", load.units);
-  return fmt::format("the batch: refused, as {} images do not divide by {}", load.units, load.ranks);
+  if (load.units % load.ranks != 0)
+    return fmt::format("the batch: refused, as {} images do not divide by {}", load.units, load.ranks);
+  return fmt::format("pipeline.slices: refused, as {} gradient groups do not divide by {}", load.slices, load.ranks);
 }
 
 /// On GPUs, and not refused.
@@ -52,9 +54,10 @@ std::string load_text(const std::vector<StagePoint>& stages, const Machine& mach
   for (const StagePoint& point : stages) {
     const StageLoad& load = point.load;
     const auto bytes = [](double value) { return value > 0 ? disk_text(value) : ""; };
+    const auto if_known = [&](const std::string& figure) { return load.knows_reading ? figure : "–"; };
     text += fmt::format(row, load.stage, load.ranks, bytes(load.state_bytes),
                         load.calls() > 0 ? count_of(load.calls()) : "", bytes(load.network_bytes()),
-                        bytes(load.bytes_read), bytes(load.bytes_written), count_of(load.opens),
+                        if_known(bytes(load.bytes_read)), bytes(load.bytes_written), if_known(count_of(load.opens)),
                         has_time(point) ? duration_text(point.time.all()) : "",
                         has_time(point) ? fmt::format("{:.0f} %", 100 * point.time.efficiency()) : "",
                         is_refused(load) ? refusal_text(load) : saturation_text(point));
@@ -80,6 +83,8 @@ nlohmann::json points_json(const std::vector<StagePoint>& points) {
     for (const auto& [operation, of_one] : load.collectives)
       collectives[operation] = {{"calls", of_one.calls}, {"bytes", of_one.bytes}};
     for (const TimePart& part : time.parts) parts[part.what] = part.seconds;
+    const bool is_timed = !time.parts.empty();  // on GPUs
+    const auto figure = [](bool is_known, double value) { return is_known ? nlohmann::json(value) : nlohmann::json(); };
     all.push_back({{"stage", load.stage},
                    {"kind", load.kind},
                    {"ranks", load.ranks},
@@ -89,15 +94,15 @@ nlohmann::json points_json(const std::vector<StagePoint>& points) {
                    {"flops", load.flops.all()},
                    {"collectives", collectives},
                    {"sent", load.network_bytes()},
-                   {"bytes_read", load.bytes_read},
+                   {"bytes_read", figure(load.knows_reading, load.bytes_read)},
                    {"bytes_written", load.bytes_written},
-                   {"opens", load.opens},
+                   {"opens", figure(load.knows_reading, load.opens)},
                    {"looks", load.looks},
                    {"state_bytes", load.state_bytes},
                    {"checkpoint_bytes", load.checkpoint_bytes},
-                   {"seconds", time.all()},
-                   {"computing", time.computing},
-                   {"efficiency", time.efficiency()},
+                   {"seconds", figure(is_timed, time.all())},
+                   {"computing", figure(is_timed, time.computing)},
+                   {"efficiency", figure(is_timed, time.efficiency())},
                    {"parts", parts}});
   }
   return all;
@@ -109,7 +114,8 @@ StageLoad grown(const StageLoad& load, const Machine& machine) {
   const double factor = static_cast<double>(load.ranks) / machine.gpus;
   larger.units = static_cast<std::int64_t>(static_cast<double>(load.units) * factor);
   larger.flops = {load.flops.bfloat16 * factor, load.flops.float32 * factor};
-  larger.bytes_read *= factor;
+  const double reread = load.checkpoints * load.checkpoint_bytes;  // whatever the batch
+  larger.bytes_read = reread + factor * (load.bytes_read - reread);
   return larger;
 }
 

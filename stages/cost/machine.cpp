@@ -6,6 +6,7 @@
 
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <sstream>
 #include <string_view>
 
@@ -50,8 +51,12 @@ Machine parse_machine(const std::string& words) {
       refuse("--machine '{}': there is no figure '{}'; there are {}", word, name, machine_text(machine));
     double value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || !(value > 0))
+    if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) || value <= 0)
       refuse("--machine '{}': {} is a number above 0, such as {}={:g}", word, name, name, machine.*found->value);
+    if (found->value == &Machine::utilisation && value > 1)
+      refuse("--machine '{}': {} is a share of the peak, at most 1", word, name);
+    if (found->value == &Machine::gpus && value != std::floor(value))
+      refuse("--machine '{}': {} is a whole number, such as {}={:g}", word, name, name, machine.gpus);
     machine.*found->value = value;
   }
   return machine;

@@ -25,8 +25,8 @@ struct Machine {
   double start = 30;                          ///< until a job's ranks have started, seconds
 };
 
-/// The machine with what "network-bandwidth=25e9 gpus=4" sets. An unknown name, or what is no positive number, is
-/// refused.
+/// The machine with what "network-bandwidth=25e9 gpus=4" sets. An unknown name, or what is no finite positive
+/// number, is refused, and so are a share above 1 and part of a GPU.
 Machine parse_machine(const std::string& words);
 /// "gpus=8 ...": all figures, as parse_machine takes them.
 std::string machine_text(const Machine& machine);

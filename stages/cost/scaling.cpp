@@ -1,5 +1,7 @@
 #include "stages/cost/scaling.h"
 
+#include "stages/cost/estimate_table.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -25,10 +27,6 @@ double ring_bandwidth(std::int64_t ranks, const Machine& machine) {
   return std::min(machine.node_bandwidth, machine.gpus * machine.network_bandwidth);
 }
 
-double computing_seconds(const Flops& flops, const Machine& machine) {
-  return (flops.bfloat16 / machine.bfloat16 + flops.float32 / machine.float32) / machine.utilisation;
-}
-
 /// What all ranks read or write at once, as fast as files come.
 double file_seconds(double bytes, std::int64_t ranks, const Machine& machine) {
   const double nodes = std::ceil(static_cast<double>(ranks) / machine.gpus);
@@ -42,8 +40,7 @@ double seconds_at_start(const StageLoad& load, const Machine& machine) {
 }
 
 void add_training_time(StageTime& time, const StageLoad& load, const Machine& machine, bool overlap) {
-  const double ranks = static_cast<double>(load.ranks), steps = load.rounds;
-  const double step = time.computing / steps;
+  const double steps = load.rounds, step = time.computing / steps;
   const double shortest = kernels_a_tensor * static_cast<double>(load.layout.tensors) * machine.kernel;
   if (shortest > step) time.parts.push_back({"few images a GPU", steps * (shortest - step)});
   const double computed = std::max(step, shortest);
@@ -69,10 +66,6 @@ void add_training_time(StageTime& time, const StageLoad& load, const Machine& ma
   time.parts.push_back({"checkpoints", load.checkpoints * (load.checkpoint_bytes / machine.host_copy +
                                                            std::max(0.0, written - between)) +
                                            load.layout.bytes / machine.writer});
-  time.useful_ranks = std::min(load.ranks, load.units);
-  // Ranks without an image of a batch: training refuses them.
-  if (ranks > static_cast<double>(load.units))
-    time.parts.push_back({"the batch", time.computing * (ranks / static_cast<double>(load.units) - 1)});
 }
 
 void add_sharing_time(StageTime& time, const StageLoad& load, const Machine& machine) {
@@ -80,7 +73,6 @@ void add_sharing_time(StageTime& time, const StageLoad& load, const Machine& mac
   // Whole units a rank: the last round has some ranks without one.
   const double turns = std::ceil(units / ranks) * ranks / units;
   time.parts.push_back({"too few " + load.unit, time.computing * (turns - 1)});
-  time.useful_ranks = std::min(load.ranks, load.units);
   const double files = file_seconds(load.bytes_read + load.bytes_written, std::min(load.ranks, load.units), machine);
   time.parts.push_back({"reading and writing files", std::max(0.0, files - time.computing * turns)});
   if (load.unit == "shards")  // one rank opens all of them at the end
@@ -127,8 +119,8 @@ double exposed_seconds(const std::vector<double>& bucket_bytes, double backward,
 
 StageTime time_of(const StageLoad& load, const Machine& machine, bool overlap) {
   StageTime time;
-  time.computing = computing_seconds(load.flops, machine) / static_cast<double>(load.ranks);
-  time.useful_ranks = 1;
+  time.computing = device_seconds(load.flops, {machine.bfloat16, machine.float32, machine.utilisation}) /
+                   static_cast<double>(load.ranks);
   time.parts.push_back({"starting", seconds_at_start(load, machine)});
   if (!load.layout.bucket_bytes.empty() && load.rounds > 0)
     add_training_time(time, load, machine, overlap);

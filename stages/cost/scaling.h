@@ -17,9 +17,8 @@ struct TimePart {
 };
 
 struct StageTime {
-  double computing = 0;           ///< that all products would take on these GPUs at the machine's share of the peak
-  std::vector<TimePart> parts;    ///< what it waits for besides; they add up
-  std::int64_t useful_ranks = 0;  ///< of those, how many have work; training is refused on others than these
+  double computing = 0;         ///< that all products would take on these GPUs at the machine's share of the peak
+  std::vector<TimePart> parts;  ///< what it waits for besides; they add up
 
   double all() const;
   double efficiency() const { return all() > 0 ? computing / all() : 1; }

@@ -54,9 +54,12 @@ def dry_run(cases):
     model = json.loads(cases.submit(directory, "--dry-run", "--json", "--scaling", "2 8"))
     check([(point["stage"], point["ranks"]) for point in model] == [(name, ranks) for name in GRAPH for ranks in (2, 8)],
           "the model is not of the ranks that were asked for")
+    on_cores = json.loads(cases.submit(directory, "--dry-run", "--json"))
+    check(all(point["seconds"] is point["efficiency"] is None for point in on_cores), f"times of cores: {on_cores}")
     reduced = {point["ranks"]: point["collectives"]["start_all_reduce"] for point in model if point["stage"] == "teacher"}
     check(reduced[2]["calls"] == reduced[8]["calls"] > 0, f"each of the teacher's steps reduces as often on any ranks: {reduced}")
     for words, part in ((("--dry-run", "--machine", "gpu=4"), "network-bandwidth"), (("--dry-run", "--scaling", "8 x"), "--scaling"),
+                        (("--dry-run", "--scaling", ""), "--scaling"),
                         (("--json",), "--dry-run")):
         said = cases.submit(directory, *words, status=2)
         check(part in said, f"{words}: {part} expected in: {said}")

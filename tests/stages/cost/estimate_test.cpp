@@ -270,10 +270,6 @@ TEST(Estimate, OfATeacherAloneCountsNoStudent) {
 
 TEST(Estimate, TurnsOperationsIntoHoursOfDevices) {
   EXPECT_EQ(device_seconds({6e12, 1e12}, {3e12, 1e12, 0.5}), 6);
-  const DeviceSpeed assumed = assumed_speed(true, {.bfloat16 = 989e12, .utilisation = 0.4});
-  EXPECT_EQ(assumed.bfloat16, 989e12);
-  EXPECT_EQ(assumed.float32, 19.5e12);  // an A100's
-  EXPECT_EQ(assumed.utilisation, 0.4);
 }
 
 TEST(Estimate, IsPrintedByStage) {

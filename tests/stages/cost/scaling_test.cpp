@@ -82,7 +82,8 @@ TEST(Scaling, AMachineIsReadAndWrongOnesAreRefused) {
   EXPECT_EQ(machine.network_bandwidth, 25e9);
   EXPECT_EQ(machine.bfloat16, Machine().bfloat16);
   EXPECT_EQ(machine_text(parse_machine(machine_text(machine))), machine_text(machine));
-  for (const std::string wrong : {"gpu=4", "gpus", "gpus=", "gpus=0", "gpus=-1", "gpus=4x"}) {
+  for (const std::string wrong : {"gpu=4", "gpus", "gpus=", "gpus=0", "gpus=-1", "gpus=4x", "gpus=1.5", "gpus=inf",
+                                  "opens=inf", "latency=nan", "utilisation=1.1"}) {
     try {
       parse_machine(wrong);
       ADD_FAILURE() << wrong;
