@@ -4,10 +4,10 @@
 // backward pass. A line each, with and without overlap: the seconds of a step behind its backward pass, measured, by
 // the model, and their ratio.
 #include "bench/comparison.h"
-#include "bench/delayed_communicator.h"
 #include "pipeline/optimizer/flat_parameters.h"
 #include "pipeline/optimizer/gradient_reduction.h"
 #include "stages/cost/scaling.h"
+#include "tests/pipeline/delayed_communicator.h"
 
 #include <fmt/format.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -65,13 +65,14 @@ void run() {
   const std::vector<double> bytes(parameters.buckets().size(), static_cast<double>(bucket));
   const double backward = layer_seconds * static_cast<double>(layers);
   const auto single = make_single_communicator();
+  DelayClock clock;
   for (const double share : {0.5, 1.0, 2.0}) {
     const double bandwidth = static_cast<double>(bucket) / (share * layer_seconds - latency);
     Machine machine;
     machine.node_bandwidth = bandwidth;
     machine.latency = latency / 2;
     for (const bool overlap : {false, true}) {
-      DelayedCommunicator between(*single, {latency, bandwidth, ranks});
+      DelayedCommunicator between(*single, {latency, bandwidth, ranks}, clock);
       GradientReduction reduction(parameters, {.share = {}, .overlap = overlap}, between);
       std::vector<double> behind;
       for (int round = 0; round < bench_rounds(); ++round) behind.push_back(seconds_behind(model, reduction));

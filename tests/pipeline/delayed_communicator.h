@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -21,9 +22,24 @@ struct DelayedNetwork {
   double seconds(double bytes) const { return latency + bytes / bandwidth; }
 };
 
+/// By which its time passes: the time of day, or what a test counts.
+class DelayClock {
+public:
+  virtual ~DelayClock() = default;
+  virtual double now() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  }
+  virtual void sleep_until(double seconds) {
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds - now()));
+  }
+};
+
 class DelayedCommunicator final : public Communicator {
 public:
-  DelayedCommunicator(Communicator& ranks, const DelayedNetwork& network) : ranks_(ranks), network_(network) {}
+  DelayedCommunicator(Communicator& ranks, const DelayedNetwork& network, DelayClock& clock)
+      : ranks_(ranks), network_(network), clock_(clock) {}
+  /// Reductions that were started.
+  std::int64_t started() const { return started_; }
   int rank() const override { return ranks_.rank(); }
   int size() const override { return network_.ranks > 0 ? network_.ranks : ranks_.size(); }
   int local_rank() const override { return ranks_.local_rank(); }
@@ -43,33 +59,34 @@ public:
   void barrier() override { ranks_.barrier(); }
 
 private:
-  using Clock = std::chrono::steady_clock;
-
   /// Done when the messages have come and the link has had the time for them.
   class Delayed final : public PendingCollective {
   public:
-    Delayed(std::unique_ptr<PendingCollective> inner, Clock::time_point due) : inner_(std::move(inner)), due_(due) {}
-    bool test() override { return inner_->test() && Clock::now() >= due_; }
+    Delayed(std::unique_ptr<PendingCollective> inner, double due, DelayClock& clock)
+        : inner_(std::move(inner)), due_(due), clock_(clock) {}
+    bool test() override { return inner_->test() && clock_.now() >= due_; }
     void wait() override {
       inner_->wait();
-      std::this_thread::sleep_until(due_);
+      clock_.sleep_until(due_);
     }
 
   private:
     std::unique_ptr<PendingCollective> inner_;
-    Clock::time_point due_;
+    double due_;
+    DelayClock& clock_;
   };
 
   std::unique_ptr<PendingCollective> delayed(std::unique_ptr<PendingCollective> inner, double bytes) {
-    const auto lasts =
-        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(network_.seconds(bytes)));
-    free_at_ = std::max(free_at_, Clock::now()) + lasts;
-    return std::make_unique<Delayed>(std::move(inner), free_at_);
+    ++started_;
+    free_at_ = std::max(free_at_, clock_.now()) + network_.seconds(bytes);
+    return std::make_unique<Delayed>(std::move(inner), free_at_, clock_);
   }
 
   Communicator& ranks_;
   DelayedNetwork network_;
-  Clock::time_point free_at_;
+  DelayClock& clock_;
+  double free_at_ = 0;
+  std::int64_t started_ = 0;
 };
 
 }  // namespace couplet
