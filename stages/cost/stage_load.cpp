@@ -161,7 +161,8 @@ void add_training(StageLoad& load, const TrainingConfig& training, const Preview
   // Validation may give the best figure so far, which is kept.
   const double validations = training.validate_every > 0 ? std::ceil(steps / amount(training.validate_every)) : 1;
   const double due = pipeline.checkpoint_every > 0 ? std::ceil(steps / amount(pipeline.checkpoint_every)) - 1 : 0;
-  const bool coincide = training.validate_every > 0 && training.validate_every % pipeline.checkpoint_every == 0;
+  const bool coincide = training.validate_every > 0 && pipeline.checkpoint_every > 0 &&
+                        training.validate_every % pipeline.checkpoint_every == 0;
   load.checkpoints = due + (coincide ? 1 : validations);
   load.checkpoint_bytes = layout.bytes + emas * layout.bytes + 2 * layout.trained_bytes;
   load.optimizer_parts = pipeline.shard_optimizer ? load.ranks : 1;

@@ -1,5 +1,7 @@
 #include "stages/cost/estimate_table.h"
 
+#include "method/models/autoencoder.h"
+#include "stages/cost/stage_load.h"
 #include "stages/graph.h"
 #include "stages/kinds.h"
 #include "storage/error.h"
@@ -11,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <stdexcept>
 #include <string>
 
 // The cost of a run so small that its products can be counted by hand.
@@ -266,6 +269,88 @@ TEST(Estimate, OfATeacherAloneCountsNoStudent) {
   EXPECT_EQ(alone.size(), 6);
   for (const char* stage : {"features", "teacher", "evaluate/real", "evaluate/teacher"})
     EXPECT_EQ(alone[stage].flops.all(), with_students[stage].flops.all()) << stage;
+}
+
+/// What a stage of the small run asks of a number of ranks.
+StageLoad load_of_stage(const std::string& name, const Config& config, std::int64_t ranks) {
+  offer_members();
+  const StageGraph graph = stage_graph(config, {});
+  const StageNode& node = find_node(graph, name);
+  const CostModel model{config, graph, small_dataset};
+  return load_of(node, model, kind_of(node).cost(node, model), ranks, false);
+}
+
+Config config_with_tables() {
+  Config config = small_config();
+  config.prepare.block_rows = config.couple.block_rows = 10;
+  config.prepare.shard_rows = config.couple.shard_rows = 50;
+  config.prepare.window_blocks = config.student.window_blocks = 100;
+  config.evaluate.slice_rows = 10;
+  return config;
+}
+
+TEST(Load, ATreeAddsUpARanksOwnGroupsFirst) {
+  Config config = config_with_tables();
+  config.pipeline.reproducible = true;
+  config.pipeline.slices = 2;
+  const StageLoad few = load_of_stage("teacher", config, 2);
+  config.pipeline.slices = 8;
+  const StageLoad many = load_of_stage("teacher", config, 2);
+  EXPECT_FALSE(many.collectives.contains("start_all_reduce"));
+  EXPECT_EQ(many.collectives.at("all_gather").calls, few.collectives.at("all_gather").calls);
+  // Four groups a rank: two sums wait for their neighbours.
+  EXPECT_EQ(many.state_bytes - few.state_bytes, 2 * 4 * teacher_parameters);
+}
+
+TEST(Load, OfPreviewsIsThatOfTheirScores) {
+  Config config = config_with_tables();
+  config.teacher.preview.every = 0;
+  const CollectiveLoad none = load_of_stage("teacher", config, 2).collectives.at("all_gather");
+  const auto of_a_preview = [&](std::int64_t samples) {
+    config.teacher.preview = {4, samples};
+    const CollectiveLoad all = load_of_stage("teacher", config, 2).collectives.at("all_gather");
+    return CollectiveLoad{all.calls - none.calls, all.bytes - none.bytes};
+  };
+  // A round of slices of 125, each a rank's word and 4 features and 3 figures of a sample.
+  EXPECT_EQ(of_a_preview(30).calls, 2);
+  EXPECT_EQ(of_a_preview(30).bytes, 8 + 125 * 4 * (4 + 3));
+  // Too few samples for a score: two rounds of slices of 20 pictures of 16 values.
+  EXPECT_EQ(of_a_preview(4).calls, 4);
+  EXPECT_EQ(of_a_preview(4).bytes, 2 * (8 + 20 * 4 * 16));
+}
+
+TEST(Load, OfTheAutoencoderReadsImages) {
+  Config config = config_with_tables();
+  config.autoencoder = {training(96, 16, "bfloat16"), 2, autoencoder_norm_groups, 1, 1e-6};
+  const StageGraph graph{{.name = "autoencoder", .kind = "autoencoder"}};
+  const CostModel model{config, graph, small_dataset};
+  const StageLoad load = load_of(graph[0], model, autoencoder_cost(graph[0], model), 1, false);
+  // 100 rows of 16 bytes, once, of two shards of five blocks; those held out of one shard of two.
+  const double opened = 2 * (48 + 16 * 5) + 48 + 16 * 2, trained = 100 * 16;
+  // Validation, twice for raw weights and twice for averaged ones: 10 of 20 rows, with the checksum between two.
+  const double validated = 4 * 10 * (16 + 2 * 8), at_the_end = 20 * (16 + 4);
+  EXPECT_EQ(load.bytes_read - load.checkpoints * load.checkpoint_bytes, opened + trained + validated + at_the_end);
+}
+
+TEST(Load, OfAnUnknownKindFailsByName) {
+  const Config config = config_with_tables();
+  const StageGraph graph{{.name = "polished", .kind = "polish"}};
+  try {
+    load_of(graph[0], {config, graph, small_dataset}, {}, 1, false);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("'polish'"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Estimate, NamesTheStageThatALibraryFailsAt) {
+  const StageNode node{.name = "student/a-0", .kind = "student"};
+  try {
+    found_of(node, []() -> int { throw std::out_of_range("no such place"); });
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()), "stage student/a-0: no such place");
+  }
 }
 
 TEST(Estimate, TurnsOperationsIntoHoursOfDevices) {
