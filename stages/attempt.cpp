@@ -195,7 +195,11 @@ void attempt_part(const Session& session, const StageNode& node, const TablePart
   if (communicator.maximum(work ? 1 : 0) == 0) return;
   if (!parts && part.make) parts.emplace(run.parts_lock(node.name), LockMode::shared, "stage " + node.name);
   StageContext context = context_of(session, node);
-  if (part.make) part.make(context);
+  if (part.make) {
+    const StageTraffic traffic;
+    part.make(context);
+    traffic.publish(communicator, run.log() / (part.name + ".traffic.json"));
+  }
   if (!communicator.is_root()) return;
   const std::vector<std::int64_t> missing = close_parts(context, unix_now() - start);
   if (missing.empty())

@@ -1,5 +1,6 @@
 // What the ranks of an attempt at a stage ask of files and of each other, counted: RUN/log/STAGE.traffic.json. It is
-// what the model of stages/cost/stage_load is compared with (docs/scaling.md).
+// what the model of stages/cost/stage_load is compared with (docs/scaling.md). A job that makes a part of a table leaves
+// its own, beside the log of that part.
 #pragma once
 
 #include "pipeline/distributed/communicator.h"

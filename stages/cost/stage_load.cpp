@@ -312,22 +312,23 @@ void add_weights(StageLoad& load, const CostModel& model, const std::string& nam
 void add_couple(StageLoad& load, const StageNode& node, const CostModel& model, const StageCost& cost) {
   const CoupleConfig config = couple_config(model.config, node.table);
   const RunTable table = find_run_table(model.config, node.table);
-  // A teacher or a student reads the data set; what other makers read, and maps of noise, is not counted.
-  load.knows_reading = table.base.empty() && maker_of_table(model.config, node.table).shards != nullptr;
   const CouplingRows rows{model.dataset.train_rows, config.flips, config.replicates};
   const double train_shards = std::ceil(amount(rows.rows()) / amount(config.shard_rows)),
                test_shards = std::ceil(amount(model.dataset.test_rows) / amount(config.shard_rows));
   add_shards(load, train_shards, test_shards);
+  load.bytes_written += cost.disk.coupling / shard_overhead;
+  load.opens += 2 * opens_a_shard * (train_shards + test_shards) + 10;  // sums and hashes of what is made, manifests
+  add(load, "all_gather", std::ceil((train_shards + test_shards) / amount(load.ranks)), 8);
+  add(load, "all_gather", 12, agreement_bytes);
+  // A teacher or a student reads the data set; what other makers read, and maps of noise, is not counted.
+  load.knows_reading = table.base.empty() && maker_of_table(model.config, node.table).shards != nullptr;
+  if (!load.knows_reading) return;
   const TableReading train = dataset_reading(model, amount(model.dataset.train_rows)),
                      test = dataset_reading(model, amount(model.dataset.test_rows));
   add_opens(load, train, touched(train.shards(), 2 * (train_shards / amount(load.ranks)) + 1));
   add_opens(load, test, std::min(test.shards(), 1 + test_shards / amount(load.ranks)));
   add_opens(load, train, 1);
   load.bytes_read += (train.rows + test.rows) * (train.row_bytes + train.small_bytes);
-  load.bytes_written += cost.disk.coupling / shard_overhead;
-  load.opens += 2 * opens_a_shard * (train_shards + test_shards) + 10;  // sums and hashes of what is made, manifests
-  add(load, "all_gather", std::ceil((train_shards + test_shards) / amount(load.ranks)), 8);
-  add(load, "all_gather", 12, agreement_bytes);
   const std::string maker =
       table.student.empty()
           ? "teacher"
