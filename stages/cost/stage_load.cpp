@@ -348,7 +348,8 @@ void add_measured_noise(StageLoad& load, const StageNode& node, const CostModel&
   const double values = amount(shape.channels * shape.size * shape.size);
   const double row_bytes = values * (couple.noise_type == "float16" ? 2 : 4) + 4;
   load.unit = "slices";
-  load.units = std::max<std::int64_t>(1, rows.rows() / model.config.evaluate.slice_rows);
+  load.units =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(measured(rows.rows())) / model.config.evaluate.slice_rows);
   load.bytes_read += (3 * measured(rows.rows()) + 2 * measured(model.dataset.test_rows)) * row_bytes;
   if (values <= amount(most_fitted_values))
     add(load, "all_reduce", 7, 8 * values * values * amount(2 * shape.classes + 1) / 7);

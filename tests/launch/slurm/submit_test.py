@@ -56,6 +56,10 @@ def dry_run(cases):
           "the model is not of the ranks that were asked for")
     on_cores = json.loads(cases.submit(directory, "--dry-run", "--json"))
     check(all(point["seconds"] is point["efficiency"] is None for point in on_cores), f"times of cores: {on_cores}")
+    on_gpus = ("--dry-run", "--json", "--slurm.nodes", "4", "--slurm.tasks-per-node", "2", "--slurm.gpus-per-node", "2")
+    of_profile, of_two, of_eight = (json.loads(cases.submit(directory, *on_gpus, *machine))
+                                    for machine in ((), ("--machine", "gpus=2"), ("--machine", "gpus=8")))
+    check(of_profile == of_two != of_eight, "nodes do not have as many GPUs as the profile has ranks a node")
     reduced = {point["ranks"]: point["collectives"]["start_all_reduce"] for point in model if point["stage"] == "teacher"}
     check(reduced[2]["calls"] == reduced[8]["calls"] > 0, f"each of the teacher's steps reduces as often on any ranks: {reduced}")
     for words, part in ((("--dry-run", "--machine", "gpu=4"), "network-bandwidth"), (("--dry-run", "--scaling", "8 x"), "--scaling"),
