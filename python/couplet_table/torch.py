@@ -79,8 +79,8 @@ class BlockDataset(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
         # iteration began, 0 before one. Worker processes share the memory; the last two are what worker 0 writes.
         self._place = torch.zeros(4, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         settings = self._loader(0, 1).order_settings()  # refuses what it cannot read
-        del settings["reader"]
-        self._settings = {**settings, "ranks": settings.pop("readers")}
+        self._settings = {key: value for key, value in settings.items() if key not in ("reader", "readers")}
+        self._settings["ranks"] = self.ranks
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
