@@ -231,7 +231,7 @@ class Torch(FolderTest):
     def test_tensors_and_lists_are_written(self) -> None:
         arrays = pairs(40)
         expected = write_coupling(self.folder / "arrays", **arrays)
-        tensors = {name: torch.tensor(values) for name, values in arrays.items()}
+        tensors: Any = {name: torch.tensor(values) for name, values in arrays.items()}
         lists = arrays | {"label": arrays["label"].tolist()}
         for name, given in (("tensors", tensors), ("lists", lists)):
             self.assertEqual(write_coupling(self.folder / name, **given), expected)

@@ -6,6 +6,7 @@ import json
 import shutil
 import unittest
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -170,6 +171,12 @@ class Program(FolderTest):
         shape = data.column("image").shape
         noise = table.noise(None, shape)
         self.assertEqual(noise.shape, (len(table), *shape))
+        page = Path(__file__).resolve().parents[2] / "docs" / "coupling-table.md"
+        specified: dict[str, Any] = {}
+        exec(page.read_text().split("```python\n")[-1].split("```")[0], specified)
+        for row, number in ((0, table.read("noise_id", [0])[0]), (-1, table.read("noise_id")[-1])):
+            expected = specified["noise"](table.provenance["seed"], int(number), shape)
+            np.testing.assert_allclose(noise[row], expected, rtol=1e-6, atol=1e-7)
         self.assertEqual(len(np.unique(noise, axis=0)), len(table))
         self.assertAlmostEqual(float(np.mean(noise.astype("f8") ** 2)), 1, delta=6 * np.sqrt(2 / noise.size))
         with self.assertRaisesRegex(TableError, "takes the shape of a row"):

@@ -30,8 +30,8 @@ from couplet_table import (
     verify,
     write_coupling,
 )
+from couplet_table import pairs as pairs_module
 from couplet_table import table as table_module
-from couplet_table import writer as writer_module
 
 
 def sum_in_child(table: Table) -> int:
@@ -301,13 +301,12 @@ class Damage(FolderTest):
         columns = [Column(name, "int64", (), "number") for name in ("noise_id", "sample")]
         columns += [Column("label", "int32", (), "class"), Column("flip", "uint8", (), "flip")]
         rows = {column.name: np.arange(4).astype(column.dtype) for column in columns}
-        for i, (provenance, message) in enumerate(
-            (
-                ({"kind": "loom", "slots": -1}, "has -1 as slots, expected a whole number from 0 on"),
-                ({"kind": 3}, "has 3 as kind, expected a text"),
-                ({"kind": "loom", "seed": 2**63, "generation": None}, "has null as generation"),
-            )
-        ):
+        provenances: list[tuple[dict[str, Any], str]] = [
+            ({"kind": "loom", "slots": -1}, "has -1 as slots, expected a whole number from 0 on"),
+            ({"kind": 3}, "has 3 as kind, expected a text"),
+            ({"kind": "loom", "seed": 2**63, "generation": None}, "has null as generation"),
+        ]
+        for i, (provenance, message) in enumerate(provenances):
             path = self.folder / f"seeds-{i}.h5"
             with ShardWriter(path, "couplet-seeds", columns, 0, 4, 4, provenance) as writer:
                 writer.write(rows | {"flip": np.zeros(4, "u1")})
@@ -391,7 +390,7 @@ class Writing(FolderTest):
                 self.assertEqual((path / file.name).read_bytes(), file.read_bytes())
         image = pairs(40, "grey")["image"]
         image[30, 0, 0, 0] = 0.5
-        with mock.patch.object(writer_module, "_BYTES_AT_ONCE", 4 * image[:10].size):
+        with mock.patch.object(pairs_module, "_BYTES_AT_ONCE", 4 * image[:10].size):
             self.refuses("array 'image': row 30 holds other values; expected whole numbers", image=image)
 
     def test_files_are_closed(self) -> None:
