@@ -90,13 +90,8 @@ class Shard:
             self.bytes = os.fstat(self._file).st_size  #: of the file
             with open(self._file, "rb", closefd=False) as file, h5py.File(file, "r") as hdf5:
                 self._load(hdf5)
-        except (
-            OSError,
-            RuntimeError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ) as error:  # TypeError: a type without a numpy one
+        # TypeError: of a column of a type that numpy has not.
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             self.close()
             raise TableError(f"{self.path}: cannot read the shard's metadata: {error}; {REMEDY}") from error
         except TableError:

@@ -19,7 +19,7 @@ except ImportError:
     import couplet_table
 
 ROWS, SHAPE = 1100, (3, 8, 8)
-LAYOUT = {"shard_rows": 512, "block_rows": 64}
+LAYOUT: dict[str, Any] = {"shard_rows": 512, "block_rows": 64}
 PROGRAM = os.environ.get("COUPLET")  # the program `couplet`
 
 

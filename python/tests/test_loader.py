@@ -20,7 +20,7 @@ try:
 
     from couplet_table.torch import BlockDataset, CouplingDataset
 except ImportError:
-    torch = None
+    torch = None  # type: ignore[assignment]
 
 
 def rows_of(batches: Any) -> list[list[int]]:

@@ -64,7 +64,12 @@ class Reading(FolderTest):
         read: list[int] = []
         with Shard(path / "shard-00000-of-00003.h5") as shard:
             true_read = shard.read_at
-            with mock.patch.object(shard, "read_at", lambda out, at: (read.append(out.nbytes), true_read(out, at))):
+
+            def counted(out: Any, at: int) -> None:
+                read.append(out.nbytes)
+                true_read(out, at)
+
+            with mock.patch.object(shard, "read_at", counted):
                 shard.take("image", np.random.default_rng(0).permutation(192))
                 self.assertEqual(read, 3 * [64 * 192])
                 read.clear()
@@ -104,7 +109,8 @@ class Reading(FolderTest):
 
     def test_a_copy_of_a_shard_has_a_file_of_its_own(self) -> None:
         path, labels = self.write() / "shard-00000-of-00003.h5", pairs()["label"][:512]
-        for copied in (copy.copy, copy.deepcopy, lambda shard: pickle.loads(pickle.dumps(shard))):
+        copies: Any = (copy.copy, copy.deepcopy, lambda shard: pickle.loads(pickle.dumps(shard)))
+        for copied in copies:
             shard = Shard(path, verify=False)
             other = copied(shard)
             shard.close()
@@ -184,7 +190,8 @@ class Damage(FolderTest):
             self.assertTrue(np.array_equal(shard.take("image", [70, 3]), arrays["image"][[70, 3]]))
             self.assertTrue(np.array_equal(shard.read("image", 60, 100), arrays["image"][60:160]))
             flip_byte(path, shard.offset("image") + 70 * 192)
-            for read in (lambda: shard.take("image", [100]), lambda: shard.read("image", 100, 5)):
+            reads: Any = (lambda: shard.take("image", [100]), lambda: shard.read("image", 100, 5))
+            for read in reads:
                 with self.assertRaisesRegex(TableError, r"damaged in rows 64 to 127 \(block 1\)"):
                     read()
         self.assertEqual(len(verify(path)), 1)
