@@ -60,9 +60,8 @@ Flag redo_flag();
 void say_idle_sections(const Config& config);
 
 struct Command {
-  std::string name, summary;
+  CommandSyntax syntax;
   int (*function)(const std::vector<std::string>& words);
-  CommandSyntax (*syntax)();
 };
 /// All of them, in the order in which `couplet help` lists them.
 const std::vector<Command>& commands();

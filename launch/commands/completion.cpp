@@ -80,7 +80,12 @@ _couplet_offer_values() {
     shells) values=bash ;;
     words) values=${*:2} ;;
   esac
-  mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
+  # Not by compgen -W, which expands what it is given: a folder's name may be a command.
+  local word
+  read -ra values <<<"$values"
+  for word in "${values[@]}"; do
+    [[ $word == "$current"* && $word != *[!A-Za-z0-9_./+-]* ]] && COMPREPLY+=("$word")
+  done
 }
 
 _couplet() {
@@ -170,7 +175,7 @@ std::string bash_script() {
   std::vector<std::string> keyed, keys, stages;
   std::set<std::string> named;
   for (const Command& command : commands()) {
-    const CommandSyntax syntax = command.syntax();
+    const CommandSyntax syntax = command.syntax;
     if (syntax.takes_keys) keyed.push_back(syntax.name);
     std::vector<std::string> names{"--help"};
     takes.emplace_back(syntax.name + "--help", "switch");

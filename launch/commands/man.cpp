@@ -120,12 +120,14 @@ const Entries page_statuses{
     {"75", "it stopped on request after saving; the same command goes on"}};
 
 const Entries page_variables{
-    {"PATH", "where mpirun, srun, sbatch, squeue, sacct and scancel are looked for"},
+    {"PATH", "where mpirun or mpiexec, srun, sbatch, squeue, sacct and scancel are looked for"},
     {"CUDA_VISIBLE_DEVICES", "the GPUs that a process sees, as everywhere"},
-    {"OMPI_COMM_WORLD_LOCAL_SIZE, OMPI_COMM_WORLD_RANK, PMIX_RANK, PMI_RANK, SLURM_PROCID",
-     "set by mpirun or srun; by them a process knows that it is one of several ranks"},
+    {"OMPI_COMM_WORLD_SIZE, OMPI_COMM_WORLD_LOCAL_SIZE, OMPI_COMM_WORLD_RANK, PMIX_RANK, PMI_RANK, PMI_SIZE, "
+     "MPI_LOCALNRANKS, SLURM_PROCID, SLURM_STEP_NUM_TASKS",
+     "set by mpirun, Hydra or srun; by them a process knows that it is one of several ranks"},
     {"SLURM_CPUS_PER_TASK, SLURM_STEP_TASKS_PER_NODE, SLURM_NODEID",
      "set by srun; they tell a rank which share of the host's cores is its own"},
+    {"SLURM_GPUS*, SLURM_JOB_GPUS, SLURM_STEP_GPUS", "set by Slurm; that GPUs of the job cannot be used is an error"},
     {"SLURM_JOB_ID", "set by Slurm; locks name the job that holds them"},
     {"SBATCH_*", "not used by couplet submit, which says so: a job asks for what the cluster profile says"},
     {"HDF5_VDS_PREFIX", "where the sources of virtual data sets are looked for, as HDF5 does"}};
@@ -163,7 +165,7 @@ std::string page() {
       "A flag and its value are two words or one, --flag=VALUE. Keys of the configuration are flags as well; the "
       "command line wins over the configuration file, the file over the defaults.");
   text += ".SH COMMANDS\n";
-  for (const Command& command : commands()) text += command_section(command.syntax());
+  for (const Command& command : commands()) text += command_section(command.syntax);
   text += ".SH CONFIGURATION\n" +
           paragraph(
               "Each key is one of an INI file, in its section, and a flag. Lists are separated by spaces or commas. "

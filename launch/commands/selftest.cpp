@@ -10,8 +10,7 @@
 #include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
 #include "storage/filesystem.h"
-
-#include <cstdlib>
+#include "storage/host_name.h"
 
 namespace couplet {
 
@@ -31,13 +30,9 @@ CommandSyntax selftest_syntax() {
 
 namespace {
 
-bool is_a_rank() {
-  return is_launchers_child() || std::getenv("PMIX_RANK") != nullptr || std::getenv("PMI_RANK") != nullptr;
-}
-
 void require_directory(const fs::path& directory) {
-  if (!is_there(directory)) refuse("--dir {} is not there; make it first", directory.string());
-  if (!fs::is_directory(directory)) refuse("--dir {} is no directory", directory.string());
+  if (!is_there(directory)) refuse("--dir {} is not there on {}; make it first", directory.string(), host_name());
+  if (!fs::is_directory(directory)) refuse("--dir {} is no directory on {}", directory.string(), host_name());
 }
 
 /// Starts the ranks, and waits for them.
@@ -48,7 +43,9 @@ int start_ranks(std::int64_t ranks, const std::string& directory) {
                {fs::read_symlink("/proc/self/exe").string(), "selftest", "--dir", fs::absolute(directory).string()});
   set_rank_environment(ranks, resolve_threads({}, ranks));
   SignalReader signals;
-  const ProcessEnd end = run_process({.command = words, .log = "/dev/null", .stop_grace = 10}, signals);
+  const ProcessEnd end = run_process(
+      {.command = words, .log = "/dev/null", .stop_grace = 60, .stops_at = "the end of the check"}, signals);
+  if (end.killed) throw Interrupted("stopped without waiting; .partial-*-couplet-selftest may be left in " + directory);
   if (end.stop_requested && end.status != exit_ok) throw Interrupted("stopped on request");
   if (signal_of(end.status).has_value()) fail("the ranks' launcher has {}", status_text(end.status));
   return end.status;
@@ -60,7 +57,7 @@ int test_as_rank(const fs::path& directory) {
     try {
       if (is_launchers_child()) end_with_parent();
       require_directory(directory);
-      run_selftest(directory);
+      run_selftest(fs::absolute(directory));
       return static_cast<int>(exit_ok);
     } catch (const Interrupted& interrupted) {
       say("{}", interrupted.what());
@@ -79,7 +76,7 @@ int selftest_command(const std::vector<std::string>& words) {
   }
   const std::string directory = line.get("dir", ".");
   const std::int64_t ranks = line.integer("ranks", 1, 1);
-  if (line.has("ranks") && is_a_rank())
+  if (line.has("ranks") && started_by_mpi())
     refuse("--ranks {}: this process is a rank already; leave --ranks out under mpirun and srun", ranks);
   return ranks > 1 ? start_ranks(ranks, directory) : test_as_rank(directory);
 }

@@ -158,8 +158,8 @@ ProcessEnd run_process(const ProcessRequest& request, SignalReader& signals) {
       child.kill_group();
     } else if (!stop.asked() && (requests.stop || Clock::now() >= request.stop_at)) {
       stop.ask(request.stop_grace);
-      say("{}stopping at the next checkpoint, in {} at most; Ctrl-C again ends it at once",
-          requests.stop ? "" : "pipeline.time-limit is over: ", duration_text(request.stop_grace));
+      say("{}stopping at {}, in {} at most; Ctrl-C again ends it at once",
+          requests.stop ? "" : "pipeline.time-limit is over: ", request.stops_at, duration_text(request.stop_grace));
       child.ask_to_stop();
     } else if (stop.asked() && events[1].revents == 0) {
       child.ask_to_stop();

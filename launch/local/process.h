@@ -35,6 +35,7 @@ struct ProcessRequest {
   std::vector<std::string> command;  ///< the program's path and its words
   std::filesystem::path log;         ///< what the ranks say on stderr is appended to this file, besides going to ours
   double stop_grace = 60;            ///< seconds between the request to stop and SIGKILL
+  std::string stops_at = "the next checkpoint";  ///< where a request to stop lets it end, as a message says it
   std::chrono::steady_clock::time_point stop_at =
       std::chrono::steady_clock::time_point::max();  ///< when it is stopped as if asked
 };

@@ -25,7 +25,7 @@ Outcome check_device(Communicator& communicator, c10::Device device);
 /// Collectives against known results, the rate of a large message and the time of a small one.
 Outcome check_collectives(Communicator& communicator, c10::Device device);
 /// The same of tensors on GPUs over NCCL, where the ranks use it; a rank that is alone loads it.
-Outcome check_nccl(Communicator& communicator, c10::Device device, const std::vector<std::string>& hosts);
+Outcome check_nccl(Communicator& communicator, c10::Device device);
 
 /// What a file that one rank publishes by renaming is to another, and locks between the ranks. `scratch` is a directory
 /// that all ranks see.

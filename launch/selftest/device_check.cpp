@@ -54,12 +54,10 @@ Outcome check_device(Communicator& communicator, c10::Device device) {
   return passed("products of float32 matrices reach {}/s on all ranks; {}", flops_text(rate), on);
 }
 
-Outcome check_nccl(Communicator& communicator, c10::Device device, const std::vector<std::string>& hosts) {
+Outcome check_nccl(Communicator& communicator, c10::Device device) {
   if (device.is_cpu()) return skipped("no GPU is used");
   if (communicator.size() == 1) return check_collectives(*make_nccl_communicator(), device);
-  const std::string own = fmt::format("{} of {}", find_cuda().library->place_of(gpu_number(communicator)),
-                                      hosts[static_cast<std::size_t>(communicator.rank())]);
-  const std::vector<std::string> gpus = communicator.gather_text(own);
+  const std::vector<std::string> gpus = gpu_places(communicator);
   if (std::set<std::string>(gpus.begin(), gpus.end()).size() < gpus.size())
     return skipped("ranks share a GPU, and so exchange tensors through host memory");
   return check_collectives(communicator, device);

@@ -131,6 +131,10 @@ private:
       if (!failures[rank].empty()) ranks[failures[rank]].push_back(static_cast<std::int64_t>(rank));
     std::size_t printed = 0;
     for (const auto& [text, of] : ranks) {
+      if (of.size() > 1 && of.size() == failures.size()) {  // all know of it together: the text says where it was
+        print(name, failed("{}", text));
+        return;
+      }
       if (++printed > most_failures) break;
       const std::string others =
           of.size() > 1 ? fmt::format(" (alike: {})", ranges_text({of.begin() + 1, of.end()})) : "";
@@ -214,7 +218,7 @@ void skip_all(Checks& checks, const std::vector<std::string>& names, const std::
 
 void run_selftest(const fs::path& directory) {
   const auto start = std::chrono::steady_clock::now();
-  Deadline deadline(check_limit, fmt::format("process {} on {}", ::getpid(), host_name()), "start of MPI");
+  Deadline deadline(check_limit, fmt::format("process {} on {}", ::getpid(), host_name()), "looking for GPUs");
   at::set_num_threads(static_cast<int>(resolve_task_threads(default_config().pipeline, local_ranks())));
   const std::string device_name = selftest_device();
   if (device_name == "cuda") choose_gpu_arithmetic({false, false});
@@ -228,6 +232,7 @@ void run_selftest(const fs::path& directory) {
     written = checks.run("directory", [&] { return check_directory(ranks, checks.hosts(), directory, scratch); });
     deadline.begin("start of NCCL");
   };
+  deadline.begin("start of MPI");
   const std::unique_ptr<Communicator> communicator = make_communicator(device_name, met);
   checks.meet(*communicator);
   open_log({}, "", communicator->rank(), communicator->size());
@@ -238,7 +243,7 @@ void run_selftest(const fs::path& directory) {
     return check_collectives(*communicator, c10::kCPU);
   });
   checks.run("device", [&] { return check_device(*communicator, device); });
-  checks.run("NCCL", [&] { return check_nccl(*communicator, device, checks.hosts()); });
+  checks.run("NCCL", [&] { return check_nccl(*communicator, device); });
   if (written) {
     checks.run("files", [&] { return check_files(*communicator, scratch.path, checks.hosts()); });
     checks.run("HDF5", [&] { return check_shard(*communicator, scratch.path, checks.hosts()); });

@@ -214,6 +214,10 @@ Outcome check_checkpoint(SmallModel model, Communicator& communicator, c10::Devi
       return failed("{}: expected a checkpoint of step {}, found {}", (resumed.task.directory / "checkpoints").string(),
                     checkpoint_step, newest ? fmt::format("one of step {}", newest->step) : "none");
   }
+  {
+    const at::NoGradGuard no_grad;  // what it ends with can come of the checkpoint alone
+    for (at::Tensor& parameter : resumed.model->parameters()) parameter.zero_();
+  }
   const TrainingResult expected = train_small(whole, communicator, device);
   const TrainingResult found = train_small(resumed, communicator, device);
   if (!communicator.is_root()) return passed("");

@@ -19,11 +19,6 @@
 namespace couplet {
 namespace {
 
-bool started_by_mpi() {
-  const auto set = [](const char* name) { return std::getenv(name) != nullptr; };
-  return set("OMPI_COMM_WORLD_SIZE") || set("PMIX_RANK") || set("PMI_RANK");
-}
-
 /// The variable by which a launcher tells each process how many it starts, the nearest launcher's first: of Open MPI's
 /// mpirun; of Hydra (MPICH, Intel MPI) and srun --mpi=pmi2; of Hydra on this host; of srun. Null: there is none.
 const char* count_variable() {
@@ -48,12 +43,10 @@ void say_once(const Communicator& communicator, const std::string& line) {
   if (communicator.is_root()) fmt::print(stderr, "{}\n", line);
 }
 
-/// How the ranks of a job on GPUs communicate: NCCL needs a GPU for each. Which ranks share one is told by where the
-/// GPUs sit, not by their numbers: a rank may see its own alone (srun --gpus-per-task=1).
+/// How the ranks of a job on GPUs communicate: NCCL needs a GPU for each.
 std::unique_ptr<Communicator> choose_for_cuda(std::unique_ptr<MpiCommunicator> mpi) {
   if (mpi->size() == 1) return mpi;
-  const std::string own = fmt::format("{} of {}", find_cuda().library->place_of(gpu_number(*mpi)), host_name());
-  const std::vector<std::string> gpus = mpi->gather_text(own);
+  const std::vector<std::string> gpus = gpu_places(*mpi);
   for (std::size_t rank = 0; rank < gpus.size(); ++rank) {
     const auto sharing = std::ranges::count(gpus, gpus[rank]);
     if (sharing == 1) continue;
@@ -65,7 +58,27 @@ std::unique_ptr<Communicator> choose_for_cuda(std::unique_ptr<MpiCommunicator> m
   return make_nccl_communicator(std::move(mpi));
 }
 
+/// Refuses ranks of which some can use a GPU and others cannot.
+void refuse_mixed_devices(MpiCommunicator& mpi, const std::string& device, bool cuda) {
+  const std::vector<std::string> missing =
+      mpi.gather_text(cuda ? "" : fmt::format("on {}: {}", host_name(), find_cuda().missing));
+  const auto first = std::ranges::find_if_not(missing, &std::string::empty);
+  if (first == missing.end() || std::ranges::none_of(missing, &std::string::empty)) return;
+  refuse("pipeline.device = {}: some ranks can use a GPU and others cannot (rank {} {}); set pipeline.device = cpu",
+         device, first - missing.begin(), *first);
+}
+
 }  // namespace
+
+bool started_by_mpi() {
+  const auto set = [](const char* name) { return std::getenv(name) != nullptr; };
+  return set("OMPI_COMM_WORLD_SIZE") || set("PMIX_RANK") || set("PMI_RANK");
+}
+
+std::vector<std::string> gpu_places(Communicator& communicator) {
+  return communicator.gather_text(
+      fmt::format("{} of {}", find_cuda().library->place_of(gpu_number(communicator)), host_name()));
+}
 
 std::unique_ptr<Communicator> make_communicator(const std::string& device,
                                                 const std::function<void(Communicator& ranks)>& met) {
@@ -79,13 +92,8 @@ std::unique_ptr<Communicator> make_communicator(const std::string& device,
   } else {
     auto mpi = std::make_unique<MpiCommunicator>();
     if (mpi->size() == 1) refuse_lone_process();
-    const bool some_cuda = mpi->maximum(cuda ? 1 : 0) != 0, some_cpu = mpi->maximum(cuda ? 0 : 1) != 0;
-    if (some_cuda && some_cpu) {
-      refuse(
-          "pipeline.device = {}: some ranks can use a GPU and others cannot (rank {}: {}); set pipeline.device = cpu",
-          device, mpi->rank(), cuda ? "it can" : find_cuda().missing);
-    }
     if (met) met(*mpi);
+    refuse_mixed_devices(*mpi, device, cuda);
     communicator = cuda ? choose_for_cuda(std::move(mpi)) : std::move(mpi);
   }
   if (device == "auto" && !cuda && find_cuda().driver) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace couplet {
 
@@ -19,6 +20,11 @@ namespace couplet {
 /// fail on one rank alone can be watched then.
 std::unique_ptr<Communicator> make_communicator(const std::string& device,
                                                 const std::function<void(Communicator& ranks)>& met = {});
+/// True if mpirun, Hydra or srun started this process as a rank.
+bool started_by_mpi();
+/// Of each rank, where its GPU sits, and on which host: ranks share one where these are equal, whatever its number (a
+/// rank may see its own alone: srun --gpus-per-task=1). Collective; every rank has a GPU.
+std::vector<std::string> gpu_places(Communicator& communicator);
 /// The MPI library that this program uses, and its version: "Open MPI v4.1.4".
 std::string mpi_name();
 /// True if that is Open MPI, whose launcher is mpirun. MPICH, and what is made from it (Intel's, Cray's), have Hydra.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import copy
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,11 @@ class BlockLoader:
         self.batch_rows, self.columns, self.stored = batch_rows, tuple(columns), stored
         self.reader, self.readers, self.drop_last = reader, readers, drop_last
         self.order = RowOrder(table.rows, table.block_rows, window_blocks, seed)
+        if drop_last and len(self) == 0:
+            raise ValueError(
+                f"{table.path}: its {table.rows} rows over {readers} readers (ranks times workers) make no whole "
+                f"batch of {batch_rows} rows for each; take fewer readers, smaller batches, or drop_last=False"
+            )
         self._pools: dict[str, list[Array]] = {}
         self.epoch = self.batches = 0  #: batches: that were given of this epoch
 
@@ -78,16 +83,15 @@ class BlockLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns where the loader stands, and what the order depends on."""
-        return {"epoch": self.epoch, "batches": self.batches, **self._order_settings()}
+        return {"epoch": self.epoch, "batches": self.batches, **self.order_settings()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where a loader stood. One of another table, order or batch size is refused."""
-        for key, value in self._order_settings().items():
-            if state.get(key) != value:
-                raise ValueError(f"the state is of a loader with {key} {state.get(key)}; this one has {value}")
+        refuse_other_settings(state, self.order_settings())
         self.epoch, self.batches = int(state["epoch"]), int(state["batches"])
 
-    def _order_settings(self) -> dict[str, Any]:
+    def order_settings(self) -> dict[str, Any]:
+        """Returns what the order depends on: states of loaders with other values are refused."""
         return {
             "rows": self.table.rows,
             "block_rows": self.table.block_rows,
@@ -96,6 +100,7 @@ class BlockLoader:
             "reader": self.reader,
             "readers": self.readers,
             "batch_rows": self.batch_rows,
+            "drop_last": self.drop_last,
         }
 
     def _memory(self, name: str, count: int) -> Array:
@@ -154,3 +159,10 @@ class BlockLoader:
             yield self._converted(whole)
         windows.close()
         self.epoch, self.batches = self.epoch + 1, 0
+
+
+def refuse_other_settings(state: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raises a ValueError where the state that a loader left does not have these settings."""
+    for key, value in settings.items():
+        if state.get(key) != value:
+            raise ValueError(f"the state is of a loader with {key} {state.get(key)}; this one has {value}")

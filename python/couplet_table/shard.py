@@ -48,6 +48,18 @@ class Column:
         """The bytes of one row."""
         return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
 
+    @classmethod
+    def from_json(cls, value: Any, what: str) -> Column:
+        """Returns the column of such an entry; `what` says in messages where it stands."""
+        keys = {"name": str, "type": str, "shape": list, "meaning": str}
+        good = isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in keys.items())
+        if good and value["type"] in _TYPES and all(type(n) is int and n > 0 for n in value["shape"]):
+            return cls(value["name"], value["type"], tuple(value["shape"]), value["meaning"])
+        raise TableError(
+            f"{what} is {_json_text.excerpt(value)}, expected an object of the texts name, type ({', '.join(_TYPES)}) "
+            "and meaning, and shape, a list of numbers from 1 on"
+        )
+
     def as_json(self) -> dict[str, Any]:
         """The entry of a manifest's `columns`."""
         return {"name": self.name, "type": self.type, "shape": list(self.shape), "meaning": self.meaning}
@@ -78,7 +90,8 @@ class Shard:
             self.bytes = os.fstat(self._file).st_size  #: of the file
             with open(self._file, "rb", closefd=False) as file, h5py.File(file, "r") as hdf5:
                 self._load(hdf5)
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+        # TypeError: of a column of a type that numpy has not.
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             self.close()
             raise TableError(f"{self.path}: cannot read the shard's metadata: {error}; {REMEDY}") from error
         except TableError:
@@ -107,20 +120,23 @@ class Shard:
                 "expected positive numbers"
             )
         self.provenance: dict[str, Any] = self._guarded_json(root, "provenance")
-        self.summary: dict[str, Any] = self._guarded_json(root, "summary")
+        if not isinstance(self.provenance, dict):
+            found = _json_text.excerpt(self.provenance)
+            raise TableError(f"{self.path}: attribute 'provenance' is {found}, expected a JSON object")
+        self.summary: Any = self._guarded_json(root, "summary")  #: of the writer's choice; a JSON object, of ours
         self.columns: dict[str, Column] = {}
         self._places: dict[str, _Place] = {}
         for name in self._column_names(root):
             self._load_column(hdf5, name)
 
     def _guarded_json(self, root: h5py.Group, name: str) -> Any:
-        text = _text(self.path, root, "the root group", name)
+        text = _bytes(self.path, root, "the root group", name)
         expected = _text(self.path, root, "the root group", name + "_hash")
-        found = _xxh3.hash128(text.encode("utf-8", "surrogateescape"))
+        found = _xxh3.hash128(text)
         if found != expected:
             raise TableError(f"{self.path}: attribute '{name}' is damaged: hash {found}, expected {expected}; {REMEDY}")
         what = f"{self.path}: attribute '{name}'"
-        return _json_text.parse(text.encode("utf-8", "surrogateescape"), what, DEEPEST_ATTRIBUTE)
+        return _json_text.parse(text, what, DEEPEST_ATTRIBUTE)
 
     @property
     def has_row_checksums(self) -> bool:
@@ -136,9 +152,9 @@ class Shard:
         order = root.id.get_create_plist().get_link_creation_order()
         index = h5py.h5.INDEX_CRT_ORDER if order & h5py.h5p.CRT_ORDER_INDEXED else h5py.h5.INDEX_NAME
         names: list[str] = []
-        root.id.links.iterate(lambda name: names.append(name.decode("utf-8", "surrogateescape")), idx_type=index)
+        root.id.links.iterate(lambda name: names.append(name.decode()), idx_type=index)
         for name in names:
-            if root.id.links.get_info(name.encode("utf-8", "surrogateescape")).type != h5py.h5l.TYPE_HARD:
+            if root.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
                 raise TableError(f"{self.path}: '{name}' is a link to elsewhere, expected a data set")
         groups = {CHECKSUM_GROUP} | ({ROW_CHECKSUM_GROUP} if self.has_row_checksums else set())
         names = [name for name in names if name not in groups]
@@ -208,6 +224,10 @@ class Shard:
 
     def __del__(self) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[type[Shard], tuple[Path, bool]]:
+        """A copy, in this process or another, opens the file anew."""
+        return type(self), (self.path, self.verify)
 
     def __len__(self) -> int:
         return self.rows
@@ -440,6 +460,13 @@ def _integer(path: Path, owner: Any, owner_name: str, name: str) -> int:
 
 
 def _text(path: Path, owner: Any, owner_name: str, name: str) -> str:
+    try:
+        return _bytes(path, owner, owner_name, name).decode()
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path}: attribute '{name}' of {owner_name} is no UTF-8 text: {error}") from None
+
+
+def _bytes(path: Path, owner: Any, owner_name: str, name: str) -> bytes:
     attribute = _attribute(path, owner, owner_name, name)
     kind = attribute.get_type()
     if not isinstance(kind, h5py.h5t.TypeStringID) or kind.is_variable_str() or attribute.shape != ():
@@ -447,4 +474,4 @@ def _text(path: Path, owner: Any, owner_name: str, name: str) -> str:
     value = np.zeros((), f"S{kind.get_size()}")
     attribute.read(value, mtype=kind)
     text: bytes = value.tobytes()
-    return text.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+    return text.split(b"\0", 1)[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import collections
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -42,15 +43,19 @@ class Table:
         facts: dict[str, Any]
         if self.path.is_dir():
             self.manifest = facts = load_manifest(self.path)
-            self.summary: dict[str, Any] = facts["summary"]  #: figures over the whole table
-            self.columns = {
-                column["name"]: Column(column["name"], column["type"], tuple(column["shape"]), column["meaning"])
-                for column in facts["columns"]
-            }
+            path, summary = self.path / MANIFEST_NAME, facts["summary"]
+            columns = [
+                Column.from_json(column, f"{path}: column {i} of its list") for i, column in enumerate(facts["columns"])
+            ]
+            self.columns = {column.name: column for column in columns}
             self.shard_rows = int(facts["shard_rows"])
         else:
             shard = self._open[0] = Shard(self.path, verify)
-            facts, self.summary, self.columns, self.shard_rows = shard.facts(), shard.summary, shard.columns, shard.rows
+            path, facts, summary = self.path, shard.facts(), shard.summary
+            self.columns, self.shard_rows = shard.columns, shard.rows
+        if not isinstance(summary, dict):
+            raise TableError(f"{path}: its summary is {_json_text.excerpt(summary)}, expected an object")
+        self.summary: dict[str, Any] = summary  #: figures over the whole table
         self.format: str = facts["format"]
         self.rows = int(facts["rows"])
         self.block_rows = int(facts["block_rows"])
@@ -91,11 +96,16 @@ class Table:
     @property
     def sigma_f(self) -> float:
         """The one number that the noise is divided by for unit variance."""
-        if "sigma_f" in self.summary:
-            return float(self.summary["sigma_f"])
-        if self.summary.get("values"):  # of one shard
-            return float(np.sqrt(self.summary["sum_squares"] / self.summary["values"]))
-        raise TableError(f"{self.path}: its summary has no sigma_f; it is a table of format {self.format}")
+        sigma = self.summary.get("sigma_f")
+        squares, values = self.summary.get("sum_squares"), self.summary.get("values")
+        if sigma is None and _is_positive(squares) and _is_positive(values):  # of one shard
+            sigma = math.sqrt(squares / values)
+        if not _is_positive(sigma):
+            raise TableError(
+                f"{self.path}: its summary has {_json_text.excerpt(sigma)} as sigma_f, expected a number above 0; "
+                f"it is a table of format {self.format}"
+            )
+        return float(sigma)
 
     def shard(self, index: int) -> Shard:
         """Returns shard `index`, open and compared with the manifest. It is closed when many others were read."""
@@ -217,7 +227,13 @@ class Table:
         if self.format == SEEDS_FORMAT:
             if shape is None:
                 raise TableError(f"{self.path}: is a table of seeds, whose noise is made: it takes the shape of a row")
-            return order.numbered_noise(int(self.provenance["seed"]), self.read("noise_id", rows), shape)
+            seed = self.provenance.get("seed")
+            if type(seed) is not int or not 0 <= seed < 2**64:
+                raise TableError(
+                    f"{self.path}: its provenance has {_json_text.excerpt(seed)} as seed, expected a whole number "
+                    "from 0 to 2^64 - 1"
+                )
+            return order.numbered_noise(seed, self.read("noise_id", rows), shape)
         return self.scaled(self.read("noise", rows))
 
     def scaled(self, stored: Array) -> npt.NDArray[np.float32]:
@@ -290,16 +306,20 @@ def load_manifest(directory: Path) -> dict[str, Any]:
             "it away"
         )
     if not manifest["format"].startswith("couplet-"):
-        raise TableError(f"{path}: is a table of format {_excerpt(manifest['format'])}, expected 'couplet-...'")
+        raise TableError(
+            f"{path}: is a table of format {_json_text.excerpt(manifest['format'])}, expected 'couplet-...'"
+        )
     version = _member(manifest, "format_version", int, path)
     if not 1 <= version <= NEWEST_MANIFEST_VERSION:
         raise TableError(
             f"{path}: has format version {version} (written by Couplet {manifest.get('program_version')}), but this "
             f"reads up to version {NEWEST_MANIFEST_VERSION}; use a newer couplet-table"
         )
-    written, found = _member(manifest, "hash", str, path), manifest_hash(manifest)
+    written, found = _member(manifest, "hash", str, path), manifest_hash(manifest, path)
     if written != found:
-        raise TableError(f"{path}: was damaged or edited: its hash is {_excerpt(written)}, its content has {found}")
+        raise TableError(
+            f"{path}: was damaged or edited: its hash is {_json_text.excerpt(written)}, its content has {found}"
+        )
     for key in ("rows", "shard_rows", "block_rows", "shard_format_version"):
         _member(manifest, key, int, path)
     for key, kind in (("provenance", dict), ("summary", object), ("columns", list), ("shards", list)):
@@ -307,6 +327,8 @@ def load_manifest(directory: Path) -> dict[str, Any]:
     rows, shard_rows, shards = manifest["rows"], manifest["shard_rows"], manifest["shards"]
     if rows < 1 or shard_rows < 1:
         raise TableError(f"{directory}: a table of {rows} rows in shards of {shard_rows} is impossible")
+    if manifest["block_rows"] < 1:
+        raise TableError(f"{path}: has blocks of {manifest['block_rows']} rows, expected 1 or more")
     count = -(-rows // shard_rows)
     if len(shards) != count:
         raise TableError(f"{path}: lists {len(shards)} shards, expected {count} for {rows} rows")
@@ -314,16 +336,17 @@ def load_manifest(directory: Path) -> dict[str, Any]:
         what = f"{path}: shard {index} of its list"
         name = _member(shard, "name", str, what)
         if name != shard_name(index, count):
-            raise TableError(f"{what} is {_excerpt(name)}, expected {shard_name(index, count)}")
+            raise TableError(f"{what} is {_json_text.excerpt(name)}, expected {shard_name(index, count)}")
         _member(shard, "hash", str, what)
         _member(shard, "bytes", int, what)
     return manifest
 
 
-def manifest_hash(manifest: dict[str, Any]) -> str:
-    """Returns the hash that guards a manifest: of its text without blanks and without the key `hash`."""
+def manifest_hash(manifest: dict[str, Any], path: Path) -> str:
+    """Returns the hash that guards a manifest: of its text without blanks and without the key `hash`. The path is for
+    messages."""
     rest = {key: value for key, value in manifest.items() if key != "hash"}
-    return _xxh3.hash128(_json_text.canonical(rest).encode())
+    return _xxh3.hash128(_json_text.encoded(rest, str(path)))
 
 
 def listed_facts(manifest: dict[str, Any], index: int) -> dict[str, Any]:
@@ -345,7 +368,7 @@ def difference(found: Any, expected: Any) -> str:
     keys = [key for key in sorted({*one, *other}) if key not in one or key not in other or one[key] != other[key]]
 
     def shown(values: dict[tuple[str, ...], Any], key: tuple[str, ...]) -> str:
-        return _excerpt(values[key], 1000) if key in values else "absent"
+        return _json_text.excerpt(values[key], 1000) if key in values else "absent"
 
     texts = [f"{'.'.join(key) or 'value'} is {shown(one, key)}, expected {shown(other, key)}" for key in keys]
     return "; ".join(texts[:5] + ([f"and {len(texts) - 5} more"] if len(texts) > 5 else []))
@@ -363,10 +386,11 @@ def _member(value: Any, key: str, kind: type, what: object) -> Any:
     if not isinstance(value, dict) or key not in value:
         raise TableError(f"{what}: has no key '{key}'")
     if not isinstance(value[key], kind) or (kind is int and isinstance(value[key], bool)):
-        raise TableError(f"{what}: has {_excerpt(value[key])} under the key '{key}', where something else is expected")
+        raise TableError(
+            f"{what}: has {_json_text.excerpt(value[key])} under the key '{key}', where something else is expected"
+        )
     return value[key]
 
 
-def _excerpt(value: Any, most: int = 200) -> str:
-    text = _json_text.canonical(value)
-    return text if len(text) <= most else text[:most] + "..."
+def _is_positive(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf

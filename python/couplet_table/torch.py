@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 import torch.distributed
 import torch.utils.data
 
-from .loader import TRAINING_COLUMNS, BlockLoader
+from .loader import TRAINING_COLUMNS, BlockLoader, refuse_other_settings
 from .table import Table
 
 Sample = tuple[torch.Tensor, torch.Tensor, int]
@@ -43,8 +44,8 @@ class BlockDataset(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
     given batch_size=None: dictionaries of tensors [n, *shape].
 
     Without `rank` and `ranks`, torch.distributed says them where it is initialised. An iteration goes through the rest
-    of the epoch `epoch`. With workers, that is what `set_epoch` or `load_state_dict` said last: a worker's own count
-    stays in the worker, which goes on by itself only where workers are persistent.
+    of the epoch `epoch`, which `set_epoch` or `load_state_dict` said last. Without workers, the next iteration goes
+    through the next epoch; workers read ahead of the one who trains, count nothing, and need `set_epoch` each time.
     """
 
     def __init__(
@@ -74,37 +75,80 @@ class BlockDataset(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
             "drop_last": drop_last,
             "stored": stored,
         }
-        self.epoch = self.batches = 0
-        self._loader(0, 1)  # refuses what it cannot read
+        # Epoch, batches taken of it, the workers who gave them, and 1 + the batches that had been taken where an
+        # iteration began, 0 before one. Worker processes share the memory; the last two are what worker 0 writes.
+        self._place = torch.zeros(4, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        settings = self._loader(0, 1).order_settings()  # refuses what it cannot read
+        self._settings = {key: value for key, value in settings.items() if key not in ("reader", "readers")}
+        self._settings["ranks"] = self.ranks
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._place.share_memory_()  # a copy's is its own
 
     def _loader(self, worker: int, workers: int) -> BlockLoader:
         reader, readers = self.rank * workers + worker, self.ranks * workers
         return BlockLoader(self.table, reader=reader, readers=readers, **self.options)
 
+    @property
+    def epoch(self) -> int:
+        """What the next iteration goes through."""
+        return int(self._place[0])
+
+    @property
+    def batches(self) -> int:
+        """How many of the epoch come before the next iteration; what workers give is not counted."""
+        return int(self._place[1])
+
+    def batches_per_epoch(self, workers: int = 0) -> int:
+        """Returns the batches that this rank has of an epoch, given by a DataLoader with so many workers."""
+        return sum(len(self._loader(worker, max(1, workers))) for worker in range(max(1, workers)))
+
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration goes through this epoch from its beginning."""
-        self.epoch, self.batches = epoch, 0
+        """The next iteration goes through this epoch from its beginning, or from where `load_state_dict` put it."""
+        if epoch != self.epoch or self._place[3]:
+            self._go_to(epoch)
 
-    def state_dict(self, batches: int | None = None) -> dict[str, int]:
-        """Returns where this rank stands in its epoch. With workers, say how many batches it has taken of it."""
-        return {"epoch": self.epoch, "batches": self.batches if batches is None else batches}
+    def _go_to(self, epoch: int, batches: int = 0, workers: int = 0) -> None:
+        self._place[:] = torch.tensor([epoch, batches, workers, 0])
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """The next iteration goes on there, with the batches that would have come next from as many workers."""
-        self.epoch, self.batches = state["epoch"], state["batches"]
+    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
+        """Returns where this rank stands in its epoch, and what the order depends on. With workers, say how many
+        batches it has taken of the epoch."""
+        epoch, counted, workers, begun = self._place.tolist()
+        if batches is None and begun == counted + 1:
+            raise ValueError("workers read ahead: say how many batches were taken of the epoch, state_dict(batches)")
+        taken = counted if batches is None else batches
+        if taken and not workers:
+            raise ValueError(f"{taken} batches of epoch {epoch} cannot have been taken: no iteration of it has begun")
+        return {"epoch": epoch, "batches": taken, "workers": workers, **self._settings}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The next iteration goes on there, with the batches that would have come next. A state of another table or
+        order is refused; of another number of workers, when it begins in the middle of an epoch."""
+        refuse_other_settings(state, self._settings)
+        self._go_to(int(state["epoch"]), int(state["batches"]), int(state["workers"]))
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         info = torch.utils.data.get_worker_info()
         workers, worker = (info.num_workers, info.id) if info else (1, 0)
-        taken, turn = _taken([len(self._loader(i, workers)) for i in range(workers)], self.batches)
+        epoch, batches, expected, begun = self._place.tolist()
+        if batches:
+            refuse_other_settings({"workers": expected}, {"workers": workers})
+        if worker == 0:
+            if begun == batches + 1:
+                warnings.warn(f"epoch {epoch} begins again at batch {batches}: set_epoch was not called", stacklevel=1)
+            self._place[2:] = torch.tensor([workers, batches + 1])
+        taken, turn = _taken([len(self._loader(i, workers)) for i in range(workers)], batches)
         worker = (worker + turn) % workers
         loader = self._loader(worker, workers)
-        loader.epoch, loader.batches = self.epoch, taken[worker]
+        loader.epoch, loader.batches = epoch, taken[worker]
         for batch in loader:
-            if workers == 1:
-                self.batches += 1
+            if info is None:
+                self._place[1] += 1
             yield {name: torch.from_numpy(values) for name, values in batch.items()}
-        self.set_epoch(self.epoch + 1)
+        if info is None:
+            self._go_to(epoch + 1)
 
 
 def _taken(lengths: Sequence[int], batches: int) -> tuple[list[int], int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _xxh3
+from . import _json_text, _xxh3
 from .errors import TableError
 from .shard import Array, Column, Shard, hash_rows
 from .table import (
@@ -272,11 +272,19 @@ def _image_of(images: Array, flips: bool) -> tuple[Array, Array]:
     return (images // 2, images % 2) if flips else (images, np.zeros_like(images))
 
 
+def _said(provenance: dict[str, Any], key: str, otherwise: Any, least: int = 0) -> Any:
+    """Returns what provenance says, of the type of `otherwise`, and not less than `least`."""
+    value = provenance.get(key, otherwise)
+    if type(value) is not type(otherwise) or (isinstance(value, int) and value < least):
+        kind = {bool: "true or false", int: f"a whole number from {least} on", str: "a text"}[type(otherwise)]
+        raise TableError(f"its provenance has {_json_text.excerpt(value)} as {key}, expected {kind}")
+    return value
+
+
 def _coupling_problems(shard: Shard) -> list[str]:
-    provenance = shard.provenance
-    replicates = int(provenance.get("replicates", 1))
+    replicates, flips = _said(shard.provenance, "replicates", 1, least=1), _said(shard.provenance, "flips", False)
     numbers = shard.first_row + np.arange(shard.rows)
-    sample, flip = _image_of(numbers // replicates, bool(provenance.get("flips", False)))
+    sample, flip = _image_of(numbers // replicates, flips)
     expected = (sample, flip, numbers % replicates)
     found = [shard.read(name) for name in ("sample", "flip", "replicate")]
     found[1] = (found[1] != 0).astype(np.uint8)
@@ -298,9 +306,9 @@ def _coupling_problems(shard: Shard) -> list[str]:
 
 def _loom(provenance: dict[str, Any]) -> tuple[int, bool, int]:
     """Returns (slots, flips, generation) of a table of kind loom; 0 slots of others."""
-    if provenance.get("kind") != "loom":
+    if _said(provenance, "kind", "") != "loom":
         return 0, False, 0
-    return int(provenance.get("slots", 0)), bool(provenance.get("flips", False)), int(provenance.get("generation", 0))
+    return _said(provenance, "slots", 0), _said(provenance, "flips", False), _said(provenance, "generation", 0)
 
 
 def _seeds_problems(shard: Shard) -> list[str]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from . import _json_text, _xxh3
 from ._version import __version__
 from .errors import TableError
+from .pairs import Pairs, Rows
 from .shard import (
     CHECKSUM_GROUP,
     DEEPEST_ATTRIBUTE,
@@ -30,32 +34,15 @@ from .shard import (
 from .table import COUPLING_FORMAT, MANIFEST_NAME, NEWEST_MANIFEST_VERSION, difference, manifest_hash, shard_name
 from .verify import content_hash
 
-_BYTES_AT_ONCE = 16 << 20
-_WIDEST_SEEN = 100  # images and latents as models see them stay within; grey values that are not whole do not
 _ATTRIBUTES_IN_HEADER = 32
 _counter = itertools.count()
 
 
-class Rows(Protocol):
-    """What rows are taken from, slice by slice: a numpy array, a memory map, a data set of h5py."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The rows first."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of its values."""
-
-    def __getitem__(self, rows: slice, /) -> Any:
-        """Reads rows."""
-
-
 def write_coupling(
     directory: str | os.PathLike[str],
-    noise: Rows,
-    image: Rows,
-    label: Rows | None = None,
+    noise: Rows | npt.ArrayLike,
+    image: Rows | npt.ArrayLike,
+    label: Rows | npt.ArrayLike | None = None,
     *,
     source: str = "arrays",
     source_hash: str | None = None,
@@ -67,21 +54,28 @@ def write_coupling(
     to be divided by. The directory appears whole or not at all; some 16 MiB of rows are in memory at a time.
 
     noise: float16 or float32 [n, C, S, S]; float64 is stored as float32. Every value is finite.
-    image: of the same shape; uint8 grey values, or floats as models see them, on [-1, 1] or thereabouts.
+    image: of the same shape; floats as models see them, on [-1, 1] or thereabouts, or grey values from 0 to 255: uint8,
+    or floats whose first 16 MiB are whole, which are stored as uint8.
     label: integers [n], 0 to 2³¹ - 1; without it every label is 0.
+    All three may be arrays, memory maps, data sets of h5py, PyTorch's tensors of the CPU, or lists.
     source, source_hash: what provenance says of where the pairs came from. The hash is XXH3-128, of 32 hexadecimal
     digits; without one, that of the bytes of noise, image and label as they are stored, which reads them twice.
     """
     final = Path(directory)
-    pairs = _Pairs(str(final), noise, image, label)
+    pairs = Pairs(str(final), noise, image, label)
     if shard_rows < 1 or block_rows < 1 or shard_rows % block_rows:
-        raise ValueError(f"shards of {shard_rows} rows are not a multiple of blocks of {block_rows}")
+        raise TableError(
+            f"{final}: shards of {shard_rows} rows in blocks of {block_rows} cannot be written; expected whole "
+            "blocks of one row or more"
+        )
+    if source_hash is not None and not re.fullmatch("[0-9a-fA-F]{32}", str(source_hash)):
+        raise TableError(f"{final}: source_hash is {source_hash!r}, expected 32 hexadecimal digits")
     provenance = {
         "kind": "imported",
         "flips": False,
         "replicates": 1,
         "source": source,
-        "source_hash": source_hash or pairs.source_hash(),
+        "source_hash": pairs.source_hash() if source_hash is None else source_hash,
     }
     with _pending(final) as pending:
         squares, values = 0.0, 0
@@ -90,15 +84,14 @@ def write_coupling(
             first = index * shard_rows
             rows = min(shard_rows, pairs.rows - first)
             path = pending / shard_name(index, count)
-            writer = ShardWriter(
+            sum_squares, shard_values = 0.0, rows * int(np.prod(pairs.noise.shape[1:]))
+            with ShardWriter(
                 path, COUPLING_FORMAT, pairs.columns, first, rows, block_rows, provenance, program_version
-            )
-            sum_squares = 0.0
-            for start, columns in pairs.slices(first, rows, block_rows):
-                writer.write({**columns, **_numbering(start, len(columns["label"]))})
-                sum_squares = _add_squares(sum_squares, columns["noise"])
-            shard_values = rows * int(np.prod(pairs.noise.shape[1:]))
-            writer.finish({"sum_squares": sum_squares, "values": shard_values, "nonfinite_rows": 0})
+            ) as writer:
+                for start, columns in pairs.slices(first, rows, block_rows):
+                    writer.write({**columns, **_numbering(start, len(columns["label"]))})
+                    sum_squares = _add_squares(sum_squares, columns["noise"])
+                writer.finish({"sum_squares": sum_squares, "values": shard_values, "nonfinite_rows": 0})
             squares, values = squares + sum_squares, values + shard_values
         sigma_f = float(np.sqrt(squares / values))
         if sigma_f == 0:
@@ -124,6 +117,7 @@ class ShardWriter:
         program_version: str = __version__,
     ) -> None:
         """Makes the file in its full size. `first_row` is the number of its row 0 in the whole table."""
+        self._file = -1
         self.path, self.rows, self.block_rows = Path(path), rows, block_rows
         self.columns = {column.name: column for column in columns}
         self._check(format, columns, first_row)
@@ -159,8 +153,25 @@ class ShardWriter:
     def _errors(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, UnicodeError) as error:  # UnicodeError: of text that is no UTF-8
             raise TableError(f"{self.path}: cannot {doing}: {error}") from error
+
+    def close(self) -> None:
+        """Closes the file. One that was not finished is no shard that a reader takes."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _lay_out(
         self, file: h5py.h5f.FileID, format: str, first_row: int, provenance: dict[str, Any], program_version: str
@@ -238,7 +249,7 @@ class ShardWriter:
         for name, (blocks, single) in self._sums.items():
             for sums, offset in zip((blocks, single), self._offsets[name][1:]):
                 self._write_at(np.concatenate(sums).astype("<u8"), offset)
-        os.close(self._file)
+        self.close()
         with self._errors("store the summary"):
             file = h5py.h5f.open(os.fsencode(self.path), h5py.h5f.ACC_RDWR, _file_access())
             try:
@@ -258,7 +269,12 @@ def publish_manifest(
 ) -> None:
     """Closes a table whose shards are all there: opens each, checks that they belong together, and writes the manifest
     last, under a temporary name that is then renamed."""
-    folder, count = Path(directory), -(-rows // shard_rows)
+    folder = Path(directory)
+    if rows < 1 or shard_rows < 1:
+        raise TableError(
+            f"{folder}: a table of {rows} rows in shards of {shard_rows} is impossible; expected 1 or more"
+        )
+    count = -(-rows // shard_rows)
     first_facts: dict[str, Any] = {}
     entries, newest = [], 1
     for index in range(count):
@@ -292,92 +308,9 @@ def publish_manifest(
         "summary": dict(summary),
         "shards": entries,
     }
-    manifest["hash"] = manifest_hash(manifest)
+    manifest["hash"] = manifest_hash(manifest, folder / MANIFEST_NAME)
     with _pending(folder / MANIFEST_NAME) as pending:
         pending.write_text(_json_text.indented(manifest) + "\n", encoding="utf-8")
-
-
-class _Pairs:
-    """Arrays that were found to be pairs, and their rows as the columns of a table."""
-
-    def __init__(self, what: str, noise: Rows, image: Rows, label: Rows | None) -> None:
-        self.what, self.noise, self.image, self.label = what, noise, image, label
-        shape = tuple(noise.shape)
-        if noise.dtype.kind != "f" or len(shape) != 4 or shape[2] != shape[3] or 0 in shape:
-            self._refuse("noise", noise, "float16, float32 or float64 [rows, channels, size, size]")
-        if tuple(image.shape) != shape or not (image.dtype == np.uint8 or image.dtype.kind == "f"):
-            self._refuse("image", image, f"uint8 or floats {list(shape)}, the shape of noise")
-        if label is not None and (tuple(label.shape) != shape[:1] or label.dtype.kind not in "iu"):
-            self._refuse("label", label, f"integers [{shape[0]}], one for each row of noise")
-        self.rows = shape[0]
-        image_type = "uint8" if image.dtype == np.uint8 else _stored_float(image)
-        self.columns = [
-            Column(
-                "noise",
-                _stored_float(noise),
-                shape[1:],
-                "noise of the pair as the source has it; divide by the manifest's sigma_f for unit variance",
-            ),
-            Column(
-                "image",
-                image_type,
-                shape[1:],
-                (
-                    "image of the pair, grey values 0-255"
-                    if image_type == "uint8"
-                    else "image of the pair as models see it, on [-1, 1]"
-                ),
-            ),
-            Column("label", "int32", (), "class, from 0"),
-            Column("sample", "int64", (), "row of the source"),
-            Column("flip", "uint8", (), "1: mirrored left to right"),
-            Column("replicate", "int32", (), "which draw of the teacher's noise, from 0"),
-        ]
-
-    def _refuse(self, name: str, array: Rows, expected: str) -> None:
-        raise TableError(f"{self.what}: array '{name}' is {array.dtype} {list(array.shape)}; expected {expected}")
-
-    def slices(self, first: int, rows: int, block_rows: int) -> Iterator[tuple[int, dict[str, Array]]]:
-        """Gives (first row, columns noise, image and label) of whole blocks of the rows from `first` on."""
-        row_bytes = sum(column.row_bytes for column in self.columns)
-        step = max(1, _BYTES_AT_ONCE // (row_bytes * block_rows)) * block_rows
-        for start in range(first, first + rows, step):
-            yield start, self._read(start, min(start + step, first + rows))
-
-    def _read(self, start: int, stop: int) -> dict[str, Array]:
-        noise = np.ascontiguousarray(self.noise[start:stop], self.columns[0].dtype)
-        self._require(
-            np.isfinite(noise), "noise", start, "NaN, infinite values or values beyond float32", "finite ones"
-        )
-        image = np.ascontiguousarray(self.image[start:stop], self.columns[1].dtype)
-        if image.dtype.kind == "f":
-            expected = "images on [-1, 1] or thereabouts, or grey values as uint8"
-            self._require(np.abs(image) <= _WIDEST_SEEN, "image", start, "values that no model sees", expected)
-            if start == 0 and not (image < 0).any():
-                self._refuse("image", self.image, "images on [-1, 1] (of images on [0, 1], 2 * x - 1), or uint8")
-        if self.label is None:
-            return {"noise": noise, "image": image, "label": np.zeros(stop - start, "<i4")}
-        label = np.asarray(self.label[start:stop])
-        self._require((label >= 0) & (label < 2**31), "label", start, "a label out of range", "0 to 2147483647")
-        return {"noise": noise, "image": image, "label": label.astype("<i4")}
-
-    def _require(self, good: Array, name: str, start: int, found: str, expected: str) -> None:
-        rows = good.reshape(len(good), -1).all(axis=1)
-        if not rows.all():
-            row = start + int(np.argmin(rows))
-            raise TableError(f"{self.what}: array '{name}': row {row} holds {found}; expected {expected}")
-
-    def source_hash(self) -> str:
-        """Returns the XXH3-128 of all noise, then all images, then all labels."""
-        whole = _xxh3.new_hash128()
-        for name in ("noise", "image", "label"):
-            for _, columns in self.slices(0, self.rows, 1):
-                whole.update(columns[name].reshape(-1).view(np.uint8))
-        return whole.hexdigest()
-
-
-def _stored_float(array: Rows) -> str:
-    return "float16" if array.dtype.itemsize == 2 else "float32"
 
 
 def _numbering(first: int, rows: int) -> dict[str, Array]:

@@ -19,7 +19,7 @@ except ImportError:
     import couplet_table
 
 ROWS, SHAPE = 1100, (3, 8, 8)
-LAYOUT = {"shard_rows": 512, "block_rows": 64}
+LAYOUT: dict[str, Any] = {"shard_rows": 512, "block_rows": 64}
 PROGRAM = os.environ.get("COUPLET")  # the program `couplet`
 
 
@@ -27,7 +27,10 @@ def pairs(rows: int = ROWS, image_type: str = "u1") -> dict[str, Any]:
     """Noise, images and labels by chance."""
     random = np.random.default_rng(3)
     grey = random.integers(0, 256, (rows, *SHAPE))
-    image = grey.astype("u1") if image_type == "u1" else (grey / 127.5 - 1).astype(image_type)
+    if image_type in ("u1", "grey"):  # grey: as floats
+        image = grey.astype("u1" if image_type == "u1" else "f4")
+    else:
+        image = (grey / 127.5 - 1).astype(image_type)
     noise = (2 * random.standard_normal((rows, *SHAPE))).astype("f4")
     return {"noise": noise, "image": image, "label": random.integers(0, 10, rows)}
 

@@ -28,7 +28,12 @@ class Install(FolderTest):
         program = "import couplet_table; print(couplet_table.__version__, couplet_table.__file__)"
         environment["PYTHONPATH"] = str(target)
         done = subprocess.run(
-            [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment
+            [sys.executable, "-c", program],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=self.folder,
         )
         version, path = done.stdout.split()
         self.assertEqual(Path(path).parent, target / "couplet_table")

@@ -79,6 +79,8 @@ def check_completion(program, told, work):
     for stage in ("teacher", "coupling/nf", "student/nf-0"):
         (run / stage).mkdir(parents=True)
         (run / stage / "stage.json").touch()
+    (run / "student/$(touch made)").mkdir()
+    (run / "student/$(touch made)/stage.json").touch()
     (work / "runs" / "plain.ini").touch()
     completion = Completion(script, work)
 
@@ -126,6 +128,7 @@ def check_completion(program, told, work):
         (("nonsense", ""), ()),
     ]
     completion.expect(cases)
+    check(not (work / "made").exists(), "completion has run a command that is a folder's name")
     print(f"completion: {len(cases)} command lines")
 
 
