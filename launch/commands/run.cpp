@@ -88,7 +88,9 @@ std::vector<std::string> stage_words(const Run& run, const StageNode& node) {
 
 void run_stage_processes(const Run& run, const StageNode& node, Clock::time_point stop_at, SignalReader& signals) {
   const auto log = run.directory.stage_log(node.name);
-  const ProcessEnd end = run_process({stage_words(run, node), log, run.config.pipeline.stop_grace, stop_at}, signals);
+  const ProcessEnd end = run_process(
+      {.command = stage_words(run, node), .log = log, .stop_grace = run.config.pipeline.stop_grace, .stop_at = stop_at},
+      signals);
   if (end.status == exit_ok) {
     if (end.stop_requested && node.name != run.graph.back().name) stop("after " + node.name);
     return;

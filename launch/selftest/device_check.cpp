@@ -2,6 +2,7 @@
 
 #include "pipeline/distributed/cuda_library.h"
 #include "pipeline/distributed/device.h"
+#include "pipeline/distributed/make_communicator.h"
 #include "pipeline/tensor/flops.h"
 #include "pipeline/training/matmul_peak.h"
 #include "storage/error.h"
