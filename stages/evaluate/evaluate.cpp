@@ -239,8 +239,8 @@ void score_student(Evaluation& evaluation, const ScoreRequest& request, bool sho
   }
   evaluation.keep_samples(key, request.with, score,
                           key.is_adaptive() ? evaluations_made(score) : nlohmann::json::object());
-  say("{} {}{}{}: {}", context.node.student, sampling.integration.text(),
-      sampling.table.empty() ? "" : " from held-out table noise",
+  say("{} {}{}{}{}: {}", context.node.student, sampling.integration.text(),
+      sampling.table.empty() ? "" : " from held-out table noise", field_text(sampling.field, evaluation.student()),
       sampling.candidates > 1 ? fmt::format(", {} candidates", sampling.candidates) : "", figures_text(score));
 }
 

@@ -21,6 +21,14 @@ std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const Stu
   return all;
 }
 
+std::string field_text(const FieldSetting& field, const StudentConfig& student) {
+  std::string text;
+  if (field.guidance.scale != 1) text += fmt::format(", guidance {}", field.guidance.scale);
+  if (field.temperature != 1) text += fmt::format(", temperature {}", field.temperature);
+  if (field.ema != student.training.ema.front()) text += fmt::format(", average {}", field.ema);
+  return text;
+}
+
 std::string sheet_name(const std::string& model, const std::string& noise, const Integration& integration,
                        const FieldSetting& field, const StudentConfig& student, std::int64_t candidates) {
   std::string name = model + "-" + noise + "-" + integration.name();

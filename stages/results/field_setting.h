@@ -22,6 +22,10 @@ struct FieldSetting {
 /// temperature; at 1 alone of a student that starts from no noise.
 std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student);
 
+/// What is not as usual, behind a comma each: ", guidance 2, temperature 0.95, average 0.9999"; "" where nothing is. An
+/// average is named that is not the student's first.
+std::string field_text(const FieldSetting& field, const StudentConfig& student);
+
 /// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance, temperature, an average other
 /// than the student's first and more candidates than one named behind it. `model`: "nf-0"; `noise`: "fresh" or "table".
 std::string sheet_name(const std::string& model, const std::string& noise, const Integration& integration,
