@@ -1,5 +1,6 @@
 """What tests of the program share: failing, and calling it. Standard library only."""
 
+import os
 import subprocess
 import sys
 
@@ -18,10 +19,11 @@ class Program:
     def __init__(self, couplet, mpiexec=None):
         self.couplet, self.mpiexec = couplet, mpiexec
 
-    def call(self, *words, ranks=0):
-        """As one process, or as ranks of mpiexec."""
+    def call(self, *words, ranks=0, environment=None):
+        """As one process, or as ranks of mpiexec; `environment` besides this process's own."""
         launch = (self.mpiexec, "--oversubscribe", "-n", ranks) if ranks else ()
-        return subprocess.run([str(word) for word in (*launch, self.couplet, *words)], capture_output=True, text=True, timeout=600)
+        return subprocess.run([str(word) for word in (*launch, self.couplet, *words)], capture_output=True, text=True, timeout=600,
+                              env=os.environ | (environment or {}))
 
     def works(self, *words, ranks=0):
         done = self.call(*words, ranks=ranks)

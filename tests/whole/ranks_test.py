@@ -21,9 +21,9 @@ from program import fail  # noqa: E402
 # Students of coupling nf are compared apart: their noise comes from a teacher, equal on other counts of ranks to float tolerance only.
 TRAINED = ("features", "teacher", "student/independent-0")
 TRAINED_FROM_TABLE = ("student/nf-0",)
-# Half of the smoke preset: two shards, slices that three ranks share unevenly, and steps enough for rounding to grow.
-SIZES = {"--prepare.train-rows": 3000, "--prepare.test-rows": 500, "--features.images": 4800, "--teacher.images": 4800,
-         "--student.images": 4800, "--evaluate.samples": 250, "--evaluate.slice-rows": 50, "--evaluate.pairwise-images": 200}
+# A part of the smoke preset: two shards, slices that three ranks share unevenly, and steps enough for rounding to grow.
+SIZES = {"--prepare.train-rows": 2000, "--prepare.test-rows": 500, "--features.images": 2400, "--teacher.images": 2400,
+         "--student.images": 2400, "--evaluate.samples": 250, "--evaluate.slice-rows": 50, "--evaluate.pairwise-images": 200}
 # Where training and tables are compared, scores are made of a few samples.
 FEW_SCORES = ("--evaluate.samples", "100", "--evaluate.euler-nfe", "1", "--evaluate.heun-nfe", "3", "--evaluate.pairwise-images", "0",
               "--evaluate.curvature-samples", "0", "--evaluate.pairing-rows", "0")
