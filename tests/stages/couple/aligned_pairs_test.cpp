@@ -110,7 +110,7 @@ TEST_F(AlignedPairs, TheTeachersStatesEndInTheTablesNoise) {
   const auto coupling = open("nf");
   for (const Pairs& pairs : {coupling->draw(epoch), coupling->held_out(held_out)}) {
     const at::Tensor noise = teacher_->states(pairs.noised, pairs.label, 3).back() / sigma();
-    EXPECT_LT((noise - pairs.noise).abs().max().item<double>(), 1e-5);
+    EXPECT_LT((noise - pairs.noise).abs().max().item<double>(), 1e-4);
     EXPECT_GT((noise - pairs.image).abs().mean().item<double>(), 0.1) << "these weights change nothing";
     const at::Tensor added = pairs.noised - pairs.image;
     EXPECT_NEAR(added.square().mean().sqrt().item<double>(), config_.teacher.noise_std, 0.01);
