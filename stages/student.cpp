@@ -329,6 +329,7 @@ std::optional<BatchState> state_of(Coupling& coupling) {
 
 void student(StageContext& context) {
   const Config& config = context.config;
+  require_alignment(config, context.node.student);
   const StudentTask task{context, student_config(config, context.node.student),
                          student_seed(config.pipeline.seed, context.node.seed),
                          dataset_shape(RowTable(seen_rows(config, context.run, "train"), dataset_format))};

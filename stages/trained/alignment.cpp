@@ -85,6 +85,7 @@ std::shared_ptr<Alignment> load_alignment(const StageContext& context, const Dat
 
 double alignment_flops(const Config& config, const std::string& name, const DatasetShape& shape, double passes) {
   if (!is_aligned(student_config(config, name))) return 0;
+  require_alignment(config, name);
   return forward_flops(teacher_options(config.teacher, shape), alignment_options(config, name), passes);
 }
 
