@@ -37,6 +37,11 @@ private:
   Field& network_;
 };
 
+/// What a map gives of a token: the values of a patch.
+std::int64_t patch_values(const TarFlowOptions& teacher, const AlignmentOptions& options) {
+  return teacher.in_channels * options.patch * options.patch;
+}
+
 /// The teacher's blocks as far as the places need them.
 TarFlowOptions needed_blocks(TarFlowOptions teacher, const AlignmentOptions& options) {
   teacher.blocks = aligned_states(options.layers, teacher.blocks).front().block;
@@ -54,14 +59,10 @@ std::vector<AlignedState> aligned_states(std::int64_t layers, std::int64_t block
   return states;
 }
 
-std::int64_t aligned_values(const TarFlowOptions& teacher, const AlignmentOptions& options) {
-  return teacher.in_channels * options.patch * options.patch;
-}
-
 double forward_flops(const TarFlowOptions& teacher, const AlignmentOptions& options, double passes_of_maps) {
   const std::int64_t side = teacher.image_size / options.patch;
   const auto places = static_cast<double>(aligned_states(options.layers, teacher.blocks).size());
-  const double maps = places * product_flops(side * side, options.channels, aligned_values(teacher, options));
+  const double maps = places * product_flops(side * side, options.channels, patch_values(teacher, options));
   return forward_flops(needed_blocks(teacher, options)) + passes_of_maps * maps;
 }
 
@@ -71,7 +72,7 @@ Alignment::Alignment(std::shared_ptr<Field> network, TarFlow teacher, const Alig
       options_(options),
       places_(aligned_states(options.layers, teacher_->options().blocks)) {
   torch::nn::Module& list = add_scope(*this, "maps");
-  const std::int64_t values = aligned_values(teacher_->options(), options);
+  const std::int64_t values = patch_values(teacher_->options(), options);
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < places_.size(); ++i) {
     maps_.push_back(list.register_module(std::to_string(i), torch::nn::Linear(options.channels, values)));

@@ -27,14 +27,11 @@ struct AlignedState {
 /// 1 - k/K of the blocks, rounded. Neither end is among them.
 std::vector<AlignedState> aligned_states(std::int64_t layers, std::int64_t blocks);
 
-/// Of the student's network, which has tokens.
 struct AlignmentOptions {
-  std::int64_t layers = 0, channels = 0, patch = 0;
+  std::int64_t layers = 0, channels = 0, patch = 0;  ///< of the student's network, which has tokens
   std::string teacher_precision = "float32";  ///< in which the teacher's pass is computed, whatever the student's
 };
 
-/// The values that the maps are learnt for: those of a patch.
-std::int64_t aligned_values(const TarFlowOptions& teacher, const AlignmentOptions& options);
 /// Floating-point operations for an image: of the teacher's blocks, and so many times those of the maps.
 double forward_flops(const TarFlowOptions& teacher, const AlignmentOptions& options, double passes_of_maps);
 
