@@ -1,14 +1,22 @@
 """Ways to disturb a stage that trains in a Slurm job. Each returns when the job's ranks are gone, and says what it did."""
 
+import math
 import os
 import signal
 import time
+from pathlib import Path
 
 from cluster import NODES
 from trial import TrialError, say
 
 BOOT_SECONDS = 5
 GONE_SECONDS = 150  # Slurm looks at time limits every 30 s, and counts a node as dead after SlurmdTimeout
+
+
+def is_pending(pid, number):
+    """Whether a signal waits for a process that is stopped."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(status["ShdPnd"], 16) >> (number - 1) & 1)
 
 
 class Disturber:
@@ -49,11 +57,26 @@ class Disturber:
         words = self.cluster.ask("scontrol", "--oneliner", "show", "job", job).split()
         return next(word.split("=", 1)[1] for word in words if word.startswith(name + "="))
 
-    # Slurm's own signal before a time limit: the limit is brought near, and put back when the job waits again.
+    def run_seconds(self, job):
+        hours, minutes, seconds = map(int, self.field(job, "RunTime").split(":"))  # of less than a day
+        return (hours * 60 + minutes) * 60 + seconds
+
+    # Slurm's own signal before a time limit: the limit is brought near, and put back when the job waits again. Slurm may take half a
+    # minute to notice, so the ranks are held at their step until its signal is there, however fast they are.
 
     def time_limit(self, stage, job):
         self.limit = self.field(job, "TimeLimit")
-        self.cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        held = self.ranks(stage, job)
+        for pid in held:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            # Limits are in minutes: the least that leaves half of one to save in.
+            minutes = math.ceil((self.run_seconds(job) + 30) / 60)
+            self.cluster.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
+            self.trial.wait(lambda: all(is_pending(pid, signal.SIGUSR1) for pid in held), GONE_SECONDS, f"Slurm's signal to {stage}")
+        finally:
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
 
     def after_time_limit(self, stage, job):
         def put_back():

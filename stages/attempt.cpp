@@ -198,7 +198,7 @@ void attempt_part(const Session& session, const StageNode& node, const TablePart
   if (part.make) {
     const StageTraffic traffic;
     part.make(context);
-    traffic.publish(communicator, run.log() / (part.name + ".traffic.json"));
+    traffic.publish(communicator, run.log() / (flat_name(part.name) + ".traffic.json"));
   }
   if (!communicator.is_root()) return;
   const std::vector<std::int64_t> missing = close_parts(context, unix_now() - start);
