@@ -36,6 +36,7 @@
 #include "stages/report/report.h"
 #include "stages/student.h"
 #include "stages/teacher.h"
+#include "stages/trained/alignment.h"
 #include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 #include "storage/error.h"
@@ -242,6 +243,7 @@ void require_student(const Nodes& nodes, const RunView& view) {
     require_weights("student.init", student.init);
     require_file("student.feature-network", student.feature_network);
     require_other_file(node, view);
+    require_alignment(view.config, node.student);
     if (!dataset) continue;
     const std::string section = section_of_student(view.config, node.student);
     student_options(student, dataset->shape, section);

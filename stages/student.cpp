@@ -14,12 +14,14 @@
 #include "pipeline/loader/held_out.h"
 #include "pipeline/loader/row_stream.h"
 #include "pipeline/process/log.h"
+#include "pipeline/tensor/flops.h"
 #include "pipeline/tensor/random.h"
 #include "pipeline/training/trainer.h"
 #include "stages/data/run_source.h"
 #include "stages/data/run_tables.h"
 #include "stages/data/seen_rows.h"
 #include "stages/drawn_pairs.h"
+#include "stages/trained/alignment.h"
 #include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
@@ -50,7 +52,7 @@ std::int64_t values_of(const DatasetShape& shape) {
   return shape.channels * shape.size * shape.size;
 }
 
-/// A table that the teacher has filled belongs to the run's teacher, of these weights.
+/// A table that the teacher has filled belongs to the run's teacher, of these weights. `pairs`: what it is made from.
 void require_same_teacher(const nlohmann::json& pairs, const std::filesystem::path& table,
                           const std::filesystem::path& weights, Communicator& communicator) {
   const std::string teacher = hash_for_all(communicator, weights);
@@ -79,11 +81,17 @@ std::unique_ptr<Coupling> open_coupling(const StudentTask& task, const CouplingK
   sources.held_out_seed = static_cast<std::uint64_t>(config.pipeline.seed);
   sources.codec = task.shape.codec;
   sources.communicator = &task.context.communicator;
+  if (is_aligned(task.config))
+    sources.teacher_noise =
+        TeacherNoise{teacher_noise(config.teacher), static_cast<std::uint64_t>(config.pipeline.seed)};
   std::unique_ptr<Coupling> coupling = kind.make(sources);
-  if (has_noise_of_teacher(task.config))
-    require_same_teacher(coupling->provenance(), sources.train_table,
-                         inverting_weights(config, run, table_of_student(config, task.context.node.student)->name),
-                         task.context.communicator);
+  if (has_noise_of_teacher(task.config) || is_aligned(task.config)) {
+    const RunTable filled = unmapped_table(config, *table_of_student(config, task.context.node.student));
+    const auto path = table_directory(config, run, filled.name, "train");
+    const bool is_mapped = path != sources.train_table;
+    require_same_teacher(is_mapped ? RowTable(path, coupling_format).provenance() : coupling->provenance(), path,
+                         inverting_weights(config, run, filled.name), task.context.communicator);
+  }
   const Mixing mixing{task.config.mix, task.config.fresh_share, sources.seed, sources.held_out_seed};
   return mixing.is_asked_for() ? mix_noise(std::move(coupling), mixing) : std::move(coupling);
 }
@@ -156,43 +164,57 @@ void prepare_for(const Objective& objective, const StudentTask& task, const Draw
 }
 
 /// {image [n, C, H, W] as models see it, z [n, C, H, W], t [n], label int64 [n]} of the rows at these positions of the
-/// run; then the image of their condition, where there is one, the spans of a flow map, float [n], and for a network
-/// with dropout the positions themselves, int64 [n]. Times and label drops depend on (seed, position) only, whatever
-/// the coupling; the image of a condition stays where the label is dropped.
+/// run; of an aligned student, what its teacher carried to z, [n, C, H, W], and the label that it was told; then the
+/// image of their condition, where there is one, the spans of a flow map, float [n], and for a network with dropout the
+/// positions themselves, int64 [n]. Times and label drops depend on (seed, position) only, whatever the coupling; the
+/// image of a condition stays where the label is dropped.
 Batch student_batch(const StudentTask& task, Coupling& coupling, const StudentModel& student, const BatchRange& range) {
   Pairs pairs = coupling.draw(range);
   const Condition condition = task.shape.condition(pairs.image, pairs.label);
   prepare_for(*student.objective, task,
               {task.seed, Purpose::flow_dequantisation, Purpose::flow_probe, range.positions()}, pairs);
   const Times times = draw_times(task, *student.objective, task.seed, Purpose::time, range.positions());
+  Batch batch{pairs.image, pairs.noise, times.t, pairs.label};
+  if (pairs.noised.defined()) batch.insert(batch.end(), {pairs.noised, pairs.label.clone()});
   auto* label = pairs.label.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < range.rows; ++i) {
     const std::int64_t position = range.first + i;
     Draws drop(task.seed, Purpose::label_drop, static_cast<std::uint64_t>(position));
     if (drop.uniform() < task.config.label_drop) label[i] = student.field->no_label();
   }
-  Batch batch{pairs.image, pairs.noise, times.t, pairs.label};
   if (condition.image.defined()) batch.push_back(condition.image);
   if (times.span.defined()) batch.push_back(times.span);
   if (task.config.dropout > 0) batch.push_back(at::arange(range.first, range.first + range.rows, at::kLong));
   return batch;
 }
 
-Condition condition_of(const Batch& batch) {
+Condition condition_of(const Batch& batch, bool aligned) {
   Condition condition{batch[3], {}};
-  for (std::size_t i = 4; i < batch.size(); ++i) {
+  for (std::size_t i = aligned ? 6 : 4; i < batch.size(); ++i) {
     at::Tensor& of_rows = batch[i].is_floating_point() ? condition.span : condition.positions;
     (batch[i].dim() == 1 ? of_rows : condition.image) = batch[i];
   }
   return condition;
 }
 
-/// The objective's error on held-out pairs, at fixed times. Collective.
-double validate(const StudentTask& task, const Coupling& coupling, const StudentModel& student) {
+at::Tensor training_loss(const StudentModel& student, Alignment* alignment, double weight, const Batch& batch) {
+  const Condition condition = condition_of(batch, alignment != nullptr);
+  const auto objective = [&](Field& field) {
+    return student.objective->loss(field, batch[0], batch[1], batch[2], condition);
+  };
+  if (alignment == nullptr) return objective(*student.field);
+  const Alignment::Measured measured = alignment->measure(objective, batch[4], batch[5]);
+  return measured.objective + weight * measured.distance.mean();
+}
+
+/// The objective's error on held-out pairs, at fixed times; of an aligned student, the distance from the teacher's
+/// states too. Collective.
+nlohmann::json validate(const StudentTask& task, const Coupling& coupling, const StudentModel& student,
+                        Alignment* alignment) {
   const StageContext& context = task.context;
   const HeldOutRows held_out(coupling.held_out_rows(), task.config.training.validate_rows);
   const auto seed = static_cast<std::uint64_t>(context.config.pipeline.seed);
-  return held_out.mean(1, context.communicator, [&](const std::vector<std::int64_t>& rows) {
+  const auto figures = [&](const std::vector<std::int64_t>& rows) {
     Pairs pairs = coupling.held_out(rows);
     const at::Tensor labels = student.labelled ? pairs.label : at::full_like(pairs.label, student.field->no_label());
     Condition condition = task.shape.condition(pairs.image, labels);
@@ -200,10 +222,18 @@ double validate(const StudentTask& task, const Coupling& coupling, const Student
     const Times times = draw_times(task, *student.objective, seed, Purpose::validation_time, rows);
     condition.span = times.span;
     const auto there = [&](const at::Tensor& tensor) { return tensor.to(context.device); };
-    return student.objective
-        ->errors(*student.field, there(pairs.image), there(pairs.noise), there(times.t), condition.to(context.device))
-        .unsqueeze(1);
-  })[0];
+    const auto errors = [&](Field& field) {
+      return student.objective->errors(field, there(pairs.image), there(pairs.noise), there(times.t),
+                                       condition.to(context.device));
+    };
+    if (alignment == nullptr) return errors(*student.field).unsqueeze(1);
+    const auto measured = alignment->measure(errors, there(pairs.noised), there(pairs.label));
+    return at::stack({measured.objective, measured.distance}, 1);
+  };
+  const std::vector<double> means = held_out.mean(alignment == nullptr ? 1 : 2, context.communicator, figures);
+  nlohmann::json named{{"test_loss", means[0]}};
+  if (alignment != nullptr) named["test_alignment"] = means[1];
+  return named;
 }
 
 /// Samples by a few Euler steps.
@@ -213,7 +243,8 @@ at::Tensor sample(const StudentFlow& flow, const InitialNoise& initial) {
 }
 
 /// What the trainer is given; the previews are the caller's. Refers to `task` and `coupling`.
-TrainingTask training_task(const StudentTask& task, Coupling& coupling, const StudentModel& student) {
+TrainingTask training_task(const StudentTask& task, Coupling& coupling, const StudentModel& student,
+                           const std::shared_ptr<Alignment>& alignment) {
   const StudentConfig& config = task.config;
   const std::filesystem::path init = initial_weights(task);
   TrainingTask training;
@@ -228,17 +259,16 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
     return student_batch(task, coupling, student, range);
   };
   training.batch_state = state_of(coupling);
-  training.loss = [=](const Batch& batch) {
-    return student.objective->loss(*student.field, batch[0], batch[1], batch[2], condition_of(batch));
+  training.loss = [=, weight = config.align_weight](const Batch& batch) {
+    return training_loss(student, alignment.get(), weight, batch);
   };
-  training.validate = [=, &task, &coupling] {
-    return nlohmann::json{{"test_loss", validate(task, coupling, student)}};
-  };
+  training.validate = [=, &task, &coupling] { return validate(task, coupling, student, alignment.get()); };
   training.validate_every = config.training.validate_every;
   training.best_of = "test_loss";
   training.flops_per_image =
       student.objective->training_passes(values_of(task.shape)) * student.field->forward_flops() +
-      loss_network_flops(task.context.config, config, task.shape);
+      loss_network_flops(task.context.config, config, task.shape) +
+      alignment_flops(task.context.config, task.context.node.student, task.shape, forward_passes_a_training_image);
   return training;
 }
 
@@ -248,12 +278,15 @@ void publish_student(const StudentTask& task, const Field& field, const Coupling
   const WorkingAlone alone("publishing the student");
   const StudentConfig& config = task.config;
   const std::filesystem::path directory = task.context.directory();
+  const auto own = [&](const NamedTensors& trained) {
+    return is_aligned(config) ? Alignment::network_of(trained) : trained;
+  };
   coupling.publish(directory);
   std::map<std::string, std::string> sizes = field.sizes();
   sizes["time"] = "couplet: 0 data, 1 noise, field to noise";
   if (config.kind == "image") sizes["kind"] = "image: what it puts out at t = 1";
-  publish_tensors(directory / "weights.safetensors", result.weights, sizes);
-  for (const auto& ema : result.emas) publish_tensors(directory / ema.file, ema.tensors, sizes);
+  publish_tensors(directory / "weights.safetensors", own(result.weights), sizes);
+  for (const auto& ema : result.emas) publish_tensors(directory / ema.file, own(ema.tensors), sizes);
   nlohmann::json summary{{"student", task.context.node.student},
                          {"kind", config.kind},
                          {"coupling", config.coupling},
@@ -296,13 +329,16 @@ std::optional<BatchState> state_of(Coupling& coupling) {
 
 void student(StageContext& context) {
   const Config& config = context.config;
+  require_alignment(config, context.node.student);
   const StudentTask task{context, student_config(config, context.node.student),
                          student_seed(config.pipeline.seed, context.node.seed),
                          dataset_shape(RowTable(seen_rows(config, context.run, "train"), dataset_format))};
   const std::unique_ptr<Coupling> coupling = open_coupling(task, find_coupling(task.config.coupling));
   const std::optional<LossNetwork> loss_network = load_loss_network(context, task.config, task.shape);
   const StudentModel student = new_student(task, loss_network);
-  TrainingTask training = training_task(task, *coupling, student);
+  const std::shared_ptr<Alignment> alignment = load_alignment(context, task.shape, student.field);
+  torch::nn::Module& trained = alignment ? static_cast<torch::nn::Module&>(*alignment) : *student.field;
+  TrainingTask training = training_task(task, *coupling, student, alignment);
 
   const StudentFlow flow(student, {}, task.config.training.precision);
   Previewer previewer(context, task.shape, task.config.preview,
@@ -310,7 +346,7 @@ void student(StageContext& context) {
   // Points are no pictures; the report draws them.
   if (!has_points(task.context.config.prepare)) previewer.give_to(training);
 
-  const TrainingResult result = train(training, *student.field, config.pipeline, context.communicator, context.device);
+  const TrainingResult result = train(training, trained, config.pipeline, context.communicator, context.device);
   if (context.communicator.is_root()) publish_student(task, *student.field, *coupling, loss_network, result);
   publish_quality(task, *coupling, result.steps);  // draws on: what the coupling has learnt is published before
 }

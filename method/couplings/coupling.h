@@ -4,6 +4,7 @@
 #include "method/data/codec.h"
 #include "method/data/condition.h"
 #include "method/data/dataset.h"
+#include "method/data/noise.h"
 #include "method/tables/coupling_table.h"
 #include "pipeline/distributed/communicator.h"
 #include "pipeline/loader/batch_range.h"
@@ -16,6 +17,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,9 @@ struct Pairs {
   at::Tensor image;  ///< float32 [n, C, H, W] as models see it
   at::Tensor noise;  ///< float32 [n, C, H, W], of unit variance unless the coupling has a `source`
   at::Tensor label;  ///< int64 [n], the caller's own
+  /// float32 [n, C, H, W]: the image with the noise on it that the teacher carried to `noise`; undefined unless it is
+  /// asked for (CouplingSources::teacher_noise).
+  at::Tensor noised = {};
 };
 
 class Coupling {
@@ -83,6 +88,12 @@ struct PairingOptions {
   LoomOptions loom = {};
 };
 
+/// What a teacher that fills a table adds to the images: noise drawn by their rows' numbers.
+struct TeacherNoise {
+  ImageNoise noise;
+  std::uint64_t seed = 0;
+};
+
 /// What a coupling can be made from. Files are opened by the couplings that read them.
 struct CouplingSources {
   std::filesystem::path train_images, test_images;  ///< the data set's tables
@@ -96,6 +107,8 @@ struct CouplingSources {
   std::uint64_t held_out_seed = 0;       ///< of the held-out pairs, which are the same for all students of a run
   std::shared_ptr<const Codec> codec;    ///< of the data set
   Communicator* communicator = nullptr;  ///< of the ranks that train the student
+  /// Asks for Pairs::noised, of a table of both splits that the teacher has filled, or whose noise was mapped since.
+  std::optional<TeacherNoise> teacher_noise = {};
 };
 
 /// A member of the registry of couplings (method/couplings/members.list).

@@ -9,6 +9,10 @@
 
 namespace couplet {
 
+at::Tensor Field::forward_by_layers(const at::Tensor&, const at::Tensor&, const Condition&, std::vector<at::Tensor>&) {
+  fail("the network has no layers of tokens");
+}
+
 at::Tensor guided_output(Field& field, const at::Tensor& x, const at::Tensor& t, const Condition& condition,
                          double scale) {
   if (scale == 1) return field.forward(x, t, condition);

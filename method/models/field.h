@@ -47,6 +47,10 @@ public:
   /// The output, of x's shape and type, at x [N, C, H, W] and t [N] in [0, 1] (0: image, 1: noise). What it means is
   /// the objective's matter.
   virtual at::Tensor forward(const at::Tensor& x, const at::Tensor& t, const Condition& condition) = 0;
+  /// `forward`, which also appends to `layers` what each layer of tokens puts out, [N, T, channels], a token a patch in
+  /// reading order. For kinds that have tokens.
+  virtual at::Tensor forward_by_layers(const at::Tensor& x, const at::Tensor& t, const Condition& condition,
+                                       std::vector<at::Tensor>& layers);
   /// The label of a row whose class is not said.
   virtual std::int64_t no_label() const = 0;
   /// Floating-point operations of the matrix products in one row's forward pass.
@@ -78,6 +82,8 @@ struct FieldKind {
   bool takes_images = false;  ///< of conditions: it knows condition_channels
   /// It knows `spans`. Before it is trained, such a field does not depend on the span, and is the one without `spans`.
   bool takes_spans = false;
+  /// It is `depth` layers of tokens, of `channels` values, of patches of side `patch`: Field::forward_by_layers.
+  bool has_tokens = false;
   /// Of the fastest wave of time and span that the network sees, radians a unit of time; absent: slow ones alone.
   double (*time_rate)(const FieldOptions& options) = nullptr;
   /// Refuses sizes that do not fit together, naming the configuration keys: when the configuration is read, and again

@@ -19,6 +19,7 @@
 #include <cmath>
 #include <memory>
 #include <numbers>
+#include <span>
 #include <string>
 
 namespace couplet {
@@ -204,6 +205,17 @@ TarFlowOutput TarFlowImpl::forward(const at::Tensor& x, const at::Tensor& y, con
     output = {step.z, output.logdet + step.logdet};
   }
   return output;
+}
+
+std::vector<at::Tensor> TarFlowImpl::states(const at::Tensor& x, const at::Tensor& y, std::int64_t first_blocks) {
+  const auto places = at::empty({0}, x.options().dtype(at::kLong));
+  std::vector<at::Tensor> states;
+  auto tokens = patchify(x, options_.patch);
+  for (auto& block : std::span(blocks_).first(static_cast<std::size_t>(first_blocks))) {
+    tokens = block(tokens, y, places).z;
+    states.push_back(unpatchify(tokens, options_.in_channels, options_.image_size, options_.patch));
+  }
+  return states;
 }
 
 at::Tensor TarFlowImpl::loss(const TarFlowOutput& output) const {

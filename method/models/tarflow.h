@@ -110,6 +110,9 @@ public:
   /// `positions`: int64 [N], those of the rows in the training run, by which layers drop; undefined: nothing is
   /// dropped.
   TarFlowOutput forward(const at::Tensor& x, const at::Tensor& y = {}, const at::Tensor& positions = {});
+  /// What each of the first blocks makes of the images on the way to their noise, [N, C, H, W] each; behind the last
+  /// block it is `forward`'s z.
+  std::vector<at::Tensor> states(const at::Tensor& x, const at::Tensor& y, std::int64_t first_blocks);
   /// The training loss of the reference, nats a value without constants: ½ mean(z²) - mean(logdet). For vp, too, it
   /// does not see `var`.
   at::Tensor loss(const TarFlowOutput& output) const;

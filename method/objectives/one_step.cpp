@@ -67,7 +67,7 @@ const std::vector<StudentKind>& student_kinds() {
       {.name = "image",
        .help = "one step: the network is given the noise and puts out the image",
        .keys = {"student.image-loss", "student.huber-delta", "student.feature-weight", "student.feature-network",
-                "student.feature-range"}}};
+                "student.feature-range", "student.align-weight"}}};
   return kinds;
 }
 

@@ -208,6 +208,7 @@ struct StudentConfig {
   double feature_weight = 0;    ///< of a distance between features in its loss
   std::string feature_network;  ///< file; "": a classifier that the run trains for it
   std::string feature_range;    ///< "signed", "unit" or "bytes": of values as that file takes them
+  double align_weight = 0;      ///< of a distance from the teacher's states in its loss
   // Of flow maps:
   double map_share = 0, map_weight_power = 0, map_step = 0;
   // Of the field unet:

@@ -328,6 +328,11 @@ void add_student(std::vector<Option>& table) {
               0,
               {"signed", "unit", "bytes"}}),
        later(
+           {"student.align-weight", result, FIELD(student.align_weight), "0", "",
+            "kind image: weight of the distance between what learnt linear maps make of the network's layers and what "
+            "the teacher's blocks make of the pair's image; 0: none",
+            0, 1e6}),
+       later(
            {"student.map-share", result, FIELD(student.map_share), "0.25", "",
             "objectives shortcut, consistency and meanflow: share of the rows that learn mean velocities over spans of "
             "time; the others learn the velocity",

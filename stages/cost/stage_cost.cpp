@@ -13,6 +13,7 @@
 #include "stages/data/seen_rows.h"
 #include "stages/evaluate/sampling_settings.h"
 #include "stages/evaluate/solver_errors.h"
+#include "stages/trained/alignment.h"
 #include "stages/trained/loss_network.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
@@ -317,7 +318,11 @@ StageCost student_cost(const StageNode& node, const CostModel& model) {
   const StudentConfig config = student_config(model.config, node.student);
   const double forward = velocity(config, model);
   const auto objective = student_objective(config);
-  const Passes passes{objective->training_passes(values_of(model)), objective->error_passes(values_of(model))};
+  const auto aligned = [&](double passes) {
+    return alignment_flops(model.config, node.student, model.dataset.shape, passes) / forward;
+  };
+  const Passes passes{objective->training_passes(values_of(model)) + aligned(forward_passes_a_training_image),
+                      objective->error_passes(values_of(model)) + aligned(1)};
   StageCost cost = training_cost(node, config.training, forward,
                                  find_field(config.field).parameter_count(student_options(config, model.dataset.shape)),
                                  model, passes);

@@ -14,6 +14,7 @@
 #include "stages/data/seen_rows.h"
 #include "stages/evaluate/pictures.h"
 #include "stages/evaluate/sampling_settings.h"
+#include "stages/trained/alignment.h"
 #include "stages/trained/models.h"
 #include "stages/trained/preview.h"
 #include "storage/error.h"
@@ -257,6 +258,16 @@ void add_teacher(StageLoad& load, const CostModel& model) {
   add_held_out(load, test, 1, model.dataset.test_rows, 8);
 }
 
+/// The published weights of a node that trains: rank 0 reads them and gives them to the others.
+void add_weights(StageLoad& load, const CostModel& model, const std::string& name, double times) {
+  const StageNode* const node = look_for_node(model.graph, name);
+  if (node == nullptr) return;
+  const ModelLayout layout = layout_of(*node, model, false, 1);
+  add(load, "broadcast", times * amount(layout.tensors), layout.bytes / amount(layout.tensors));
+  load.bytes_read += times * layout.bytes;
+  load.opens += times;
+}
+
 void add_student(StageLoad& load, const StageNode& node, const CostModel& model) {
   const StudentConfig config = student_config(model.config, node.student);
   add_training(load, config.training, config.preview, model);
@@ -267,6 +278,7 @@ void add_student(StageLoad& load, const StageNode& node, const CostModel& model)
   add_opens(load, test, test.shards());
   add_opens(load, dataset_reading(model, 1), 1);
   add_held_out(load, test, 2 * validations_of(config.training), validated_rows(config.training, model), 8);
+  if (is_aligned(config)) add_weights(load, model, "teacher", 1);
   if (find_coupling(config.coupling.empty() ? node.student : config.coupling).has_table()) return;
   // It is judged by pairs that it draws on (stages/drawn_pairs.cpp).
   const DatasetShape& shape = model.dataset.shape;
@@ -297,16 +309,6 @@ void add_prepare(StageLoad& load, const CostModel& model, const StageCost& cost)
   load.bytes_written += cost.disk.dataset / shard_overhead;
   load.bytes_read += train.rows * train.row_bytes + test.rows * test.row_bytes;  // at most: sources are compressed
   add(load, "all_gather", 10, agreement_bytes);
-}
-
-/// The published weights of a node that trains: rank 0 reads them and gives them to the others.
-void add_weights(StageLoad& load, const CostModel& model, const std::string& name, double times) {
-  const StageNode* const node = look_for_node(model.graph, name);
-  if (node == nullptr) return;
-  const ModelLayout layout = layout_of(*node, model, false, 1);
-  add(load, "broadcast", times * amount(layout.tensors), layout.bytes / amount(layout.tensors));
-  load.bytes_read += times * layout.bytes;
-  load.opens += times;
 }
 
 void add_couple(StageLoad& load, const StageNode& node, const CostModel& model, const StageCost& cost) {

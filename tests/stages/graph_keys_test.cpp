@@ -5,6 +5,7 @@
 #include "method/objectives/objective.h"
 #include "method/objectives/one_step.h"
 #include "method/paths/path.h"
+#include "stages/trained/alignment.h"
 #include "storage/error.h"
 
 #include <gtest/gtest.h>
@@ -122,6 +123,39 @@ TEST(Graph, AnObjectiveRefusesAPathAndTimesThatItCannotHave) {
       {{"student.objective", "scoreflow", ""}, {"student.path", "vp", ""}, {"student.time-law", "importance", ""}}));
 }
 
+TEST(Graph, AnAlignedStudentNeedsTheTeachersPairsAndTokens) {
+  const auto require = [](std::vector<Setting> settings) {
+    settings.insert(settings.end(), {{"student.compare", "mine", ""}, {"student.mine.align-weight", "2", ""}});
+    if (std::ranges::find(settings, "student.mine.kind", &Setting::key) == settings.end())
+      settings.push_back({"student.mine.kind", "image", ""});
+    require_alignment(config_of(settings), "mine");
+  };
+  const auto expect = [&](const std::vector<Setting>& settings, const std::string& part) {
+    try {
+      require(settings);
+      ADD_FAILURE() << "not refused: " << part;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.status(), exit_usage);
+      EXPECT_NE(std::string(error.what()).find("student.mine.align-weight = 2"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  };
+  const Setting nf{"student.mine.coupling", "nf", ""};
+  EXPECT_NO_THROW(require({nf}));
+  // A map of the noise is one to one: the pair's image and its states stay what they are.
+  EXPECT_NO_THROW(require({nf, {"student.mine.gaussianise", "affine", ""}}));
+  EXPECT_NO_THROW(require({{"student.mine.kind", "flow", ""}, {"student.mine.coupling", "ot", ""}}));
+  expect({{"student.mine.coupling", "independent", ""}}, "student.mine.coupling = independent");
+  expect({{"student.mine.coupling", "imported", ""}, {"couple.mine.source", "/pairs", ""}},
+         "student.mine.coupling = imported");
+  expect({nf, {"student.mine.mix", "0.2", ""}}, "student.mine.mix = 0.2");
+  expect({nf, {"student.mine.fresh-share", "0.1", ""}}, "student.mine.fresh-share = 0.1");
+  expect({nf, {"student.mine.network", "unet", ""}, {"student.channels", "32", ""}, {"student.heads", "2", ""}},
+         "student.mine.network = unet");
+  expect({nf, {"student.mine.depth", "1", ""}}, "student.mine.depth = 1");
+  expect({nf, {"teacher.blocks", "1", ""}}, "teacher.blocks = 1");
+}
+
 TEST(Graph, KeysOfOneStepStudentsAndOfFlowsAreTheirOwn) {
   const std::vector<Setting> students{
       {"student.compare", "flow one", ""}, {"student.coupling", "independent", ""}, {"student.one.kind", "image", ""}};
@@ -141,6 +175,7 @@ TEST(Graph, KeysOfOneStepStudentsAndOfFlowsAreTheirOwn) {
   EXPECT_EQ(with("student.image-loss", "huber"), of_one);
   EXPECT_EQ(with("student.huber-delta", "0.2", {{"student.image-loss", "huber", ""}}), of_one);
   EXPECT_EQ(with("student.feature-weight", "1"), of_one);
+  EXPECT_EQ(with("student.align-weight", "1"), of_one);
   const std::vector<Setting> by_file{{"student.feature-weight", "1", ""}, {"student.feature-network", "/a.pt", ""}};
   EXPECT_EQ(with("student.feature-range", "unit", by_file), of_one);
   // What has no say makes nothing anew.
@@ -152,6 +187,8 @@ TEST(Graph, KeysOfOneStepStudentsAndOfFlowsAreTheirOwn) {
   const StageGraph graph = graph_of(students);
   EXPECT_EQ(find_node(graph, "student/one-0").keys.at("student.kind"), "image");
   EXPECT_FALSE(find_node(graph, "student/one-0").keys.contains("student.objective"));
+  EXPECT_FALSE(find_node(graph, "student/one-0").keys.contains("student.align-weight"))
+      << "runs of before stay finished";
   for (const StudentKind& kind : student_kinds())
     for (const std::string& key : kind.keys) EXPECT_EQ(find_option(key).section(), "student") << kind.name;
 }

@@ -5,6 +5,7 @@ one's weights has them as they are. What does not go together is refused in one 
 """
 
 import argparse
+import json
 import shutil
 import struct
 import sys
@@ -24,6 +25,7 @@ STUDENTS = {
     "weighted": "--path vp --objective scoreflow --time-law importance",
     "regressed": "--objective regression",
     "one-step": "--kind image --image-loss huber --train-guidance 1.5",
+    "aligned": "--coupling nf --kind image --align-weight 1 --train-guidance 1.5 --depth 2",
     "likely": "--objective likelihood --cnf-steps 2",
     "restored": "--coupling low-resolution --network unet --channels 32 --multipliers 1,1 --blocks 1 --heads 2 --dropout 0.2",
     "perceptron": "--network mlp --depth 2",
@@ -37,6 +39,7 @@ KEYS = f"""
 --couple.slice-rows 12 --prepare.condition low-resolution --prepare.factor 4
 --student.compare {",".join(STUDENTS)},again --student.coupling independent --student.images 36 --student.batch 12 --student.warmup 1
 --student.validate-rows 12 --student.preview-every 0 --student.depth 1 --student.channels 12 --student.heads 1 --pipeline.checkpoint-every 1
+--teacher.images 24 --teacher.batch 12 --teacher.warmup 1 --teacher.validate-rows 12 --teacher.preview-every 0 --couple.replicates 2
 --pipeline.reproducible true --pipeline.slices 4 --pipeline.threads 1 --pipeline.device cpu {STARTED}
 """.split()
 # Of students plain and other, which are trained on independent pairs.
@@ -65,6 +68,8 @@ REFUSED = {
     "--student.plain.kind image --student.plain.path vp": ["student.plain.kind = image", "set student.plain.path = linear"],
     "--student.plain.kind image --student.plain.objective noise": ["student.plain.objective = noise", "student.kind = image"],
     "--student.plain.kind image --student.plain.times 1": ["student.plain.times = 1", "student.kind = image"],
+    "--student.plain.align-weight 1": ["student.plain.align-weight = 1", "student.kind = flow"],
+    "--student.plain.align-weight 1 --student.plain.kind image": ["student.plain.align-weight = 1", "student.plain.coupling = independent"],
     "--student.plain.feature-weight 1": ["student.plain.feature-weight = 1", "student.kind = flow"],
     "--student.plain.coupling reflow --student.plain.reflow-of other --student.other.kind image": ["student.plain.reflow-of = other", "in one step"],
     "--student.plain.init-from other --student.other.kind image": ["student.plain.kind = flow", "image of other"],
@@ -120,7 +125,8 @@ def main():
         return ("stage", stage, "--run-dir", run, "--config", arguments.config, *KEYS, *own, *keys)
 
     base, ranks, kill, stop = (arguments.work / name for name in ("1 rank", "4 ranks", "a kill", "a stop"))
-    program.works(*words("prepare", base))
+    for stage in ("prepare", "teacher", "coupling/nf"):
+        program.works(*words(stage, base))
     for run in (ranks, kill, stop):
         shutil.copytree(base, run)
 
@@ -153,6 +159,9 @@ def main():
         image = arguments.work / f"{student}.png"
         program.works("sample", "--run-dir", base, "--model", f"{student}-0", "--nfe", 2, "--low-resolution", small, "--output", image)
         check(image.exists(), f"no sample of {student}")
+    program.works("sample", "--run-dir", base, "--model", "aligned-0", "--low-resolution", small, "--output", arguments.work / "aligned.png")
+    line = json.loads((base / "student/aligned-0/metrics.jsonl").read_text().splitlines()[-1])
+    check(line["test_alignment"] > 0 and line["raw_test_alignment"] > 0, f"no alignment on held-out pairs: {line}")
     program.refuses(2, ["student.objective = meanflow", "unet"], "export", "--run-dir", base, "--model", "averaged-0", "--output", arguments.work / "averaged.pt")
     program.works(*words("student/again-0", base))
     taken = values(base / "student/again-0/weights.safetensors")

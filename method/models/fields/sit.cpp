@@ -186,7 +186,8 @@ at::Tensor SiTImpl::embedding(const at::Tensor& t, const Condition& condition) {
   return at::silu(time + label_table_(at::where(y < 0, options_.num_classes, y)));
 }
 
-at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const Condition& condition) {
+at::Tensor SiTImpl::pass(const at::Tensor& x, const at::Tensor& t, const Condition& condition,
+                         std::vector<at::Tensor>* layers) {
   const auto rows = x.size(0), side = options_.image_size / options_.patch, patch = options_.patch;
   const auto c = embedding(t, condition);
   // A convolution whose stride is its kernel is a linear layer on patches.
@@ -194,7 +195,10 @@ at::Tensor SiTImpl::forward(const at::Tensor& x, const at::Tensor& t, const Cond
   auto tokens =
       at::linear(patchify(input, patch), x_embedder_->weight.view({options_.channels, -1}), x_embedder_->bias) +
       pos_embed_;
-  for (auto& block : blocks_) tokens = layer_output(options_.recompute, block, tokens, c);
+  for (auto& block : blocks_) {
+    tokens = layer_output(options_.recompute, block, tokens, c);
+    if (layers != nullptr) layers->push_back(tokens);
+  }
   const auto m = linear(c, final_modulation_).chunk(2, 1);
   const auto output = linear(modulated(tokens, m[0], m[1]), final_linear_).to(x.scalar_type());
   // Its values come in (p, p, C) order, unlike the input's.
@@ -308,6 +312,7 @@ FieldKind sit_field() {
           .keys = {"student.patch", "student.depth", "student.heads"},
           .takes_images = true,
           .takes_spans = true,
+          .has_tokens = true,
           .check = check_sit,
           .make = [](const FieldOptions& o, std::uint64_t seed) -> std::shared_ptr<Field> {
             return make_sit(sit_options(o), seed).ptr();

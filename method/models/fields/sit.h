@@ -66,7 +66,13 @@ public:
   explicit SiTImpl(const SiTOptions& options);
 
   /// Labels: num_classes or a negative number is no label.
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& t, const Condition& condition) override;
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& t, const Condition& condition) override {
+    return pass(x, t, condition, nullptr);
+  }
+  at::Tensor forward_by_layers(const at::Tensor& x, const at::Tensor& t, const Condition& condition,
+                               std::vector<at::Tensor>& layers) override {
+    return pass(x, t, condition, &layers);
+  }
   std::int64_t no_label() const override { return options_.num_classes; }
   double forward_flops() const override { return couplet::forward_flops(options_); }
   std::int64_t activation_values() const override { return couplet::activation_values(options_); }
@@ -76,6 +82,8 @@ public:
 
 private:
   void initialize();
+  at::Tensor pass(const at::Tensor& x, const at::Tensor& t, const Condition& condition,
+                  std::vector<at::Tensor>* layers);
   at::Tensor embedding(const at::Tensor& t, const Condition& condition);
 
   SiTOptions options_;

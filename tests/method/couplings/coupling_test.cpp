@@ -143,6 +143,36 @@ TEST(Coupling, NfDrawsTheTablesPairs) {
   EXPECT_TRUE(coupling->state().empty());
 }
 
+// The teacher's noise is a function of the row's number, of which the held-out table counts its own.
+TEST(Coupling, NfDrawsTheTeachersNoiseAgain) {
+  const Tables tables;
+  EXPECT_FALSE(find_coupling("nf").make(tables.sources)->draw(ranges[0]).noised.defined());
+  for (const bool uniform : {false, true}) {
+    CouplingSources sources = tables.sources;
+    sources.teacher_noise = TeacherNoise{{.uniform = uniform, .standard_deviation = 0.3}, 21};
+    const auto expect_noised = [&](const at::Tensor& noised, std::int64_t i, const at::Tensor& stored, Purpose purpose,
+                                   std::int64_t row) {
+      const at::Tensor grey = stored[row].to(at::kFloat);
+      at::Tensor draw = normal_noise(21, purpose, row);
+      if (uniform)
+        fill_uniform({draw.data_ptr<float>(), static_cast<std::size_t>(draw.numel())}, 21, purpose,
+                     static_cast<std::uint64_t>(row));
+      const at::Tensor expected = uniform ? (grey + draw) / 128 - 1 : grey / 127.5 - 1 + 0.3 * draw;
+      EXPECT_TRUE(noised[i].allclose(expected, 0, 1e-6)) << row << (uniform ? ", uniform" : "");
+    };
+    const auto coupling = find_coupling("nf").make(sources);
+    for (const BatchRange& range : ranges) {
+      const at::Tensor noised = coupling->draw(range).noised;
+      const std::vector<std::int64_t> rows = rows_at(range);
+      for (std::int64_t i = 0; i < range.rows; ++i)
+        expect_noised(noised, i, tables.table_images(), Purpose::coupling_noise, rows[static_cast<std::size_t>(i)]);
+    }
+    const at::Tensor held_out = coupling->held_out({2, 3, 11}).noised;
+    for (const auto& [i, row] : {std::pair<std::int64_t, std::int64_t>{0, 2}, {1, 3}, {2, 11}})
+      expect_noised(held_out, i, tables.held_out_images, Purpose::validation_noise, row);
+  }
+}
+
 // The images of a student of the table, row by row, without the table.
 TEST(Coupling, IndependentDrawsTheSameImagesWithFreshNoise) {
   const Tables tables;

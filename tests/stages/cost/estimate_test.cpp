@@ -241,6 +241,22 @@ TEST(Estimate, OfOneStepStudents) {
   EXPECT_EQ(with_features["student/independent-0"].flops.float32, student * (4 * 160 + 2 * 2 * 10) + 3 * second * 160);
 }
 
+TEST(Estimate, OfAlignedStudents) {
+  Config config = small_config();
+  config.student.kind = "image";
+  config.student.depth = 2;
+  auto plain = by_stage(config);
+  config.compare = {"nf"};
+  config.student.align_weight = 1;
+  auto aligned = by_stage(config);
+  // The teacher's first block of two; from the student's first layer of two, 4 tokens of 8 to 4 values: forward, and in
+  // training back as well.
+  constexpr double block = teacher / 2, map = 2 * 4 * 8 * 4;
+  EXPECT_NEAR(aligned["student/nf-0"].flops.float32 - plain["student/nf-0"].flops.float32,
+              (block + 3 * map) * 160 + (block + map) * 2 * 2 * 10, 1e-3);
+  EXPECT_EQ(aligned["student/nf-0"].parameters, plain["student/nf-0"].parameters);
+}
+
 TEST(Estimate, CountsDisk) {
   const DiskEstimate disk = estimate(small_config()).disk;
   EXPECT_NEAR(disk.dataset, 120 * (16 + 4 + 2 * 8) * 1.02, 1e-6);
