@@ -340,7 +340,8 @@ void add_couple(StageLoad& load, const StageNode& node, const CostModel& model, 
   load.bytes_read += 2 * layout_of(find_node(model.graph, maker), model, false, 1).bytes;  // hashed twice
 }
 
-/// Noise is read for its covariances and to be turned into their axes, over all classes and by class.
+/// Training rows are read for the means of their classes, for their covariances and to be turned into the axes of
+/// these; held-out ones for the last, by a noise classifier, and before a map of them.
 void add_measured_noise(StageLoad& load, const StageNode& node, const CostModel& model) {
   const CoupleConfig couple = couple_config(model.config, node.measured);
   const CouplingRows rows{model.dataset.train_rows, couple.flips, couple.replicates};
@@ -352,7 +353,11 @@ void add_measured_noise(StageLoad& load, const StageNode& node, const CostModel&
   load.unit = "slices";
   load.units =
       std::max<std::int64_t>(1, static_cast<std::int64_t>(measured(rows.rows())) / model.config.evaluate.slice_rows);
-  load.bytes_read += (3 * measured(rows.rows()) + 2 * measured(model.dataset.test_rows)) * row_bytes;
+  load.bytes_read += 3 * measured(rows.rows()) * row_bytes;
+  const double held_out_times = node.runs_after("noise-classifier/" + node.measured) ? 2 : 1;
+  load.bytes_read += held_out_times * measured(model.dataset.test_rows) * row_bytes;
+  if (!find_run_table(model.config, node.measured).base.empty())
+    load.bytes_read += amount(model.dataset.test_rows) * row_bytes;
   if (values <= amount(most_fitted_values))
     add(load, "all_reduce", 7, 8 * values * values * amount(2 * shape.classes + 1) / 7);
 }
