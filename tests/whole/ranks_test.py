@@ -13,6 +13,7 @@ import math
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "launch"))
@@ -138,7 +139,8 @@ def main():
     one = arguments.work / "one"
     runner.run(one, 1)
     check_report(one)
-    for ranks in arguments.ranks:
+
+    def compare(ranks):
         trained = arguments.work / f"trained-on-{ranks}"
         runner.run(trained, ranks, *FEW_SCORES, "--student.nf.images", "480")
         compare_training(one, trained, ranks, TRAINED)
@@ -157,6 +159,9 @@ def main():
             fail(f"scores on {ranks} ranks differ from those on 1:\n{[(a, b) for a, b in zip(ours, theirs) if a != b][:2]}")
         print(f"{len(ours)} scores with the same digits on 1 and {ranks} ranks")
         compare_files(one / "evaluate/pictures", scores / "evaluate/pictures", "*.png", ranks)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(compare, arguments.ranks))
     threads = arguments.work / "two-threads"
     shutil.copytree(one, threads)
     runner.run(threads, 1, "--redo", "evaluate", threads=2)
