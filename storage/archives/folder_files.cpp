@@ -6,6 +6,8 @@
 #include "storage/filesystem.h"
 #include "storage/text.h"
 
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <map>
 #include <span>
