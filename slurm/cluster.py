@@ -133,6 +133,12 @@ def is_alive(pid):
     return bool(stat) and stat[stat.rindex(b")") + 2 :][:1] not in (b"Z", b"X")
 
 
+def is_pending(pid, number):
+    """Whether a signal waits for a process that is stopped."""
+    masks = [line.split()[1] for line in process_file(pid, "status").splitlines() if line.startswith(b"ShdPnd:")]
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
 def kill(pids, number=signal.SIGKILL):
     for pid in pids:
         try:

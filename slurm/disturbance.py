@@ -4,19 +4,12 @@ import math
 import os
 import signal
 import time
-from pathlib import Path
 
-from cluster import NODES
+from cluster import NODES, is_alive, is_pending, kill
 from trial import TrialError, say
 
 BOOT_SECONDS = 5
 GONE_SECONDS = 150  # Slurm looks at time limits every 30 s, and counts a node as dead after SlurmdTimeout
-
-
-def is_pending(pid, number):
-    """Whether a signal waits for a process that is stopped."""
-    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return bool(int(status["ShdPnd"], 16) >> (number - 1) & 1)
 
 
 class Disturber:
@@ -67,16 +60,15 @@ class Disturber:
     def time_limit(self, stage, job):
         self.limit = self.field(job, "TimeLimit")
         held = self.ranks(stage, job)
-        for pid in held:
-            os.kill(pid, signal.SIGSTOP)
+        signalled = lambda: all(is_pending(pid, signal.SIGUSR1) or not is_alive(pid) for pid in held)
+        kill(held, signal.SIGSTOP)
         try:
             # Limits are in minutes: the least that leaves half of one to save in.
             minutes = math.ceil((self.run_seconds(job) + 30) / 60)
             self.cluster.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
-            self.trial.wait(lambda: all(is_pending(pid, signal.SIGUSR1) for pid in held), GONE_SECONDS, f"Slurm's signal to {stage}")
+            self.trial.wait(signalled, GONE_SECONDS, f"Slurm's signal to {stage}")
         finally:
-            for pid in held:
-                os.kill(pid, signal.SIGCONT)
+            kill(held, signal.SIGCONT)
 
     def after_time_limit(self, stage, job):
         def put_back():
