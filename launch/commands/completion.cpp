@@ -175,7 +175,7 @@ std::string bash_script() {
   std::vector<std::string> keyed, keys, stages;
   std::set<std::string> named;
   for (const Command& command : commands()) {
-    const CommandSyntax syntax = command.syntax;
+    const CommandSyntax& syntax = command.syntax;
     if (syntax.takes_keys) keyed.push_back(syntax.name);
     std::vector<std::string> names{"--help"};
     takes.emplace_back(syntax.name + "--help", "switch");

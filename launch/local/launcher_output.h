@@ -32,7 +32,7 @@ private:
   std::string own_mark_;
   char rule_;  ///< what its lines before and behind its own words are made of
   std::string unfinished_, own_words_;
-  bool in_own_words_ = false;  ///< between the two lines of dashes
+  bool in_own_words_ = false;  ///< between two rules
   bool rank_has_told_ = false;
 };
 

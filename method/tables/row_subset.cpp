@@ -30,10 +30,14 @@ void RowSubset::gather(std::size_t column, std::span<const std::int64_t> numbers
   all_->gather(column, of_all, places);
 }
 
+std::int64_t held_out_blocks(std::int64_t blocks) {
+  return std::max<std::int64_t>(1, blocks / blocks_a_held_out_one);
+}
+
 BlockSplit split_blocks(const StoredRows& rows, std::uint64_t seed) {
   const std::int64_t blocks = (rows.rows() + rows.block_rows() - 1) / rows.block_rows();
   const std::vector<std::int64_t> order = permutation(blocks, seed, Purpose::held_out_blocks, 0);
-  const auto first_trained = order.begin() + std::max<std::int64_t>(1, blocks / blocks_a_held_out_one);
+  const auto first_trained = order.begin() + held_out_blocks(blocks);
   BlockSplit split{{first_trained, order.end()}, {order.begin(), first_trained}};
   std::ranges::sort(split.trained);
   std::ranges::sort(split.held_out);

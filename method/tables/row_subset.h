@@ -33,8 +33,9 @@ private:
   std::int64_t rows_ = 0;
 };
 
-/// Which blocks of some rows train, and which are held out: a twentieth of two blocks or more, one at least. Both
-/// ascend. Drawn by the seed.
+/// How many of so many blocks are held out: a twentieth, one at least.
+std::int64_t held_out_blocks(std::int64_t blocks);
+/// Which blocks of some rows, two or more, train, and which are held out. Both ascend. Drawn by the seed.
 struct BlockSplit {
   std::vector<std::int64_t> trained, held_out;
 };

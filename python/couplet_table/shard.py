@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _json_text, _xxh3
+from ._closing import OpenFile
 from .errors import TableError
 
 NEWEST_SHARD_VERSION = 2
@@ -72,7 +72,7 @@ class _Place:
     row_checksums_offset: int  # 0 where the shard has none
 
 
-class Shard:
+class Shard(OpenFile):
     """A shard open for reading. Every row that it returns was compared with its checksum or its block's, unless it was
     opened with verify=False. HDF5 is done with when the shard is open: rows are read from the file itself, by any
     number of threads, and after a fork too."""
@@ -82,7 +82,6 @@ class Shard:
         package is refused."""
         self.path = Path(path)
         self.verify = verify
-        self._file = -1
         _check_superblock(self.path)
         try:
             # HDF5 reads through the file that is open already: without locks, and though another is renamed over it.
@@ -207,23 +206,6 @@ class Shard:
             shape = list(data.shape or ())
             raise TableError(f"{self.path}: data set '{name}' has shape {shape}, expected [{count}] of uint64")
         return self._locate(data, name, 8 * count)
-
-    def close(self) -> None:
-        """Closes the file; nothing can be read any more."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def __enter__(self) -> Shard:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
 
     def __reduce__(self) -> tuple[type[Shard], tuple[Path, bool]]:
         """A copy, in this process or another, opens the file anew."""

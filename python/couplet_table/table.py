@@ -8,13 +8,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _json_text, _xxh3, order
+from ._closing import Closing
 from .errors import TableError
 from .shard import Array, Column, Numbers, Shard
 
@@ -27,7 +27,7 @@ Rows: TypeAlias = "int | slice | Sequence[int] | Numbers | None"
 ImageRange = Literal["stored", "seen", "unit", "grey"]
 
 
-class Table:
+class Table(Closing):
     """The rows of a table, by their numbers in it. What is open are the shards that were read last; it may be pickled
     and sent to other processes, which open the files anew. Its methods may be called by one thread at a time."""
 
@@ -63,14 +63,6 @@ class Table:
 
     def __len__(self) -> int:
         return self.rows
-
-    def __enter__(self) -> Table:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": collections.OrderedDict()}

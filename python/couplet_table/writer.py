@@ -10,7 +10,6 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _json_text, _xxh3
+from ._closing import OpenFile
 from ._version import __version__
 from .errors import TableError
 from .pairs import Pairs, Rows
@@ -102,7 +102,7 @@ def write_coupling(
     return sigma_f
 
 
-class ShardWriter:
+class ShardWriter(OpenFile):
     """Writes one shard: its rows in order, then `finish`. What is there before is no shard that a reader takes."""
 
     def __init__(
@@ -117,7 +117,6 @@ class ShardWriter:
         program_version: str = __version__,
     ) -> None:
         """Makes the file in its full size. `first_row` is the number of its row 0 in the whole table."""
-        self._file = -1
         self.path, self.rows, self.block_rows = Path(path), rows, block_rows
         self.columns = {column.name: column for column in columns}
         self._check(format, columns, first_row)
@@ -155,23 +154,6 @@ class ShardWriter:
             yield
         except (OSError, RuntimeError, UnicodeError) as error:  # UnicodeError: of text that is no UTF-8
             raise TableError(f"{self.path}: cannot {doing}: {error}") from error
-
-    def close(self) -> None:
-        """Closes the file. One that was not finished is no shard that a reader takes."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def __enter__(self) -> ShardWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
 
     def _lay_out(
         self, file: h5py.h5f.FileID, format: str, first_row: int, provenance: dict[str, Any], program_version: str

@@ -32,12 +32,8 @@ constexpr double passes_a_trace = 1;                  // backward without the we
 constexpr double usual_noises_an_image = 100;         // that semidiscrete potentials are learnt from
 constexpr double usual_adaptive_evaluations = 50;     // of dopri5 at tolerances of 1e-5; not known beforehand
 
-double number(std::int64_t count) {
-  return static_cast<double>(count);
-}
-
 double evaluations_of(const Integration& integration) {
-  return integration.adaptive() ? usual_adaptive_evaluations : number(integration.nfe());
+  return integration.adaptive() ? usual_adaptive_evaluations : as_double(integration.nfe());
 }
 
 Flops in_precision(const std::string& precision, double flops) {
@@ -80,8 +76,8 @@ Flops training_flops(const TrainingConfig& training, double forward, const CostM
   const std::int64_t validations = every > 0 ? (steps + every - 1) / every : 1;  // and at the end
   const std::int64_t test_rows = model.dataset.test_rows;
   const std::int64_t rows = training.validate_rows > 0 ? std::min(training.validate_rows, test_rows) : test_rows;
-  return in_precision(training.precision, passes.training * forward * number(steps * training.batch)) +
-         Flops{0, 2 * passes.validation * forward * number(validations * rows)};
+  return in_precision(training.precision, passes.training * forward * as_double(steps * training.batch)) +
+         Flops{0, 2 * passes.validation * forward * as_double(validations * rows)};
 }
 
 /// `sample`: one of a preview, in the precision of training.
@@ -90,7 +86,7 @@ Flops preview_flops(const PreviewConfig& preview, const TrainingConfig& training
   if (preview.every <= 0) return {};
   const bool scored = is_scored(preview, model);
   const double samples =
-      number(training_steps(training) / preview.every * (scored ? preview.samples : previewed_samples));
+      as_double(training_steps(training) / preview.every * (scored ? preview.samples : previewed_samples));
   const Flops scores{0, scored ? scored_or_nothing(model) * samples : 0};
   return in_precision(training.precision, sample * samples) + scores;
 }
@@ -110,11 +106,11 @@ StageCost training_cost(const StageNode& node, const TrainingConfig& training, d
                  training_flops(training, forward, model, passes),
                  {}};
   cost.parameters = parameters;
-  const double copy = 4 * number(parameters);  // float32
-  const double emas = number(std::ssize(training.ema));
+  const double copy = 4 * as_double(parameters);  // float32
+  const double emas = as_double(std::ssize(training.ema));
   cost.disk.weights = copy * (1 + emas);
   // Those kept, the best one, and the one that is being written: weights, averages and AdamW's two moments.
-  cost.disk.checkpoints = copy * (1 + emas + 2) * number(model.config.pipeline.keep_checkpoints + 2);
+  cost.disk.checkpoints = copy * (1 + emas + 2) * as_double(model.config.pipeline.keep_checkpoints + 2);
   return cost;
 }
 
@@ -127,10 +123,11 @@ double row_bytes(const std::vector<Column>& columns) {
 
 Flops evaluate_teacher(const CostModel& model) {
   const EvaluateConfig& evaluate = model.config.evaluate;
-  const double samples = number(evaluate.samples * std::ssize(evaluate.sampling_seeds));
+  const double samples = as_double(evaluate.samples * std::ssize(evaluate.sampling_seeds));
   const double variants = denoising_std(model.config.teacher) > 0 ? 2 : 1;
   return in_precision(evaluate.precision, teacher_sample(evaluate.teacher_guidance, model) * samples) +
-         Flops{0, scored_or_nothing(model) * variants * samples + inverted(model) * number(evaluate.likelihood_rows)};
+         Flops{0,
+               scored_or_nothing(model) * variants * samples + inverted(model) * as_double(evaluate.likelihood_rows)};
 }
 
 Flops evaluate_student(const StageNode& node, const CostModel& model) {
@@ -138,33 +135,33 @@ Flops evaluate_student(const StageNode& node, const CostModel& model) {
   const StudentConfig student = student_config(model.config, node.student);
   const CouplingKind& coupling = find_coupling(student.coupling);
   const bool one_step = is_one_step(student);
-  double evaluations = one_step ? 0 : number(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0,
+  double evaluations = one_step ? 0 : as_double(evaluate.curvature_samples * evaluate.curvature_steps), scores = 0,
          candidates = 0;
   if (evaluate.guidance.front() != 1) evaluations *= 2;  // a guided evaluation is one of twice the rows
   const auto own = table_of_student(model.config, node.student);
   const bool has_noise = own && own->has_noise;
   for (const SamplingSetting& sampling : sampling_settings(evaluate, student, has_noise ? own->name : "", has_noise)) {
     const double samples =
-        number(sampling.table.empty() ? evaluate.samples : std::min(evaluate.samples, model.dataset.test_rows));
+        as_double(sampling.table.empty() ? evaluate.samples : std::min(evaluate.samples, model.dataset.test_rows));
     evaluations += samples * evaluations_of(sampling.integration) * (sampling.field.guidance.scale == 1 ? 1 : 2);
     scores += samples;
-    if (sampling.candidates > 1) candidates += samples * number(sampling.candidates);
+    if (sampling.candidates > 1) candidates += samples * as_double(sampling.candidates);
   }
-  const double pairs = number(evaluate.pairing_rows);
-  const double tables = number(std::ranges::count_if(run_tables(model.config), &RunTable::is_of_images));
+  const double pairs = as_double(evaluate.pairing_rows);
+  const double tables = as_double(std::ranges::count_if(run_tables(model.config), &RunTable::is_of_images));
   const DatasetShape& shape = model.dataset.shape;
   // With the teacher's samples of the same noise; it is given no condition.
   const double compared = has_noise_of_teacher(student) && !shape.low_resolution.is_given() ? pairs : 0;
-  evaluations += (2 * tables * pairs + compared) * (one_step ? 1 : number(evaluate.pairing_nfe)) *
+  evaluations += (2 * tables * pairs + compared) * (one_step ? 1 : as_double(evaluate.pairing_nfe)) *
                  (evaluate.guidance.front() == 1 ? 1 : 2);
-  const double references = number(reference_integration().nfe());
-  evaluations += number(one_step ? 0 : evaluate.tolerance_samples) *
-                 (references + usual_adaptive_evaluations * number(std::ssize(evaluate.tolerances))) *
+  const double references = as_double(reference_integration().nfe());
+  evaluations += as_double(one_step ? 0 : evaluate.tolerance_samples) *
+                 (references + usual_adaptive_evaluations * as_double(std::ssize(evaluate.tolerances))) *
                  (evaluate.guidance.front() == 1 ? 1 : 2);
-  const double traces = number(evaluate.likelihood_probes > 0 ? evaluate.likelihood_probes : values_of(model));
+  const double traces = as_double(evaluate.likelihood_probes > 0 ? evaluate.likelihood_probes : values_of(model));
   const bool has_density = !coupling.source && !one_step;
   const std::int64_t draws = shape.codec && shape.codec->levels() == 0 ? 1 : evaluate.likelihood_samples;
-  const double likelihood = has_density ? number(evaluate.likelihood_rows * draws) * usual_adaptive_evaluations *
+  const double likelihood = has_density ? as_double(evaluate.likelihood_rows * draws) * usual_adaptive_evaluations *
                                               (1 + passes_a_trace * traces)
                                         : 0;
   const double forward = velocity(student, model);
@@ -179,7 +176,7 @@ StageCost measured_noise_cost(const StageNode& node, const CostModel& model) {
   const CoupleConfig couple = couple_config(model.config, node.measured);
   const std::int64_t most = model.config.evaluate.gap_rows, held_out = model.dataset.test_rows;
   const std::int64_t trained = table_rows(couple, model) - held_out;
-  const auto measured = [&](std::int64_t rows) { return number(most > 0 ? std::min(most, rows) : rows); };
+  const auto measured = [&](std::int64_t rows) { return as_double(most > 0 ? std::min(most, rows) : rows); };
   const std::int64_t d = values_of(model);
   StageCost cost{node.name, node.kind, fmt::format("{:.0f} rows", measured(trained) + measured(held_out)), {}, {}};
   if (d <= most_fitted_values)
@@ -210,7 +207,7 @@ StageCost prepare_cost(const StageNode& node, const CostModel& model) {
   if (are_seen && has_latents(model.config)) value_bytes *= 2;  // mean and deviation
   const std::int64_t bytes_of_a_row =
       image[0] * image[1] * image[2] * value_bytes + 4 + 2 * 8 + (model.config.prepare.shuffle ? 8 + 8 : 0);
-  cost.disk.dataset = shard_overhead * number(rows) * number(bytes_of_a_row);
+  cost.disk.dataset = shard_overhead * as_double(rows) * as_double(bytes_of_a_row);
   return cost;
 }
 
@@ -220,14 +217,14 @@ StageCost latents_cost(const StageNode& node, const CostModel& model) {
   StageCost cost{node.name, node.kind, fmt::format("{} rows", rows), {}, {}};
   // Mean and deviation in float16; label, prepared row, flip; checksums.
   const std::int64_t bytes_of_a_row = 2 * 2 * values_of(model) + 4 + 8 + 1 + 4 * 8;
-  cost.disk.dataset = shard_overhead * number(rows) * number(bytes_of_a_row);
+  cost.disk.dataset = shard_overhead * as_double(rows) * as_double(bytes_of_a_row);
   return cost;
 }
 
 StageCost features_cost(const StageNode& node, const CostModel& model) {
   const ClassifierOptions options = classifier_options(model.config.features, model.dataset.shape);
   StageCost cost = training_cost(node, model.config.features.training, scored(model), parameter_count(options), model);
-  cost.flops.float32 += scored(model) * number(model.dataset.training_images + model.dataset.test_rows);
+  cost.flops.float32 += scored(model) * as_double(model.dataset.training_images + model.dataset.test_rows);
   return cost;
 }
 
@@ -235,7 +232,7 @@ StageCost loss_features_cost(const StageNode& node, const CostModel& model) {
   const ClassifierOptions options = loss_classifier_options(model.config.features, model.dataset.shape);
   const double forward = forward_flops(options);
   StageCost cost = training_cost(node, model.config.features.training, forward, parameter_count(options), model);
-  cost.flops.float32 += forward * number(model.dataset.test_rows);
+  cost.flops.float32 += forward * as_double(model.dataset.test_rows);
   return cost;
 }
 
@@ -243,7 +240,7 @@ StageCost autoencoder_cost(const StageNode& node, const CostModel& model) {
   const AutoencoderOptions options = autoencoder_options(model.config.autoencoder, model.dataset.shape);
   const double forward = forward_flops(options);
   StageCost cost = training_cost(node, model.config.autoencoder.training, forward, parameter_count(options), model);
-  cost.flops.float32 += forward * number(model.dataset.test_rows);
+  cost.flops.float32 += forward * as_double(model.dataset.test_rows);
   return cost;
 }
 
@@ -252,7 +249,7 @@ StageCost teacher_cost(const StageNode& node, const CostModel& model) {
   const TarFlowOptions options = teacher_options(config, model.dataset.shape);
   StageCost cost = training_cost(node, config.training, inverted(model), parameter_count(options), model);
   cost.flops = cost.flops + preview_flops(config.preview, config.training, teacher_sample(0, model), model) +
-               Flops{0, inverted(model) * number(model.dataset.test_rows)};
+               Flops{0, inverted(model) * as_double(model.dataset.test_rows)};
   return cost;
 }
 
@@ -267,10 +264,12 @@ StageCost gaussianiser_cost(const StageNode& node, const CostModel& model) {
 /// earlier.
 StageCost semidiscrete_cost(const StageNode& node, const CoupleConfig& config, const CostModel& model) {
   const DatasetShape& shape = model.dataset.shape;
-  const double atoms = number(model.dataset.train_rows * (config.flips ? 2 : 1));
-  const double values = config.sd_dims > 0 ? number(config.sd_dims) : number(shape.channels * shape.size * shape.size);
-  const double learnt = config.sd_steps > 0 ? number(config.sd_steps * config.sd_batch) : usual_noises_an_image * atoms;
-  const double drawn = number(config.sd_draws) * atoms;
+  const double atoms = as_double(model.dataset.train_rows * (config.flips ? 2 : 1));
+  const double values =
+      config.sd_dims > 0 ? as_double(config.sd_dims) : as_double(shape.channels * shape.size * shape.size);
+  const double learnt =
+      config.sd_steps > 0 ? as_double(config.sd_steps * config.sd_batch) : usual_noises_an_image * atoms;
+  const double drawn = as_double(config.sd_draws) * atoms;
   StageCost cost{node.name, node.kind, fmt::format("{:.0f} noises of {:.0f} images", learnt + drawn, atoms), {}, {}};
   cost.flops = {0, 2 * (learnt + drawn) * atoms * values};
   cost.disk.coupling = shard_overhead * drawn * row_bytes(seeds_columns());
@@ -288,7 +287,7 @@ StageCost couple_cost(const StageNode& node, const CostModel& model) {
   RunTable first = table;
   while (!first.base.empty()) first = find_run_table(model.config, first.base);
   const std::int64_t all_rows = table_rows(couple_config(model.config, first.name), model);
-  const double rows = number(all_rows);
+  const double rows = as_double(all_rows);
   cost.work = fmt::format("{} rows", all_rows);
   if (!table.map.empty()) {
     const TarFlowOptions flow = gaussianiser_options(model.config.gaussianiser, model.dataset.shape);
@@ -298,7 +297,7 @@ StageCost couple_cost(const StageNode& node, const CostModel& model) {
     cost.flops =
         in_precision(config.precision, inverted(model) * rows) + Flops{0, inverted(model) * config.round_trip * rows};
   } else {
-    const double evaluations = config.solver == "dopri5" ? usual_adaptive_evaluations : number(config.nfe);
+    const double evaluations = config.solver == "dopri5" ? usual_adaptive_evaluations : as_double(config.nfe);
     const double guided = config.guidance == 1 ? 1 : 2;
     cost.flops = in_precision(
         config.precision, guided * evaluations * rows * velocity(student_config(model.config, table.student), model));
@@ -326,9 +325,9 @@ StageCost student_cost(const StageNode& node, const CostModel& model) {
   StageCost cost = training_cost(node, config.training, forward,
                                  find_field(config.field).parameter_count(student_options(config, model.dataset.shape)),
                                  model, passes);
-  const double sample = forward * (objective->is_one_step() ? 1 : number(preview_nfe));
+  const double sample = forward * (objective->is_one_step() ? 1 : as_double(preview_nfe));
   const double features = loss_network_flops(model.config, config, model.dataset.shape) *
-                          number(training_steps(config.training)) * number(config.training.batch);
+                          as_double(training_steps(config.training)) * as_double(config.training.batch);
   cost.flops = cost.flops + preview_flops(config.preview, config.training, sample, model) + Flops{0, features};
   return cost;
 }
@@ -343,7 +342,7 @@ StageCost evaluate_cost(const StageNode& node, const CostModel& model) {
     cost.flops = evaluate_teacher(model);
   } else {
     cost.work = fmt::format("{} images", model.dataset.test_rows);
-    cost.flops = {0, scored_or_nothing(model) * number(model.dataset.test_rows)};
+    cost.flops = {0, scored_or_nothing(model) * as_double(model.dataset.test_rows)};
   }
   return cost;
 }

@@ -14,6 +14,11 @@
 
 namespace couplet {
 
+/// Counts become figures: all arithmetic of costs is in double.
+inline double as_double(std::int64_t count) {
+  return static_cast<double>(count);
+}
+
 /// Floating-point operations, by the precision that they run in.
 struct Flops {
   double bfloat16 = 0, float32 = 0;

@@ -11,14 +11,6 @@
 
 namespace couplet {
 
-namespace {
-
-double as_double(std::int64_t value) {
-  return static_cast<double>(value);
-}
-
-}  // namespace
-
 TableReading dataset_reading(const CostModel& model, double rows) {
   const DatasetShape& shape = model.dataset.shape;
   const PrepareConfig& prepare = model.config.prepare;

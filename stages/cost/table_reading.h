@@ -5,6 +5,7 @@
 #include "stages/cost/stage_cost.h"
 #include "stages/data/run_tables.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <string>

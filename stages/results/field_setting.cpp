@@ -1,5 +1,6 @@
 #include "stages/results/field_setting.h"
 
+#include "stages/results/scores.h"
 #include "stages/trained/models.h"
 
 #include <fmt/format.h>
@@ -25,7 +26,7 @@ std::string field_text(const FieldSetting& field, const StudentConfig& student) 
   std::string text;
   if (field.guidance.scale != 1) text += fmt::format(", guidance {}", field.guidance.scale);
   if (field.temperature != 1) text += fmt::format(", temperature {}", field.temperature);
-  if (field.ema != student.training.ema.front()) text += fmt::format(", average {}", field.ema);
+  if (field.ema != student.training.ema.front()) text += ema_text(field.ema);
   return text;
 }
 

@@ -22,8 +22,8 @@ struct FieldSetting {
 /// temperature; at 1 alone of a student that starts from no noise.
 std::vector<FieldSetting> field_settings(const EvaluateConfig& config, const StudentConfig& student);
 
-/// What is not as usual, behind a comma each: ", guidance 2, temperature 0.95, average 0.9999"; "" where nothing is. An
-/// average is named that is not the student's first.
+/// What is not as usual, behind a comma each: ", guidance 2, temperature 0.95, EMA 0.9999"; "" where nothing is.
+/// Weights are named that are not the student's first average.
 std::string field_text(const FieldSetting& field, const StudentConfig& student);
 
 /// The file of a sheet of samples: "nf-0-fresh-euler-uniform-nfe-04.png", with guidance, temperature, an average other

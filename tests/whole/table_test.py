@@ -5,6 +5,7 @@ Trains a tiny teacher once, makes one table in peace, and holds every other way 
 """
 
 import argparse
+import json
 import random
 import shutil
 import signal
@@ -58,6 +59,9 @@ def parts(base, plain, arguments):
     run.wait(second)
     status, output = run.wait(first)
     check(status == 0 and "still missing" in output, f"the first part ended with status {status}: {output}")
+    counted = json.loads((run.directory / "log" / f"coupling-nf-0-{half}.traffic.json").read_text())
+    written, least = counted["bytes_written"]["all"], half * min(path.stat().st_size for path in run.shards().values())
+    check(written > least, f"the first part counts {written} bytes that it has written, of {half + 1} shards; expected over {least}")
     check(not (run.table / "train" / "manifest.json").exists(), "a table with missing shards has a manifest")
     status, output = run.couple("--couple.finish")
     check(status == 1 and "are missing" in output, f"--couple.finish of an unfinished table: status {status}: {output}")

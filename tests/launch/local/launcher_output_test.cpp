@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 
 namespace couplet {
 namespace {
@@ -60,6 +61,15 @@ TEST(LauncherOutput, KeepsBackWhatHydraSaysItself) {
 TEST(LauncherOutput, DashesOfARankAreNoRule) {
   LauncherOutput output("mpirun");
   EXPECT_EQ(output.take("----\n--- a table ---\n"), "----\n--- a table ---\n");
+}
+
+TEST(LauncherOutput, OneLaunchersRuleIsARanksLineBeneathAnother) {
+  for (const auto& [launcher, line] :
+       {std::pair{"mpirun", std::string(83, '=') + "\n"}, std::pair{"mpiexec.hydra", rule}}) {
+    LauncherOutput output(launcher);
+    EXPECT_EQ(output.take(line + "a rank's line\n"), line + "a rank's line\n");
+    EXPECT_EQ(output.own_words(), "");
+  }
 }
 
 }  // namespace

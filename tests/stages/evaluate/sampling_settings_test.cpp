@@ -130,5 +130,13 @@ TEST(SamplingSettings, HaveASheetOfTheirOwn) {
             "nf-0-fresh-ancestral-uniform-nfe-25-candidates-4.png");
 }
 
+TEST(SamplingSettings, AreNamedByWhatIsNotAsUsual) {
+  const StudentConfig student = default_config().student;
+  const double first = student.training.ema.front();
+  EXPECT_EQ(field_text({first, {}}, student), "");
+  EXPECT_EQ(field_text({0.5, {.scale = 2}, 0.95}, student), ", guidance 2, temperature 0.95, EMA 0.5");
+  EXPECT_EQ(field_text({0, {}}, student), ", raw weights");
+}
+
 }  // namespace
 }  // namespace couplet

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <tuple>
@@ -232,12 +233,16 @@ TEST(RowTable, AMissingDirectoryIsOneLine) {
                {"none/shard-00000", "No such file"});
 }
 
-/// Runs one of these tests in a process for which `directory` is read-only: in a mount namespace of its own, or, where
-/// that is not allowed, by its permissions.
-CommandResult run_on_read_only(const fs::path& directory, const std::string& test) {
+/// Names a folder to a process that run_on_read_only started, for which it is read-only.
+constexpr const char* read_only_variable = "COUPLET_READ_ONLY";
+
+/// Runs the test that calls it once more, in a process for which `directory` is read-only: in a mount namespace of its
+/// own, or, where that is not allowed, by its permissions.
+CommandResult run_on_read_only(const fs::path& directory) {
+  const ::testing::TestInfo& test = *::testing::UnitTest::GetInstance()->current_test_info();
   const std::string self = fs::read_symlink("/proc/self/exe").string(), where = directory.string();
-  const std::string command =
-      "COUPLET_READ_ONLY=" + where + " " + self + " --gtest_also_run_disabled_tests --gtest_filter=" + test;
+  const std::string command = std::string(read_only_variable) + "=" + where + " " + self +
+                              " --gtest_filter=" + test.test_suite_name() + "." + test.name();
   const std::string mount = "mount --bind " + where + " " + where + " && mount -o remount,bind,ro " + where;
   if (run_command("unshare --map-root-user --mount sh -c '" + mount + "'").status == 0)
     return run_command("unshare --map-root-user --mount sh -c '" + mount + " && " + command + "'");
@@ -248,20 +253,7 @@ CommandResult run_on_read_only(const fs::path& directory, const std::string& tes
   return result;
 }
 
-TEST(RowTable, ReadOnlyPlacesAreReadAndNotWritten) {
-  const Folder folder;
-  write_table(folder);
-  const auto result = run_on_read_only(folder.path(), "RowTable.DISABLED_OnAReadOnlyPlace");
-  if (result.status == -1) GTEST_SKIP() << result.output;
-  EXPECT_EQ(result.status, 0) << result.output;
-  EXPECT_NE(result.output.find("[  PASSED  ] 1 test"), std::string::npos) << result.output;
-}
-
-/// Started by the test before.
-TEST(RowTable, DISABLED_OnAReadOnlyPlace) {
-  const char* directory = std::getenv("COUPLET_READ_ONLY");
-  ASSERT_NE(directory, nullptr);
-  const fs::path path = directory;
+void expect_read_and_not_written(const fs::path& path) {
   const RowTable table(path, sample_format);
   std::vector<std::byte> out(250 * table.columns()[0].row_bytes());
   table.read(0, 0, 250, out);
@@ -276,6 +268,16 @@ TEST(RowTable, DISABLED_OnAReadOnlyPlace) {
         RowTable(path, sample_format, ReadOptions{true, path / "cache", 1000});
       },
       {here, "storage.cache-dir"});
+}
+
+TEST(RowTable, ReadOnlyPlacesAreReadAndNotWritten) {
+  if (const char* directory = std::getenv(read_only_variable)) return expect_read_and_not_written(directory);
+  const Folder folder;
+  write_table(folder);
+  const auto result = run_on_read_only(folder.path());
+  if (result.status == -1) GTEST_SKIP() << result.output;
+  EXPECT_EQ(result.status, 0) << result.output;
+  EXPECT_NE(result.output.find("[  PASSED  ] 1 test"), std::string::npos) << result.output;
 }
 
 TEST(RowTable, EveryShardIsCheckedWhenItIsRead) {
