@@ -1,5 +1,6 @@
 #include "launch/local/launcher_output.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -64,10 +65,11 @@ TEST(LauncherOutput, DashesOfARankAreNoRule) {
 }
 
 TEST(LauncherOutput, OneLaunchersRuleIsARanksLineBeneathAnother) {
-  for (const auto& [launcher, line] :
-       {std::pair{"mpirun", std::string(83, '=') + "\n"}, std::pair{"mpiexec.hydra", rule}}) {
+  const std::string mpichs_rule = fmt::format("{:=<83}\n", "");
+  for (const auto& [launcher, line] : {std::pair{"mpirun", mpichs_rule}, std::pair{"mpiexec.hydra", rule}}) {
     LauncherOutput output(launcher);
-    EXPECT_EQ(output.take(line + "a rank's line\n"), line + "a rank's line\n");
+    const std::string beneath = fmt::format("{}a rank's line\n", line);
+    EXPECT_EQ(output.take(beneath), beneath);
     EXPECT_EQ(output.own_words(), "");
   }
 }
