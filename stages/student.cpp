@@ -265,10 +265,11 @@ TrainingTask training_task(const StudentTask& task, Coupling& coupling, const St
   training.validate = [=, &task, &coupling] { return validate(task, coupling, student, alignment.get()); };
   training.validate_every = config.training.validate_every;
   training.best_of = "test_loss";
+  const AlignmentFlops aligned = alignment_flops(task.context.config, task.context.node.student, task.shape);
   training.flops_per_image =
       student.objective->training_passes(values_of(task.shape)) * student.field->forward_flops() +
-      loss_network_flops(task.context.config, config, task.shape) +
-      alignment_flops(task.context.config, task.context.node.student, task.shape, forward_passes_a_training_image);
+      loss_network_flops(task.context.config, config, task.shape) + aligned.teacher +
+      forward_passes_a_training_image * aligned.maps;
   return training;
 }
 

@@ -59,11 +59,12 @@ std::vector<AlignedState> aligned_states(std::int64_t layers, std::int64_t block
   return states;
 }
 
-double forward_flops(const TarFlowOptions& teacher, const AlignmentOptions& options, double passes_of_maps) {
+AlignmentFlops forward_flops(const TarFlowOptions& teacher, const AlignmentOptions& options) {
   const std::int64_t side = teacher.image_size / options.patch;
   const auto places = static_cast<double>(aligned_states(options.layers, teacher.blocks).size());
-  const double maps = places * product_flops(side * side, options.channels, patch_values(teacher, options));
-  return forward_flops(needed_blocks(teacher, options)) + passes_of_maps * maps;
+  return {.teacher = forward_flops(needed_blocks(teacher, options)),
+          .teacher_precision = options.teacher_precision,
+          .maps = places * product_flops(side * side, options.channels, patch_values(teacher, options))};
 }
 
 Alignment::Alignment(std::shared_ptr<Field> network, TarFlow teacher, const AlignmentOptions& options)

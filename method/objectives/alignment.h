@@ -32,8 +32,13 @@ struct AlignmentOptions {
   std::string teacher_precision = "float32";  ///< in which the teacher's pass is computed, whatever the student's
 };
 
-/// Floating-point operations for an image: of the teacher's blocks, and so many times those of the maps.
-double forward_flops(const TarFlowOptions& teacher, const AlignmentOptions& options, double passes_of_maps);
+/// Floating-point operations of a forward pass, for an image.
+struct AlignmentFlops {
+  double teacher = 0;                  ///< of its blocks, as far as they are needed
+  std::string teacher_precision = {};  ///< in which those are computed
+  double maps = 0;                     ///< in the student's precision
+};
+AlignmentFlops forward_flops(const TarFlowOptions& teacher, const AlignmentOptions& options);
 
 /// What is trained of such a student: the network, and for each of these places a linear map from tokens to the patches
 /// of a state. The maps begin at zero. The teacher stays what it is, and is no part of the module.

@@ -317,18 +317,20 @@ StageCost student_cost(const StageNode& node, const CostModel& model) {
   const StudentConfig config = student_config(model.config, node.student);
   const double forward = velocity(config, model);
   const auto objective = student_objective(config);
-  const auto aligned = [&](double passes) {
-    return alignment_flops(model.config, node.student, model.dataset.shape, passes) / forward;
-  };
-  const Passes passes{objective->training_passes(values_of(model)) + aligned(forward_passes_a_training_image),
-                      objective->error_passes(values_of(model)) + aligned(1)};
+  const AlignmentFlops aligned = alignment_flops(model.config, node.student, model.dataset.shape);
+  const double maps = aligned.maps / forward;
+  const Passes passes{objective->training_passes(values_of(model)) + forward_passes_a_training_image * maps,
+                      objective->error_passes(values_of(model)) + maps};
   StageCost cost = training_cost(node, config.training, forward,
                                  find_field(config.field).parameter_count(student_options(config, model.dataset.shape)),
                                  model, passes);
   const double sample = forward * (objective->is_one_step() ? 1 : as_double(preview_nfe));
   const double features = loss_network_flops(model.config, config, model.dataset.shape) *
                           as_double(training_steps(config.training)) * as_double(config.training.batch);
-  cost.flops = cost.flops + preview_flops(config.preview, config.training, sample, model) + Flops{0, features};
+  TrainingConfig teacher_passes = config.training;
+  teacher_passes.precision = aligned.teacher_precision;
+  cost.flops = cost.flops + preview_flops(config.preview, config.training, sample, model) + Flops{0, features} +
+               training_flops(teacher_passes, aligned.teacher, model, {.training = 1, .validation = 1});
   return cost;
 }
 

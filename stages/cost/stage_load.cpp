@@ -275,8 +275,10 @@ void add_student(StageLoad& load, const StageNode& node, const CostModel& model)
   add_stream(load, train, config.training, model.config.storage.verify_reads);
   add_opens(load, test, test.shards());
   add_opens(load, dataset_reading(model, 1), 1);
-  add_held_out(load, test, 2 * validations_of(config.training), validated_rows(config.training, model), 8);
-  if (is_aligned(config)) add_weights(load, model, "teacher", 1);
+  const bool aligned = is_aligned(config);  // it has a second figure
+  add_held_out(load, test, 2 * validations_of(config.training), validated_rows(config.training, model),
+               aligned ? 16 : 8);
+  if (aligned) add_weights(load, model, "teacher", 1);
   if (find_coupling(config.coupling.empty() ? node.student : config.coupling).has_table()) return;
   // It is judged by pairs that it draws on (stages/drawn_pairs.cpp).
   const DatasetShape& shape = model.dataset.shape;

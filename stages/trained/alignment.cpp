@@ -83,10 +83,10 @@ std::shared_ptr<Alignment> load_alignment(const StageContext& context, const Dat
       options);
 }
 
-double alignment_flops(const Config& config, const std::string& name, const DatasetShape& shape, double passes) {
-  if (!is_aligned(student_config(config, name))) return 0;
+AlignmentFlops alignment_flops(const Config& config, const std::string& name, const DatasetShape& shape) {
+  if (!is_aligned(student_config(config, name))) return {};
   require_alignment(config, name);
-  return forward_flops(teacher_options(config.teacher, shape), alignment_options(config, name), passes);
+  return forward_flops(teacher_options(config.teacher, shape), alignment_options(config, name));
 }
 
 }  // namespace couplet

@@ -19,7 +19,7 @@ void require_alignment(const Config& config, const std::string& student);
 /// The student of the stage, aligned with the teacher; null where it is not. Collective.
 std::shared_ptr<Alignment> load_alignment(const StageContext& context, const DatasetShape& shape,
                                           const std::shared_ptr<Field>& network);
-/// Floating-point operations for an image, with so many passes of what is learnt of it; 0 where there is none.
-double alignment_flops(const Config& config, const std::string& student, const DatasetShape& shape, double passes);
+/// Floating-point operations of the student's alignment, for an image; none where it is not aligned.
+AlignmentFlops alignment_flops(const Config& config, const std::string& student, const DatasetShape& shape);
 
 }  // namespace couplet

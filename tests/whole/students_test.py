@@ -25,7 +25,7 @@ STUDENTS = {
     "weighted": "--path vp --objective scoreflow --time-law importance",
     "regressed": "--objective regression",
     "one-step": "--kind image --image-loss huber --train-guidance 1.5",
-    "aligned": "--coupling nf --kind image --align-weight 1 --train-guidance 1.5 --depth 2",
+    "aligned": "--coupling nf --kind image --align-weight 100 --train-guidance 1.5 --depth 2",
     "likely": "--objective likelihood --cnf-steps 2",
     "restored": "--coupling low-resolution --network unet --channels 32 --multipliers 1,1 --blocks 1 --heads 2 --dropout 0.2",
     "perceptron": "--network mlp --depth 2",
@@ -162,6 +162,8 @@ def main():
     program.works("sample", "--run-dir", base, "--model", "aligned-0", "--low-resolution", small, "--output", arguments.work / "aligned.png")
     line = json.loads((base / "student/aligned-0/metrics.jsonl").read_text().splitlines()[-1])
     check(line["test_alignment"] > 0 and line["raw_test_alignment"] > 0, f"no alignment on held-out pairs: {line}")
+    # So much of the loss is the distance that the error of the image, around 1, is little beside it.
+    check(50 < line["loss"] / line["raw_test_alignment"] < 200, f"the distance has not its weight in the loss: {line}")
     program.refuses(2, ["student.objective = meanflow", "unet"], "export", "--run-dir", base, "--model", "averaged-0", "--output", arguments.work / "averaged.pt")
     program.works(*words("student/again-0", base))
     taken = values(base / "student/again-0/weights.safetensors")

@@ -255,6 +255,12 @@ TEST(Estimate, OfAlignedStudents) {
   EXPECT_NEAR(aligned["student/nf-0"].flops.float32 - plain["student/nf-0"].flops.float32,
               (block + 3 * map) * 160 + (block + map) * 2 * 2 * 10, 1e-3);
   EXPECT_EQ(aligned["student/nf-0"].parameters, plain["student/nf-0"].parameters);
+  // The teacher's pass stays in the table's precision, whatever the student's is.
+  config.student.training.precision = "bfloat16";
+  auto mixed = by_stage(config);
+  const double network = plain["student/nf-0"].flops.float32 / (3 * 160 + 2 * 2 * 10);
+  EXPECT_NEAR(mixed["student/nf-0"].flops.bfloat16, (network + map) * 3 * 160, 1e-3);
+  EXPECT_NEAR(mixed["student/nf-0"].flops.float32, block * 160 + (network + block + map) * 2 * 2 * 10, 1e-3);
 }
 
 TEST(Estimate, CountsDisk) {

@@ -11,6 +11,7 @@
 #include "stages/kinds.h"
 #include "stages/prepare.h"
 #include "stages/trained/models.h"
+#include "tests/stages/couple/grey_source.h"
 #include "tests/storage/storage_testing.h"
 
 #include <ATen/ATen.h>
@@ -23,16 +24,6 @@ namespace couplet::testing {
 namespace {
 
 constexpr std::int64_t train_rows = 30, test_rows = 12, classes = 3;
-
-class GreySquares : public SourceImages {
-public:
-  GreySquares(const std::string& name, std::int64_t images) : SourceImages(name, {images, 1, 8, 8}) {}
-  at::Tensor read(std::int64_t first, std::int64_t count) override {
-    return (at::arange(first, first + count).view({-1, 1}) * 7 + at::arange(64) * 3).to(at::kByte).view({-1, 1, 8, 8});
-  }
-  std::int64_t label(std::int64_t image) const override { return image % classes; }
-  std::string content_hash() const override { return "squares"; }
-};
 
 /// A run whose teacher is there, with weights that are drawn here, and its tables.
 class AlignedPairs : public ::testing::Test {
@@ -54,9 +45,8 @@ protected:
                                   {"couple.slice-rows", "16", ""},
                                   {"couple.noise-type", "float32", ""}});
     graph_ = stage_graph(config_, {});
-    publish_dataset(
-        {classes, std::make_unique<GreySquares>("train", train_rows), std::make_unique<GreySquares>("test", test_rows)},
-        config_.prepare, run_, *ranks_);
+    publish_dataset(grey_source(train_rows, test_rows, {.size = 8, .classes = classes, .of_image = 7, .of_value = 3}),
+                    config_.prepare, run_, *ranks_);
     shape_ = dataset_shape(RowTable(run_.train_images(), dataset_format));
     at::manual_seed(3);
     const at::NoGradGuard no_grad;

@@ -18,6 +18,7 @@
 #include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
 #include "tests/pipeline/ranks.h"
+#include "tests/stages/couple/grey_source.h"
 #include "tests/storage/storage_testing.h"
 
 #include <ATen/ATen.h>
@@ -33,16 +34,6 @@ namespace couplet::testing {
 namespace {
 
 constexpr std::int64_t train_images = 8000, test_images = 3000, row_values = 16;
-
-class EvenImages : public SourceImages {
-public:
-  EvenImages(const std::string& name, std::int64_t images) : SourceImages(name, {images, 1, 4, 4}) {}
-  at::Tensor read(std::int64_t first, std::int64_t count) override {
-    return (at::arange(first, first + count).view({-1, 1}) + at::arange(row_values)).to(at::kByte).view({-1, 1, 4, 4});
-  }
-  std::int64_t label(std::int64_t image) const override { return image % 2; }
-  std::string content_hash() const override { return "even"; }
-};
 
 /// Noise of g ~ N(0, I) [n, 16] and labels.
 using Warp = std::function<at::Tensor(const at::Tensor& g, const at::Tensor& label)>;
@@ -88,9 +79,7 @@ protected:
                                   {"gaussianiser.ema", "0.98", ""},
                                   {"gaussianiser.validate-every", "100", ""}});
     graph_ = stage_graph(config_, {});
-    const ImageSource source{2, std::make_unique<EvenImages>("train", train_images),
-                             std::make_unique<EvenImages>("test", test_images)};
-    publish_dataset(source, config_.prepare, run_, ranks());
+    publish_dataset(grey_source(train_images, test_images, {.size = 4, .classes = 2}), config_.prepare, run_, ranks());
     ranks().barrier();
   }
   ~GaussianisationTest() override { ranks().barrier(); }

@@ -13,6 +13,7 @@
 #include "storage/files/atomic_file.h"
 #include "storage/files/hash.h"
 #include "tests/pipeline/ranks.h"
+#include "tests/stages/couple/grey_source.h"
 #include "tests/storage/storage_testing.h"
 
 #include <ATen/ATen.h>
@@ -26,16 +27,6 @@ namespace couplet::testing {
 namespace {
 
 constexpr std::int64_t train_rows = 70, test_rows = 25, classes = 3, steps = 4;
-
-class GreyImages : public SourceImages {
-public:
-  GreyImages(const std::string& name, std::int64_t images) : SourceImages(name, {images, 1, 8, 8}) {}
-  at::Tensor read(std::int64_t first, std::int64_t count) override {
-    return (at::arange(first, first + count).view({-1, 1}) * 3 + at::arange(64)).to(at::kByte).view({-1, 1, 8, 8});
-  }
-  std::int64_t label(std::int64_t image) const override { return image * 5 % classes; }
-  std::string content_hash() const override { return "grey"; }
-};
 
 /// A run whose student `first` is there, with weights that are drawn here.
 class ReflowTest : public ::testing::Test {
@@ -59,9 +50,8 @@ protected:
                                   {"couple.reflow-first.solver", "euler", ""},
                                   {"couple.reflow-first.nfe", std::to_string(steps), ""}});
     graph_ = stage_graph(config_, {});
-    const ImageSource source{classes, std::make_unique<GreyImages>("train", train_rows),
-                             std::make_unique<GreyImages>("test", test_rows)};
-    publish_dataset(source, config_.prepare, run_, ranks());
+    publish_dataset(grey_source(train_rows, test_rows, {.size = 8, .classes = classes, .of_image = 3, .of_class = 5}),
+                    config_.prepare, run_, ranks());
     ranks().barrier();
     shape_ = dataset_shape(RowTable(run_.train_images(), dataset_format));
     for (const char* name : {"first", "reflow"}) publish_student(name);
@@ -75,9 +65,10 @@ protected:
     const at::NoGradGuard no_grad;
     std::uint64_t index = name == "first" ? 0 : 1000;
     for (at::Tensor& parameter : field->parameters())
-      parameter.copy_(normal_rows({parameter.numel()}, 9, Purpose::initial_weights, {static_cast<std::int64_t>(index++)})
-                          .view(parameter.sizes()) *
-                      0.1);
+      parameter.copy_(
+          normal_rows({parameter.numel()}, 9, Purpose::initial_weights, {static_cast<std::int64_t>(index++)})
+              .view(parameter.sizes()) *
+          0.1);
     return field;
   }
 
@@ -123,8 +114,7 @@ TEST_F(ReflowTest, ARowIsFreshNoiseAndWhereTheFlowCarriesIt) {
     const at::Tensor z = read_rows(table, "noise", 0, rows), x = read_rows(table, "image", 0, rows);
     const at::Tensor labels = read_rows(table, "label", 0, rows).to(at::kLong);
     const at::Tensor samples = read_rows(table, "sample", 0, rows);
-    EXPECT_TRUE(
-        labels.equal(read_rows(images, "label", 0, images.rows()).to(at::kLong).index_select(0, samples)));
+    EXPECT_TRUE(labels.equal(read_rows(images, "label", 0, images.rows()).to(at::kLong).index_select(0, samples)));
     EXPECT_LT((x - carried(z, labels)).abs().max().item<double>(), 1e-5);
     EXPECT_GT((x - z).abs().max().item<double>(), 0.1) << "the flow of these weights goes nowhere";
     EXPECT_NEAR(z.mean().item<double>(), 0, 0.05);
