@@ -4,6 +4,7 @@
 #include "pipeline/config/options.h"
 #include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
+#include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/random.h"
 #include "pipeline/tensor/tensor_bytes.h"
@@ -178,14 +179,19 @@ void publish_split(const SplitTask& split, std::int64_t block_rows, Communicator
     remove_leftovers(split.directory);
     require_space_for_shards(split.directory, split.plan, split.columns, "the data set's split " + split.name);
   });
-  for (std::int64_t shard = communicator.rank(); shard < split.plan.shards(); shard += communicator.size()) {
-    note_progress(fmt::format("{}, shard {} of {}", split.name, shard, split.plan.shards()));
-    const ShardHeader header = split.header(shard, block_rows);
+  const std::int64_t shards = split.plan.shards(), ranks = communicator.size();
+  for (std::int64_t round = 0; round < shards; round += ranks) {
+    const std::int64_t shard = round + communicator.rank();
     std::string why;
-    if (shard_is_complete(split.directory, split.plan, shard, header, split.columns, why)) continue;
-    write_shard(split, header, split.directory / shard_name(shard, split.plan.shards()));
+    if (shard < shards && !stop_requested()) {
+      note_progress(fmt::format("{}, shard {} of {}", split.name, shard, shards));
+      const ShardHeader header = split.header(shard, block_rows);
+      if (!shard_is_complete(split.directory, split.plan, shard, header, split.columns, why))
+        write_shard(split, header, split.directory / shard_name(shard, shards));
+    }
+    if (agree_to_stop(communicator))
+      throw Interrupted("prepare: stopped after whole shards; the same command makes the rest");
   }
-  communicator.barrier();
   if (!communicator.is_root()) return;
   const WorkingAlone alone("hashing the data set");
   publish_file_list(split);

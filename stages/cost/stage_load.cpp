@@ -308,6 +308,8 @@ void add_prepare(StageLoad& load, const CostModel& model, const StageCost& cost)
   load.opens += opens_a_shard * (shards + test.shards() + 2) + opens_of_a_source * (2 + as_double(load.ranks));
   load.bytes_written += cost.disk.dataset / shard_overhead;
   load.bytes_read += train.rows * train.row_bytes + test.rows * test.row_bytes;  // at most: sources are compressed
+  const auto rounds = [&](double of_split) { return std::ceil(of_split / as_double(load.ranks)); };
+  add(load, "all_gather", rounds(shards) + rounds(test.shards()), 8);  // whether to stop
   add(load, "all_gather", 10, agreement_bytes);
 }
 

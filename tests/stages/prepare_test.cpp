@@ -3,6 +3,7 @@
 
 #include "method/data/dataset.h"
 #include "pipeline/loader/table_rows.h"
+#include "pipeline/process/interruption.h"
 #include "stages/data/run_source.h"
 #include "storage/tables/filenames.h"
 #include "tests/method/data/idx_files.h"
@@ -10,6 +11,8 @@
 #include "tests/storage/storage_testing.h"
 
 #include <ATen/ATen.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <map>
 #include <memory>
@@ -305,6 +308,34 @@ TEST_F(PrepareTest, WhatDoesNotFitIsAnErrorThatNamesIt) {
   const ImageSource truncated = find_source("idx").open({folder_.path(), "a", "", "b", ""});
   expect_error([&] { publish(truncated, small_shards()); }, {(folder_ / "a").string(), "truncated", "expected 1440"});
   EXPECT_FALSE(fs::exists(run_.train_images() / manifest_name));
+}
+
+/// Images whose reader is asked to stop as soon as it begins.
+class StoppedImages : public MadeImages {
+public:
+  using MadeImages::MadeImages;
+  at::Tensor read(std::int64_t first, std::int64_t count) override {
+    kill(getpid(), SIGUSR1);
+    while (!stop_requested()) usleep(1000);
+    return MadeImages::read(first, count);
+  }
+};
+
+// The last one: a request to stop stays. At 77f0857 all shards of both splits were made first.
+TEST_F(PrepareTest, AskedToStopAllRanksEndAfterTheShardsThatTheyHadBegun) {
+  const Folder other;
+  const RunDirectory whole(other.path());
+  publish_dataset(made_source(95, 40, 3), small_shards(), whole, *make_single_communicator());
+  ImageSource source = made_source(95, 40, 3);
+  if (ranks().rank() == ranks().size() - 1) source.train = std::make_unique<StoppedImages>("made, train", 95, 3);
+  watch_signals();
+  EXPECT_THROW(publish_dataset(source, small_shards(), run_, ranks()), Interrupted);
+  for (std::int64_t shard = 0; shard < ranks().size(); ++shard)
+    EXPECT_EQ(read_bytes(run_.train_images() / shard_name(shard, 5)),
+              read_bytes(whole.train_images() / shard_name(shard, 5)));
+  EXPECT_FALSE(fs::exists(run_.train_images() / shard_name(ranks().size(), 5)));
+  EXPECT_FALSE(fs::exists(run_.train_images() / manifest_name));
+  EXPECT_FALSE(fs::exists(run_.test_images()));
 }
 
 }  // namespace
