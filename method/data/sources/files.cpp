@@ -13,6 +13,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -226,11 +227,14 @@ std::int64_t side_of(const ImageFiles& all, const std::vector<std::int64_t>& ima
         "prepare.crop = none and prepare.size = {}, but {} of {} images are of another size, as {} of {}; choose a "
         "crop",
         side, others, images.size(), shown_name(all.files->name(other)), sides_text(all.survey[other]));
+  const auto sides = [&](std::int64_t image) {
+    return fmt::format("{} is {}", shown_name(all.files->name(image)), sides_text(all.survey[image]));
+  };
+  const std::int64_t first = images.front();
   refuse(
-      "{}: images are not of one size and square ({} is {}, {} is {}, width x height); say with prepare.size how many "
-      "pixels a side gets, and with prepare.crop how",
-      all.what(), shown_name(all.files->name(images.front())), sides_text(all.survey[images.front()]),
-      shown_name(all.files->name(other)), sides_text(all.survey[other]));
+      "{}: images are not of one size and square ({}, width x height); say with prepare.size how many pixels a side "
+      "gets, and with prepare.crop how",
+      all.what(), first == other ? sides(first) : sides(first) + ", " + sides(other));
 }
 
 /// What was found and decided.

@@ -141,6 +141,8 @@ TEST(FileSource, ChannelsAndSizesFollowTheFilesOrTheOptions) {
                {"prepare.crop = none and prepare.size = 4, but 6 of 6 images", "0.png of 8 x 8"});
   options.files.size = 0;
   expect_error([&] { open(options); }, {"0.png is 8 x 8, 5.png is 9 x 8", "prepare.size"});
+  for (int i = 0; i < 5; ++i) write(folder / fmt::format("{}.png", i), image(8, 9, 1, i));
+  expect_error([&] { open(options); }, {"(0.png is 9 x 8, width x height)", "prepare.size"});
 }
 
 TEST(FileSource, BrokenImagesAreAllNamedOrLeftOut) {
