@@ -1,5 +1,5 @@
 // A rank's rows on the threads of a CPU: each thread takes a part of them through the model and back, on its own. Steps
-// are quicker by this than by operations that are split among the threads (docs/results.md).
+// are quicker by this than by operations that are split among the threads (docs/benchmarks.md).
 #pragma once
 
 #include "pipeline/optimizer/flat_parameters.h"
