@@ -4,7 +4,6 @@
 #include "method/data/dataset.h"
 #include "method/data/latent_script.h"
 #include "pipeline/config/options.h"
-#include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
 #include "pipeline/loader/table_rows.h"
 #include "pipeline/process/interruption.h"
@@ -12,12 +11,11 @@
 #include "pipeline/tensor/tensor_bytes.h"
 #include "stages/data/latent_program.h"
 #include "stages/data/seen_rows.h"
+#include "stages/data/split_table.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/memory.h"
-#include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
-#include "storage/tables/shard_space.h"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -36,17 +34,8 @@ constexpr std::int64_t images_at_once = 64;
 /// A split to encode, and the table that it becomes.
 struct LatentSplit {
   const RowTable& images;
-  std::string name;
   std::int64_t views = 1;  ///< rows an image: 2 with its mirror image
-  std::filesystem::path directory;
-  ShardPlan plan;
-  std::vector<Column> columns;
-  nlohmann::json provenance;
-  std::int64_t block_rows = 0;
-
-  ShardHeader header(std::int64_t shard) const {
-    return {dataset_format, newest_shard_version, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
-  }
+  SplitTable table;
 };
 
 /// What float16 leaves of latents, as sums over the values that this rank has stored.
@@ -93,7 +82,7 @@ LatentRows encode_rows(const LatentScript& script, const LatentSplit& split, std
 void write_shard(const LatentScript& script, const LatentSplit& split, const ShardHeader& header,
                  const std::filesystem::path& path, Rounding& rounding) {
   Pending pending(path);
-  RowShardWriter writer(pending.path(), header, split.columns);
+  RowShardWriter writer(pending.path(), header, split.table.columns);
   for (std::int64_t done = 0; done < header.rows; done += images_at_once) {
     if (stop_requested()) return;
     const std::int64_t count = std::min(images_at_once, header.rows - done);
@@ -119,39 +108,23 @@ void say_rounding(const LatentSplit& split, const Rounding& rounding, Communicat
   communicator.all_reduce(sums);
   const double squares = sums[0].item<double>(), errors = sums[1].item<double>();
   if (squares > 0)
-    say("{}: stored in float16, latents are off by {:.2g} of their root mean square", split.name,
+    say("{}: stored in float16, latents are off by {:.2g} of their root mean square", split.table.name,
         std::sqrt(errors / squares));
 }
 
 void publish_split(const LatentScript& script, const LatentSplit& split, StageContext& context) {
   Communicator& communicator = context.communicator;
-  run_on_all(communicator, [&] {
-    if (!communicator.is_root()) return;
-    std::filesystem::create_directories(split.directory);
-    remove_leftovers(split.directory);
-    require_space_for_shards(split.directory, split.plan, split.columns, "the latents' split " + split.name);
-  });
-  const std::int64_t shards = split.plan.shards(), ranks = communicator.size();
   Rounding rounding;
-  for (std::int64_t round = 0; round < shards; round += ranks) {
-    const std::int64_t shard = round + communicator.rank();
-    std::string why;
-    if (shard < shards && !stop_requested()) {
-      note_progress(fmt::format("{}, shard {} of {}", split.name, shard, shards));
-      const ShardHeader header = split.header(shard);
-      if (!shard_is_complete(split.directory, split.plan, shard, header, split.columns, why))
-        write_shard(script, split, header, split.directory / shard_name(shard, shards), rounding);
-    }
-    if (agree_to_stop(communicator))
-      throw Interrupted(
-          fmt::format("{}: stopped after whole shards; the same command makes the rest", context.node.name));
-  }
+  make_shards(split.table, context.node.name, "the latents'", communicator,
+              [&](const ShardHeader& header, const std::filesystem::path& path) {
+                write_shard(script, split, header, path, rounding);
+              });
   say_rounding(split, rounding, communicator);
   if (!communicator.is_root()) return;
   const WorkingAlone alone("hashing the latents");
-  publish_manifest(split.directory, split.plan, dataset_format, summary_of(split));
-  say("{}: {} latents of {}, {} of each image, in {}", split.name, split.plan.rows,
-      fmt::join(split.columns.front().shape, " x "), split.views, split.directory.string());
+  publish_manifest(split.table.directory, split.table.plan, dataset_format, summary_of(split));
+  say("{}: {} latents of {}, {} of each image, in {}", split.table.name, split.table.plan.rows,
+      fmt::join(split.table.columns.front().shape, " x "), split.views, split.table.directory.string());
 }
 
 LatentSplit latent_split(const StageContext& context, const RowTable& images, const LatentForm& form,
@@ -162,19 +135,19 @@ LatentSplit latent_split(const StageContext& context, const RowTable& images, co
   nlohmann::json provenance = images.provenance();
   provenance.update({{"codec", "latent"}, {"latent", to_json(form)}, {"images", images.content_hash()}});
   return {.images = images,
-          .name = name,
           .views = views,
-          .directory = context.run.latents(name),
-          .plan = {images.rows() * views, prepare.shard_rows},
-          .columns = {{"image",
-                       ElementType::float16,
-                       {2 * shape[0], shape[1], shape[2]},
-                       "means, then standard deviations, of the latents, as the program gives them"},
-                      {"label", ElementType::int32, {}, "class, from 0"},
-                      {"prepared_row", ElementType::int64, {}, "row of the prepared images"},
-                      {"flip", ElementType::uint8, {}, "1: of the image mirrored left to right"}},
-          .provenance = std::move(provenance),
-          .block_rows = prepare.block_rows};
+          .table = {.name = name,
+                    .directory = context.run.latents(name),
+                    .plan = {images.rows() * views, prepare.shard_rows},
+                    .columns = {{"image",
+                                 ElementType::float16,
+                                 {2 * shape[0], shape[1], shape[2]},
+                                 "means, then standard deviations, of the latents, as the program gives them"},
+                                {"label", ElementType::int32, {}, "class, from 0"},
+                                {"prepared_row", ElementType::int64, {}, "row of the prepared images"},
+                                {"flip", ElementType::uint8, {}, "1: of the image mirrored left to right"}},
+                    .provenance = std::move(provenance),
+                    .block_rows = prepare.block_rows}};
 }
 
 }  // namespace

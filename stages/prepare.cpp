@@ -2,9 +2,7 @@
 
 #include "method/data/dataset.h"
 #include "pipeline/config/options.h"
-#include "pipeline/distributed/agreement.h"
 #include "pipeline/liveness/activity.h"
-#include "pipeline/process/interruption.h"
 #include "pipeline/process/log.h"
 #include "pipeline/tensor/random.h"
 #include "pipeline/tensor/tensor_bytes.h"
@@ -12,13 +10,12 @@
 #include "stages/data/latent_program.h"
 #include "stages/data/run_source.h"
 #include "stages/data/seen_rows.h"
+#include "stages/data/split_table.h"
 #include "storage/error.h"
 #include "storage/files/atomic_file.h"
 #include "storage/memory.h"
-#include "storage/tables/filenames.h"
 #include "storage/tables/row_shard_writer.h"
 #include "storage/tables/row_table.h"
-#include "storage/tables/shard_space.h"
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -36,21 +33,13 @@ constexpr std::int64_t bytes_at_once = std::int64_t{4} << 20;  ///< of images in
 /// A split of the source, and the table that it becomes.
 struct SplitTask {
   SourceImages& images;
-  std::string name;
-  std::int64_t rows = 0;
+  SplitTable table;
   std::int64_t classes = 0;
-  std::filesystem::path directory;
-  ShardPlan plan;
-  std::vector<Column> columns;
-  nlohmann::json provenance;
   std::vector<std::string> class_names;   ///< empty: classes are numbers
   std::vector<std::int64_t> source_rows;  ///< the image of each row; empty: rows stand in the source's order
 
   std::int64_t image_of(std::int64_t row) const {
     return source_rows.empty() ? row : source_rows[static_cast<std::size_t>(row)];
-  }
-  ShardHeader header(std::int64_t shard, std::int64_t block_rows) const {
-    return {dataset_format, newest_shard_version, plan.first_row(shard), plan.rows_of(shard), block_rows, provenance};
   }
 };
 
@@ -94,29 +83,29 @@ SplitTask split_task(const ImageSource& source, bool held_out, const PrepareConf
                                      : used_rows(images, config.train_rows, "prepare.train-rows");
   const ImageSetShape& shape = images.shape();
   SplitTask split{.images = images,
-                  .name = held_out ? "test" : "train",
-                  .rows = rows,
+                  .table = {.name = held_out ? "test" : "train",
+                            .directory = held_out ? run.test_images() : run.train_images(),
+                            .plan = {rows, config.shard_rows},
+                            .columns = {{"image",
+                                         images.type(),
+                                         {shape.channels, shape.height, shape.width},
+                                         meaning_of(images.type(), latents.has_value(), shape.channels)},
+                                        {"label", ElementType::int32, {}, "class, from 0"}},
+                            .provenance = {{"dataset", dataset_name(config)},
+                                           {"split", held_out ? "test" : "train"},
+                                           {"classes", source.classes},
+                                           {"codec", stored_codec(config)},
+                                           {"content", content_hash(images, communicator)}},
+                            .block_rows = config.block_rows},
                   .classes = source.classes,
-                  .directory = held_out ? run.test_images() : run.train_images(),
-                  .plan = {rows, config.shard_rows},
-                  .columns = {{"image",
-                               images.type(),
-                               {shape.channels, shape.height, shape.width},
-                               meaning_of(images.type(), latents.has_value(), shape.channels)},
-                              {"label", ElementType::int32, {}, "class, from 0"}},
-                  .provenance = {{"dataset", dataset_name(config)},
-                                 {"split", held_out ? "test" : "train"},
-                                 {"classes", source.classes},
-                                 {"codec", stored_codec(config)},
-                                 {"content", content_hash(images, communicator)}},
                   .class_names = source.class_names,
                   .source_rows = stored_order(images, rows, held_out, config)};
-  if (!source.provenance.is_null()) split.provenance["source"] = source.provenance;
+  if (!source.provenance.is_null()) split.table.provenance["source"] = source.provenance;
   if (const LowResolution low = low_resolution(config); low.is_given())
-    split.provenance["low_resolution"] = {{"factor", low.factor}, {"degradation", low.degradation}};
-  if (latents) split.provenance["latent"] = to_json(*latents);
+    split.table.provenance["low_resolution"] = {{"factor", low.factor}, {"degradation", low.degradation}};
+  if (latents) split.table.provenance["latent"] = to_json(*latents);
   if (!split.source_rows.empty())
-    split.columns.push_back({"source_row", ElementType::int64, {}, "row of the source's split, from 0"});
+    split.table.columns.push_back({"source_row", ElementType::int64, {}, "row of the source's split, from 0"});
   return split;
 }
 
@@ -132,15 +121,15 @@ std::int32_t stored_label(const SplitTask& split, std::int64_t image) {
 /// The rows of each label.
 std::vector<std::int64_t> label_counts(const SplitTask& split) {
   std::vector<std::int64_t> counts(static_cast<std::size_t>(std::max<std::int64_t>(split.classes, 1)));
-  for (std::int64_t row = 0; row < split.rows; ++row)
+  for (std::int64_t row = 0; row < split.table.plan.rows; ++row)
     ++counts[static_cast<std::size_t>(stored_label(split, split.image_of(row)))];
   return counts;
 }
 
 void write_shard(const SplitTask& split, const ShardHeader& header, const std::filesystem::path& path) {
   Pending pending(path);
-  RowShardWriter writer(pending.path(), header, split.columns);
-  const auto image_bytes = static_cast<std::int64_t>(split.columns.front().row_bytes());
+  RowShardWriter writer(pending.path(), header, split.table.columns);
+  const auto image_bytes = static_cast<std::int64_t>(split.table.columns.front().row_bytes());
   const std::int64_t at_once = std::max<std::int64_t>(1, bytes_at_once / std::max<std::int64_t>(image_bytes, 1));
   for (std::int64_t done = 0; done < header.rows; done += at_once) {
     const std::int64_t count = std::min(at_once, header.rows - done);
@@ -162,44 +151,27 @@ void write_shard(const SplitTask& split, const ShardHeader& header, const std::f
 /// files.tsv beside the shards: which file each row is from.
 void publish_file_list(const SplitTask& split) {
   if (split.images.file_line(0).empty()) return;
-  Pending pending(split.directory / file_list_name);
+  Pending pending(split.table.directory / file_list_name);
   std::ofstream list(pending.path(), std::ios::binary);
   list << "row\tfile\twidth\theight\tencoded\tconverted\n";
-  for (std::int64_t row = 0; row < split.rows; ++row)
+  for (std::int64_t row = 0; row < split.table.plan.rows; ++row)
     list << row << '\t' << split.images.file_line(split.image_of(row)) << '\n';
   list.close();
   if (!list) fail("{}: cannot be written; is the file system full?", pending.path().string());
   pending.commit();
 }
 
-void publish_split(const SplitTask& split, std::int64_t block_rows, Communicator& communicator) {
-  run_on_all(communicator, [&] {
-    if (!communicator.is_root()) return;
-    fs::create_directories(split.directory);
-    remove_leftovers(split.directory);
-    require_space_for_shards(split.directory, split.plan, split.columns, "the data set's split " + split.name);
-  });
-  const std::int64_t shards = split.plan.shards(), ranks = communicator.size();
-  for (std::int64_t round = 0; round < shards; round += ranks) {
-    const std::int64_t shard = round + communicator.rank();
-    std::string why;
-    if (shard < shards && !stop_requested()) {
-      note_progress(fmt::format("{}, shard {} of {}", split.name, shard, shards));
-      const ShardHeader header = split.header(shard, block_rows);
-      if (!shard_is_complete(split.directory, split.plan, shard, header, split.columns, why))
-        write_shard(split, header, split.directory / shard_name(shard, shards));
-    }
-    if (agree_to_stop(communicator))
-      throw Interrupted("prepare: stopped after whole shards; the same command makes the rest");
-  }
+void publish_split(const SplitTask& split, Communicator& communicator) {
+  make_shards(split.table, "prepare", "the data set's", communicator,
+              [&](const ShardHeader& header, const std::filesystem::path& path) { write_shard(split, header, path); });
   if (!communicator.is_root()) return;
   const WorkingAlone alone("hashing the data set");
   publish_file_list(split);
   nlohmann::json summary{{"class_counts", label_counts(split)}};
   if (!split.class_names.empty()) summary["class_names"] = split.class_names;
-  publish_manifest(split.directory, split.plan, dataset_format, summary);
-  say("{}: {} images of {}, {} classes, {} shards in {}", split.name, split.rows, split.images.shape().image_text(),
-      split.classes, split.plan.shards(), split.directory.string());
+  publish_manifest(split.table.directory, split.table.plan, dataset_format, summary);
+  say("{}: {} images of {}, {} classes, {} shards in {}", split.table.name, split.table.plan.rows,
+      split.images.shape().image_text(), split.classes, split.table.plan.shards(), split.table.directory.string());
 }
 
 void warn_of_class_gaps(const SplitTask& train, const SplitTask& test) {
@@ -237,7 +209,7 @@ void publish_dataset(const ImageSource& source, const PrepareConfig& config, con
   const SplitTask train = split_task(source, /*held_out=*/false, config, run, communicator, latents);
   const SplitTask test = split_task(source, /*held_out=*/true, config, run, communicator, latents);
   if (communicator.is_root()) warn_of_class_gaps(train, test);
-  for (const SplitTask* split : {&train, &test}) publish_split(*split, config.block_rows, communicator);
+  for (const SplitTask* split : {&train, &test}) publish_split(*split, communicator);
 }
 
 void prepare(StageContext& context) {
